@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Two commands do everything on a fresh machine, set-up included:
+#   make demo     a guest boots from an RDMA disk, visibly
+#   make check    all tests
+# `make help` lists the rest.
+
+BUILD ?= build
+CACHE := $(or $(RDISK_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rdisk)
+export RDISK_CACHE := $(CACHE)
+VERSION := 0.1.0
+
+CC ?= cc
+PKG_CONFIG ?= pkg-config
+OPTIMIZE ?= -O2 -g
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wvla -Wno-unused-parameter
+ifdef WERROR
+WARNINGS += -Werror
+endif
+
+# SANITIZE=1: address and undefined behaviour; SANITIZE=thread: races. Their
+# objects live beside the plain ones.
+ifeq ($(SANITIZE),1)
+O := $(BUILD)/san
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+else ifeq ($(SANITIZE),thread)
+O := $(BUILD)/tsan
+SANFLAGS := -fsanitize=thread
+else
+O := $(BUILD)
+SANFLAGS :=
+endif
+
+CPPFLAGS += -D_GNU_SOURCE -DRDISK_VERSION='"$(VERSION)"' -I.
+ALL_CFLAGS = -std=gnu11 $(OPTIMIZE) $(WARNINGS) -fPIC -pthread $(SANFLAGS) $(CFLAGS)
+ALL_LDFLAGS = -pthread $(SANFLAGS) $(LDFLAGS)
+
+# $(call objects,sources): where the objects of these sources go.
+objects = $(patsubst %.c,$(O)/obj/%.o,$(1))
+# $(call libs,packages): linker flags, asked for only when something links.
+libs = $(shell $(PKG_CONFIG) --libs $(1))
+
+.PHONY: all
+all: ours
+
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+include transport/transport.mk
+include server/server.mk
+include tools/tools.mk
+include qemu-block-rdma/qemu.mk
+include tests/tests.mk
+include tests/lab/lab.mk
+
+# What is ours, without QEMU.
+.PHONY: ours
+ours: $(LIBRDISK) $(RDISKD) $(RDISK)
+
+$(O)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
+
+.PHONY: clean
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The outside world as the transport sees it: verbs, time, randomness, log.
+ *
+ * Sessions and queues take everything that is not a pure computation through
+ * this structure, so that a test or a simulator can put a fake device, virtual
+ * time and a seeded generator behind the same code that runs in production.
+ */
+#ifndef RDISK_ENV_H
+#define RDISK_ENV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct rdisk_verbs;
+
+enum rdisk_log_level {
+    RDISK_LOG_ERROR,    /* somebody's I/O or session failed */
+    RDISK_LOG_WARNING,  /* works, but not as it was meant to */
+    RDISK_LOG_INFO,     /* sessions come and go */
+    RDISK_LOG_DEBUG,    /* each step of a connection */
+};
+
+struct rdisk_env {
+    const struct rdisk_verbs *verbs;
+    /* Monotonic time in nanoseconds. Any thread. */
+    uint64_t (*now)(void *opaque);
+    /* Fill @buf with unpredictable bytes. Any thread. */
+    void (*random)(void *opaque, void *buf, size_t size);
+    /* One line without a newline. Any thread. */
+    void (*log)(void *opaque, enum rdisk_log_level level, const char *line);
+    void *opaque;
+};
+
+/*
+ * The real thing: the system's verbs, CLOCK_MONOTONIC, getrandom(2), and
+ * warnings and errors to stderr.
+ */
+extern const struct rdisk_env rdisk_env_system;
+
+static inline uint64_t rdisk_now(const struct rdisk_env *env)
+{
+    return env->now(env->opaque);
+}
+
+void rdisk_log(const struct rdisk_env *env, enum rdisk_log_level level,
+               const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+#define RDISK_MSEC 1000000ull       /* nanoseconds */
+#define RDISK_NEVER UINT64_MAX      /* a deadline that does not come */
+
+#endif

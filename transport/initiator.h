@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The client's side: a session with one volume of a server, and its queues.
+ *
+ * A session is driven by events. It has one descriptor and one deadline for
+ * everything that is not a request (connecting, control messages, time-outs),
+ * served by its *home* thread with rdisk_initiator_process(). Each data queue
+ * has a descriptor of its own, served by one thread at a time with
+ * rdisk_queue_process(). No call in here blocks, except rdisk_initiator_wait()
+ * and name resolution in rdisk_initiator_start().
+ *
+ * Threads: functions that take a session belong to the home thread, functions
+ * that take a queue to the thread that serves that queue (or under the
+ * caller's lock). The two may be different threads. rdisk_initiator_info(),
+ * _state() and the counters may be read from any.
+ */
+#ifndef RDISK_INITIATOR_H
+#define RDISK_INITIATOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "env.h"
+#include "error.h"
+#include "wire.h"
+
+struct rdisk_initiator;
+struct rdisk_queue;
+
+/* ---- Options ---------------------------------------------------------- */
+
+struct rdisk_initiator_options {
+    const char *host;           /* name or address; copied */
+    uint16_t port;              /* 0: RDISK_DEFAULT_PORT */
+    const char *volume;         /* copied */
+    bool read_only;             /* refuse to write */
+    bool shared;                /* let others write too */
+    unsigned int queues;        /* 1…RDISK_QUEUES_MAX */
+    unsigned int slots;         /* per queue: 1…RDISK_SLOTS_MAX */
+    uint32_t slot_size;         /* bytes, page multiple: largest request */
+    uint32_t bounce_size;       /* bytes per queue for unregistered buffers */
+    unsigned int open_timeout_ms;       /* 1…3600000, all steps together */
+    unsigned int request_timeout_ms;    /* 0: for ever; else …3600000 */
+    unsigned int heartbeat_ms;  /* silence of the server that counts as its
+                                   death: RDISK_HEARTBEAT_MIN_MS…MAX_MS; 0:
+                                   never */
+};
+
+#define RDISK_DEFAULT_QUEUES            1
+#define RDISK_DEFAULT_SLOTS             64
+#define RDISK_DEFAULT_SLOT_SIZE         (256u << 10)
+#define RDISK_DEFAULT_BOUNCE_SIZE       (4u << 20)
+#define RDISK_DEFAULT_OPEN_TIMEOUT_MS   10000
+#define RDISK_DEFAULT_REQUEST_TIMEOUT_MS 60000
+#define RDISK_DEFAULT_HEARTBEAT_MS      10000
+
+void rdisk_initiator_options_init(struct rdisk_initiator_options *options);
+
+/*
+ * Set one option by its name, as in a URI's query or QEMU's -blockdev:
+ * read-only, shared (on|off), queues, slots, slot-size, bounce-size (bytes,
+ * with k or M), open-timeout, request-timeout, heartbeat (seconds, with
+ * decimals). Returns 0 or -EINVAL with the allowed range in the sentence.
+ */
+int rdisk_initiator_option_set(struct rdisk_initiator_options *options,
+                               const char *name, const char *value,
+                               struct rdisk_error *err);
+
+/* ---- Session ---------------------------------------------------------- */
+
+enum rdisk_initiator_state {
+    RDISK_INITIATOR_IDLE,       /* created; nothing sent */
+    RDISK_INITIATOR_CONNECTING, /* address, route, control connection */
+    RDISK_INITIATOR_GREETING,   /* HELLO sent */
+    RDISK_INITIATOR_OPENING,    /* OPEN sent */
+    RDISK_INITIATOR_JOINING,    /* data queues connect */
+    RDISK_INITIATOR_READY,      /* requests flow */
+    RDISK_INITIATOR_CLOSING,    /* CLOSE sent, waiting for its reply */
+    RDISK_INITIATOR_CLOSED,     /* ended in good order */
+    RDISK_INITIATOR_FAILED,     /* ended by an error; see _error() */
+};
+
+const char *rdisk_initiator_state_name(enum rdisk_initiator_state state);
+
+struct rdisk_initiator_events {
+    /*
+     * The state changed, in the home thread, from within _start(),
+     * _process() or _close(). May not destroy the session. May be NULL.
+     */
+    void (*state)(void *opaque, enum rdisk_initiator_state state);
+};
+
+/*
+ * Allocates only. Returns NULL with -EINVAL (an option out of range) or
+ * -ENOMEM in @err.
+ */
+struct rdisk_initiator *rdisk_initiator_create(
+    const struct rdisk_env *env, const struct rdisk_initiator_options *options,
+    const struct rdisk_initiator_events *events, void *opaque,
+    struct rdisk_error *err);
+
+/*
+ * Begin to connect; IDLE only. Resolves the host name, which may block as
+ * long as the resolver does. Returns 0 or a negative errno, e.g. -ENODEV when
+ * this machine has no RDMA device that reaches the server.
+ */
+int rdisk_initiator_start(struct rdisk_initiator *session,
+                          struct rdisk_error *err);
+
+/*
+ * Serve the session with poll(2) until it is READY, CLOSED or FAILED; bounded
+ * by the session's own time-outs. Returns 0 for READY or CLOSED, else the
+ * session's error.
+ */
+int rdisk_initiator_wait(struct rdisk_initiator *session,
+                         struct rdisk_error *err);
+
+/* Readable when _process() has something to do. Constant for the session. */
+int rdisk_initiator_fd(const struct rdisk_initiator *session);
+/* When _process() must be called at the latest: rdisk_now() time or
+ * RDISK_NEVER. Changes after _process(), and after a request was submitted
+ * to an idle queue. */
+uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session);
+/* Do what is due. Harmless when nothing is. */
+void rdisk_initiator_process(struct rdisk_initiator *session);
+
+enum rdisk_initiator_state rdisk_initiator_state(
+    const struct rdisk_initiator *session);
+/* Why it FAILED; code 0 otherwise. */
+const struct rdisk_error *rdisk_initiator_error(
+    const struct rdisk_initiator *session);
+
+/*
+ * End in good order: CLOSE, its reply, then disconnect. The caller has no
+ * request outstanding. _wait() waits for the end.
+ */
+void rdisk_initiator_close(struct rdisk_initiator *session);
+
+/*
+ * Give everything back, in any state and with no request outstanding: submit
+ * nothing and let every queue finish first (rdisk_queue_idle()). No thread may
+ * serve a queue any more.
+ */
+void rdisk_initiator_destroy(struct rdisk_initiator *session);
+
+/* What the server told; valid from READY on. */
+struct rdisk_volume_info {
+    uint64_t size;              /* bytes */
+    uint32_t block_size;        /* bytes: alignment of offset and length */
+    uint32_t optimal_size;      /* bytes; 0: not known */
+    uint32_t max_transfer;      /* bytes: largest request */
+    unsigned int max_segments;  /* iovecs of a request that need no copy */
+    bool read_only;
+    bool rotational;
+    bool fua;                   /* RDISK_REQUEST_FUA is understood */
+    unsigned int queues;        /* granted */
+    unsigned int slots;         /* granted per queue */
+    uint64_t epoch;
+    uint8_t instance[16];       /* of the server process */
+};
+
+const struct rdisk_volume_info *rdisk_initiator_info(
+    const struct rdisk_initiator *session);
+
+/* How long each step to READY took, in nanoseconds; for rdisk ping. */
+struct rdisk_initiator_steps {
+    uint64_t name;              /* host name to address */
+    uint64_t address;           /* address to device */
+    uint64_t route;
+    uint64_t connect;           /* control connection */
+    uint64_t hello;
+    uint64_t open;
+    uint64_t join;              /* all data queues */
+    const char *device;         /* name, e.g. "rxe0"; "" before known */
+};
+void rdisk_initiator_steps(const struct rdisk_initiator *session,
+                           struct rdisk_initiator_steps *steps);
+
+/*
+ * Send a PING on the control queue, READY only. @pong is called from
+ * _process() with the round trip in nanoseconds. One at a time: -EBUSY.
+ */
+int rdisk_initiator_ping(struct rdisk_initiator *session,
+                         void (*pong)(void *opaque, uint64_t round_trip),
+                         void *opaque);
+
+/* ---- Memory ----------------------------------------------------------- */
+
+/*
+ * Register @length bytes at @address so that requests on them move without a
+ * copy. Registrations are shared by all sessions of the process on the same
+ * device and counted. READY only; home thread. Returns 0 or a negative errno;
+ * -ENOMEM's sentence tells RLIMIT_MEMLOCK, the bytes needed, and the remedy.
+ * A failure is not fatal: requests on that memory are bounced.
+ */
+int rdisk_initiator_register(struct rdisk_initiator *session, void *address,
+                             size_t length, struct rdisk_error *err);
+/* Undo one registration of exactly this range; no request uses it any more. */
+void rdisk_initiator_unregister(struct rdisk_initiator *session,
+                                void *address, size_t length);
+
+/* ---- Queues and requests ---------------------------------------------- */
+
+/* @index 0…queues-1, valid from READY until destroy. */
+struct rdisk_queue *rdisk_initiator_queue(struct rdisk_initiator *session,
+                                          unsigned int index);
+
+/*
+ * A request, in memory of the caller's that stays until @complete is called.
+ * The caller fills the first group. @iov is read until completion too.
+ */
+struct rdisk_request {
+    enum rdisk_op op;
+    unsigned int flags;         /* RDISK_REQUEST_… */
+    uint64_t offset;            /* bytes, block_size multiple */
+    uint32_t length;            /* bytes: sum of iov, block_size multiple */
+    const struct iovec *iov;
+    unsigned int iovcnt;
+    /*
+     * Called exactly once, from rdisk_queue_process(), with 0 or a negative
+     * errno, when no device can touch the buffers any more. May submit.
+     */
+    void (*complete)(struct rdisk_request *request, int result);
+
+    /* Private to the queue. */
+    struct rdisk_request *next;
+    uint64_t deadline;
+    uint32_t sequence;
+    uint16_t slot;
+    uint16_t chunk_count;       /* bounce chunks held */
+    uint16_t chunk_first;
+    bool bounced;
+};
+
+/*
+ * Take a request: it goes out with the next rdisk_queue_kick(), or when a
+ * slot comes free. Returns 0, or a negative errno without calling @complete:
+ * -ENOTCONN (session not READY), -EINVAL (length, alignment or range).
+ */
+int rdisk_queue_submit(struct rdisk_queue *queue,
+                       struct rdisk_request *request);
+/* Ring the doorbell for everything submitted since the last one. */
+void rdisk_queue_kick(struct rdisk_queue *queue);
+
+/* Readable when a completion waits and the queue is armed. Constant. */
+int rdisk_queue_fd(const struct rdisk_queue *queue);
+/*
+ * Take all completions, run their callbacks, send what waited, re-arm the
+ * descriptor. Returns the number of requests completed.
+ */
+unsigned int rdisk_queue_process(struct rdisk_queue *queue);
+/* Is a completion waiting? Looks only; callbacks run in _process(). */
+bool rdisk_queue_pending(struct rdisk_queue *queue);
+/* No request is outstanding or waiting. */
+bool rdisk_queue_idle(const struct rdisk_queue *queue);
+
+/* Written by the queue's thread, readable by any; they only grow. */
+struct rdisk_queue_counters {
+    uint64_t reads, writes, flushes;    /* requests completed */
+    uint64_t failed;            /* of these, with an error */
+    uint64_t read_bytes, write_bytes;   /* of completed requests */
+    uint64_t copied_bytes;      /* moved by the CPU through bounce memory */
+    uint64_t bounced;           /* requests that were */
+    uint64_t waited;            /* requests that waited for a slot or bounce
+                                   memory */
+    uint64_t work_requests;     /* sends posted, without receives */
+    uint64_t doorbells;         /* post_send calls */
+    uint64_t receives;          /* receive completions: one per answer */
+    uint64_t wakeups;           /* completion events taken from the fd */
+};
+void rdisk_queue_counters(const struct rdisk_queue *queue,
+                          struct rdisk_queue_counters *counters);
+
+#endif

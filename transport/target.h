@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The server's side: a listener, its sessions, and their queues.
+ *
+ * The target knows sessions, queues and slots; what a volume is and how bytes
+ * get to a disk is its owner's business, through struct rdisk_target_events.
+ *
+ * Threads: everything that takes a target or a session belongs to one
+ * *control* thread. A data queue belongs to one *reactor* thread, from
+ * rdisk_target_queue_start() to its idle event; functions that take a queue or
+ * a request are called there. The owner carries the hand-over between the
+ * threads (a queue is given to a reactor by events->queue_new and comes back
+ * after events->queue_idle), so the transport needs no lock and no thread, and
+ * a simulator can run everything in one.
+ */
+#ifndef RDISK_TARGET_H
+#define RDISK_TARGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "env.h"
+#include "error.h"
+#include "wire.h"
+
+struct rdisk_target;
+struct rdisk_target_session;
+struct rdisk_target_queue;
+
+struct rdisk_target_options {
+    const char *address;        /* to listen on; NULL or "": any */
+    uint16_t port;              /* 0: RDISK_DEFAULT_PORT */
+    unsigned int max_sessions;  /* connections of control kind */
+    unsigned int max_queues;    /* per session: 1…RDISK_QUEUES_MAX */
+    unsigned int max_slots;     /* per queue: 1…RDISK_SLOTS_MAX */
+    uint32_t max_slot_size;     /* bytes, page multiple */
+    uint64_t max_memory;        /* bytes of slots of all sessions together */
+    unsigned int handshake_timeout_ms;  /* from connect to OPEN */
+};
+
+void rdisk_target_options_init(struct rdisk_target_options *options);
+
+/* What a client asks for; checked for form, not for permission. */
+struct rdisk_open_request {
+    char volume[RDISK_VOLUME_NAME_MAX + 1];
+    char peer[64];              /* address of the client, for logs */
+    bool read_only;
+    bool shared;
+    uint8_t client[16];
+    uint64_t epoch;
+};
+
+/* What the owner grants. */
+struct rdisk_open_grant {
+    uint64_t size;              /* bytes, multiple of block_size */
+    uint32_t block_size;        /* power of two, 512…4096 */
+    uint32_t optimal_size;      /* bytes or 0 */
+    bool read_only;
+    bool rotational;
+};
+
+/*
+ * A request, owned by the transport. The owner keeps it from events->request
+ * until rdisk_target_complete(). @data is the slot's payload area, page-
+ * aligned, inside rdisk_target_queue_memory(): a WRITE's payload is in it, a
+ * READ's belongs into it. The payload stays remote-writable by its own client,
+ * so never decide on its contents twice.
+ */
+struct rdisk_target_request {
+    struct rdisk_target_queue *queue;
+    enum rdisk_op op;
+    unsigned int flags;         /* RDISK_REQUEST_… */
+    uint64_t offset;            /* bytes; inside the volume, aligned */
+    uint32_t length;            /* bytes; 0 for FLUSH only */
+    uint16_t slot;
+    void *data;
+    uint64_t received;          /* rdisk_now() when it was taken */
+    void *user[4];              /* the owner's, e.g. for its backend */
+};
+
+struct rdisk_target_events {
+    /*
+     * Control thread: may this client have this volume? Returns OK with
+     * @grant filled, or the status and sentence to refuse with. What it
+     * leaves in *@user comes back in the other events.
+     */
+    enum rdisk_status (*open)(void *opaque,
+                              struct rdisk_target_session *session,
+                              const struct rdisk_open_request *request,
+                              struct rdisk_open_grant *grant, void **user,
+                              struct rdisk_error *err);
+    /*
+     * Control thread: the session is gone, its queues drained, released. Not
+     * called if open refused.
+     */
+    void (*close)(void *opaque, void *user);
+    /*
+     * Control thread: a queue wants to join. Hand it to a reactor, whose
+     * thread calls rdisk_target_queue_start() on it. *@queue_user comes back
+     * through rdisk_target_queue_user(). On an error the client is refused.
+     */
+    int (*queue_new)(void *opaque, void *user,
+                     struct rdisk_target_queue *queue, void **queue_user,
+                     struct rdisk_error *err);
+    /*
+     * Reactor thread: a request to carry out, within rdisk_target_queue_
+     * process(). It may be completed from within.
+     */
+    void (*request)(void *queue_user, struct rdisk_target_request *request);
+    /*
+     * Reactor thread: the queue is dead and drained: no request is
+     * outstanding and no device touches its slots. The reactor forgets it and
+     * passes it to the control thread, which calls
+     * rdisk_target_queue_release(). Last event of a queue.
+     */
+    void (*queue_idle)(void *queue_user, struct rdisk_target_queue *queue);
+};
+
+/* ---- Control thread --------------------------------------------------- */
+
+/* Listens at once. NULL with e.g. -ENODEV or -EADDRINUSE in @err. */
+struct rdisk_target *rdisk_target_create(
+    const struct rdisk_env *env, const struct rdisk_target_options *options,
+    const struct rdisk_target_events *events, void *opaque,
+    struct rdisk_error *err);
+
+/* Readable when rdisk_target_process() has something to do. Constant. */
+int rdisk_target_fd(const struct rdisk_target *target);
+uint64_t rdisk_target_deadline(const struct rdisk_target *target);
+void rdisk_target_process(struct rdisk_target *target);
+
+/*
+ * Refuse new sessions and queues, tell each client @text in a BYE, finish the
+ * requests already taken, end all sessions. rdisk_target_sessions() is 0 when
+ * that is done.
+ */
+void rdisk_target_stop(struct rdisk_target *target, const char *text);
+unsigned int rdisk_target_sessions(const struct rdisk_target *target);
+
+/* Only after stop, with no session left. */
+void rdisk_target_destroy(struct rdisk_target *target);
+
+/* End one session: BYE with @status and @text, then as if it had broken. */
+void rdisk_target_session_end(struct rdisk_target_session *session,
+                              enum rdisk_status status, const char *text);
+
+/* Give back a queue after its idle event. */
+void rdisk_target_queue_release(struct rdisk_target_queue *queue);
+
+struct rdisk_target_session_info {
+    uint64_t id;
+    char peer[64];
+    char volume[RDISK_VOLUME_NAME_MAX + 1];
+    uint8_t client[16];
+    uint64_t epoch;
+    bool read_only;
+    unsigned int queues;        /* joined */
+    uint64_t memory;            /* bytes of slots */
+};
+/* Calls @fn for each open session. */
+void rdisk_target_for_each_session(
+    struct rdisk_target *target,
+    void (*fn)(void *opaque, const struct rdisk_target_session_info *info),
+    void *opaque);
+
+/* ---- Reactor thread --------------------------------------------------- */
+
+/*
+ * First call on a queue from its reactor: arms the descriptor and accepts the
+ * connection. On failure the queue ends with its idle event as always.
+ */
+void rdisk_target_queue_start(struct rdisk_target_queue *queue);
+
+/* Readable when a completion waits and the queue is armed. Constant. */
+int rdisk_target_queue_fd(const struct rdisk_target_queue *queue);
+/*
+ * Take all completions, run events->request for each new one, post the
+ * answers ready so far, re-arm. Returns the number of completions taken. May
+ * run events->queue_idle, after which the queue must not be touched.
+ */
+unsigned int rdisk_target_queue_process(struct rdisk_target_queue *queue);
+/* The same without touching or arming the descriptor, for a spinning reactor. */
+unsigned int rdisk_target_queue_poll(struct rdisk_target_queue *queue);
+
+/*
+ * The request is done: send the payload of a READ and the answer with the
+ * next rdisk_target_queue_kick(). Any order.
+ */
+void rdisk_target_complete(struct rdisk_target_request *request,
+                           enum rdisk_status status);
+/* Ring the doorbell for all answers completed since the last one. */
+void rdisk_target_queue_kick(struct rdisk_target_queue *queue);
+
+void *rdisk_target_queue_user(const struct rdisk_target_queue *queue);
+/* All slots of the queue as one page-aligned range, to register as a fixed
+ * buffer. Constant from queue_new to release. Any thread. */
+void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
+                               void **address, size_t *length);
+
+struct rdisk_target_counters {
+    uint64_t reads, writes, flushes;    /* requests answered */
+    uint64_t failed;            /* of these, with a status other than OK */
+    uint64_t read_bytes, write_bytes;
+    uint64_t refused;           /* answered without reaching the owner */
+    uint64_t receives;          /* receive completions: one per request */
+    uint64_t work_requests;     /* sends posted */
+    uint64_t doorbells;
+    uint64_t wakeups;           /* completion events taken from the fd */
+};
+/* Sum into @counters. Any thread. */
+void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
+                                 struct rdisk_target_counters *counters);
+
+#endif

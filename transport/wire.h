@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Everything that crosses the wire, and the one place that checks it.
+ *
+ * All integers are little-endian in memory layout, except the 32-bit immediate
+ * of a work request, which verbs define as big-endian. docs/protocol.md tells
+ * the same byte by byte. A structure never changes its layout: new fields come
+ * out of reserved bytes, which are zero until a feature bit gives them meaning.
+ */
+#ifndef RDISK_WIRE_H
+#define RDISK_WIRE_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <endian.h>
+
+#include "error.h"
+
+typedef uint16_t rdisk_le16;
+typedef uint32_t rdisk_le32;
+typedef uint64_t rdisk_le64;
+
+#define RDISK_WIRE_MAGIC        0x6b736472u     /* "rdsk" */
+#define RDISK_WIRE_VERSION      1
+#define RDISK_DEFAULT_PORT      7471
+
+/* Limits; both sides refuse what lies outside. */
+#define RDISK_VOLUME_NAME_MAX   128             /* bytes, without a NUL */
+#define RDISK_TEXT_MAX          320             /* bytes of a sentence */
+#define RDISK_QUEUES_MAX        64              /* data queues of a session */
+#define RDISK_SLOTS_MAX         1024            /* slots of a queue */
+#define RDISK_SLOT_SIZE_MIN     4096u           /* payload bytes of a slot */
+#define RDISK_SLOT_SIZE_MAX     (4u << 20)
+#define RDISK_SEGMENTS_MAX      256             /* guest segments of a read */
+#define RDISK_BLOCK_SIZE_MIN    512u
+#define RDISK_BLOCK_SIZE_MAX    4096u
+#define RDISK_HEARTBEAT_MIN_MS  100u
+#define RDISK_HEARTBEAT_MAX_MS  600000u
+
+/*
+ * A slot is a header area, then the payload on a page boundary. A request's
+ * fixed header ends exactly where the payload begins, and the segment list
+ * ends where the fixed header begins, so one contiguous remote write takes
+ * either header + payload or segments + header.
+ */
+#define RDISK_HEADER_AREA       8192u
+
+/* How a request ended. Crosses the wire as one byte. */
+enum rdisk_status {
+    RDISK_STATUS_OK = 0,
+    RDISK_STATUS_IO_ERROR = 1,          /* the backend failed; its log knows */
+    RDISK_STATUS_OUT_OF_RANGE = 2,      /* beyond the end of the volume */
+    RDISK_STATUS_MISALIGNED = 3,        /* not a multiple of the block size */
+    RDISK_STATUS_NO_SPACE = 4,          /* the backend is full */
+    RDISK_STATUS_READ_ONLY = 5,         /* a write to a read-only volume */
+    RDISK_STATUS_UNSUPPORTED = 6,       /* unknown operation or flag */
+    RDISK_STATUS_BAD_VERSION = 7,       /* no common protocol version */
+    RDISK_STATUS_BAD_MESSAGE = 8,       /* malformed; the connection ends */
+    RDISK_STATUS_NO_VOLUME = 9,         /* no such volume */
+    RDISK_STATUS_BUSY = 10,             /* somebody else holds the volume */
+    RDISK_STATUS_NO_RESOURCES = 11,     /* a limit of the server is reached */
+    RDISK_STATUS_STALE = 12,            /* an older epoch or generation */
+    RDISK_STATUS_DENIED = 13,           /* not authenticated or not allowed */
+    RDISK_STATUS_SHUTTING_DOWN = 14,    /* the server is draining */
+    RDISK_STATUS_COUNT
+};
+
+/* A few words for a person; never NULL. */
+const char *rdisk_status_text(unsigned int status);
+/* 0 or the negative errno a block layer should see. */
+int rdisk_status_to_errno(unsigned int status);
+/* The status that stands for a negative errno (0 gives OK). */
+enum rdisk_status rdisk_status_from_errno(int code);
+
+/* ---- rdma_cm private data -------------------------------------------- */
+
+enum rdisk_link_kind {
+    RDISK_LINK_CONTROL = 0,     /* messages of the session; no data */
+    RDISK_LINK_DATA = 1,        /* one data queue of an open session */
+};
+
+/* In the connection request: 56 bytes at most on RC. */
+struct rdisk_wire_connect {
+    rdisk_le32 magic;
+    rdisk_le16 version;
+    uint8_t kind;               /* enum rdisk_link_kind */
+    uint8_t reserved0;
+    rdisk_le16 queue;           /* 0: control; 1…: data queue index */
+    rdisk_le16 slots;           /* data: slots wanted */
+    rdisk_le32 slot_size;       /* data: payload bytes wanted */
+    rdisk_le64 session;         /* data: id from the open reply */
+    rdisk_le64 epoch;           /* data: epoch of the session */
+    uint8_t token[16];          /* data: token from the open reply */
+};
+static_assert(sizeof(struct rdisk_wire_connect) == 48, "wire layout");
+static_assert(sizeof(struct rdisk_wire_connect) <= 56, "rdma_cm RC limit");
+
+/* In the acceptance (REP): 196 bytes at most. */
+struct rdisk_wire_accept {
+    rdisk_le32 magic;
+    rdisk_le16 version;
+    rdisk_le16 queue;
+    rdisk_le16 slots;           /* data: slots leased to this queue */
+    rdisk_le16 max_segments;    /* data: guest segments one read may name */
+    rdisk_le32 slot_size;       /* data: payload bytes of a slot */
+    rdisk_le64 base;            /* data: address of slot 0's header area */
+    rdisk_le32 rkey;            /* data: key of all slots of this queue */
+    rdisk_le32 stride;          /* data: bytes from slot to slot */
+};
+static_assert(sizeof(struct rdisk_wire_accept) == 32, "wire layout");
+
+/* In a rejection (REJ): 148 bytes at most. */
+struct rdisk_wire_reject {
+    rdisk_le32 magic;
+    rdisk_le16 version;         /* what the server speaks */
+    rdisk_le16 status;          /* enum rdisk_status */
+    rdisk_le16 text_length;
+    uint8_t text[138];
+};
+static_assert(sizeof(struct rdisk_wire_reject) == 148, "rdma_cm RC limit");
+
+/* ---- Control messages (SEND/RECV on the control queue) ---------------- */
+
+enum rdisk_message_type {
+    RDISK_MSG_HELLO = 1,        /* client: features; first message */
+    RDISK_MSG_HELLO_REPLY = 2,
+    RDISK_MSG_OPEN = 3,         /* client: volume, epoch, what it wants */
+    RDISK_MSG_OPEN_REPLY = 4,
+    RDISK_MSG_PING = 5,         /* either side; answered by PONG */
+    RDISK_MSG_PONG = 6,
+    RDISK_MSG_CLOSE = 7,        /* client: orderly end; all I/O is done */
+    RDISK_MSG_CLOSE_REPLY = 8,
+    RDISK_MSG_BYE = 9,          /* server: why it ends the session */
+};
+
+#define RDISK_MESSAGE_MAX 512u  /* bytes; also the size of each receive */
+
+struct rdisk_wire_message {
+    rdisk_le32 magic;
+    rdisk_le16 version;
+    rdisk_le16 type;            /* enum rdisk_message_type */
+    rdisk_le32 length;          /* whole message, this header included */
+    rdisk_le32 sequence;        /* a reply repeats its request's */
+    rdisk_le64 epoch;           /* 0 until OPEN has set one */
+    rdisk_le16 status;          /* replies and BYE: enum rdisk_status */
+    rdisk_le16 text_length;     /* if status is not OK: sentence behind body */
+    rdisk_le32 reserved;
+};
+static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
+
+/*
+ * Feature bits. A client offers; it marks as required those without which it
+ * will not work. The server answers with the subset both know; if a required
+ * bit is unknown it refuses with UNSUPPORTED and names the bits.
+ */
+#define RDISK_FEATURE_FUA       (1ull << 0)     /* force unit access writes */
+#define RDISK_FEATURES_KNOWN    (RDISK_FEATURE_FUA)
+
+struct rdisk_wire_hello {
+    struct rdisk_wire_message message;
+    rdisk_le64 features;        /* offered / chosen */
+    rdisk_le64 required;        /* request only */
+    rdisk_le32 auth;            /* reply: method demanded next; 0 none */
+    rdisk_le32 reserved[3];
+};
+static_assert(sizeof(struct rdisk_wire_hello) == 64, "wire layout");
+
+#define RDISK_OPEN_READ_ONLY    (1u << 0)
+#define RDISK_OPEN_SHARED       (1u << 1)       /* others may write too */
+#define RDISK_OPEN_FLAGS_KNOWN  (RDISK_OPEN_READ_ONLY | RDISK_OPEN_SHARED)
+
+struct rdisk_wire_open {
+    struct rdisk_wire_message message;
+    uint8_t client[16];         /* chosen at random by each client session */
+    rdisk_le64 epoch;           /* 1 at first, +1 at each reconnect */
+    rdisk_le32 flags;           /* RDISK_OPEN_… */
+    rdisk_le32 heartbeat_ms;    /* longest silence the client will keep */
+    rdisk_le16 queues;          /* data queues wanted */
+    rdisk_le16 slots;           /* slots wanted for each */
+    rdisk_le32 slot_size;       /* payload bytes wanted */
+    rdisk_le16 name_length;
+    rdisk_le16 reserved[7];
+    uint8_t name[RDISK_VOLUME_NAME_MAX];
+};
+static_assert(sizeof(struct rdisk_wire_open) == 216, "wire layout");
+
+#define RDISK_VOLUME_READ_ONLY  (1u << 0)
+#define RDISK_VOLUME_ROTATIONAL (1u << 1)
+
+struct rdisk_wire_open_reply {
+    struct rdisk_wire_message message;
+    rdisk_le64 session;         /* names the session when queues join */
+    rdisk_le64 epoch;           /* as asked for */
+    uint8_t token[16];          /* proves that a queue belongs to it */
+    uint8_t instance[16];       /* changes when the server restarts */
+    rdisk_le64 size;            /* bytes */
+    rdisk_le32 block_size;      /* bytes; unit of offset and length */
+    rdisk_le32 optimal_size;    /* bytes; 0: unknown */
+    rdisk_le32 volume_flags;    /* RDISK_VOLUME_… */
+    rdisk_le16 queues;          /* data queues granted */
+    rdisk_le16 slots;           /* per queue */
+    rdisk_le32 slot_size;       /* payload bytes of a slot */
+    rdisk_le32 reserved[7];
+};
+static_assert(sizeof(struct rdisk_wire_open_reply) == 136, "wire layout");
+
+struct rdisk_wire_ping {
+    struct rdisk_wire_message message;
+    rdisk_le64 payload;         /* PONG repeats it */
+};
+static_assert(sizeof(struct rdisk_wire_ping) == 40, "wire layout");
+
+/* ---- Requests (RDMA write with immediate into a slot) ----------------- */
+
+enum rdisk_op {
+    RDISK_OP_READ = 1,
+    RDISK_OP_WRITE = 2,
+    RDISK_OP_FLUSH = 3,
+};
+
+#define RDISK_REQUEST_FUA       (1u << 0)       /* stable before the answer */
+#define RDISK_REQUEST_FLAGS_KNOWN (RDISK_REQUEST_FUA)
+
+struct rdisk_wire_request {
+    uint8_t opcode;             /* enum rdisk_op */
+    uint8_t flags;              /* RDISK_REQUEST_… */
+    rdisk_le16 slot;            /* the slot this lies in */
+    rdisk_le32 length;          /* bytes of the volume */
+    rdisk_le64 offset;          /* byte of the volume */
+    rdisk_le64 epoch;           /* of the session */
+    rdisk_le32 sequence;        /* +1 for each request of the queue */
+    rdisk_le16 segments;        /* READ: entries of the list before this */
+    rdisk_le16 reserved0;
+    uint8_t reserved[32];
+};
+static_assert(sizeof(struct rdisk_wire_request) == 64, "wire layout");
+static_assert(offsetof(struct rdisk_wire_request, epoch) == 16, "wire layout");
+
+/* Where a piece of a read goes in the client's memory. */
+struct rdisk_wire_segment {
+    rdisk_le64 address;
+    rdisk_le32 length;
+    rdisk_le32 key;
+};
+static_assert(sizeof(struct rdisk_wire_segment) == 16, "wire layout");
+static_assert(sizeof(struct rdisk_wire_request) +
+              RDISK_SEGMENTS_MAX * sizeof(struct rdisk_wire_segment) <=
+              RDISK_HEADER_AREA, "a full segment list fits the header area");
+
+/*
+ * Immediates, before htonl(). A request's names the slot and repeats the low
+ * 16 bits of the sequence; an answer's names the slot, repeats the low 8 bits
+ * and carries the status.
+ */
+static inline uint32_t rdisk_imm_request(uint16_t slot, uint32_t sequence)
+{
+    return (uint32_t)slot << 16 | (sequence & 0xffff);
+}
+
+static inline uint32_t rdisk_imm_answer(uint16_t slot, uint32_t sequence,
+                                        uint8_t status)
+{
+    return (uint32_t)slot << 16 | (sequence & 0xff) << 8 | status;
+}
+
+/* ---- Checks: each message is validated here and nowhere else ---------- */
+
+/* Host-order view of a checked request. */
+struct rdisk_request_view {
+    enum rdisk_op op;
+    unsigned int flags;
+    uint64_t offset;
+    uint32_t length;
+    uint32_t sequence;
+    uint16_t segments;
+};
+
+/* What a request is held against. */
+struct rdisk_request_limits {
+    uint64_t epoch;
+    uint64_t size;              /* of the volume, bytes */
+    uint32_t block_size;
+    uint32_t slot_size;
+    uint16_t slot;              /* that the immediate named */
+    uint16_t immediate_sequence;
+    bool read_only;
+};
+
+/*
+ * RDISK_STATUS_OK: @view is filled. BAD_MESSAGE: the peer breaks the protocol
+ * and the connection must end. Anything else: answer with it, connection kept.
+ * @err gets the sentence for the log.
+ */
+enum rdisk_status rdisk_wire_check_request(
+    const struct rdisk_wire_request *wire,
+    const struct rdisk_request_limits *limits,
+    struct rdisk_request_view *view, struct rdisk_error *err);
+
+/*
+ * Check that the segments of a read are non-empty, do not wrap, and add up to
+ * the request's length. Returns OK or BAD_MESSAGE.
+ */
+enum rdisk_status rdisk_wire_check_segments(
+    const struct rdisk_wire_segment *segments, unsigned int count,
+    uint32_t length, struct rdisk_error *err);
+
+enum rdisk_status rdisk_wire_check_connect(const void *data, size_t size,
+                                           struct rdisk_error *err);
+enum rdisk_status rdisk_wire_check_accept(const void *data, size_t size,
+                                          unsigned int queue,
+                                          struct rdisk_error *err);
+/*
+ * A rejection's sentence into @err; also understands one without or with
+ * foreign private data. Returns the status it carried.
+ */
+enum rdisk_status rdisk_wire_read_reject(const void *data, size_t size,
+                                         struct rdisk_error *err);
+
+/*
+ * A control message: header, its type's size, and the bounds of each field of
+ * the body. @epoch: 0 skips that check (before OPEN). Returns OK if it may be
+ * used; a reply whose status is not OK is well-formed too (rdisk_wire_text()).
+ */
+enum rdisk_status rdisk_wire_check_message(const void *data, size_t size,
+                                           uint64_t epoch,
+                                           struct rdisk_error *err);
+
+/* Copy the sentence of a checked message that carries a status. */
+void rdisk_wire_text(const struct rdisk_wire_message *message,
+                     char *text, size_t size);
+
+/* Letters, digits and . _ - + @ , not starting with '.' or '-'. */
+bool rdisk_volume_name_valid(const char *name, size_t length);
+
+#endif
