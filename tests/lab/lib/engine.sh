@@ -94,12 +94,13 @@ qemu_binary()
 # Uses the lab's options (engine, cpus, memory, …), kernel and initramfs.
 qemu_run()
 {
-    local run=$1 qemu arguments
+    local run=$1 qemu arguments image=$kernel/vmlinuz
     shift
+    [ ! -e "$kernel/vmlinux" ] || image=$kernel/vmlinux
     qemu=$(qemu_binary) || return 1
     arguments=(-M q35 -smp "$cpus" -m "$memory" -nic none -display none
         -vga none -no-reboot -nodefaults -no-user-config
-        -kernel "$kernel/vmlinuz" -initrd "$initramfs"
+        -kernel "$image" -initrd "$initramfs"
         -serial "file:$run/console"
         -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"
         -virtfs "local,path=$run,mount_tag=control,security_model=none")
@@ -123,7 +124,7 @@ qemu_run()
     # Power-off is quicker than a reboot, and a panic ends the run at once.
     arguments+=(-append "console=ttyS0 loglevel=5 panic=-1 oops=panic
         mitigations=off audit=0 apparmor=0 cryptomgr.notests
-        watchdog_thresh=20 tsc=reliable $append")
+        watchdog_thresh=20 tsc=reliable rdisk.rdma=${rdma:-0} $append")
     exec "$@" "$qemu" "${arguments[@]}"
 }
 
