@@ -118,9 +118,10 @@ int rdisk_initiator_wait(struct rdisk_initiator *session,
 
 /* Readable when _process() has something to do. Constant for the session. */
 int rdisk_initiator_fd(const struct rdisk_initiator *session);
-/* When _process() must be called at the latest: rdisk_now() time or
- * RDISK_NEVER. Changes after _process(), and after a request was submitted
- * to an idle queue. */
+/*
+ * When _process() must be called at the latest: rdisk_now() time or
+ * RDISK_NEVER. Changes within _start(), _process() and _close() only.
+ */
 uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session);
 /* Do what is due. Harmless when nothing is. */
 void rdisk_initiator_process(struct rdisk_initiator *session);

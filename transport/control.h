@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Internal to the transport: control messages over a queue pair of their own,
+ * the same for client and server. Control thread (client: home thread) only.
+ */
+#ifndef RDISK_CONTROL_H
+#define RDISK_CONTROL_H
+
+#include "qp.h"
+#include "wire.h"
+
+#define RDISK_CONTROL_DEPTH 8u  /* messages each way */
+
+struct rdisk_control {
+    struct rdisk_qp qp;
+    void *buffers;              /* receives, then sends */
+    struct ibv_mr *mr;
+    uint64_t epoch;             /* put into each message; 0 before OPEN */
+    bool created;
+};
+
+/*
+ * Called for each message that passed rdisk_wire_check_message(), or once
+ * with the failed check's status and sentence for one that did not.
+ */
+typedef void rdisk_control_fn(void *opaque, enum rdisk_status check,
+                              const struct rdisk_wire_message *message,
+                              const struct rdisk_error *err);
+
+int rdisk_control_create(struct rdisk_control *control,
+                         const struct rdisk_env *env, struct rdma_cm_id *id,
+                         struct ibv_pd *pd, struct rdisk_error *err);
+void rdisk_control_destroy(struct rdisk_control *control);
+
+/*
+ * Send @size bytes; magic, version, length and epoch are filled in here, the
+ * rest of the header is the caller's. False if RDISK_CONTROL_DEPTH messages
+ * are on their way already or the connection is broken.
+ */
+bool rdisk_control_send(struct rdisk_control *control,
+                        struct rdisk_wire_message *message, size_t size);
+/* The same with a refusal: header, status and sentence. */
+bool rdisk_control_refuse(struct rdisk_control *control,
+                          enum rdisk_message_type type, uint32_t sequence,
+                          enum rdisk_status status, const char *text);
+
+/* Take all messages that have arrived, arm, and look once more. */
+void rdisk_control_process(struct rdisk_control *control,
+                           rdisk_control_fn *receive, void *opaque);
+
+#endif

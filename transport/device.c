@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "device.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct rdisk_device *devices;    /* under devices_lock */
+
+int rdisk_device_query(const struct rdisk_verbs *verbs,
+                       struct ibv_context *context,
+                       struct rdisk_device_limits *limits,
+                       struct rdisk_error *err)
+{
+    struct ibv_device_attr attr;
+    int ret = verbs->query_device(context, &attr);
+
+    if (ret < 0) {
+        return rdisk_error_set(err, ret, "cannot query the RDMA device: %s",
+                               strerror(-ret));
+    }
+    limits->max_sge = (unsigned int)attr.max_sge;
+    limits->max_qp_wr = (unsigned int)attr.max_qp_wr;
+    limits->max_cqe = (unsigned int)attr.max_cqe;
+    if (limits->max_sge < 2) {
+        return rdisk_error_set(err, -ENOTSUP,
+            "the RDMA device gathers from %u place only, 2 are needed",
+            limits->max_sge);
+    }
+    return 0;
+}
+
+static struct rdisk_device *device_new(const struct rdisk_verbs *verbs,
+                                       struct ibv_context *context,
+                                       struct rdisk_error *err)
+{
+    struct rdisk_device *device = calloc(1, sizeof(*device));
+
+    if (!device) {
+        rdisk_error_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    device->verbs = verbs;
+    device->context = context;
+    device->users = 1;
+    if (rdisk_device_query(verbs, context, &device->limits, err) < 0) {
+        goto fail;
+    }
+    device->pd = verbs->alloc_pd(context);
+    if (!device->pd) {
+        rdisk_error_set(err, -errno, "cannot allocate a protection domain: %s",
+                        strerror(errno));
+        goto fail;
+    }
+    if (rdisk_memory_init(&device->memory, verbs, device->pd) < 0) {
+        verbs->dealloc_pd(device->pd);
+        rdisk_error_set(err, -ENOMEM, "out of memory");
+        goto fail;
+    }
+    return device;
+
+fail:
+    free(device);
+    return NULL;
+}
+
+struct rdisk_device *rdisk_device_get(const struct rdisk_verbs *verbs,
+                                      struct ibv_context *context,
+                                      struct rdisk_error *err)
+{
+    struct rdisk_device *device;
+
+    pthread_mutex_lock(&devices_lock);
+    for (device = devices; device; device = device->next) {
+        if (device->context == context && device->verbs == verbs) {
+            device->users++;
+            break;
+        }
+    }
+    if (!device) {
+        device = device_new(verbs, context, err);
+        if (device) {
+            device->next = devices;
+            devices = device;
+        }
+    }
+    pthread_mutex_unlock(&devices_lock);
+    return device;
+}
+
+void rdisk_device_put(struct rdisk_device *device)
+{
+    struct rdisk_device **link;
+
+    pthread_mutex_lock(&devices_lock);
+    if (--device->users == 0) {
+        for (link = &devices; *link != device; link = &(*link)->next) {
+        }
+        *link = device->next;
+        rdisk_memory_destroy(&device->memory);
+        device->verbs->dealloc_pd(device->pd);
+        free(device);
+    }
+    pthread_mutex_unlock(&devices_lock);
+}

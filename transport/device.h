@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Internal to the transport: an RDMA device as a client uses it.
+ *
+ * All sessions of the process on the same device share one protection domain
+ * and one table of registered memory, so that a guest's RAM is pinned once,
+ * however many disks it has.
+ */
+#ifndef RDISK_DEVICE_H
+#define RDISK_DEVICE_H
+
+#include "env.h"
+#include "memory.h"
+
+/* What of a device's limits matters to us. */
+struct rdisk_device_limits {
+    unsigned int max_sge;       /* of a work request */
+    unsigned int max_qp_wr;     /* of a queue pair, each direction */
+    unsigned int max_cqe;
+};
+
+struct rdisk_device {
+    const struct rdisk_verbs *verbs;
+    struct ibv_context *context;        /* librdmacm's */
+    struct ibv_pd *pd;
+    struct rdisk_device_limits limits;
+    struct rdisk_memory memory;
+    unsigned int users;                 /* under the list's lock */
+    struct rdisk_device *next;
+};
+
+int rdisk_device_query(const struct rdisk_verbs *verbs,
+                       struct ibv_context *context,
+                       struct rdisk_device_limits *limits,
+                       struct rdisk_error *err);
+
+/* The process's one device object for @context. Any thread. */
+struct rdisk_device *rdisk_device_get(const struct rdisk_verbs *verbs,
+                                      struct ibv_context *context,
+                                      struct rdisk_error *err);
+/* The last one frees it. Nothing of the device is in use any more. */
+void rdisk_device_put(struct rdisk_device *device);
+
+#endif

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/*
+ * Entries are atomics because readers may look while a writer changes them.
+ * They are searched one after the other: a guest has a handful of RAM blocks,
+ * and ranges may overlap.
+ */
+struct entry {
+    atomic_uintptr_t start;
+    atomic_uintptr_t end;
+    atomic_uint lkey;
+    atomic_uint rkey;
+    struct ibv_mr *mr;          /* writers only */
+    unsigned int users;         /* writers only */
+};
+
+struct rdisk_memory_table {
+    struct rdisk_memory_table *next;    /* on the list of old ones */
+    unsigned int capacity;
+    atomic_uint count;
+    struct entry entries[];
+};
+
+static struct rdisk_memory_table *table_new(unsigned int capacity)
+{
+    struct rdisk_memory_table *table;
+
+    table = calloc(1, sizeof(*table) + capacity * sizeof(table->entries[0]));
+    if (table) {
+        table->capacity = capacity;
+    }
+    return table;
+}
+
+int rdisk_memory_init(struct rdisk_memory *memory,
+                      const struct rdisk_verbs *verbs, struct ibv_pd *pd)
+{
+    struct rdisk_memory_table *table = table_new(16);
+
+    if (!table) {
+        return -ENOMEM;
+    }
+    memset(memory, 0, sizeof(*memory));
+    memory->verbs = verbs;
+    memory->pd = pd;
+    pthread_mutex_init(&memory->lock, NULL);
+    atomic_init(&memory->table, table);
+    return 0;
+}
+
+void rdisk_memory_destroy(struct rdisk_memory *memory)
+{
+    struct rdisk_memory_table *table = atomic_load(&memory->table);
+
+    for (unsigned int i = 0; i < atomic_load(&table->count); i++) {
+        memory->verbs->dereg_mr(table->entries[i].mr);
+    }
+    free(table);
+    while (memory->old) {
+        table = memory->old;
+        memory->old = table->next;
+        free(table);
+    }
+    pthread_mutex_destroy(&memory->lock);
+}
+
+int rdisk_memory_explain(struct rdisk_error *err, int code, size_t length,
+                         uint64_t already)
+{
+    struct rlimit limit;
+
+    if (code == -ENOMEM && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
+        limit.rlim_cur != RLIM_INFINITY) {
+        return rdisk_error_set(err, code,
+            "cannot register %zu bytes of memory: RLIMIT_MEMLOCK is %llu "
+            "bytes and %llu are registered already; allow at least %llu "
+            "(ulimit -l, LimitMEMLOCK= or /etc/security/limits.conf)",
+            length, (unsigned long long)limit.rlim_cur,
+            (unsigned long long)already,
+            (unsigned long long)(already + length));
+    }
+    return rdisk_error_set(err, code, "cannot register %zu bytes of memory: "
+                           "%s", length, strerror(-code));
+}
+
+static struct entry *find_exact(struct rdisk_memory_table *table,
+                                uintptr_t start, uintptr_t end)
+{
+    for (unsigned int i = 0; i < atomic_load(&table->count); i++) {
+        struct entry *entry = &table->entries[i];
+
+        if (atomic_load(&entry->start) == start &&
+            atomic_load(&entry->end) == end) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+static void copy_entry(struct entry *to, struct entry *from)
+{
+    atomic_store(&to->start, atomic_load(&from->start));
+    atomic_store(&to->end, atomic_load(&from->end));
+    atomic_store(&to->lkey, atomic_load(&from->lkey));
+    atomic_store(&to->rkey, atomic_load(&from->rkey));
+    to->mr = from->mr;
+    to->users = from->users;
+}
+
+/* Room for one more entry; tables double, so old ones add up to one new. */
+static struct rdisk_memory_table *grow(struct rdisk_memory *memory)
+{
+    struct rdisk_memory_table *table = atomic_load(&memory->table);
+    struct rdisk_memory_table *bigger;
+    unsigned int count = atomic_load(&table->count);
+
+    if (count < table->capacity) {
+        return table;
+    }
+    bigger = table_new(table->capacity * 2);
+    if (!bigger) {
+        return NULL;
+    }
+    for (unsigned int i = 0; i < count; i++) {
+        copy_entry(&bigger->entries[i], &table->entries[i]);
+    }
+    atomic_store(&bigger->count, count);
+    table->next = memory->old;
+    memory->old = table;
+    atomic_store(&memory->table, bigger);
+    return bigger;
+}
+
+static int add_locked(struct rdisk_memory *memory, void *address,
+                      size_t length, struct rdisk_error *err)
+{
+    struct rdisk_memory_table *table = atomic_load(&memory->table);
+    uintptr_t start = (uintptr_t)address;
+    struct entry *entry = find_exact(table, start, start + length);
+    struct ibv_mr *mr;
+
+    if (entry) {
+        entry->users++;
+        return 0;
+    }
+    mr = memory->verbs->reg_mr(memory->pd, address, length,
+                               IBV_ACCESS_LOCAL_WRITE |
+                               IBV_ACCESS_REMOTE_WRITE);
+    if (!mr) {
+        return rdisk_memory_explain(err, errno ? -errno : -ENOMEM, length,
+                                    memory->registered);
+    }
+    atomic_fetch_add(&memory->sequence, 1);
+    table = grow(memory);
+    if (table) {
+        entry = &table->entries[atomic_load(&table->count)];
+        atomic_store(&entry->start, start);
+        atomic_store(&entry->end, start + length);
+        atomic_store(&entry->lkey, mr->lkey);
+        atomic_store(&entry->rkey, mr->rkey);
+        entry->mr = mr;
+        entry->users = 1;
+        atomic_fetch_add(&table->count, 1);
+        memory->registered += length;
+    }
+    atomic_fetch_add(&memory->sequence, 1);
+    if (!table) {
+        memory->verbs->dereg_mr(mr);
+        return rdisk_error_set(err, -ENOMEM, "out of memory");
+    }
+    return 0;
+}
+
+int rdisk_memory_add(struct rdisk_memory *memory, void *address,
+                     size_t length, struct rdisk_error *err)
+{
+    int ret;
+
+    if (length == 0 || (uintptr_t)address > UINTPTR_MAX - length) {
+        return rdisk_error_set(err, -EINVAL,
+                               "%zu bytes at %p are no memory range", length,
+                               address);
+    }
+    pthread_mutex_lock(&memory->lock);
+    ret = add_locked(memory, address, length, err);
+    pthread_mutex_unlock(&memory->lock);
+    return ret;
+}
+
+void rdisk_memory_remove(struct rdisk_memory *memory, void *address,
+                         size_t length)
+{
+    uintptr_t start = (uintptr_t)address;
+    struct rdisk_memory_table *table;
+    struct ibv_mr *mr = NULL;
+    struct entry *entry;
+
+    pthread_mutex_lock(&memory->lock);
+    table = atomic_load(&memory->table);
+    entry = find_exact(table, start, start + length);
+    if (entry && --entry->users == 0) {
+        unsigned int last = atomic_load(&table->count) - 1;
+
+        mr = entry->mr;
+        atomic_fetch_add(&memory->sequence, 1);
+        copy_entry(entry, &table->entries[last]);
+        atomic_store(&table->count, last);
+        memory->registered -= length;
+        atomic_fetch_add(&memory->sequence, 1);
+    }
+    pthread_mutex_unlock(&memory->lock);
+    if (mr) {
+        memory->verbs->dereg_mr(mr);
+    }
+}
+
+static bool search(struct rdisk_memory_table *table, uintptr_t start,
+                   uintptr_t end, struct rdisk_memory_keys *keys)
+{
+    unsigned int count = atomic_load_explicit(&table->count,
+                                              memory_order_acquire);
+
+    for (unsigned int i = 0; i < count; i++) {
+        struct entry *entry = &table->entries[i];
+
+        /* Acquire keeps the second look at the sequence behind these. */
+        if (atomic_load_explicit(&entry->start, memory_order_acquire) <=
+                start &&
+            atomic_load_explicit(&entry->end, memory_order_acquire) >= end) {
+            keys->lkey = atomic_load_explicit(&entry->lkey,
+                                              memory_order_acquire);
+            keys->rkey = atomic_load_explicit(&entry->rkey,
+                                              memory_order_acquire);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool rdisk_memory_lookup(struct rdisk_memory *memory, const void *address,
+                         size_t length, struct rdisk_memory_keys *keys)
+{
+    uintptr_t start = (uintptr_t)address;
+    unsigned int before, after;
+    bool found;
+
+    do {
+        before = atomic_load_explicit(&memory->sequence,
+                                      memory_order_acquire);
+        found = search(atomic_load_explicit(&memory->table,
+                                            memory_order_acquire),
+                       start, start + length, keys);
+        after = atomic_load_explicit(&memory->sequence, memory_order_acquire);
+    } while (before != after || (before & 1));
+    return found;
+}

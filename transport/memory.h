@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Internal to the transport: the table of registered memory of one device.
+ *
+ * Ranges are added and removed rarely (a guest's RAM blocks) and looked up on
+ * every request. Writers take a mutex; readers take no lock: a sequence count
+ * tells them when a writer was in between, and they look again.
+ */
+#ifndef RDISK_MEMORY_H
+#define RDISK_MEMORY_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "verbs.h"
+
+struct rdisk_memory_table;
+
+struct rdisk_memory {
+    const struct rdisk_verbs *verbs;
+    struct ibv_pd *pd;              /* borrowed from the device */
+    pthread_mutex_t lock;           /* writers; covers all but the atomics */
+    atomic_uint sequence;           /* odd while a writer is at work */
+    struct rdisk_memory_table *_Atomic table;
+    struct rdisk_memory_table *old; /* outgrown tables, readers may hold them */
+    uint64_t registered;            /* bytes */
+};
+
+struct rdisk_memory_keys {
+    uint32_t lkey;
+    uint32_t rkey;
+};
+
+int rdisk_memory_init(struct rdisk_memory *memory,
+                      const struct rdisk_verbs *verbs, struct ibv_pd *pd);
+/* Deregisters what is left. No reader may be active. */
+void rdisk_memory_destroy(struct rdisk_memory *memory);
+
+/*
+ * Register a range for local use and remote writes, or count one more user of
+ * exactly this range. Takes as long as the kernel needs to pin the pages.
+ * Returns 0 or a negative errno with a sentence.
+ */
+int rdisk_memory_add(struct rdisk_memory *memory, void *address,
+                     size_t length, struct rdisk_error *err);
+void rdisk_memory_remove(struct rdisk_memory *memory, void *address,
+                         size_t length);
+
+/* Keys of a range that holds [address, address + length). Any thread. */
+bool rdisk_memory_lookup(struct rdisk_memory *memory, const void *address,
+                         size_t length, struct rdisk_memory_keys *keys);
+
+/* What to tell a person when registering @length bytes failed with @code. */
+int rdisk_memory_explain(struct rdisk_error *err, int code, size_t length,
+                         uint64_t already);
+
+#endif

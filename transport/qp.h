@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Internal to the transport: a queue pair with its completion queue, and the
+ * accounts that keep both from overflowing.
+ *
+ * Sends are staged in a chain and posted together with one doorbell. Most are
+ * unsignalled: the completion of a later one proves them. Receives carry
+ * either nothing (data queues: an immediate is all that arrives) or a fixed
+ * message buffer (control).
+ *
+ * Threads: one at a time, the queue's, except rdisk_qp_break() (any thread)
+ * and create and destroy (the connection's).
+ */
+#ifndef RDISK_QP_H
+#define RDISK_QP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "env.h"
+#include "error.h"
+#include "verbs.h"
+
+#define RDISK_QP_BATCH  32      /* completions taken per poll */
+
+struct rdisk_qp_config {
+    unsigned int send_depth;    /* work requests */
+    unsigned int recv_depth;    /* receives; all are posted at creation */
+    unsigned int max_sge;       /* of a send */
+    uint32_t max_inline;        /* bytes wished; less if the device says so */
+    int vector;                 /* completion vector */
+    /* Control: recv_depth buffers of recv_size bytes; else NULL and 0. */
+    void *recv_buffers;
+    uint32_t recv_size;
+    uint32_t recv_lkey;
+};
+
+struct rdisk_qp {
+    const struct rdisk_env *env;
+    struct rdma_cm_id *id;      /* borrowed from the connection */
+    struct ibv_comp_channel *channel;
+    struct ibv_cq *cq;
+    struct ibv_qp *qp;          /* owned through id */
+    struct rdisk_qp_config config;
+
+    /* Sends: sequence numbers are the wr_id of their work requests. */
+    uint64_t send_posted;       /* next sequence number */
+    uint64_t send_done;         /* all below have completed */
+    unsigned int send_silent;   /* posted since the last signalled one */
+    unsigned int staged;        /* work requests in the chain */
+    struct ibv_send_wr *stage;
+    struct ibv_sge *stage_sge;  /* config.max_sge for each of the stage */
+
+    /* Receives. */
+    unsigned int recv_posted;   /* posted and not completed */
+    unsigned int recv_spent;    /* completed and not posted again */
+    struct ibv_recv_wr *recv_chain;     /* without buffers: ready to post */
+
+    /* Completions taken from the device and not yet handed out. */
+    struct ibv_wc parked[RDISK_QP_BATCH];
+    unsigned int parked_next, parked_count;
+
+    unsigned int events;        /* taken and not yet acknowledged */
+    bool armed;                 /* an event will come; asking is a syscall */
+    atomic_bool broken;         /* in ERROR, or on the way */
+    enum ibv_wc_status reason;  /* of the first failed completion */
+
+    /* Counters, relaxed: written by the queue's thread, read by any. */
+    _Atomic uint64_t work_requests, doorbells, receives, wakeups;
+};
+
+/* What a receive brought. */
+struct rdisk_qp_completion {
+    uint32_t immediate;         /* host order */
+    bool with_immediate;
+    unsigned int buffer;        /* control: index of the receive buffer */
+    uint32_t length;            /* control: bytes in it */
+};
+
+/*
+ * Create the completion queue and the queue pair on @id, post all receives
+ * and arm nothing yet. On failure nothing is left behind.
+ */
+int rdisk_qp_create(struct rdisk_qp *qp, const struct rdisk_env *env,
+                    struct rdma_cm_id *id, struct ibv_pd *pd,
+                    const struct rdisk_qp_config *config,
+                    struct rdisk_error *err);
+/* Afterwards no device touches anything on the queue pair's behalf. */
+void rdisk_qp_destroy(struct rdisk_qp *qp);
+
+int rdisk_qp_fd(const struct rdisk_qp *qp);
+
+/* Sends that can still be staged or posted. */
+unsigned int rdisk_qp_room(const struct rdisk_qp *qp);
+/*
+ * The next work request of the chain: zeroed, opcode and so on for the caller
+ * to fill, sg_list pointing at config.max_sge entries. There must be room.
+ */
+struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp);
+/* Ring the doorbell for the chain. On failure the queue pair is broken. */
+void rdisk_qp_post(struct rdisk_qp *qp);
+
+/*
+ * The next completed receive, in order. False if none is there now. Accounts
+ * for sends on the way, and breaks the queue pair on a failed completion.
+ */
+bool rdisk_qp_next(struct rdisk_qp *qp, struct rdisk_qp_completion *out);
+/* Would there be one, or an error? Looks only, apart from parking. */
+bool rdisk_qp_pending(struct rdisk_qp *qp);
+/* Post the spent receives of a data queue again, in one go. */
+void rdisk_qp_replenish(struct rdisk_qp *qp);
+/* Post one message buffer of a control queue again. */
+void rdisk_qp_replenish_buffer(struct rdisk_qp *qp, unsigned int buffer);
+
+/* Take the events off the channel. */
+void rdisk_qp_take_events(struct rdisk_qp *qp);
+/* Ask for an event at the next completion. Poll once more afterwards. */
+void rdisk_qp_arm(struct rdisk_qp *qp);
+
+/*
+ * Move to ERROR: from here on no new remote access to our memory is accepted,
+ * and everything posted is flushed. Any thread, more than once.
+ */
+void rdisk_qp_break(struct rdisk_qp *qp);
+/* Broken, and every work request has come back. */
+bool rdisk_qp_drained(const struct rdisk_qp *qp);
+
+#endif

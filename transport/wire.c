@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "wire.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define BAD(err, ...) \
+    (rdisk_error_set(err, -EPROTO, __VA_ARGS__), RDISK_STATUS_BAD_MESSAGE)
+#define REFUSE(err, status, code, ...) \
+    (rdisk_error_set(err, code, __VA_ARGS__), status)
+
+/* ---- Status ----------------------------------------------------------- */
+
+static const struct {
+    const char *text;
+    int code;
+} statuses[RDISK_STATUS_COUNT] = {
+    [RDISK_STATUS_OK] = { "success", 0 },
+    [RDISK_STATUS_IO_ERROR] = { "the server's storage failed", EIO },
+    [RDISK_STATUS_OUT_OF_RANGE] = { "beyond the end of the volume", EINVAL },
+    [RDISK_STATUS_MISALIGNED] = { "not aligned to the block size", EINVAL },
+    [RDISK_STATUS_NO_SPACE] = { "the server's storage is full", ENOSPC },
+    [RDISK_STATUS_READ_ONLY] = { "the volume is read-only", EROFS },
+    [RDISK_STATUS_UNSUPPORTED] = { "not supported by the peer", ENOTSUP },
+    [RDISK_STATUS_BAD_VERSION] = { "no common protocol version", EPROTO },
+    [RDISK_STATUS_BAD_MESSAGE] = { "malformed message", EPROTO },
+    [RDISK_STATUS_NO_VOLUME] = { "no such volume", ENOENT },
+    [RDISK_STATUS_BUSY] = { "the volume is in use", EBUSY },
+    [RDISK_STATUS_NO_RESOURCES] = { "a limit of the server is reached",
+                                    ENOBUFS },
+    [RDISK_STATUS_STALE] = { "replaced by a newer session", ESTALE },
+    [RDISK_STATUS_DENIED] = { "not allowed", EACCES },
+    [RDISK_STATUS_SHUTTING_DOWN] = { "the server is shutting down",
+                                     ESHUTDOWN },
+};
+
+const char *rdisk_status_text(unsigned int status)
+{
+    return status < RDISK_STATUS_COUNT ? statuses[status].text
+                                       : "unknown status";
+}
+
+int rdisk_status_to_errno(unsigned int status)
+{
+    return status < RDISK_STATUS_COUNT ? -statuses[status].code : -EIO;
+}
+
+enum rdisk_status rdisk_status_from_errno(int code)
+{
+    switch (code) {
+    case 0:
+        return RDISK_STATUS_OK;
+    case -ENOSPC:
+    case -EDQUOT:
+        return RDISK_STATUS_NO_SPACE;
+    case -EROFS:
+        return RDISK_STATUS_READ_ONLY;
+    case -ENOTSUP:
+        return RDISK_STATUS_UNSUPPORTED;
+    case -ENOENT:
+        return RDISK_STATUS_NO_VOLUME;
+    case -EBUSY:
+        return RDISK_STATUS_BUSY;
+    case -EACCES:
+    case -EPERM:
+        return RDISK_STATUS_DENIED;
+    case -ENOMEM:
+    case -ENOBUFS:
+        return RDISK_STATUS_NO_RESOURCES;
+    default:
+        return RDISK_STATUS_IO_ERROR;
+    }
+}
+
+static bool all_zero(const void *data, size_t size)
+{
+    const uint8_t *p = data;
+
+    for (size_t i = 0; i < size; i++) {
+        if (p[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- Requests --------------------------------------------------------- */
+
+/* Form: what a correct peer can never get wrong. */
+static enum rdisk_status check_request_form(
+    const struct rdisk_wire_request *wire,
+    const struct rdisk_request_limits *limits,
+    const struct rdisk_request_view *view, struct rdisk_error *err)
+{
+    if (le16toh(wire->slot) != limits->slot) {
+        return BAD(err, "request names slot %u but arrived in slot %u",
+                   le16toh(wire->slot), limits->slot);
+    }
+    if (le64toh(wire->epoch) != limits->epoch) {
+        return BAD(err, "request of epoch %llu in a session of epoch %llu",
+                   (unsigned long long)le64toh(wire->epoch),
+                   (unsigned long long)limits->epoch);
+    }
+    if ((view->sequence & 0xffff) != limits->immediate_sequence) {
+        return BAD(err, "request %u announced as %u", view->sequence & 0xffff,
+                   limits->immediate_sequence);
+    }
+    if (wire->reserved0 || !all_zero(wire->reserved, sizeof(wire->reserved))) {
+        return BAD(err, "reserved bytes of request %u are not zero",
+                   view->sequence);
+    }
+    if (view->length > limits->slot_size) {
+        return BAD(err, "request of %u bytes in a slot of %u", view->length,
+                   limits->slot_size);
+    }
+    if (view->segments > RDISK_SEGMENTS_MAX) {
+        return BAD(err, "request with %u segments, the limit is %u",
+                   view->segments, RDISK_SEGMENTS_MAX);
+    }
+    return RDISK_STATUS_OK;
+}
+
+/* Meaning: what a correct peer may ask and be refused. */
+static enum rdisk_status check_request_range(
+    const struct rdisk_request_limits *limits,
+    const struct rdisk_request_view *view, struct rdisk_error *err)
+{
+    if (view->length == 0 || view->length % limits->block_size ||
+        view->offset % limits->block_size) {
+        return REFUSE(err, RDISK_STATUS_MISALIGNED, -EINVAL,
+                      "%u bytes at %llu are not whole blocks of %u",
+                      view->length, (unsigned long long)view->offset,
+                      limits->block_size);
+    }
+    if (view->offset > limits->size ||
+        view->length > limits->size - view->offset) {
+        return REFUSE(err, RDISK_STATUS_OUT_OF_RANGE, -EINVAL,
+                      "%u bytes at %llu reach beyond the volume's %llu",
+                      view->length, (unsigned long long)view->offset,
+                      (unsigned long long)limits->size);
+    }
+    return RDISK_STATUS_OK;
+}
+
+enum rdisk_status rdisk_wire_check_request(
+    const struct rdisk_wire_request *wire,
+    const struct rdisk_request_limits *limits,
+    struct rdisk_request_view *view, struct rdisk_error *err)
+{
+    enum rdisk_status status;
+
+    view->op = wire->opcode;
+    view->flags = wire->flags;
+    view->offset = le64toh(wire->offset);
+    view->length = le32toh(wire->length);
+    view->sequence = le32toh(wire->sequence);
+    view->segments = le16toh(wire->segments);
+
+    status = check_request_form(wire, limits, view, err);
+    if (status != RDISK_STATUS_OK) {
+        return status;
+    }
+    if (view->flags & ~RDISK_REQUEST_FLAGS_KNOWN) {
+        return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -ENOTSUP,
+                      "unknown request flags 0x%x", view->flags);
+    }
+
+    switch (view->op) {
+    case RDISK_OP_READ:
+        if (view->segments == 0) {
+            return BAD(err, "read %u names no segment", view->sequence);
+        }
+        return check_request_range(limits, view, err);
+    case RDISK_OP_WRITE:
+        if (view->segments) {
+            return BAD(err, "write %u names segments", view->sequence);
+        }
+        if (limits->read_only) {
+            return REFUSE(err, RDISK_STATUS_READ_ONLY, -EROFS,
+                          "write to a read-only volume");
+        }
+        return check_request_range(limits, view, err);
+    case RDISK_OP_FLUSH:
+        if (view->segments || view->length || view->offset) {
+            return BAD(err, "flush %u names a range", view->sequence);
+        }
+        return RDISK_STATUS_OK;
+    default:
+        return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -ENOTSUP,
+                      "unknown operation %u", (unsigned int)wire->opcode);
+    }
+}
+
+enum rdisk_status rdisk_wire_check_segments(
+    const struct rdisk_wire_segment *segments, unsigned int count,
+    uint32_t length, struct rdisk_error *err)
+{
+    uint64_t sum = 0;
+
+    for (unsigned int i = 0; i < count; i++) {
+        uint64_t address = le64toh(segments[i].address);
+        uint32_t bytes = le32toh(segments[i].length);
+
+        if (bytes == 0) {
+            return BAD(err, "segment %u is empty", i);
+        }
+        if (address > UINT64_MAX - bytes) {
+            return BAD(err, "segment %u wraps around the address space", i);
+        }
+        sum += bytes;
+    }
+    if (sum != length) {
+        return BAD(err, "segments of %llu bytes for a read of %u",
+                   (unsigned long long)sum, length);
+    }
+    return RDISK_STATUS_OK;
+}
+
+/* ---- Private data ----------------------------------------------------- */
+
+/* The start that connect, accept and control messages have in common. */
+static enum rdisk_status check_start(const void *data, size_t size,
+                                     size_t minimum, const char *what,
+                                     struct rdisk_error *err)
+{
+    const struct rdisk_wire_connect *start = data;
+
+    if (!data || size < minimum) {
+        return BAD(err, "%s of %zu bytes is shorter than %zu", what, size,
+                   minimum);
+    }
+    if (le32toh(start->magic) != RDISK_WIRE_MAGIC) {
+        return BAD(err, "%s starts with 0x%08x, this is not rdisk", what,
+                   le32toh(start->magic));
+    }
+    if (le16toh(start->version) != RDISK_WIRE_VERSION) {
+        return REFUSE(err, RDISK_STATUS_BAD_VERSION, -EPROTO,
+                      "the peer speaks protocol version %u, this side %u",
+                      le16toh(start->version), RDISK_WIRE_VERSION);
+    }
+    return RDISK_STATUS_OK;
+}
+
+static enum rdisk_status check_slots(unsigned int slots, uint32_t slot_size,
+                                     const char *what, struct rdisk_error *err)
+{
+    if (slots < 1 || slots > RDISK_SLOTS_MAX) {
+        return BAD(err, "%s: %u slots are not in 1…%u", what, slots,
+                   RDISK_SLOTS_MAX);
+    }
+    if (slot_size < RDISK_SLOT_SIZE_MIN || slot_size > RDISK_SLOT_SIZE_MAX ||
+        slot_size % RDISK_SLOT_SIZE_MIN) {
+        return BAD(err, "%s: a slot size of %u is no multiple of %u up to %u",
+                   what, slot_size, RDISK_SLOT_SIZE_MIN, RDISK_SLOT_SIZE_MAX);
+    }
+    return RDISK_STATUS_OK;
+}
+
+enum rdisk_status rdisk_wire_check_connect(const void *data, size_t size,
+                                           struct rdisk_error *err)
+{
+    const struct rdisk_wire_connect *wire = data;
+    enum rdisk_status status;
+
+    status = check_start(data, size, sizeof(*wire), "connection request", err);
+    if (status != RDISK_STATUS_OK) {
+        return status;
+    }
+    switch (wire->kind) {
+    case RDISK_LINK_CONTROL:
+        if (le16toh(wire->queue)) {
+            return BAD(err, "control connection with queue index %u",
+                       le16toh(wire->queue));
+        }
+        return RDISK_STATUS_OK;
+    case RDISK_LINK_DATA:
+        if (!le16toh(wire->queue) ||
+            le16toh(wire->queue) > RDISK_QUEUES_MAX) {
+            return BAD(err, "data queue index %u is not in 1…%u",
+                       le16toh(wire->queue), RDISK_QUEUES_MAX);
+        }
+        return check_slots(le16toh(wire->slots), le32toh(wire->slot_size),
+                           "connection request", err);
+    default:
+        return BAD(err, "unknown kind of connection %u", wire->kind);
+    }
+}
+
+enum rdisk_status rdisk_wire_check_accept(const void *data, size_t size,
+                                          unsigned int queue,
+                                          struct rdisk_error *err)
+{
+    const struct rdisk_wire_accept *wire = data;
+    enum rdisk_status status;
+    uint64_t stride;
+
+    status = check_start(data, size, sizeof(*wire), "acceptance", err);
+    if (status != RDISK_STATUS_OK) {
+        return status;
+    }
+    if (le16toh(wire->queue) != queue) {
+        return BAD(err, "acceptance for queue %u arrived on queue %u",
+                   le16toh(wire->queue), queue);
+    }
+    if (queue == 0) {
+        return RDISK_STATUS_OK;
+    }
+    status = check_slots(le16toh(wire->slots), le32toh(wire->slot_size),
+                         "acceptance", err);
+    if (status != RDISK_STATUS_OK) {
+        return status;
+    }
+    stride = le32toh(wire->stride);
+    if (stride < RDISK_HEADER_AREA + (uint64_t)le32toh(wire->slot_size) ||
+        le64toh(wire->base) > UINT64_MAX - stride * le16toh(wire->slots)) {
+        return BAD(err, "slots of %u bytes every %llu from 0x%llx do not fit",
+                   le32toh(wire->slot_size), (unsigned long long)stride,
+                   (unsigned long long)le64toh(wire->base));
+    }
+    if (!le16toh(wire->max_segments) ||
+        le16toh(wire->max_segments) > RDISK_SEGMENTS_MAX) {
+        return BAD(err, "a limit of %u segments is not in 1…%u",
+                   le16toh(wire->max_segments), RDISK_SEGMENTS_MAX);
+    }
+    return RDISK_STATUS_OK;
+}
+
+/* A peer's sentence, made safe for a terminal and a log line. */
+static void copy_text(char *to, size_t to_size, const uint8_t *from,
+                      size_t length)
+{
+    size_t n = length < to_size - 1 ? length : to_size - 1;
+
+    for (size_t i = 0; i < n; i++) {
+        to[i] = from[i] < 0x20 || from[i] == 0x7f ? '?' : (char)from[i];
+    }
+    to[n] = '\0';
+}
+
+enum rdisk_status rdisk_wire_read_reject(const void *data, size_t size,
+                                         struct rdisk_error *err)
+{
+    const struct rdisk_wire_reject *wire = data;
+    char text[sizeof(wire->text) + 1];
+    unsigned int status;
+    size_t length;
+
+    if (!data || size < sizeof(*wire) ||
+        le32toh(wire->magic) != RDISK_WIRE_MAGIC) {
+        return REFUSE(err, RDISK_STATUS_DENIED, -ECONNREFUSED,
+                      "connection refused: nothing that speaks rdisk listens "
+                      "there");
+    }
+    status = le16toh(wire->status);
+    if (status == RDISK_STATUS_OK || status >= RDISK_STATUS_COUNT) {
+        status = RDISK_STATUS_BAD_MESSAGE;
+    }
+    length = le16toh(wire->text_length);
+    if (length > sizeof(wire->text)) {
+        length = sizeof(wire->text);
+    }
+    copy_text(text, sizeof(text), wire->text, length);
+    rdisk_error_set(err, rdisk_status_to_errno(status), "server refused: %s",
+                    text[0] ? text : rdisk_status_text(status));
+    return status;
+}
+
+/* ---- Control messages ------------------------------------------------- */
+
+static enum rdisk_status check_open(const struct rdisk_wire_open *wire,
+                                    struct rdisk_error *err)
+{
+    uint32_t heartbeat = le32toh(wire->heartbeat_ms);
+    unsigned int queues = le16toh(wire->queues);
+
+    if (!le64toh(wire->epoch)) {
+        return BAD(err, "open with epoch 0");
+    }
+    if (le32toh(wire->flags) & ~RDISK_OPEN_FLAGS_KNOWN) {
+        return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -ENOTSUP,
+                      "unknown open flags 0x%x", le32toh(wire->flags));
+    }
+    if (heartbeat && (heartbeat < RDISK_HEARTBEAT_MIN_MS ||
+                      heartbeat > RDISK_HEARTBEAT_MAX_MS)) {
+        return BAD(err, "a heartbeat of %u ms is not in %u…%u", heartbeat,
+                   RDISK_HEARTBEAT_MIN_MS, RDISK_HEARTBEAT_MAX_MS);
+    }
+    if (queues < 1 || queues > RDISK_QUEUES_MAX) {
+        return BAD(err, "%u queues are not in 1…%u", queues, RDISK_QUEUES_MAX);
+    }
+    if (!all_zero(wire->reserved, sizeof(wire->reserved))) {
+        return BAD(err, "reserved bytes of open are not zero");
+    }
+    if (!rdisk_volume_name_valid((const char *)wire->name,
+                                 le16toh(wire->name_length))) {
+        return REFUSE(err, RDISK_STATUS_NO_VOLUME, -ENOENT,
+                      "the volume's name is not well-formed");
+    }
+    return check_slots(le16toh(wire->slots), le32toh(wire->slot_size), "open",
+                       err);
+}
+
+static enum rdisk_status check_open_reply(
+    const struct rdisk_wire_open_reply *wire, struct rdisk_error *err)
+{
+    uint32_t block = le32toh(wire->block_size);
+    unsigned int queues = le16toh(wire->queues);
+
+    if (block < RDISK_BLOCK_SIZE_MIN || block > RDISK_BLOCK_SIZE_MAX ||
+        (block & (block - 1))) {
+        return BAD(err, "a block size of %u is no power of two in %u…%u",
+                   block, RDISK_BLOCK_SIZE_MIN, RDISK_BLOCK_SIZE_MAX);
+    }
+    if (le64toh(wire->size) % block || le64toh(wire->size) > INT64_MAX) {
+        return BAD(err, "a volume of %llu bytes is not whole blocks of %u",
+                   (unsigned long long)le64toh(wire->size), block);
+    }
+    if (queues < 1 || queues > RDISK_QUEUES_MAX) {
+        return BAD(err, "%u queues granted, not 1…%u", queues,
+                   RDISK_QUEUES_MAX);
+    }
+    if (!le64toh(wire->session)) {
+        return BAD(err, "open reply without a session");
+    }
+    return check_slots(le16toh(wire->slots), le32toh(wire->slot_size),
+                       "open reply", err);
+}
+
+static const struct {
+    size_t size;
+    bool reply;
+    const char *name;
+} messages[] = {
+    [RDISK_MSG_HELLO] = { sizeof(struct rdisk_wire_hello), false, "HELLO" },
+    [RDISK_MSG_HELLO_REPLY] = { sizeof(struct rdisk_wire_hello), true,
+                                "HELLO_REPLY" },
+    [RDISK_MSG_OPEN] = { sizeof(struct rdisk_wire_open), false, "OPEN" },
+    [RDISK_MSG_OPEN_REPLY] = { sizeof(struct rdisk_wire_open_reply), true,
+                               "OPEN_REPLY" },
+    [RDISK_MSG_PING] = { sizeof(struct rdisk_wire_ping), false, "PING" },
+    [RDISK_MSG_PONG] = { sizeof(struct rdisk_wire_ping), false, "PONG" },
+    [RDISK_MSG_CLOSE] = { sizeof(struct rdisk_wire_message), false, "CLOSE" },
+    [RDISK_MSG_CLOSE_REPLY] = { sizeof(struct rdisk_wire_message), true,
+                                "CLOSE_REPLY" },
+    [RDISK_MSG_BYE] = { sizeof(struct rdisk_wire_message), true, "BYE" },
+};
+
+/* Header against type and size; @body is set when the fields are to be read. */
+static enum rdisk_status check_message_header(
+    const struct rdisk_wire_message *wire, size_t size, uint64_t epoch,
+    bool *body, struct rdisk_error *err)
+{
+    unsigned int type = le16toh(wire->type);
+    unsigned int status = le16toh(wire->status);
+    size_t text = le16toh(wire->text_length);
+
+    if (type >= sizeof(messages) / sizeof(messages[0]) ||
+        !messages[type].size) {
+        return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -ENOTSUP,
+                      "unknown message type %u", type);
+    }
+    if (le32toh(wire->length) != size || wire->reserved) {
+        return BAD(err, "%s says %u bytes, %zu arrived", messages[type].name,
+                   le32toh(wire->length), size);
+    }
+    if (epoch && le64toh(wire->epoch) != epoch) {
+        return BAD(err, "%s of epoch %llu in a session of epoch %llu",
+                   messages[type].name,
+                   (unsigned long long)le64toh(wire->epoch),
+                   (unsigned long long)epoch);
+    }
+    if (status && (status >= RDISK_STATUS_COUNT || !messages[type].reply)) {
+        return BAD(err, "%s with status %u", messages[type].name, status);
+    }
+    /* A refusal is the header and a sentence, whatever the type. */
+    *body = !status;
+    if (status ? size != sizeof(*wire) + text || text > RDISK_TEXT_MAX
+               : size != messages[type].size || text) {
+        return BAD(err, "%s of %zu bytes with %zu of text",
+                   messages[type].name, size, text);
+    }
+    return RDISK_STATUS_OK;
+}
+
+enum rdisk_status rdisk_wire_check_message(const void *data, size_t size,
+                                           uint64_t epoch,
+                                           struct rdisk_error *err)
+{
+    const struct rdisk_wire_message *wire = data;
+    enum rdisk_status status;
+    bool body;
+
+    status = check_start(data, size, sizeof(*wire), "message", err);
+    if (status != RDISK_STATUS_OK) {
+        return status;
+    }
+    status = check_message_header(wire, size, epoch, &body, err);
+    if (status != RDISK_STATUS_OK || !body) {
+        return status;
+    }
+    switch (le16toh(wire->type)) {
+    case RDISK_MSG_OPEN:
+        return check_open(data, err);
+    case RDISK_MSG_OPEN_REPLY:
+        return check_open_reply(data, err);
+    default:
+        return RDISK_STATUS_OK;
+    }
+}
+
+void rdisk_wire_text(const struct rdisk_wire_message *message, char *text,
+                     size_t size)
+{
+    size_t length = le16toh(message->status) ? le16toh(message->text_length)
+                                             : 0;
+
+    if (length) {
+        copy_text(text, size, (const uint8_t *)(message + 1), length);
+    } else {
+        const char *words = rdisk_status_text(le16toh(message->status));
+
+        copy_text(text, size, (const uint8_t *)words, strlen(words));
+    }
+}
+
+bool rdisk_volume_name_valid(const char *name, size_t length)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+@,";
+
+    if (length < 1 || length > RDISK_VOLUME_NAME_MAX || name[0] == '.' ||
+        name[0] == '-') {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (!name[i] || !strchr(allowed, name[i])) {
+            return false;
+        }
+    }
+    return true;
+}
