@@ -76,6 +76,8 @@ enum rdisk_initiator_state {
     RDISK_INITIATOR_OPENING,    /* OPEN sent */
     RDISK_INITIATOR_JOINING,    /* data queues connect */
     RDISK_INITIATOR_READY,      /* requests flow */
+    RDISK_INITIATOR_DRAINING,   /* the server shuts down: what is on its way
+                                   is still answered, nothing new is sent */
     RDISK_INITIATOR_CLOSING,    /* CLOSE sent, waiting for its reply */
     RDISK_INITIATOR_CLOSED,     /* ended in good order */
     RDISK_INITIATOR_FAILED,     /* ended by an error; see _error() */

@@ -11,13 +11,6 @@
 #define STAGE_MAX       64u     /* work requests per doorbell */
 #define EVENTS_MAX      64u     /* acknowledging takes a lock: in batches */
 
-static void count(_Atomic uint64_t *counter, uint64_t n)
-{
-    atomic_store_explicit(counter,
-        atomic_load_explicit(counter, memory_order_relaxed) + n,
-        memory_order_relaxed);
-}
-
 /* ---- Creation --------------------------------------------------------- */
 
 static int allocate(struct rdisk_qp *qp, struct rdisk_error *err)
@@ -240,8 +233,8 @@ void rdisk_qp_post(struct rdisk_qp *qp)
         rdisk_qp_break(qp);
     }
     qp->send_posted += n;
-    count(&qp->work_requests, n);
-    count(&qp->doorbells, 1);
+    rdisk_counter_add(&qp->work_requests, n);
+    rdisk_counter_add(&qp->doorbells, 1);
 }
 
 /* ---- Receives --------------------------------------------------------- */
@@ -347,7 +340,7 @@ static bool account(struct rdisk_qp *qp, const struct ibv_wc *wc,
     if (!receive) {
         return false;
     }
-    count(&qp->receives, 1);
+    rdisk_counter_add(&qp->receives, 1);
     out->with_immediate = wc->wc_flags & IBV_WC_WITH_IMM;
     out->immediate = out->with_immediate ? ntohl(wc->imm_data) : 0;
     out->buffer = (unsigned int)(wc->wr_id & ~WR_RECV);
@@ -378,7 +371,7 @@ void rdisk_qp_take_events(struct rdisk_qp *qp)
     while (qp->env->verbs->get_cq_event(qp->channel, &cq, &context) == 0) {
         qp->events++;
         qp->armed = false;
-        count(&qp->wakeups, 1);
+        rdisk_counter_add(&qp->wakeups, 1);
     }
     if (qp->events >= EVENTS_MAX) {
         qp->env->verbs->ack_cq_events(qp->cq, qp->events);

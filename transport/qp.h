@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "counter.h"
 #include "env.h"
 #include "error.h"
 #include "verbs.h"
@@ -66,7 +67,7 @@ struct rdisk_qp {
     enum ibv_wc_status reason;  /* of the first failed completion */
 
     /* Counters, relaxed: written by the queue's thread, read by any. */
-    _Atomic uint64_t work_requests, doorbells, receives, wakeups;
+    rdisk_counter work_requests, doorbells, receives, wakeups;
 };
 
 /* What a receive brought. */

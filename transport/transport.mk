@@ -3,7 +3,8 @@
 
 TRANSPORT_SOURCES := $(addprefix transport/, \
 	error.c env.c verbs.c wire.c uri.c options.c device.c memory.c qp.c \
-	control.c initiator.c initiator_link.c initiator_queue.c bounce.c \
+	control.c bounce.c initiator.c initiator_link.c initiator_message.c \
+	initiator_queue.c \
 	target.c target_session.c target_queue.c)
 TRANSPORT_PACKAGES := libibverbs librdmacm
 

@@ -317,10 +317,11 @@ enum rdisk_status rdisk_wire_check_accept(const void *data, size_t size,
                    le32toh(wire->slot_size), (unsigned long long)stride,
                    (unsigned long long)le64toh(wire->base));
     }
-    if (!le16toh(wire->max_segments) ||
+    if (le16toh(wire->max_segments) < RDISK_SEGMENTS_MIN ||
         le16toh(wire->max_segments) > RDISK_SEGMENTS_MAX) {
-        return BAD(err, "a limit of %u segments is not in 1…%u",
-                   le16toh(wire->max_segments), RDISK_SEGMENTS_MAX);
+        return BAD(err, "a limit of %u segments is not in %u…%u",
+                   le16toh(wire->max_segments), RDISK_SEGMENTS_MIN,
+                   RDISK_SEGMENTS_MAX);
     }
     return RDISK_STATUS_OK;
 }

@@ -33,6 +33,7 @@ typedef uint64_t rdisk_le64;
 #define RDISK_SLOTS_MAX         1024            /* slots of a queue */
 #define RDISK_SLOT_SIZE_MIN     4096u           /* payload bytes of a slot */
 #define RDISK_SLOT_SIZE_MAX     (4u << 20)
+#define RDISK_SEGMENTS_MIN      64              /* what a server must take */
 #define RDISK_SEGMENTS_MAX      256             /* guest segments of a read */
 #define RDISK_BLOCK_SIZE_MIN    512u
 #define RDISK_BLOCK_SIZE_MAX    4096u

@@ -1,0 +1,632 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A client session: its life, its time-outs, and what it tells. */
+#include "initiator.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "initiator_priv.h"
+
+#define DRAIN_MS        4000    /* a server that shuts down waits so long */
+#define DRAIN_STEP_MS   10
+
+const char *rdisk_initiator_state_name(enum rdisk_initiator_state state)
+{
+    static const char *const names[] = {
+        [RDISK_INITIATOR_IDLE] = "idle",
+        [RDISK_INITIATOR_CONNECTING] = "connecting",
+        [RDISK_INITIATOR_GREETING] = "greeting",
+        [RDISK_INITIATOR_OPENING] = "opening the volume",
+        [RDISK_INITIATOR_JOINING] = "connecting its queues",
+        [RDISK_INITIATOR_READY] = "ready",
+        [RDISK_INITIATOR_DRAINING] = "draining",
+        [RDISK_INITIATOR_CLOSING] = "closing",
+        [RDISK_INITIATOR_CLOSED] = "closed",
+        [RDISK_INITIATOR_FAILED] = "failed",
+    };
+
+    return names[state];
+}
+
+enum rdisk_initiator_state rdisk_initiator_state(
+    const struct rdisk_initiator *session)
+{
+    return (enum rdisk_initiator_state)
+        atomic_load_explicit(&session->state, memory_order_acquire);
+}
+
+/* ---- Create and destroy ----------------------------------------------- */
+
+struct rdisk_initiator *rdisk_initiator_create(
+    const struct rdisk_env *env, const struct rdisk_initiator_options *options,
+    const struct rdisk_initiator_events *events, void *opaque,
+    struct rdisk_error *err)
+{
+    struct rdisk_initiator *session;
+
+    if (rdisk_initiator_options_check(options, err) < 0) {
+        return NULL;
+    }
+    session = calloc(1, sizeof(*session));
+    if (!session) {
+        goto no_memory;
+    }
+    session->env = env;
+    session->options = *options;
+    session->events = events;
+    session->opaque = opaque;
+    session->epoch = 1;
+    session->alarm_fd = -1;
+    session->open_deadline = RDISK_NEVER;
+    session->tick = RDISK_NEVER;
+    session->link.session = session;
+    session->steps.device = session->device_name;
+    env->random(env->opaque, session->client, sizeof(session->client));
+    if (!session->options.port) {
+        session->options.port = RDISK_DEFAULT_PORT;
+    }
+    session->options.host = strdup(options->host);
+    session->options.volume = strdup(options->volume);
+    session->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    session->alarm_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (!session->options.host || !session->options.volume ||
+        session->poll_fd < 0 || session->alarm_fd < 0) {
+        rdisk_initiator_destroy(session);
+        goto no_memory;
+    }
+    return session;
+
+no_memory:
+    rdisk_error_set(err, -ENOMEM, "out of memory or descriptors");
+    return NULL;
+}
+
+static void disconnect_all(struct rdisk_initiator *session)
+{
+    for (unsigned int i = 0; session->queues && i < session->info.queues;
+         i++) {
+        rdisk_link_disconnect(&session->queues[i].link);
+    }
+    rdisk_link_disconnect(&session->link);
+}
+
+void rdisk_initiator_destroy(struct rdisk_initiator *session)
+{
+    if (!session) {
+        return;
+    }
+    disconnect_all(session);
+    for (unsigned int i = 0; session->queues && i < session->info.queues;
+         i++) {
+        rdisk_queue_destroy(&session->queues[i]);
+        rdisk_link_destroy(&session->queues[i].link);
+    }
+    free(session->queues);
+    rdisk_control_destroy(&session->control);
+    rdisk_link_destroy(&session->link);
+    if (session->device) {
+        rdisk_device_put(session->device);
+    }
+    if (session->channel) {
+        session->env->verbs->destroy_event_channel(session->channel);
+    }
+    if (session->poll_fd >= 0) {
+        close(session->poll_fd);
+    }
+    if (session->alarm_fd >= 0) {
+        close(session->alarm_fd);
+    }
+    free((char *)session->options.host);
+    free((char *)session->options.volume);
+    free(session);
+}
+
+/* ---- Start ------------------------------------------------------------ */
+
+static int watch(struct rdisk_initiator *session, int fd)
+{
+    struct epoll_event event = { .events = EPOLLIN };
+
+    return epoll_ctl(session->poll_fd, EPOLL_CTL_ADD, fd, &event) < 0
+           ? -errno : 0;
+}
+
+static int resolve_name(struct rdisk_initiator *session,
+                        struct rdisk_error *err)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+    struct addrinfo *list;
+    char port[8];
+    int ret;
+
+    snprintf(port, sizeof(port), "%u", session->options.port);
+    ret = getaddrinfo(session->options.host, port, &hints, &list);
+    if (ret) {
+        return rdisk_error_set(err, -ENOENT, "cannot resolve host '%s': %s",
+                               session->options.host, gai_strerror(ret));
+    }
+    memcpy(&session->address, list->ai_addr, list->ai_addrlen);
+    freeaddrinfo(list);
+    return 0;
+}
+
+static int open_channel(struct rdisk_initiator *session,
+                        struct rdisk_error *err)
+{
+    int ret;
+
+    session->channel = session->env->verbs->create_event_channel();
+    if (!session->channel) {
+        ret = errno ? -errno : -ENODEV;
+        return rdisk_error_set(err, ret == -ENOMEM ? ret : -ENODEV,
+            "this machine has no RDMA device (%s); on ordinary Ethernet, "
+            "'modprobe rdma_rxe' and 'rdma link add rxe0 type rxe netdev "
+            "NAME' make one", strerror(-ret));
+    }
+    ret = watch(session, session->channel->fd);
+    if (ret == 0) {
+        ret = watch(session, session->alarm_fd);
+    }
+    if (ret < 0) {
+        return rdisk_error_set(err, ret, "cannot watch for events: %s",
+                               strerror(-ret));
+    }
+    return 0;
+}
+
+int rdisk_initiator_start(struct rdisk_initiator *session,
+                          struct rdisk_error *err)
+{
+    int ret;
+
+    if (rdisk_initiator_state(session) != RDISK_INITIATOR_IDLE) {
+        return rdisk_error_set(err, -EALREADY, "the session was started "
+                               "before");
+    }
+    session->step_started = rdisk_now(session->env);
+    session->open_deadline = session->step_started +
+                             session->options.open_timeout_ms * RDISK_MSEC;
+    ret = open_channel(session, err);
+    if (ret == 0) {
+        ret = resolve_name(session, err);
+    }
+    if (ret == 0) {
+        session->steps.name = rdisk_initiator_step(session);
+        rdisk_initiator_set_state(session, RDISK_INITIATOR_CONNECTING);
+        ret = rdisk_link_start(&session->link, err);
+    }
+    if (ret < 0) {
+        session->open_deadline = RDISK_NEVER;
+        session->error = *err;
+        rdisk_initiator_set_state(session, RDISK_INITIATOR_FAILED);
+    }
+    return ret;
+}
+
+/* ---- Progress, called by links and messages ---------------------------- */
+
+uint64_t rdisk_initiator_step(struct rdisk_initiator *session)
+{
+    uint64_t now = rdisk_now(session->env);
+    uint64_t took = now - session->step_started;
+
+    session->step_started = now;
+    return took;
+}
+
+void rdisk_initiator_set_state(struct rdisk_initiator *session,
+                               enum rdisk_initiator_state state)
+{
+    atomic_store_explicit(&session->state, (int)state, memory_order_release);
+    if (session->events && session->events->state) {
+        session->events->state(session->opaque, state);
+    }
+}
+
+int rdisk_initiator_device(struct rdisk_initiator *session,
+                           struct ibv_context *context,
+                           struct rdisk_error *err)
+{
+    if (session->device) {
+        return session->device->context == context ? 0
+            : rdisk_error_set(err, -ENODEV,
+                              "the path to %s moved to another RDMA device "
+                              "while connecting", session->options.host);
+    }
+    session->device = rdisk_device_get(session->env->verbs, context, err);
+    if (!session->device) {
+        return err->code;
+    }
+    if (context->device) {
+        snprintf(session->device_name, sizeof(session->device_name), "%s",
+                 context->device->name);
+    }
+    session->steps.address = rdisk_initiator_step(session);
+    return 0;
+}
+
+void rdisk_initiator_join(struct rdisk_initiator *session)
+{
+    unsigned int n = session->info.queues;
+    struct rdisk_error err = { 0 };
+
+    session->queues = calloc(n, sizeof(session->queues[0]));
+    if (!session->queues) {
+        rdisk_error_set(&err, -ENOMEM, "out of memory");
+        rdisk_initiator_fail(session, &err);
+        return;
+    }
+    for (unsigned int i = 0; i < n; i++) {
+        session->queues[i].session = session;
+        session->queues[i].link.session = session;
+        session->queues[i].link.queue = i + 1;
+    }
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_JOINING);
+    for (unsigned int i = 0; i < n; i++) {
+        if (rdisk_link_start(&session->queues[i].link, &err) < 0) {
+            rdisk_initiator_fail(session, &err);
+            return;
+        }
+    }
+}
+
+/* Often enough to notice silence and late requests in good time. */
+static uint64_t tick_interval(const struct rdisk_initiator *session)
+{
+    uint64_t heartbeat = session->options.heartbeat_ms;
+    uint64_t request = session->options.request_timeout_ms;
+    uint64_t shortest = heartbeat && (!request || heartbeat < request)
+                        ? heartbeat : request;
+
+    if (!shortest) {
+        return RDISK_NEVER;
+    }
+    return shortest < 4 ? RDISK_MSEC : shortest / 4 * RDISK_MSEC;
+}
+
+static void schedule_tick(struct rdisk_initiator *session, uint64_t now)
+{
+    uint64_t interval = tick_interval(session);
+
+    session->tick = interval == RDISK_NEVER ? RDISK_NEVER : now + interval;
+}
+
+void rdisk_initiator_link_up(struct rdisk_initiator *session,
+                             struct rdisk_link *link,
+                             const struct rdisk_wire_accept *accept)
+{
+    struct rdisk_error err;
+
+    if (!link->queue) {
+        session->steps.connect = rdisk_initiator_step(session);
+        if (watch(session, rdisk_qp_fd(&session->control.qp)) < 0) {
+            rdisk_error_set(&err, -errno, "cannot watch for messages: %s",
+                            strerror(errno));
+            rdisk_initiator_fail(session, &err);
+            return;
+        }
+        rdisk_initiator_say_hello(session);
+        return;
+    }
+    if (le16toh(accept->slots) > session->info.slots ||
+        le32toh(accept->slot_size) != session->info.max_transfer) {
+        rdisk_error_set(&err, -EPROTO,
+                        "%s:%u leased other slots than it granted",
+                        session->options.host, session->options.port);
+        rdisk_initiator_fail(session, &err);
+        return;
+    }
+    rdisk_queue_lease(&session->queues[link->queue - 1], accept);
+    if (++session->queues_up == session->info.queues) {
+        session->info.max_segments = session->queues[0].max_segments;
+        session->steps.join = rdisk_initiator_step(session);
+        session->open_deadline = RDISK_NEVER;
+        session->heard = rdisk_now(session->env);
+        schedule_tick(session, session->heard);
+        rdisk_initiator_set_state(session, RDISK_INITIATOR_READY);
+    }
+}
+
+/* ---- The end ---------------------------------------------------------- */
+
+void rdisk_initiator_fail(struct rdisk_initiator *session,
+                          const struct rdisk_error *err)
+{
+    if (rdisk_initiator_state(session) >= RDISK_INITIATOR_CLOSED) {
+        return;
+    }
+    session->error = *err;
+    session->open_deadline = RDISK_NEVER;
+    session->tick = RDISK_NEVER;
+    /*
+     * In ERROR no remote access is accepted any more; the flushed completions
+     * wake each queue's thread, which then ends its requests.
+     */
+    for (unsigned int i = 0; session->queues && i < session->info.queues;
+         i++) {
+        if (session->queues[i].created) {
+            rdisk_qp_break(&session->queues[i].qp);
+        }
+    }
+    if (session->control.created) {
+        rdisk_qp_break(&session->control.qp);
+    }
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_FAILED);
+    disconnect_all(session);
+}
+
+/* Nothing tells the home thread that a queue has run dry: look and wait. */
+static void drain_step(struct rdisk_initiator *session)
+{
+    struct rdisk_error why = session->error;
+    bool dry = true;
+
+    for (unsigned int i = 0; i < session->info.queues; i++) {
+        dry = dry && rdisk_queue_dry(&session->queues[i]);
+    }
+    if (dry) {
+        rdisk_initiator_fail(session, &why);
+        return;
+    }
+    session->tick = rdisk_now(session->env) + DRAIN_STEP_MS * RDISK_MSEC;
+}
+
+void rdisk_initiator_link_lost(struct rdisk_initiator *session,
+                               struct rdisk_link *link)
+{
+    struct rdisk_error err;
+
+    if (rdisk_initiator_state(session) == RDISK_INITIATOR_CLOSING) {
+        /* The server had nothing more to say. */
+        rdisk_initiator_set_state(session, RDISK_INITIATOR_CLOSED);
+        return;
+    }
+    /* A BYE may have come just before; its sentence is the better one. */
+    if (session->control.created) {
+        rdisk_control_process(&session->control, rdisk_initiator_message,
+                              session);
+    }
+    if (rdisk_initiator_state(session) == RDISK_INITIATOR_DRAINING) {
+        err = session->error;
+    } else {
+        rdisk_error_set(&err, -ECONNRESET, "%s:%u ended the connection",
+                        session->options.host, session->options.port);
+    }
+    rdisk_initiator_fail(session, &err);
+}
+
+void rdisk_initiator_drain(struct rdisk_initiator *session,
+                           const struct rdisk_error *why)
+{
+    session->error = *why;
+    session->open_deadline = rdisk_now(session->env) +
+                             DRAIN_MS * RDISK_MSEC;
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_DRAINING);
+    drain_step(session);
+}
+
+void rdisk_initiator_close(struct rdisk_initiator *session)
+{
+    struct rdisk_wire_message close_message = {
+        .type = htole16(RDISK_MSG_CLOSE),
+    };
+
+    if (rdisk_initiator_state(session) != RDISK_INITIATOR_READY) {
+        return;
+    }
+    session->tick = RDISK_NEVER;
+    session->open_deadline = rdisk_now(session->env) +
+                             session->options.open_timeout_ms * RDISK_MSEC;
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_CLOSING);
+    if (!rdisk_control_send(&session->control, &close_message,
+                            sizeof(close_message))) {
+        rdisk_initiator_set_state(session, RDISK_INITIATOR_CLOSED);
+    }
+}
+
+/* ---- Events and time -------------------------------------------------- */
+
+int rdisk_initiator_fd(const struct rdisk_initiator *session)
+{
+    return session->poll_fd;
+}
+
+uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session)
+{
+    return session->open_deadline < session->tick ? session->open_deadline
+                                                  : session->tick;
+}
+
+static void open_timed_out(struct rdisk_initiator *session)
+{
+    struct rdisk_error err;
+
+    switch (rdisk_initiator_state(session)) {
+    case RDISK_INITIATOR_CLOSING:
+        session->open_deadline = RDISK_NEVER;
+        rdisk_initiator_set_state(session, RDISK_INITIATOR_CLOSED);
+        return;
+    case RDISK_INITIATOR_DRAINING:
+        err = session->error;
+        rdisk_initiator_fail(session, &err);
+        return;
+    default:
+        break;
+    }
+    rdisk_error_set(&err, -ETIMEDOUT,
+        "%s:%u: no success within open-timeout=%g seconds, still %s",
+        session->options.host, session->options.port,
+        session->options.open_timeout_ms / 1000.0,
+        rdisk_initiator_state_name(rdisk_initiator_state(session)));
+    rdisk_initiator_fail(session, &err);
+}
+
+static void tick(struct rdisk_initiator *session, uint64_t now)
+{
+    const struct rdisk_initiator_options *options = &session->options;
+    struct rdisk_error err;
+
+    schedule_tick(session, now);
+    if (options->heartbeat_ms &&
+        now - session->heard > options->heartbeat_ms * RDISK_MSEC) {
+        rdisk_error_set(&err, -ETIMEDOUT,
+                        "%s:%u was silent for longer than heartbeat=%g "
+                        "seconds", options->host, options->port,
+                        options->heartbeat_ms / 1000.0);
+        rdisk_initiator_fail(session, &err);
+        return;
+    }
+    for (unsigned int i = 0; i < session->info.queues; i++) {
+        if (rdisk_queue_overdue(&session->queues[i], now)) {
+            rdisk_error_set(&err, -ETIMEDOUT,
+                "%s:%u: a request got no answer within request-timeout=%g "
+                "seconds", options->host, options->port,
+                options->request_timeout_ms / 1000.0);
+            rdisk_initiator_fail(session, &err);
+            return;
+        }
+    }
+    if (options->heartbeat_ms) {
+        rdisk_initiator_say_ping(session);
+    }
+}
+
+static void take_alarm(struct rdisk_initiator *session)
+{
+    struct rdisk_error err;
+    uint64_t rings;
+
+    if (read(session->alarm_fd, &rings, sizeof(rings)) < 0) {
+        return;
+    }
+    rdisk_error_set(&err, -EIO, "the connection to %s:%u broke",
+                    session->options.host, session->options.port);
+    rdisk_initiator_fail(session, &err);
+}
+
+void rdisk_initiator_process(struct rdisk_initiator *session)
+{
+    const struct rdisk_verbs *verbs = session->env->verbs;
+    struct rdma_cm_event *event;
+    uint64_t now;
+
+    if (!session->channel) {
+        return;
+    }
+    while (verbs->get_cm_event(session->channel, &event) == 0) {
+        rdisk_link_event(event->id->context, event);
+        verbs->ack_cm_event(event);
+    }
+    if (session->control.created) {
+        rdisk_control_process(&session->control, rdisk_initiator_message,
+                              session);
+        if (atomic_load(&session->control.qp.broken)) {
+            rdisk_initiator_link_lost(session, &session->link);
+        }
+    }
+    take_alarm(session);
+    now = rdisk_now(session->env);
+    if (now >= session->open_deadline) {
+        open_timed_out(session);
+    }
+    if (now >= session->tick) {
+        if (rdisk_initiator_state(session) == RDISK_INITIATOR_DRAINING) {
+            drain_step(session);
+        } else {
+            tick(session, now);
+        }
+    }
+}
+
+int rdisk_initiator_wait(struct rdisk_initiator *session,
+                         struct rdisk_error *err)
+{
+    for (;;) {
+        struct pollfd pfd = { .fd = session->poll_fd, .events = POLLIN };
+        uint64_t now = rdisk_now(session->env);
+        uint64_t deadline = rdisk_initiator_deadline(session);
+        uint64_t wait = deadline > now ? (deadline - now) / RDISK_MSEC + 1 : 0;
+
+        switch (rdisk_initiator_state(session)) {
+        case RDISK_INITIATOR_READY:
+        case RDISK_INITIATOR_CLOSED:
+            return 0;
+        case RDISK_INITIATOR_FAILED:
+            if (err) {
+                *err = session->error;
+            }
+            return session->error.code;
+        default:
+            break;
+        }
+        /* At most a second at a time: a bound behind every sleep. */
+        poll(&pfd, 1, wait < 1000 ? (int)wait : 1000);
+        rdisk_initiator_process(session);
+    }
+}
+
+/* ---- What it tells ---------------------------------------------------- */
+
+const struct rdisk_error *rdisk_initiator_error(
+    const struct rdisk_initiator *session)
+{
+    return &session->error;
+}
+
+const struct rdisk_volume_info *rdisk_initiator_info(
+    const struct rdisk_initiator *session)
+{
+    return &session->info;
+}
+
+void rdisk_initiator_steps(const struct rdisk_initiator *session,
+                           struct rdisk_initiator_steps *steps)
+{
+    *steps = session->steps;
+}
+
+struct rdisk_queue *rdisk_initiator_queue(struct rdisk_initiator *session,
+                                          unsigned int index)
+{
+    return index < session->info.queues ? &session->queues[index] : NULL;
+}
+
+int rdisk_initiator_ping(struct rdisk_initiator *session,
+                         void (*pong)(void *opaque, uint64_t round_trip),
+                         void *opaque)
+{
+    if (rdisk_initiator_state(session) != RDISK_INITIATOR_READY) {
+        return -ENOTCONN;
+    }
+    if (session->ping_sent) {
+        return -EBUSY;
+    }
+    session->pong = pong;
+    session->pong_opaque = opaque;
+    rdisk_initiator_say_ping(session);
+    return 0;
+}
+
+int rdisk_initiator_register(struct rdisk_initiator *session, void *address,
+                             size_t length, struct rdisk_error *err)
+{
+    if (!session->device) {
+        return rdisk_error_set(err, -ENOTCONN, "no device is known yet");
+    }
+    return rdisk_memory_add(&session->device->memory, address, length, err);
+}
+
+void rdisk_initiator_unregister(struct rdisk_initiator *session,
+                                void *address, size_t length)
+{
+    if (session->device) {
+        rdisk_memory_remove(&session->device->memory, address, length);
+    }
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The client's part of the conversation on the control queue. */
+#include <errno.h>
+#include <string.h>
+
+#include "initiator_priv.h"
+
+static void send_message(struct rdisk_initiator *session,
+                         struct rdisk_wire_message *message, size_t size)
+{
+    struct rdisk_error err;
+
+    if (!rdisk_control_send(&session->control, message, size)) {
+        rdisk_error_set(&err, -EIO, "cannot send a control message to %s:%u",
+                        session->options.host, session->options.port);
+        rdisk_initiator_fail(session, &err);
+    }
+}
+
+void rdisk_initiator_say_hello(struct rdisk_initiator *session)
+{
+    struct rdisk_wire_hello hello = {
+        .message.type = htole16(RDISK_MSG_HELLO),
+        .features = htole64(RDISK_FEATURES_KNOWN),
+    };
+
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_GREETING);
+    send_message(session, &hello.message, sizeof(hello));
+}
+
+void rdisk_initiator_say_open(struct rdisk_initiator *session)
+{
+    const struct rdisk_initiator_options *options = &session->options;
+    uint32_t flags = (options->read_only ? RDISK_OPEN_READ_ONLY : 0) |
+                     (options->shared ? RDISK_OPEN_SHARED : 0);
+    size_t length = strlen(options->volume);
+    struct rdisk_wire_open open = {
+        .message.type = htole16(RDISK_MSG_OPEN),
+        .epoch = htole64(session->epoch),
+        .flags = htole32(flags),
+        .heartbeat_ms = htole32(options->heartbeat_ms),
+        .queues = htole16((uint16_t)options->queues),
+        .slots = htole16((uint16_t)options->slots),
+        .slot_size = htole32(options->slot_size),
+        .name_length = htole16((uint16_t)length),
+    };
+
+    memcpy(open.client, session->client, sizeof(open.client));
+    memcpy(open.name, options->volume, length);
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_OPENING);
+    send_message(session, &open.message, sizeof(open));
+}
+
+void rdisk_initiator_say_ping(struct rdisk_initiator *session)
+{
+    struct rdisk_wire_ping ping = {
+        .message.type = htole16(RDISK_MSG_PING),
+    };
+
+    if (!session->ping_sent) {
+        session->ping_sent = true;
+        session->ping_time = rdisk_now(session->env);
+        ping.payload = htole64(session->ping_time);
+        send_message(session, &ping.message, sizeof(ping));
+    }
+}
+
+static void fail_status(struct rdisk_initiator *session,
+                        const struct rdisk_wire_message *message,
+                        const char *what)
+{
+    char text[RDISK_TEXT_MAX + 1];
+    unsigned int status = le16toh(message->status);
+    struct rdisk_error err;
+
+    rdisk_wire_text(message, text, sizeof(text));
+    rdisk_error_set(&err, status ? rdisk_status_to_errno(status) : -ESHUTDOWN,
+                    "%s:%u %s: %.200s", session->options.host,
+                    session->options.port, what, text);
+    rdisk_initiator_fail(session, &err);
+}
+
+/* A server that shuts down still answers what is on its way. */
+static void bye(struct rdisk_initiator *session,
+                const struct rdisk_wire_message *message)
+{
+    char text[RDISK_TEXT_MAX + 1];
+    struct rdisk_error err;
+
+    if (le16toh(message->status) != RDISK_STATUS_SHUTTING_DOWN ||
+        rdisk_initiator_state(session) != RDISK_INITIATOR_READY) {
+        fail_status(session, message, "ended the session");
+        return;
+    }
+    rdisk_wire_text(message, text, sizeof(text));
+    rdisk_error_set(&err, -ESHUTDOWN, "%s:%u ended the session: %.200s",
+                    session->options.host, session->options.port, text);
+    rdisk_initiator_drain(session, &err);
+}
+
+static void bad_message(struct rdisk_initiator *session, const char *text)
+{
+    struct rdisk_error err;
+
+    rdisk_error_set(&err, -EPROTO, "%s:%u breaks the protocol: %.200s",
+                    session->options.host, session->options.port, text);
+    rdisk_initiator_fail(session, &err);
+}
+
+static void hello_reply(struct rdisk_initiator *session,
+                        const struct rdisk_wire_hello *reply)
+{
+    uint64_t features = le64toh(reply->features);
+
+    if (features & ~RDISK_FEATURES_KNOWN) {
+        bad_message(session, "it chose features that were not offered");
+        return;
+    }
+    if (le32toh(reply->auth)) {
+        struct rdisk_error err;
+
+        rdisk_error_set(&err, -EACCES,
+            "%s:%u demands authentication method %u, which this version does "
+            "not know", session->options.host, session->options.port,
+            le32toh(reply->auth));
+        rdisk_initiator_fail(session, &err);
+        return;
+    }
+    session->info.fua = features & RDISK_FEATURE_FUA;
+    session->steps.hello = rdisk_initiator_step(session);
+    rdisk_initiator_say_open(session);
+}
+
+static void open_reply(struct rdisk_initiator *session,
+                       const struct rdisk_wire_open_reply *reply)
+{
+    const struct rdisk_initiator_options *options = &session->options;
+    uint32_t flags = le32toh(reply->volume_flags);
+    struct rdisk_volume_info *info = &session->info;
+
+    info->size = le64toh(reply->size);
+    info->block_size = le32toh(reply->block_size);
+    info->optimal_size = le32toh(reply->optimal_size);
+    info->max_transfer = le32toh(reply->slot_size);
+    info->read_only = flags & RDISK_VOLUME_READ_ONLY;
+    info->rotational = flags & RDISK_VOLUME_ROTATIONAL;
+    info->queues = le16toh(reply->queues);
+    info->slots = le16toh(reply->slots);
+    info->epoch = session->epoch;
+    memcpy(info->instance, reply->instance, sizeof(info->instance));
+    memcpy(session->token, reply->token, sizeof(session->token));
+    session->server_session = le64toh(reply->session);
+    session->control.epoch = session->epoch;
+
+    if (le64toh(reply->epoch) != session->epoch ||
+        info->queues > options->queues || info->slots > options->slots ||
+        info->max_transfer > options->slot_size) {
+        bad_message(session, "it granted more than was asked for");
+        return;
+    }
+    session->steps.open = rdisk_initiator_step(session);
+    rdisk_initiator_join(session);
+}
+
+static void pong(struct rdisk_initiator *session,
+                 const struct rdisk_wire_ping *ping)
+{
+    void (*callback)(void *opaque, uint64_t round_trip) = session->pong;
+
+    if (!session->ping_sent || le64toh(ping->payload) != session->ping_time) {
+        bad_message(session, "PONG answers no PING");
+        return;
+    }
+    session->ping_sent = false;
+    session->pong = NULL;
+    if (callback) {
+        callback(session->pong_opaque,
+                 rdisk_now(session->env) - session->ping_time);
+    }
+}
+
+/* Is this message due in the state we are in? */
+static bool expected(enum rdisk_initiator_state state, unsigned int type)
+{
+    switch (type) {
+    case RDISK_MSG_HELLO_REPLY:
+        return state == RDISK_INITIATOR_GREETING;
+    case RDISK_MSG_OPEN_REPLY:
+        return state == RDISK_INITIATOR_OPENING;
+    case RDISK_MSG_CLOSE_REPLY:
+        return state == RDISK_INITIATOR_CLOSING;
+    case RDISK_MSG_PING:
+    case RDISK_MSG_PONG:
+        return state >= RDISK_INITIATOR_JOINING;
+    default:
+        return false;
+    }
+}
+
+void rdisk_initiator_message(void *opaque, enum rdisk_status check,
+                             const struct rdisk_wire_message *message,
+                             const struct rdisk_error *err)
+{
+    struct rdisk_initiator *session = opaque;
+    enum rdisk_initiator_state state = rdisk_initiator_state(session);
+    unsigned int type = le16toh(message->type);
+
+    if (state >= RDISK_INITIATOR_CLOSED) {
+        return;
+    }
+    if (check != RDISK_STATUS_OK) {
+        bad_message(session, err->text);
+        return;
+    }
+    session->heard = rdisk_now(session->env);
+    if (type == RDISK_MSG_BYE) {
+        bye(session, message);
+        return;
+    }
+    if (!expected(state, type)) {
+        bad_message(session, "a message came out of turn");
+        return;
+    }
+    if (le16toh(message->status)) {
+        fail_status(session, message, "refused");
+        return;
+    }
+    switch (type) {
+    case RDISK_MSG_HELLO_REPLY:
+        hello_reply(session, (const struct rdisk_wire_hello *)message);
+        break;
+    case RDISK_MSG_OPEN_REPLY:
+        open_reply(session, (const struct rdisk_wire_open_reply *)message);
+        break;
+    case RDISK_MSG_PING: {
+        struct rdisk_wire_ping reply = *(const struct rdisk_wire_ping *)message;
+
+        reply.message.type = htole16(RDISK_MSG_PONG);
+        send_message(session, &reply.message, sizeof(reply));
+        break;
+    }
+    case RDISK_MSG_PONG:
+        pong(session, (const struct rdisk_wire_ping *)message);
+        break;
+    case RDISK_MSG_CLOSE_REPLY:
+        rdisk_initiator_set_state(session, RDISK_INITIATOR_CLOSED);
+        break;
+    }
+}
