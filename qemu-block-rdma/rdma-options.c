@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The options of the block driver "rdma": URI, -blockdev, librdisk
+ */
+
+#include "qemu/osdep.h"
+#include "block/qdict.h"
+#include "qapi/error.h"
+#include "qapi/qapi-visit-block-core.h"
+#include "qapi/qobject-input-visitor.h"
+#include "qemu/cutils.h"
+#include "qobject/qdict.h"
+
+#include "rdisk/uri.h"
+#include "rdma.h"
+
+/* Options of a URI's query; QEMU's own, like read-only, are given to QEMU */
+static const char *const rdma_uri_options[] = {
+    "shared", "queues", "slots", "slot-size", "bounce-size", "open-timeout",
+    "request-timeout", "heartbeat", NULL
+};
+
+static int rdma_uri_option(void *opaque, const char *name, const char *value,
+                           struct rdisk_error *err)
+{
+    QDict *options = opaque;
+
+    if (!g_strv_contains(rdma_uri_options, name)) {
+        return rdisk_error_set(err, -EINVAL, "unknown option '%s'", name);
+    }
+    if (qdict_haskey(options, name)) {
+        return rdisk_error_set(err, -EINVAL, "option '%s' is given twice",
+                               name);
+    }
+    qdict_put_str(options, name, value);
+    return 0;
+}
+
+void rdma_parse_filename(const char *filename, QDict *options, Error **errp)
+{
+    struct rdisk_error err = { 0 };
+    struct rdisk_uri uri;
+    g_autofree char *port = NULL;
+
+    if (qdict_haskey(options, "volume") ||
+        qdict_haskey(options, "server.host") ||
+        qdict_haskey(options, "server.port")) {
+        error_setg(errp, "server and volume cannot be given together with a "
+                   "file name");
+        return;
+    }
+
+    if (rdisk_uri_parse(filename, &uri, rdma_uri_option, options, &err) < 0) {
+        error_setg(errp, "%s", err.text);
+        return;
+    }
+
+    port = g_strdup_printf("%u", uri.port);
+    qdict_put_str(options, "server.host", uri.host);
+    qdict_put_str(options, "server.port", port);
+    qdict_put_str(options, "volume", uri.volume);
+}
+
+BlockdevOptionsRdma *rdma_parse_options(QDict *options, Error **errp)
+{
+    BlockdevOptionsRdma *opts = NULL;
+    const QDictEntry *e;
+    Visitor *v;
+
+    v = qobject_input_visitor_new_flat_confused(options, errp);
+    if (!v) {
+        return NULL;
+    }
+    visit_type_BlockdevOptionsRdma(v, NULL, &opts, errp);
+    visit_free(v);
+
+    /* What the visitor has taken is no unknown option any more */
+    while (opts && (e = qdict_first(options))) {
+        qdict_del(options, e->key);
+    }
+    return opts;
+}
+
+/* Out of range for librdisk stays out of range: it has the error message */
+static unsigned int rdma_seconds_to_ms(double seconds)
+{
+    return seconds >= 0 && seconds < UINT_MAX / 1000 ? seconds * 1000
+                                                     : UINT_MAX;
+}
+
+bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
+                          struct rdisk_initiator_options *o, Error **errp)
+{
+    unsigned int port;
+
+    if (qemu_strtoui(opts->server->port, NULL, 10, &port) < 0 ||
+        port < 1 || port > UINT16_MAX) {
+        error_setg(errp, "'%s' is not a port number (1 to 65535)",
+                   opts->server->port);
+        return false;
+    }
+
+    rdisk_initiator_options_init(o);
+    o->host = opts->server->host;
+    o->port = port;
+    o->volume = opts->volume;
+    o->read_only = read_only;
+    o->shared = opts->has_shared && opts->shared;
+    if (opts->has_queues) {
+        o->queues = opts->queues;
+    }
+    if (opts->has_slots) {
+        o->slots = opts->slots;
+    }
+    if (opts->has_slot_size) {
+        o->slot_size = MIN(opts->slot_size, UINT32_MAX);
+    }
+    if (opts->has_bounce_size) {
+        o->bounce_size = MIN(opts->bounce_size, UINT32_MAX);
+    }
+    if (opts->has_open_timeout) {
+        o->open_timeout_ms = rdma_seconds_to_ms(opts->open_timeout);
+    }
+    if (opts->has_request_timeout) {
+        o->request_timeout_ms = rdma_seconds_to_ms(opts->request_timeout);
+    }
+    if (opts->has_heartbeat) {
+        o->heartbeat_ms = rdma_seconds_to_ms(opts->heartbeat);
+    }
+    return true;
+}

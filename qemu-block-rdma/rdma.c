@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Block driver for volumes of an rdisk server, reached over RDMA
+ *
+ * librdisk holds the session with the server and does everything that touches
+ * verbs.  This file turns the block layer's calls into its requests and serves
+ * its descriptors in QEMU's event loops.
+ *
+ * The session (control messages, time-outs, memory registration) is served in
+ * the main loop, whatever AioContext the node is in, so it needs no lock:
+ * open, close and bdrv_register_buf() run there too.
+ * Requests come from any AioContext; rdma-queue.c finds each a queue.
+ */
+
+#include "qemu/osdep.h"
+#include "block/block-io.h"
+#include "block/block_int.h"
+#include "exec/memory.h" /* for ram_block_discard_disable() */
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "trace/trace-block.h"
+
+#include "rdma.h"
+
+/* Called by librdisk from any thread */
+static void rdma_log(void *opaque, enum rdisk_log_level level,
+                     const char *line)
+{
+    switch (level) {
+    case RDISK_LOG_ERROR:
+        error_report("rdma: %s", line);
+        break;
+    case RDISK_LOG_WARNING:
+        warn_report("rdma: %s", line);
+        break;
+    default:
+        trace_rdma_log(line);
+        break;
+    }
+}
+
+/* The state changed.  Main loop. */
+static void rdma_session_state(void *opaque, enum rdisk_initiator_state state)
+{
+    BlockDriverState *bs = opaque;
+    BDRVRdmaState *s = bs->opaque;
+
+    trace_rdma_state(bs, rdisk_initiator_state_name(state));
+    /* Until it is open, the caller of rdma_open() gets the error */
+    if (state == RDISK_INITIATOR_FAILED && s->opened) {
+        error_report("rdma: volume '%s' on %s: %s", s->opts->volume,
+                     s->opts->server->host,
+                     rdisk_initiator_error(s->session)->text);
+    }
+}
+
+/* Serve the session.  Main loop. */
+static void rdma_session_process(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+    BDRVRdmaState *s = bs->opaque;
+    uint64_t deadline;
+
+    rdisk_initiator_process(s->session);
+    deadline = rdisk_initiator_deadline(s->session);
+    if (deadline == RDISK_NEVER) {
+        timer_del(s->timer);
+    } else {
+        /* rdisk_now() and QEMU_CLOCK_REALTIME are both CLOCK_MONOTONIC */
+        timer_mod(s->timer, deadline);
+    }
+}
+
+static int coroutine_fn rdma_co_preadv(BlockDriverState *bs, int64_t offset,
+                                       int64_t bytes, QEMUIOVector *qiov,
+                                       BdrvRequestFlags flags)
+{
+    return rdma_co_request(bs, RDISK_OP_READ, offset, bytes, qiov, 0);
+}
+
+static int coroutine_fn rdma_co_pwritev(BlockDriverState *bs, int64_t offset,
+                                        int64_t bytes, QEMUIOVector *qiov,
+                                        BdrvRequestFlags flags)
+{
+    return rdma_co_request(bs, RDISK_OP_WRITE, offset, bytes, qiov,
+                           flags & BDRV_REQ_FUA ? RDISK_REQUEST_FUA : 0);
+}
+
+static int coroutine_fn rdma_co_flush(BlockDriverState *bs)
+{
+    return rdma_co_request(bs, RDISK_OP_FLUSH, 0, 0, NULL, 0);
+}
+
+static bool rdma_register_buf(BlockDriverState *bs, void *host, size_t size,
+                              Error **errp)
+{
+    BDRVRdmaState *s = bs->opaque;
+    struct rdisk_error err = { 0 };
+    RdmaBuffer *buffer;
+    int ret;
+
+    ret = rdisk_initiator_register(s->session, host, size, &err);
+    trace_rdma_register(bs, host, size, ret);
+    if (ret < 0) {
+        /*
+         * Not fatal: librdisk looks each buffer up and copies what it does not
+         * know.  An error would make virtio-blk give up on all other memory.
+         */
+        if (!s->register_warned) {
+            s->register_warned = true;
+            warn_report("rdma: I/O on part of the memory will be copied: %s",
+                        err.text);
+        }
+        return true;
+    }
+
+    buffer = g_new(RdmaBuffer, 1);
+    buffer->host = host;
+    buffer->size = size;
+    QLIST_INSERT_HEAD(&s->buffers, buffer, next);
+    return true;
+}
+
+static void rdma_forget_buffer(BDRVRdmaState *s, RdmaBuffer *buffer)
+{
+    rdisk_initiator_unregister(s->session, buffer->host, buffer->size);
+    QLIST_REMOVE(buffer, next);
+    g_free(buffer);
+}
+
+static void rdma_unregister_buf(BlockDriverState *bs, void *host, size_t size)
+{
+    BDRVRdmaState *s = bs->opaque;
+    RdmaBuffer *buffer;
+
+    QLIST_FOREACH(buffer, &s->buffers, next) {
+        if (buffer->host == host && buffer->size == size) {
+            rdma_forget_buffer(s, buffer);
+            return;
+        }
+    }
+}
+
+static void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
+{
+    unsigned int i;
+
+    *sum = (struct rdisk_queue_counters) { 0 };
+    for (i = 0; i < s->queue_count; i++) {
+        struct rdisk_queue_counters c;
+
+        rdisk_queue_counters(rdisk_initiator_queue(s->session, i), &c);
+        sum->reads += c.reads;
+        sum->writes += c.writes;
+        sum->flushes += c.flushes;
+        sum->failed += c.failed;
+        sum->read_bytes += c.read_bytes;
+        sum->write_bytes += c.write_bytes;
+        sum->copied_bytes += c.copied_bytes;
+        sum->bounced += c.bounced;
+        sum->waited += c.waited;
+        sum->work_requests += c.work_requests;
+        sum->doorbells += c.doorbells;
+        sum->receives += c.receives;
+        sum->wakeups += c.wakeups;
+    }
+}
+
+static BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
+{
+    BlockStatsSpecific *stats = g_new(BlockStatsSpecific, 1);
+    struct rdisk_queue_counters c;
+
+    rdma_counters(bs->opaque, &c);
+    stats->driver = BLOCKDEV_DRIVER_RDMA;
+    stats->u.rdma = (BlockStatsSpecificRdma) {
+        .reads = c.reads,
+        .writes = c.writes,
+        .flushes = c.flushes,
+        .failed = c.failed,
+        .read_bytes = c.read_bytes,
+        .write_bytes = c.write_bytes,
+        .copied_bytes = c.copied_bytes,
+        .bounced = c.bounced,
+        .waited = c.waited,
+        .work_requests = c.work_requests,
+        .doorbells = c.doorbells,
+        .receives = c.receives,
+        .wakeups = c.wakeups,
+    };
+    return stats;
+}
+
+/* Connect and open the volume; errors only through @errp */
+static int rdma_connect(BlockDriverState *bs, bool read_only, Error **errp)
+{
+    static const struct rdisk_initiator_events events = {
+        .state = rdma_session_state,
+    };
+    static struct rdisk_env env;
+    BDRVRdmaState *s = bs->opaque;
+    struct rdisk_initiator_options o;
+    struct rdisk_error err = { 0 };
+    int ret;
+
+    if (!rdma_convert_options(s->opts, read_only, &o, errp)) {
+        return -EINVAL;
+    }
+    s->read_only = read_only;
+
+    env = rdisk_env_system;
+    env.log = rdma_log;
+    s->session = rdisk_initiator_create(&env, &o, &events, bs, &err);
+    if (!s->session) {
+        error_setg(errp, "%s", err.text);
+        return err.code;
+    }
+
+    ret = rdisk_initiator_start(s->session, &err);
+    if (ret == 0) {
+        ret = rdisk_initiator_wait(s->session, &err);
+    }
+    if (ret < 0) {
+        error_setg(errp, "%s", err.text);
+        rdisk_initiator_destroy(s->session);
+        s->session = NULL;
+    }
+    return ret;
+}
+
+static void rdma_disconnect(BDRVRdmaState *s)
+{
+    struct rdisk_error err;
+
+    if (rdisk_initiator_state(s->session) == RDISK_INITIATOR_READY) {
+        rdisk_initiator_close(s->session);
+        /* However it ends, it ends: a failure has been reported */
+        rdisk_initiator_wait(s->session, &err);
+    }
+    rdisk_initiator_destroy(s->session);
+}
+
+static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
+                     Error **errp)
+{
+    BDRVRdmaState *s = bs->opaque;
+    const struct rdisk_volume_info *info;
+    int ret;
+
+    s->opts = rdma_parse_options(options, errp);
+    if (!s->opts) {
+        return -EINVAL;
+    }
+
+    ret = rdma_connect(bs, !(flags & BDRV_O_RDWR), errp);
+    if (ret < 0) {
+        goto fail_options;
+    }
+    info = rdisk_initiator_info(s->session);
+
+    if (info->read_only) {
+        bdrv_graph_rdlock_main_loop();
+        ret = bdrv_apply_auto_read_only(bs, "the volume is read-only on the "
+                                        "server", errp);
+        bdrv_graph_rdunlock_main_loop();
+        if (ret < 0) {
+            goto fail_session;
+        }
+        s->read_only = true;
+    }
+
+    /* The device reads and writes registered memory behind the kernel's back */
+    ret = ram_block_discard_disable(true);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "memory that can be discarded "
+                         "(virtio-mem, vfio) does not go with RDMA");
+        goto fail_session;
+    }
+
+    bs->supported_write_flags = info->fua ? BDRV_REQ_FUA : 0;
+    s->opened = true;
+    s->queue_count = info->queues;
+    s->queues = g_new0(RdmaQueue *, s->queue_count);
+    qemu_mutex_init(&s->claim_lock);
+    QLIST_INIT(&s->buffers);
+    s->timer = aio_timer_new(qemu_get_aio_context(), QEMU_CLOCK_REALTIME,
+                             SCALE_NS, rdma_session_process, bs);
+    aio_set_fd_handler(qemu_get_aio_context(), rdisk_initiator_fd(s->session),
+                       rdma_session_process, NULL, NULL, NULL, bs);
+    rdma_session_process(bs);
+    rdma_attach_aio_context(bs, bdrv_get_aio_context(bs));
+
+    trace_rdma_open(bs, s->opts->server->host, s->opts->server->port,
+                    s->opts->volume, info->size, info->block_size,
+                    s->queue_count);
+    return 0;
+
+fail_session:
+    rdma_disconnect(s);
+fail_options:
+    qapi_free_BlockdevOptionsRdma(s->opts);
+    return ret;
+}
+
+static void rdma_close(BlockDriverState *bs)
+{
+    BDRVRdmaState *s = bs->opaque;
+    struct rdisk_queue_counters c;
+    RdmaBuffer *buffer, *next;
+
+    rdma_counters(s, &c);
+    trace_rdma_close(bs, c.reads, c.writes, c.flushes, c.read_bytes,
+                     c.write_bytes, c.copied_bytes, c.work_requests);
+
+    rdma_detach_aio_context(bs);
+    aio_set_fd_handler(qemu_get_aio_context(), rdisk_initiator_fd(s->session),
+                       NULL, NULL, NULL, NULL, NULL);
+    timer_free(s->timer);
+    QLIST_FOREACH_SAFE(buffer, &s->buffers, next, next) {
+        rdma_forget_buffer(s, buffer);
+    }
+    rdma_disconnect(s);
+
+    ram_block_discard_disable(false);
+    qemu_mutex_destroy(&s->claim_lock);
+    g_free(s->queues);
+    qapi_free_BlockdevOptionsRdma(s->opts);
+}
+
+static int rdma_reopen_prepare(BDRVReopenState *state,
+                               BlockReopenQueue *queue, Error **errp)
+{
+    BDRVRdmaState *s = state->bs->opaque;
+
+    /* The server was told at open whether we will write, and locks by that */
+    if ((state->flags & BDRV_O_RDWR) && s->read_only) {
+        error_setg(errp, "volume '%s' was opened read-only and cannot become "
+                   "writable; open it read-write from the start",
+                   s->opts->volume);
+        return -EACCES;
+    }
+    return 0;
+}
+
+static int64_t coroutine_fn rdma_co_getlength(BlockDriverState *bs)
+{
+    BDRVRdmaState *s = bs->opaque;
+
+    return rdisk_initiator_info(s->session)->size;
+}
+
+/* Creating an image on the volume comes here too; it has its size already */
+static int coroutine_fn rdma_co_truncate(BlockDriverState *bs, int64_t offset,
+                                         bool exact, PreallocMode prealloc,
+                                         BdrvRequestFlags flags, Error **errp)
+{
+    BDRVRdmaState *s = bs->opaque;
+    int64_t size = rdisk_initiator_info(s->session)->size;
+
+    if (prealloc != PREALLOC_MODE_OFF) {
+        error_setg(errp, "Unsupported preallocation mode '%s'",
+                   PreallocMode_str(prealloc));
+        return -ENOTSUP;
+    }
+    if (offset > size || (exact && offset != size)) {
+        error_setg(errp, "volume '%s' has %" PRId64 " bytes, not %" PRId64
+                   "; resize it on the server (rdisk resize)",
+                   s->opts->volume, size, offset);
+        return -ENOTSUP;
+    }
+    return 0;
+}
+
+static int coroutine_fn rdma_co_get_info(BlockDriverState *bs,
+                                         BlockDriverInfo *bdi)
+{
+    return 0;
+}
+
+static void rdma_refresh_limits(BlockDriverState *bs, Error **errp)
+{
+    BDRVRdmaState *s = bs->opaque;
+    const struct rdisk_volume_info *info = rdisk_initiator_info(s->session);
+
+    bs->bl.request_alignment = info->block_size;
+    bs->bl.max_transfer = QEMU_ALIGN_DOWN(info->max_transfer,
+                                          info->block_size);
+    bs->bl.opt_transfer = info->optimal_size % info->block_size ||
+                          info->optimal_size > bs->bl.max_transfer
+                          ? 0 : info->optimal_size;
+    bs->bl.max_iov = info->max_segments;
+    /* The device takes any address; whole pages make fewer segments */
+    bs->bl.min_mem_alignment = 1;
+    bs->bl.opt_mem_alignment = qemu_real_host_page_size();
+}
+
+/* "rdma://host:port/" */
+static char *rdma_base_uri(BDRVRdmaState *s)
+{
+    const InetSocketAddressBase *server = s->opts->server;
+    bool ipv6 = strchr(server->host, ':');
+
+    return g_strdup_printf("rdma://%s%s%s:%s/", ipv6 ? "[" : "", server->host,
+                           ipv6 ? "]" : "", server->port);
+}
+
+static void rdma_refresh_filename(BlockDriverState *bs)
+{
+    BDRVRdmaState *s = bs->opaque;
+    g_autofree char *base = rdma_base_uri(s);
+    int len;
+
+    /* shared= decides whether opening works, so it belongs to the name */
+    len = snprintf(bs->exact_filename, sizeof(bs->exact_filename), "%s%s%s",
+                   base, s->opts->volume,
+                   s->opts->has_shared && s->opts->shared ? "?shared=on" : "");
+    if (len >= sizeof(bs->exact_filename)) {
+        /* Too long to represent exactly, so leave it empty */
+        bs->exact_filename[0] = '\0';
+    }
+}
+
+static char *rdma_dirname(BlockDriverState *bs, Error **errp)
+{
+    return rdma_base_uri(bs->opaque);
+}
+
+static const char *const rdma_strong_runtime_opts[] = {
+    "server.",
+    "volume",
+    "shared",
+
+    NULL
+};
+
+static BlockDriver bdrv_rdma = {
+    .format_name                = "rdma",
+    .protocol_name              = "rdma",
+    .instance_size              = sizeof(BDRVRdmaState),
+    .bdrv_parse_filename        = rdma_parse_filename,
+    .bdrv_co_create_opts        = bdrv_co_create_opts_simple,
+    .create_opts                = &bdrv_create_opts_simple,
+    .bdrv_open                  = rdma_open,
+    .bdrv_close                 = rdma_close,
+    .bdrv_reopen_prepare        = rdma_reopen_prepare,
+    .bdrv_co_preadv             = rdma_co_preadv,
+    .bdrv_co_pwritev            = rdma_co_pwritev,
+    .bdrv_co_flush_to_disk      = rdma_co_flush,
+    .bdrv_co_getlength          = rdma_co_getlength,
+    .bdrv_co_truncate           = rdma_co_truncate,
+    .bdrv_co_get_info           = rdma_co_get_info,
+    .bdrv_refresh_limits        = rdma_refresh_limits,
+    .bdrv_register_buf          = rdma_register_buf,
+    .bdrv_unregister_buf        = rdma_unregister_buf,
+    .bdrv_get_specific_stats    = rdma_get_specific_stats,
+    .bdrv_refresh_filename      = rdma_refresh_filename,
+    .bdrv_dirname               = rdma_dirname,
+    .strong_runtime_opts        = rdma_strong_runtime_opts,
+    .bdrv_attach_aio_context    = rdma_attach_aio_context,
+    .bdrv_detach_aio_context    = rdma_detach_aio_context,
+};
+
+static void bdrv_rdma_init(void)
+{
+    bdrv_register(&bdrv_rdma);
+}
+
+block_init(bdrv_rdma_init);
