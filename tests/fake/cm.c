@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The connection manager's objects: channels, events, ids, addresses. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* ---- Event channels --------------------------------------------------- */
+
+struct rdma_event_channel *fake_event_channel_new(struct fake_host *host)
+{
+    struct fake_channel *channel;
+    int ret;
+
+    fake_lock(host->fabric);
+    ret = fake_called(host, FAKE_CREATE_EVENT_CHANNEL);
+    if (ret < 0) {
+        fake_unlock(host->fabric);
+        errno = -ret;
+        return NULL;
+    }
+    channel = fake_alloc(sizeof(*channel));
+    channel->channel.fd = fake_eventfd();
+    channel->host = host;
+    TAILQ_INIT(&channel->events);
+    host->fabric->live[FAKE_OBJECT_EVENT_CHANNEL]++;
+    fake_unlock(host->fabric);
+    return &channel->channel;
+}
+
+static void destroy_event_channel(struct rdma_event_channel *rdma)
+{
+    struct fake_channel *channel = (struct fake_channel *)rdma;
+    struct fake_fabric *fabric = channel->host->fabric;
+
+    fake_lock(fabric);
+    if (channel->ids || channel->unacked) {
+        fake_misuse(fabric, "event channel destroyed with %u ids and %u "
+                    "unacknowledged events", channel->ids, channel->unacked);
+    }
+    fabric->live[FAKE_OBJECT_EVENT_CHANNEL]--;
+    close(channel->channel.fd);
+    free(channel);
+    fake_unlock(fabric);
+}
+
+/* ---- Events ----------------------------------------------------------- */
+
+struct fake_event *fake_event_push(struct fake_id *id,
+                                   enum rdma_cm_event_type type, int status)
+{
+    struct fake_channel *channel = (struct fake_channel *)id->id.channel;
+    struct fake_event *event;
+
+    if (id->listener) {
+        /* Its user does not know the id yet; the kernel drops such. */
+        return NULL;
+    }
+    event = fake_alloc(sizeof(*event));
+    event->event.id = &id->id;
+    event->event.event = type;
+    event->event.status = status;
+    event->channel = channel;
+    event->owner = id;
+    TAILQ_INSERT_TAIL(&channel->events, event, link);
+    fake_fd_set(channel->channel.fd);
+    return event;
+}
+
+/* What the library does when the user takes an event. */
+static void event_taken(struct fake_event *event)
+{
+    struct fake_id *id = event->owner;
+
+    switch (event->event.event) {
+    case RDMA_CM_EVENT_ADDR_RESOLVED:
+        id->id.verbs = &id->host->context;
+        id->id.port_num = 1;
+        break;
+    case RDMA_CM_EVENT_CONNECT_REQUEST:
+        event->child->listener = NULL;
+        event->event.id = &event->child->id;
+        event->event.listen_id = &id->id;
+        id->waiting--;
+        id->host->fabric->live[FAKE_OBJECT_ID]++;
+        ((struct fake_channel *)id->id.channel)->ids++;
+        event->child = NULL;
+        break;
+    case RDMA_CM_EVENT_ESTABLISHED:
+        fake_connection_response(id, event);
+        break;
+    case RDMA_CM_EVENT_REJECTED:
+        if (id->id.qp) {
+            fake_qp_fail((struct fake_qp *)id->id.qp);
+        }
+        break;
+    default:
+        break;
+    }
+    id->unacked++;
+    event->channel->unacked++;
+    id->host->fabric->live[FAKE_OBJECT_CM_EVENT]++;
+}
+
+static int get_cm_event(struct rdma_event_channel *rdma,
+                        struct rdma_cm_event **taken)
+{
+    struct fake_channel *channel = (struct fake_channel *)rdma;
+    struct fake_fabric *fabric = channel->host->fabric;
+    struct fake_event *event;
+
+    fake_lock(fabric);
+    event = TAILQ_FIRST(&channel->events);
+    if (event) {
+        TAILQ_REMOVE(&channel->events, event, link);
+        event_taken(event);
+        *taken = &event->event;
+    }
+    if (TAILQ_EMPTY(&channel->events)) {
+        fake_fd_clear(channel->channel.fd);
+    }
+    fake_unlock(fabric);
+    return event ? 0 : -EAGAIN;
+}
+
+static void ack_cm_event(struct rdma_cm_event *rdma)
+{
+    struct fake_event *event = (struct fake_event *)rdma;
+    struct fake_fabric *fabric = event->channel->host->fabric;
+
+    fake_lock(fabric);
+    event->owner->unacked--;
+    event->channel->unacked--;
+    fabric->live[FAKE_OBJECT_CM_EVENT]--;
+    free(event);
+    fake_unlock(fabric);
+}
+
+/* ---- Ids -------------------------------------------------------------- */
+
+struct fake_id *fake_id_new(struct fake_channel *channel, void *context)
+{
+    struct fake_fabric *fabric = channel->host->fabric;
+    struct fake_id *id = fake_alloc(sizeof(*id));
+
+    id->host = channel->host;
+    id->number = ++fabric->last_id;
+    id->ack_timeout = fabric->timing.ack_timeout;
+    id->id.channel = &channel->channel;
+    id->id.context = context;
+    id->id.ps = RDMA_PS_TCP;
+    id->id.qp_type = IBV_QPT_RC;
+    TAILQ_INSERT_TAIL(&fabric->ids, id, link);
+    return id;
+}
+
+struct fake_id *fake_find_id(struct fake_fabric *fabric, uint32_t number)
+{
+    struct fake_id *id;
+
+    TAILQ_FOREACH(id, &fabric->ids, link) {
+        if (id->number == number) {
+            break;
+        }
+    }
+    return id;
+}
+
+/* Take it off the fabric, with the events that nobody will read any more. */
+void fake_id_discard(struct fake_id *id)
+{
+    struct fake_fabric *fabric = id->host->fabric;
+    struct fake_channel *channel = (struct fake_channel *)id->id.channel;
+    struct fake_event *event = TAILQ_FIRST(&channel->events);
+
+    fake_id_hang_up(id);
+    while (event) {
+        struct fake_event *next = TAILQ_NEXT(event, link);
+
+        if (event->owner == id) {
+            TAILQ_REMOVE(&channel->events, event, link);
+            if (event->child) {
+                fake_id_discard(event->child);
+            }
+            free(event);
+        }
+        event = next;
+    }
+    if (TAILQ_EMPTY(&channel->events)) {
+        fake_fd_clear(channel->channel.fd);
+    }
+    for (int kind = FAKE_ADDR_DONE; kind <= FAKE_TIME_WAIT_END; kind++) {
+        fake_message_cancel(fabric, id->number, kind);
+    }
+    TAILQ_REMOVE(&fabric->ids, id, link);
+    free(id);
+}
+
+static int create_id(struct rdma_event_channel *rdma, struct rdma_cm_id **id,
+                     void *context)
+{
+    struct fake_channel *channel = (struct fake_channel *)rdma;
+    struct fake_fabric *fabric = channel->host->fabric;
+    int ret;
+
+    fake_lock(fabric);
+    ret = fake_called(channel->host, FAKE_CREATE_ID);
+    if (ret == 0) {
+        *id = &fake_id_new(channel, context)->id;
+        channel->ids++;
+        fabric->live[FAKE_OBJECT_ID]++;
+    }
+    fake_unlock(fabric);
+    return ret;
+}
+
+static void destroy_id(struct rdma_cm_id *rdma)
+{
+    struct fake_id *id = (struct fake_id *)rdma;
+    struct fake_fabric *fabric = id->host->fabric;
+
+    fake_lock(fabric);
+    if (id->id.qp) {
+        fake_misuse(fabric, "connection id destroyed before its queue pair");
+        ((struct fake_qp *)id->id.qp)->id = NULL;
+    }
+    if (id->unacked) {
+        fake_misuse(fabric, "destroying a connection id blocks for ever: %u "
+                    "events unacknowledged", id->unacked);
+    }
+    ((struct fake_channel *)id->id.channel)->ids--;
+    fabric->live[FAKE_OBJECT_ID]--;
+    fake_id_discard(id);
+    fake_unlock(fabric);
+}
+
+/* ---- Addresses -------------------------------------------------------- */
+
+static bool port_taken(struct fake_host *host, in_port_t port)
+{
+    struct fake_id *id;
+
+    TAILQ_FOREACH(id, &host->fabric->ids, link) {
+        if (id->host == host && id->state == FAKE_CM_LISTEN &&
+            id->id.route.addr.src_sin.sin_port == port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static in_port_t ephemeral_port(struct fake_fabric *fabric)
+{
+    return htons(32768 + fake_pick(fabric, 28000));
+}
+
+static int bind_locked(struct fake_id *id, const struct sockaddr_in *addr)
+{
+    struct fake_host *host = id->host;
+    struct sockaddr_in *source = &id->id.route.addr.src_sin;
+    int ret = fake_called(host, FAKE_BIND_ADDR);
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (id->state != FAKE_CM_IDLE) {
+        return -EINVAL;
+    }
+    if (addr->sin_family != AF_INET) {
+        return -EAFNOSUPPORT;
+    }
+    if (addr->sin_addr.s_addr != htonl(INADDR_ANY)) {
+        if (addr->sin_addr.s_addr != host->address.s_addr) {
+            return -EADDRNOTAVAIL;
+        }
+        if (host->removed) {
+            return -ENODEV;
+        }
+        id->id.verbs = &host->context;
+        id->id.port_num = 1;
+    }
+    if (addr->sin_port && port_taken(host, addr->sin_port)) {
+        return -EADDRINUSE;
+    }
+    *source = *addr;
+    if (!source->sin_port) {
+        source->sin_port = ephemeral_port(host->fabric);
+    }
+    id->state = FAKE_CM_BOUND;
+    return 0;
+}
+
+static int bind_addr(struct rdma_cm_id *rdma, struct sockaddr *addr)
+{
+    struct fake_id *id = (struct fake_id *)rdma;
+    int ret;
+
+    fake_lock(id->host->fabric);
+    ret = bind_locked(id, (const struct sockaddr_in *)addr);
+    fake_unlock(id->host->fabric);
+    return ret;
+}
+
+static int listen_id(struct rdma_cm_id *rdma, int backlog)
+{
+    struct fake_id *id = (struct fake_id *)rdma;
+    int ret;
+
+    fake_lock(id->host->fabric);
+    ret = fake_called(id->host, FAKE_LISTEN);
+    if (ret == 0 && id->state != FAKE_CM_BOUND) {
+        ret = -EINVAL;
+    }
+    if (ret == 0 && port_taken(id->host,
+                               id->id.route.addr.src_sin.sin_port)) {
+        ret = -EADDRINUSE;
+    }
+    if (ret == 0) {
+        id->backlog = backlog > 0 && backlog < 1024 ? backlog : 1024;
+        id->state = FAKE_CM_LISTEN;
+    }
+    fake_unlock(id->host->fabric);
+    return ret;
+}
+
+static int resolve_addr(struct rdma_cm_id *rdma, struct sockaddr *dst,
+                        int timeout_ms)
+{
+    struct fake_id *id = (struct fake_id *)rdma;
+    struct fake_fabric *fabric = id->host->fabric;
+    struct sockaddr_in target;
+    struct fake_host *host;
+    struct fake_message *message;
+    int ret;
+
+    memcpy(&target, dst, sizeof(target));
+    fake_lock(fabric);
+    ret = fake_called(id->host, FAKE_RESOLVE_ADDR);
+    if (ret == 0 && target.sin_family != AF_INET) {
+        ret = -EAFNOSUPPORT;
+    }
+    if (ret == 0 && id->state != FAKE_CM_IDLE && id->state != FAKE_CM_BOUND) {
+        ret = -EINVAL;
+    }
+    if (ret == 0) {
+        struct sockaddr_in *source = &id->id.route.addr.src_sin;
+
+        id->state = FAKE_CM_ADDR_QUERY;
+        id->id.route.addr.dst_sin = target;
+        source->sin_family = AF_INET;
+        source->sin_addr = id->host->address;
+        if (!source->sin_port) {
+            source->sin_port = ephemeral_port(fabric);
+        }
+        host = fake_find_host(fabric, target.sin_addr);
+        /* Nobody answers ARP there: the question is asked until time-out. */
+        message = fake_message_new(id, FAKE_ADDR_DONE, host && !host->down ?
+                                   0 : timeout_ms * RDISK_MSEC);
+        message->status = host && !host->down ? 0 : -ETIMEDOUT;
+    }
+    fake_unlock(fabric);
+    return ret;
+}
+
+static int resolve_route(struct rdma_cm_id *rdma, int timeout_ms)
+{
+    struct fake_id *id = (struct fake_id *)rdma;
+    int ret;
+
+    fake_lock(id->host->fabric);
+    ret = fake_called(id->host, FAKE_RESOLVE_ROUTE);
+    if (ret == 0 && (id->state != FAKE_CM_ADDR_RESOLVED || !id->id.verbs)) {
+        ret = -EINVAL;
+    }
+    if (ret == 0) {
+        id->state = FAKE_CM_ROUTE_QUERY;
+        fake_message_new(id, FAKE_ROUTE_DONE, 0);
+    }
+    fake_unlock(id->host->fabric);
+    return ret;
+}
+
+static int set_ack_timeout(struct rdma_cm_id *rdma, uint8_t timeout)
+{
+    struct fake_id *id = (struct fake_id *)rdma;
+    int ret;
+
+    fake_lock(id->host->fabric);
+    ret = fake_called(id->host, FAKE_SET_ACK_TIMEOUT);
+    if (ret == 0 && (timeout > 31 || (id->state >= FAKE_CM_REQ_SENT &&
+                                      id->state != FAKE_CM_REQ_RECEIVED))) {
+        ret = -EINVAL;
+    }
+    if (ret == 0) {
+        id->ack_timeout = timeout;
+    }
+    fake_unlock(id->host->fabric);
+    return ret;
+}
+
+void fake_cm_verbs(struct rdisk_verbs *verbs)
+{
+    verbs->destroy_event_channel = destroy_event_channel;
+    verbs->get_cm_event = get_cm_event;
+    verbs->ack_cm_event = ack_cm_event;
+    verbs->create_id = create_id;
+    verbs->destroy_id = destroy_id;
+    verbs->bind_addr = bind_addr;
+    verbs->listen = listen_id;
+    verbs->resolve_addr = resolve_addr;
+    verbs->resolve_route = resolve_route;
+    verbs->set_ack_timeout = set_ack_timeout;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What goes wrong, from a seed or on demand. */
+#include <stdlib.h>
+
+#include "internal.h"
+
+/* ---- Calls that fail -------------------------------------------------- */
+
+int fake_called(struct fake_host *host, enum fake_call call)
+{
+    struct fake_fault *fault = &host->faults[call];
+
+    fault->calls++;
+    if (fault->at == fault->calls) {
+        return -fault->error;
+    }
+    if (fault->one_in && fake_pick(host->fabric, fault->one_in) == 0) {
+        return -fault->random_error;
+    }
+    return 0;
+}
+
+void fake_fail(struct fake_host *host, enum fake_call call, unsigned int nth,
+               int error)
+{
+    struct fake_fault *fault = &host->faults[call];
+
+    fake_lock(host->fabric);
+    fault->at = nth ? fault->calls + nth : 0;
+    fault->error = error;
+    pthread_mutex_unlock(&host->fabric->mutex);
+}
+
+void fake_fail_randomly(struct fake_host *host, enum fake_call call,
+                        unsigned int n, int error)
+{
+    fake_lock(host->fabric);
+    host->faults[call].one_in = n;
+    host->faults[call].random_error = error;
+    pthread_mutex_unlock(&host->fabric->mutex);
+}
+
+uint64_t fake_calls(struct fake_host *host, enum fake_call call)
+{
+    uint64_t calls;
+
+    fake_lock(host->fabric);
+    calls = host->faults[call].calls;
+    pthread_mutex_unlock(&host->fabric->mutex);
+    return calls;
+}
+
+/* ---- Links ------------------------------------------------------------ */
+
+bool fake_link_up(struct fake_host *a, struct fake_host *b, uint64_t *due)
+{
+    *due = RDISK_NEVER;
+    if (a->down || b->down || a->removed || b->removed ||
+        (a->cut >> b->index & 1)) {
+        return false;
+    }
+    if (a->delayed[b->index] > a->fabric->now) {
+        *due = a->delayed[b->index];
+        return false;
+    }
+    return true;
+}
+
+void fake_link_cut(struct fake_host *a, struct fake_host *b, bool cut)
+{
+    fake_lock(a->fabric);
+    a->cut &= ~(1ull << b->index);
+    b->cut &= ~(1ull << a->index);
+    a->cut |= (uint64_t)cut << b->index;
+    b->cut |= (uint64_t)cut << a->index;
+    fake_unlock(a->fabric);
+}
+
+void fake_link_delay(struct fake_host *a, struct fake_host *b,
+                     uint64_t nanoseconds)
+{
+    fake_lock(a->fabric);
+    a->delayed[b->index] = a->fabric->now + nanoseconds;
+    b->delayed[a->index] = a->fabric->now + nanoseconds;
+    fake_unlock(a->fabric);
+}
+
+/* ---- Queue pairs ------------------------------------------------------ */
+
+struct ibv_qp *fake_host_qp(struct fake_host *host, unsigned int index)
+{
+    struct fake_qp *qp;
+
+    fake_lock(host->fabric);
+    TAILQ_FOREACH(qp, &host->fabric->qps, link) {
+        if (qp->host == host && index-- == 0) {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&host->fabric->mutex);
+    return qp ? &qp->qp : NULL;
+}
+
+void fake_qp_cut(struct ibv_qp *ibv, bool cut)
+{
+    struct fake_qp *qp = (struct fake_qp *)ibv;
+
+    fake_lock(qp->host->fabric);
+    qp->cut = cut;
+    if (qp->peer) {
+        qp->peer->cut = cut;
+    }
+    fake_unlock(qp->host->fabric);
+}
+
+void fake_qp_break(struct ibv_qp *ibv)
+{
+    struct fake_qp *qp = (struct fake_qp *)ibv;
+    struct fake_qp *peer;
+
+    fake_lock(qp->host->fabric);
+    peer = qp->peer;
+    fake_qp_fail(qp);
+    if (peer) {
+        fake_qp_fail(peer);
+    }
+    fake_unlock(qp->host->fabric);
+}
+
+/* ---- Hosts ------------------------------------------------------------ */
+
+static void break_all(struct fake_host *host, bool mute)
+{
+    struct fake_qp *qp;
+
+    TAILQ_FOREACH(qp, &host->fabric->qps, link) {
+        if (qp->host == host) {
+            fake_qp_fail(qp);
+            fake_qp_drop_wire(qp, false);
+            qp->late = false;
+            qp->mute = mute;
+        }
+    }
+}
+
+void fake_host_kill(struct fake_host *host, enum fake_death death)
+{
+    struct fake_fabric *fabric = host->fabric;
+    struct fake_id *id;
+
+    fake_lock(fabric);
+    host->down = death == FAKE_POWER_FAILS;
+    if (host->down) {
+        fake_message_drop(host);
+    }
+    break_all(host, false);
+    TAILQ_FOREACH(id, &fabric->ids, link) {
+        bool connected;
+
+        if (id->host != host) {
+            continue;
+        }
+        connected = id->state >= FAKE_CM_REP_SENT &&
+                    id->state <= FAKE_CM_DREQ_SENT;
+        if (death == FAKE_PROCESS_DIES) {
+            fake_id_hang_up(id);
+        }
+        id->state = FAKE_CM_CLOSED;
+        for (int kind = FAKE_ADDR_DONE; kind <= FAKE_TIME_WAIT_END; kind++) {
+            fake_message_cancel(fabric, id->number, kind);
+        }
+        if (connected) {
+            fake_event_push(id, RDMA_CM_EVENT_DISCONNECTED, 0);
+        }
+    }
+    fake_unlock(fabric);
+}
+
+void fake_host_start(struct fake_host *host)
+{
+    fake_lock(host->fabric);
+    host->down = false;
+    fake_unlock(host->fabric);
+}
+
+void fake_host_remove_device(struct fake_host *host, bool flush)
+{
+    struct fake_id *id;
+
+    fake_lock(host->fabric);
+    host->removed = true;
+    break_all(host, !flush);
+    TAILQ_FOREACH(id, &host->fabric->ids, link) {
+        if (id->host == host && id->id.verbs) {
+            fake_event_push(id, RDMA_CM_EVENT_DEVICE_REMOVAL, 0);
+        }
+    }
+    fake_unlock(host->fabric);
+}
+
+void fake_host_restore_device(struct fake_host *host)
+{
+    fake_lock(host->fabric);
+    host->removed = false;
+    fake_unlock(host->fabric);
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of the fake device share; its users include fake.h. */
+#ifndef FAKE_INTERNAL_H
+#define FAKE_INTERNAL_H
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/queue.h>
+
+#include "fake.h"
+
+#define FAKE_REQ_DATA   56u     /* bytes a listener sees of a REQ */
+#define FAKE_REP_DATA   196u
+#define FAKE_REJ_DATA   148u
+#define FAKE_MTU        1024u   /* packets of a write break on multiples */
+
+#define FAKE_REJ_NO_LISTENER    8   /* IB_CM_REJ_INVALID_SERVICE_ID */
+#define FAKE_REJ_TIMEOUT        4
+#define FAKE_REJ_CONSUMER       28  /* IB_CM_REJ_CONSUMER_DEFINED */
+
+enum fake_object {
+    FAKE_OBJECT_EVENT_CHANNEL,
+    FAKE_OBJECT_ID,
+    FAKE_OBJECT_CM_EVENT,
+    FAKE_OBJECT_PD,
+    FAKE_OBJECT_MR,
+    FAKE_OBJECT_COMP_CHANNEL,
+    FAKE_OBJECT_CQ,
+    FAKE_OBJECT_QP,
+    FAKE_OBJECTS
+};
+
+struct fake_channel {
+    struct rdma_event_channel channel;
+    struct fake_host *host;
+    TAILQ_HEAD(, fake_event) events;
+    unsigned int ids;
+    unsigned int unacked;       /* taken and not acknowledged */
+};
+
+struct fake_event {
+    struct rdma_cm_event event; /* first: it is what the user holds */
+    TAILQ_ENTRY(fake_event) link;
+    struct fake_channel *channel;
+    struct fake_id *owner;      /* whose destruction waits for the ack */
+    struct fake_id *child;      /* CONNECT_REQUEST: until it is taken */
+    uint8_t data[FAKE_REP_DATA];
+};
+
+enum fake_cm_state {
+    FAKE_CM_IDLE,
+    FAKE_CM_BOUND,              /* has a local address */
+    FAKE_CM_LISTEN,
+    FAKE_CM_ADDR_QUERY,
+    FAKE_CM_ADDR_RESOLVED,
+    FAKE_CM_ROUTE_QUERY,
+    FAKE_CM_ROUTE_RESOLVED,
+    FAKE_CM_REQ_SENT,
+    FAKE_CM_REP_RECEIVED,       /* ESTABLISHED waits to be taken */
+    FAKE_CM_REQ_RECEIVED,
+    FAKE_CM_REP_SENT,
+    FAKE_CM_CONNECTED,
+    FAKE_CM_DREQ_SENT,
+    FAKE_CM_DREQ_RECEIVED,
+    FAKE_CM_CLOSED,
+};
+
+struct fake_id {
+    struct rdma_cm_id id;       /* first */
+    TAILQ_ENTRY(fake_id) link;  /* of the fabric */
+    struct fake_host *host;
+    uint32_t number;            /* names it on the wire; never reused */
+    uint32_t remote;            /* number of the id at the other end; 0 */
+    struct fake_host *remote_host;
+    uint32_t remote_qpn;
+    enum fake_cm_state state;
+    struct fake_id *listener;   /* of a child that was not taken yet */
+    unsigned int unacked;
+    unsigned int backlog, waiting;
+    uint8_t ack_timeout, retry_count, rnr_retry;
+};
+
+enum fake_message_kind {
+    /* Local: happens to @from after a time. */
+    FAKE_ADDR_DONE,
+    FAKE_ROUTE_DONE,
+    FAKE_CONNECT_TIMEOUT,
+    FAKE_DISCONNECT_TIMEOUT,
+    FAKE_TIME_WAIT_END,
+    /* Over the wire. */
+    FAKE_REQ,
+    FAKE_REP,
+    FAKE_RTU,
+    FAKE_REJ,
+    FAKE_DREQ,
+    FAKE_DREP,
+};
+
+struct fake_message {
+    TAILQ_ENTRY(fake_message) link;
+    enum fake_message_kind kind;
+    uint64_t due;
+    struct fake_host *from_host, *to_host;
+    uint32_t from, to;          /* numbers of ids */
+    int status;
+    struct sockaddr_in address; /* REQ: source; ADDR: destination */
+    uint16_t port;              /* REQ: of the listener */
+    struct rdma_conn_param param;
+    uint8_t data[FAKE_REP_DATA];
+};
+
+struct fake_pd {
+    struct ibv_pd pd;           /* first */
+    struct fake_host *host;
+    unsigned int users;
+};
+
+struct fake_mr {
+    struct ibv_mr mr;           /* first */
+    TAILQ_ENTRY(fake_mr) link;  /* of the host */
+    struct fake_pd *pd;
+    int access;
+};
+
+struct fake_comp_channel {
+    struct ibv_comp_channel channel;    /* first */
+    struct fake_host *host;
+    TAILQ_HEAD(, fake_cq_event) events;
+    unsigned int cqs;
+};
+
+struct fake_cq_event {
+    TAILQ_ENTRY(fake_cq_event) link;
+    struct fake_cq *cq;
+};
+
+struct fake_cqe {
+    struct ibv_wc wc;
+    uint32_t sequence;          /* of the work request that it proves */
+    bool send;
+};
+
+enum fake_arm { FAKE_DISARMED, FAKE_ARMED, FAKE_ARMED_SOLICITED };
+
+struct fake_cq {
+    struct ibv_cq cq;           /* first */
+    struct fake_host *host;
+    struct fake_comp_channel *channel;
+    struct fake_cqe *entries;   /* ring of cq.cqe */
+    unsigned int first, count;
+    enum fake_arm arm;
+    unsigned int unacked;
+    unsigned int users;
+};
+
+struct fake_send {
+    uint64_t wr_id;
+    enum ibv_wr_opcode opcode;
+    bool signalled, solicited, is_inline;
+    uint32_t imm, rkey;
+    uint64_t remote;
+    struct ibv_sge *sges;
+    int num_sge;
+    uint8_t *inline_data;
+    uint32_t length;            /* bytes of the message */
+    uint32_t sent;              /* of these, on the wire */
+    enum ibv_wc_status status;  /* as answered by the responder */
+};
+
+struct fake_receive {
+    uint64_t wr_id;
+    struct ibv_sge *sges;
+    int num_sge;
+};
+
+struct fake_packet {
+    STAILQ_ENTRY(fake_packet) link;
+    struct fake_host *from_host;
+    uint32_t from;              /* number of the queue pair */
+    uint32_t sequence;          /* of its work request */
+    enum ibv_wr_opcode opcode;
+    bool last, solicited;
+    uint32_t imm, rkey;
+    uint64_t remote;            /* where these bytes go */
+    uint64_t remote_start;      /* where the whole message goes */
+    uint32_t total;             /* bytes of the message */
+    uint32_t size;
+    uint8_t data[];
+};
+
+/*
+ * Work requests are counted; a count modulo the queue's depth is its place.
+ * Send queue: freed <= acked <= executed <= sent <= posted.
+ */
+struct fake_qp {
+    struct ibv_qp qp;           /* first */
+    TAILQ_ENTRY(fake_qp) link;  /* of the fabric */
+    struct fake_host *host;
+    struct fake_id *id;
+    struct fake_pd *pd;
+    struct fake_cq *send_cq, *recv_cq;
+    struct ibv_qp_cap cap;
+    bool signal_all;
+
+    struct fake_send *sends;
+    struct ibv_sge *send_sges;
+    uint8_t *inline_data;
+    uint32_t send_posted, send_sent, send_executed, send_acked, send_freed;
+    struct fake_receive *receives;
+    struct ibv_sge *recv_sges;
+    uint32_t recv_posted, recv_consumed, recv_freed;
+
+    struct fake_qp *peer;       /* NULL: none, or gone */
+    struct fake_host *peer_host;
+    uint32_t peer_num;
+    STAILQ_HEAD(, fake_packet) wire;    /* under way to this queue pair */
+    uint32_t ack_limit;         /* no further answer, if ack_limited */
+    bool ack_limited;
+    bool refused;               /* an answer with an error is under way */
+    bool cut, mute;
+    bool late;                  /* in ERR, one more write may still land */
+    uint8_t ack_timeout, retry_count, rnr_retry;
+    unsigned int rnr_tries;
+    uint64_t wire_due;          /* nothing arrives here before */
+    uint64_t stalled;           /* since when the peer is out of reach */
+};
+
+struct fake_fault {
+    uint64_t calls;
+    uint64_t at;                /* number of the call that fails */
+    unsigned int one_in;
+    int error, random_error;
+};
+
+struct fake_host {
+    struct fake_fabric *fabric;
+    unsigned int index;         /* in the table of all hosts */
+    struct in_addr address;
+    char text[INET_ADDRSTRLEN];
+    struct rdisk_verbs verbs;
+    struct ibv_device device;
+    struct ibv_context context;
+    struct fake_limits limits;
+    struct fake_fault faults[FAKE_CALLS];
+    TAILQ_HEAD(, fake_mr) mrs;
+    unsigned int mr_count, qp_count;
+    uint64_t registered;        /* bytes */
+    bool down, removed;
+    uint64_t random_state;
+    uint64_t cut;               /* bit per host index */
+    uint64_t delayed[FAKE_HOSTS_MAX];
+};
+
+struct fake_fabric {
+    pthread_mutex_t mutex;
+    uint64_t random_state;
+    uint64_t now;
+    bool automatic;
+    unsigned int loss;
+    struct fake_timing timing;
+    struct fake_host *hosts[FAKE_HOSTS_MAX];
+    unsigned int host_count;
+    uint32_t last_id;
+    TAILQ_HEAD(, fake_id) ids;
+    TAILQ_HEAD(, fake_qp) qps;
+    TAILQ_HEAD(fake_message_list, fake_message) messages;
+    unsigned int live[FAKE_OBJECTS];
+    void (*observe)(void *opaque, const struct fake_write *write);
+    void *observe_opaque;
+    void (*misuse)(void *opaque, const char *sentence);
+    void *misuse_opaque;
+};
+
+/* ---- fabric.c: unless said otherwise, all under the fabric's mutex ---- */
+
+void fake_lock(struct fake_fabric *fabric);
+/* Delivers everything first in automatic mode. */
+void fake_unlock(struct fake_fabric *fabric);
+uint64_t fake_random64(uint64_t *state);
+uint64_t fake_pick(struct fake_fabric *fabric, uint64_t bound);
+void fake_misuse(struct fake_fabric *fabric, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void *fake_alloc(size_t size);  /* zeroed, or abort() */
+int fake_eventfd(void);
+void fake_fd_set(int fd);
+void fake_fd_clear(int fd);
+struct fake_host *fake_find_host(struct fake_fabric *fabric,
+                                 struct in_addr address);
+
+/* ---- host.c ----------------------------------------------------------- */
+
+void fake_host_release(struct fake_host *host);
+
+/* ---- fault.c ---------------------------------------------------------- */
+
+/* Counts the call; 0 or the negative errno that it is to fail with. */
+int fake_called(struct fake_host *host, enum fake_call call);
+/* May something pass now? If not, *@due is when it may, or RDISK_NEVER. */
+bool fake_link_up(struct fake_host *a, struct fake_host *b, uint64_t *due);
+
+/* ---- cm.c, connection.c, message.c ------------------------------------ */
+
+struct fake_id *fake_id_new(struct fake_channel *channel, void *context);
+void fake_id_discard(struct fake_id *id);
+struct fake_id *fake_find_id(struct fake_fabric *fabric, uint32_t number);
+struct fake_event *fake_event_push(struct fake_id *id,
+                                   enum rdma_cm_event_type type, int status);
+/* Queue a message of @from's; over the wire it goes to its remote end. */
+struct fake_message *fake_message_new(struct fake_id *from,
+                                      enum fake_message_kind kind,
+                                      uint64_t delay);
+void fake_message_cancel(struct fake_fabric *fabric, uint32_t from,
+                         enum fake_message_kind kind);
+/* Forget all that @host has sent. */
+void fake_message_drop(struct fake_host *host);
+/* How many can be delivered now, and the delivery of one of these. */
+unsigned int fake_message_count(struct fake_fabric *fabric, uint64_t *next);
+void fake_message_deliver(struct fake_fabric *fabric, unsigned int index);
+/* Tell the other end that this one goes, in whatever state it is. */
+void fake_id_hang_up(struct fake_id *id);
+void fake_cm_verbs(struct rdisk_verbs *verbs);
+struct rdma_event_channel *fake_event_channel_new(struct fake_host *host);
+void fake_message_data(struct fake_message *message, const void *data,
+                       size_t size);
+/* The user takes ESTABLISHED: its queue pair becomes ready. */
+void fake_connection_response(struct fake_id *id, struct fake_event *event);
+void fake_connection_verbs(struct rdisk_verbs *verbs);
+
+/* ---- memory.c --------------------------------------------------------- */
+
+void fake_memory_verbs(struct rdisk_verbs *verbs);
+/* May this range be used with this key? @access 0 for reading locally. */
+bool fake_key_allows(struct fake_host *host, struct fake_pd *pd, bool remote,
+                     uint32_t key, uint64_t address, uint64_t length,
+                     int access);
+
+/* ---- cq.c ------------------------------------------------------------- */
+
+void fake_cq_verbs(struct rdisk_verbs *verbs);
+void fake_cq_push(struct fake_cq *cq, const struct fake_cqe *cqe,
+                  bool solicited);
+
+/* ---- qp.c ------------------------------------------------------------- */
+
+void fake_qp_verbs(struct rdisk_verbs *verbs);
+void fake_qp_connect(struct fake_qp *qp, uint32_t peer_num,
+                     struct fake_host *peer_host);
+void fake_qp_fail(struct fake_qp *qp);  /* into ERR */
+void fake_qp_drop_wire(struct fake_qp *qp, bool some);
+struct fake_qp *fake_find_qp(struct fake_fabric *fabric, uint32_t number);
+
+/* ---- transfer.c ------------------------------------------------------- */
+
+/* How many things could be delivered for this queue pair now; *@next is
+ * lowered to when more could. Notices peers out of reach. */
+unsigned int fake_qp_ready(struct fake_qp *qp, uint64_t *next);
+/* Deliver one of them. */
+void fake_qp_deliver(struct fake_qp *qp, unsigned int index);
+
+#endif

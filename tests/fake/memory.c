@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The device, its protection domains and memory regions. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+static struct fake_host *context_host(struct ibv_context *context)
+{
+    return (struct fake_host *)((char *)context -
+                                offsetof(struct fake_host, context));
+}
+
+static int query_device(struct ibv_context *context,
+                        struct ibv_device_attr *attr)
+{
+    struct fake_host *host = context_host(context);
+    int ret;
+
+    fake_lock(host->fabric);
+    ret = fake_called(host, FAKE_QUERY_DEVICE);
+    if (ret == 0 && host->removed) {
+        ret = -EIO;
+    }
+    if (ret == 0) {
+        memset(attr, 0, sizeof(*attr));
+        snprintf(attr->fw_ver, sizeof(attr->fw_ver), "fake");
+        attr->max_mr_size = host->limits.max_mr_size;
+        attr->page_size_cap = 4096;
+        attr->max_qp = host->limits.max_qp;
+        attr->max_qp_wr = host->limits.max_qp_wr;
+        attr->max_sge = host->limits.max_sge;
+        attr->max_sge_rd = host->limits.max_sge;
+        attr->max_cq = 65536;
+        attr->max_cqe = host->limits.max_cqe;
+        attr->max_mr = host->limits.max_mr;
+        attr->max_pd = 65536;
+        attr->max_qp_rd_atom = 16;
+        attr->max_qp_init_rd_atom = 16;
+        attr->phys_port_cnt = 1;
+    }
+    fake_unlock(host->fabric);
+    return ret;
+}
+
+static struct ibv_pd *alloc_pd(struct ibv_context *context)
+{
+    struct fake_host *host = context_host(context);
+    struct fake_pd *pd = NULL;
+    int ret;
+
+    fake_lock(host->fabric);
+    ret = fake_called(host, FAKE_ALLOC_PD);
+    if (ret == 0 && host->removed) {
+        ret = -EIO;
+    }
+    if (ret == 0) {
+        pd = fake_alloc(sizeof(*pd));
+        pd->host = host;
+        pd->pd.context = context;
+        host->fabric->live[FAKE_OBJECT_PD]++;
+    }
+    fake_unlock(host->fabric);
+    if (ret < 0) {
+        errno = -ret;
+        return NULL;
+    }
+    return &pd->pd;
+}
+
+static int dealloc_pd(struct ibv_pd *ibv)
+{
+    struct fake_pd *pd = (struct fake_pd *)ibv;
+    struct fake_fabric *fabric = pd->host->fabric;
+    int ret = 0;
+
+    fake_lock(fabric);
+    if (pd->users) {
+        ret = -EBUSY;
+    } else {
+        fabric->live[FAKE_OBJECT_PD]--;
+        free(pd);
+    }
+    fake_unlock(fabric);
+    return ret;
+}
+
+/* Unguessable: nothing of another region, or of the other key, follows. */
+static uint32_t new_key(struct fake_host *host)
+{
+    for (;;) {
+        uint32_t key = fake_random64(&host->fabric->random_state);
+        struct fake_mr *mr;
+
+        TAILQ_FOREACH(mr, &host->mrs, link) {
+            if (mr->mr.lkey == key || mr->mr.rkey == key) {
+                break;
+            }
+        }
+        if (key && !mr) {
+            return key;
+        }
+    }
+}
+
+static int check_region(struct fake_host *host, void *addr, size_t length,
+                        int access)
+{
+    const int known = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
+                      IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC |
+                      IBV_ACCESS_MW_BIND | IBV_ACCESS_RELAXED_ORDERING;
+    const int writes = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC;
+
+    if (host->removed) {
+        return -EIO;
+    }
+    if (!length || (uintptr_t)addr + length < (uintptr_t)addr ||
+        length > host->limits.max_mr_size || (access & ~known)) {
+        return -EINVAL;
+    }
+    if ((access & writes) && !(access & IBV_ACCESS_LOCAL_WRITE)) {
+        return -EINVAL;
+    }
+    if (host->mr_count >= (unsigned int)host->limits.max_mr ||
+        length > host->limits.memlock - host->registered) {
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static struct ibv_mr *reg_mr(struct ibv_pd *ibv, void *addr, size_t length,
+                             int access)
+{
+    struct fake_pd *pd = (struct fake_pd *)ibv;
+    struct fake_host *host = pd->host;
+    struct fake_mr *mr = NULL;
+    int ret;
+
+    fake_lock(host->fabric);
+    ret = fake_called(host, FAKE_REG_MR);
+    if (ret == 0) {
+        ret = check_region(host, addr, length, access);
+    }
+    if (ret == 0) {
+        mr = fake_alloc(sizeof(*mr));
+        mr->pd = pd;
+        mr->access = access;
+        mr->mr.context = pd->pd.context;
+        mr->mr.pd = ibv;
+        mr->mr.addr = addr;
+        mr->mr.length = length;
+        mr->mr.lkey = new_key(host);
+        do {
+            mr->mr.rkey = new_key(host);
+        } while (mr->mr.rkey == mr->mr.lkey);
+        TAILQ_INSERT_TAIL(&host->mrs, mr, link);
+        pd->users++;
+        host->mr_count++;
+        host->registered += length;
+        host->fabric->live[FAKE_OBJECT_MR]++;
+    }
+    fake_unlock(host->fabric);
+    if (ret < 0) {
+        errno = -ret;
+        return NULL;
+    }
+    return &mr->mr;
+}
+
+static int dereg_mr(struct ibv_mr *ibv)
+{
+    struct fake_mr *mr = (struct fake_mr *)ibv;
+    struct fake_host *host = mr->pd->host;
+
+    fake_lock(host->fabric);
+    TAILQ_REMOVE(&host->mrs, mr, link);
+    mr->pd->users--;
+    host->mr_count--;
+    host->registered -= mr->mr.length;
+    host->fabric->live[FAKE_OBJECT_MR]--;
+    free(mr);
+    fake_unlock(host->fabric);
+    return 0;
+}
+
+bool fake_key_allows(struct fake_host *host, struct fake_pd *pd, bool remote,
+                     uint32_t key, uint64_t address, uint64_t length,
+                     int access)
+{
+    struct fake_mr *mr;
+
+    TAILQ_FOREACH(mr, &host->mrs, link) {
+        if ((remote ? mr->mr.rkey : mr->mr.lkey) == key) {
+            uint64_t start = (uintptr_t)mr->mr.addr;
+
+            return mr->pd == pd && (mr->access & access) == access &&
+                   address >= start && length <= mr->mr.length &&
+                   address - start <= mr->mr.length - length;
+        }
+    }
+    return false;
+}
+
+void fake_memory_verbs(struct rdisk_verbs *verbs)
+{
+    verbs->query_device = query_device;
+    verbs->alloc_pd = alloc_pd;
+    verbs->dealloc_pd = dealloc_pd;
+    verbs->reg_mr = reg_mr;
+    verbs->dereg_mr = dereg_mr;
+}

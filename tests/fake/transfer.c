@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What happens between two queue pairs.
+ *
+ * The sender turns its oldest work request into packets, reading its memory as
+ * it does so; the responder executes packets in their order; the sender takes
+ * the answers in the same order. Each of these is a step of its own, and so is
+ * each completion of a flush.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+static struct fake_send *send_at(struct fake_qp *qp, uint32_t sequence)
+{
+    return &qp->sends[sequence % qp->cap.max_send_wr];
+}
+
+static bool with_immediate(enum ibv_wr_opcode opcode)
+{
+    return opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
+}
+
+/* ---- Completions ------------------------------------------------------ */
+
+/* Garbage but for what the specification defines. */
+static void poison(struct fake_qp *qp, struct fake_cqe *cqe)
+{
+    uint8_t *bytes = (uint8_t *)&cqe->wc;
+
+    for (size_t i = 0; i < sizeof(cqe->wc); i++) {
+        bytes[i] = fake_pick(qp->host->fabric, 256);
+    }
+    cqe->wc.qp_num = qp->qp.qp_num;
+}
+
+static void complete_send(struct fake_qp *qp, enum ibv_wc_status status)
+{
+    struct fake_send *send = send_at(qp, qp->send_acked);
+    struct fake_cqe cqe = { .send = true, .sequence = qp->send_acked };
+
+    qp->send_acked++;
+    if (status == IBV_WC_SUCCESS && !send->signalled) {
+        return;
+    }
+    poison(qp, &cqe);
+    cqe.wc.wr_id = send->wr_id;
+    cqe.wc.status = status;
+    if (status == IBV_WC_SUCCESS) {
+        cqe.wc.opcode = send->opcode == IBV_WR_SEND ? IBV_WC_SEND :
+                                                      IBV_WC_RDMA_WRITE;
+        cqe.wc.wc_flags = 0;
+    }
+    fake_cq_push(qp->send_cq, &cqe, false);
+}
+
+/* @packet is NULL unless the status is success. */
+static void complete_receive(struct fake_qp *qp, enum ibv_wc_status status,
+                             const struct fake_packet *packet)
+{
+    struct fake_receive *receive =
+        &qp->receives[qp->recv_consumed % qp->cap.max_recv_wr];
+    struct fake_cqe cqe = { .send = false, .sequence = qp->recv_consumed };
+
+    qp->recv_consumed++;
+    poison(qp, &cqe);
+    cqe.wc.wr_id = receive->wr_id;
+    cqe.wc.status = status;
+    if (status == IBV_WC_SUCCESS) {
+        cqe.wc.byte_len = packet->total;
+        cqe.wc.src_qp = packet->from;
+        cqe.wc.wc_flags = 0;
+        cqe.wc.opcode = IBV_WC_RECV;
+        if (with_immediate(packet->opcode)) {
+            cqe.wc.opcode = IBV_WC_RECV_RDMA_WITH_IMM;
+            cqe.wc.wc_flags = IBV_WC_WITH_IMM;
+            cqe.wc.imm_data = packet->imm;
+        }
+    }
+    fake_cq_push(qp->recv_cq, &cqe, packet && packet->solicited);
+}
+
+/* ---- Sending ---------------------------------------------------------- */
+
+static bool source_allowed(struct fake_qp *qp, const struct fake_send *send)
+{
+    for (int i = 0; i < send->num_sge && !send->is_inline; i++) {
+        const struct ibv_sge *sge = &send->sges[i];
+
+        if (sge->length && !fake_key_allows(qp->host, qp->pd, false,
+                                            sge->lkey, sge->addr,
+                                            sge->length, 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void gather(const struct fake_send *send, uint8_t *to, uint32_t size)
+{
+    uint32_t skip = send->sent;
+
+    if (send->is_inline) {
+        memcpy(to, send->inline_data + skip, size);
+        return;
+    }
+    for (int i = 0; size; i++) {
+        const struct ibv_sge *sge = &send->sges[i];
+        uint32_t here;
+
+        if (skip >= sge->length) {
+            skip -= sge->length;
+            continue;
+        }
+        here = sge->length - skip;
+        here = here < size ? here : size;
+        memcpy(to, (const uint8_t *)(uintptr_t)sge->addr + skip, here);
+        to += here;
+        size -= here;
+        skip = 0;
+    }
+}
+
+/* How many bytes go out together: a write may land in several pieces. */
+static uint32_t piece_of(struct fake_qp *qp, const struct fake_send *send)
+{
+    struct fake_fabric *fabric = qp->host->fabric;
+    uint32_t left = send->length - send->sent;
+
+    if (fabric->automatic || send->opcode == IBV_WR_SEND ||
+        left <= FAKE_MTU || fake_pick(fabric, 2)) {
+        return left;
+    }
+    return (1 + fake_pick(fabric, (left - 1) / FAKE_MTU)) * FAKE_MTU;
+}
+
+static void transmit(struct fake_qp *qp)
+{
+    struct fake_send *send = send_at(qp, qp->send_sent);
+    struct fake_packet *packet;
+    uint32_t size;
+
+    if (!source_allowed(qp, send)) {
+        send->status = IBV_WC_LOC_PROT_ERR;
+        qp->refused = true;
+        return;
+    }
+    size = piece_of(qp, send);
+    packet = fake_alloc(sizeof(*packet) + size);
+    packet->from_host = qp->host;
+    packet->from = qp->qp.qp_num;
+    packet->sequence = qp->send_sent;
+    packet->opcode = send->opcode;
+    packet->solicited = send->solicited;
+    packet->imm = send->imm;
+    packet->rkey = send->rkey;
+    packet->remote_start = send->remote;
+    packet->remote = send->remote + send->sent;
+    packet->total = send->length;
+    packet->size = size;
+    gather(send, packet->data, size);
+    send->sent += size;
+    packet->last = send->sent == send->length;
+    STAILQ_INSERT_TAIL(&qp->peer->wire, packet, link);
+    if (packet->last) {
+        qp->send_sent++;
+    }
+}
+
+/* ---- Arriving --------------------------------------------------------- */
+
+static struct fake_packet *take_packet(struct fake_qp *qp)
+{
+    struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
+
+    STAILQ_REMOVE_HEAD(&qp->wire, link);
+    return packet;
+}
+
+/* The sender, if it still waits for an answer to this. */
+static struct fake_qp *find_sender(struct fake_qp *qp,
+                                   const struct fake_packet *packet)
+{
+    struct fake_qp *sender = fake_find_qp(qp->host->fabric, packet->from);
+
+    return sender && sender->peer == qp &&
+           sender->qp.state == IBV_QPS_RTS ? sender : NULL;
+}
+
+/* Refuse the packet at the head: what is behind it is not in sequence. */
+static void refuse(struct fake_qp *qp, enum ibv_wc_status status)
+{
+    struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
+    struct fake_qp *sender = find_sender(qp, packet);
+
+    if (sender) {
+        send_at(sender, packet->sequence)->status = status;
+        sender->refused = true;
+    }
+    while (!STAILQ_EMPTY(&qp->wire)) {
+        free(take_packet(qp));
+    }
+}
+
+static void tell_observer(struct fake_qp *qp, const struct fake_packet *packet,
+                          uint64_t address, const uint8_t *data, size_t size,
+                          bool receive)
+{
+    struct fake_fabric *fabric = qp->host->fabric;
+    struct fake_write write = {
+        .host = qp->host,
+        .from = packet->from_host,
+        .address = (void *)(uintptr_t)address,
+        .length = size,
+        .data = data,
+        .now = fabric->now,
+        .qp_num = qp->qp.qp_num,
+        .receive = receive,
+    };
+
+    if (fabric->observe) {
+        fabric->observe(fabric->observe_opaque, &write);
+    }
+}
+
+/* Move the bytes of a remote write; false if the key does not allow it. */
+static bool land(struct fake_qp *qp, struct fake_packet *packet)
+{
+    if (packet->opcode == IBV_WR_SEND || !packet->total) {
+        return true;
+    }
+    if (!fake_key_allows(qp->host, qp->pd, true, packet->rkey,
+                         packet->remote_start, packet->total,
+                         IBV_ACCESS_REMOTE_WRITE)) {
+        return false;
+    }
+    if (packet->size) {
+        tell_observer(qp, packet, packet->remote, packet->data, packet->size,
+                      false);
+        memcpy((void *)(uintptr_t)packet->remote, packet->data, packet->size);
+    }
+    /* Not a second time, should it have to wait for a receive. */
+    packet->size = 0;
+    return true;
+}
+
+/* Put a message into the oldest receive; success, or why not. */
+static enum ibv_wc_status scatter(struct fake_qp *qp,
+                                  const struct fake_packet *packet)
+{
+    const struct fake_receive *receive =
+        &qp->receives[qp->recv_consumed % qp->cap.max_recv_wr];
+    uint64_t room = 0;
+    uint32_t done = 0;
+
+    for (int i = 0; i < receive->num_sge; i++) {
+        const struct ibv_sge *sge = &receive->sges[i];
+
+        room += sge->length;
+        if (sge->length && !fake_key_allows(qp->host, qp->pd, false,
+                                            sge->lkey, sge->addr, sge->length,
+                                            IBV_ACCESS_LOCAL_WRITE)) {
+            return IBV_WC_LOC_PROT_ERR;
+        }
+    }
+    if (packet->total > room) {
+        return IBV_WC_LOC_LEN_ERR;
+    }
+    for (int i = 0; done < packet->total; i++) {
+        const struct ibv_sge *sge = &receive->sges[i];
+        uint32_t here = packet->total - done;
+
+        here = here < sge->length ? here : sge->length;
+        tell_observer(qp, packet, sge->addr, packet->data + done, here, true);
+        memcpy((void *)(uintptr_t)sge->addr, packet->data + done, here);
+        done += here;
+    }
+    return IBV_WC_SUCCESS;
+}
+
+/* Nothing is posted for the packet at the head: it comes again later. */
+static void not_ready(struct fake_qp *qp)
+{
+    struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
+    struct fake_qp *sender = find_sender(qp, packet);
+
+    if (!sender || (sender->rnr_retry != 7 &&
+                    ++sender->rnr_tries > sender->rnr_retry)) {
+        refuse(qp, IBV_WC_RNR_RETRY_EXC_ERR);
+        return;
+    }
+    qp->wire_due = qp->host->fabric->now + qp->host->fabric->timing.rnr;
+}
+
+/* The packet is the last of a message that takes a receive; true if it could
+ * be delivered. */
+static bool deliver_message(struct fake_qp *qp, struct fake_packet *packet)
+{
+    enum ibv_wc_status status = IBV_WC_SUCCESS;
+
+    if (qp->recv_consumed == qp->recv_posted) {
+        not_ready(qp);
+        return false;
+    }
+    if (packet->opcode == IBV_WR_SEND) {
+        status = scatter(qp, packet);
+    }
+    if (status != IBV_WC_SUCCESS) {
+        refuse(qp, status == IBV_WC_LOC_LEN_ERR ? IBV_WC_REM_INV_REQ_ERR :
+                                                  IBV_WC_REM_OP_ERR);
+        complete_receive(qp, status, NULL);
+        fake_qp_fail(qp);
+        return false;
+    }
+    complete_receive(qp, IBV_WC_SUCCESS, packet);
+    return true;
+}
+
+static void arrive(struct fake_qp *qp)
+{
+    struct fake_fabric *fabric = qp->host->fabric;
+    struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
+    struct fake_qp *sender;
+
+    if (qp->qp.state == IBV_QPS_ERR) {
+        land(qp, packet);
+        free(take_packet(qp));
+        return;
+    }
+    if (fabric->loss && fake_pick(fabric, fabric->loss) == 0) {
+        /* Lost, and all behind it with it, until the sender's time-out. */
+        qp->wire_due = fabric->now + (4096ull << qp->ack_timeout);
+        return;
+    }
+    if (!land(qp, packet)) {
+        refuse(qp, IBV_WC_REM_ACCESS_ERR);
+        fake_qp_fail(qp);
+        return;
+    }
+    if (packet->last && packet->opcode != IBV_WR_RDMA_WRITE &&
+        !deliver_message(qp, packet)) {
+        return;
+    }
+    sender = find_sender(qp, packet);
+    if (sender && packet->last) {
+        sender->send_executed = packet->sequence + 1;
+        sender->rnr_tries = 0;
+    }
+    free(take_packet(qp));
+}
+
+/* ---- Answers ---------------------------------------------------------- */
+
+static void take_answer(struct fake_qp *qp)
+{
+    if (qp->send_acked != qp->send_executed) {
+        complete_send(qp, IBV_WC_SUCCESS);
+        return;
+    }
+    complete_send(qp, send_at(qp, qp->send_acked)->status);
+    fake_qp_fail(qp);
+}
+
+static void expire(struct fake_qp *qp)
+{
+    complete_send(qp, IBV_WC_RETRY_EXC_ERR);
+    fake_qp_fail(qp);
+}
+
+/* ---- What can happen -------------------------------------------------- */
+
+enum action {
+    TRANSMIT,
+    ARRIVE,
+    ANSWER,
+    EXPIRE,
+    FLUSH_SEND,
+    FLUSH_RECEIVE,
+    ACTIONS
+};
+
+static bool path_up(struct fake_qp *qp, uint64_t *next)
+{
+    uint64_t due;
+
+    if (qp->cut) {
+        return false;
+    }
+    if (fake_link_up(qp->host, qp->peer_host, &due)) {
+        return true;
+    }
+    *next = due < *next ? due : *next;
+    return false;
+}
+
+static bool arrival_ready(struct fake_qp *qp, uint64_t *next)
+{
+    struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
+
+    if (!packet) {
+        return false;
+    }
+    if (qp->qp.state == IBV_QPS_ERR) {
+        return qp->late;
+    }
+    if (qp->qp.state != IBV_QPS_RTS || !path_up(qp, next)) {
+        return false;
+    }
+    if (qp->wire_due > qp->host->fabric->now) {
+        *next = qp->wire_due < *next ? qp->wire_due : *next;
+        return false;
+    }
+    return true;
+}
+
+/* Does the peer execute what this one sends? */
+static bool peer_listens(const struct fake_qp *qp)
+{
+    return qp->peer && qp->peer->peer_num == qp->qp.qp_num &&
+           qp->peer->qp.state == IBV_QPS_RTS;
+}
+
+static bool answer_waits(struct fake_qp *qp)
+{
+    if (qp->ack_limited && qp->send_acked == qp->ack_limit && !qp->refused) {
+        return false;
+    }
+    return qp->send_acked != qp->send_executed ||
+           (qp->send_acked != qp->send_posted &&
+            send_at(qp, qp->send_acked)->status != IBV_WC_SUCCESS);
+}
+
+static uint64_t retry_time(const struct fake_qp *qp)
+{
+    return (qp->retry_count + 1ull) * (4096ull << qp->ack_timeout);
+}
+
+/* Actions of a queue pair that is ready to send. */
+static unsigned int sender_actions(struct fake_qp *qp, uint64_t *next)
+{
+    uint64_t now = qp->host->fabric->now;
+    bool up = path_up(qp, next);
+    unsigned int actions = 0;
+    uint64_t due;
+
+    if (qp->send_acked == qp->send_posted) {
+        qp->stalled = RDISK_NEVER;
+        return 0;
+    }
+    if (up && answer_waits(qp)) {
+        actions |= 1u << ANSWER;
+    }
+    if (up && peer_listens(qp) && !qp->refused &&
+        qp->send_sent != qp->send_posted) {
+        actions |= 1u << TRANSMIT;
+    }
+    if (actions || (up && peer_listens(qp))) {
+        qp->stalled = RDISK_NEVER;
+        return actions;
+    }
+    if (qp->stalled == RDISK_NEVER) {
+        qp->stalled = now;
+    }
+    /* An acknowledgement time-out of 0 means to wait for ever. */
+    due = qp->ack_timeout ? qp->stalled + retry_time(qp) : RDISK_NEVER;
+    if (due <= now) {
+        return 1u << EXPIRE;
+    }
+    *next = due < *next ? due : *next;
+    return 0;
+}
+
+static unsigned int qp_actions(struct fake_qp *qp, uint64_t *next)
+{
+    unsigned int actions = 0;
+
+    if (qp->mute) {
+        return 0;
+    }
+    if (qp->qp.state == IBV_QPS_RTS) {
+        actions = sender_actions(qp, next);
+    } else if (qp->qp.state == IBV_QPS_ERR) {
+        if (qp->send_acked != qp->send_posted) {
+            actions |= 1u << FLUSH_SEND;
+        }
+        if (qp->recv_consumed != qp->recv_posted) {
+            actions |= 1u << FLUSH_RECEIVE;
+        }
+        if (!actions) {
+            qp->late = false;
+        }
+    }
+    if (arrival_ready(qp, next)) {
+        actions |= 1u << ARRIVE;
+    }
+    return actions;
+}
+
+unsigned int fake_qp_ready(struct fake_qp *qp, uint64_t *next)
+{
+    return __builtin_popcount(qp_actions(qp, next));
+}
+
+void fake_qp_deliver(struct fake_qp *qp, unsigned int index)
+{
+    uint64_t next = RDISK_NEVER;
+    unsigned int actions = qp_actions(qp, &next);
+    unsigned int action = 0;
+
+    while (!(actions >> action & 1) || index--) {
+        action++;
+    }
+    switch (action) {
+    case TRANSMIT:
+        transmit(qp);
+        break;
+    case ARRIVE:
+        arrive(qp);
+        break;
+    case ANSWER:
+        take_answer(qp);
+        break;
+    case EXPIRE:
+        expire(qp);
+        break;
+    case FLUSH_SEND:
+        complete_send(qp, IBV_WC_WR_FLUSH_ERR);
+        break;
+    default:
+        complete_receive(qp, IBV_WC_WR_FLUSH_ERR, NULL);
+        break;
+    }
+}

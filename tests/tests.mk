@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Tests that need no RDMA device: make unit, with SANITIZE=1, SANITIZE=thread,
+# or make unit-valgrind.
+
+UNIT := $(O)/bin/rdisk-unit
+# server/server.mk may add its own test files and the objects they need.
+UNIT_SOURCES := $(wildcard tests/unit/*.c tests/fake/*.c) $(SERVER_UNIT_TESTS)
+UNIT_PACKAGES := cunit libibverbs librdmacm $(SERVER_UNIT_PACKAGES)
+
+$(UNIT): $(call objects,$(UNIT_SOURCES)) $(SERVER_UNIT_OBJECTS) $(LIBRDISK)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(call libs,$(UNIT_PACKAGES))
+
+.PHONY: unit unit-valgrind
+unit: $(UNIT)
+	$(UNIT)
+
+unit-valgrind: $(UNIT)
+	valgrind --quiet --leak-check=full --show-leak-kinds=definite,possible \
+	    --errors-for-leak-kinds=definite,possible --error-exitcode=1 $(UNIT)

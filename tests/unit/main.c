@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rdisk-unit [SUITE [PROMISE]]: run all tests, those of one suite, or those
+ * of a suite whose promise contains PROMISE. Ends with a line
+ * "N passed, N failed"; exits with 1 if any failed.
+ */
+#include <stdlib.h>
+
+#include "unit.h"
+
+static struct unit_suite *suites;
+
+void unit_register(struct unit_suite *suite)
+{
+    struct unit_suite **place = &suites;
+
+    /* By name, since the order of constructors is nobody's promise. */
+    while (*place && strcmp((*place)->name, suite->name) < 0) {
+        place = &(*place)->next;
+    }
+    suite->next = *place;
+    *place = suite;
+}
+
+static void out_of_memory(void)
+{
+    fprintf(stderr, "rdisk-unit: %s\n", CU_get_error_msg());
+    exit(2);
+}
+
+static unsigned int add(const struct unit_suite *suite, const char *promise)
+{
+    CU_pSuite cu = CU_add_suite(suite->name, NULL, NULL);
+
+    if (!cu) {
+        out_of_memory();
+    }
+    for (unsigned int i = 0; i < suite->count; i++) {
+        const struct unit_test *test = &suite->tests[i];
+
+        if (promise && !strstr(test->promise, promise)) {
+            continue;
+        }
+        if (!CU_add_test(cu, test->promise, test->run)) {
+            out_of_memory();
+        }
+    }
+    return cu->uiNumberOfTests;
+}
+
+static void started(const CU_pTest test, const CU_pSuite suite)
+{
+    if (getenv("UNIT_VERBOSE")) {
+        fprintf(stderr, "%s: %s\n", suite->pName, test->pName);
+    }
+}
+
+static void finished(const CU_pTest test, const CU_pSuite suite,
+                     const CU_pFailureRecord failure)
+{
+    if (failure) {
+        printf("FAILED %s: %s\n", suite->pName, test->pName);
+    }
+    for (const CU_FailureRecord *f = failure; f; f = f->pNext) {
+        printf("    %s:%u: %s\n", f->strFileName, f->uiLineNumber,
+               f->strCondition);
+    }
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    const CU_RunSummary *summary;
+    unsigned int tests = 0;
+    unsigned int failed;
+
+    if (CU_initialize_registry() != CUE_SUCCESS) {
+        out_of_memory();
+    }
+    for (struct unit_suite *suite = suites; suite; suite = suite->next) {
+        if (argc < 2 || !strcmp(argv[1], suite->name)) {
+            tests += add(suite, argc > 2 ? argv[2] : NULL);
+        }
+    }
+    if (!tests) {
+        fprintf(stderr, "rdisk-unit: no such test; suites are:");
+        for (struct unit_suite *suite = suites; suite; suite = suite->next) {
+            fprintf(stderr, " %s", suite->name);
+        }
+        fprintf(stderr, "\n");
+        return 2;
+    }
+    CU_set_test_start_handler(started);
+    CU_set_test_complete_handler(finished);
+    CU_run_all_tests();
+    summary = CU_get_run_summary();
+    failed = summary->nTestsFailed;
+    printf("%u passed, %u failed\n", summary->nTestsRun - failed, failed);
+    CU_cleanup_registry();
+    return failed ? 1 : 0;
+}
