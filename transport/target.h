@@ -188,7 +188,10 @@ unsigned int rdisk_target_queue_poll(struct rdisk_target_queue *queue);
  */
 void rdisk_target_complete(struct rdisk_target_request *request,
                            enum rdisk_status status);
-/* Ring the doorbell for all answers completed since the last one. */
+/*
+ * Ring the doorbell for all answers completed since the last one. Like
+ * _process() it may run events->queue_idle: call it after the last touch.
+ */
 void rdisk_target_queue_kick(struct rdisk_target_queue *queue);
 
 void *rdisk_target_queue_user(const struct rdisk_target_queue *queue);

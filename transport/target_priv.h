@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Internal to the target's files: listener, sessions, queues. */
+#ifndef RDISK_TARGET_PRIV_H
+#define RDISK_TARGET_PRIV_H
+
+#include <stdatomic.h>
+
+#include "control.h"
+#include "device.h"
+#include "qp.h"
+#include "target.h"
+
+/* ---- Queue ------------------------------------------------------------ */
+
+/* A slot as the reactor sees it. */
+struct rdisk_target_slot {
+    struct rdisk_target_request request;
+    struct rdisk_target_slot *next;     /* on the list of waiting answers */
+    uint32_t sequence;
+    uint16_t segments;                  /* of a READ */
+    enum rdisk_status status;           /* of a waiting answer */
+    bool busy;                          /* from receive to answer */
+};
+
+struct rdisk_target_queue {
+    struct rdisk_target_session *session;
+    struct rdisk_target_queue *next;    /* of the session; control thread */
+    struct rdma_cm_id *id;
+    unsigned int index;                 /* 1… */
+    void *user;
+    struct rdisk_request_limits limits; /* what requests are held against */
+    unsigned int slots;
+    unsigned int max_segments;
+
+    uint8_t *memory;                    /* all slots */
+    size_t memory_size;
+    uint32_t stride;
+    struct ibv_mr *mr;
+
+    /* Reactor thread from start to idle. */
+    struct rdisk_qp qp;
+    struct rdisk_target_slot *slot;
+    struct rdisk_wire_segment *segments; /* RDISK_SEGMENTS_MAX per slot */
+    struct rdisk_target_slot *waiting;  /* answers without room to be sent */
+    struct rdisk_target_slot **waiting_end;
+    unsigned int outstanding;           /* requests at the owner */
+    bool accepted;
+    bool idle_told;
+    struct rdisk_error violation;       /* why the reactor broke it, if so */
+
+    rdisk_counter reads, writes, flushes, failed, read_bytes, write_bytes,
+                  refused;
+};
+
+/* Control thread: everything but the acceptance. */
+struct rdisk_target_queue *rdisk_target_queue_create(
+    struct rdisk_target_session *session, struct rdma_cm_id *id,
+    const struct rdisk_wire_connect *wire, struct rdisk_error *err);
+void rdisk_target_queue_destroy(struct rdisk_target_queue *queue);
+size_t rdisk_target_queue_size(unsigned int slots, uint32_t slot_size);
+
+/* ---- Session ---------------------------------------------------------- */
+
+enum rdisk_target_state {
+    RDISK_TARGET_CONNECTED,     /* accepted, no word yet */
+    RDISK_TARGET_GREETED,       /* HELLO answered */
+    RDISK_TARGET_OPEN,          /* a volume is open, queues may join */
+    RDISK_TARGET_LEAVING,       /* BYE or CLOSE is said; the client goes */
+    RDISK_TARGET_ENDED,         /* queue pairs in ERROR; queues drain */
+};
+
+struct rdisk_target_session {
+    struct rdisk_target *target;
+    struct rdisk_target_session *next;
+    enum rdisk_target_state state;
+    struct rdma_cm_id *id;
+    struct ibv_pd *pd;          /* of its own: its keys open nothing else */
+    struct rdisk_device_limits limits;
+    struct rdisk_control control;
+    bool watched;               /* the control channel is in the epoll set */
+
+    uint64_t session_id;
+    uint8_t token[16];
+    struct rdisk_open_request request;
+    struct rdisk_open_grant grant;
+    unsigned int granted_queues, granted_slots;
+    uint32_t granted_slot_size;
+    void *user;                 /* the owner's */
+    bool owner_knows;           /* events->open said yes */
+
+    struct rdisk_target_queue *queues;
+    unsigned int queue_count;
+    uint64_t memory;            /* bytes of slots */
+
+    uint64_t heartbeat;         /* ns of silence; RDISK_NEVER: any */
+    uint64_t heard;
+    uint64_t deadline;          /* handshake, or end of LEAVING */
+};
+
+struct rdisk_target_session *rdisk_target_session_create(
+    struct rdisk_target *target, struct rdma_cm_id *id,
+    struct rdisk_error *err);
+/* A queue connects: check that it belongs, create it, hand it to the owner. */
+enum rdisk_status rdisk_target_session_join(
+    struct rdisk_target_session *session, struct rdma_cm_id *id,
+    const struct rdisk_wire_connect *wire, struct rdisk_error *err);
+/* Break everything: no word, no access any more. */
+void rdisk_target_session_cut(struct rdisk_target_session *session);
+void rdisk_target_session_process(struct rdisk_target_session *session,
+                                  uint64_t now);
+/* When _process() must look at the latest. */
+uint64_t rdisk_target_session_deadline(
+    const struct rdisk_target_session *session);
+/* ENDED, and every queue has been released: free it. */
+bool rdisk_target_session_over(const struct rdisk_target_session *session);
+void rdisk_target_session_destroy(struct rdisk_target_session *session);
+
+/* ---- Target ----------------------------------------------------------- */
+
+struct rdisk_target {
+    const struct rdisk_env *env;
+    struct rdisk_target_options options;
+    const struct rdisk_target_events *events;
+    void *opaque;
+    struct rdma_event_channel *channel;
+    struct rdma_cm_id *listener;
+    int poll_fd;                /* epoll over all control channels */
+    uint8_t instance[16];
+    struct rdisk_target_session *sessions;
+    unsigned int session_count;
+    uint64_t memory;            /* bytes of slots, all sessions */
+    bool stopping;
+    bool processing;            /* sessions are freed at the end of it only */
+};
+
+int rdisk_target_watch(struct rdisk_target *target, int fd);
+
+#endif

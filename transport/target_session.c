@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A session as the server sees it: its conversation and its end. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target_priv.h"
+
+/* How long a client may take to go after BYE. A server that shuts down gives
+ * it time to see its last requests answered. */
+#define LEAVE_MS        1000
+#define SHUTDOWN_MS     5000
+
+/* ---- Life ------------------------------------------------------------- */
+
+static void name_peer(struct rdisk_target_session *session)
+{
+    const struct sockaddr *address = &session->id->route.addr.dst_addr;
+    char host[INET6_ADDRSTRLEN] = "?";
+    unsigned int port = 0;
+
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+        port = ntohs(in->sin_port);
+    } else if (address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)address;
+
+        inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof(host));
+        port = ntohs(in->sin6_port);
+    }
+    snprintf(session->request.peer, sizeof(session->request.peer), "%s:%u",
+             host, port);
+}
+
+static int create_verbs(struct rdisk_target_session *session,
+                        struct rdisk_error *err)
+{
+    struct rdisk_target *target = session->target;
+    const struct rdisk_verbs *verbs = target->env->verbs;
+    int ret;
+
+    ret = rdisk_device_query(verbs, session->id->verbs, &session->limits, err);
+    if (ret < 0) {
+        return ret;
+    }
+    session->pd = verbs->alloc_pd(session->id->verbs);
+    if (!session->pd) {
+        return rdisk_error_set(err, -errno,
+            "cannot allocate a protection domain: %s", strerror(errno));
+    }
+    ret = rdisk_control_create(&session->control, target->env, session->id,
+                               session->pd, err);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = rdisk_target_watch(target, rdisk_qp_fd(&session->control.qp));
+    if (ret < 0) {
+        return rdisk_error_set(err, ret, "cannot watch for messages: %s",
+                               strerror(-ret));
+    }
+    return 0;
+}
+
+/* All but the id, which is the caller's until the session is complete. */
+static void destroy_verbs(struct rdisk_target_session *session)
+{
+    const struct rdisk_verbs *verbs = session->target->env->verbs;
+
+    rdisk_control_destroy(&session->control);
+    if (session->pd) {
+        verbs->dealloc_pd(session->pd);
+    }
+}
+
+struct rdisk_target_session *rdisk_target_session_create(
+    struct rdisk_target *target, struct rdma_cm_id *id,
+    struct rdisk_error *err)
+{
+    const struct rdisk_env *env = target->env;
+    struct rdisk_target_session *session = calloc(1, sizeof(*session));
+
+    if (!session) {
+        rdisk_error_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    session->target = target;
+    session->id = id;
+    session->state = RDISK_TARGET_CONNECTED;
+    session->heartbeat = RDISK_NEVER;
+    session->heard = rdisk_now(env);
+    session->deadline = session->heard +
+                        target->options.handshake_timeout_ms * RDISK_MSEC;
+    name_peer(session);
+    do {
+        env->random(env->opaque, &session->session_id,
+                    sizeof(session->session_id));
+    } while (!session->session_id);
+    env->random(env->opaque, session->token, sizeof(session->token));
+    if (create_verbs(session, err) < 0) {
+        destroy_verbs(session);
+        free(session);
+        return NULL;
+    }
+    id->context = session;
+    session->next = target->sessions;
+    target->sessions = session;
+    target->session_count++;
+    return session;
+}
+
+bool rdisk_target_session_over(const struct rdisk_target_session *session)
+{
+    return session->state == RDISK_TARGET_ENDED && !session->queues;
+}
+
+void rdisk_target_session_destroy(struct rdisk_target_session *session)
+{
+    struct rdisk_target *target = session->target;
+
+    if (session->owner_knows) {
+        target->events->close(target->opaque, session->user);
+    }
+    destroy_verbs(session);
+    target->env->verbs->destroy_id(session->id);
+    free(session);
+}
+
+/* ---- The end ---------------------------------------------------------- */
+
+void rdisk_target_session_cut(struct rdisk_target_session *session)
+{
+    struct rdisk_target_queue *queue;
+
+    if (session->state == RDISK_TARGET_ENDED) {
+        return;
+    }
+    session->state = RDISK_TARGET_ENDED;
+    session->deadline = RDISK_NEVER;
+    session->heartbeat = RDISK_NEVER;
+    for (queue = session->queues; queue; queue = queue->next) {
+        rdisk_qp_break(&queue->qp);
+    }
+    rdisk_qp_break(&session->control.qp);
+    session->target->env->verbs->disconnect(session->id);
+}
+
+void rdisk_target_session_end(struct rdisk_target_session *session,
+                              enum rdisk_status status, const char *text)
+{
+    unsigned int grace = status == RDISK_STATUS_SHUTTING_DOWN ? SHUTDOWN_MS
+                                                              : LEAVE_MS;
+
+    if (session->state >= RDISK_TARGET_LEAVING) {
+        return;
+    }
+    rdisk_log(session->target->env, RDISK_LOG_INFO, "%s: ending session: %s",
+              session->request.peer, text);
+    if (!rdisk_control_refuse(&session->control, RDISK_MSG_BYE, 0, status,
+                              text)) {
+        rdisk_target_session_cut(session);
+        return;
+    }
+    session->state = RDISK_TARGET_LEAVING;
+    session->heartbeat = RDISK_NEVER;
+    session->deadline = rdisk_now(session->target->env) + grace * RDISK_MSEC;
+}
+
+/* ---- Queues join ------------------------------------------------------ */
+
+static enum rdisk_status check_join(struct rdisk_target_session *session,
+                                    const struct rdisk_wire_connect *wire,
+                                    struct rdisk_error *err)
+{
+    const struct rdisk_target *target = session->target;
+    unsigned int index = le16toh(wire->queue);
+    unsigned int slots = le16toh(wire->slots);
+    uint32_t slot_size = le32toh(wire->slot_size);
+    size_t size = rdisk_target_queue_size(slots, slot_size);
+
+    if (le64toh(wire->epoch) != session->request.epoch) {
+        rdisk_error_set(err, -ESTALE, "the queue is of epoch %llu, the "
+                        "session of epoch %llu",
+                        (unsigned long long)le64toh(wire->epoch),
+                        (unsigned long long)session->request.epoch);
+        return RDISK_STATUS_STALE;
+    }
+    if (index > session->granted_queues || slots > session->granted_slots ||
+        slot_size > session->granted_slot_size) {
+        rdisk_error_set(err, -EPROTO,
+            "queue %u wants %u slots of %u bytes, granted were %u queues of "
+            "%u slots of %u", index, slots, slot_size,
+            session->granted_queues, session->granted_slots,
+            session->granted_slot_size);
+        return RDISK_STATUS_BAD_MESSAGE;
+    }
+    for (const struct rdisk_target_queue *queue = session->queues; queue;
+         queue = queue->next) {
+        if (queue->index == index) {
+            rdisk_error_set(err, -EPROTO, "queue %u has joined already",
+                            index);
+            return RDISK_STATUS_BAD_MESSAGE;
+        }
+    }
+    if (size > target->options.max_memory - target->memory) {
+        rdisk_error_set(err, -ENOBUFS,
+            "%zu bytes of slots wanted, %llu of the server's %llu are in use",
+            size, (unsigned long long)target->memory,
+            (unsigned long long)target->options.max_memory);
+        return RDISK_STATUS_NO_RESOURCES;
+    }
+    return RDISK_STATUS_OK;
+}
+
+enum rdisk_status rdisk_target_session_join(
+    struct rdisk_target_session *session, struct rdma_cm_id *id,
+    const struct rdisk_wire_connect *wire, struct rdisk_error *err)
+{
+    struct rdisk_target *target = session->target;
+    enum rdisk_status status = check_join(session, wire, err);
+    struct rdisk_target_queue *queue;
+
+    if (status != RDISK_STATUS_OK) {
+        return status;
+    }
+    queue = rdisk_target_queue_create(session, id, wire, err);
+    if (!queue) {
+        return RDISK_STATUS_NO_RESOURCES;
+    }
+    id->context = session;
+    queue->next = session->queues;
+    session->queues = queue;
+    session->queue_count++;
+    if (target->events->queue_new(target->opaque, session->user, queue,
+                                  &queue->user, err) < 0) {
+        session->queues = queue->next;
+        session->queue_count--;
+        queue->id = NULL;       /* the caller rejects and destroys it */
+        id->context = NULL;
+        rdisk_target_queue_destroy(queue);
+        return RDISK_STATUS_NO_RESOURCES;
+    }
+    return RDISK_STATUS_OK;
+}
+
+/* ---- Conversation ----------------------------------------------------- */
+
+static void reply_or_cut(struct rdisk_target_session *session,
+                         struct rdisk_wire_message *reply, size_t size)
+{
+    if (!rdisk_control_send(&session->control, reply, size)) {
+        rdisk_target_session_cut(session);
+    }
+}
+
+/* Refuse a request and let the client go. */
+static void refuse(struct rdisk_target_session *session,
+                   const struct rdisk_wire_message *message,
+                   enum rdisk_message_type type, enum rdisk_status status,
+                   const char *text)
+{
+    rdisk_log(session->target->env, RDISK_LOG_WARNING, "%s: refused: %s",
+              session->request.peer, text);
+    if (!rdisk_control_refuse(&session->control, type,
+                              le32toh(message->sequence), status, text)) {
+        rdisk_target_session_cut(session);
+        return;
+    }
+    session->state = RDISK_TARGET_LEAVING;
+    session->deadline = rdisk_now(session->target->env) +
+                        LEAVE_MS * RDISK_MSEC;
+}
+
+static void hello(struct rdisk_target_session *session,
+                  const struct rdisk_wire_hello *wire)
+{
+    uint64_t unknown = le64toh(wire->required) & ~RDISK_FEATURES_KNOWN;
+    struct rdisk_wire_hello reply = {
+        .message.type = htole16(RDISK_MSG_HELLO_REPLY),
+        .message.sequence = wire->message.sequence,
+        .features = htole64(le64toh(wire->features) & RDISK_FEATURES_KNOWN),
+    };
+
+    if (unknown) {
+        char text[128];
+
+        snprintf(text, sizeof(text), "the client needs features 0x%llx, "
+                 "which this server does not have",
+                 (unsigned long long)unknown);
+        refuse(session, &wire->message, RDISK_MSG_HELLO_REPLY,
+               RDISK_STATUS_UNSUPPORTED, text);
+        return;
+    }
+    session->state = RDISK_TARGET_GREETED;
+    reply_or_cut(session, &reply.message, sizeof(reply));
+}
+
+static unsigned int least(unsigned int a, unsigned int b)
+{
+    return a < b ? a : b;
+}
+
+static void grant(struct rdisk_target_session *session,
+                  const struct rdisk_wire_open *wire)
+{
+    const struct rdisk_target_options *options = &session->target->options;
+    uint32_t heartbeat = le32toh(wire->heartbeat_ms);
+
+    session->granted_queues = least(le16toh(wire->queues),
+                                    options->max_queues);
+    session->granted_slots = least(le16toh(wire->slots), options->max_slots);
+    session->granted_slot_size = least(le32toh(wire->slot_size),
+                                       options->max_slot_size);
+    session->state = RDISK_TARGET_OPEN;
+    session->deadline = RDISK_NEVER;
+    /* The client speaks four times as often; twice its patience is dead. */
+    session->heartbeat = heartbeat ? 2 * heartbeat * RDISK_MSEC : RDISK_NEVER;
+}
+
+static void reply_open(struct rdisk_target_session *session,
+                       const struct rdisk_wire_open *wire)
+{
+    const struct rdisk_open_grant *granted = &session->grant;
+    uint32_t flags =
+        (session->request.read_only ? RDISK_VOLUME_READ_ONLY : 0) |
+        (granted->rotational ? RDISK_VOLUME_ROTATIONAL : 0);
+    struct rdisk_wire_open_reply reply = {
+        .message.type = htole16(RDISK_MSG_OPEN_REPLY),
+        .message.sequence = wire->message.sequence,
+        .session = htole64(session->session_id),
+        .epoch = htole64(session->request.epoch),
+        .size = htole64(granted->size),
+        .block_size = htole32(granted->block_size),
+        .optimal_size = htole32(granted->optimal_size),
+        .volume_flags = htole32(flags),
+        .queues = htole16((uint16_t)session->granted_queues),
+        .slots = htole16((uint16_t)session->granted_slots),
+        .slot_size = htole32(session->granted_slot_size),
+    };
+
+    memcpy(reply.token, session->token, sizeof(reply.token));
+    memcpy(reply.instance, session->target->instance, sizeof(reply.instance));
+    session->control.epoch = session->request.epoch;
+    reply_or_cut(session, &reply.message, sizeof(reply));
+}
+
+static void open_volume(struct rdisk_target_session *session,
+                        const struct rdisk_wire_open *wire)
+{
+    struct rdisk_target *target = session->target;
+    struct rdisk_open_request *request = &session->request;
+    struct rdisk_error err = { 0 };
+    enum rdisk_status status;
+
+    memcpy(request->volume, wire->name, le16toh(wire->name_length));
+    memcpy(request->client, wire->client, sizeof(request->client));
+    request->epoch = le64toh(wire->epoch);
+    request->read_only = le32toh(wire->flags) & RDISK_OPEN_READ_ONLY;
+    request->shared = le32toh(wire->flags) & RDISK_OPEN_SHARED;
+
+    status = target->events->open(target->opaque, session, request,
+                                  &session->grant, &session->user, &err);
+    if (status != RDISK_STATUS_OK) {
+        refuse(session, &wire->message, RDISK_MSG_OPEN_REPLY, status,
+               err.text);
+        return;
+    }
+    session->owner_knows = true;
+    request->read_only = request->read_only || session->grant.read_only;
+    grant(session, wire);
+    rdisk_log(target->env, RDISK_LOG_INFO, "%s: opened %s%s, %u queues",
+              request->peer, request->volume,
+              request->read_only ? " read-only" : "",
+              session->granted_queues);
+    reply_open(session, wire);
+}
+
+static bool expected(enum rdisk_target_state state, unsigned int type)
+{
+    switch (type) {
+    case RDISK_MSG_HELLO:
+        return state == RDISK_TARGET_CONNECTED;
+    case RDISK_MSG_OPEN:
+        return state == RDISK_TARGET_GREETED;
+    case RDISK_MSG_PING:
+    case RDISK_MSG_PONG:
+    case RDISK_MSG_CLOSE:
+        return state == RDISK_TARGET_OPEN;
+    default:
+        return false;
+    }
+}
+
+static void say_goodbye(struct rdisk_target_session *session,
+                        const struct rdisk_wire_message *message)
+{
+    struct rdisk_wire_message reply = {
+        .type = htole16(RDISK_MSG_CLOSE_REPLY),
+        .sequence = message->sequence,
+    };
+
+    session->state = RDISK_TARGET_LEAVING;
+    session->heartbeat = RDISK_NEVER;
+    session->deadline = rdisk_now(session->target->env) +
+                        LEAVE_MS * RDISK_MSEC;
+    reply_or_cut(session, &reply, sizeof(reply));
+}
+
+static void receive(void *opaque, enum rdisk_status check,
+                    const struct rdisk_wire_message *message,
+                    const struct rdisk_error *err)
+{
+    struct rdisk_target_session *session = opaque;
+    unsigned int type = le16toh(message->type);
+
+    if (session->state >= RDISK_TARGET_LEAVING) {
+        return;
+    }
+    session->heard = rdisk_now(session->target->env);
+    if (check != RDISK_STATUS_OK) {
+        /* An OPEN with a bad name or flag deserves its answer as such. */
+        if (type == RDISK_MSG_OPEN && check != RDISK_STATUS_BAD_MESSAGE) {
+            refuse(session, message, RDISK_MSG_OPEN_REPLY, check, err->text);
+        } else {
+            rdisk_target_session_end(session, check, err->text);
+        }
+        return;
+    }
+    if (!expected(session->state, type)) {
+        rdisk_target_session_end(session, RDISK_STATUS_BAD_MESSAGE,
+                                 "a message came out of turn");
+        return;
+    }
+    switch (type) {
+    case RDISK_MSG_HELLO:
+        hello(session, (const struct rdisk_wire_hello *)message);
+        break;
+    case RDISK_MSG_OPEN:
+        open_volume(session, (const struct rdisk_wire_open *)message);
+        break;
+    case RDISK_MSG_PING: {
+        struct rdisk_wire_ping pong = *(const struct rdisk_wire_ping *)message;
+
+        pong.message.type = htole16(RDISK_MSG_PONG);
+        reply_or_cut(session, &pong.message, sizeof(pong));
+        break;
+    }
+    case RDISK_MSG_CLOSE:
+        say_goodbye(session, message);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- Events and time -------------------------------------------------- */
+
+uint64_t rdisk_target_session_deadline(
+    const struct rdisk_target_session *session)
+{
+    uint64_t silent = session->heartbeat == RDISK_NEVER ? RDISK_NEVER
+                      : session->heard + session->heartbeat;
+
+    return session->deadline < silent ? session->deadline : silent;
+}
+
+void rdisk_target_session_process(struct rdisk_target_session *session,
+                                  uint64_t now)
+{
+    rdisk_control_process(&session->control, receive, session);
+    if (session->state == RDISK_TARGET_ENDED) {
+        return;
+    }
+    if (atomic_load(&session->control.qp.broken)) {
+        rdisk_log(session->target->env, RDISK_LOG_WARNING,
+                  "%s: the control connection broke",
+                  session->request.peer);
+        rdisk_target_session_cut(session);
+        return;
+    }
+    if (now < rdisk_target_session_deadline(session)) {
+        return;
+    }
+    switch (session->state) {
+    case RDISK_TARGET_OPEN:
+        rdisk_log(session->target->env, RDISK_LOG_WARNING,
+                  "%s: silent for longer than twice its heartbeat",
+                  session->request.peer);
+        break;
+    case RDISK_TARGET_CONNECTED:
+    case RDISK_TARGET_GREETED:
+        rdisk_log(session->target->env, RDISK_LOG_WARNING,
+                  "%s: no OPEN within the handshake time-out of %u ms",
+                  session->request.peer,
+                  session->target->options.handshake_timeout_ms);
+        break;
+    default:
+        break;
+    }
+    rdisk_target_session_cut(session);
+}
