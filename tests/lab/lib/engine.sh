@@ -59,7 +59,7 @@ kvm_probe()
     log=$(mktemp)
     # In a subshell, which swallows the shell's word on a process that aborts.
     (setpriv --pdeathsig KILL timeout -k 1 15 \
-        "$1" -M q35 -accel kvm -cpu host -smp 2 -m 512M -nic none \
+        setpriv --pdeathsig KILL "$1" -M q35 -accel kvm -cpu host -smp 2 -m 512M -nic none \
         -display none -no-reboot -serial stdio -kernel "$kernel/vmlinuz" \
         -initrd "$initramfs" -append "console=ttyS0 panic=-1 rdisk.probe" \
         </dev/null >"$log" 2>&1; true) 2>/dev/null &
