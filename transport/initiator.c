@@ -14,9 +14,6 @@
 
 #include "initiator_priv.h"
 
-#define DRAIN_MS        4000    /* a server that shuts down waits so long */
-#define DRAIN_STEP_MS   10
-
 const char *rdisk_initiator_state_name(enum rdisk_initiator_state state)
 {
     static const char *const names[] = {
@@ -277,27 +274,6 @@ void rdisk_initiator_join(struct rdisk_initiator *session)
     }
 }
 
-/* Often enough to notice silence and late requests in good time. */
-static uint64_t tick_interval(const struct rdisk_initiator *session)
-{
-    uint64_t heartbeat = session->options.heartbeat_ms;
-    uint64_t request = session->options.request_timeout_ms;
-    uint64_t shortest = heartbeat && (!request || heartbeat < request)
-                        ? heartbeat : request;
-
-    if (!shortest) {
-        return RDISK_NEVER;
-    }
-    return shortest < 4 ? RDISK_MSEC : shortest / 4 * RDISK_MSEC;
-}
-
-static void schedule_tick(struct rdisk_initiator *session, uint64_t now)
-{
-    uint64_t interval = tick_interval(session);
-
-    session->tick = interval == RDISK_NEVER ? RDISK_NEVER : now + interval;
-}
-
 void rdisk_initiator_link_up(struct rdisk_initiator *session,
                              struct rdisk_link *link,
                              const struct rdisk_wire_accept *accept)
@@ -328,8 +304,7 @@ void rdisk_initiator_link_up(struct rdisk_initiator *session,
         session->info.max_segments = session->queues[0].max_segments;
         session->steps.join = rdisk_initiator_step(session);
         session->open_deadline = RDISK_NEVER;
-        session->heard = rdisk_now(session->env);
-        schedule_tick(session, session->heard);
+        rdisk_initiator_start_tick(session);
         rdisk_initiator_set_state(session, RDISK_INITIATOR_READY);
     }
 }
@@ -362,22 +337,6 @@ void rdisk_initiator_fail(struct rdisk_initiator *session,
     disconnect_all(session);
 }
 
-/* Nothing tells the home thread that a queue has run dry: look and wait. */
-static void drain_step(struct rdisk_initiator *session)
-{
-    struct rdisk_error why = session->error;
-    bool dry = true;
-
-    for (unsigned int i = 0; i < session->info.queues; i++) {
-        dry = dry && rdisk_queue_dry(&session->queues[i]);
-    }
-    if (dry) {
-        rdisk_initiator_fail(session, &why);
-        return;
-    }
-    session->tick = rdisk_now(session->env) + DRAIN_STEP_MS * RDISK_MSEC;
-}
-
 void rdisk_initiator_link_lost(struct rdisk_initiator *session,
                                struct rdisk_link *link)
 {
@@ -400,16 +359,6 @@ void rdisk_initiator_link_lost(struct rdisk_initiator *session,
                         session->options.host, session->options.port);
     }
     rdisk_initiator_fail(session, &err);
-}
-
-void rdisk_initiator_drain(struct rdisk_initiator *session,
-                           const struct rdisk_error *why)
-{
-    session->error = *why;
-    session->open_deadline = rdisk_now(session->env) +
-                             DRAIN_MS * RDISK_MSEC;
-    rdisk_initiator_set_state(session, RDISK_INITIATOR_DRAINING);
-    drain_step(session);
 }
 
 void rdisk_initiator_close(struct rdisk_initiator *session)
@@ -438,66 +387,6 @@ int rdisk_initiator_fd(const struct rdisk_initiator *session)
     return session->poll_fd;
 }
 
-uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session)
-{
-    return session->open_deadline < session->tick ? session->open_deadline
-                                                  : session->tick;
-}
-
-static void open_timed_out(struct rdisk_initiator *session)
-{
-    struct rdisk_error err;
-
-    switch (rdisk_initiator_state(session)) {
-    case RDISK_INITIATOR_CLOSING:
-        session->open_deadline = RDISK_NEVER;
-        rdisk_initiator_set_state(session, RDISK_INITIATOR_CLOSED);
-        return;
-    case RDISK_INITIATOR_DRAINING:
-        err = session->error;
-        rdisk_initiator_fail(session, &err);
-        return;
-    default:
-        break;
-    }
-    rdisk_error_set(&err, -ETIMEDOUT,
-        "%s:%u: no success within open-timeout=%g seconds, still %s",
-        session->options.host, session->options.port,
-        session->options.open_timeout_ms / 1000.0,
-        rdisk_initiator_state_name(rdisk_initiator_state(session)));
-    rdisk_initiator_fail(session, &err);
-}
-
-static void tick(struct rdisk_initiator *session, uint64_t now)
-{
-    const struct rdisk_initiator_options *options = &session->options;
-    struct rdisk_error err;
-
-    schedule_tick(session, now);
-    if (options->heartbeat_ms &&
-        now - session->heard > options->heartbeat_ms * RDISK_MSEC) {
-        rdisk_error_set(&err, -ETIMEDOUT,
-                        "%s:%u was silent for longer than heartbeat=%g "
-                        "seconds", options->host, options->port,
-                        options->heartbeat_ms / 1000.0);
-        rdisk_initiator_fail(session, &err);
-        return;
-    }
-    for (unsigned int i = 0; i < session->info.queues; i++) {
-        if (rdisk_queue_overdue(&session->queues[i], now)) {
-            rdisk_error_set(&err, -ETIMEDOUT,
-                "%s:%u: a request got no answer within request-timeout=%g "
-                "seconds", options->host, options->port,
-                options->request_timeout_ms / 1000.0);
-            rdisk_initiator_fail(session, &err);
-            return;
-        }
-    }
-    if (options->heartbeat_ms) {
-        rdisk_initiator_say_ping(session);
-    }
-}
-
 static void take_alarm(struct rdisk_initiator *session)
 {
     struct rdisk_error err;
@@ -515,7 +404,6 @@ void rdisk_initiator_process(struct rdisk_initiator *session)
 {
     const struct rdisk_verbs *verbs = session->env->verbs;
     struct rdma_cm_event *event;
-    uint64_t now;
 
     if (!session->channel) {
         return;
@@ -532,17 +420,7 @@ void rdisk_initiator_process(struct rdisk_initiator *session)
         }
     }
     take_alarm(session);
-    now = rdisk_now(session->env);
-    if (now >= session->open_deadline) {
-        open_timed_out(session);
-    }
-    if (now >= session->tick) {
-        if (rdisk_initiator_state(session) == RDISK_INITIATOR_DRAINING) {
-            drain_step(session);
-        } else {
-            tick(session, now);
-        }
-    }
+    rdisk_initiator_timers(session, rdisk_now(session->env));
 }
 
 int rdisk_initiator_wait(struct rdisk_initiator *session,

@@ -98,6 +98,12 @@ int rdisk_queue_create(struct rdisk_queue *queue, struct rdisk_error *err);
 void rdisk_queue_lease(struct rdisk_queue *queue,
                        const struct rdisk_wire_accept *accept);
 void rdisk_queue_destroy(struct rdisk_queue *queue);
+/*
+ * Queue's thread: put a request into a slot and stage its work requests.
+ * False: it must wait for a slot, for bounce memory, or for room.
+ */
+bool rdisk_queue_stage(struct rdisk_queue *queue,
+                       struct rdisk_request *request);
 /* Home thread: no request is in a slot. */
 bool rdisk_queue_dry(struct rdisk_queue *queue);
 /* Home thread: is a request later than @now? */
@@ -141,6 +147,13 @@ struct rdisk_initiator {
     struct rdisk_initiator_steps steps;
     char device_name[64];
 };
+
+/* initiator_timer.c */
+
+/* Start, at READY, to look for silence and late requests. */
+void rdisk_initiator_start_tick(struct rdisk_initiator *session);
+/* Do what is due at @now. */
+void rdisk_initiator_timers(struct rdisk_initiator *session, uint64_t now);
 
 /* initiator_message.c: the control queue's conversation. */
 

@@ -4,7 +4,7 @@
 TRANSPORT_SOURCES := $(addprefix transport/, \
 	error.c env.c verbs.c wire.c uri.c options.c device.c memory.c qp.c \
 	control.c bounce.c initiator.c initiator_link.c initiator_message.c \
-	initiator_queue.c \
+	initiator_queue.c initiator_stage.c initiator_timer.c \
 	target.c target_session.c target_queue.c)
 TRANSPORT_PACKAGES := libibverbs librdmacm
 
@@ -14,3 +14,18 @@ $(LIBRDISK): $(call objects,$(TRANSPORT_SOURCES))
 	@mkdir -p $(@D)
 	rm -f $@
 	$(AR) rcs $@ $^
+
+# For other programs: what they include and link.
+TRANSPORT_HEADERS := $(addprefix transport/, \
+	error.h env.h verbs.h wire.h uri.h initiator.h target.h)
+PREFIX ?= /usr/local
+
+.PHONY: install-librdisk
+install-librdisk: $(LIBRDISK)
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig \
+		$(DESTDIR)$(PREFIX)/include/rdisk
+	install -m 644 $(LIBRDISK) $(DESTDIR)$(PREFIX)/lib/
+	install -m 644 $(TRANSPORT_HEADERS) $(DESTDIR)$(PREFIX)/include/rdisk/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+		-e 's|@REQUIRES@|$(TRANSPORT_PACKAGES)|' transport/librdisk.pc.in \
+		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/librdisk.pc

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How a request is encoded: where its memory lies, and the work requests that
+ * carry it into its slot.
+ */
+#include <arpa/inet.h>
+
+#include "initiator_priv.h"
+
+/* ---- Pieces: where a request's memory lies ---------------------------- */
+
+/* Append, or lengthen the last one if this continues it. */
+static bool add_piece(struct rdisk_queue *queue, unsigned int *count,
+                      const struct rdisk_piece *piece)
+{
+    struct rdisk_piece *last = *count ? &queue->pieces[*count - 1] : NULL;
+
+    if (last && last->address + last->length == piece->address &&
+        last->keys.lkey == piece->keys.lkey) {
+        last->length += piece->length;
+        return true;
+    }
+    if (*count == queue->max_segments) {
+        return false;
+    }
+    queue->pieces[(*count)++] = *piece;
+    return true;
+}
+
+/* The caller's own memory; 0 if a part is unregistered or there are too many
+ * parts. */
+static unsigned int gather_direct(struct rdisk_queue *queue,
+                                  const struct rdisk_request *request)
+{
+    struct rdisk_memory *memory = &queue->session->device->memory;
+    unsigned int count = 0;
+
+    for (unsigned int i = 0; i < request->iovcnt; i++) {
+        const struct iovec *iov = &request->iov[i];
+        struct rdisk_piece piece = {
+            .address = (uintptr_t)iov->iov_base,
+            .length = (uint32_t)iov->iov_len,
+        };
+
+        if (iov->iov_len == 0) {
+            continue;
+        }
+        if (!rdisk_memory_lookup(memory, iov->iov_base, iov->iov_len,
+                                 &piece.keys) ||
+            !add_piece(queue, &count, &piece)) {
+            return 0;
+        }
+    }
+    return count;
+}
+
+/* Bounce memory; 0 if there is not enough now. */
+static unsigned int gather_bounce(struct rdisk_queue *queue,
+                                  struct rdisk_request *request)
+{
+    uint32_t left = request->length;
+    unsigned int count = 0;
+    uint16_t chunk;
+
+    if (!request->bounced) {
+        if (!rdisk_bounce_take(&queue->bounce, request->length,
+                               &request->chunk_first,
+                               &request->chunk_count)) {
+            return 0;
+        }
+        request->bounced = true;
+    }
+    chunk = request->chunk_first;
+    for (unsigned int i = 0; i < request->chunk_count; i++) {
+        struct rdisk_piece piece = {
+            .address = (uintptr_t)rdisk_bounce_chunk(&queue->bounce, chunk),
+            .length = left < RDISK_BOUNCE_CHUNK ? left : RDISK_BOUNCE_CHUNK,
+            .keys = { queue->bounce.mr->lkey, queue->bounce.mr->rkey },
+        };
+
+        if (!add_piece(queue, &count, &piece)) {
+            return 0;
+        }
+        left -= piece.length;
+        chunk = queue->bounce.next[chunk];
+    }
+    return count;
+}
+
+/* ---- Sending ---------------------------------------------------------- */
+
+static struct rdisk_wire_request *slot_header(struct rdisk_queue *queue,
+                                              uint16_t slot)
+{
+    return (struct rdisk_wire_request *)
+        (queue->headers + (slot + 1) * RDISK_HEADER_MAX) - 1;
+}
+
+static uint64_t slot_payload(const struct rdisk_queue *queue, uint16_t slot)
+{
+    return queue->base + (uint64_t)slot * queue->stride + RDISK_HEADER_AREA;
+}
+
+static void fill_header(struct rdisk_queue *queue,
+                        const struct rdisk_request *request,
+                        unsigned int segments)
+{
+    struct rdisk_wire_request *header = slot_header(queue, request->slot);
+
+    *header = (struct rdisk_wire_request) {
+        .opcode = (uint8_t)request->op,
+        .flags = (uint8_t)request->flags,
+        .slot = htole16(request->slot),
+        .length = htole32(request->length),
+        .offset = htole64(request->offset),
+        .epoch = htole64(queue->session->epoch),
+        .sequence = htole32(request->sequence),
+        .segments = htole16((uint16_t)segments),
+    };
+}
+
+static void finish_work_request(struct rdisk_queue *queue,
+                                const struct rdisk_request *request,
+                                struct ibv_send_wr *wr)
+{
+    wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+    wr->imm_data = htonl(rdisk_imm_request(request->slot, request->sequence));
+}
+
+/* READ and FLUSH: segments, if any, and header, in one place. */
+static void stage_header_only(struct rdisk_queue *queue,
+                              const struct rdisk_request *request,
+                              unsigned int segments)
+{
+    struct rdisk_wire_request *header = slot_header(queue, request->slot);
+    struct rdisk_wire_segment *list =
+        (struct rdisk_wire_segment *)header - segments;
+    uint32_t size = (uint32_t)(sizeof(*header) + segments * sizeof(*list));
+    struct ibv_send_wr *wr = rdisk_qp_stage(&queue->qp);
+
+    for (unsigned int i = 0; i < segments; i++) {
+        list[i].address = htole64(queue->pieces[i].address);
+        list[i].length = htole32(queue->pieces[i].length);
+        list[i].key = htole32(queue->pieces[i].keys.rkey);
+    }
+    fill_header(queue, request, segments);
+    finish_work_request(queue, request, wr);
+    if (size <= queue->qp.config.max_inline) {
+        wr->send_flags |= IBV_SEND_INLINE;
+    }
+    wr->num_sge = 1;
+    wr->sg_list[0] = (struct ibv_sge) {
+        .addr = (uintptr_t)list,
+        .length = size,
+        .lkey = queue->headers_mr->lkey,
+    };
+    wr->wr.rdma.remote_addr = slot_payload(queue, request->slot) - size;
+    wr->wr.rdma.rkey = queue->rkey;
+}
+
+/* WRITE: the header, then the payload from where it lies. */
+static void stage_write(struct rdisk_queue *queue,
+                        const struct rdisk_request *request,
+                        unsigned int pieces)
+{
+    unsigned int max_sge = queue->qp.config.max_sge;
+    uint64_t remote = slot_payload(queue, request->slot) -
+                      sizeof(struct rdisk_wire_request);
+    struct ibv_send_wr *wr = NULL;
+
+    fill_header(queue, request, 0);
+    for (unsigned int i = 0; i < pieces + 1; i++) {
+        struct ibv_sge *sge;
+
+        if (i % max_sge == 0) {
+            wr = rdisk_qp_stage(&queue->qp);
+            wr->opcode = IBV_WR_RDMA_WRITE;
+            wr->wr.rdma.remote_addr = remote;
+            wr->wr.rdma.rkey = queue->rkey;
+        }
+        sge = &wr->sg_list[wr->num_sge++];
+        if (i == 0) {
+            sge->addr = (uintptr_t)slot_header(queue, request->slot);
+            sge->length = sizeof(struct rdisk_wire_request);
+            sge->lkey = queue->headers_mr->lkey;
+        } else {
+            sge->addr = queue->pieces[i - 1].address;
+            sge->length = queue->pieces[i - 1].length;
+            sge->lkey = queue->pieces[i - 1].keys.lkey;
+        }
+        remote += sge->length;
+    }
+    finish_work_request(queue, request, wr);
+}
+
+/* Work requests that @pieces of this operation take. */
+static unsigned int work_requests(const struct rdisk_queue *queue,
+                                  enum rdisk_op op, unsigned int pieces)
+{
+    unsigned int max_sge = queue->qp.config.max_sge;
+
+    return op == RDISK_OP_WRITE ? (pieces + 1 + max_sge - 1) / max_sge : 1;
+}
+
+static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
+                  unsigned int pieces)
+{
+    unsigned int timeout = queue->session->options.request_timeout_ms;
+    uint16_t slot = queue->free_slots[--queue->free_count];
+
+    request->slot = slot;
+    request->sequence = queue->sequence++;
+    queue->in_slot[slot] = request;
+    atomic_fetch_add_explicit(&queue->in_slots, 1, memory_order_relaxed);
+    if (timeout) {
+        atomic_store_explicit(&queue->deadlines[slot],
+                              rdisk_now(queue->session->env) +
+                              timeout * RDISK_MSEC, memory_order_relaxed);
+    }
+    if (request->op != RDISK_OP_WRITE) {
+        stage_header_only(queue, request, pieces);
+        return;
+    }
+    if (request->bounced) {
+        rdisk_bounce_copy_in(&queue->bounce, request->chunk_first,
+                             request->iov, request->iovcnt);
+        rdisk_counter_add(&queue->copied_bytes, request->length);
+    }
+    stage_write(queue, request, pieces);
+}
+
+bool rdisk_queue_stage(struct rdisk_queue *queue,
+                       struct rdisk_request *request)
+{
+    unsigned int pieces = 0;
+
+    if (queue->free_count == 0) {
+        return false;
+    }
+    if (request->op != RDISK_OP_FLUSH) {
+        pieces = request->bounced ? 0 : gather_direct(queue, request);
+        if (pieces == 0) {
+            pieces = gather_bounce(queue, request);
+        }
+        if (pieces == 0) {
+            return false;
+        }
+    }
+    if (rdisk_qp_room(&queue->qp) <
+        work_requests(queue, request->op, pieces)) {
+        return false;
+    }
+    stage(queue, request, pieces);
+    return true;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a client session does by the clock: time-outs, heartbeat, draining. */
+#include <errno.h>
+
+#include "initiator_priv.h"
+
+#define DRAIN_MS        4000    /* a server that shuts down waits so long */
+#define DRAIN_STEP_MS   10
+
+/* Often enough to notice silence and late requests in good time. */
+static uint64_t tick_interval(const struct rdisk_initiator *session)
+{
+    uint64_t heartbeat = session->options.heartbeat_ms;
+    uint64_t request = session->options.request_timeout_ms;
+    uint64_t shortest = heartbeat && (!request || heartbeat < request)
+                        ? heartbeat : request;
+
+    if (!shortest) {
+        return RDISK_NEVER;
+    }
+    return shortest < 4 ? RDISK_MSEC : shortest / 4 * RDISK_MSEC;
+}
+
+static void schedule_tick(struct rdisk_initiator *session, uint64_t now)
+{
+    uint64_t interval = tick_interval(session);
+
+    session->tick = interval == RDISK_NEVER ? RDISK_NEVER : now + interval;
+}
+
+void rdisk_initiator_start_tick(struct rdisk_initiator *session)
+{
+    session->heard = rdisk_now(session->env);
+    schedule_tick(session, session->heard);
+}
+
+/* Nothing tells the home thread that a queue has run dry: look and wait. */
+static void drain_step(struct rdisk_initiator *session)
+{
+    struct rdisk_error why = session->error;
+    bool dry = true;
+
+    for (unsigned int i = 0; i < session->info.queues; i++) {
+        dry = dry && rdisk_queue_dry(&session->queues[i]);
+    }
+    if (dry) {
+        rdisk_initiator_fail(session, &why);
+        return;
+    }
+    session->tick = rdisk_now(session->env) + DRAIN_STEP_MS * RDISK_MSEC;
+}
+
+void rdisk_initiator_drain(struct rdisk_initiator *session,
+                           const struct rdisk_error *why)
+{
+    session->error = *why;
+    session->open_deadline = rdisk_now(session->env) +
+                             DRAIN_MS * RDISK_MSEC;
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_DRAINING);
+    drain_step(session);
+}
+
+static void open_timed_out(struct rdisk_initiator *session)
+{
+    struct rdisk_error err;
+
+    switch (rdisk_initiator_state(session)) {
+    case RDISK_INITIATOR_CLOSING:
+        session->open_deadline = RDISK_NEVER;
+        rdisk_initiator_set_state(session, RDISK_INITIATOR_CLOSED);
+        return;
+    case RDISK_INITIATOR_DRAINING:
+        err = session->error;
+        rdisk_initiator_fail(session, &err);
+        return;
+    default:
+        break;
+    }
+    rdisk_error_set(&err, -ETIMEDOUT,
+        "%s:%u: no success within open-timeout=%g seconds, still %s",
+        session->options.host, session->options.port,
+        session->options.open_timeout_ms / 1000.0,
+        rdisk_initiator_state_name(rdisk_initiator_state(session)));
+    rdisk_initiator_fail(session, &err);
+}
+
+static void tick(struct rdisk_initiator *session, uint64_t now)
+{
+    const struct rdisk_initiator_options *options = &session->options;
+    struct rdisk_error err;
+
+    schedule_tick(session, now);
+    if (options->heartbeat_ms &&
+        now - session->heard > options->heartbeat_ms * RDISK_MSEC) {
+        rdisk_error_set(&err, -ETIMEDOUT,
+                        "%s:%u was silent for longer than heartbeat=%g "
+                        "seconds", options->host, options->port,
+                        options->heartbeat_ms / 1000.0);
+        rdisk_initiator_fail(session, &err);
+        return;
+    }
+    for (unsigned int i = 0; i < session->info.queues; i++) {
+        if (rdisk_queue_overdue(&session->queues[i], now)) {
+            rdisk_error_set(&err, -ETIMEDOUT,
+                "%s:%u: a request got no answer within request-timeout=%g "
+                "seconds", options->host, options->port,
+                options->request_timeout_ms / 1000.0);
+            rdisk_initiator_fail(session, &err);
+            return;
+        }
+    }
+    if (options->heartbeat_ms) {
+        rdisk_initiator_say_ping(session);
+    }
+}
+
+void rdisk_initiator_timers(struct rdisk_initiator *session, uint64_t now)
+{
+    if (now >= session->open_deadline) {
+        open_timed_out(session);
+    }
+    if (now < session->tick) {
+        return;
+    }
+    if (rdisk_initiator_state(session) == RDISK_INITIATOR_DRAINING) {
+        drain_step(session);
+    } else {
+        tick(session, now);
+    }
+}
+
+uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session)
+{
+    return session->open_deadline < session->tick ? session->open_deadline
+                                                  : session->tick;
+}
