@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/backend.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+static const struct backend_class *const classes[] = {
+    &backend_file, &backend_memory, &backend_null,
+};
+
+const struct backend_class *backend_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        if (strcmp(classes[i]->name, name) == 0) {
+            return classes[i];
+        }
+    }
+    return NULL;
+}
+
+const char *backend_names(void)
+{
+    return "file, memory, null";
+}
+
+int backend_check_size(const char *volume, uint64_t size,
+                       struct rdisk_error *err)
+{
+    if (size == 0) {
+        return rdisk_error_set(err, -EINVAL, "volume '%s' is empty: its size "
+                               "must be 512 bytes or more", volume);
+    }
+    if (size % RDISK_BLOCK_SIZE_MIN) {
+        return rdisk_error_set(err, -EINVAL, "the size of volume '%s', "
+                               "%" PRIu64 " bytes, is no multiple of 512; "
+                               "round it up to %" PRIu64, volume, size,
+                               size + 512 - size % 512);
+    }
+    if (size > INT64_MAX) {
+        return rdisk_error_set(err, -EFBIG, "the size of volume '%s', "
+                               "%" PRIu64 " bytes, is more than a file can "
+                               "have", volume, size);
+    }
+    return 0;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The whole contract between the server and what keeps a volume's bytes.
+ *
+ * A backend is one file in backends/ that exports one struct backend_class.
+ * An instance (struct backend) exists once per open volume; a context (struct
+ * backend_context) once per instance and reactor that has queues on it, so
+ * that the request path needs no lock: each context has its own place on its
+ * reactor's ring.
+ *
+ * A filter is a class whose open takes a @next instance and passes requests on
+ * to it, usually after pushing a frame of its own (backend_io_push()) to see
+ * the completion first. Instances of a chain are closed from the outside in by
+ * their volume, so a filter closes only what is its own.
+ *
+ * Threads: open, close and resize run on the control thread; close and resize
+ * only while the instance has no context. Everything that takes a context or
+ * an io runs on that context's reactor.
+ */
+#ifndef SERVER_BACKEND_H
+#define SERVER_BACKEND_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/reactor.h"
+#include "transport/error.h"
+#include "transport/wire.h"
+
+struct backend;
+struct backend_context;
+struct backend_io;
+
+/* From an instance's first member to the whole of it. */
+#define backend_of(pointer, type, member) \
+    ((type *)((char *)(pointer) - offsetof(type, member)))
+
+/* What to open. A class refuses what it cannot do anything with. */
+struct backend_spec {
+    const char *volume;         /* its name, for messages */
+    const char *path;           /* file or device; NULL: none */
+    int directory;              /* @path is relative to it, and is no symbolic
+                                   link; AT_FDCWD: the path is an admin's own */
+    uint64_t size;              /* bytes; 0: as found */
+    bool read_only;
+};
+
+struct backend_geometry {
+    uint64_t size;              /* bytes, multiple of block_size */
+    uint32_t block_size;        /* bytes: alignment of offset and length */
+    uint32_t optimal_size;      /* bytes; 0: not known */
+    bool read_only;
+    bool rotational;
+};
+
+struct backend_class {
+    const char *name;           /* as in backend=NAME */
+
+    /*
+     * Open what @spec says and fill the geometry. @next is the instance a
+     * filter wraps, else NULL; on failure the caller keeps it. Returns NULL
+     * with @err filled.
+     */
+    struct backend *(*open)(const struct backend_spec *spec,
+                            struct backend *next, struct rdisk_error *err);
+    void (*close)(struct backend *backend);
+    /* Change the size and the geometry; the contents stay, growth reads as
+     * zeroes. NULL: cannot. Durable when it returns. */
+    int (*resize)(struct backend *backend, uint64_t size,
+                  struct rdisk_error *err);
+
+    /* Join and leave a reactor; leave with no io in flight. */
+    struct backend_context *(*join)(struct backend *backend,
+                                    struct reactor *reactor,
+                                    struct rdisk_error *err);
+    void (*leave)(struct backend_context *context);
+
+    /*
+     * Carry out @io, which is inside the volume and aligned, and call
+     * backend_io_complete() once, now or later, with 0 or a negative errno.
+     * A write with RDISK_REQUEST_FUA, and everything completed before a
+     * FLUSH was submitted on whichever context, is then on stable storage.
+     */
+    void (*submit)(struct backend_context *context, struct backend_io *io);
+};
+
+struct backend {
+    const struct backend_class *class;
+    struct backend_geometry geometry;
+    struct backend *next;       /* that a filter wraps, else NULL */
+};
+
+struct backend_context {
+    struct backend *backend;
+    struct reactor *reactor;
+};
+
+/* ---- I/O -------------------------------------------------------------- */
+
+typedef void backend_io_fn(struct backend_io *io, int result, void *opaque);
+
+/* One for who submits, the rest for filters. */
+#define BACKEND_IO_FRAMES 4
+
+/* In memory of the submitter's, from submit to completion. */
+struct backend_io {
+    enum rdisk_op op;
+    unsigned int flags;         /* RDISK_REQUEST_… */
+    uint64_t offset;            /* bytes */
+    uint32_t length;            /* bytes; 0 for FLUSH */
+    int buffer;                 /* registered buffer that holds @data, or -1 */
+    void *data;                 /* page-aligned; others may write to it */
+
+    /* For the class that carries it out, between submit and completion. */
+    struct reactor_op ring;
+    struct backend_context *context;
+    uint32_t done;              /* bytes moved so far */
+
+    uint32_t depth;
+    struct {
+        backend_io_fn *complete;
+        void *opaque;
+    } frames[BACKEND_IO_FRAMES];
+};
+
+/* See the completion of @io before those who pushed earlier. */
+static inline void backend_io_push(struct backend_io *io,
+                                   backend_io_fn *complete, void *opaque)
+{
+    assert(io->depth < BACKEND_IO_FRAMES);
+    io->frames[io->depth].complete = complete;
+    io->frames[io->depth].opaque = opaque;
+    io->depth++;
+}
+
+/* Hand @result to the frame pushed last, which may hand it on by calling this
+ * again. @io is not touched afterwards. */
+static inline void backend_io_complete(struct backend_io *io, int result)
+{
+    assert(io->depth > 0);
+    io->depth--;
+    io->frames[io->depth].complete(io, result, io->frames[io->depth].opaque);
+}
+
+static inline void backend_submit(struct backend_context *context,
+                                  struct backend_io *io)
+{
+    context->backend->class->submit(context, io);
+}
+
+/* ---- Classes ---------------------------------------------------------- */
+
+extern const struct backend_class backend_file;
+extern const struct backend_class backend_memory;
+extern const struct backend_class backend_null;
+
+/* NULL: there is none of this name. */
+const struct backend_class *backend_find(const char *name);
+/* "file, memory, null" */
+const char *backend_names(void);
+
+/* Volumes are made of 512-byte sectors at least: -EINVAL with a sentence for
+ * a size that is zero, no multiple of that, or beyond what a file may have. */
+int backend_check_size(const char *volume, uint64_t size,
+                       struct rdisk_error *err);
+
+#endif

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Files and block devices, through the reactor's io_uring.
+ *
+ * Requests go from and to the slot as it lies, past the page cache (O_DIRECT)
+ * where the file system can; the descriptor and the slots are registered with
+ * the ring, so that a request costs neither a look-up nor the pinning of pages.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "server/backend.h"
+#include "server/log.h"
+
+struct file {
+    struct backend base;
+    int fd;
+    char *volume;               /* its name, for messages */
+};
+
+struct file_context {
+    struct backend_context base;
+    int fd;
+    int index;                  /* in the ring's table of files, or -1 */
+    uint64_t failures;
+};
+
+static struct file *file_of(struct backend *backend)
+{
+    return backend_of(backend, struct file, base);
+}
+
+/* ---- Open ------------------------------------------------------------- */
+
+static bool is_rotational(const struct stat *st)
+{
+    dev_t device = S_ISBLK(st->st_mode) ? st->st_rdev : st->st_dev;
+    /* A partition has no queue of its own; its disk is the folder above. */
+    const char *const places[] = { "queue", "../queue" };
+    bool rotational = false;
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        char path[128];
+        FILE *file;
+
+        snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/rotational",
+                 major(device), minor(device), places[i]);
+        file = fopen(path, "re");
+        if (file) {
+            rotational = fgetc(file) == '1';
+            fclose(file);
+            break;
+        }
+    }
+    return rotational;
+}
+
+/* Does O_DIRECT take a request of @size bytes at that offset? */
+static bool direct_takes(int fd, uint32_t size)
+{
+    void *buffer;
+    ssize_t n;
+
+    if (posix_memalign(&buffer, RDISK_BLOCK_SIZE_MAX, size)) {
+        return false;
+    }
+    do {
+        n = pread(fd, buffer, size, size);
+    } while (n < 0 && errno == EINTR);
+    free(buffer);
+    return n >= 0;
+}
+
+/* What offsets and lengths must be a multiple of with O_DIRECT; 0: there is
+ * no telling, or it is not done for this file. */
+static uint32_t direct_alignment(int fd, const struct stat *st)
+{
+    int sector;
+
+    if (S_ISBLK(st->st_mode) && ioctl(fd, BLKSSZGET, &sector) == 0) {
+        return sector;
+    }
+#ifdef STATX_DIOALIGN
+    struct statx stx;
+
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
+        (stx.stx_mask & STATX_DIOALIGN)) {
+        return stx.stx_dio_mem_align <= RDISK_BLOCK_SIZE_MAX ?
+               stx.stx_dio_offset_align : 0;
+    }
+#endif
+    /* Kernels before 6.1, and file systems that do not say, are tried. */
+    if (direct_takes(fd, RDISK_BLOCK_SIZE_MIN)) {
+        return RDISK_BLOCK_SIZE_MIN;
+    }
+    return direct_takes(fd, RDISK_BLOCK_SIZE_MAX) ? RDISK_BLOCK_SIZE_MAX : 0;
+}
+
+static void say_buffered(const char *volume, const char *why)
+{
+    static bool said;           /* control thread */
+
+    if (!said) {
+        said = true;
+        log_info("volume '%s' is served through the page cache, because %s; "
+                 "other such volumes will be too, without a word", volume,
+                 why);
+    }
+}
+
+/* Settle O_DIRECT and the block size. */
+static void choose_direct(struct file *file, const struct stat *st)
+{
+    struct backend_geometry *geometry = &file->base.geometry;
+    int flags = fcntl(file->fd, F_GETFL);
+    uint32_t alignment = 0;
+    const char *why;
+
+    geometry->block_size = RDISK_BLOCK_SIZE_MIN;
+    if (fcntl(file->fd, F_SETFL, flags | O_DIRECT) == 0) {
+        alignment = direct_alignment(file->fd, st);
+    }
+    if (alignment == 0 || alignment > RDISK_BLOCK_SIZE_MAX) {
+        why = "its file system has no O_DIRECT";
+    } else if (geometry->size % alignment) {
+        why = "its size is no multiple of its disk's block size";
+    } else {
+        if (alignment > RDISK_BLOCK_SIZE_MIN) {
+            geometry->block_size = alignment;
+        }
+        return;
+    }
+    fcntl(file->fd, F_SETFL, flags);
+    say_buffered(file->volume, why);
+}
+
+static int find_geometry(struct file *file, const struct backend_spec *spec,
+                         struct rdisk_error *err)
+{
+    struct backend_geometry *geometry = &file->base.geometry;
+    unsigned int optimal = 0;
+    struct stat st;
+    int result;
+
+    if (fstat(file->fd, &st) < 0) {
+        return rdisk_error_set(err, -errno, "cannot stat volume '%s': %s",
+                               spec->volume, strerror(errno));
+    }
+    if (S_ISBLK(st.st_mode)) {
+        if (ioctl(file->fd, BLKGETSIZE64, &geometry->size) < 0) {
+            return rdisk_error_set(err, -errno, "cannot tell the size of the "
+                                   "device of volume '%s': %s", spec->volume,
+                                   strerror(errno));
+        }
+        ioctl(file->fd, BLKIOOPT, &optimal);
+    } else {
+        geometry->size = st.st_size;
+        optimal = st.st_blksize;
+    }
+    geometry->optimal_size = optimal;
+    result = backend_check_size(spec->volume, geometry->size, err);
+    if (result < 0) {
+        return result;
+    }
+    if (spec->size && spec->size != geometry->size) {
+        return rdisk_error_set(err, -EINVAL, "volume '%s' has %" PRIu64
+                               " bytes, not %" PRIu64 " as configured",
+                               spec->volume, geometry->size, spec->size);
+    }
+    geometry->rotational = is_rotational(&st);
+    choose_direct(file, &st);
+    return 0;
+}
+
+/*
+ * Two names of one file, or a second server, must not both write. Advisory:
+ * it keeps away those who ask.
+ */
+static int lock_file(int fd, const struct backend_spec *spec,
+                     struct rdisk_error *err)
+{
+    if (flock(fd, (spec->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0 ||
+        errno != EWOULDBLOCK) {
+        return 0;
+    }
+    return rdisk_error_set(err, -EBUSY, "the file of volume '%s' is locked: "
+                           "another server, or a volume of another name, "
+                           "serves it", spec->volume);
+}
+
+static int open_file(const struct backend_spec *spec, struct rdisk_error *err)
+{
+    bool strict = spec->directory != AT_FDCWD;
+    int flags = O_CLOEXEC | (spec->read_only ? O_RDONLY : O_RDWR) |
+                (strict ? O_NOFOLLOW : 0);
+    struct stat st;
+    int fd, result;
+
+    /* Looked at before it is opened: opening a FIFO may wait for ever. */
+    if (fstatat(spec->directory, spec->path, &st,
+                strict ? AT_SYMLINK_NOFOLLOW : 0) < 0) {
+        if (errno == ENOENT && strict) {
+            return rdisk_error_set(err, -ENOENT, "there is no volume '%s'",
+                                   spec->volume);
+        }
+        return rdisk_error_set(err, -errno, "cannot find '%s' of volume "
+                               "'%s': %s", spec->path, spec->volume,
+                               strerror(errno));
+    }
+    if (!S_ISREG(st.st_mode) && (strict || !S_ISBLK(st.st_mode))) {
+        return rdisk_error_set(err, -EINVAL, "volume '%s' is not a file%s",
+                               spec->volume,
+                               strict ? "" : " or a block device");
+    }
+    fd = openat(spec->directory, spec->path, flags);
+    if (fd < 0) {
+        return rdisk_error_set(err, -errno, "cannot open volume '%s'%s: %s",
+                               spec->volume,
+                               spec->read_only ? "" : " to write",
+                               strerror(errno));
+    }
+    result = lock_file(fd, spec, err);
+    if (result < 0) {
+        close(fd);
+        return result;
+    }
+    return fd;
+}
+
+static void file_close(struct backend *backend)
+{
+    struct file *file = file_of(backend);
+
+    if (file->fd >= 0) {
+        close(file->fd);
+    }
+    free(file->volume);
+    free(file);
+}
+
+static struct backend *file_open(const struct backend_spec *spec,
+                                 struct backend *next, struct rdisk_error *err)
+{
+    struct file *file;
+
+    if (!spec->path) {
+        rdisk_error_set(err, -EINVAL, "volume '%s' needs path=, its file or "
+                        "block device", spec->volume);
+        return NULL;
+    }
+    file = calloc(1, sizeof(*file));
+    if (!file || !(file->volume = strdup(spec->volume))) {
+        rdisk_error_set(err, -ENOMEM, "no memory for volume '%s'",
+                        spec->volume);
+        free(file);
+        return NULL;
+    }
+    file->base.class = &backend_file;
+    file->base.geometry.read_only = spec->read_only;
+    file->fd = open_file(spec, err);
+    if (file->fd < 0 || find_geometry(file, spec, err) < 0) {
+        file_close(&file->base);
+        return NULL;
+    }
+    return &file->base;
+}
+
+static int file_resize(struct backend *backend, uint64_t size,
+                       struct rdisk_error *err)
+{
+    struct file *file = file_of(backend);
+    struct stat st;
+
+    if (fstat(file->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        return rdisk_error_set(err, -ENOTSUP, "volume '%s' is a block device: "
+                               "resize that", file->volume);
+    }
+    if (size % backend->geometry.block_size) {
+        return rdisk_error_set(err, -EINVAL, "the new size of volume '%s', "
+                               "%" PRIu64 " bytes, is no multiple of its "
+                               "block size, %u", file->volume, size,
+                               backend->geometry.block_size);
+    }
+    if (ftruncate(file->fd, size) < 0 || fsync(file->fd) < 0) {
+        return rdisk_error_set(err, -errno, "cannot resize volume '%s': %s",
+                               file->volume, strerror(errno));
+    }
+    backend->geometry.size = size;
+    return 0;
+}
+
+/* ---- Requests --------------------------------------------------------- */
+
+static struct backend_context *file_join(struct backend *backend,
+                                         struct reactor *reactor,
+                                         struct rdisk_error *err)
+{
+    struct file_context *context = calloc(1, sizeof(*context));
+
+    if (!context) {
+        rdisk_error_set(err, -ENOMEM, "no memory for volume '%s'",
+                        file_of(backend)->volume);
+        return NULL;
+    }
+    context->base.backend = backend;
+    context->base.reactor = reactor;
+    context->fd = file_of(backend)->fd;
+    context->index = reactor_file_add(reactor, context->fd);
+    return &context->base;
+}
+
+static void file_leave(struct backend_context *base)
+{
+    struct file_context *context =
+        backend_of(base, struct file_context, base);
+
+    reactor_file_remove(base->reactor, context->index);
+    free(context);
+}
+
+static const char *op_name(enum rdisk_op op)
+{
+    return op == RDISK_OP_READ ? "read" : op == RDISK_OP_WRITE ? "write" :
+           "flush";
+}
+
+static void file_fail(struct file_context *context, struct backend_io *io,
+                      const char *why)
+{
+    uint64_t n = ++context->failures;
+
+    /* A dying disk fails every request: tell of the 1st, 2nd, 4th, 8th… */
+    if ((n & (n - 1)) == 0) {
+        log_error("volume '%s': %s of %u bytes at %" PRIu64 " failed: %s "
+                  "(failure %" PRIu64 ")",
+                  file_of(context->base.backend)->volume, op_name(io->op),
+                  io->length, io->offset, why, n);
+    }
+}
+
+/* Put what is left of @io on the ring. */
+static void file_start(struct file_context *context, struct backend_io *io)
+{
+    struct io_uring_sqe *sqe = reactor_sqe(context->base.reactor);
+    int fd = context->index >= 0 ? context->index : context->fd;
+    char *data = (char *)io->data + io->done;
+    uint32_t length = io->length - io->done;
+    uint64_t offset = io->offset + io->done;
+
+    switch (io->op) {
+    case RDISK_OP_READ:
+        if (io->buffer >= 0) {
+            io_uring_prep_read_fixed(sqe, fd, data, length, offset,
+                                     io->buffer);
+        } else {
+            io_uring_prep_read(sqe, fd, data, length, offset);
+        }
+        break;
+    case RDISK_OP_WRITE:
+        if (io->buffer >= 0) {
+            io_uring_prep_write_fixed(sqe, fd, data, length, offset,
+                                      io->buffer);
+        } else {
+            io_uring_prep_write(sqe, fd, data, length, offset);
+        }
+        if (io->flags & RDISK_REQUEST_FUA) {
+            sqe->rw_flags = RWF_DSYNC;
+        }
+        break;
+    case RDISK_OP_FLUSH:
+        io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+        break;
+    }
+    if (context->index >= 0) {
+        sqe->flags |= IOSQE_FIXED_FILE;
+    }
+    reactor_sqe_set(sqe, &io->ring);
+}
+
+static void file_done(struct reactor_op *op, int result, unsigned int flags)
+{
+    struct backend_io *io = backend_of(op, struct backend_io, ring);
+    struct file_context *context =
+        backend_of(io->context, struct file_context, base);
+    uint32_t block_size = io->context->backend->geometry.block_size;
+    uint32_t done;
+
+    if (result == -EINTR || result == -EAGAIN) {
+        file_start(context, io);
+        return;
+    }
+    if (result < 0 || io->op == RDISK_OP_FLUSH) {
+        if (result < 0) {
+            file_fail(context, io, strerror(-result));
+        }
+        backend_io_complete(io, result < 0 ? result : 0);
+        return;
+    }
+    /* A short transfer goes on at the last whole block. */
+    done = (io->done + result) / block_size * block_size;
+    if (done == io->length) {
+        backend_io_complete(io, 0);
+    } else if (done > io->done) {
+        io->done = done;
+        file_start(context, io);
+    } else {
+        file_fail(context, io, "the file ends before the volume does; was it "
+                  "truncated?");
+        backend_io_complete(io, -EIO);
+    }
+}
+
+static void file_submit(struct backend_context *base, struct backend_io *io)
+{
+    io->ring.done = file_done;
+    io->context = base;
+    io->done = 0;
+    file_start(backend_of(base, struct file_context, base), io);
+}
+
+const struct backend_class backend_file = {
+    .name = "file",
+    .open = file_open,
+    .close = file_close,
+    .resize = file_resize,
+    .join = file_join,
+    .leave = file_leave,
+    .submit = file_submit,
+};

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A volume in RAM: gone with the server. For tests, and for scratch space. */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "server/backend.h"
+
+#define BLOCK 4096u
+/* Reactors seldom meet on one of these. */
+#define LOCKS 256
+
+struct memory {
+    struct backend base;
+    char *bytes;
+    /*
+     * Of the blocks whose number is that modulo LOCKS: two requests on one
+     * block come one after the other, as on a disk. A disk's promise, not an
+     * ordering of requests.
+     */
+    pthread_spinlock_t locks[LOCKS];
+};
+
+static struct memory *memory_of(struct backend *backend)
+{
+    return backend_of(backend, struct memory, base);
+}
+
+static struct backend *memory_open(const struct backend_spec *spec,
+                                   struct backend *next,
+                                   struct rdisk_error *err)
+{
+    struct memory *memory;
+
+    if (spec->path || !spec->size) {
+        rdisk_error_set(err, -EINVAL, "volume '%s' is in memory: it needs "
+                        "size=, and has no path=", spec->volume);
+        return NULL;
+    }
+    if (backend_check_size(spec->volume, spec->size, err) < 0) {
+        return NULL;
+    }
+    memory = calloc(1, sizeof(*memory));
+    if (!memory) {
+        rdisk_error_set(err, -ENOMEM, "no memory for volume '%s'",
+                        spec->volume);
+        return NULL;
+    }
+    memory->bytes = mmap(NULL, spec->size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory->bytes == MAP_FAILED) {
+        rdisk_error_set(err, -ENOMEM, "cannot map %" PRIu64 " bytes of memory "
+                        "for volume '%s': %s", spec->size, spec->volume,
+                        strerror(errno));
+        free(memory);
+        return NULL;
+    }
+    for (size_t i = 0; i < LOCKS; i++) {
+        pthread_spin_init(&memory->locks[i], PTHREAD_PROCESS_PRIVATE);
+    }
+    memory->base.class = &backend_memory;
+    memory->base.geometry = (struct backend_geometry) {
+        .size = spec->size,
+        .block_size = RDISK_BLOCK_SIZE_MIN,
+        .optimal_size = BLOCK,
+        .read_only = spec->read_only,
+    };
+    return &memory->base;
+}
+
+static void memory_close(struct backend *backend)
+{
+    struct memory *memory = memory_of(backend);
+
+    munmap(memory->bytes, backend->geometry.size);
+    for (size_t i = 0; i < LOCKS; i++) {
+        pthread_spin_destroy(&memory->locks[i]);
+    }
+    free(memory);
+}
+
+static int memory_resize(struct backend *backend, uint64_t size,
+                         struct rdisk_error *err)
+{
+    struct memory *memory = memory_of(backend);
+    uint64_t old = backend->geometry.size;
+    char *bytes;
+
+    if (size < old) {
+        /* The rest of the last page would come back with a later growth. */
+        memset(memory->bytes + size, 0, -size % BLOCK < old - size ?
+                                        -size % BLOCK : old - size);
+    }
+    bytes = mremap(memory->bytes, old, size, MREMAP_MAYMOVE);
+    if (bytes == MAP_FAILED) {
+        return rdisk_error_set(err, -ENOMEM, "cannot map %" PRIu64 " bytes of "
+                               "memory: %s", size, strerror(errno));
+    }
+    memory->bytes = bytes;
+    backend->geometry.size = size;
+    return 0;
+}
+
+static struct backend_context *memory_join(struct backend *backend,
+                                           struct reactor *reactor,
+                                           struct rdisk_error *err)
+{
+    struct backend_context *context = calloc(1, sizeof(*context));
+
+    if (!context) {
+        rdisk_error_set(err, -ENOMEM, "no memory for a volume in memory");
+        return NULL;
+    }
+    context->backend = backend;
+    context->reactor = reactor;
+    return context;
+}
+
+static void memory_leave(struct backend_context *context)
+{
+    free(context);
+}
+
+static void copy_blocks(struct memory *memory, struct backend_io *io)
+{
+    char *data = io->data;
+    uint64_t offset = io->offset;
+    uint32_t left = io->length;
+
+    while (left) {
+        uint32_t n = BLOCK - offset % BLOCK;
+        pthread_spinlock_t *lock = &memory->locks[offset / BLOCK % LOCKS];
+
+        if (n > left) {
+            n = left;
+        }
+        pthread_spin_lock(lock);
+        if (io->op == RDISK_OP_READ) {
+            memcpy(data, memory->bytes + offset, n);
+        } else {
+            memcpy(memory->bytes + offset, data, n);
+        }
+        pthread_spin_unlock(lock);
+        data += n;
+        offset += n;
+        left -= n;
+    }
+}
+
+static void memory_submit(struct backend_context *context,
+                          struct backend_io *io)
+{
+    if (io->op != RDISK_OP_FLUSH) {
+        copy_blocks(memory_of(context->backend), io);
+    }
+    backend_io_complete(io, 0);
+}
+
+const struct backend_class backend_memory = {
+    .name = "memory",
+    .open = memory_open,
+    .close = memory_close,
+    .resize = memory_resize,
+    .join = memory_join,
+    .leave = memory_leave,
+    .submit = memory_submit,
+};

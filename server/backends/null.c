@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Keeps nothing and reads as zeroes: what is left is the cost of the way. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/backend.h"
+
+static struct backend *null_open(const struct backend_spec *spec,
+                                 struct backend *next, struct rdisk_error *err)
+{
+    struct backend *backend;
+
+    if (spec->path || !spec->size) {
+        rdisk_error_set(err, -EINVAL, "volume '%s' is null: it needs size=, "
+                        "and has no path=", spec->volume);
+        return NULL;
+    }
+    if (backend_check_size(spec->volume, spec->size, err) < 0) {
+        return NULL;
+    }
+    backend = calloc(1, sizeof(*backend));
+    if (!backend) {
+        rdisk_error_set(err, -ENOMEM, "no memory for volume '%s'",
+                        spec->volume);
+        return NULL;
+    }
+    backend->class = &backend_null;
+    backend->geometry = (struct backend_geometry) {
+        .size = spec->size,
+        .block_size = RDISK_BLOCK_SIZE_MIN,
+        .read_only = spec->read_only,
+    };
+    return backend;
+}
+
+static void null_close(struct backend *backend)
+{
+    free(backend);
+}
+
+static int null_resize(struct backend *backend, uint64_t size,
+                       struct rdisk_error *err)
+{
+    backend->geometry.size = size;
+    return 0;
+}
+
+static struct backend_context *null_join(struct backend *backend,
+                                         struct reactor *reactor,
+                                         struct rdisk_error *err)
+{
+    struct backend_context *context = calloc(1, sizeof(*context));
+
+    if (!context) {
+        rdisk_error_set(err, -ENOMEM, "no memory for a null volume");
+        return NULL;
+    }
+    context->backend = backend;
+    context->reactor = reactor;
+    return context;
+}
+
+static void null_leave(struct backend_context *context)
+{
+    free(context);
+}
+
+static void null_submit(struct backend_context *context,
+                        struct backend_io *io)
+{
+    if (io->op == RDISK_OP_READ) {
+        /* The slot holds what its client wrote last. */
+        memset(io->data, 0, io->length);
+    }
+    backend_io_complete(io, 0);
+}
+
+const struct backend_class backend_null = {
+    .name = "null",
+    .open = null_open,
+    .close = null_close,
+    .resize = null_resize,
+    .join = null_join,
+    .leave = null_leave,
+    .submit = null_submit,
+};

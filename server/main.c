@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rdiskd: volumes for QEMU guests, over RDMA. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/log.h"
+#include "server/options.h"
+#include "server/server.h"
+
+/* Before any thread exists: all inherit it, and the control thread alone takes
+ * these signals, from a descriptor. */
+static void block_signals(void)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+int main(int argc, char **argv)
+{
+    struct config config;
+    struct rdisk_error err;
+    struct server server;
+    char address[128];
+    unsigned int volumes;
+    int result;
+
+    if (config_init(&config) < 0) {
+        fprintf(stderr, "rdiskd: no memory\n");
+        return 1;
+    }
+    result = options_parse(argc, argv, &config);
+    if (result >= 0) {
+        config_free(&config);
+        return result;
+    }
+    log_set_level(config.log_level);
+    block_signals();
+    if (server_start(&server, &config, &err) < 0) {
+        log_error("%s", err.text);
+        config_free(&config);
+        return 1;
+    }
+    /* Scripts wait for this line. */
+    volumes = pool_count(&server.pool);
+    printf("rdiskd: serving %u volume%s on %s\n", volumes,
+           volumes == 1 ? "" : "s",
+           server_address(&server, address, sizeof(address)));
+    fflush(stdout);
+
+    if (server_run(&server) < 0) {
+        /* Threads are still busy with the sessions that were left. */
+        return 1;
+    }
+    server_free(&server);
+    config_free(&config);
+    return 0;
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/pool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/log.h"
+
+int pool_init(struct pool *pool, const char *path, struct rdisk_error *err)
+{
+    *pool = (struct pool) { .directory = -1 };
+    if (!path || !path[0]) {
+        return 0;
+    }
+    pool->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (pool->directory < 0) {
+        return rdisk_error_set(err, -errno, "cannot open the pool directory "
+                               "'%s': %s", path, strerror(errno));
+    }
+    pool->path = strdup(path);
+    if (!pool->path) {
+        close(pool->directory);
+        return rdisk_error_set(err, -ENOMEM, "no memory for the pool");
+    }
+    return 0;
+}
+
+void pool_destroy(struct pool *pool)
+{
+    while (pool->volumes) {
+        struct volume *volume = pool->volumes;
+
+        pool->volumes = volume->next;
+        volume_free(volume);
+    }
+    if (pool->directory >= 0) {
+        close(pool->directory);
+    }
+    free(pool->path);
+    *pool = (struct pool) { .directory = -1 };
+}
+
+static struct volume *find(struct pool *pool, const char *name)
+{
+    for (struct volume *volume = pool->volumes; volume;
+         volume = volume->next) {
+        if (strcmp(volume->name, name) == 0) {
+            return volume;
+        }
+    }
+    return NULL;
+}
+
+static int check_name(const char *name, struct rdisk_error *err)
+{
+    if (!rdisk_volume_name_valid(name, strlen(name))) {
+        return rdisk_error_set(err, -EINVAL, "'%.140s' is no name for a "
+                               "volume: it takes 1 to %d letters, digits and "
+                               ". _ - + @ , and starts with neither . nor -",
+                               name, RDISK_VOLUME_NAME_MAX);
+    }
+    return 0;
+}
+
+static struct volume *open_volume(struct pool *pool,
+                                  const struct backend_class *class,
+                                  const struct backend_spec *spec,
+                                  struct rdisk_error *err)
+{
+    struct backend *backend = class->open(spec, NULL, err);
+    struct volume *volume;
+
+    if (!backend) {
+        return NULL;
+    }
+    volume = volume_new(spec->volume, backend, err);
+    if (!volume) {
+        class->close(backend);
+        return NULL;
+    }
+    volume->references = 1;
+    volume->next = pool->volumes;
+    pool->volumes = volume;
+    return volume;
+}
+
+/* A file of the pool directory; one that may not be written is read-only. */
+static struct volume *open_file(struct pool *pool, const char *name,
+                                struct rdisk_error *err)
+{
+    struct backend_spec spec = {
+        .volume = name,
+        .path = name,
+        .directory = pool->directory,
+    };
+    struct volume *volume;
+    struct rdisk_error why;
+
+    if (pool->directory < 0) {
+        rdisk_error_set(err, -ENOENT, "there is no volume '%s'", name);
+        return NULL;
+    }
+    volume = open_volume(pool, &backend_file, &spec, &why);
+    if (!volume && (why.code == -EACCES || why.code == -EROFS ||
+                    why.code == -EPERM)) {
+        spec.read_only = true;
+        volume = open_volume(pool, &backend_file, &spec, &why);
+        if (volume) {
+            log_info("volume '%s' may not be written: it is read-only", name);
+        }
+    }
+    if (!volume && err) {
+        *err = why;
+    }
+    return volume;
+}
+
+int pool_configure(struct pool *pool, const struct backend_class *class,
+                   const struct backend_spec *spec, struct rdisk_error *err)
+{
+    struct volume *volume;
+
+    if (check_name(spec->volume, err) < 0) {
+        return -EINVAL;
+    }
+    if (find(pool, spec->volume)) {
+        return rdisk_error_set(err, -EEXIST, "volume '%s' is configured twice",
+                               spec->volume);
+    }
+    volume = open_volume(pool, class, spec, err);
+    if (!volume) {
+        return err ? err->code : -EIO;
+    }
+    volume->configured = true;
+    return 0;
+}
+
+struct volume *pool_get(struct pool *pool, const char *name,
+                        struct rdisk_error *err)
+{
+    struct volume *volume;
+
+    if (check_name(name, err) < 0) {
+        return NULL;
+    }
+    volume = find(pool, name);
+    if (volume) {
+        volume->references++;
+        return volume;
+    }
+    return open_file(pool, name, err);
+}
+
+void pool_put(struct pool *pool, struct volume *volume)
+{
+    struct volume **link = &pool->volumes;
+
+    if (--volume->references) {
+        return;
+    }
+    while (*link != volume) {
+        link = &(*link)->next;
+    }
+    *link = volume->next;
+    volume_free(volume);
+}
+
+/* ---- Commands --------------------------------------------------------- */
+
+static int need_directory(const struct pool *pool, struct rdisk_error *err)
+{
+    if (pool->directory < 0) {
+        return rdisk_error_set(err, -ENOTSUP, "this server has no pool "
+                               "directory (directory= in [pool], or --pool)");
+    }
+    return 0;
+}
+
+/* A name that comes or goes must outlive a power loss. */
+static int sync_directory(struct pool *pool, struct rdisk_error *err)
+{
+    if (fsync(pool->directory) < 0) {
+        return rdisk_error_set(err, -errno, "cannot sync the pool directory "
+                               "'%s': %s", pool->path, strerror(errno));
+    }
+    return 0;
+}
+
+static int not_held(const struct volume *volume, const char *what,
+                    struct rdisk_error *err)
+{
+    char peers[200];
+
+    if (volume && volume->holders) {
+        return rdisk_error_set(err, -EBUSY, "cannot %s volume '%s': it is "
+                               "open at %s", what, volume->name,
+                               volume_peers(volume, peers, sizeof(peers)));
+    }
+    return 0;
+}
+
+int pool_create(struct pool *pool, const char *name, uint64_t size,
+                struct rdisk_error *err)
+{
+    int fd;
+
+    if (check_name(name, err) < 0 || need_directory(pool, err) < 0 ||
+        backend_check_size(name, size, err) < 0) {
+        return err ? err->code : -EINVAL;
+    }
+    if (find(pool, name)) {
+        return rdisk_error_set(err, -EEXIST, "there is a volume '%s' already",
+                               name);
+    }
+    fd = openat(pool->directory, name,
+                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return errno == EEXIST ?
+               rdisk_error_set(err, -EEXIST, "there is a volume '%s' already",
+                               name) :
+               rdisk_error_set(err, -errno, "cannot create volume '%s' in "
+                               "'%s': %s", name, pool->path, strerror(errno));
+    }
+    if (ftruncate(fd, size) < 0 || fsync(fd) < 0) {
+        int code = -errno;
+
+        close(fd);
+        unlinkat(pool->directory, name, 0);
+        return rdisk_error_set(err, code, "cannot give volume '%s' %" PRIu64
+                               " bytes: %s", name, size, strerror(-code));
+    }
+    close(fd);
+    return sync_directory(pool, err);
+}
+
+int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err)
+{
+    struct volume *volume;
+    struct stat st;
+
+    if (check_name(name, err) < 0) {
+        return -EINVAL;
+    }
+    volume = find(pool, name);
+    if (volume && volume->configured) {
+        return rdisk_error_set(err, -EPERM, "cannot delete volume '%s': it is "
+                               "part of the server's configuration", name);
+    }
+    if (need_directory(pool, err) < 0 ||
+        not_held(volume, "delete", err) < 0) {
+        return err ? err->code : -EBUSY;
+    }
+    if (fstatat(pool->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        !S_ISREG(st.st_mode)) {
+        return rdisk_error_set(err, -ENOENT, "there is no volume '%s'", name);
+    }
+    if (unlinkat(pool->directory, name, 0) < 0) {
+        return rdisk_error_set(err, -errno, "cannot delete volume '%s': %s",
+                               name, strerror(errno));
+    }
+    return sync_directory(pool, err);
+}
+
+int pool_resize(struct pool *pool, const char *name, uint64_t size,
+                struct rdisk_error *err)
+{
+    struct backend *backend;
+    struct volume *volume;
+    int result;
+
+    if (check_name(name, err) < 0 || backend_check_size(name, size, err) < 0) {
+        return -EINVAL;
+    }
+    volume = pool_get(pool, name, err);
+    if (!volume) {
+        return err ? err->code : -ENOENT;
+    }
+    backend = volume->backend;
+    result = not_held(volume, "resize", err);
+    if (result == 0 && backend->geometry.read_only) {
+        result = rdisk_error_set(err, -EROFS, "cannot resize volume '%s': it "
+                                 "is read-only", name);
+    }
+    if (result == 0 && !backend->class->resize) {
+        result = rdisk_error_set(err, -ENOTSUP, "cannot resize volume '%s': "
+                                 "backend %s has no such thing", name,
+                                 backend->class->name);
+    }
+    if (result == 0) {
+        result = backend->class->resize(backend, size, err);
+    }
+    pool_put(pool, volume);
+    return result;
+}
+
+/* ---- Listing ---------------------------------------------------------- */
+
+static void list_file(struct pool *pool, const char *name,
+                      void (*fn)(void *opaque, const struct pool_entry *entry),
+                      void *opaque)
+{
+    struct pool_entry entry = { .name = name, .backend = backend_file.name };
+    struct stat st;
+
+    if (!rdisk_volume_name_valid(name, strlen(name)) || find(pool, name) ||
+        fstatat(pool->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        !S_ISREG(st.st_mode)) {
+        return;
+    }
+    entry.size = st.st_size;
+    fn(opaque, &entry);
+}
+
+int pool_for_each(struct pool *pool,
+                  void (*fn)(void *opaque, const struct pool_entry *entry),
+                  void *opaque, struct rdisk_error *err)
+{
+    struct dirent *dirent;
+    DIR *stream;
+    int fd;
+
+    for (struct volume *volume = pool->volumes; volume;
+         volume = volume->next) {
+        struct pool_entry entry = {
+            .name = volume->name,
+            .backend = volume->backend->class->name,
+            .size = volume->backend->geometry.size,
+            .volume = volume,
+        };
+
+        fn(opaque, &entry);
+    }
+    if (pool->directory < 0) {
+        return 0;
+    }
+    /* Not a dup(): that would share its position with the next listing. */
+    fd = openat(pool->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    stream = fd < 0 ? NULL : fdopendir(fd);
+    if (!stream) {
+        int code = -errno;
+
+        if (fd >= 0) {
+            close(fd);
+        }
+        return rdisk_error_set(err, code, "cannot list the pool directory "
+                               "'%s': %s", pool->path, strerror(-code));
+    }
+    while ((dirent = readdir(stream))) {
+        list_file(pool, dirent->d_name, fn, opaque);
+    }
+    closedir(stream);
+    return 0;
+}
+
+static void count_one(void *opaque, const struct pool_entry *entry)
+{
+    ++*(unsigned int *)opaque;
+}
+
+unsigned int pool_count(struct pool *pool)
+{
+    unsigned int n = 0;
+
+    pool_for_each(pool, count_one, &n, NULL);
+    return n;
+}

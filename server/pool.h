@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * All volumes of the server: those with a section in the configuration, which
+ * are always open, and the files of the pool directory, which are open while
+ * somebody holds them. Control thread.
+ */
+#ifndef SERVER_POOL_H
+#define SERVER_POOL_H
+
+#include "server/volume.h"
+
+struct pool {
+    char *path;                 /* NULL: no pool directory */
+    int directory;              /* its descriptor, or -1 */
+    struct volume *volumes;     /* that are open */
+};
+
+/* @path may be NULL. 0 or a negative errno with @err filled. */
+int pool_init(struct pool *pool, const char *path, struct rdisk_error *err);
+/* Close everything; nobody holds a volume any more. */
+void pool_destroy(struct pool *pool);
+
+/* Open a configured volume. */
+int pool_configure(struct pool *pool, const struct backend_class *class,
+                   const struct backend_spec *spec, struct rdisk_error *err);
+
+/*
+ * Find a volume, opening it if need be, and take a reference. NULL with e.g.
+ * -ENOENT in @err.
+ */
+struct volume *pool_get(struct pool *pool, const char *name,
+                        struct rdisk_error *err);
+void pool_put(struct pool *pool, struct volume *volume);
+
+/* Commands of an administrator; durable when they return. A volume that
+ * somebody holds is left alone: -EBUSY and a sentence with the peers. */
+int pool_create(struct pool *pool, const char *name, uint64_t size,
+                struct rdisk_error *err);
+int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err);
+int pool_resize(struct pool *pool, const char *name, uint64_t size,
+                struct rdisk_error *err);
+
+struct pool_entry {
+    const char *name;
+    const char *backend;        /* name of its class */
+    uint64_t size;              /* bytes */
+    const struct volume *volume;    /* NULL: not open */
+};
+/* Calls @fn for each volume. 0 or a negative errno with @err filled. */
+int pool_for_each(struct pool *pool,
+                  void (*fn)(void *opaque, const struct pool_entry *entry),
+                  void *opaque, struct rdisk_error *err);
+unsigned int pool_count(struct pool *pool);
+
+#endif

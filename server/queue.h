@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A queue of a session on its reactor: requests go from the transport to the
+ * volume's backend and back, without leaving the reactor's thread.
+ */
+#ifndef SERVER_QUEUE_H
+#define SERVER_QUEUE_H
+
+#include "server/backend.h"
+#include "server/mailbox.h"
+#include "server/reactor.h"
+#include "transport/target.h"
+
+struct attachment;
+
+/* A reactor, and what the server keeps with it. */
+struct worker {
+    struct reactor *reactor;
+    unsigned int queues;        /* given to it; control thread */
+    struct attachment *attachments;     /* reactor's thread */
+};
+
+enum queue_state {
+    QUEUE_STARTING,             /* on its way to the reactor */
+    QUEUE_RUNNING,              /* takes requests */
+    QUEUE_DRAINED,              /* idle; its descriptor's poll is ending */
+    QUEUE_LEFT,                 /* on its way back, the reactor forgot it */
+};
+
+/* What a slot's request becomes. One for each slot, so that a request costs
+ * no allocation. */
+struct queue_request {
+    struct backend_io io;
+    struct rdisk_target_request *target;
+};
+
+struct queue {
+    /* Constant. */
+    struct rdisk_target_queue *target;
+    struct worker *worker;
+    struct backend *backend;
+    struct mailbox *home;       /* the control thread's */
+    void (*left)(struct queue *queue);  /* there, at the end */
+    void *owner;
+
+    /* The control thread's. */
+    struct queue *next;
+
+    /* Of whichever thread has the queue. */
+    struct message message;
+
+    /* The reactor's. */
+    enum queue_state state;
+    struct attachment *attachment;
+    struct reactor_op poll;
+    bool polling;               /* the ring watches the descriptor */
+    struct reactor_deferred answers;
+    int buffer;                 /* its slots as a registered buffer, or -1 */
+    unsigned int slots;
+    struct queue_request requests[];    /* by slot */
+};
+
+/*
+ * Control thread: give @target to @worker. When the reactor has done with it,
+ * @left runs in the thread of @home, and calls queue_free(). @slots: as many
+ * as the queue can have. NULL: no memory.
+ */
+struct queue *queue_start(struct rdisk_target_queue *target,
+                          struct worker *worker, struct backend *backend,
+                          unsigned int slots, struct mailbox *home,
+                          void (*left)(struct queue *queue), void *owner);
+void queue_free(struct queue *queue);
+
+/* For struct rdisk_target_events. */
+void queue_request_event(void *queue_user,
+                         struct rdisk_target_request *request);
+void queue_idle_event(void *queue_user, struct rdisk_target_queue *target);
+
+#endif

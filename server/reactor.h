@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A reactor: one thread bound to one core, with one io_uring through which
+ * everything reaches it: completions of file I/O, readable descriptors of
+ * queues, and messages of other threads.
+ *
+ * Each *turn* it submits what the last one prepared and sleeps, in the same
+ * system call, until something completes; runs the completions; and runs the
+ * deferred work (answers of all requests completed in this turn go out with
+ * one doorbell per queue). Nothing to do costs nothing: no timer, no tick.
+ *
+ * Threads: create, destroy, send and info from the control thread, everything
+ * else from the reactor's own.
+ */
+#ifndef SERVER_REACTOR_H
+#define SERVER_REACTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <liburing.h>
+
+#include "server/mailbox.h"
+#include "transport/error.h"
+
+struct reactor;
+
+/* Something under way on the ring; embedded in what it belongs to. */
+struct reactor_op {
+    /* @flags are the completion's; with IORING_CQE_F_MORE there will be
+     * another. Without, @op may be freed or used again. */
+    void (*done)(struct reactor_op *op, int result, unsigned int flags);
+};
+
+/* Work for the end of this turn; at most once however often asked for. */
+struct reactor_deferred {
+    void (*run)(struct reactor_deferred *deferred);
+    struct reactor_deferred *next;
+    bool pending;
+};
+
+/*
+ * Start the thread, on @core (-1: anywhere). Returns NULL with @err filled,
+ * e.g. when this kernel refuses io_uring.
+ */
+struct reactor *reactor_create(unsigned int index, int core,
+                               struct rdisk_error *err);
+/* End the thread; nothing is in flight on it any more. */
+void reactor_destroy(struct reactor *reactor);
+
+/* Run @message in the reactor's thread. */
+void reactor_send(struct reactor *reactor, struct message *message);
+
+struct reactor_info {
+    unsigned int index;
+    int core;                   /* -1: not bound */
+    int node;                   /* NUMA node of that core; -1: not known */
+    uint64_t turns;             /* times it woke up */
+    uint64_t completions;       /* taken from its ring */
+};
+void reactor_info(const struct reactor *reactor, struct reactor_info *info);
+
+/* ---- Its own thread --------------------------------------------------- */
+
+/*
+ * A submission entry for @op, to be prepared by the caller at once; it goes
+ * out at the end of the turn. Never NULL.
+ */
+struct io_uring_sqe *reactor_sqe(struct reactor *reactor);
+/* Last step of preparing @sqe: its completion goes to @op. */
+void reactor_sqe_set(struct io_uring_sqe *sqe, struct reactor_op *op);
+
+void reactor_defer(struct reactor *reactor, struct reactor_deferred *deferred);
+
+/*
+ * Put a descriptor or a range of memory into the ring's tables, so that the
+ * kernel need not look up or pin it for each request. Returns the index, or
+ * -1: full, or refused; then use the descriptor or the memory as it is.
+ */
+int reactor_file_add(struct reactor *reactor, int fd);
+void reactor_file_remove(struct reactor *reactor, int index);
+int reactor_buffer_add(struct reactor *reactor, void *address, size_t length);
+void reactor_buffer_remove(struct reactor *reactor, int index);
+
+#endif

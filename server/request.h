@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A request on the control socket, checked here and nowhere else. */
+#ifndef SERVER_REQUEST_H
+#define SERVER_REQUEST_H
+
+#include <stdint.h>
+
+#include "transport/error.h"
+#include "transport/wire.h"
+
+enum request_op {
+    REQUEST_CREATE,             /* {"op":"create","name":NAME,"size":BYTES} */
+    REQUEST_DELETE,             /* {"op":"delete","name":NAME} */
+    REQUEST_RESIZE,             /* {"op":"resize","name":NAME,"size":BYTES} */
+    REQUEST_LIST,               /* {"op":"list"} */
+    REQUEST_STAT,               /* {"op":"stat"} */
+};
+
+struct request {
+    enum request_op op;
+    char name[RDISK_VOLUME_NAME_MAX + 1];
+    uint64_t size;              /* bytes */
+};
+
+/* 0, or -EINVAL with a sentence that names the faulty part. */
+int request_parse(const char *line, struct request *request,
+                  struct rdisk_error *err);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The server: what main() starts, and what its parts share. Control thread. */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/config.h"
+#include "server/loop.h"
+#include "server/mailbox.h"
+#include "server/placement.h"
+#include "server/pool.h"
+#include "server/queue.h"
+#include "transport/target.h"
+
+struct control;
+struct session;
+
+struct server {
+    const struct config *config;
+    const struct rdisk_env *env;
+    struct placement placement;
+    struct loop loop;
+    struct mailbox mailbox;     /* of the control thread */
+    struct pool pool;
+    struct worker *workers;     /* placement.cores of them */
+    struct rdisk_target *target;
+    struct control *control;    /* NULL: no socket */
+    struct session *sessions;   /* that are open */
+
+    uint64_t started;           /* rdisk_now() */
+    bool stopping;
+    uint64_t stop_deadline;     /* rdisk_now() */
+
+    struct loop_source target_source;
+    struct loop_source mailbox_source;
+    struct loop_source signal_source;
+    int signal_fd;
+};
+
+/*
+ * Bring everything up. SIGTERM and SIGINT must be blocked already. On failure
+ * @server is gone again.
+ */
+int server_start(struct server *server, const struct config *config,
+                 struct rdisk_error *err);
+/* Serve until stopped by a signal. 0, or -ETIMEDOUT: sessions were left. */
+int server_run(struct server *server);
+/* Give everything back; only after server_run() returned 0. */
+void server_free(struct server *server);
+
+/* "10.9.0.1:7471", "[fe80::1]:7471", "*:7471"; returns @text. */
+char *server_address(const struct server *server, char *text, size_t size);
+
+#endif

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# rdiskd, the server.
+
+SERVER_SOURCES := $(addprefix server/, \
+	backend.c command.c config.c control.c log.c loop.c mailbox.c options.c \
+	placement.c pool.c queue.c reactor.c request.c server.c session.c size.c \
+	stat.c volume.c) \
+	$(addprefix server/backends/, file.c memory.c null.c)
+SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c inih
+
+RDISKD := $(O)/bin/rdiskd
+
+$(RDISKD): $(call objects,server/main.c $(SERVER_SOURCES)) $(LIBRDISK)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(ALL_LDFLAGS) $(call libs,$(SERVER_PACKAGES))
+
+# What the unit tests link besides the transport.
+SERVER_UNIT_OBJECTS := $(call objects,$(SERVER_SOURCES))
+SERVER_UNIT_PACKAGES := liburing numa json-c inih

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/log.h"
+
+void counters_add(struct rdisk_target_counters *sum,
+                  const struct rdisk_target_counters *counters)
+{
+    /* The structure is nothing but counters. */
+    uint64_t *to = (uint64_t *)sum;
+    const uint64_t *from = (const uint64_t *)counters;
+
+    static_assert(sizeof(*sum) % sizeof(*to) == 0, "nothing but counters");
+    for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++) {
+        to[i] += from[i];
+    }
+}
+
+void session_counters(const struct session *session,
+                      struct rdisk_target_counters *counters)
+{
+    counters_add(counters, &session->past);
+    for (const struct queue *queue = session->queues; queue;
+         queue = queue->next) {
+        rdisk_target_queue_counters(queue->target, counters);
+    }
+}
+
+unsigned int session_queues(const struct session *session, uint64_t *memory)
+{
+    unsigned int n = 0;
+
+    *memory = 0;
+    for (const struct queue *queue = session->queues; queue;
+         queue = queue->next) {
+        size_t length;
+        void *address;
+
+        rdisk_target_queue_memory(queue->target, &address, &length);
+        *memory += length;
+        n++;
+    }
+    return n;
+}
+
+/* ---- Open and close --------------------------------------------------- */
+
+/*
+ * Fence an older session of a client that has come back: no request of it may
+ * be carried out once the new session has been answered.
+ */
+static void session_fence(struct volume_holder *older, uint64_t epoch)
+{
+    struct session *session = (struct session *)older;
+    char text[120];
+
+    snprintf(text, sizeof(text), "the client has come back with epoch "
+             "%" PRIu64, epoch);
+    older->fenced = true;
+    /* It may be gone when this returns. */
+    rdisk_target_session_end(session->target, RDISK_STATUS_STALE, text);
+}
+
+static void fill_grant(const struct session *session,
+                       struct rdisk_open_grant *grant)
+{
+    const struct backend_geometry *geometry =
+        &session->holder.volume->backend->geometry;
+
+    grant->size = geometry->size;
+    grant->block_size = geometry->block_size;
+    grant->optimal_size = geometry->optimal_size;
+    grant->read_only = session->read_only;
+    grant->rotational = geometry->rotational;
+}
+
+/* Let @session hold @volume, if it may. */
+static enum rdisk_status take_volume(struct session *session,
+                                     struct volume *volume,
+                                     const struct rdisk_open_request *request,
+                                     struct rdisk_error *err)
+{
+    struct volume_holder *holder = &session->holder;
+    struct volume_holder *older;
+    enum rdisk_status status;
+
+    session->read_only = request->read_only ||
+                         volume->backend->geometry.read_only;
+    snprintf(holder->peer, sizeof(holder->peer), "%s", request->peer);
+    memcpy(holder->client, request->client, sizeof(holder->client));
+    holder->epoch = request->epoch;
+    holder->writer = !session->read_only;
+    holder->shared = request->shared;
+    for (;;) {
+        status = volume_check(volume, holder, &older, err);
+        if (status != RDISK_STATUS_OK) {
+            return status;
+        }
+        if (!older) {
+            break;
+        }
+        session_fence(older, holder->epoch);
+    }
+    volume_hold(volume, holder);
+    return RDISK_STATUS_OK;
+}
+
+static enum rdisk_status session_open(void *opaque,
+                                      struct rdisk_target_session *target,
+                                      const struct rdisk_open_request *request,
+                                      struct rdisk_open_grant *grant,
+                                      void **user, struct rdisk_error *err)
+{
+    struct server *server = opaque;
+    struct rdisk_error why = { 0 };
+    struct session *session = calloc(1, sizeof(*session));
+    struct volume *volume;
+    enum rdisk_status status;
+
+    if (!session) {
+        rdisk_error_set(err, -ENOMEM, "the server has no memory for a "
+                        "session");
+        return RDISK_STATUS_NO_RESOURCES;
+    }
+    volume = pool_get(&server->pool, request->volume, &why);
+    status = volume ? take_volume(session, volume, request, &why) :
+             rdisk_status_from_errno(why.code);
+    if (status != RDISK_STATUS_OK) {
+        if (err) {
+            *err = why;
+        }
+        if (volume) {
+            pool_put(&server->pool, volume);
+        }
+        free(session);
+        return status;
+    }
+    session->server = server;
+    session->target = target;
+    session->next = server->sessions;
+    server->sessions = session;
+    fill_grant(session, grant);
+    *user = session;
+    return RDISK_STATUS_OK;
+}
+
+static void session_close(void *opaque, void *user)
+{
+    struct server *server = opaque;
+    struct session *session = user;
+    struct volume *volume = session->holder.volume;
+    struct session **link = &server->sessions;
+
+    while (*link != session) {
+        link = &(*link)->next;
+    }
+    *link = session->next;
+    log_info("%s closes volume '%s': %" PRIu64 " reads, %" PRIu64 " writes, "
+             "%" PRIu64 " flushes, %" PRIu64 " of them failed",
+             session->holder.peer, volume->name, session->past.reads,
+             session->past.writes, session->past.flushes,
+             session->past.failed);
+    counters_add(&volume->past, &session->past);
+    volume_release(&session->holder);
+    pool_put(&server->pool, volume);
+    free(session);
+}
+
+/* ---- Queues ----------------------------------------------------------- */
+
+static struct worker *idlest_worker(struct server *server)
+{
+    struct worker *idlest = &server->workers[0];
+
+    for (unsigned int i = 1; i < server->placement.cores; i++) {
+        if (server->workers[i].queues < idlest->queues) {
+            idlest = &server->workers[i];
+        }
+    }
+    return idlest;
+}
+
+/* The reactor has done with the queue. */
+static void session_queue_left(struct queue *queue)
+{
+    struct session *session = queue->owner;
+    struct rdisk_target_queue *target = queue->target;
+    struct queue **link = &session->queues;
+
+    while (*link != queue) {
+        link = &(*link)->next;
+    }
+    *link = queue->next;
+    rdisk_target_queue_counters(target, &session->past);
+    queue_free(queue);
+    /* The session may be gone when this returns. */
+    rdisk_target_queue_release(target);
+}
+
+static int session_queue_new(void *opaque, void *user,
+                             struct rdisk_target_queue *target,
+                             void **queue_user, struct rdisk_error *err)
+{
+    struct server *server = opaque;
+    struct session *session = user;
+    struct queue *queue;
+
+    queue = queue_start(target, idlest_worker(server),
+                        session->holder.volume->backend,
+                        server->config->max_slots, &server->mailbox,
+                        session_queue_left, session);
+    if (!queue) {
+        return rdisk_error_set(err, -ENOMEM, "the server has no memory for a "
+                               "queue");
+    }
+    queue->next = session->queues;
+    session->queues = queue;
+    *queue_user = queue;
+    return 0;
+}
+
+const struct rdisk_target_events session_events = {
+    .open = session_open,
+    .close = session_close,
+    .queue_new = session_queue_new,
+    .request = queue_request_event,
+    .queue_idle = queue_idle_event,
+};

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A session as the server sees it: a client's hold on a volume. */
+#ifndef SERVER_SESSION_H
+#define SERVER_SESSION_H
+
+#include "server/server.h"
+#include "server/volume.h"
+
+struct session {
+    struct volume_holder holder;    /* first */
+    struct server *server;
+    struct rdisk_target_session *target;
+    bool read_only;             /* as granted */
+    struct queue *queues;       /* that the transport has not got back yet */
+    struct rdisk_target_counters past;  /* of queues that have ended */
+    struct session *next;       /* of the server's list */
+};
+
+/* What the transport calls; its opaque is the struct server. */
+extern const struct rdisk_target_events session_events;
+
+/* Of all its queues, those that have ended included. */
+void session_counters(const struct session *session,
+                      struct rdisk_target_counters *counters);
+/* Queues it has, and bytes of slots. */
+unsigned int session_queues(const struct session *session, uint64_t *memory);
+
+void counters_add(struct rdisk_target_counters *sum,
+                  const struct rdisk_target_counters *counters);
+
+#endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the server tells about itself; rdisk(1) lists the members. */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/command.h"
+#include "server/server.h"
+#include "server/session.h"
+
+static void add_text(struct json_object *object, const char *key,
+                     const char *value)
+{
+    json_object_object_add(object, key, json_object_new_string(value));
+}
+
+static void add_number(struct json_object *object, const char *key,
+                       int64_t value)
+{
+    json_object_object_add(object, key, json_object_new_int64(value));
+}
+
+static void add_bool(struct json_object *object, const char *key, bool value)
+{
+    json_object_object_add(object, key, json_object_new_boolean(value));
+}
+
+static void add_counters(struct json_object *object,
+                         const struct rdisk_target_counters *counters)
+{
+    struct json_object *inner = json_object_new_object();
+
+    add_number(inner, "reads", counters->reads);
+    add_number(inner, "writes", counters->writes);
+    add_number(inner, "flushes", counters->flushes);
+    add_number(inner, "failed", counters->failed);
+    add_number(inner, "read_bytes", counters->read_bytes);
+    add_number(inner, "write_bytes", counters->write_bytes);
+    add_number(inner, "refused", counters->refused);
+    add_number(inner, "receives", counters->receives);
+    add_number(inner, "work_requests", counters->work_requests);
+    add_number(inner, "doorbells", counters->doorbells);
+    add_number(inner, "wakeups", counters->wakeups);
+    json_object_object_add(object, "counters", inner);
+}
+
+/* ---- Volumes ---------------------------------------------------------- */
+
+static struct json_object *stat_volume(const struct pool_entry *entry)
+{
+    struct json_object *object = json_object_new_object();
+    const struct volume *volume = entry->volume;
+    struct rdisk_target_counters counters;
+    unsigned int sessions = 0;
+
+    add_text(object, "name", entry->name);
+    add_text(object, "backend", entry->backend);
+    add_number(object, "size", entry->size);
+    if (!volume) {
+        add_number(object, "sessions", 0);
+        return object;
+    }
+    counters = volume->past;
+    for (struct volume_holder *holder = volume->holders; holder;
+         holder = holder->next) {
+        session_counters((struct session *)holder, &counters);
+        sessions++;
+    }
+    add_number(object, "sessions", sessions);
+    add_bool(object, "configured", volume->configured);
+    add_number(object, "block_size", volume->backend->geometry.block_size);
+    add_bool(object, "read_only", volume->backend->geometry.read_only);
+    add_counters(object, &counters);
+    return object;
+}
+
+static void add_volume(void *opaque, const struct pool_entry *entry)
+{
+    json_object_array_add(opaque, stat_volume(entry));
+}
+
+static int by_name(const void *a, const void *b)
+{
+    struct json_object *const *x = a, *const *y = b;
+
+    return strcmp(
+        json_object_get_string(json_object_object_get(*x, "name")),
+        json_object_get_string(json_object_object_get(*y, "name")));
+}
+
+struct json_object *stat_volumes(struct pool *pool, struct rdisk_error *err)
+{
+    struct json_object *volumes = json_object_new_array();
+
+    if (pool_for_each(pool, add_volume, volumes, err) < 0) {
+        json_object_put(volumes);
+        return NULL;
+    }
+    json_object_array_sort(volumes, by_name);
+    return volumes;
+}
+
+/* ---- Sessions and reactors -------------------------------------------- */
+
+static struct json_object *stat_session(const struct session *session)
+{
+    const struct volume_holder *holder = &session->holder;
+    struct json_object *object = json_object_new_object();
+    struct rdisk_target_counters counters = { 0 };
+    char client[2 * sizeof(holder->client) + 1];
+    uint64_t memory;
+
+    for (size_t i = 0; i < sizeof(holder->client); i++) {
+        snprintf(client + 2 * i, 3, "%02x", holder->client[i]);
+    }
+    add_text(object, "peer", holder->peer);
+    add_text(object, "volume", holder->volume->name);
+    add_text(object, "client", client);
+    add_number(object, "epoch", holder->epoch);
+    add_bool(object, "read_only", session->read_only);
+    add_bool(object, "shared", holder->shared);
+    add_bool(object, "fenced", holder->fenced);
+    add_number(object, "queues", session_queues(session, &memory));
+    add_number(object, "memory", memory);
+    session_counters(session, &counters);
+    add_counters(object, &counters);
+    return object;
+}
+
+static struct json_object *stat_worker(const struct worker *worker)
+{
+    struct json_object *object = json_object_new_object();
+    struct reactor_info info;
+
+    reactor_info(worker->reactor, &info);
+    add_number(object, "index", info.index);
+    add_number(object, "core", info.core);
+    add_number(object, "node", info.node);
+    add_number(object, "queues", worker->queues);
+    add_number(object, "turns", info.turns);
+    add_number(object, "completions", info.completions);
+    return object;
+}
+
+struct json_object *stat_server(struct server *server,
+                                struct rdisk_error *err)
+{
+    struct json_object *volumes = stat_volumes(&server->pool, err);
+    struct json_object *object, *reactors, *sessions;
+    uint64_t memory = 0;
+    char address[128];
+
+    if (!volumes) {
+        return NULL;
+    }
+    object = json_object_new_object();
+    reactors = json_object_new_array();
+    sessions = json_object_new_array();
+    for (unsigned int i = 0; i < server->placement.cores; i++) {
+        json_object_array_add(reactors, stat_worker(&server->workers[i]));
+    }
+    for (struct session *session = server->sessions; session;
+         session = session->next) {
+        uint64_t bytes;
+
+        json_object_array_add(sessions, stat_session(session));
+        session_queues(session, &bytes);
+        memory += bytes;
+    }
+    add_text(object, "version", RDISK_VERSION);
+    add_text(object, "state", server->stopping ? "stopping" : "serving");
+    add_number(object, "uptime",
+               (rdisk_now(server->env) - server->started) / 1000000000);
+    add_text(object, "address",
+             server_address(server, address, sizeof(address)));
+    add_text(object, "device", server->placement.device);
+    add_number(object, "node", server->placement.node);
+    add_number(object, "memory", memory);
+    add_number(object, "max_memory", server->config->max_memory);
+    json_object_object_add(object, "reactors", reactors);
+    json_object_object_add(object, "sessions", sessions);
+    json_object_object_add(object, "volumes", volumes);
+    return object;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A volume that is open: its backend, shared by all sessions on it, and who
+ * holds it. Control thread; reactors only see its backend.
+ */
+#ifndef SERVER_VOLUME_H
+#define SERVER_VOLUME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/backend.h"
+#include "transport/target.h"
+
+struct volume;
+
+/* One session's hold on a volume; embedded in the session. */
+struct volume_holder {
+    struct volume *volume;      /* NULL: none */
+    char peer[64];
+    uint8_t client[16];
+    uint64_t epoch;
+    bool writer;
+    bool shared;                /* a writer that lets others write */
+    /*
+     * A newer session of the same client took its place; it is on its way
+     * out, holds nothing against anybody, and only its requests may still be
+     * under way.
+     */
+    bool fenced;
+    struct volume_holder *next;
+};
+
+struct volume {
+    char name[RDISK_VOLUME_NAME_MAX + 1];
+    struct backend *backend;
+    bool configured;            /* has a section of its own; stays open */
+    unsigned int references;    /* holders, and one if configured */
+    struct volume_holder *holders;
+    struct rdisk_target_counters past;  /* of sessions that have ended */
+    struct volume *next;        /* of the pool's list */
+};
+
+struct volume *volume_new(const char *name, struct backend *backend,
+                          struct rdisk_error *err);
+void volume_free(struct volume *volume);
+
+/*
+ * May @wanted, not yet a holder, have the volume? OK; BUSY with a sentence
+ * that names who holds it; STALE if this client has a newer session.
+ *
+ * Fencing: if *@older comes back, that is an older session of the same
+ * client. The caller must end it before it lets the new one in, and ask again.
+ */
+enum rdisk_status volume_check(const struct volume *volume,
+                               const struct volume_holder *wanted,
+                               struct volume_holder **older,
+                               struct rdisk_error *err);
+/* Enter and leave the list; does not change the reference count. */
+void volume_hold(struct volume *volume, struct volume_holder *holder);
+void volume_release(struct volume_holder *holder);
+
+/* "10.0.0.1:4242 and 10.0.0.2:4243"; returns @text. */
+char *volume_peers(const struct volume *volume, char *text, size_t size);
+
+#endif

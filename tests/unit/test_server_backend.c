@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Backends on a real reactor and its io_uring. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "server/backend.h"
+#include "server/log.h"
+#include "unit.h"
+
+#define MEMORY (1u << 20)
+#define VOLUME (4u << 20)
+#define MANY 200
+
+/* A backend on a reactor, with memory as a queue's slots would be. */
+struct rig {
+    struct reactor *reactor;
+    struct backend *backend;
+    struct backend_context *context;
+    char path[64];
+    char *memory;
+    int buffer;
+    struct rdisk_error err;
+};
+
+/* Runs @fn in the reactor's thread, and waits for rig_post(). */
+struct job {
+    struct message message;
+    struct rig *rig;
+    void (*fn)(struct job *job);
+    sem_t done;
+    struct backend_io *io;
+    unsigned int count, left;
+    int result;
+};
+
+static void job_run(struct message *message)
+{
+    struct job *job = (struct job *)message;
+
+    job->fn(job);
+}
+
+static void job_do(struct rig *rig, struct job *job,
+                   void (*fn)(struct job *job))
+{
+    job->message.run = job_run;
+    job->rig = rig;
+    job->fn = fn;
+    sem_init(&job->done, 0, 0);
+    reactor_send(rig->reactor, &job->message);
+    while (sem_wait(&job->done) < 0) {
+        /* interrupted */
+    }
+    sem_destroy(&job->done);
+}
+
+static void do_join(struct job *job)
+{
+    struct rig *rig = job->rig;
+
+    rig->context = rig->backend->class->join(rig->backend, rig->reactor,
+                                             &rig->err);
+    rig->buffer = reactor_buffer_add(rig->reactor, rig->memory, MEMORY);
+    sem_post(&job->done);
+}
+
+static void do_leave(struct job *job)
+{
+    struct rig *rig = job->rig;
+
+    reactor_buffer_remove(rig->reactor, rig->buffer);
+    rig->backend->class->leave(rig->context);
+    sem_post(&job->done);
+}
+
+static void io_done(struct backend_io *io, int result, void *opaque)
+{
+    struct job *job = opaque;
+
+    if (result < 0) {
+        job->result = result;
+    }
+    if (--job->left == 0) {
+        sem_post(&job->done);
+    }
+}
+
+static void do_io(struct job *job)
+{
+    struct backend_context *context = job->rig->context;
+    struct backend_io *io = job->io;
+    unsigned int count = job->count;
+
+    job->left = count;
+    job->result = 0;
+    /* The last completion ends the job, which may then be gone. */
+    for (unsigned int i = 0; i < count; i++) {
+        io[i].depth = 0;
+        backend_io_push(&io[i], io_done, job);
+        backend_submit(context, &io[i]);
+    }
+}
+
+static int rig_submit(struct rig *rig, struct backend_io *io,
+                      unsigned int count)
+{
+    struct job job = { .io = io, .count = count };
+
+    job_do(rig, &job, do_io);
+    return job.result;
+}
+
+static int rig_io(struct rig *rig, enum rdisk_op op, unsigned int flags,
+                  uint64_t offset, uint32_t length)
+{
+    struct backend_io io = {
+        .op = op, .flags = flags, .offset = offset, .length = length,
+        .data = rig->memory, .buffer = rig->buffer,
+    };
+
+    return rig_submit(rig, &io, 1);
+}
+
+static void rig_open(struct rig *rig, const struct backend_class *class,
+                     struct backend_spec *spec)
+{
+    struct job job = { 0 };
+
+    rig->reactor = reactor_create(0, -1, &rig->err);
+    REQUIRE(rig->reactor != NULL);
+    rig->backend = class->open(spec, NULL, &rig->err);
+    REQUIRE(rig->backend != NULL);
+    rig->memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(rig->memory != MAP_FAILED);
+    job_do(rig, &job, do_join);
+    REQUIRE(rig->context != NULL);
+}
+
+static void rig_close(struct rig *rig)
+{
+    struct job job = { 0 };
+
+    job_do(rig, &job, do_leave);
+    rig->backend->class->close(rig->backend);
+    reactor_destroy(rig->reactor);
+    munmap(rig->memory, MEMORY);
+    if (rig->path[0]) {
+        unlink(rig->path);
+    }
+}
+
+static void rig_open_file(struct rig *rig, const char *folder, bool read_only)
+{
+    struct backend_spec spec = {
+        .volume = "v", .path = rig->path, .directory = AT_FDCWD,
+        .read_only = read_only,
+    };
+    int fd;
+
+    memset(rig, 0, sizeof(*rig));
+    log_set_level(RDISK_LOG_ERROR);
+    snprintf(rig->path, sizeof(rig->path), "%s/rdisk-unit-XXXXXX", folder);
+    fd = mkstemp(rig->path);
+    REQUIRE(fd >= 0);
+    REQUIRE(ftruncate(fd, VOLUME) == 0);
+    close(fd);
+    rig_open(rig, &backend_file, &spec);
+}
+
+/* What byte @i of block @block is to be in @round. */
+static char pattern(unsigned int block, unsigned int i, unsigned int round)
+{
+    return block * 7 + i * 13 + round * 31 + 1;
+}
+
+static void check_file_byte(struct rig *rig, off_t offset, char expected)
+{
+    int fd = open(rig->path, O_RDONLY);
+    char byte;
+
+    CHECK_EQUAL(pread(fd, &byte, 1, offset), 1);
+    CHECK_EQUAL(byte, expected);
+    close(fd);
+}
+
+/* ---- Promises of every backend that keeps bytes ----------------------- */
+
+static void check_keeps(struct rig *rig)
+{
+    static const uint32_t lengths[] = { 4096, 512 * 24, 131072, MEMORY };
+
+    for (unsigned int n = 0; n < sizeof(lengths) / sizeof(lengths[0]); n++) {
+        uint64_t offset = n == 3 ? VOLUME - MEMORY : n * 512 * 1024;
+        unsigned int wrong = 0;
+
+        for (unsigned int i = 0; i < lengths[n]; i++) {
+            rig->memory[i] = pattern(0, i, n);
+        }
+        CHECK_EQUAL(rig_io(rig, RDISK_OP_WRITE, n % 2 ? RDISK_REQUEST_FUA : 0,
+                           offset, lengths[n]), 0);
+        memset(rig->memory, 0, MEMORY);
+        CHECK_EQUAL(rig_io(rig, RDISK_OP_FLUSH, 0, 0, 0), 0);
+        CHECK_EQUAL(rig_io(rig, RDISK_OP_READ, 0, offset, lengths[n]), 0);
+        for (unsigned int i = 0; i < lengths[n]; i++) {
+            wrong += rig->memory[i] != pattern(0, i, n);
+        }
+        CHECK_EQUAL(wrong, 0);
+    }
+}
+
+/* Many at once, in one turn of the reactor. */
+static void check_many(struct rig *rig)
+{
+    static struct backend_io io[MANY];
+    unsigned int wrong = 0;
+
+    for (unsigned int i = 0; i < MANY; i++) {
+        io[i] = (struct backend_io) {
+            .op = RDISK_OP_WRITE, .offset = i * 8192, .length = 4096,
+            .data = rig->memory + i * 4096, .buffer = rig->buffer,
+        };
+        memset(io[i].data, pattern(i, 0, 9), 4096);
+    }
+    CHECK_EQUAL(rig_submit(rig, io, MANY), 0);
+    memset(rig->memory, 0, MEMORY);
+    for (unsigned int i = 0; i < MANY; i++) {
+        io[i].op = RDISK_OP_READ;
+    }
+    CHECK_EQUAL(rig_submit(rig, io, MANY), 0);
+    for (unsigned int i = 0; i < MANY * 4096; i++) {
+        wrong += rig->memory[i] != pattern(i / 4096, 0, 9);
+    }
+    CHECK_EQUAL(wrong, 0);
+}
+
+static void test_file(void)
+{
+    struct rig rig;
+
+    rig_open_file(&rig, "/var/tmp", false);
+    CHECK_EQUAL(rig.backend->geometry.size, VOLUME);
+    CHECK(rig.buffer >= 0);
+    check_keeps(&rig);
+    check_many(&rig);
+    check_file_byte(&rig, VOLUME - MEMORY + 5, pattern(0, 5, 3));
+    rig_close(&rig);
+}
+
+static void test_tmpfs(void)
+{
+    struct rig rig;
+
+    rig_open_file(&rig, "/dev/shm", false);
+    CHECK_EQUAL(rig.backend->geometry.block_size, 512);
+    check_keeps(&rig);
+    check_many(&rig);
+    rig_close(&rig);
+}
+
+static void test_memory(void)
+{
+    struct backend_spec spec = { .volume = "m", .size = VOLUME };
+    struct rig rig = { 0 };
+
+    rig_open(&rig, &backend_memory, &spec);
+    check_keeps(&rig);
+    check_many(&rig);
+    rig_close(&rig);
+}
+
+/* Slots that could not be registered work the same. */
+static void test_unregistered(void)
+{
+    struct rig rig;
+    int buffer;
+
+    rig_open_file(&rig, "/var/tmp", false);
+    buffer = rig.buffer;
+    rig.buffer = -1;
+    check_keeps(&rig);
+    rig.buffer = buffer;
+    rig_close(&rig);
+}
+
+/* ---- Null ------------------------------------------------------------- */
+
+static void test_null(void)
+{
+    struct backend_spec spec = { .volume = "n", .size = 1ull << 40 };
+    struct rig rig = { 0 };
+
+    rig_open(&rig, &backend_null, &spec);
+    memset(rig.memory, 'x', 4096);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, 0, 1ull << 39, 4096), 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_FLUSH, 0, 0, 0), 0);
+    /* Another client's bytes must not shine through the slot. */
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 1ull << 39, 4096), 0);
+    CHECK_EQUAL(rig.memory[0], 0);
+    CHECK_EQUAL(rig.memory[4095], 0);
+    rig_close(&rig);
+}
+
+/* ---- Failures --------------------------------------------------------- */
+
+static void test_truncated_behind_us(void)
+{
+    struct rig rig;
+
+    rig_open_file(&rig, "/var/tmp", false);
+    memset(rig.memory, 'a', 8192);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, 0, 0, 8192), 0);
+    CHECK_EQUAL(truncate(rig.path, 4096), 0);
+    /* Not quietly zeroes: the volume has lost its bytes. One short read at
+     * first, then nothing. */
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 0, 8192), -EIO);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 1 << 20, 4096), -EIO);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 0, 4096), 0);
+    rig_close(&rig);
+}
+
+static void test_kernel_errors_come_back(void)
+{
+    struct rig rig;
+
+    rig_open_file(&rig, "/var/tmp", true);
+    CHECK(rig.backend->geometry.read_only);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, 0, 0, 4096), -EBADF);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 0, 4096), 0);
+    rig_close(&rig);
+}
+
+static void check_open_fails(const struct backend_class *class,
+                             struct backend_spec spec, const char *words)
+{
+    struct rdisk_error err = { 0 };
+
+    spec.volume = "v";
+    CHECK(!class->open(&spec, NULL, &err));
+    CHECK(err.code < 0);
+    CHECK_SAYS(err.text, words);
+}
+
+static void test_bad_specs(void)
+{
+    check_open_fails(&backend_file, (struct backend_spec) { 0 },
+                     "needs path=");
+    check_open_fails(&backend_file, (struct backend_spec) {
+                         .path = "/nonexistent", .directory = AT_FDCWD },
+                     "/nonexistent");
+    check_open_fails(&backend_file, (struct backend_spec) {
+                         .path = "/dev/null", .directory = AT_FDCWD },
+                     "not a file or a block device");
+    check_open_fails(&backend_memory, (struct backend_spec) { 0 },
+                     "needs size=");
+    check_open_fails(&backend_memory, (struct backend_spec) { .size = 513 },
+                     "no multiple of 512");
+    check_open_fails(&backend_null, (struct backend_spec) { 0 },
+                     "needs size=");
+    check_open_fails(&backend_null, (struct backend_spec) {
+                         .size = 512, .path = "/x" }, "no path=");
+}
+
+/* ---- Resize ----------------------------------------------------------- */
+
+static void test_resize_memory(void)
+{
+    struct backend_spec spec = { .volume = "m", .size = VOLUME };
+    struct rdisk_error err;
+    struct rig rig = { 0 };
+
+    rig_open(&rig, &backend_memory, &spec);
+    memset(rig.memory, 'x', 8192);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, 0, 0, 8192), 0);
+    CHECK_EQUAL(backend_memory.resize(rig.backend, 512, &err), 0);
+    CHECK_EQUAL(backend_memory.resize(rig.backend, VOLUME, &err), 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 0, 8192), 0);
+    CHECK_EQUAL(rig.memory[511], 'x');
+    /* What was cut off does not come back. */
+    CHECK_EQUAL(rig.memory[512], 0);
+    CHECK_EQUAL(rig.memory[4095], 0);
+    CHECK_EQUAL(rig.memory[4096], 0);
+    rig_close(&rig);
+}
+
+/* ---- Filters ---------------------------------------------------------- */
+
+static void filter_done(struct backend_io *io, int result, void *opaque)
+{
+    int *seen = opaque;
+
+    *seen = result;
+    /* A filter may change the result on its way out. */
+    backend_io_complete(io, -ENOSPC);
+}
+
+static void do_filtered(struct job *job)
+{
+    static int seen;
+
+    seen = 77;
+    job->left = 2;
+    job->io->depth = 0;
+    backend_io_push(job->io, io_done, job);
+    backend_io_push(job->io, filter_done, &seen);
+    backend_submit(job->rig->context, job->io);
+    job->count = seen == 0;
+    sem_post(&job->done);
+}
+
+static void test_filter_frames(void)
+{
+    struct backend_spec spec = { .volume = "m", .size = VOLUME };
+    struct rig rig = { 0 };
+    struct backend_io io = { .op = RDISK_OP_READ, .length = 512,
+                             .buffer = -1 };
+    struct job job = { .io = &io, .count = 1 };
+
+    rig_open(&rig, &backend_memory, &spec);
+    io.data = rig.memory;
+    job_do(&rig, &job, do_filtered);
+    CHECK_EQUAL(job.result, -ENOSPC);
+    CHECK_EQUAL(job.count, 1);
+    rig_close(&rig);
+}
+
+/* ---- Reactor ---------------------------------------------------------- */
+
+static void test_idle_sleeps(void)
+{
+    struct reactor_info before, after;
+    struct rdisk_error err;
+    struct reactor *reactor = reactor_create(0, -1, &err);
+
+    REQUIRE(reactor != NULL);
+    usleep(50000);
+    reactor_info(reactor, &before);
+    usleep(200000);
+    reactor_info(reactor, &after);
+    CHECK_EQUAL(after.turns, before.turns);
+    reactor_destroy(reactor);
+}
+
+static void do_tables(struct job *job)
+{
+    struct reactor *reactor = job->rig->reactor;
+    static int index[5000];
+    unsigned int given = 0;
+
+    for (int i = 0; i < 5000; i++) {
+        index[i] = reactor_buffer_add(reactor, job->rig->memory, 4096);
+        given += index[i] >= 0;
+    }
+    for (int i = 0; i < 5000; i++) {
+        reactor_buffer_remove(reactor, index[i]);
+    }
+    job->count = given;
+    /* Full, but not for ever. */
+    index[0] = reactor_buffer_add(reactor, job->rig->memory, 4096);
+    job->result = index[0] >= 0;
+    reactor_buffer_remove(reactor, index[0]);
+    sem_post(&job->done);
+}
+
+static void test_tables(void)
+{
+    struct backend_spec spec = { .volume = "n", .size = VOLUME };
+    struct rig rig = { 0 };
+    struct job job = { 0 };
+
+    rig_open(&rig, &backend_null, &spec);
+    job_do(&rig, &job, do_tables);
+    CHECK_EQUAL(job.count, 4095);   /* the rig has one of them */
+    CHECK_EQUAL(job.result, 1);
+    rig_close(&rig);
+}
+
+static const struct unit_test tests[] = {
+    { "a file keeps what was written, many at once", test_file },
+    { "a file system without O_DIRECT serves the same", test_tmpfs },
+    { "memory keeps what was written", test_memory },
+    { "slots that are not registered work the same", test_unregistered },
+    { "null reads as zeroes, never as the slot's past", test_null },
+    { "a file cut short is an error, not zeroes", test_truncated_behind_us },
+    { "the kernel's errors come back", test_kernel_errors_come_back },
+    { "a spec that cannot be is refused with a sentence", test_bad_specs },
+    { "bytes cut off by a resize do not come back", test_resize_memory },
+    { "a filter sees and changes a completion", test_filter_frames },
+    { "an idle reactor does not wake up", test_idle_sleeps },
+    { "a full table of buffers is no error", test_tables },
+};
+
+UNIT_SUITE("server-backend", tests)
