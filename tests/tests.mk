@@ -3,8 +3,9 @@
 # or make unit-valgrind.
 
 UNIT := $(O)/bin/rdisk-unit
-# server/server.mk may add its own test files and the objects they need.
-UNIT_SOURCES := $(wildcard tests/unit/*.c tests/fake/*.c) $(SERVER_UNIT_TESTS)
+# server/server.mk tells which of its objects tests/unit/test_server_*.c need.
+UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c tests/fake/*.c) \
+	$(SERVER_UNIT_TESTS))
 UNIT_PACKAGES := cunit libibverbs librdmacm $(SERVER_UNIT_PACKAGES)
 
 $(UNIT): $(call objects,$(UNIT_SOURCES)) $(SERVER_UNIT_OBJECTS) $(LIBRDISK)
