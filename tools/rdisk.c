@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rdisk: the command line of a server's volumes, and of its connections. */
+#include "tools/rdisk.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_CONTROL "/run/rdiskd/control.sock"
+#define DEFAULT_COUNT 4
+
+static const struct {
+    const char *name;
+    int (*run)(const struct arguments *arguments);
+    int words;                  /* that must follow */
+    const char *options;        /* it takes, as letters of the table below */
+    const char *usage;
+    const char *help;
+} commands[] = {
+    { "create", command_create, 2, "s", "create NAME SIZE",
+      "make a volume of SIZE bytes (k, M, G, T are powers of 1024)" },
+    { "list", command_list, 0, "sj", "list [--json]",
+      "the volumes of the server" },
+    { "resize", command_resize, 2, "s", "resize NAME SIZE",
+      "change the size of a volume that nobody has open" },
+    { "delete", command_delete, 1, "s", "delete NAME",
+      "destroy a volume that nobody has open" },
+    { "stat", command_stat, 0, "sj", "stat [--json]",
+      "the server: its reactors, sessions, volumes and counters" },
+    { "ping", command_ping, 1, "ci",
+      "ping rdma://HOST[:PORT]/VOLUME [--count N] [--interval SECONDS]",
+      "connect, tell each step, then time round trips" },
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static const struct option options[] = {
+    { "control", required_argument, NULL, 's' },
+    { "json", no_argument, NULL, 'j' },
+    { "count", required_argument, NULL, 'c' },
+    { "interval", required_argument, NULL, 'i' },
+    { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'v' },
+    { 0 },
+};
+
+int failed(const char *format, ...)
+{
+    va_list args;
+
+    fflush(stdout);
+    fprintf(stderr, "rdisk: ");
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\n");
+    return EXIT_FAILED;
+}
+
+static void print_help(void)
+{
+    printf("Usage: rdisk COMMAND [OPTION]...\n\n");
+    for (size_t i = 0; i < COMMANDS; i++) {
+        printf("  rdisk %s\n        %s\n", commands[i].usage,
+               commands[i].help);
+    }
+    printf("\n  --control PATH\n"
+           "        control socket of the server; default\n"
+           "        " DEFAULT_CONTROL "\n"
+           "  --help\n  --version\n\nSee rdisk(1).\n");
+}
+
+static bool parse_number(const char *text, double min, double max,
+                         double *number)
+{
+    char *end;
+
+    *number = strtod(text, &end);
+    return end != text && !*end && *number >= min && *number <= max;
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int read_options(int argc, char **argv, struct arguments *arguments,
+                        char *given)
+{
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        double number;
+
+        switch (option) {
+        case 's':
+            arguments->control = optarg;
+            break;
+        case 'j':
+            arguments->json = true;
+            break;
+        case 'c':
+            if (!parse_number(optarg, 1, 1e9, &number) ||
+                number != (unsigned int)number) {
+                failed("--count %s is not 1…1000000000", optarg);
+                return EXIT_USAGE;
+            }
+            arguments->count = number;
+            break;
+        case 'i':
+            if (!parse_number(optarg, 0, 3600, &arguments->interval)) {
+                failed("--interval %s is not 0…3600 seconds", optarg);
+                return EXIT_USAGE;
+            }
+            break;
+        case 'h':
+            print_help();
+            return EXIT_OK;
+        case 'v':
+            printf("rdisk %s\n", RDISK_VERSION);
+            return EXIT_OK;
+        default:
+            fprintf(stderr, "rdisk: try --help\n");
+            return EXIT_USAGE;
+        }
+        if (!strchr(given, option)) {
+            given[strlen(given)] = option;
+        }
+    }
+    return -1;
+}
+
+static int run(size_t command, const struct arguments *arguments,
+               const char *given)
+{
+    if (arguments->words_count != commands[command].words) {
+        fprintf(stderr, "Usage: rdisk %s\n", commands[command].usage);
+        return EXIT_USAGE;
+    }
+    for (; *given; given++) {
+        if (!strchr(commands[command].options, *given)) {
+            failed("%s does not take that option; usage: rdisk %s",
+                   commands[command].name, commands[command].usage);
+            return EXIT_USAGE;
+        }
+    }
+    return commands[command].run(arguments);
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {
+        .control = DEFAULT_CONTROL,
+        .count = DEFAULT_COUNT,
+        .interval = 1,
+    };
+    char given[sizeof(options) / sizeof(options[0])] = "";
+    int result = read_options(argc, argv, &arguments, given);
+
+    if (result >= 0) {
+        return result;
+    }
+    if (optind == argc) {
+        print_help();
+        return EXIT_USAGE;
+    }
+    arguments.words = argv + optind + 1;
+    arguments.words_count = argc - optind - 1;
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, argv[optind]) == 0) {
+            return run(i, &arguments, given);
+        }
+    }
+    failed("there is no command '%s'; try --help", argv[optind]);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the commands of rdisk share. */
+#ifndef TOOLS_RDISK_H
+#define TOOLS_RDISK_H
+
+#include <stdbool.h>
+
+/* The command line, read. */
+struct arguments {
+    const char *control;        /* path of the server's socket */
+    bool json;
+    unsigned int count;         /* of pings */
+    double interval;            /* seconds between them */
+    char **words;               /* what follows the command */
+    int words_count;
+};
+
+/* Exit statuses. */
+enum {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,            /* it was tried */
+    EXIT_USAGE = 2,             /* it makes no sense */
+};
+
+/* "rdisk: …" to stderr; returns EXIT_FAILED. */
+int failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Each runs a command and returns the exit status. */
+int command_create(const struct arguments *arguments);
+int command_delete(const struct arguments *arguments);
+int command_resize(const struct arguments *arguments);
+int command_list(const struct arguments *arguments);
+int command_stat(const struct arguments *arguments);
+int command_ping(const struct arguments *arguments);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rdisk stat */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "server/size.h"
+#include "tools/client.h"
+#include "tools/rdisk.h"
+
+static void print_node(struct json_object *object)
+{
+    int64_t node = (int64_t)client_number(object, "node");
+
+    if (node >= 0) {
+        printf(", node %" PRId64, node);
+    }
+}
+
+/* Bytes for a person: two digits behind the point are plenty. */
+static void print_bytes(uint64_t bytes)
+{
+    static const char units[] = " kMGTPE";
+    double value = bytes;
+    int unit = 0;
+
+    while (value >= 1024 && units[unit + 1]) {
+        value /= 1024;
+        unit++;
+    }
+    if (unit) {
+        printf("%.4g%c", value, units[unit]);
+    } else {
+        printf("%" PRIu64, bytes);
+    }
+}
+
+static void print_counters(struct json_object *object)
+{
+    struct json_object *counters;
+
+    if (!json_object_object_get_ex(object, "counters", &counters)) {
+        return;
+    }
+    printf("    %" PRIu64 " reads (", client_number(counters, "reads"));
+    print_bytes(client_number(counters, "read_bytes"));
+    printf("), %" PRIu64 " writes (", client_number(counters, "writes"));
+    print_bytes(client_number(counters, "write_bytes"));
+    printf("), %" PRIu64 " flushes; %" PRIu64 " failed, %" PRIu64
+           " refused\n", client_number(counters, "flushes"),
+           client_number(counters, "failed"),
+           client_number(counters, "refused"));
+    printf("    %" PRIu64 " receives, %" PRIu64 " work requests, %" PRIu64
+           " doorbells, %" PRIu64 " wake-ups\n",
+           client_number(counters, "receives"),
+           client_number(counters, "work_requests"),
+           client_number(counters, "doorbells"),
+           client_number(counters, "wakeups"));
+}
+
+static void print_server(struct json_object *stat)
+{
+    const char *device = client_text(stat, "device");
+
+    printf("rdiskd %s, %s on %s for %" PRIu64 " s\n",
+           client_text(stat, "version"), client_text(stat, "state"),
+           client_text(stat, "address"), client_number(stat, "uptime"));
+    printf("device %s", device[0] ? device : "not known");
+    print_node(stat);
+    printf("; ");
+    print_bytes(client_number(stat, "memory"));
+    printf(" of ");
+    print_bytes(client_number(stat, "max_memory"));
+    printf(" of slots in use\n");
+}
+
+static void print_reactor(struct json_object *reactor)
+{
+    printf("reactor %" PRIu64 ": core %" PRId64,
+           client_number(reactor, "index"),
+           (int64_t)client_number(reactor, "core"));
+    print_node(reactor);
+    printf(", %" PRIu64 " queues, %" PRIu64 " turns, %" PRIu64
+           " completions\n", client_number(reactor, "queues"),
+           client_number(reactor, "turns"),
+           client_number(reactor, "completions"));
+}
+
+static void print_session(struct json_object *session)
+{
+    printf("session %s: volume %s%s%s%s, epoch %" PRIu64 ", %" PRIu64
+           " queues, ", client_text(session, "peer"),
+           client_text(session, "volume"),
+           client_number(session, "read_only") ? ", read-only" : "",
+           client_number(session, "shared") ? ", shared" : "",
+           client_number(session, "fenced") ? ", fenced" : "",
+           client_number(session, "epoch"), client_number(session, "queues"));
+    print_bytes(client_number(session, "memory"));
+    printf("\n");
+    print_counters(session);
+}
+
+static void print_volume(struct json_object *volume)
+{
+    char size[SIZE_TEXT];
+
+    printf("volume %s: %s, %s%s, %" PRIu64 " sessions\n",
+           client_text(volume, "name"), client_text(volume, "backend"),
+           size_format(client_number(volume, "size"), size, sizeof(size)),
+           client_number(volume, "read_only") ? ", read-only" : "",
+           client_number(volume, "sessions"));
+    print_counters(volume);
+}
+
+static void print_each(struct json_object *stat, const char *key,
+                       void (*print)(struct json_object *object))
+{
+    struct json_object *array;
+
+    if (json_object_object_get_ex(stat, key, &array)) {
+        for (size_t i = 0; i < json_object_array_length(array); i++) {
+            print(json_object_array_get_idx(array, i));
+        }
+    }
+}
+
+int command_stat(const struct arguments *arguments)
+{
+    struct json_object *stat =
+        client_call(arguments->control, client_request("stat", NULL, NULL));
+
+    if (!stat) {
+        return EXIT_FAILED;
+    }
+    if (arguments->json) {
+        puts(json_object_to_json_string_ext(stat, JSON_C_TO_STRING_PRETTY));
+    } else {
+        print_server(stat);
+        print_each(stat, "reactors", print_reactor);
+        print_each(stat, "sessions", print_session);
+        print_each(stat, "volumes", print_volume);
+    }
+    json_object_put(stat);
+    return EXIT_OK;
+}

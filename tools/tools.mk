@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# rdisk, the command line. Sizes are read and written as the server does.
+
+TOOLS_SOURCES := $(addprefix tools/, rdisk.c client.c ping.c server.c volume.c) \
+	server/size.c
+TOOLS_PACKAGES := $(TRANSPORT_PACKAGES) json-c
+
+RDISK := $(O)/bin/rdisk
+
+$(RDISK): $(call objects,$(TOOLS_SOURCES)) $(LIBRDISK)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(ALL_LDFLAGS) $(call libs,$(TOOLS_PACKAGES))

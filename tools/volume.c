@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rdisk create, delete, resize, list */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/size.h"
+#include "tools/client.h"
+#include "tools/rdisk.h"
+
+static int change(const struct arguments *arguments, const char *op,
+                  bool sized)
+{
+    const char *name = arguments->words[0];
+    struct json_object *reply;
+    uint64_t size = 0;
+    int result = sized ? size_parse(arguments->words[1], &size) : 0;
+
+    if (result < 0) {
+        failed("'%s' is %s; write e.g. 512M or 10G", arguments->words[1],
+               result == -ERANGE ? "too large" : "no size");
+        return EXIT_USAGE;
+    }
+    reply = client_call(arguments->control,
+                        client_request(op, name, sized ? &size : NULL));
+    if (!reply) {
+        return EXIT_FAILED;
+    }
+    json_object_put(reply);
+    return EXIT_OK;
+}
+
+int command_create(const struct arguments *arguments)
+{
+    return change(arguments, "create", true);
+}
+
+int command_delete(const struct arguments *arguments)
+{
+    return change(arguments, "delete", false);
+}
+
+int command_resize(const struct arguments *arguments)
+{
+    return change(arguments, "resize", true);
+}
+
+int command_list(const struct arguments *arguments)
+{
+    struct json_object *reply =
+        client_call(arguments->control, client_request("list", NULL, NULL));
+    struct json_object *volumes;
+    int width = strlen("NAME");
+
+    if (!reply) {
+        return EXIT_FAILED;
+    }
+    if (arguments->json) {
+        puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY));
+        json_object_put(reply);
+        return EXIT_OK;
+    }
+    volumes = json_object_object_get(reply, "volumes");
+    for (size_t i = 0; i < json_object_array_length(volumes); i++) {
+        int length = strlen(client_text(json_object_array_get_idx(volumes, i),
+                                        "name"));
+
+        width = length > width ? length : width;
+    }
+    printf("%-*s  %8s  %-8s  %s\n", width, "NAME", "SIZE", "BACKEND",
+           "SESSIONS");
+    for (size_t i = 0; i < json_object_array_length(volumes); i++) {
+        struct json_object *volume = json_object_array_get_idx(volumes, i);
+        char size[SIZE_TEXT];
+
+        printf("%-*s  %8s  %-8s  %" PRIu64 "\n", width,
+               client_text(volume, "name"),
+               size_format(client_number(volume, "size"), size, sizeof(size)),
+               client_text(volume, "backend"),
+               client_number(volume, "sessions"));
+    }
+    json_object_put(reply);
+    return EXIT_OK;
+}
