@@ -190,19 +190,22 @@ int rdisk_initiator_start(struct rdisk_initiator *session,
     session->step_started = rdisk_now(session->env);
     session->open_deadline = session->step_started +
                              session->options.open_timeout_ms * RDISK_MSEC;
-    ret = open_channel(session, err);
+    /* The session keeps the sentence, even if the caller does not want it. */
+    ret = open_channel(session, &session->error);
     if (ret == 0) {
-        ret = resolve_name(session, err);
+        ret = resolve_name(session, &session->error);
     }
     if (ret == 0) {
         session->steps.name = rdisk_initiator_step(session);
         rdisk_initiator_set_state(session, RDISK_INITIATOR_CONNECTING);
-        ret = rdisk_link_start(&session->link, err);
+        ret = rdisk_link_start(&session->link, &session->error);
     }
     if (ret < 0) {
         session->open_deadline = RDISK_NEVER;
-        session->error = *err;
         rdisk_initiator_set_state(session, RDISK_INITIATOR_FAILED);
+        if (err) {
+            *err = session->error;
+        }
     }
     return ret;
 }

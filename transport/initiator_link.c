@@ -161,6 +161,10 @@ void rdisk_link_event(struct rdisk_link *link,
 {
     struct rdisk_error err;
 
+    if (rdisk_initiator_state(link->session) >= RDISK_INITIATOR_CLOSED) {
+        /* What was still under way must not bring an ended session back. */
+        return;
+    }
     switch (event->event) {
     case RDMA_CM_EVENT_ADDR_RESOLVED:
         address_resolved(link);
