@@ -201,6 +201,38 @@ struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp)
     return wr;
 }
 
+/*
+ * On a broken queue pair, prove the sends that completed in silence: nothing
+ * is left in the device to flush for them, so one more, signalled, is posted
+ * behind them. It writes nothing, whether or not ERROR is reached before it.
+ */
+static void post_last(struct rdisk_qp *qp)
+{
+    struct ibv_send_wr wr = {
+        .wr_id = qp->send_posted,
+        .opcode = IBV_WR_RDMA_WRITE,
+        .send_flags = IBV_SEND_SIGNALED,
+    };
+    struct ibv_send_wr *bad;
+    int ret;
+
+    if (qp->last_posted || qp->send_done == qp->send_posted ||
+        rdisk_qp_room(qp) == 0 ||
+        !atomic_load_explicit(&qp->broken, memory_order_acquire)) {
+        return;
+    }
+    qp->last_posted = true;
+    ret = qp->env->verbs->post_send(qp->qp, &wr, &bad);
+    if (ret == 0) {
+        qp->send_posted++;
+        return;
+    }
+    rdisk_log(qp->env, RDISK_LOG_WARNING,
+              "a broken queue pair takes no last send (%s): its silent sends "
+              "count as done", strerror(-ret));
+    qp->send_done = qp->send_posted;
+}
+
 void rdisk_qp_post(struct rdisk_qp *qp)
 {
     /* Often enough that the room never runs out for want of a completion. */
@@ -209,13 +241,15 @@ void rdisk_qp_post(struct rdisk_qp *qp)
     unsigned int n = qp->staged;
     int ret;
 
+    if (atomic_load_explicit(&qp->broken, memory_order_relaxed)) {
+        qp->staged = 0;
+        post_last(qp);
+        return;
+    }
     if (n == 0) {
         return;
     }
     qp->staged = 0;
-    if (atomic_load_explicit(&qp->broken, memory_order_relaxed)) {
-        return;
-    }
     for (unsigned int i = 0; i < n; i++) {
         qp->stage[i].wr_id = qp->send_posted + i;
         if (++qp->send_silent >= cadence) {

@@ -49,6 +49,7 @@ struct rdisk_qp {
     uint64_t send_done;         /* all below have completed */
     unsigned int send_silent;   /* posted since the last signalled one */
     unsigned int staged;        /* work requests in the chain */
+    bool last_posted;           /* the one that proves the rest, once broken */
     struct ibv_send_wr *stage;
     struct ibv_sge *stage_sge;  /* config.max_sge for each of the stage */
 
@@ -98,7 +99,11 @@ unsigned int rdisk_qp_room(const struct rdisk_qp *qp);
  * to fill, sg_list pointing at config.max_sge entries. There must be room.
  */
 struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp);
-/* Ring the doorbell for the chain. On failure the queue pair is broken. */
+/*
+ * Ring the doorbell for the chain. On failure the queue pair is broken. On a
+ * broken one the chain is dropped, and it is seen to that what was sent in
+ * silence comes back; so call it until rdisk_qp_drained().
+ */
 void rdisk_qp_post(struct rdisk_qp *qp);
 
 /*
