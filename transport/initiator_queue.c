@@ -56,16 +56,25 @@ int rdisk_queue_create(struct rdisk_queue *queue, struct rdisk_error *err)
     struct rdisk_initiator *session = queue->session;
     const struct rdisk_device_limits *limits = &session->device->limits;
     unsigned int slots = session->info.slots;
-    /* Twice, since a long gather list takes several work requests. */
-    unsigned int sends = 2 * slots + 32;
+    unsigned int max_sge = limits->max_sge < SGE_WISH ? limits->max_sge
+                                                      : SGE_WISH;
+    /* Work requests of a write in the most pieces. */
+    unsigned int longest = RDISK_SEGMENTS_MAX / max_sge + 1;
+    /* Twice, since a quarter may be held by sends not yet proved done. */
+    unsigned int sends = 2 * slots + 2 * longest;
     struct rdisk_qp_config config = {
         .send_depth = sends < limits->max_qp_wr ? sends : limits->max_qp_wr,
         .recv_depth = slots,    /* one answer for each slot */
-        .max_sge = limits->max_sge < SGE_WISH ? limits->max_sge : SGE_WISH,
+        .max_sge = max_sge,
         .max_inline = INLINE_WISH,
     };
     int ret;
 
+    if (config.send_depth < 2 * longest) {
+        return rdisk_error_set(err, -ENOTSUP,
+            "the RDMA device takes %u work requests per queue pair, %u are "
+            "needed", limits->max_qp_wr, 2 * longest);
+    }
     ret = allocate(queue, err);
     if (ret == 0) {
         ret = register_own(queue, err);
