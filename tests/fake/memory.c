@@ -123,7 +123,7 @@ static int check_region(struct fake_host *host, void *addr, size_t length,
         return -EINVAL;
     }
     if (host->mr_count >= (unsigned int)host->limits.max_mr ||
-        length > host->limits.memlock - host->registered) {
+        host->registered + length > host->limits.memlock) {
         return -ENOMEM;
     }
     return 0;

@@ -58,10 +58,13 @@ static void started(const CU_pTest test, const CU_pSuite suite)
 static void finished(const CU_pTest test, const CU_pSuite suite,
                      const CU_pFailureRecord failure)
 {
+    unsigned int told = 0;
+
     if (failure) {
         printf("FAILED %s: %s\n", suite->pName, test->pName);
     }
-    for (const CU_FailureRecord *f = failure; f; f = f->pNext) {
+    for (const CU_FailureRecord *f = failure; f && told++ < 10;
+         f = f->pNext) {
         printf("    %s:%u: %s\n", f->strFileName, f->uiLineNumber,
                f->strCondition);
     }

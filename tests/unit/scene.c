@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "scene.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "unit.h"
+
+/* More turns of the loop than any test needs: somebody spins. */
+#define TURNS_MAX 2000000u
+
+static bool readable(int fd)
+{
+    struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+    return poll(&pfd, 1, 0) == 1;
+}
+
+/* ---- The server's owner ------------------------------------------------ */
+
+static enum rdisk_status owner_open(void *opaque,
+                                    struct rdisk_target_session *session,
+                                    const struct rdisk_open_request *request,
+                                    struct rdisk_open_grant *grant,
+                                    void **user, struct rdisk_error *err)
+{
+    struct scene *scene = opaque;
+
+    if (strcmp(request->volume, "vol")) {
+        rdisk_error_set(err, -ENOENT, "there is no volume '%s'",
+                        request->volume);
+        return RDISK_STATUS_NO_VOLUME;
+    }
+    scene->last_open = *request;
+    scene->opens++;
+    *grant = (struct rdisk_open_grant) {
+        .size = SCENE_SIZE,
+        .block_size = SCENE_BLOCK,
+        .optimal_size = 4096,
+        .read_only = scene->read_only,
+        .rotational = true,
+    };
+    *user = scene;
+    return RDISK_STATUS_OK;
+}
+
+static void owner_close(void *opaque, void *user)
+{
+    struct scene *scene = opaque;
+
+    CHECK(user == scene);
+    scene->closes++;
+}
+
+static int owner_queue_new(void *opaque, void *user,
+                           struct rdisk_target_queue *queue,
+                           void **queue_user, struct rdisk_error *err)
+{
+    struct scene *scene = opaque;
+
+    if (scene->refuse_queue) {
+        return rdisk_error_set(err, -EBUSY, "no reactor has time");
+    }
+    for (unsigned int i = 0; i < SCENE_QUEUES; i++) {
+        if (!scene->queues[i].queue) {
+            scene->queues[i] = (struct scene_queue) {
+                .scene = scene, .queue = queue,
+            };
+            *queue_user = &scene->queues[i];
+            return 0;
+        }
+    }
+    return rdisk_error_set(err, -ENOBUFS, "no place for a queue");
+}
+
+static void carry_out(struct scene *scene,
+                      struct rdisk_target_request *request)
+{
+    enum rdisk_status status = scene->fail_with;
+
+    if (status == RDISK_STATUS_OK) {
+        switch (request->op) {
+        case RDISK_OP_READ:
+            memcpy(request->data, scene->disk + request->offset,
+                   request->length);
+            break;
+        case RDISK_OP_WRITE:
+            memcpy(scene->disk + request->offset, request->data,
+                   request->length);
+            break;
+        case RDISK_OP_FLUSH:
+            scene->flushes++;
+            break;
+        }
+    }
+    rdisk_target_complete(request, status);
+}
+
+static void owner_request(void *queue_user,
+                          struct rdisk_target_request *request)
+{
+    struct scene_queue *queue = queue_user;
+    struct scene *scene = queue->scene;
+
+    CHECK(request->op == RDISK_OP_FLUSH ||
+          (request->length && request->offset % SCENE_BLOCK == 0 &&
+           request->length % SCENE_BLOCK == 0 &&
+           request->offset + request->length <= SCENE_SIZE));
+    scene->requests++;
+    if (scene->park) {
+        REQUIRE(scene->parked_count < 4096);
+        scene->parked[scene->parked_count++] = request;
+    } else {
+        carry_out(scene, request);
+    }
+}
+
+static void owner_queue_idle(void *queue_user,
+                             struct rdisk_target_queue *queue)
+{
+    struct scene_queue *here = queue_user;
+
+    CHECK(here->queue == queue && !here->idle);
+    here->idle = true;
+}
+
+void scene_unpark(struct scene *scene, unsigned int count)
+{
+    count = count < scene->parked_count ? count : scene->parked_count;
+    for (unsigned int i = 0; i < count; i++) {
+        carry_out(scene, scene->parked[i]);
+    }
+    scene->parked_count -= count;
+    memmove(scene->parked, scene->parked + count,
+            scene->parked_count * sizeof(scene->parked[0]));
+    for (unsigned int i = 0; i < SCENE_QUEUES; i++) {
+        if (scene->queues[i].queue && scene->queues[i].started &&
+            !scene->queues[i].idle) {
+            rdisk_target_queue_kick(scene->queues[i].queue);
+        }
+    }
+}
+
+/* ---- The loop ---------------------------------------------------------- */
+
+static bool serve_queue(struct scene_queue *queue)
+{
+    if (!queue->queue) {
+        return false;
+    }
+    if (queue->idle) {
+        struct rdisk_target_queue *idle = queue->queue;
+
+        queue->queue = NULL;
+        rdisk_target_queue_release(idle);
+        return true;
+    }
+    if (!queue->started) {
+        queue->started = true;
+        rdisk_target_queue_start(queue->queue);
+        return true;
+    }
+    if (readable(rdisk_target_queue_fd(queue->queue))) {
+        rdisk_target_queue_process(queue->queue);
+        return true;
+    }
+    return false;
+}
+
+static bool serve_target(struct scene *scene)
+{
+    bool moved = false;
+
+    if (!scene->target) {
+        return false;
+    }
+    if (readable(rdisk_target_fd(scene->target)) ||
+        rdisk_target_deadline(scene->target) <=
+        fake_fabric_now(scene->fabric)) {
+        rdisk_target_process(scene->target);
+        moved = true;
+    }
+    for (unsigned int i = 0; i < SCENE_QUEUES; i++) {
+        moved |= serve_queue(&scene->queues[i]);
+    }
+    return moved;
+}
+
+static bool has_queues(const struct scene_client *client)
+{
+    return client->state == RDISK_INITIATOR_READY ||
+           client->state == RDISK_INITIATOR_CLOSING || client->outstanding;
+}
+
+static bool serve_client(struct scene_client *client)
+{
+    struct rdisk_initiator *session = client->session;
+    bool moved = false;
+
+    if (!session) {
+        return false;
+    }
+    if (readable(rdisk_initiator_fd(session)) ||
+        rdisk_initiator_deadline(session) <=
+        fake_fabric_now(client->scene->fabric)) {
+        rdisk_initiator_process(session);
+        moved = true;
+    }
+    for (unsigned int i = 0; has_queues(client); i++) {
+        struct rdisk_queue *queue = rdisk_initiator_queue(session, i);
+
+        if (!queue) {
+            break;
+        }
+        if (readable(rdisk_queue_fd(queue))) {
+            rdisk_queue_process(queue);
+            moved = true;
+        }
+    }
+    return moved;
+}
+
+static bool serve_all(struct scene *scene)
+{
+    bool moved = serve_target(scene);
+
+    for (unsigned int i = 0; i < SCENE_CLIENTS; i++) {
+        moved |= serve_client(&scene->clients[i]);
+    }
+    return moved;
+}
+
+/* What happens in which order between fabric and programs is the seed's. */
+void scene_pump(struct scene *scene)
+{
+    unsigned int turns = 0;
+    bool moved;
+
+    do {
+        moved = false;
+        while (fake_fabric_step(scene->fabric)) {
+            moved = true;
+            REQUIRE(turns++ < TURNS_MAX);
+            if (fake_fabric_random(scene->fabric, 4) == 0) {
+                serve_all(scene);
+            }
+        }
+        moved |= serve_all(scene);
+        REQUIRE(turns++ < TURNS_MAX);
+    } while (moved);
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t next_due(struct scene *scene)
+{
+    uint64_t next = fake_fabric_next(scene->fabric);
+
+    if (scene->target) {
+        next = least(next, rdisk_target_deadline(scene->target));
+    }
+    for (unsigned int i = 0; i < SCENE_CLIENTS; i++) {
+        if (scene->clients[i].session) {
+            next = least(next, rdisk_initiator_deadline(
+                                   scene->clients[i].session));
+        }
+    }
+    return next;
+}
+
+void scene_advance(struct scene *scene, uint64_t milliseconds)
+{
+    uint64_t end = fake_fabric_now(scene->fabric) + milliseconds * RDISK_MSEC;
+
+    for (;;) {
+        uint64_t next;
+
+        scene_pump(scene);
+        next = next_due(scene);
+        if (next > end) {
+            break;
+        }
+        fake_fabric_set_now(scene->fabric, next);
+    }
+    fake_fabric_set_now(scene->fabric, end);
+    scene_pump(scene);
+}
+
+/* ---- Clients ----------------------------------------------------------- */
+
+static void client_state(void *opaque, enum rdisk_initiator_state state)
+{
+    struct scene_client *client = opaque;
+
+    /* A session that has ended stays so. */
+    CHECK(client->state < RDISK_INITIATOR_CLOSED);
+    client->state = state;
+}
+
+static const struct rdisk_initiator_events client_events = {
+    .state = client_state,
+};
+
+void scene_start(struct scene_client *client)
+{
+    client->state = RDISK_INITIATOR_IDLE;
+    memset(&client->error, 0, sizeof(client->error));
+    client->session = rdisk_initiator_create(&client->env, &client->options,
+                                             &client_events, client,
+                                             &client->error);
+    if (client->session) {
+        rdisk_initiator_start(client->session, &client->error);
+    }
+}
+
+bool scene_connect(struct scene_client *client)
+{
+    scene_start(client);
+    scene_pump(client->scene);
+    return client->state == RDISK_INITIATOR_READY;
+}
+
+void scene_drop(struct scene_client *client)
+{
+    CHECK_EQUAL(client->outstanding, 0);
+    rdisk_initiator_destroy(client->session);
+    client->session = NULL;
+    scene_pump(client->scene);
+}
+
+void scene_disconnect(struct scene_client *client)
+{
+    if (client->state == RDISK_INITIATOR_READY) {
+        rdisk_initiator_close(client->session);
+        scene_pump(client->scene);
+        CHECK_EQUAL(client->state, RDISK_INITIATOR_CLOSED);
+    }
+    scene_drop(client);
+}
+
+static void io_complete(struct rdisk_request *request, int result)
+{
+    struct scene_io *io = (struct scene_io *)request;
+
+    io->completed++;
+    io->result = result;
+    io->completed_at = fake_fabric_now(io->client->scene->fabric);
+    io->client->outstanding--;
+}
+
+int scene_submit_iov(struct scene_io *io, struct scene_client *client,
+                     unsigned int queue, enum rdisk_op op, uint64_t offset,
+                     unsigned int count)
+{
+    uint32_t length = 0;
+    int ret;
+
+    for (unsigned int i = 0; i < count; i++) {
+        length += (uint32_t)io->iov[i].iov_len;
+    }
+    io->client = client;
+    io->completed = 0;
+    io->result = 1;
+    io->request = (struct rdisk_request) {
+        .op = op,
+        .offset = offset,
+        .length = length,
+        .iov = io->iov,
+        .iovcnt = count,
+        .complete = io_complete,
+    };
+    ret = rdisk_queue_submit(rdisk_initiator_queue(client->session, queue),
+                             &io->request);
+    client->outstanding += ret == 0;
+    return ret;
+}
+
+int scene_submit(struct scene_io *io, struct scene_client *client,
+                 unsigned int queue, enum rdisk_op op, uint64_t offset,
+                 void *buffer, uint32_t length)
+{
+    io->iov[0] = (struct iovec) { .iov_base = buffer, .iov_len = length };
+    return scene_submit_iov(io, client, queue, op, offset, length > 0);
+}
+
+int scene_do(struct scene_client *client, enum rdisk_op op, uint64_t offset,
+             void *buffer, uint32_t length)
+{
+    static struct scene_io io;
+    int ret = scene_submit(&io, client, 0, op, offset, buffer, length);
+
+    if (ret < 0) {
+        return ret;
+    }
+    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
+    scene_pump(client->scene);
+    CHECK_EQUAL(io.completed, 1);
+    return io.result;
+}
+
+/* ---- Beginning and end ------------------------------------------------- */
+
+void scene_prepare(struct scene *scene, uint64_t seed)
+{
+    memset(scene, 0, sizeof(*scene));
+    scene->fabric = fake_fabric_new(seed);
+    scene->server_host = fake_host_add(scene->fabric, "10.0.0.1");
+    fake_host_env(scene->server_host, &scene->env);
+    rdisk_target_options_init(&scene->options);
+    scene->options.port = SCENE_PORT;
+    scene->disk = calloc(1, SCENE_SIZE);
+    REQUIRE(scene->disk != NULL);
+    for (unsigned int i = 0; i < SCENE_CLIENTS; i++) {
+        struct scene_client *client = &scene->clients[i];
+        char address[32];
+
+        snprintf(address, sizeof(address), "10.0.0.%u", 2 + i);
+        client->scene = scene;
+        client->host = fake_host_add(scene->fabric, address);
+        fake_host_env(client->host, &client->env);
+        rdisk_initiator_options_init(&client->options);
+        client->options.host = "10.0.0.1";
+        client->options.port = SCENE_PORT;
+        client->options.volume = "vol";
+        client->options.slots = 8;
+        client->options.slot_size = 65536;
+        client->options.bounce_size = 256 << 10;
+    }
+}
+
+void scene_serve(struct scene *scene)
+{
+    static const struct rdisk_target_events events = {
+        .open = owner_open,
+        .close = owner_close,
+        .queue_new = owner_queue_new,
+        .request = owner_request,
+        .queue_idle = owner_queue_idle,
+    };
+
+    scene->target = rdisk_target_create(&scene->env, &scene->options, &events,
+                                        scene, &scene->error);
+}
+
+void scene_begin(struct scene *scene, uint64_t seed)
+{
+    scene_prepare(scene, seed);
+    scene_serve(scene);
+    REQUIRE(scene->target != NULL);
+}
+
+void scene_stop_server(struct scene *scene)
+{
+    rdisk_target_stop(scene->target, "the test is over");
+    scene->park = false;
+    scene_pump(scene);
+    scene_unpark(scene, scene->parked_count);
+    scene_advance(scene, 30000);
+    CHECK_EQUAL(rdisk_target_sessions(scene->target), 0);
+    CHECK_EQUAL(scene->opens, scene->closes);
+    rdisk_target_destroy(scene->target);
+    scene->target = NULL;
+}
+
+void scene_end(struct scene *scene)
+{
+    for (unsigned int i = 0; i < SCENE_CLIENTS; i++) {
+        if (scene->clients[i].session) {
+            scene_disconnect(&scene->clients[i]);
+        }
+    }
+    if (scene->target) {
+        scene_stop_server(scene);
+    }
+    CHECK_EQUAL(fake_fabric_free(scene->fabric), 0);
+    free(scene->disk);
+}
+
+/* ---- Patterns ---------------------------------------------------------- */
+
+static uint8_t pattern_byte(size_t i, uint32_t seed)
+{
+    uint32_t x = (uint32_t)i * 2654435761u ^ seed * 40503u;
+
+    return (uint8_t)(x >> 13);
+}
+
+void scene_pattern(void *buffer, size_t length, uint32_t seed)
+{
+    for (size_t i = 0; i < length; i++) {
+        ((uint8_t *)buffer)[i] = pattern_byte(i, seed);
+    }
+}
+
+bool scene_is_pattern(const void *buffer, size_t length, uint32_t seed)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (((const uint8_t *)buffer)[i] != pattern_byte(i, seed)) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A server with a volume in memory and its clients, all in one thread, on a
+ * fake fabric. Everything is called as an event loop would: when a descriptor
+ * is readable or a deadline has come, and never otherwise, so that a lost
+ * wake-up is a hang and a test fails.
+ */
+#ifndef SCENE_H
+#define SCENE_H
+
+#include <sys/uio.h>
+
+#include "tests/fake/fake.h"
+#include "transport/initiator.h"
+#include "transport/target.h"
+
+#define SCENE_CLIENTS   3u
+#define SCENE_QUEUES    16u
+#define SCENE_PORT      7471
+#define SCENE_SIZE      (1u << 20)  /* bytes of the volume "vol" */
+#define SCENE_BLOCK     512u
+
+struct scene;
+
+/* A queue in the hands of the server's owner. */
+struct scene_queue {
+    struct scene *scene;
+    struct rdisk_target_queue *queue;   /* NULL: free */
+    bool started, idle;
+};
+
+struct scene_client {
+    struct scene *scene;
+    struct fake_host *host;
+    struct rdisk_env env;
+    struct rdisk_initiator_options options;
+    struct rdisk_initiator *session;
+    struct rdisk_error error;           /* of create or start */
+    enum rdisk_initiator_state state;   /* as last told */
+    unsigned int outstanding;           /* requests */
+};
+
+struct scene {
+    struct fake_fabric *fabric;
+    struct fake_host *server_host;
+    struct rdisk_env env;
+    struct rdisk_target_options options;
+    struct rdisk_target *target;
+    struct rdisk_error error;
+    struct scene_queue queues[SCENE_QUEUES];
+    struct scene_client clients[SCENE_CLIENTS];
+
+    /* The volume, and what its owner does. */
+    uint8_t *disk;
+    bool read_only;             /* grant no writing */
+    bool park;                  /* keep requests instead of carrying out */
+    bool refuse_queue;          /* queue_new fails */
+    enum rdisk_status fail_with;        /* answer each request with this */
+    struct rdisk_target_request *parked[4096];
+    unsigned int parked_count;
+    unsigned int opens, closes, requests, flushes;
+    struct rdisk_open_request last_open;
+};
+
+/* One request of a client, with its buffers. */
+struct scene_io {
+    struct rdisk_request request;   /* first */
+    struct scene_client *client;
+    unsigned int completed;     /* times */
+    int result;
+    struct iovec iov[300];
+    uint64_t completed_at;
+};
+
+/* A fabric, a server that listens, and hosts for the clients. */
+void scene_begin(struct scene *scene, uint64_t seed);
+/* The same, but the test changes options before scene_serve(). */
+void scene_prepare(struct scene *scene, uint64_t seed);
+void scene_serve(struct scene *scene);
+/* Ends everything in order, and checks that nothing is left. */
+void scene_end(struct scene *scene);
+/* The server's part of that. */
+void scene_stop_server(struct scene *scene);
+
+/* Serve everybody until nothing moves. */
+void scene_pump(struct scene *scene);
+/* Let so much time pass, serving everybody. */
+void scene_advance(struct scene *scene, uint64_t milliseconds);
+
+/* Create and start a session; what comes of it is for scene_pump(). */
+void scene_start(struct scene_client *client);
+/* The same, pumped: is it READY? */
+bool scene_connect(struct scene_client *client);
+/* Orderly end if it is READY; then destroy it. */
+void scene_disconnect(struct scene_client *client);
+/* Destroy it, whatever its state. */
+void scene_drop(struct scene_client *client);
+
+/* A request on one buffer. */
+int scene_submit(struct scene_io *io, struct scene_client *client,
+                 unsigned int queue, enum rdisk_op op, uint64_t offset,
+                 void *buffer, uint32_t length);
+/* A request on io->iov[0…count-1], which the test has filled. */
+int scene_submit_iov(struct scene_io *io, struct scene_client *client,
+                     unsigned int queue, enum rdisk_op op, uint64_t offset,
+                     unsigned int count);
+/* Submit, kick and pump; the result. */
+int scene_do(struct scene_client *client, enum rdisk_op op, uint64_t offset,
+             void *buffer, uint32_t length);
+/* Carry out the oldest parked request, or all of them. */
+void scene_unpark(struct scene *scene, unsigned int count);
+
+/* Bytes that tell where they belong. */
+void scene_pattern(void *buffer, size_t length, uint32_t seed);
+bool scene_is_pattern(const void *buffer, size_t length, uint32_t seed);
+
+#endif

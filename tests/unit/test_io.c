@@ -1,0 +1,669 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Requests: data arrives, unharmed and at the promised cost. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "scene.h"
+#include "unit.h"
+
+static struct scene scene;
+static struct scene_client *client = &scene.clients[0];
+static struct rdisk_error err;
+static uint8_t buffer[4 << 20] __attribute__((aligned(4096)));
+static struct scene_io ios[400];
+
+static void begin(uint64_t seed)
+{
+    memset(buffer, 0, sizeof(buffer));
+    scene_begin(&scene, seed);
+    REQUIRE(scene_connect(client));
+}
+
+static void begin_registered(uint64_t seed)
+{
+    begin(seed);
+    REQUIRE(rdisk_initiator_register(client->session, buffer, sizeof(buffer),
+                                     &err) == 0);
+}
+
+static void end_registered(void)
+{
+    rdisk_initiator_unregister(client->session, buffer, sizeof(buffer));
+    scene_end(&scene);
+}
+
+static struct rdisk_queue *queue(void)
+{
+    return rdisk_initiator_queue(client->session, 0);
+}
+
+static struct rdisk_queue_counters counters(void)
+{
+    struct rdisk_queue_counters counters;
+
+    rdisk_queue_counters(queue(), &counters);
+    return counters;
+}
+
+/* ---- Data -------------------------------------------------------------- */
+
+static void write_and_read(void)
+{
+    scene_pattern(buffer, 65536, 1);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 4096, buffer, 65536), 0);
+    CHECK(scene_is_pattern(scene.disk + 4096, 65536, 1));
+    CHECK_EQUAL(scene.disk[4095], 0);
+    CHECK_EQUAL(scene.disk[4096 + 65536], 0);
+    memset(buffer, 0, 70000);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 4096, buffer, 65536), 0);
+    CHECK(scene_is_pattern(buffer, 65536, 1));
+    CHECK_EQUAL(buffer[65536], 0);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, SCENE_SIZE - 512, buffer,
+                         512), 0);
+}
+
+static void bounced(void)
+{
+    begin(1);
+    write_and_read();
+    CHECK_EQUAL(counters().copied_bytes, 2 * 65536 + 512);
+    CHECK_EQUAL(counters().bounced, 3);
+    scene_end(&scene);
+}
+
+static void registered(void)
+{
+    begin_registered(1);
+    write_and_read();
+    CHECK_EQUAL(counters().copied_bytes, 0);
+    CHECK_EQUAL(counters().bounced, 0);
+    end_registered();
+}
+
+/* Fill io->iov with @count odd pieces, not in the order of addresses. */
+static uint32_t scatter(struct scene_io *io, unsigned int count)
+{
+    uint32_t length = 0;
+
+    for (unsigned int i = 0; i < count; i++) {
+        uint32_t piece = 1 + (i * 37) % 200;
+
+        if (i + 1 == count) {
+            piece = SCENE_BLOCK - length % SCENE_BLOCK;
+        }
+        io->iov[i].iov_base = buffer + (size_t)(count - i) * 1000 + i % 7;
+        io->iov[i].iov_len = piece;
+        length += piece;
+    }
+    return length;
+}
+
+static void to_iov(const struct scene_io *io, unsigned int count,
+                   const uint8_t *flat)
+{
+    for (unsigned int i = 0; i < count; i++) {
+        memcpy(io->iov[i].iov_base, flat, io->iov[i].iov_len);
+        flat += io->iov[i].iov_len;
+    }
+}
+
+static void from_iov(const struct scene_io *io, unsigned int count,
+                     uint8_t *flat)
+{
+    for (unsigned int i = 0; i < count; i++) {
+        memcpy(flat, io->iov[i].iov_base, io->iov[i].iov_len);
+        flat += io->iov[i].iov_len;
+    }
+}
+
+static void scattered(unsigned int count)
+{
+    static uint8_t flat[65536];
+    struct scene_io *io = &ios[0];
+    uint32_t length = scatter(io, count);
+
+    scene_pattern(flat, length, count);
+    to_iov(io, count, flat);
+    CHECK_EQUAL(scene_submit_iov(io, client, 0, RDISK_OP_WRITE, 8192, count),
+                0);
+    rdisk_queue_kick(queue());
+    scene_pump(&scene);
+    CHECK_EQUAL(io->result, 0);
+    CHECK(scene_is_pattern(scene.disk + 8192, length, count));
+    memset(buffer, 0, sizeof(buffer));
+    CHECK_EQUAL(scene_submit_iov(io, client, 0, RDISK_OP_READ, 8192, count),
+                0);
+    rdisk_queue_kick(queue());
+    scene_pump(&scene);
+    CHECK_EQUAL(io->completed, 1);
+    CHECK_EQUAL(io->result, 0);
+    from_iov(io, count, flat);
+    CHECK(scene_is_pattern(flat, length, count));
+}
+
+static const unsigned int counts[] = { 1, 2, 31, 32, 33, 64, 128, 256, 257,
+                                       300 };
+#define COUNTS (sizeof(counts) / sizeof(counts[0]))
+
+static void scattered_bounced(void)
+{
+    begin(2);
+    for (size_t i = 0; i < COUNTS; i++) {
+        scattered(counts[i]);
+    }
+    scene_end(&scene);
+}
+
+static void scattered_registered(void)
+{
+    begin_registered(2);
+    for (size_t i = 0; i < COUNTS; i++) {
+        uint64_t copied = counters().copied_bytes;
+
+        scattered(counts[i]);
+        if (counts[i] <= rdisk_initiator_info(client->session)->max_segments) {
+            CHECK_EQUAL(counters().copied_bytes, copied);
+        }
+    }
+    end_registered();
+}
+
+static void partly_registered(void)
+{
+    struct scene_io *io = &ios[0];
+    static uint8_t other[4096];
+
+    begin(3);
+    REQUIRE(rdisk_initiator_register(client->session, buffer, 8192, &err) ==
+            0);
+    io->iov[0] = (struct iovec) { buffer, 4096 };
+    io->iov[1] = (struct iovec) { other, 4096 };
+    scene_pattern(buffer, 4096, 1);
+    scene_pattern(other, 4096, 2);
+    CHECK_EQUAL(scene_submit_iov(io, client, 0, RDISK_OP_WRITE, 0, 2), 0);
+    rdisk_queue_kick(queue());
+    scene_pump(&scene);
+    CHECK_EQUAL(io->result, 0);
+    CHECK(scene_is_pattern(scene.disk, 4096, 1));
+    CHECK(scene_is_pattern(scene.disk + 4096, 4096, 2));
+    rdisk_initiator_unregister(client->session, buffer, 8192);
+    scene_end(&scene);
+}
+
+static void few_sges(void)
+{
+    scene_begin(&scene, 4);
+    fake_host_limits(client->host)->max_sge = 2;
+    fake_host_limits(scene.server_host)->max_sge = 2;
+    fake_host_limits(client->host)->max_inline = 0;
+    client->options.slots = 1;
+    REQUIRE(scene_connect(client));
+    REQUIRE(rdisk_initiator_register(client->session, buffer, sizeof(buffer),
+                                     &err) == 0);
+    for (size_t i = 0; i < COUNTS; i++) {
+        scattered(counts[i]);
+    }
+    end_registered();
+}
+
+static void few_work_requests(void)
+{
+    scene_begin(&scene, 4);
+    fake_host_limits(scene.server_host)->max_qp_wr = 64;
+    CHECK(!scene_connect(client));
+    CHECK_SAYS(rdisk_initiator_error(client->session)->text,
+               "work requests");
+    scene_end(&scene);
+}
+
+static void lookup_forgets(void)
+{
+    begin_registered(5);
+    rdisk_initiator_unregister(client->session, buffer, sizeof(buffer));
+    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 0, buffer, 4096), 0);
+    CHECK_EQUAL(counters().bounced, 1);
+    scene_end(&scene);
+}
+
+static void unregistrable_is_bounced(void)
+{
+    begin(5);
+    fake_host_limits(client->host)->memlock = 0;
+    CHECK_EQUAL(rdisk_initiator_register(client->session, buffer, 8192, &err),
+                -ENOMEM);
+    CHECK_SAYS(err.text, "8192 bytes");
+    write_and_read();
+    scene_end(&scene);
+}
+
+/* ---- Many at a time ---------------------------------------------------- */
+
+static void submit_many(unsigned int count, uint32_t length)
+{
+    for (unsigned int i = 0; i < count; i++) {
+        scene_pattern(buffer + (size_t)i * length, length, i);
+        CHECK_EQUAL(scene_submit(&ios[i], client, 0, RDISK_OP_WRITE,
+                                 (uint64_t)i * length,
+                                 buffer + (size_t)i * length, length), 0);
+    }
+    rdisk_queue_kick(queue());
+}
+
+static void check_many(unsigned int count, uint32_t length)
+{
+    for (unsigned int i = 0; i < count; i++) {
+        CHECK_EQUAL(ios[i].completed, 1);
+        CHECK_EQUAL(ios[i].result, 0);
+        CHECK(scene_is_pattern(scene.disk + (size_t)i * length, length, i));
+    }
+    CHECK(rdisk_queue_idle(queue()));
+}
+
+static void more_than_slots(void)
+{
+    begin_registered(6);
+    CHECK(rdisk_queue_idle(queue()));
+    submit_many(256, 4096);
+    CHECK(!rdisk_queue_idle(queue()));
+    scene_pump(&scene);
+    check_many(256, 4096);
+    CHECK_EQUAL(counters().writes, 256);
+    CHECK_EQUAL(counters().waited, 256 - 8);
+    end_registered();
+}
+
+static void more_than_bounce_memory(void)
+{
+    begin(7);
+    /* 256 KiB of it, 1 MiB of requests. */
+    submit_many(16, 65536);
+    scene_pump(&scene);
+    check_many(16, 65536);
+    scene_end(&scene);
+}
+
+static void small_behind_large(void)
+{
+    begin(8);
+    submit_many(5, 65536);
+    /* Does not overtake those that wait for bounce memory. */
+    CHECK_EQUAL(scene_submit(&ios[5], client, 0, RDISK_OP_FLUSH, 0, NULL, 0),
+                0);
+    rdisk_queue_kick(queue());
+    scene.park = true;
+    scene_pump(&scene);
+    CHECK_EQUAL(scene.parked_count, 4);
+    scene_unpark(&scene, 1);
+    scene_pump(&scene);
+    CHECK_EQUAL(scene.parked_count, 5);
+    scene.park = false;
+    scene_unpark(&scene, 5);
+    scene_pump(&scene);
+    check_many(5, 65536);
+    CHECK_EQUAL(ios[5].result, 0);
+    scene_end(&scene);
+}
+
+static void any_order(void)
+{
+    begin_registered(9);
+    scene.park = true;
+    submit_many(8, 4096);
+    scene_pump(&scene);
+    REQUIRE(scene.parked_count == 8);
+    for (unsigned int i = 0; i < 4; i++) {
+        struct rdisk_target_request *swap = scene.parked[i];
+
+        scene.parked[i] = scene.parked[7 - i];
+        scene.parked[7 - i] = swap;
+    }
+    scene.park = false;
+    scene_unpark(&scene, 3);
+    scene_pump(&scene);
+    CHECK_EQUAL(ios[7].completed, 1);
+    CHECK_EQUAL(ios[0].completed, 0);
+    scene_unpark(&scene, 5);
+    scene_pump(&scene);
+    check_many(8, 4096);
+    end_registered();
+}
+
+static void mixed_in_any_order(void)
+{
+    for (uint64_t seed = 0; seed < 30; seed++) {
+        begin(seed);
+        /* Half of the memory is registered. */
+        REQUIRE(rdisk_initiator_register(client->session, buffer, 300000,
+                                         &err) == 0);
+        submit_many(100, 6144);
+        scene_pump(&scene);
+        check_many(100, 6144);
+        memset(buffer, 0, sizeof(buffer));
+        for (unsigned int i = 0; i < 100; i++) {
+            CHECK_EQUAL(scene_submit(&ios[i], client, 0, RDISK_OP_READ,
+                                     6144ull * i, buffer + 6144ull * i, 6144),
+                        0);
+            if (i % 9 == 0) {
+                rdisk_queue_kick(queue());
+                fake_fabric_step(scene.fabric);
+            }
+        }
+        rdisk_queue_kick(queue());
+        scene_pump(&scene);
+        for (unsigned int i = 0; i < 100; i++) {
+            CHECK_EQUAL(ios[i].result, 0);
+            CHECK(scene_is_pattern(buffer + 6144ull * i, 6144, i));
+        }
+        rdisk_initiator_unregister(client->session, buffer, 300000);
+        scene_end(&scene);
+    }
+}
+
+static void lossy_network(void)
+{
+    for (uint64_t seed = 0; seed < 10; seed++) {
+        begin_registered(seed);
+        fake_fabric_loss(scene.fabric, 20);
+        submit_many(100, 4096);
+        scene_advance(&scene, 55000);
+        check_many(100, 4096);
+        fake_fabric_loss(scene.fabric, 0);
+        scene_advance(&scene, 1000);
+        end_registered();
+    }
+}
+
+static unsigned int resubmitted;
+
+static void submit_again(struct rdisk_request *request, int result)
+{
+    CHECK_EQUAL(result, 0);
+    client->outstanding--;
+    if (resubmitted++ < 50) {
+        client->outstanding++;
+        CHECK_EQUAL(rdisk_queue_submit(queue(), request), 0);
+    }
+}
+
+static void submit_from_completion(void)
+{
+    begin_registered(10);
+    resubmitted = 0;
+    CHECK_EQUAL(scene_submit(&ios[0], client, 0, RDISK_OP_READ, 0, buffer,
+                             4096), 0);
+    ios[0].request.complete = submit_again;
+    rdisk_queue_kick(queue());
+    scene_pump(&scene);
+    CHECK_EQUAL(resubmitted, 51);
+    end_registered();
+}
+
+/* ---- Meaning ----------------------------------------------------------- */
+
+static void flush_arrives(void)
+{
+    begin(1);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_FLUSH, 0, NULL, 0), 0);
+    CHECK_EQUAL(scene.flushes, 1);
+    CHECK_EQUAL(counters().flushes, 1);
+    scene_end(&scene);
+}
+
+static void fua_arrives(void)
+{
+    begin(1);
+    scene.park = true;
+    CHECK_EQUAL(scene_submit(&ios[0], client, 0, RDISK_OP_WRITE, 0, buffer,
+                             512), 0);
+    scene_pump(&scene);
+    /* The flag is the caller's to set before submit: do it the hard way. */
+    rdisk_queue_kick(queue());
+    scene_pump(&scene);
+    REQUIRE(scene.parked_count == 1);
+    CHECK_EQUAL(scene.parked[0]->flags, 0);
+    scene_unpark(&scene, 1);
+    scene_pump(&scene);
+    ios[0].request.flags = RDISK_REQUEST_FUA;
+    client->outstanding++;
+    CHECK_EQUAL(rdisk_queue_submit(queue(), &ios[0].request), 0);
+    rdisk_queue_kick(queue());
+    scene_pump(&scene);
+    REQUIRE(scene.parked_count == 1);
+    CHECK_EQUAL(scene.parked[0]->flags, RDISK_REQUEST_FUA);
+    scene_unpark(&scene, 1);
+    scene_pump(&scene);
+    scene_end(&scene);
+}
+
+static void bad_requests(void)
+{
+    struct scene_io *io = &ios[0];
+
+    begin(1);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 100), -EINVAL);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 100, buffer, 512), -EINVAL);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 0), -EINVAL);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, SCENE_SIZE, buffer, 512),
+                -EINVAL);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, SCENE_SIZE - 512, buffer,
+                         1024), -EINVAL);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, UINT64_MAX - 511, buffer,
+                         1024), -EINVAL);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 0, buffer, 65536 + 512),
+                -EINVAL);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_FLUSH, 512, NULL, 0), -EINVAL);
+    /* A length that its pieces do not add up to. */
+    scene_submit(io, client, 0, RDISK_OP_READ, 0, buffer, 512);
+    rdisk_queue_kick(queue());
+    scene_pump(&scene);
+    io->request.length = 1024;
+    CHECK_EQUAL(rdisk_queue_submit(queue(), &io->request), -EINVAL);
+    CHECK_EQUAL(scene.requests, 1);
+    scene_end(&scene);
+}
+
+static void statuses_become_errors(void)
+{
+    static const struct {
+        enum rdisk_status status;
+        int code;
+    } cases[] = {
+        { RDISK_STATUS_IO_ERROR, -EIO }, { RDISK_STATUS_NO_SPACE, -ENOSPC },
+        { RDISK_STATUS_READ_ONLY, -EROFS },
+        { RDISK_STATUS_STALE, -ESTALE },
+        { RDISK_STATUS_UNSUPPORTED, -ENOTSUP },
+    };
+
+    begin_registered(1);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        memset(buffer, 0x55, 4096);
+        scene.fail_with = cases[i].status;
+        CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 4096),
+                    cases[i].code);
+        /* A failed read leaves the memory alone. */
+        CHECK_EQUAL(buffer[0], 0x55);
+        CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 0, buffer, 4096),
+                    cases[i].code);
+    }
+    CHECK_EQUAL(scene.disk[0], 0);
+    scene.fail_with = RDISK_STATUS_OK;
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 4096), 0);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+    end_registered();
+}
+
+static void read_only_grant(void)
+{
+    scene_begin(&scene, 1);
+    scene.read_only = true;
+    REQUIRE(scene_connect(client));
+    CHECK(rdisk_initiator_info(client->session)->read_only);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 0, buffer, 512), -EROFS);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 512), 0);
+    CHECK_EQUAL(scene.requests, 1);
+    scene_end(&scene);
+}
+
+static void read_only_wish(void)
+{
+    scene_begin(&scene, 1);
+    client->options.read_only = true;
+    client->options.shared = true;
+    REQUIRE(scene_connect(client));
+    CHECK(scene.last_open.read_only && scene.last_open.shared);
+    CHECK(rdisk_initiator_info(client->session)->read_only);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 0, buffer, 512), -EROFS);
+    scene_end(&scene);
+}
+
+static void not_ready(void)
+{
+    begin(1);
+    rdisk_initiator_close(client->session);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 512), -ENOTCONN);
+    scene_pump(&scene);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 512), -ENOTCONN);
+    scene_end(&scene);
+}
+
+static void sessions_share_registrations(void)
+{
+    uint64_t before;
+
+    begin_registered(1);
+    /* A second session of the same process and device. */
+    scene.clients[1].env = client->env;
+    REQUIRE(scene_connect(&scene.clients[1]));
+    before = fake_calls(client->host, FAKE_REG_MR);
+    CHECK_EQUAL(rdisk_initiator_register(scene.clients[1].session, buffer,
+                                         sizeof(buffer), &err), 0);
+    CHECK_EQUAL(fake_calls(client->host, FAKE_REG_MR), before);
+    rdisk_initiator_unregister(client->session, buffer, sizeof(buffer));
+    scene_disconnect(client);
+    CHECK_EQUAL(scene_do(&scene.clients[1], RDISK_OP_READ, 0, buffer, 512),
+                0);
+    rdisk_initiator_unregister(scene.clients[1].session, buffer,
+                               sizeof(buffer));
+    scene_end(&scene);
+}
+
+/* ---- Cost -------------------------------------------------------------- */
+
+static struct rdisk_target_counters served(void)
+{
+    struct rdisk_target_counters counters = { 0 };
+
+    rdisk_target_queue_counters(scene.queues[0].queue, &counters);
+    return counters;
+}
+
+/* What one 4 KiB request on registered memory costs both sides. */
+static void cost(enum rdisk_op op)
+{
+    struct rdisk_queue_counters before, after;
+    struct rdisk_target_counters server_before, server_after;
+    unsigned int requests = 200;
+
+    begin_registered(1);
+    CHECK_EQUAL(scene_do(client, op, 0, buffer, 4096), 0);
+    before = counters();
+    server_before = served();
+    for (unsigned int i = 0; i < requests; i++) {
+        CHECK_EQUAL(scene_do(client, op, 0, buffer, 4096), 0);
+    }
+    after = counters();
+    server_after = served();
+    CHECK_EQUAL(after.doorbells - before.doorbells, requests);
+    CHECK_EQUAL(after.work_requests - before.work_requests, requests);
+    CHECK_EQUAL(after.receives - before.receives, requests);
+    CHECK_EQUAL(after.copied_bytes, 0);
+    CHECK_EQUAL(server_after.doorbells - server_before.doorbells, requests);
+    CHECK_EQUAL(server_after.work_requests - server_before.work_requests,
+                requests);
+    CHECK_EQUAL(server_after.receives - server_before.receives, requests);
+    end_registered();
+}
+
+static void cost_of_a_read(void)
+{
+    cost(RDISK_OP_READ);
+}
+
+static void cost_of_a_write(void)
+{
+    cost(RDISK_OP_WRITE);
+}
+
+static void batch_rings_once(void)
+{
+    struct rdisk_queue_counters before;
+
+    begin_registered(1);
+    before = counters();
+    submit_many(8, 4096);
+    CHECK_EQUAL(counters().doorbells - before.doorbells, 1);
+    CHECK_EQUAL(counters().work_requests - before.work_requests, 8);
+    scene_pump(&scene);
+    check_many(8, 4096);
+    end_registered();
+}
+
+static void idle_sleeps(void)
+{
+    struct rdisk_queue_counters before;
+    struct rdisk_target_counters server_before;
+
+    begin_registered(1);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 4096), 0);
+    scene_advance(&scene, 1000);
+    before = counters();
+    server_before = served();
+    scene_advance(&scene, 600000);
+    CHECK_EQUAL(counters().wakeups, before.wakeups);
+    CHECK_EQUAL(served().wakeups, server_before.wakeups);
+    end_registered();
+}
+
+static const struct unit_test tests[] = {
+    { "unregistered memory is bounced unharmed", bounced },
+    { "registered memory moves without a copy", registered },
+    { "scattered unregistered memory arrives unharmed", scattered_bounced },
+    { "scattered registered memory moves without a copy up to the limit",
+      scattered_registered },
+    { "memory registered in part is written whole", partly_registered },
+    { "a device that gathers from two places serves long lists too",
+      few_sges },
+    { "a device with too few work requests is told", few_work_requests },
+    { "memory is bounced again after unregistering", lookup_forgets },
+    { "memory that cannot be registered is told and bounced",
+      unregistrable_is_bounced },
+    { "more requests than slots wait their turn", more_than_slots },
+    { "more requests than bounce memory wait their turn",
+      more_than_bounce_memory },
+    { "a small request does not overtake a waiting large one",
+      small_behind_large },
+    { "answers may come in any order", any_order },
+    { "registered and bounced requests mix in any order of events",
+      mixed_in_any_order },
+    { "a lossy network loses no request", lossy_network },
+    { "a completion may submit again", submit_from_completion },
+    { "a flush arrives", flush_arrives },
+    { "FUA arrives", fua_arrives },
+    { "a request that cannot be is refused before it is sent",
+      bad_requests },
+    { "each status of the server becomes its errno",
+      statuses_become_errors },
+    { "a read-only grant refuses writes", read_only_grant },
+    { "a read-only session refuses writes", read_only_wish },
+    { "a session that is not ready takes no request", not_ready },
+    { "sessions of one process share registrations",
+      sessions_share_registrations },
+    { "a read costs one post and one receive on each side",
+      cost_of_a_read },
+    { "a write costs one post and one receive on each side",
+      cost_of_a_write },
+    { "requests submitted together ring once", batch_rings_once },
+    { "an idle queue is never woken", idle_sleeps },
+};
+
+UNIT_SUITE("io", tests)
