@@ -198,7 +198,8 @@ static void start_run(struct message *message)
 struct queue *queue_start(struct rdisk_target_queue *target,
                           struct worker *worker, struct backend *backend,
                           unsigned int slots, struct mailbox *home,
-                          void (*left)(struct queue *queue), void *owner)
+                          void (*left)(struct queue *queue), void *owner,
+                          void **user)
 {
     struct queue *queue = calloc(1, sizeof(*queue) +
                                     slots * sizeof(queue->requests[0]));
@@ -219,6 +220,7 @@ struct queue *queue_start(struct rdisk_target_queue *target,
     queue->slots = slots;
     queue->message.run = start_run;
     worker->queues++;
+    *user = queue;
     reactor_send(worker->reactor, &queue->message);
     return queue;
 }

@@ -63,12 +63,14 @@ struct queue {
 /*
  * Control thread: give @target to @worker. When the reactor has done with it,
  * @left runs in the thread of @home, and calls queue_free(). @slots: as many
- * as the queue can have. NULL: no memory.
+ * as the queue can have. *@user is set before the reactor sees the queue.
+ * NULL: no memory.
  */
 struct queue *queue_start(struct rdisk_target_queue *target,
                           struct worker *worker, struct backend *backend,
                           unsigned int slots, struct mailbox *home,
-                          void (*left)(struct queue *queue), void *owner);
+                          void (*left)(struct queue *queue), void *owner,
+                          void **user);
 void queue_free(struct queue *queue);
 
 /* For struct rdisk_target_events. */

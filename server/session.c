@@ -214,14 +214,13 @@ static int session_queue_new(void *opaque, void *user,
     queue = queue_start(target, idlest_worker(server),
                         session->holder.volume->backend,
                         server->config->max_slots, &server->mailbox,
-                        session_queue_left, session);
+                        session_queue_left, session, queue_user);
     if (!queue) {
         return rdisk_error_set(err, -ENOMEM, "the server has no memory for a "
                                "queue");
     }
     queue->next = session->queues;
     session->queues = queue;
-    *queue_user = queue;
     return 0;
 }
 
