@@ -54,6 +54,7 @@ include tools/tools.mk
 include qemu-block-rdma/qemu.mk
 include tests/tests.mk
 include tests/lab/lab.mk
+-include tests/e2e/e2e.mk
 
 # What is ours, without QEMU.
 .PHONY: ours
@@ -65,6 +66,30 @@ $(O)/obj/%.o: %.c
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
 
+.PHONY: install
+install: ours install-librdisk
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin \
+		$(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 8)
+	install -m 755 $(RDISKD) $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(RDISK) $(DESTDIR)$(PREFIX)/bin/
+	for page in docs/*.[158]; do \
+		install -m 644 $$page \
+			$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/; \
+	done
+
 .PHONY: clean
 clean:
 	rm -rf $(BUILD)
+
+.PHONY: help
+help:
+	@echo "make             librdisk, rdiskd and rdisk, in $(BUILD)"
+	@echo "make demo        a guest boots from an RDMA disk (sets up everything)"
+	@echo "make check       all tests (sets up everything)"
+	@echo "make qemu        QEMU with the block driver, in $(BUILD)/bin"
+	@echo "make unit        unit tests, also with SANITIZE=1 or SANITIZE=thread"
+	@echo "make unit-valgrind"
+	@echo "make lab-shell   a shell where an RDMA device exists"
+	@echo "make lab-uml     the lab's user-mode kernel: faster guests (7 minutes)"
+	@echo "make install     into PREFIX ($(PREFIX)), below DESTDIR"
+	@echo "make clean       remove $(BUILD); $(CACHE) stays"
