@@ -6,6 +6,7 @@
 #include <glob.h>
 #include <ifaddrs.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <netdb.h>
 #include <numa.h>
 #include <sched.h>
@@ -15,6 +16,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "server/log.h"
 #include "server/size.h"
@@ -218,30 +221,53 @@ void placement_apply(const struct placement *placement)
     }
 }
 
-/* ---- Locked memory ---------------------------------------------------- */
+/* ---- Limits ----------------------------------------------------------- */
 
-void placement_raise_memlock(uint64_t need)
+/* As far as this process may; returns what it is then. */
+static rlim_t raise_limit(int resource)
 {
     struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
-    char have[SIZE_TEXT], want[SIZE_TEXT];
 
-    /* Allowed with CAP_SYS_RESOURCE; else up to the hard limit. */
-    if (setrlimit(RLIMIT_MEMLOCK, &limit) == 0) {
-        return;
+    /* The hard limit moves with CAP_SYS_RESOURCE only. */
+    if (resource == RLIMIT_MEMLOCK && setrlimit(resource, &limit) == 0) {
+        return RLIM_INFINITY;
     }
-    if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0) {
-        return;
+    if (getrlimit(resource, &limit) < 0) {
+        return 0;
     }
     limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_MEMLOCK, &limit);
-    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= need) {
+    setrlimit(resource, &limit);
+    getrlimit(resource, &limit);
+    return limit.rlim_cur;
+}
+
+/* Those who may lock memory are not held to the limit. */
+static bool may_lock(void)
+{
+    struct __user_cap_header_struct header = {
+        .version = _LINUX_CAPABILITY_VERSION_3,
+    };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+    return syscall(SYS_capget, &header, data) == 0 &&
+           (data[0].effective & 1u << CAP_IPC_LOCK);
+}
+
+void placement_raise_limits(uint64_t need)
+{
+    char have[SIZE_TEXT], want[SIZE_TEXT];
+    rlim_t limit;
+
+    /* Each queue takes a few descriptors. */
+    raise_limit(RLIMIT_NOFILE);
+    limit = raise_limit(RLIMIT_MEMLOCK);
+    if (limit == RLIM_INFINITY || limit >= need || may_lock()) {
         return;
     }
-    /* The slots are pinned by the device and by the ring. */
     log_warning("only %s of memory may be locked (RLIMIT_MEMLOCK), but slots "
                 "may take %s (max-memory): sessions beyond that will be "
                 "refused; set LimitMEMLOCK=infinity in the unit, or ulimit -l "
                 "unlimited before the start",
-                size_format(limit.rlim_cur, have, sizeof(have)),
+                size_format(limit, have, sizeof(have)),
                 size_format(need, want, sizeof(want)));
 }

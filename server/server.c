@@ -250,7 +250,7 @@ int server_start(struct server *server, const struct config *config,
     if (result < 0) {
         return result;
     }
-    placement_raise_memlock(config->max_memory);
+    placement_raise_limits(config->max_memory);
     placement_apply(&server->placement);
     result = start_loop(server, err);
     if (result < 0) {

@@ -15,6 +15,7 @@
 #define MEMORY (1u << 20)
 #define VOLUME (4u << 20)
 #define MANY 200
+#define QUIET ((enum rdisk_log_level)-1)    /* below the lowest */
 
 /* A backend on a reactor, with memory as a queue's slots would be. */
 struct rig {
@@ -150,6 +151,7 @@ static void rig_close(struct rig *rig)
     rig->backend->class->close(rig->backend);
     reactor_destroy(rig->reactor);
     munmap(rig->memory, MEMORY);
+    log_set_level(RDISK_LOG_INFO);
     if (rig->path[0]) {
         unlink(rig->path);
     }
@@ -164,7 +166,7 @@ static void rig_open_file(struct rig *rig, const char *folder, bool read_only)
     int fd;
 
     memset(rig, 0, sizeof(*rig));
-    log_set_level(RDISK_LOG_ERROR);
+    log_set_level(QUIET);
     snprintf(rig->path, sizeof(rig->path), "%s/rdisk-unit-XXXXXX", folder);
     fd = mkstemp(rig->path);
     REQUIRE(fd >= 0);
