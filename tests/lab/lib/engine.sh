@@ -126,7 +126,7 @@ qemu_run()
     # Power-off is quicker than a reboot, and a panic ends the run at once.
     arguments+=(-append "console=ttyS0 loglevel=5 panic=-1 oops=panic
         mitigations=off audit=0 apparmor=0 cryptomgr.notests
-        watchdog_thresh=20 tsc=reliable rdisk.rdma=${rdma:-0} $append")
+        watchdog_thresh=20 tsc=reliable no_timer_check rdisk.rdma=${rdma:-0} $append")
     exec "$@" "$qemu" "${arguments[@]}"
 }
 

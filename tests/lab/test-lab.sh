@@ -1,0 +1,143 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck disable=SC2016 # the lab's shell expands, not this one
+#
+# Tests of the lab itself: each check is one line, "ok - name" or
+# "not ok - name", and the exit status tells whether all passed.
+#
+#   tests/lab/test-lab.sh [ENGINE]
+set -u
+here=$(dirname "$(realpath "$0")")
+engine=${1:-$("$here/lab" --no-rdma --print-engine)} || exit 1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+cd "$work" || exit 1
+
+# Run the lab: its status in `status`, its output in files out and err.
+lab()
+{
+    status=0
+    "$here/lab" --engine "$engine" --time-limit 180 --log "$work/log" "$@" \
+        >"$work/out" 2>"$work/err" </dev/null || status=$?
+}
+
+# check NAME COMMAND…: the command succeeds
+check()
+{
+    local name=$1
+    shift
+    if "$@"; then
+        echo "ok - $name"
+        return
+    fi
+    echo "not ok - $name"
+    echo "# $* (status $status); stdout and stderr of the lab:"
+    head -n 20 "$work/out" "$work/err" | sed 's/^/# /'
+    failed=1
+}
+
+is() { [ "$1" = "$2" ]; }
+says() { grep -q -- "$2" "$work/$1"; }
+
+# One run for all that a healthy lab does.
+mkdir "$work/out folder"
+echo precious >"$work/precious"
+export RDISK_TEST_WORD='two  words $HOME'
+secret=no lab --output "$work/out folder" --env SET='a "b"' --hugepages 16 -- \
+    bash -c '
+    echo "to stdout"
+    echo "to stderr" >&2
+    echo "word=$RDISK_TEST_WORD set=$SET secret=${secret:-none}"
+    echo "folder=$PWD lab=$RDISK_LAB"
+    echo "output" >"$RDISK_LAB_OUTPUT/file"
+    echo spoilt >"'"$work"'/precious"
+    rdma link | sed "s/^link /device /"
+    grep HugePages_Total /proc/meminfo | tr -d " "
+    echo "memlock=$(ulimit -l)"
+    [ -w /tmp ] && [ -w /dev/shm ] && [ -c /dev/loop-control ] && echo writable
+    rping -s -C 3 -a "$RDISK_LAB_ADDR" >/dev/null &
+    sleep 1
+    timeout 20 rping -c -C 3 -a "$RDISK_LAB_ADDR" && echo "ping 1"
+    rping -s -C 3 -a "$RDISK_LAB_ADDR2" >/dev/null &
+    sleep 1
+    timeout 20 rping -c -C 3 -a "$RDISK_LAB_ADDR2" && echo "ping 2"
+    sleep 1000 &
+    exit 37'
+check "the command's exit status comes back" is "$status" 37
+check "stdout comes back" says out '^to stdout$'
+check "stderr comes back apart" says err '^to stderr$'
+check "nothing else is in stderr" is "$(wc -l <"$work/err")" 1
+check "RDISK_ variables are passed as they are" \
+    says out '^word=two  words \$HOME '
+check "--env sets a variable" says out ' set=a "b" '
+check "other variables stay out" says out 'secret=none'
+check "the command runs in the caller's folder" says out "^folder=$work lab=1"
+check "what it writes in the output folder comes back" \
+    is "$(cat "$work/out folder/file")" output
+check "what it writes elsewhere does not" is "$(cat "$work/precious")" precious
+check "there are two RDMA devices" \
+    is "$(grep -c '^device rxe.*ACTIVE' "$work/out")" 2
+check "the first address answers over RDMA" says out '^ping 1$'
+check "the second address answers over RDMA" says out '^ping 2$'
+check "locked memory is unlimited" says out '^memlock=unlimited$'
+check "/tmp, /dev/shm and loop devices are usable" says out '^writable$'
+check "the kernel's log is kept where asked" says log 'Linux version'
+if [ "$engine" != uml ]; then
+    check "huge pages are set aside" says out '^HugePages_Total:16$'
+fi
+
+lab --no-rdma -- bash -c 'ls /sys/class/infiniband 2>/dev/null | wc -l
+    echo "address=${RDISK_LAB_ADDR:-none}"; kill -9 $$'
+check "--no-rdma: no RDMA device" says out '^0$'
+check "--no-rdma: no address" says out '^address=none$'
+check "a killed command is status 128 + signal" is "$status" 137
+
+lab --time-limit 25 -- bash -c 'echo begun; sleep 1000'
+check "the time limit ends a run with 124" is "$status" 124
+check "the time limit keeps the output" says out '^begun$'
+check "the time limit is explained" says err 'not finished after 25 s'
+
+lab -- bash -c 'echo "BUG: soft lockup - made up" >/dev/kmsg; echo done'
+check "a soft lockup fails a run that succeeded" is "$status" 125
+check "the kernel's complaint is shown" says err 'soft lockup - made up'
+check "the command's output is not lost" says out '^done$'
+
+lab --allow 'made up' -- \
+    bash -c 'echo "BUG: soft lockup - made up" >/dev/kmsg; exit 3'
+check "--allow lets a complaint pass" is "$status" 3
+
+lab -- bash -c 'echo begun; sleep 0.5; echo c >/proc/sysrq-trigger; sleep 100'
+check "a crash of the kernel fails the run" is "$status" 125
+check "a crash is shown" says err 'sysrq triggered crash\|Kernel panic'
+check "a crash keeps the output" says out '^begun$'
+
+# Ctrl-C, as the terminal sends it: to the whole process group.  A shell
+# starts background processes with SIGINT ignored, hence env.
+env --default-signal=INT setsid "$here/lab" --engine "$engine" \
+    --time-limit 180 -- bash -c 'echo begun; sleep 1000' \
+    >"$work/out" 2>"$work/err" &
+group=$!
+for ((tries = 600; tries > 0; tries--)); do
+    ! says out begun || break
+    sleep 0.1
+done
+kill -INT -- "-$group"
+status=0
+wait "$group" || status=$?
+check "an interrupt ends the run" is "$status" 130
+check "an interrupt leaves no process behind" \
+    is "$(pgrep -g "$group" | wc -l)" 0
+
+lab --engine nonsense -- true
+check "an unknown engine is refused" is "$status" 2
+lab --cpus many -- true
+check "a bad number is refused" is "$status" 2
+lab --kernel 9.99 -- true
+if [ "$engine" != uml ]; then
+    check "an unknown kernel is refused" says err "kernel '9.99'"
+fi
+lab -- /no/such/program
+check "a missing program is status 127" is "$status" 127
+
+exit $failed
