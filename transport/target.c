@@ -290,6 +290,18 @@ static struct rdma_cm_id *connect_request(struct rdisk_target *target,
     return event->id;
 }
 
+static void link_ended(struct rdisk_target_session *session)
+{
+    /* The others of the session follow; they are no news. */
+    if (session->state != RDISK_TARGET_ENDED) {
+        rdisk_log(session->target->env, RDISK_LOG_INFO, "%s: %s",
+                  session->request.peer,
+                  session->state == RDISK_TARGET_LEAVING
+                  ? "session ends" : "connection lost");
+        rdisk_target_session_cut(session);
+    }
+}
+
 /*
  * The context of an accepted id is its session, of the control connection and
  * the queues alike: they end together.
@@ -308,11 +320,7 @@ static struct rdma_cm_id *cm_event(struct rdisk_target *target,
     case RDMA_CM_EVENT_REJECTED:
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
         if (session) {
-            rdisk_log(target->env, RDISK_LOG_INFO, "%s: %s",
-                      session->request.peer, session->state ==
-                      RDISK_TARGET_LEAVING ? "session ends" :
-                      "connection lost");
-            rdisk_target_session_cut(session);
+            link_ended(session);
         } else if (event->event == RDMA_CM_EVENT_DEVICE_REMOVAL) {
             rdisk_log(target->env, RDISK_LOG_ERROR,
                       "the RDMA device that was listened on is gone; restart "
