@@ -26,7 +26,10 @@ static int rdma_uri_option(void *opaque, const char *name, const char *value,
     QDict *options = opaque;
 
     if (!g_strv_contains(rdma_uri_options, name)) {
-        return rdisk_error_set(err, -EINVAL, "unknown option '%s'", name);
+        g_autofree char *known = g_strjoinv(", ", (char **)rdma_uri_options);
+
+        return rdisk_error_set(err, -EINVAL, "unknown option '%s'; in a URI "
+                               "there are %s", name, known);
     }
     if (qdict_haskey(options, name)) {
         return rdisk_error_set(err, -EINVAL, "option '%s' is given twice",
