@@ -421,6 +421,11 @@ void rdisk_initiator_process(struct rdisk_initiator *session)
         if (atomic_load(&session->control.qp.broken)) {
             rdisk_initiator_link_lost(session, &session->link);
         }
+        if (atomic_load(&session->control.qp.gone)) {
+            /* The channel of a removed device is readable for ever. */
+            epoll_ctl(session->poll_fd, EPOLL_CTL_DEL,
+                      rdisk_qp_fd(&session->control.qp), NULL);
+        }
     }
     take_alarm(session);
     rdisk_initiator_timers(session, rdisk_now(session->env));

@@ -217,7 +217,7 @@ static void post_last(struct rdisk_qp *qp)
     int ret;
 
     if (qp->last_posted || qp->send_done == qp->send_posted ||
-        rdisk_qp_room(qp) == 0 ||
+        rdisk_qp_room(qp) == 0 || atomic_load(&qp->gone) ||
         !atomic_load_explicit(&qp->broken, memory_order_acquire)) {
         return;
     }
@@ -397,15 +397,33 @@ bool rdisk_qp_pending(struct rdisk_qp *qp)
     return poll_device(qp);
 }
 
+/*
+ * EIO is the kernel's word for a removed device. It destroys the device's queue
+ * pairs before it says so, hence nothing touches our memory any more, but
+ * flushed completions need not come (ib_uverbs_free_hw_resources).
+ */
+static void note_removal(struct rdisk_qp *qp, int code)
+{
+    if (code == -EIO) {
+        atomic_store(&qp->gone, true);
+    }
+}
+
 void rdisk_qp_take_events(struct rdisk_qp *qp)
 {
     struct ibv_cq *cq;
     void *context;
+    int ret;
 
-    while (qp->env->verbs->get_cq_event(qp->channel, &cq, &context) == 0) {
+    while ((ret = qp->env->verbs->get_cq_event(qp->channel, &cq,
+                                               &context)) == 0) {
         qp->events++;
         qp->armed = false;
         rdisk_counter_add(&qp->wakeups, 1);
+    }
+    if (ret == -EIO) {
+        note_removal(qp, ret);
+        rdisk_qp_break(qp);
     }
     if (qp->events >= EVENTS_MAX) {
         qp->env->verbs->ack_cq_events(qp->cq, qp->events);
@@ -417,16 +435,19 @@ void rdisk_qp_arm(struct rdisk_qp *qp)
 {
     int ret;
 
-    if (qp->armed) {
+    if (qp->armed || atomic_load_explicit(&qp->gone, memory_order_relaxed)) {
         return;
     }
     ret = qp->env->verbs->req_notify_cq(qp->cq, 0);
-    qp->armed = ret == 0;
     if (ret < 0) {
         rdisk_log(qp->env, RDISK_LOG_ERROR, "arming completions failed: %s",
                   strerror(-ret));
+        note_removal(qp, ret);
         rdisk_qp_break(qp);
+        /* Once more, to hear of the flush. */
+        ret = qp->env->verbs->req_notify_cq(qp->cq, 0);
     }
+    qp->armed = ret == 0;
 }
 
 /* ---- The end ---------------------------------------------------------- */
@@ -441,6 +462,7 @@ void rdisk_qp_break(struct rdisk_qp *qp)
     }
     ret = qp->env->verbs->modify_qp(qp->qp, &attr, IBV_QP_STATE);
     if (ret < 0) {
+        note_removal(qp, ret);
         rdisk_log(qp->env, RDISK_LOG_ERROR,
                   "moving a queue pair to ERROR failed: %s", strerror(-ret));
     }
@@ -448,7 +470,8 @@ void rdisk_qp_break(struct rdisk_qp *qp)
 
 bool rdisk_qp_drained(const struct rdisk_qp *qp)
 {
-    return atomic_load(&qp->broken) && qp->recv_posted == 0 &&
-           qp->send_done == qp->send_posted &&
-           qp->parked_next == qp->parked_count;
+    return atomic_load(&qp->broken) &&
+           qp->parked_next == qp->parked_count &&
+           (atomic_load(&qp->gone) || (qp->recv_posted == 0 &&
+                                       qp->send_done == qp->send_posted));
 }

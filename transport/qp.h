@@ -65,6 +65,7 @@ struct rdisk_qp {
     unsigned int events;        /* taken and not yet acknowledged */
     bool armed;                 /* an event will come; asking is a syscall */
     atomic_bool broken;         /* in ERROR, or on the way */
+    atomic_bool gone;           /* with its device; nothing comes back */
     enum ibv_wc_status reason;  /* of the first failed completion */
 
     /* Counters, relaxed: written by the queue's thread, read by any. */
@@ -128,7 +129,7 @@ void rdisk_qp_arm(struct rdisk_qp *qp);
  * and everything posted is flushed. Any thread, more than once.
  */
 void rdisk_qp_break(struct rdisk_qp *qp);
-/* Broken, and every work request has come back. */
+/* Broken, and every work request has come back or its device is gone. */
 bool rdisk_qp_drained(const struct rdisk_qp *qp);
 
 #endif
