@@ -66,6 +66,7 @@ static int get_cq_event(struct ibv_comp_channel *ibv, struct ibv_cq **cq,
     struct fake_comp_channel *channel = (struct fake_comp_channel *)ibv;
     struct fake_fabric *fabric = channel->host->fabric;
     struct fake_cq_event *event;
+    int ret = -EAGAIN;
 
     fake_lock(fabric);
     event = TAILQ_FIRST(&channel->events);
@@ -75,12 +76,15 @@ static int get_cq_event(struct ibv_comp_channel *ibv, struct ibv_cq **cq,
         *cq = &event->cq->cq;
         *cq_context = event->cq->cq.cq_context;
     }
-    if (TAILQ_EMPTY(&channel->events)) {
+    if (!event && channel->host->removed) {
+        /* Readable for ever, as the kernel makes it. */
+        ret = -EIO;
+    } else if (TAILQ_EMPTY(&channel->events)) {
         fake_fd_clear(channel->channel.fd);
     }
     fake_unlock(fabric);
     free(event);
-    return event ? 0 : -EAGAIN;
+    return event ? 0 : ret;
 }
 
 static void ack_cq_events(struct ibv_cq *ibv, unsigned int count)

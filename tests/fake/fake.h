@@ -182,8 +182,11 @@ enum fake_death {
 void fake_host_kill(struct fake_host *host, enum fake_death death);
 void fake_host_start(struct fake_host *host);
 
-/* The device goes away: DEVICE_REMOVAL on each id, calls fail with EIO. With
- * @flush the queue pairs still flush, else nothing is ever heard of them. */
+/*
+ * The device goes away: DEVICE_REMOVAL on each id, completion channels become
+ * readable and stay so, calls fail with EIO, no byte moves any more. With
+ * @flush the queue pairs still flush, else nothing is ever heard of them.
+ */
 void fake_host_remove_device(struct fake_host *host, bool flush);
 void fake_host_restore_device(struct fake_host *host);
 

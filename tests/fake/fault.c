@@ -183,6 +183,21 @@ void fake_host_start(struct fake_host *host)
     fake_unlock(host->fabric);
 }
 
+/* Each completion channel in use reports an error from now on. */
+static void alarm_channels(struct fake_host *host)
+{
+    struct fake_qp *qp;
+
+    TAILQ_FOREACH(qp, &host->fabric->qps, link) {
+        if (qp->host == host && qp->send_cq->channel) {
+            fake_fd_set(qp->send_cq->channel->channel.fd);
+        }
+        if (qp->host == host && qp->recv_cq->channel) {
+            fake_fd_set(qp->recv_cq->channel->channel.fd);
+        }
+    }
+}
+
 void fake_host_remove_device(struct fake_host *host, bool flush)
 {
     struct fake_id *id;
@@ -190,6 +205,7 @@ void fake_host_remove_device(struct fake_host *host, bool flush)
     fake_lock(host->fabric);
     host->removed = true;
     break_all(host, !flush);
+    alarm_channels(host);
     TAILQ_FOREACH(id, &host->fabric->ids, link) {
         if (id->host == host && id->id.verbs) {
             fake_event_push(id, RDMA_CM_EVENT_DEVICE_REMOVAL, 0);
