@@ -48,8 +48,8 @@ static void rdma_session_state(void *opaque, enum rdisk_initiator_state state)
     BDRVRdmaState *s = bs->opaque;
 
     trace_rdma_state(bs, rdisk_initiator_state_name(state));
-    /* Until it is open, the caller of rdma_open() gets the error */
-    if (state == RDISK_INITIATOR_FAILED && s->opened) {
+    /* An error while connecting goes to the caller of rdma_connect() */
+    if (state == RDISK_INITIATOR_FAILED && !s->connecting) {
         error_report("rdma: volume '%s' on %s: %s", s->opts->volume,
                      s->opts->server->host,
                      rdisk_initiator_error(s->session)->text);
@@ -143,11 +143,12 @@ static void rdma_unregister_buf(BlockDriverState *bs, void *host, size_t size)
     }
 }
 
+/* Counters of all queues, and of the sessions before a reopen */
 static void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
 {
     unsigned int i;
 
-    *sum = (struct rdisk_queue_counters) { 0 };
+    *sum = s->past;
     for (i = 0; i < s->queue_count; i++) {
         struct rdisk_queue_counters c;
 
@@ -193,8 +194,9 @@ static BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
     return stats;
 }
 
-/* Connect and open the volume; errors only through @errp */
-static int rdma_connect(BlockDriverState *bs, bool read_only, Error **errp)
+/* Connect and open the volume.  Returns NULL with @errp set. */
+static struct rdisk_initiator *rdma_connect(BlockDriverState *bs,
+                                            bool read_only, Error **errp)
 {
     static const struct rdisk_initiator_events events = {
         .state = rdma_session_state,
@@ -202,51 +204,86 @@ static int rdma_connect(BlockDriverState *bs, bool read_only, Error **errp)
     static struct rdisk_env env;
     BDRVRdmaState *s = bs->opaque;
     struct rdisk_initiator_options o;
+    struct rdisk_initiator *session;
     struct rdisk_error err = { 0 };
-    int ret;
+    int ret = -ENOMEM;
 
     if (!rdma_convert_options(s->opts, read_only, &o, errp)) {
-        return -EINVAL;
+        return NULL;
     }
-    s->read_only = read_only;
 
     env = rdisk_env_system;
     env.log = rdma_log;
-    s->session = rdisk_initiator_create(&env, &o, &events, bs, &err);
-    if (!s->session) {
-        error_setg(errp, "%s", err.text);
-        return err.code;
+    s->connecting = true;
+    session = rdisk_initiator_create(&env, &o, &events, bs, &err);
+    if (session) {
+        ret = rdisk_initiator_start(session, &err);
     }
-
-    ret = rdisk_initiator_start(s->session, &err);
     if (ret == 0) {
-        ret = rdisk_initiator_wait(s->session, &err);
+        ret = rdisk_initiator_wait(session, &err);
     }
+    s->connecting = false;
     if (ret < 0) {
         error_setg(errp, "%s", err.text);
-        rdisk_initiator_destroy(s->session);
-        s->session = NULL;
+        rdisk_initiator_destroy(session);
+        return NULL;
     }
-    return ret;
+    return session;
 }
 
-static void rdma_disconnect(BDRVRdmaState *s)
+static void rdma_disconnect(struct rdisk_initiator *session)
 {
     struct rdisk_error err;
 
-    if (rdisk_initiator_state(s->session) == RDISK_INITIATOR_READY) {
-        rdisk_initiator_close(s->session);
+    if (rdisk_initiator_state(session) == RDISK_INITIATOR_READY) {
+        rdisk_initiator_close(session);
         /* However it ends, it ends: a failure has been reported */
-        rdisk_initiator_wait(s->session, &err);
+        rdisk_initiator_wait(session, &err);
     }
-    rdisk_initiator_destroy(s->session);
+    rdisk_initiator_destroy(session);
+}
+
+/* Make @session the one that serves requests */
+static void rdma_start_session(BlockDriverState *bs,
+                               struct rdisk_initiator *session, bool read_only)
+{
+    BDRVRdmaState *s = bs->opaque;
+    const struct rdisk_volume_info *info = rdisk_initiator_info(session);
+
+    s->session = session;
+    s->read_only = read_only;
+    s->queue_count = info->queues;
+    s->queues = g_new0(RdmaQueue *, s->queue_count);
+    bs->supported_write_flags = info->fua ? BDRV_REQ_FUA : 0;
+
+    aio_set_fd_handler(qemu_get_aio_context(), rdisk_initiator_fd(session),
+                       rdma_session_process, NULL, NULL, NULL, bs);
+    rdma_session_process(bs);
+    rdma_attach_aio_context(bs, bdrv_get_aio_context(bs));
+}
+
+/* The reverse; the caller owns the session.  Node drained. */
+static struct rdisk_initiator *rdma_stop_session(BlockDriverState *bs)
+{
+    BDRVRdmaState *s = bs->opaque;
+
+    rdma_counters(s, &s->past);
+    rdma_detach_aio_context(bs);
+    aio_set_fd_handler(qemu_get_aio_context(), rdisk_initiator_fd(s->session),
+                       NULL, NULL, NULL, NULL, NULL);
+    timer_del(s->timer);
+    g_free(s->queues);
+    s->queues = NULL;
+    s->queue_count = 0;
+    return s->session;
 }
 
 static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
                      Error **errp)
 {
     BDRVRdmaState *s = bs->opaque;
-    const struct rdisk_volume_info *info;
+    bool read_only = !(flags & BDRV_O_RDWR);
+    struct rdisk_initiator *session;
     int ret;
 
     s->opts = rdma_parse_options(options, errp);
@@ -254,13 +291,13 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
         return -EINVAL;
     }
 
-    ret = rdma_connect(bs, !(flags & BDRV_O_RDWR), errp);
-    if (ret < 0) {
+    session = rdma_connect(bs, read_only, errp);
+    if (!session) {
+        ret = -EIO;
         goto fail_options;
     }
-    info = rdisk_initiator_info(s->session);
 
-    if (info->read_only) {
+    if (rdisk_initiator_info(session)->read_only) {
         bdrv_graph_rdlock_main_loop();
         ret = bdrv_apply_auto_read_only(bs, "the volume is read-only on the "
                                         "server", errp);
@@ -268,7 +305,7 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
         if (ret < 0) {
             goto fail_session;
         }
-        s->read_only = true;
+        read_only = true;
     }
 
     /* The device reads and writes registered memory behind the kernel's back */
@@ -279,26 +316,19 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
         goto fail_session;
     }
 
-    bs->supported_write_flags = info->fua ? BDRV_REQ_FUA : 0;
-    s->opened = true;
-    s->queue_count = info->queues;
-    s->queues = g_new0(RdmaQueue *, s->queue_count);
     qemu_mutex_init(&s->claim_lock);
     QLIST_INIT(&s->buffers);
     s->timer = aio_timer_new(qemu_get_aio_context(), QEMU_CLOCK_REALTIME,
                              SCALE_NS, rdma_session_process, bs);
-    aio_set_fd_handler(qemu_get_aio_context(), rdisk_initiator_fd(s->session),
-                       rdma_session_process, NULL, NULL, NULL, bs);
-    rdma_session_process(bs);
-    rdma_attach_aio_context(bs, bdrv_get_aio_context(bs));
+    rdma_start_session(bs, session, read_only);
 
     trace_rdma_open(bs, s->opts->server->host, s->opts->server->port,
-                    s->opts->volume, info->size, info->block_size,
-                    s->queue_count);
+                    s->opts->volume, rdisk_initiator_info(session)->size,
+                    rdisk_initiator_info(session)->block_size, s->queue_count);
     return 0;
 
 fail_session:
-    rdma_disconnect(s);
+    rdma_disconnect(session);
 fail_options:
     qapi_free_BlockdevOptionsRdma(s->opts);
     return ret;
@@ -307,41 +337,95 @@ fail_options:
 static void rdma_close(BlockDriverState *bs)
 {
     BDRVRdmaState *s = bs->opaque;
-    struct rdisk_queue_counters c;
+    struct rdisk_initiator *session = rdma_stop_session(bs);
     RdmaBuffer *buffer, *next;
 
-    rdma_counters(s, &c);
-    trace_rdma_close(bs, c.reads, c.writes, c.flushes, c.read_bytes,
-                     c.write_bytes, c.copied_bytes, c.work_requests);
+    trace_rdma_close(bs, s->past.reads, s->past.writes, s->past.flushes,
+                     s->past.read_bytes, s->past.write_bytes,
+                     s->past.copied_bytes, s->past.work_requests);
 
-    rdma_detach_aio_context(bs);
-    aio_set_fd_handler(qemu_get_aio_context(), rdisk_initiator_fd(s->session),
-                       NULL, NULL, NULL, NULL, NULL);
-    timer_free(s->timer);
     QLIST_FOREACH_SAFE(buffer, &s->buffers, next, next) {
         rdma_forget_buffer(s, buffer);
     }
-    rdma_disconnect(s);
+    rdma_disconnect(session);
 
+    timer_free(s->timer);
     ram_block_discard_disable(false);
     qemu_mutex_destroy(&s->claim_lock);
-    g_free(s->queues);
     qapi_free_BlockdevOptionsRdma(s->opts);
 }
 
+/*
+ * The server is told at open whether we will write, and locks by that.  So a
+ * change between read-only and read-write takes a new session, which must be
+ * there before the old one ends, or there would be no way back.
+ */
 static int rdma_reopen_prepare(BDRVReopenState *state,
                                BlockReopenQueue *queue, Error **errp)
 {
     BDRVRdmaState *s = state->bs->opaque;
+    bool read_only = !(state->flags & BDRV_O_RDWR);
+    struct rdisk_initiator *session;
+    const struct rdisk_volume_info *info;
 
-    /* The server was told at open whether we will write, and locks by that */
-    if ((state->flags & BDRV_O_RDWR) && s->read_only) {
-        error_setg(errp, "volume '%s' was opened read-only and cannot become "
-                   "writable; open it read-write from the start",
-                   s->opts->volume);
+    if (read_only == s->read_only) {
+        return 0;
+    }
+
+    session = rdma_connect(state->bs, read_only, errp);
+    if (!session) {
+        return -EIO;
+    }
+    info = rdisk_initiator_info(session);
+    if (info->read_only && !read_only) {
+        error_setg(errp, "the volume is read-only on the server");
+        rdma_disconnect(session);
         return -EACCES;
     }
+    if (info->size != rdisk_initiator_info(s->session)->size) {
+        error_setg(errp, "the size of volume '%s' has changed, from %" PRIu64
+                   " to %" PRIu64 " bytes; close and open it", s->opts->volume,
+                   rdisk_initiator_info(s->session)->size, info->size);
+        rdma_disconnect(session);
+        return -EINVAL;
+    }
+    state->opaque = session;
     return 0;
+}
+
+static void rdma_reopen_commit(BDRVReopenState *state)
+{
+    BlockDriverState *bs = state->bs;
+    BDRVRdmaState *s = bs->opaque;
+    struct rdisk_initiator *new = state->opaque, *old;
+    RdmaBuffer *buffer, *next;
+
+    if (!new) {
+        return;
+    }
+
+    old = rdma_stop_session(bs);
+    rdma_start_session(bs, new, !(state->flags & BDRV_O_RDWR));
+    QLIST_FOREACH_SAFE(buffer, &s->buffers, next, next) {
+        bool ok = rdisk_initiator_register(new, buffer->host, buffer->size,
+                                           NULL) == 0;
+
+        rdisk_initiator_unregister(old, buffer->host, buffer->size);
+        if (!ok) {
+            QLIST_REMOVE(buffer, next);
+            g_free(buffer);
+        }
+    }
+    rdma_disconnect(old);
+    state->opaque = NULL;
+}
+
+static void rdma_reopen_abort(BDRVReopenState *state)
+{
+    if (state->opaque) {
+        rdma_disconnect(state->opaque);
+        state->opaque = NULL;
+    }
 }
 
 static int64_t coroutine_fn rdma_co_getlength(BlockDriverState *bs)
@@ -445,6 +529,8 @@ static BlockDriver bdrv_rdma = {
     .bdrv_open                  = rdma_open,
     .bdrv_close                 = rdma_close,
     .bdrv_reopen_prepare        = rdma_reopen_prepare,
+    .bdrv_reopen_commit         = rdma_reopen_commit,
+    .bdrv_reopen_abort          = rdma_reopen_abort,
     .bdrv_co_preadv             = rdma_co_preadv,
     .bdrv_co_pwritev            = rdma_co_pwritev,
     .bdrv_co_flush_to_disk      = rdma_co_flush,

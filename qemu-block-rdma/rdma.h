@@ -24,7 +24,7 @@ typedef struct BDRVRdmaState {
     BlockdevOptionsRdma *opts;
     struct rdisk_initiator *session;
     bool read_only;             /* what the server was told */
-    bool opened;                /* the session was READY once */
+    bool connecting;            /* a new session, perhaps beside this one */
 
     /* Calls rdma_session_process() when the session's deadline comes */
     QEMUTimer *timer;
@@ -39,6 +39,7 @@ typedef struct BDRVRdmaState {
     unsigned int queue_count;
 
     /* Main loop only */
+    struct rdisk_queue_counters past;   /* of sessions that have ended */
     QLIST_HEAD(, RdmaBuffer) buffers;
     bool register_warned;
 } BDRVRdmaState;
