@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # some variables are for the tests
+#
+# What the tests share.  A test file sources this, defines functions whose
+# names begin with check_ and say what they prove, and ends with run_checks.
+# Each check runs in a process of its own that ends with the first command
+# that fails; what it leaves running is ended.  Every wait is bounded.
+set -u
+here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+top=$(realpath "$here/../..")
+export PATH=$top/build/bin:$PATH:/usr/sbin:/sbin
+export LC_ALL=C
+addr=${RDISK_LAB_ADDR:-}
+[ -n "${RDISK_LAB:-}" ] || {
+    echo "$0: this runs in the lab: tests/e2e/run $(basename "$0" .sh)" >&2
+    exit 2
+}
+work=$(mktemp -d "/dev/shm/rdisk-e2e.XXXXXX")
+pool=$work/pool                 # its files are the server's volumes
+control=$work/control           # the server's control socket
+server_log=$work/server.log
+port=7471
+server=''                       # process of the server
+chmod 755 "$work"
+mkdir "$pool"
+
+# ---- Results ----------------------------------------------------------
+
+fail()
+{
+    echo "$*" >"$work/why"
+    exit 1
+}
+
+skip()
+{
+    echo "$*" >"$work/why"
+    exit 77
+}
+
+# The checks of this file, in their order; names on the command line choose.
+run_checks()
+{
+    local check name status failed=0
+    for check in $(sed -n 's/^\(check_[a-z0-9_]*\)()$/\1/p' "$0"); do
+        name=${check#check_}
+        name=${name//_/ }
+        : >"$work/log"
+        rm -f "$work/why"
+        : >"$work/pids"
+        # In the background, so that "set -e" holds in there.
+        (
+            set -eE
+            trap 'echo "line $LINENO: $BASH_COMMAND" >>"$work/trace"' ERR
+            rm -f "$work/trace"
+            "$check"
+        ) >"$work/log" 2>&1 &
+        status=0
+        wait $! || status=$?
+        end_processes
+        tell "$name" $status || failed=1
+    done
+    stop_server || failed=1
+    rm -rf "$work"
+    exit $failed
+}
+
+# Returns 1 if the check failed.
+tell()
+{
+    local why
+    case $2 in
+    0)
+        echo "ok - $1"
+        return 0
+        ;;
+    77)
+        echo "skip - $1: $(cat "$work/why")"
+        return 0
+        ;;
+    esac
+    why=$(cat "$work/why" 2>/dev/null || head -n 1 "$work/trace" 2>/dev/null)
+    echo "not ok - $1: ${why:-status $2}"
+    tail -n 30 "$work/log" | sed 's/^/#   /'
+    [ ! -s "$server_log" ] || {
+        echo "#   the server's last words:"
+        tail -n 12 "$server_log" | sed 's/^/#   /'
+    }
+    return 1
+}
+
+# Note a process to be ended after the check.
+end_later()
+{
+    echo "$1" >>"$work/pids"
+}
+
+end_processes()
+{
+    local pid
+    while read -r pid; do
+        kill -CONT "$pid" 2>/dev/null && kill -KILL "$pid" 2>/dev/null
+    done <"$work/pids"
+}
+
+# ---- Waiting and comparing --------------------------------------------
+
+# wait_until SECONDS COMMAND…: until it succeeds
+wait_until()
+{
+    local end=$((SECONDS + $1 + 1))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $end ] || return 1
+        sleep 0.1
+    done
+}
+
+gone()
+{
+    ! kill -0 "$1" 2>/dev/null
+}
+
+# The text of a file has a match: says FILE REGEX
+says()
+{
+    grep -qE -- "$2" "$1" || fail "'$(tail -n 1 "$1")' does not say '$2'"
+}
+
+equal()
+{
+    [ "$2" = "$3" ] || fail "$1 is $2, not $3"
+}
+
+at_most()
+{
+    [ "$2" -le "$3" ] || fail "$1 is $2, more than $3"
+}
+
+# refused REGEX SECONDS COMMAND…: it fails within the time, in these words
+refused()
+{
+    local regex=$1 limit=$2 status=0 began=$SECONDS
+    shift 2
+    timeout -k 2 "$limit" "$@" >"$work/refused" 2>&1 || status=$?
+    cat "$work/refused"
+    [ $status -ne 124 ] && [ $status -ne 137 ] ||
+        fail "'$*' was still running after $limit s"
+    [ $status -ne 0 ] || fail "'$*' was not refused"
+    [ $status -lt 128 ] || fail "'$*' died of signal $((status - 128))"
+    says "$work/refused" "$regex"
+    echo "# refused after $((SECONDS - began)) s"
+}
+
+# ---- Server and volumes -----------------------------------------------
+
+# start_server [OPTION…]: with the pool, ready when this returns.  When there
+# is one already, this is a second one, with a port and a pool of its own.
+start_server()
+{
+    if [ -n "$server" ]; then
+        port=$((port + 1))
+        pool=$work/pool.$port
+        control=$work/control.$port
+        server_log=$work/server.$port.log
+        mkdir -p "$pool"
+    fi
+    : >"$work/ready"
+    ${server_under:-} rdiskd --config '' --pool "$pool" --listen "$addr" \
+        --port "$port" --control "$control" "$@" \
+        >"$work/ready" 2>>"$server_log" </dev/null &
+    server=$!
+    end_later $server
+    wait_until "${server_start_limit:-30}" server_settled || true
+    grep -q '^rdiskd: serving' "$work/ready" ||
+        fail "rdiskd does not start: $(tail -n 1 "$server_log")"
+}
+
+server_settled()
+{
+    grep -q '^rdiskd: serving' "$work/ready" || gone "$server"
+}
+
+# In good order, with status 0.
+stop_server()
+{
+    local status=0
+    [ -n "$server" ] || return 0
+    kill -TERM "$server" 2>/dev/null || true
+    wait_until "${server_stop_limit:-20}" gone "$server" || {
+        kill -KILL "$server"
+        echo "not ok - the server stops on SIGTERM: still there"
+        return 1
+    }
+    wait "$server" || status=$?
+    server=''
+    [ $status -eq 0 ] || {
+        echo "not ok - the server stops on SIGTERM: status $status"
+        tail -n 5 "$server_log" | sed 's/^/#   /'
+        return 1
+    }
+}
+
+# volume NAME SIZE: a new one
+volume()
+{
+    timeout 20 rdisk create "$1" "$2" --control "$control"
+}
+
+uri()
+{
+    echo "rdma://$addr:$port/$1"
+}
+
+# stat_server EXPRESSION: a Python expression on the server's statistics, s
+stat_server()
+{
+    timeout 20 rdisk stat --json --control "$control" >"$work/stat"
+    python3 -Sc 'import json, sys
+s = json.load(open(sys.argv[1]))
+print(eval(sys.argv[2]))' "$work/stat" "$1"
+}
+
+no_sessions()
+{
+    [ "$(stat_server 'len(s["sessions"])')" = 0 ]
+}
+
+# ---- QEMU's tools -----------------------------------------------------
+
+# io VOLUME COMMAND…: commands of qemu-io on a volume
+io()
+{
+    local volume=$1 command list=()
+    shift
+    for command in "$@"; do
+        list+=(-c "$command")
+    done
+    timeout -k 2 "${io_limit:-90}" qemu-io -f raw --trace rdma_close \
+        ${io_options:-} "${list[@]}" "$(uri "$volume")" >"$work/io" 2>&1 || {
+        tail -n 5 "$work/io"
+        fail "qemu-io: $(grep -v rdma_close "$work/io" | tail -n 1)"
+    }
+    ! grep -E 'failed|error' "$work/io" ||
+        fail "qemu-io: $(grep -E 'failed|error' "$work/io" | head -n 1)"
+}
+
+# io_script VOLUME < COMMANDS, one a line.  As options, since qemu-io reads
+# lines of 1 KiB only.
+io_script()
+{
+    local commands
+    mapfile -t commands
+    io "$1" "${commands[@]}"
+}
+
+# A counter that the driver told when it last closed: closed NAME
+closed()
+{
+    sed -n "s/.*rdma_close .* $1 \([0-9]*\).*/\1/p" "$work/io" | tail -n 1
+}
+
+# bench VOLUME OPTION…: qemu-img bench, whose memory is registered
+bench()
+{
+    local volume=$1
+    shift
+    timeout -k 2 120 qemu-img -T rdma_close bench -f raw -t none "$@" \
+        "$(uri "$volume")" >"$work/io" 2>&1 ||
+        fail "qemu-img bench: $(tail -n 1 "$work/io")"
+}
+
+# An open client: client NAME URI [OPTION…], then say NAME COMMAND, and its
+# answers in $work/NAME.out; the process is in ${client[NAME]}.
+declare -A client=() client_in=()
+client()
+{
+    local name=$1 fd
+    mkfifo "$work/$name.in"
+    timeout -k 2 120 qemu-io -f raw "${@:3}" "$2" <"$work/$name.in" \
+        >"$work/$name.out" 2>&1 &
+    exec {fd}>"$work/$name.in"
+    client_in[$name]=$fd
+    rm "$work/$name.in"
+    # timeout's child is the one to be signalled.
+    wait_until 10 grep -q . "/proc/$!/task/$!/children" || fail "no qemu-io"
+    read -r "client[$name]" _ <"/proc/$!/task/$!/children"
+    end_later "$!"
+    end_later "${client[$name]}"
+    say "$name" "length"
+    wait_until 20 grep -qE 'MiB|GiB|KiB|[0-9]+ bytes' "$work/$name.out" ||
+        fail "client $name: $(tail -n 1 "$work/$name.out")"
+    : >"$work/$name.out"
+}
+
+say()
+{
+    echo "$2" >&"${client_in[$1]}"
+}
+
+# answers NAME REGEX SECONDS
+answers()
+{
+    wait_until "$3" grep -qE -- "$2" "$work/$1.out" ||
+        fail "client $1 did not say '$2' in $3 s: $(tail -n 1 "$work/$1.out")"
+}
