@@ -71,3 +71,19 @@ uml_works()
 {
     [ -x "$(cache_root)/uml-$(uml_key)/linux" ]
 }
+
+# Become a user-mode lab: uml_run RUN_DIR WRAPPER…
+uml_run()
+{
+    local run=$1 shell=()
+    shift
+    # The kernel's console writes to a file; a shell has a serial line.
+    # shellcheck disable=SC2054 # the comma is the kernel's
+    [ -z "$tty" ] || shell=(ssl0=fd:0,fd:1)
+    exec 3</dev/null 4>>"$run/console"
+    # shellcheck disable=SC2086 # $append is words
+    exec "$@" "$(uml_dir)/linux" "mem=$memory" "ncpus=$cpus" seccomp=on \
+        "initrd=$initramfs" con=null con0=fd:3,fd:4 ssl=null "${shell[@]}" \
+        loglevel=5 panic=-1 oops=panic rdisk.host=hostfs \
+        "rdisk.control=$run" "rdisk.rdma=${rdma:-0}" $append
+}
