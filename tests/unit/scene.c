@@ -68,6 +68,8 @@ static int owner_queue_new(void *opaque, void *user,
             scene->queues[i] = (struct scene_queue) {
                 .scene = scene, .queue = queue,
             };
+            rdisk_target_queue_memory(queue, &scene->queues[i].memory,
+                                      &scene->queues[i].length);
             *queue_user = &scene->queues[i];
             return 0;
         }
@@ -153,7 +155,13 @@ static bool serve_queue(struct scene_queue *queue)
     if (queue->idle) {
         struct rdisk_target_queue *idle = queue->queue;
 
+        /* The control thread takes its time. */
+        if (fake_fabric_random(queue->scene->fabric, 4)) {
+            return true;
+        }
+
         queue->queue = NULL;
+        queue->idle = false;
         rdisk_target_queue_release(idle);
         return true;
     }
@@ -405,12 +413,32 @@ int scene_do(struct scene_client *client, enum rdisk_op op, uint64_t offset,
 
 /* ---- Beginning and end ------------------------------------------------- */
 
+/* Nothing may touch the slots of a queue that was told to be idle. */
+static void observe(void *opaque, const struct fake_write *write)
+{
+    struct scene *scene = opaque;
+    uintptr_t address = (uintptr_t)write->address;
+
+    for (unsigned int i = 0; i < SCENE_QUEUES; i++) {
+        const struct scene_queue *queue = &scene->queues[i];
+
+        if (queue->idle && address >= (uintptr_t)queue->memory &&
+            address < (uintptr_t)queue->memory + queue->length) {
+            scene->idle_writes++;
+        }
+    }
+    if (scene->watch) {
+        scene->watch(write);
+    }
+}
+
 void scene_prepare(struct scene *scene, uint64_t seed)
 {
     memset(scene, 0, sizeof(*scene));
     scene->fabric = fake_fabric_new(seed);
     scene->server_host = fake_host_add(scene->fabric, "10.0.0.1");
     fake_host_env(scene->server_host, &scene->env);
+    fake_fabric_observe(scene->fabric, observe, scene);
     rdisk_target_options_init(&scene->options);
     scene->options.port = SCENE_PORT;
     scene->disk = calloc(1, SCENE_SIZE);
@@ -477,6 +505,7 @@ void scene_end(struct scene *scene)
     if (scene->target) {
         scene_stop_server(scene);
     }
+    CHECK_EQUAL(scene->idle_writes, 0);
     CHECK_EQUAL(fake_fabric_free(scene->fabric), 0);
     free(scene->disk);
 }

@@ -27,6 +27,8 @@ struct scene_queue {
     struct scene *scene;
     struct rdisk_target_queue *queue;   /* NULL: free */
     bool started, idle;
+    void *memory;               /* all slots */
+    size_t length;
 };
 
 struct scene_client {
@@ -60,6 +62,10 @@ struct scene {
     unsigned int parked_count;
     unsigned int opens, closes, requests, flushes;
     struct rdisk_open_request last_open;
+
+    /* A test's own look at remote writes. */
+    void (*watch)(const struct fake_write *write);
+    unsigned int idle_writes;   /* into slots after their idle event */
 };
 
 /* One request of a client, with its buffers. */

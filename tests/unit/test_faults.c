@@ -24,7 +24,7 @@ static unsigned int late_writes;
 /* ---- No late DMA ------------------------------------------------------- */
 
 /* Bytes from the fabric may land in a request's buffer only until it ends. */
-static void watch(void *opaque, const struct fake_write *write)
+static void watch(const struct fake_write *write)
 {
     uintptr_t start = (uintptr_t)write->address;
     uintptr_t base = (uintptr_t)buffer;
@@ -45,7 +45,7 @@ static void begin_unconnected(uint64_t seed)
     late_writes = 0;
     scene_begin(&scene, seed);
     client->options.queues = 2;
-    fake_fabric_observe(scene.fabric, watch, NULL);
+    scene.watch = watch;
 }
 
 static void begin(uint64_t seed)

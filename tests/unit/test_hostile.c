@@ -48,13 +48,20 @@ static void connect_control(void)
     REQUIRE(connected(&control));
 }
 
-static void begin(uint64_t seed)
+/* @max_qp_wr is the limit of the server's device. */
+static void begin_limited(uint64_t seed, int max_qp_wr)
 {
     scene_begin(&scene, seed);
+    fake_host_limits(scene.server_host)->max_qp_wr = max_qp_wr;
     REQUIRE(scene_connect(honest));
     raw_init(&control, scene.fabric, scene.clients[0].host);
     raw_init(&data, scene.fabric, scene.clients[0].host);
     connect_control();
+}
+
+static void begin(uint64_t seed)
+{
+    begin_limited(seed, 16384);
 }
 
 /* The honest client notices nothing. */
@@ -199,6 +206,8 @@ static int64_t answer(void)
     return -2;
 }
 
+static char bye_text[RDISK_TEXT_MAX + 1];
+
 /* The server has ended the session, and told why. */
 static void thrown_out(void)
 {
@@ -213,6 +222,7 @@ static void thrown_out(void)
         if (wc.status == IBV_WC_SUCCESS && (wc.wr_id & RAW_RECV) &&
             le16toh(header->type) == RDISK_MSG_BYE) {
             bye = true;
+            rdisk_wire_text(header, bye_text, sizeof(bye_text));
             CHECK_EQUAL(le16toh(header->status), RDISK_STATUS_BAD_MESSAGE);
         }
     }
@@ -317,6 +327,28 @@ static void huge_segment_count(void)
     wire->opcode = RDISK_OP_READ;
     wire->segments = htole16(0xffff);
     ends_session(0, rdisk_imm_request(0, 0));
+}
+
+static void more_segments_than_agreed(void)
+{
+    struct rdisk_wire_request *wire;
+    uint32_t size = 64 + 101 * 16;
+
+    begin_limited(1, 200);
+    join();
+    CHECK_EQUAL(le16toh(lease.max_segments), 100);
+    wire = request();
+    wire->opcode = RDISK_OP_READ;
+    wire->segments = htole16(101);
+    wire->length = htole32(8192);
+    CHECK_EQUAL(raw_write(&data, 8192 + 64 - size, size,
+                          header_address(0) + 64 - size, le32toh(lease.rkey),
+                          rdisk_imm_request(0, 0)), 0);
+    scene_pump(&scene);
+    CHECK(answer() < 0);
+    thrown_out();
+    CHECK_SAYS(bye_text, "agreed were 100");
+    end();
 }
 
 /* A read whose only segment has @bytes. */
@@ -825,6 +857,8 @@ static const struct unit_test tests[] = {
     { "a length beyond the slot ends the session", longer_than_slot },
     { "a huge length ends the session", huge_length },
     { "a huge count of segments ends the session", huge_segment_count },
+    { "more segments than the lease allows end the session",
+      more_segments_than_agreed },
     { "segments shorter than the read end the session",
       segments_too_short },
     { "segments longer than the read end the session", segments_too_long },

@@ -206,6 +206,20 @@ static void few_sges(void)
     end_registered();
 }
 
+static void server_with_few_work_requests(void)
+{
+    scene_begin(&scene, 4);
+    fake_host_limits(scene.server_host)->max_qp_wr = 200;
+    REQUIRE(scene_connect(client));
+    CHECK_EQUAL(rdisk_initiator_info(client->session)->max_segments, 100);
+    REQUIRE(rdisk_initiator_register(client->session, buffer, sizeof(buffer),
+                                     &err) == 0);
+    for (size_t i = 0; i < COUNTS; i++) {
+        scattered(counts[i]);
+    }
+    end_registered();
+}
+
 static void few_work_requests(void)
 {
     scene_begin(&scene, 4);
@@ -633,6 +647,8 @@ static const struct unit_test tests[] = {
     { "memory registered in part is written whole", partly_registered },
     { "a device that gathers from two places serves long lists too",
       few_sges },
+    { "a server with few work requests takes fewer pieces",
+      server_with_few_work_requests },
     { "a device with too few work requests is told", few_work_requests },
     { "memory is bounced again after unregistering", lookup_forgets },
     { "memory that cannot be registered is told and bounced",
