@@ -1,0 +1,188 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Clients and servers that die or fall silent: nobody hangs, nothing leaks,
+# and what was acknowledged is on the disk.  Each check has a server of its
+# own.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$(realpath "$0")")/lib.sh"
+
+# A client with one write behind it.
+fresh_client()
+{
+    start_server
+    volume v 8M
+    client c "$(uri "v$1")"
+    say c 'write -P 1 0 4k'
+    answers c '^wrote 4096/4096' 20
+}
+
+check_a_killed_client_frees_everything_for_the_next()
+{
+    fresh_client ''
+    kill -KILL "${client[c]}"
+    wait_until 15 no_sessions || fail "the session of a dead client is left"
+    equal "memory of slots" "$(stat_server 's["memory"]')" 0
+    io v 'read -q -P 1 0 4k' 'write -q -P 2 0 4k' 'read -q -P 2 0 4k'
+}
+
+busy()
+{
+    [ "$(stat_server 'sum(x["counters"]["writes"] for x in s["sessions"])')" \
+        -gt 50 ]
+}
+
+check_a_client_killed_under_load_frees_everything()
+{
+    start_server
+    volume v 8M
+    qemu-img bench -f raw -w -c 1000000 -d 32 -s 16k "$(uri v)" &
+    end_later $!
+    wait_until 20 busy || fail "there is no load"
+    kill -KILL $!
+    wait_until 15 no_sessions || fail "the session of a dead client is left"
+    equal "memory of slots" "$(stat_server 's["memory"]')" 0
+    io v 'write -q -P 2 0 4k' 'read -q -P 2 0 4k'
+}
+
+check_a_killed_server_ends_requests_with_an_error()
+{
+    fresh_client ''
+    kill -KILL "$server"
+    server=''
+    say c 'write -P 2 0 4k'
+    answers c '(failed|error)' 20
+    say c 'read -P 2 0 4k'
+    answers c 'read failed' 20
+    says "$work/c.out" "volume 'v' on $addr: .*$addr:$port"
+    # It lets go, too.
+    say c quit
+    wait_until 10 gone "${client[c]}" || fail "the client hangs"
+}
+
+check_a_server_killed_under_load_ends_every_request()
+{
+    local i
+    fresh_client ''
+    kill -STOP "$server"
+    for ((i = 0; i < 40; i++)); do
+        say c "aio_write -P 3 $((i * 65536)) 65536"
+    done
+    sleep 1
+    kill -KILL "$server"
+    server=''
+    wait_until 20 all_ended 40 ||
+        fail "$(ended) of 40 requests have ended"
+    says "$work/c.out" 'aio_write failed'
+}
+
+# Requests that the client has told the end of.
+ended()
+{
+    grep -cE '^wrote|aio_write failed|aio_read failed' "$work/c.out" || true
+}
+
+all_ended()
+{
+    [ "$(ended)" -ge "$1" ]
+}
+
+check_a_silent_server_is_noticed_by_heartbeat()
+{
+    local began
+    fresh_client '?heartbeat=1'
+    kill -STOP "$server"
+    began=$SECONDS
+    say c 'write -P 2 0 4k'
+    answers c 'write failed' 10
+    at_most "seconds" $((SECONDS - began)) 6
+    says "$work/c.out" 'silent for longer than heartbeat=1 second'
+}
+
+check_a_request_without_an_answer_is_ended_by_request_timeout()
+{
+    local began
+    fresh_client '?heartbeat=0&request-timeout=2'
+    kill -STOP "$server"
+    began=$SECONDS
+    say c 'write -P 2 0 4k'
+    answers c 'write failed' 12
+    at_most "seconds" $((SECONDS - began)) 8
+    says "$work/c.out" 'no answer within request-timeout=2 seconds'
+}
+
+check_a_pause_shorter_than_the_heartbeat_goes_unnoticed()
+{
+    fresh_client '?heartbeat=20'
+    kill -STOP "$server"
+    say c 'write -P 2 0 64k'
+    sleep 2
+    kill -CONT "$server"
+    answers c '^wrote 65536/65536' 20
+    say c 'read -P 2 0 64k'
+    answers c '^read 65536/65536' 20
+}
+
+check_a_stopped_client_does_not_hinder_others()
+{
+    fresh_client ''
+    volume w 4M
+    kill -STOP "${client[c]}"
+    io w 'write -q -P 9 0 4M' 'read -q -P 9 0 4M'
+    kill -CONT "${client[c]}"
+    say c 'read -P 1 0 4k'
+    answers c '^read 4096/4096' 20
+}
+
+check_what_was_acknowledged_before_sigterm_is_on_the_disk()
+{
+    local i offset
+    fresh_client ''
+    # Requests and the signal wait for a server that sleeps.
+    kill -STOP "$server"
+    for ((i = 0; i < 40; i++)); do
+        say c "aio_write -P $((i + 1)) $((i * 65536)) 65536"
+    done
+    sleep 1
+    kill -TERM "$server"
+    kill -CONT "$server"
+    stop_server
+    wait_until 20 all_ended 41 || fail "$(ended) of 41 requests have ended"
+    i=0
+    while read -r offset; do
+        i=$((i + 1))
+        dd if="$pool/v" bs=64k skip=$((offset / 65536)) count=1 status=none |
+            tr -d "\\$(printf %03o $((offset / 65536 + 1)))" | wc -c |
+            grep -qx 0 || fail "the acknowledged write at $offset is lost"
+    done < <(sed -n 's/^wrote 65536\/65536 bytes at offset //p' "$work/c.out")
+    echo "# $i of 40 were acknowledged"
+}
+
+check_a_restarted_server_serves_the_same_bytes()
+{
+    start_server
+    volume v 8M
+    io v 'write -q -P 5 1M 2M' flush
+    kill -KILL "$server"
+    wait_until 5 gone "$server"
+    server=''
+    start_server
+    io v 'read -q -P 5 1M 2M'
+}
+
+check_twenty_killed_clients_leave_nothing_behind()
+{
+    local i
+    start_server
+    volume v 4M
+    for ((i = 0; i < 20; i++)); do
+        timeout -s KILL 0.$((RANDOM % 9 + 1)) \
+            qemu-img bench -f raw -w -c 100000 -d 16 "$(uri v)" \
+            >/dev/null 2>&1 || true
+    done
+    wait_until 15 no_sessions || fail "sessions are left"
+    equal "memory of slots" "$(stat_server 's["memory"]')" 0
+    io v 'write -q -P 2 0 4k' 'read -q -P 2 0 4k'
+}
+
+run_checks
