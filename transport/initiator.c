@@ -346,7 +346,11 @@ void rdisk_initiator_link_lost(struct rdisk_initiator *session,
     struct rdisk_error err;
 
     if (rdisk_initiator_state(session) == RDISK_INITIATOR_CLOSING) {
-        /* The server had nothing more to say. */
+        /* The server ends the data queues before it answers. */
+        if (link->queue) {
+            return;
+        }
+        /* It had nothing more to say. */
         rdisk_initiator_set_state(session, RDISK_INITIATOR_CLOSED);
         return;
     }

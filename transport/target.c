@@ -296,7 +296,7 @@ static void link_ended(struct rdisk_target_session *session)
     if (session->state != RDISK_TARGET_ENDED) {
         rdisk_log(session->target->env, RDISK_LOG_INFO, "%s: %s",
                   session->request.peer,
-                  session->state == RDISK_TARGET_LEAVING
+                  session->state >= RDISK_TARGET_CLOSING
                   ? "session ends" : "connection lost");
         rdisk_target_session_cut(session);
     }
@@ -403,7 +403,7 @@ void rdisk_target_queue_release(struct rdisk_target_queue *queue)
     }
     *link = queue->next;
     session->queue_count--;
-    if (session->state < RDISK_TARGET_LEAVING) {
+    if (session->state < RDISK_TARGET_CLOSING) {
         /* It broke by itself: a violation, or an error of the device. */
         rdisk_target_session_end(session, queue->violation.code
                                  ? RDISK_STATUS_BAD_MESSAGE
@@ -413,6 +413,7 @@ void rdisk_target_queue_release(struct rdisk_target_queue *queue)
                                  : "a data queue broke");
     }
     rdisk_target_queue_destroy(queue);
+    rdisk_target_session_drained(session);
     if (!target->processing) {
         reap(target);
     }

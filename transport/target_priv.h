@@ -65,7 +65,9 @@ enum rdisk_target_state {
     RDISK_TARGET_CONNECTED,     /* accepted, no word yet */
     RDISK_TARGET_GREETED,       /* HELLO answered */
     RDISK_TARGET_OPEN,          /* a volume is open, queues may join */
-    RDISK_TARGET_LEAVING,       /* BYE or CLOSE is said; the client goes */
+    RDISK_TARGET_CLOSING,       /* CLOSE came; its queues drain, then it is
+                                   answered */
+    RDISK_TARGET_LEAVING,       /* BYE or CLOSE_REPLY is said; the client goes */
     RDISK_TARGET_ENDED,         /* queue pairs in ERROR; queues drain */
 };
 
@@ -92,6 +94,7 @@ struct rdisk_target_session {
     unsigned int queue_count;
     uint64_t memory;            /* bytes of slots */
 
+    uint32_t close_sequence;    /* of the CLOSE to answer; wire order */
     uint64_t heartbeat;         /* ns of silence; RDISK_NEVER: any */
     uint64_t heard;
     uint64_t deadline;          /* handshake, or end of LEAVING */
@@ -111,6 +114,8 @@ void rdisk_target_session_process(struct rdisk_target_session *session,
 /* When _process() must look at the latest. */
 uint64_t rdisk_target_session_deadline(
     const struct rdisk_target_session *session);
+/* A queue is gone: if it was the last one of a CLOSE, answer that. */
+void rdisk_target_session_drained(struct rdisk_target_session *session);
 /* ENDED, and every queue has been released: free it. */
 bool rdisk_target_session_over(const struct rdisk_target_session *session);
 void rdisk_target_session_destroy(struct rdisk_target_session *session);

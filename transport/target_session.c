@@ -154,7 +154,7 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
     unsigned int grace = status == RDISK_STATUS_SHUTTING_DOWN ? SHUTDOWN_MS
                                                               : LEAVE_MS;
 
-    if (session->state >= RDISK_TARGET_LEAVING) {
+    if (session->state >= RDISK_TARGET_CLOSING) {
         return;
     }
     rdisk_log(session->target->env, RDISK_LOG_INFO, "%s: ending session: %s",
@@ -394,18 +394,41 @@ static bool expected(enum rdisk_target_state state, unsigned int type)
     }
 }
 
-static void say_goodbye(struct rdisk_target_session *session,
-                        const struct rdisk_wire_message *message)
+/*
+ * The volume is given back before the answer, so that a client that has closed
+ * it can open it again at once. Answered by _drained().
+ */
+static void close_volume(struct rdisk_target_session *session,
+                         const struct rdisk_wire_message *message)
 {
-    struct rdisk_wire_message reply = {
-        .type = htole16(RDISK_MSG_CLOSE_REPLY),
-        .sequence = message->sequence,
-    };
+    struct rdisk_target_queue *queue;
 
-    session->state = RDISK_TARGET_LEAVING;
+    session->state = RDISK_TARGET_CLOSING;
+    session->close_sequence = message->sequence;
     session->heartbeat = RDISK_NEVER;
     session->deadline = rdisk_now(session->target->env) +
                         LEAVE_MS * RDISK_MSEC;
+    for (queue = session->queues; queue; queue = queue->next) {
+        rdisk_qp_break(&queue->qp);
+    }
+    rdisk_target_session_drained(session);
+}
+
+void rdisk_target_session_drained(struct rdisk_target_session *session)
+{
+    struct rdisk_target *target = session->target;
+    struct rdisk_wire_message reply = {
+        .type = htole16(RDISK_MSG_CLOSE_REPLY),
+        .sequence = session->close_sequence,
+    };
+
+    if (session->state != RDISK_TARGET_CLOSING || session->queues) {
+        return;
+    }
+    session->owner_knows = false;
+    target->events->close(target->opaque, session->user);
+    session->state = RDISK_TARGET_LEAVING;
+    session->deadline = rdisk_now(target->env) + LEAVE_MS * RDISK_MSEC;
     reply_or_cut(session, &reply, sizeof(reply));
 }
 
@@ -416,7 +439,7 @@ static void receive(void *opaque, enum rdisk_status check,
     struct rdisk_target_session *session = opaque;
     unsigned int type = le16toh(message->type);
 
-    if (session->state >= RDISK_TARGET_LEAVING) {
+    if (session->state >= RDISK_TARGET_CLOSING) {
         return;
     }
     session->heard = rdisk_now(session->target->env);
@@ -449,7 +472,7 @@ static void receive(void *opaque, enum rdisk_status check,
         break;
     }
     case RDISK_MSG_CLOSE:
-        say_goodbye(session, message);
+        close_volume(session, message);
         break;
     default:
         break;
