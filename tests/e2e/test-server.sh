@@ -1,0 +1,194 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# rdiskd itself: how it starts, what its volumes are, how it idles and stops.
+# time-limit: 400
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$(realpath "$0")")/lib.sh"
+
+rdiskd_fails()
+{
+    local regex=$1
+    shift
+    refused "$regex" 20 rdiskd "$@"
+}
+
+control_fails()
+{
+    refused "$1" 20 rdisk "${@:2}" --control "$control"
+}
+
+sessions_are()
+{
+    [ "$(stat_server 'len(s["sessions"])')" = "$1" ]
+}
+
+# hold VOLUME: a client has it open; its process is $holder
+hold()
+{
+    qemu-io -f raw -c 'sleep 60000' "$(uri "$1")" >"$work/holder" 2>&1 &
+    holder=$!
+    end_later "$holder"
+    wait_until 20 sessions_are 1
+}
+
+check_a_wrong_configuration_names_file_line_value_and_range()
+{
+    printf '[server]\nport = 70000\n' >"$work/wrong.conf"
+    rdiskd_fails 'wrong.conf:2: port = 70000 is out of range .port, 1…65535' \
+        --config "$work/wrong.conf"
+}
+
+check_an_address_without_a_device_is_refused_with_a_sentence()
+{
+    rdiskd_fails 'no RDMA device has that address' --config '' --control '' \
+        --listen 192.0.2.1 --volume m=memory:1M
+}
+
+check_the_ready_line_names_volumes_and_address()
+{
+    grep -qx "rdiskd: serving 2 volumes on $addr:$port" "$work/ready"
+}
+
+check_a_second_server_leaves_the_control_socket_alone()
+{
+    rdiskd_fails 'another server answers' --config '' --listen "$addr" \
+        --port 7999 --control "$control" --volume m=memory:1M
+    timeout 20 rdisk list --control "$control"
+}
+
+check_volumes_come_and_go_while_it_runs()
+{
+    volume new 1M
+    control_fails "there is a volume 'new' already" create new 1M
+    rdisk resize new 2M --control "$control"
+    rdisk list --control "$control" | grep -qE '^new +2M +file +0$'
+    io new 'write -P 5 0 2M' 'read -P 5 0 2M'
+    rdisk delete new --control "$control"
+    control_fails "there is no volume 'new'" delete new
+    [ ! -e "$pool/new" ]
+}
+
+check_commands_cannot_leave_the_pool()
+{
+    control_fails 'no name for a volume' create ../out 1M
+    control_fails 'no name for a volume' delete ../control
+}
+
+check_a_volume_in_memory_outlives_its_sessions()
+{
+    io mem 'write -P 7 0 4M'
+    io mem 'read -P 7 0 4M'
+}
+
+check_null_reads_as_zeroes()
+{
+    io null 'write -P 7 512G 1M' 'read -P 0 512G 1M'
+}
+
+check_a_file_of_odd_size_is_refused_with_a_sentence()
+{
+    truncate -s 1000 "$pool/odd"
+    refused '1000 bytes, is no multiple of 512' 20 rdisk ping "$(uri odd)"
+}
+
+check_a_held_volume_is_left_alone_and_its_holder_named()
+{
+    volume held 1M
+    hold held
+    control_fails "open at $addr:" delete held
+    control_fails "open at $addr:" resize held 2M
+    kill -KILL "$holder"
+    wait_until 20 sessions_are 0
+    rdisk delete held --control "$control"
+}
+
+check_ping_tells_each_step()
+{
+    local step
+    timeout 30 rdisk ping --count 3 --interval 0 "$(uri mem)" >"$work/ping"
+    for step in name address route connect hello open queues '3: message'; do
+        says "$work/ping" "^ *$step"
+    done
+}
+
+check_reactors_with_an_idle_session_do_not_wake_up()
+{
+    local turns='[r["turns"] for r in s["reactors"]]' before
+    hold mem
+    # What opening it reads comes to an end.
+    sleep 3
+    before=$(stat_server "$turns")
+    sleep 4
+    equal "the number of turns" "$(stat_server "$turns")" "$before"
+}
+
+check_each_reactor_tells_its_core_and_node()
+{
+    equal "the cores" "$(stat_server '[r["core"] for r in s["reactors"]]')" \
+        "$([ "$(nproc)" -gt 1 ] && echo '[0, 1]' || echo '[0]')"
+    # A kernel without NUMA has no nodes to tell.
+    equal "each has a node" \
+        "$(stat_server 'all(r["node"] >= 0 for r in s["reactors"])')" \
+        "$([ -d /sys/devices/system/node/node0 ] && echo True || echo False)"
+}
+
+check_a_block_device_is_a_volume()
+{
+    local loop
+    modprobe loop 2>/dev/null || true
+    truncate -s 64M "$work/store"
+    loop=$(losetup --find --show "$work/store") || skip "no loop device here"
+    start_server --volume "device=file:$loop"
+    io device 'write -P 3 63M 1M' flush 'read -P 3 63M 1M'
+    cmp -n 4096 -i 66060288:0 "$loop" \
+        <(head -c 4096 /dev/zero | tr '\0' '\003')
+    stop_server
+    losetup -d "$loop"
+}
+
+busy()
+{
+    [ "$(stat_server 'sum(x["counters"]["writes"] for x in s["sessions"])')" \
+        -gt 50 ]
+}
+
+# A server of its own, with a client that writes without end.
+check_sigterm_finishes_requests_in_flight_and_exits_with_0()
+{
+    local writer
+    start_server
+    volume load 64M
+    timeout 120 qemu-img bench -f raw -w -c 1000000 -d 16 -s 16k --pattern 51 \
+        "$(uri load)" >"$work/load" 2>&1 &
+    writer=$!
+    end_later "$writer"
+    wait_until 60 busy
+    stop_server
+    says "$server_log" 'rdiskd: info: stopped$'
+    [ ! -e "$control" ]
+    # The client is told, and does not hang.
+    wait_until 30 gone "$writer"
+    if wait "$writer"; then
+        fail "the client was not told"
+    fi
+    start_server
+    io load 'read -P 51 0 64k'
+    stop_server
+}
+
+check_a_second_signal_ends_it_at_once()
+{
+    start_server
+    volume v 1M
+    hold v
+    kill -STOP "$holder"
+    kill -TERM "$server"
+    sleep 0.5
+    kill -TERM "$server"
+    wait_until 2 gone "$server"
+    says "$server_log" 'SIGTERM again: ending at once, 1 sessions'
+}
+
+start_server --volume mem=memory:64M --volume null=null:1T
+run_checks
