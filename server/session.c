@@ -51,22 +51,6 @@ unsigned int session_queues(const struct session *session, uint64_t *memory)
 
 /* ---- Open and close --------------------------------------------------- */
 
-/*
- * Fence an older session of a client that has come back: no request of it may
- * be carried out once the new session has been answered.
- */
-static void session_fence(struct volume_holder *older, uint64_t epoch)
-{
-    struct session *session = (struct session *)older;
-    char text[120];
-
-    snprintf(text, sizeof(text), "the client has come back with epoch "
-             "%" PRIu64, epoch);
-    older->fenced = true;
-    /* It may be gone when this returns. */
-    rdisk_target_session_end(session->target, RDISK_STATUS_STALE, text);
-}
-
 static void fill_grant(const struct session *session,
                        struct rdisk_open_grant *grant)
 {
@@ -97,15 +81,20 @@ static enum rdisk_status take_volume(struct session *session,
     holder->epoch = request->epoch;
     holder->writer = !session->read_only;
     holder->shared = request->shared;
-    for (;;) {
-        status = volume_check(volume, holder, &older, err);
-        if (status != RDISK_STATUS_OK) {
-            return status;
+    status = volume_check(volume, holder, &older, err);
+    if (status != RDISK_STATUS_OK) {
+        return status;
+    }
+    if (older) {
+        /*
+         * Its connection is lost, but requests of it may still be carried
+         * out; only when they are done may the new session begin.
+         */
+        if (!older->fenced) {
+            older->fenced = true;
+            rdisk_target_session_fence(((struct session *)older)->target);
         }
-        if (!older) {
-            break;
-        }
-        session_fence(older, holder->epoch);
+        return RDISK_OPEN_LATER;
     }
     volume_hold(volume, holder);
     return RDISK_STATUS_OK;

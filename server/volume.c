@@ -60,16 +60,14 @@ enum rdisk_status volume_check(const struct volume *volume,
                             wanted->epoch, volume->name, holder->epoch);
             return RDISK_STATUS_STALE;
         }
-        if (!holder->fenced) {
-            *older = holder;
-        }
+        *older = holder;
     }
     if (*older) {
         return RDISK_STATUS_OK;
     }
     for (struct volume_holder *holder = volume->holders; holder;
          holder = holder->next) {
-        if (!holder->fenced && conflict(holder, wanted)) {
+        if (conflict(holder, wanted)) {
             rdisk_error_set(err, -EBUSY, "volume '%s' is being written by %s; "
                             "close it there, open it read-only, or let both "
                             "ask for shared", volume->name, holder->peer);

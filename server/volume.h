@@ -23,9 +23,8 @@ struct volume_holder {
     bool writer;
     bool shared;                /* a writer that lets others write */
     /*
-     * A newer session of the same client took its place; it is on its way
-     * out, holds nothing against anybody, and only its requests may still be
-     * under way.
+     * A newer session of the same client waits for its place; it is on its
+     * way out, and only its requests may still be under way.
      */
     bool fenced;
     struct volume_holder *next;
@@ -50,7 +49,8 @@ void volume_free(struct volume *volume);
  * that names who holds it; STALE if this client has a newer session.
  *
  * Fencing: if *@older comes back, that is an older session of the same
- * client. The caller must end it before it lets the new one in, and ask again.
+ * client. The caller must fence it, and ask again when it is no holder any
+ * more.
  */
 enum rdisk_status volume_check(const struct volume *volume,
                                const struct volume_holder *wanted,

@@ -25,6 +25,7 @@ int rdisk_control_create(struct rdisk_control *control,
                          struct ibv_pd *pd, struct rdisk_error *err)
 {
     struct rdisk_qp_config config = {
+        .counters = &control->counters,
         .send_depth = RDISK_CONTROL_DEPTH,
         .recv_depth = RDISK_CONTROL_DEPTH,
         .max_sge = 1,

@@ -15,6 +15,7 @@ struct rdisk_control {
     struct rdisk_qp qp;
     void *buffers;              /* receives, then sends */
     struct ibv_mr *mr;
+    struct rdisk_qp_counters counters;
     uint64_t epoch;             /* put into each message; 0 before OPEN */
     bool created;
 };

@@ -63,6 +63,7 @@ struct rdisk_initiator *rdisk_initiator_create(
     session->alarm_fd = -1;
     session->open_deadline = RDISK_NEVER;
     session->tick = RDISK_NEVER;
+    session->patience = RDISK_NEVER;
     session->link.session = session;
     session->steps.device = session->device_name;
     env->random(env->opaque, session->client, sizeof(session->client));
@@ -85,31 +86,23 @@ no_memory:
     return NULL;
 }
 
-static void disconnect_all(struct rdisk_initiator *session)
-{
-    for (unsigned int i = 0; session->queues && i < session->info.queues;
-         i++) {
-        rdisk_link_disconnect(&session->queues[i].link);
-    }
-    rdisk_link_disconnect(&session->link);
-}
-
 void rdisk_initiator_destroy(struct rdisk_initiator *session)
 {
+    struct rdisk_range *range;
+
     if (!session) {
         return;
     }
-    disconnect_all(session);
-    for (unsigned int i = 0; session->queues && i < session->info.queues;
-         i++) {
+    rdisk_initiator_break(session);
+    rdisk_initiator_drop(session);
+    for (unsigned int i = 0; i < session->queue_count; i++) {
         rdisk_queue_destroy(&session->queues[i]);
-        rdisk_link_destroy(&session->queues[i].link);
     }
     free(session->queues);
-    rdisk_control_destroy(&session->control);
-    rdisk_link_destroy(&session->link);
-    if (session->device) {
-        rdisk_device_put(session->device);
+    rdisk_initiator_leave_device(session);
+    while ((range = session->ranges)) {
+        session->ranges = range->next;
+        free(range);
     }
     if (session->channel) {
         session->env->verbs->destroy_event_channel(session->channel);
@@ -197,6 +190,7 @@ int rdisk_initiator_start(struct rdisk_initiator *session,
     }
     if (ret == 0) {
         session->steps.name = rdisk_initiator_step(session);
+        session->connected = true;
         rdisk_initiator_set_state(session, RDISK_INITIATOR_CONNECTING);
         ret = rdisk_link_start(&session->link, &session->error);
     }
@@ -234,11 +228,13 @@ int rdisk_initiator_device(struct rdisk_initiator *session,
                            struct ibv_context *context,
                            struct rdisk_error *err)
 {
+    if (session->device && session->device->context == context) {
+        return 0;
+    }
     if (session->device) {
-        return session->device->context == context ? 0
-            : rdisk_error_set(err, -ENODEV,
-                              "the path to %s moved to another RDMA device "
-                              "while connecting", session->options.host);
+        return rdisk_error_set(err, -ENODEV,
+                               "the path to %s moved to another RDMA device "
+                               "while connecting", session->options.host);
     }
     session->device = rdisk_device_get(session->env->verbs, context, err);
     if (!session->device) {
@@ -249,31 +245,69 @@ int rdisk_initiator_device(struct rdisk_initiator *session,
                  context->device->name);
     }
     session->steps.address = rdisk_initiator_step(session);
+    rdisk_initiator_register_all(session);
+    return 0;
+}
+
+static int create_queues(struct rdisk_initiator *session,
+                         struct rdisk_error *err)
+{
+    unsigned int n = session->info.queues;
+
+    if (session->queues) {
+        return 0;   /* from the connection before */
+    }
+    session->queues = calloc(n, sizeof(session->queues[0]));
+    if (!session->queues) {
+        return rdisk_error_set(err, -ENOMEM, "out of memory");
+    }
+    for (unsigned int i = 0; i < n; i++) {
+        session->queue_count++;
+        if (rdisk_queue_init(&session->queues[i], session, i + 1) < 0) {
+            return rdisk_error_set(err, -errno,
+                                   "cannot create a queue's descriptors: %s",
+                                   strerror(errno));
+        }
+    }
     return 0;
 }
 
 void rdisk_initiator_join(struct rdisk_initiator *session)
 {
-    unsigned int n = session->info.queues;
     struct rdisk_error err = { 0 };
 
-    session->queues = calloc(n, sizeof(session->queues[0]));
-    if (!session->queues) {
-        rdisk_error_set(&err, -ENOMEM, "out of memory");
+    if (create_queues(session, &err) < 0) {
         rdisk_initiator_fail(session, &err);
         return;
     }
-    for (unsigned int i = 0; i < n; i++) {
-        session->queues[i].session = session;
-        session->queues[i].link.session = session;
-        session->queues[i].link.queue = i + 1;
-    }
     rdisk_initiator_set_state(session, RDISK_INITIATOR_JOINING);
-    for (unsigned int i = 0; i < n; i++) {
+    for (unsigned int i = 0; i < session->queue_count; i++) {
         if (rdisk_link_start(&session->queues[i].link, &err) < 0) {
             rdisk_initiator_fail(session, &err);
             return;
         }
+    }
+}
+
+/* Every queue has its lease: requests may flow. */
+static void ready(struct rdisk_initiator *session)
+{
+    session->steps.join = rdisk_initiator_step(session);
+    session->open_deadline = RDISK_NEVER;
+    session->patience = RDISK_NEVER;
+    atomic_store(&session->expired, false);
+    rdisk_initiator_start_tick(session);
+    if (session->established) {
+        rdisk_log(session->env, RDISK_LOG_WARNING,
+                  "%s:%u is back, epoch %llu", session->options.host,
+                  session->options.port, (unsigned long long)session->epoch);
+    } else {
+        session->info.max_segments = session->queues[0].max_segments;
+        session->established = true;
+    }
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_READY);
+    for (unsigned int i = 0; i < session->queue_count; i++) {
+        rdisk_queue_hand_over(&session->queues[i]);
     }
 }
 
@@ -294,7 +328,7 @@ void rdisk_initiator_link_up(struct rdisk_initiator *session,
         rdisk_initiator_say_hello(session);
         return;
     }
-    if (le16toh(accept->slots) > session->info.slots ||
+    if (le16toh(accept->slots) > session->granted_slots ||
         le32toh(accept->slot_size) != session->info.max_transfer) {
         rdisk_error_set(&err, -EPROTO,
                         "%s:%u leased other slots than it granted",
@@ -303,19 +337,15 @@ void rdisk_initiator_link_up(struct rdisk_initiator *session,
         return;
     }
     rdisk_queue_lease(&session->queues[link->queue - 1], accept);
-    if (++session->queues_up == session->info.queues) {
-        session->info.max_segments = session->queues[0].max_segments;
-        session->steps.join = rdisk_initiator_step(session);
-        session->open_deadline = RDISK_NEVER;
-        rdisk_initiator_start_tick(session);
-        rdisk_initiator_set_state(session, RDISK_INITIATOR_READY);
+    if (++session->queues_up == session->queue_count) {
+        ready(session);
     }
 }
 
 /* ---- The end ---------------------------------------------------------- */
 
-void rdisk_initiator_fail(struct rdisk_initiator *session,
-                          const struct rdisk_error *err)
+void rdisk_initiator_end(struct rdisk_initiator *session,
+                         const struct rdisk_error *err)
 {
     if (rdisk_initiator_state(session) >= RDISK_INITIATOR_CLOSED) {
         return;
@@ -323,21 +353,37 @@ void rdisk_initiator_fail(struct rdisk_initiator *session,
     session->error = *err;
     session->open_deadline = RDISK_NEVER;
     session->tick = RDISK_NEVER;
+    session->patience = RDISK_NEVER;
     /*
      * In ERROR no remote access is accepted any more; the flushed completions
      * wake each queue's thread, which then ends its requests.
      */
-    for (unsigned int i = 0; session->queues && i < session->info.queues;
-         i++) {
-        if (session->queues[i].created) {
-            rdisk_qp_break(&session->queues[i].qp);
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_FAILED);
+    rdisk_initiator_break(session);
+    for (unsigned int i = 0; i < session->queue_count; i++) {
+        rdisk_queue_wake(&session->queues[i]);
+    }
+}
+
+void rdisk_initiator_fail(struct rdisk_initiator *session,
+                          const struct rdisk_error *err)
+{
+    switch (rdisk_initiator_state(session)) {
+    case RDISK_INITIATOR_PARKING:
+    case RDISK_INITIATOR_WAITING:
+    case RDISK_INITIATOR_CLOSED:
+    case RDISK_INITIATOR_FAILED:
+        /* The first failure of a connection is the one that counts. */
+        return;
+    case RDISK_INITIATOR_CLOSING:
+        break;
+    default:
+        if (session->established && session->options.reconnect_delay_ms) {
+            rdisk_initiator_recover(session, err);
+            return;
         }
     }
-    if (session->control.created) {
-        rdisk_qp_break(&session->control.qp);
-    }
-    rdisk_initiator_set_state(session, RDISK_INITIATOR_FAILED);
-    disconnect_all(session);
+    rdisk_initiator_end(session, err);
 }
 
 void rdisk_initiator_link_lost(struct rdisk_initiator *session,
@@ -394,6 +440,7 @@ int rdisk_initiator_fd(const struct rdisk_initiator *session)
     return session->poll_fd;
 }
 
+/* A queue's thread saw its connection break, or has parked it, or rests. */
 static void take_alarm(struct rdisk_initiator *session)
 {
     struct rdisk_error err;
@@ -402,9 +449,15 @@ static void take_alarm(struct rdisk_initiator *session)
     if (read(session->alarm_fd, &rings, sizeof(rings)) < 0) {
         return;
     }
-    rdisk_error_set(&err, -EIO, "the connection to %s:%u broke",
-                    session->options.host, session->options.port);
-    rdisk_initiator_fail(session, &err);
+    for (unsigned int i = 0; i < session->queue_count; i++) {
+        if (session->queues[i].created &&
+            atomic_load(&session->queues[i].qp.broken)) {
+            rdisk_error_set(&err, -EIO, "the connection to %s:%u broke",
+                            session->options.host, session->options.port);
+            rdisk_initiator_fail(session, &err);
+            return;
+        }
+    }
 }
 
 void rdisk_initiator_process(struct rdisk_initiator *session)
@@ -433,6 +486,7 @@ void rdisk_initiator_process(struct rdisk_initiator *session)
     }
     take_alarm(session);
     rdisk_initiator_timers(session, rdisk_now(session->env));
+    rdisk_initiator_recovery_step(session);
 }
 
 int rdisk_initiator_wait(struct rdisk_initiator *session,
@@ -485,7 +539,7 @@ void rdisk_initiator_steps(const struct rdisk_initiator *session,
 struct rdisk_queue *rdisk_initiator_queue(struct rdisk_initiator *session,
                                           unsigned int index)
 {
-    return index < session->info.queues ? &session->queues[index] : NULL;
+    return index < session->queue_count ? &session->queues[index] : NULL;
 }
 
 int rdisk_initiator_ping(struct rdisk_initiator *session,
@@ -502,21 +556,4 @@ int rdisk_initiator_ping(struct rdisk_initiator *session,
     session->pong_opaque = opaque;
     rdisk_initiator_say_ping(session);
     return 0;
-}
-
-int rdisk_initiator_register(struct rdisk_initiator *session, void *address,
-                             size_t length, struct rdisk_error *err)
-{
-    if (!session->device) {
-        return rdisk_error_set(err, -ENOTCONN, "no device is known yet");
-    }
-    return rdisk_memory_add(&session->device->memory, address, length, err);
-}
-
-void rdisk_initiator_unregister(struct rdisk_initiator *session,
-                                void *address, size_t length)
-{
-    if (session->device) {
-        rdisk_memory_remove(&session->device->memory, address, length);
-    }
 }

@@ -42,6 +42,9 @@ struct rdisk_initiator_options {
     uint32_t bounce_size;       /* bytes per queue for unregistered buffers */
     unsigned int open_timeout_ms;       /* 1…3600000, all steps together */
     unsigned int request_timeout_ms;    /* 0: for ever; else …3600000 */
+    unsigned int reconnect_delay_ms;    /* how long requests wait for a lost
+                                   connection to come back: 0: fail at once,
+                                   else …3600000 */
     unsigned int heartbeat_ms;  /* silence of the server that counts as its
                                    death: RDISK_HEARTBEAT_MIN_MS…MAX_MS; 0:
                                    never */
@@ -53,6 +56,7 @@ struct rdisk_initiator_options {
 #define RDISK_DEFAULT_BOUNCE_SIZE       (4u << 20)
 #define RDISK_DEFAULT_OPEN_TIMEOUT_MS   10000
 #define RDISK_DEFAULT_REQUEST_TIMEOUT_MS 60000
+#define RDISK_DEFAULT_RECONNECT_DELAY_MS 0
 #define RDISK_DEFAULT_HEARTBEAT_MS      10000
 
 void rdisk_initiator_options_init(struct rdisk_initiator_options *options);
@@ -60,14 +64,22 @@ void rdisk_initiator_options_init(struct rdisk_initiator_options *options);
 /*
  * Set one option by its name, as in a URI's query or QEMU's -blockdev:
  * read-only, shared (on|off), queues, slots, slot-size, bounce-size (bytes,
- * with k or M), open-timeout, request-timeout, heartbeat (seconds, with
- * decimals). Returns 0 or -EINVAL with the allowed range in the sentence.
+ * with k or M), open-timeout, request-timeout, reconnect-delay, heartbeat
+ * (seconds, with decimals). Returns 0 or -EINVAL with the allowed range in the sentence.
  */
 int rdisk_initiator_option_set(struct rdisk_initiator_options *options,
                                const char *name, const char *value,
                                struct rdisk_error *err);
 
 /* ---- Session ---------------------------------------------------------- */
+
+/*
+ * A connection that breaks after READY is made anew, with the next epoch,
+ * without end: after an unexpected loss all requests wait for up to
+ * reconnect_delay_ms and are sent again once the server has fenced the older
+ * epoch; after that time they fail, and new ones fail at once, until the
+ * server is back.
+ */
 
 enum rdisk_initiator_state {
     RDISK_INITIATOR_IDLE,       /* created; nothing sent */
@@ -78,6 +90,8 @@ enum rdisk_initiator_state {
     RDISK_INITIATOR_READY,      /* requests flow */
     RDISK_INITIATOR_DRAINING,   /* the server shuts down: what is on its way
                                    is still answered, nothing new is sent */
+    RDISK_INITIATOR_PARKING,    /* connection lost: queues let go of it */
+    RDISK_INITIATOR_WAITING,    /* until the next attempt to connect */
     RDISK_INITIATOR_CLOSING,    /* CLOSE sent, waiting for its reply */
     RDISK_INITIATOR_CLOSED,     /* ended in good order */
     RDISK_INITIATOR_FAILED,     /* ended by an error; see _error() */
@@ -133,6 +147,12 @@ enum rdisk_initiator_state rdisk_initiator_state(
 /* Why it FAILED; code 0 otherwise. */
 const struct rdisk_error *rdisk_initiator_error(
     const struct rdisk_initiator *session);
+
+/*
+ * Do not wait any longer for a lost connection: what waits fails now, as at
+ * the end of reconnect-delay. Home thread.
+ */
+void rdisk_initiator_cancel(struct rdisk_initiator *session);
 
 /*
  * End in good order: CLOSE, its reply, then disconnect. The caller has no
@@ -239,7 +259,7 @@ struct rdisk_request {
 /*
  * Take a request: it goes out with the next rdisk_queue_kick(), or when a
  * slot comes free. Returns 0, or a negative errno without calling @complete:
- * -ENOTCONN (session not READY), -EINVAL (length, alignment or range).
+ * -ENOTCONN (no connection, and none to wait for), -EINVAL (length, alignment or range).
  */
 int rdisk_queue_submit(struct rdisk_queue *queue,
                        struct rdisk_request *request);
@@ -255,6 +275,12 @@ int rdisk_queue_fd(const struct rdisk_queue *queue);
 unsigned int rdisk_queue_process(struct rdisk_queue *queue);
 /* Is a completion waiting? Looks only; callbacks run in _process(). */
 bool rdisk_queue_pending(struct rdisk_queue *queue);
+/*
+ * The thread that served the queue will not do so any more, and nothing is
+ * outstanding. The next that submits serves it. Until then the home thread
+ * can recover a lost connection without anybody else.
+ */
+void rdisk_queue_rest(struct rdisk_queue *queue);
 /* No request is outstanding or waiting. */
 bool rdisk_queue_idle(const struct rdisk_queue *queue);
 

@@ -81,7 +81,7 @@ static int create_endpoint(struct rdisk_link *link, struct rdisk_error *err)
     struct rdisk_initiator *session = link->session;
 
     if (link->queue) {
-        return rdisk_queue_create(&session->queues[link->queue - 1], err);
+        return rdisk_queue_connect(&session->queues[link->queue - 1], err);
     }
     return rdisk_control_create(&session->control, session->env, link->id,
                                 session->device->pd, err);
@@ -105,7 +105,7 @@ static void route_resolved(struct rdisk_link *link)
         return;
     }
     if (link->queue) {
-        hello.slots = htole16((uint16_t)session->info.slots);
+        hello.slots = htole16((uint16_t)session->granted_slots);
         hello.slot_size = htole32(session->info.max_transfer);
         hello.session = htole64(session->server_session);
         hello.epoch = htole64(session->epoch);
@@ -194,6 +194,7 @@ void rdisk_link_event(struct rdisk_link *link,
         break;
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
         link->state = RDISK_LINK_DOWN;
+        link->session->device_lost = true;
         rdisk_error_set(&err, -ENODEV, "RDMA device %s was removed",
                         link->session->device_name);
         rdisk_initiator_fail(link->session, &err);

@@ -77,7 +77,12 @@ static void fail_status(struct rdisk_initiator *session,
     rdisk_error_set(&err, status ? rdisk_status_to_errno(status) : -ESHUTDOWN,
                     "%s:%u %s: %.200s", session->options.host,
                     session->options.port, what, text);
-    rdisk_initiator_fail(session, &err);
+    if (status == RDISK_STATUS_STALE) {
+        /* Somebody newer has the volume: never again. */
+        rdisk_initiator_end(session, &err);
+    } else {
+        rdisk_initiator_fail(session, &err);
+    }
 }
 
 /* A server that shuts down still answers what is on its way. */
@@ -104,7 +109,7 @@ static void bad_message(struct rdisk_initiator *session, const char *text)
 
     rdisk_error_set(&err, -EPROTO, "%s:%u breaks the protocol: %.200s",
                     session->options.host, session->options.port, text);
-    rdisk_initiator_fail(session, &err);
+    rdisk_initiator_end(session, &err);
 }
 
 static void hello_reply(struct rdisk_initiator *session,
@@ -126,15 +131,20 @@ static void hello_reply(struct rdisk_initiator *session,
         rdisk_initiator_fail(session, &err);
         return;
     }
-    session->info.fua = features & RDISK_FEATURE_FUA;
+    if (!session->established) {
+        session->info.fua = features & RDISK_FEATURE_FUA;
+    } else if (session->info.fua && !(features & RDISK_FEATURE_FUA)) {
+        bad_message(session, "it has forgotten FUA since the last connection");
+        return;
+    }
     session->steps.hello = rdisk_initiator_step(session);
     rdisk_initiator_say_open(session);
 }
 
-static void open_reply(struct rdisk_initiator *session,
-                       const struct rdisk_wire_open_reply *reply)
+/* What the server tells of the volume, the first time. */
+static void take_volume(struct rdisk_initiator *session,
+                        const struct rdisk_wire_open_reply *reply)
 {
-    const struct rdisk_initiator_options *options = &session->options;
     uint32_t flags = le32toh(reply->volume_flags);
     struct rdisk_volume_info *info = &session->info;
 
@@ -145,19 +155,61 @@ static void open_reply(struct rdisk_initiator *session,
     info->read_only = flags & RDISK_VOLUME_READ_ONLY;
     info->rotational = flags & RDISK_VOLUME_ROTATIONAL;
     info->queues = le16toh(reply->queues);
+}
+
+/* After a reconnect: does all that was promised to the owner still hold? */
+static bool same_volume(const struct rdisk_initiator *session,
+                        const struct rdisk_wire_open_reply *reply)
+{
+    const struct rdisk_volume_info *info = &session->info;
+    bool read_only = le32toh(reply->volume_flags) & RDISK_VOLUME_READ_ONLY;
+
+    return le64toh(reply->size) >= info->size &&
+           le32toh(reply->block_size) <= info->block_size &&
+           le32toh(reply->slot_size) == info->max_transfer &&
+           le16toh(reply->queues) == info->queues &&
+           (info->read_only || !read_only);
+}
+
+static bool within_wishes(const struct rdisk_initiator *session,
+                          const struct rdisk_wire_open_reply *reply)
+{
+    const struct rdisk_initiator_options *options = &session->options;
+
+    return le64toh(reply->epoch) == session->epoch &&
+           le16toh(reply->queues) <= options->queues &&
+           le16toh(reply->slots) <= options->slots &&
+           le32toh(reply->slot_size) <= options->slot_size;
+}
+
+static void open_reply(struct rdisk_initiator *session,
+                       const struct rdisk_wire_open_reply *reply)
+{
+    struct rdisk_volume_info *info = &session->info;
+
+    if (!within_wishes(session, reply)) {
+        bad_message(session, "it granted more than was asked for");
+        return;
+    }
+    if (!session->established) {
+        take_volume(session, reply);
+    } else if (!same_volume(session, reply)) {
+        struct rdisk_error err;
+
+        rdisk_error_set(&err, -ESTALE,
+            "volume '%s' of %s:%u came back smaller, read-only, or with other "
+            "limits", session->options.volume, session->options.host,
+            session->options.port);
+        rdisk_initiator_end(session, &err);
+        return;
+    }
     info->slots = le16toh(reply->slots);
     info->epoch = session->epoch;
     memcpy(info->instance, reply->instance, sizeof(info->instance));
     memcpy(session->token, reply->token, sizeof(session->token));
+    session->granted_slots = info->slots;
     session->server_session = le64toh(reply->session);
     session->control.epoch = session->epoch;
-
-    if (le64toh(reply->epoch) != session->epoch ||
-        info->queues > options->queues || info->slots > options->slots ||
-        info->max_transfer > options->slot_size) {
-        bad_message(session, "it granted more than was asked for");
-        return;
-    }
     session->steps.open = rdisk_initiator_step(session);
     rdisk_initiator_join(session);
 }

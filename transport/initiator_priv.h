@@ -55,9 +55,23 @@ struct rdisk_piece {
 
 /* ---- Queue ------------------------------------------------------------ */
 
+/*
+ * Who may touch what a queue has for one connection. The two threads hand it
+ * to each other through this, so no lock is needed.
+ */
+enum rdisk_queue_phase {
+    RDISK_QUEUE_PARKED,     /* home: there is no connection, or it is made */
+    RDISK_QUEUE_JOINED,     /* nobody yet: the first to come takes it */
+    RDISK_QUEUE_ACTIVE,     /* queue's thread, until it has drained it */
+};
+
 struct rdisk_queue {
     struct rdisk_initiator *session;
     struct rdisk_link link;         /* home thread */
+    int poll_fd;                    /* epoll: completion channel, wake_fd */
+    int wake_fd;                    /* eventfd: home wants a look */
+    atomic_bool woken;              /* wake_fd has been written */
+    _Atomic int phase;              /* enum rdisk_queue_phase */
     struct rdisk_qp qp;
     bool created;                   /* qp, headers and bounce exist */
 
@@ -86,18 +100,35 @@ struct rdisk_queue {
      * home thread. */
     _Atomic uint64_t *deadlines;
 
-    bool reported;                  /* the session knows that it broke */
+    bool broken_told;               /* the home thread knows that it broke */
 
+    struct rdisk_qp_counters qp_counters;
     rdisk_counter reads, writes, flushes, failed, read_bytes, write_bytes,
                   copied_bytes, bounced, waited;
 };
 
-/* Home thread, when the device is known: queue pair and memory. */
-int rdisk_queue_create(struct rdisk_queue *queue, struct rdisk_error *err);
-/* Home thread, when the server has accepted. */
+/* initiator_lease.c; home thread. */
+
+/* Index from 1. On failure rdisk_queue_destroy() is still due. */
+int rdisk_queue_init(struct rdisk_queue *queue,
+                     struct rdisk_initiator *session, unsigned int index);
+void rdisk_queue_destroy(struct rdisk_queue *queue);
+/* Queue pair and memory, when the device is known. PARKED. */
+int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err);
+/* The server has accepted. PARKED. */
 void rdisk_queue_lease(struct rdisk_queue *queue,
                        const struct rdisk_wire_accept *accept);
-void rdisk_queue_destroy(struct rdisk_queue *queue);
+/* Undo connect and lease. PARKED. */
+void rdisk_queue_disconnect(struct rdisk_queue *queue);
+/* From here on it is its thread's. */
+void rdisk_queue_hand_over(struct rdisk_queue *queue);
+/* Is it home's again? Takes it back itself if nobody has used it. */
+bool rdisk_queue_take_back(struct rdisk_queue *queue);
+/* Let the queue's thread run rdisk_queue_process(). */
+void rdisk_queue_wake(struct rdisk_queue *queue);
+
+/* initiator_queue.c, initiator_stage.c */
+
 /*
  * Queue's thread: put a request into a slot and stage its work requests.
  * False: it must wait for a slot, for bounce memory, or for room.
@@ -110,6 +141,14 @@ bool rdisk_queue_dry(struct rdisk_queue *queue);
 bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now);
 
 /* ---- Session ---------------------------------------------------------- */
+
+/* Memory that the owner has registered, whatever device it is on now. */
+struct rdisk_range {
+    struct rdisk_range *next;
+    void *address;
+    size_t length;
+    bool registered;
+};
 
 struct rdisk_initiator {
     const struct rdisk_env *env;
@@ -126,8 +165,12 @@ struct rdisk_initiator {
     struct rdisk_device *device;    /* from the control link's device on */
     struct rdisk_link link;         /* the control link */
     struct rdisk_control control;
-    struct rdisk_queue *queues;     /* info.queues of them */
+    bool device_lost;               /* it was removed: let go of it */
+    struct rdisk_range *ranges;
+    struct rdisk_queue *queues;     /* queue_count of them, from JOINING on */
+    unsigned int queue_count;
     unsigned int queues_up;
+    unsigned int granted_slots;     /* of each queue on this connection */
 
     uint8_t client[16];
     uint8_t token[16];
@@ -135,7 +178,13 @@ struct rdisk_initiator {
     uint64_t epoch;
     struct rdisk_volume_info info;
 
-    uint64_t open_deadline;         /* until READY, and for CLOSING */
+    bool established;               /* was READY once: worth recovering */
+    bool connected;                 /* there is something to disconnect */
+    atomic_bool expired;            /* reconnect-delay is over: no waiting */
+    uint64_t patience;              /* when it will be over */
+    uint64_t backoff;               /* ns until the next attempt */
+
+    uint64_t open_deadline;         /* until READY, for CLOSING, for WAITING */
     uint64_t tick;                  /* next look at heartbeat and requests */
     uint64_t heard;                 /* last message from the server */
     bool ping_sent;                 /* and not answered */
@@ -147,6 +196,33 @@ struct rdisk_initiator {
     struct rdisk_initiator_steps steps;
     char device_name[64];
 };
+
+/* The session is over, another connection would not help. */
+void rdisk_initiator_end(struct rdisk_initiator *session,
+                         const struct rdisk_error *err);
+
+/* initiator_memory.c */
+
+/* Register on a device just found all that the owner has registered. */
+void rdisk_initiator_register_all(struct rdisk_initiator *session);
+/* Undo that, and let go of the device. */
+void rdisk_initiator_leave_device(struct rdisk_initiator *session);
+
+/* initiator_recovery.c */
+
+/* Break every queue pair of this connection and disconnect. */
+void rdisk_initiator_break(struct rdisk_initiator *session);
+/* Give back all that belongs to this connection. Every queue is PARKED. */
+void rdisk_initiator_drop(struct rdisk_initiator *session);
+/* READY was left for want of a connection: begin to get another one. */
+void rdisk_initiator_recover(struct rdisk_initiator *session,
+                             const struct rdisk_error *err);
+/* Go on as far as the queues' threads have let go. */
+void rdisk_initiator_recovery_step(struct rdisk_initiator *session);
+/* WAITING is over: the next attempt. */
+void rdisk_initiator_attempt(struct rdisk_initiator *session);
+/* reconnect-delay is over: requests do not wait any longer. */
+void rdisk_initiator_expire(struct rdisk_initiator *session);
 
 /* initiator_timer.c */
 
@@ -171,7 +247,10 @@ void rdisk_initiator_set_state(struct rdisk_initiator *session,
                                enum rdisk_initiator_state state);
 /* OPEN was granted and info is filled: connect the data queues. */
 void rdisk_initiator_join(struct rdisk_initiator *session);
-/* First failure wins: break every queue pair and go to FAILED. */
+/*
+ * This connection is over. Try another one if the session was READY once and
+ * may wait; else the session ends.
+ */
 void rdisk_initiator_fail(struct rdisk_initiator *session,
                           const struct rdisk_error *err);
 /* The device that reaches the server is known. 0 or a negative errno. */

@@ -10,128 +10,36 @@
 
 #include "initiator_priv.h"
 
-#define INLINE_WISH     256u    /* bytes: the header of a read of 12 pieces */
-#define SGE_WISH        32u     /* places a work request gathers from */
-
-/* ---- Life ------------------------------------------------------------- */
-
-static int allocate(struct rdisk_queue *queue, struct rdisk_error *err)
-{
-    unsigned int slots = queue->session->info.slots;
-
-    queue->in_slot = calloc(slots, sizeof(queue->in_slot[0]));
-    queue->free_slots = calloc(slots, sizeof(queue->free_slots[0]));
-    queue->deadlines = calloc(slots, sizeof(queue->deadlines[0]));
-    queue->headers_size = (slots * RDISK_HEADER_MAX + 4095) & ~4095ul;
-    queue->headers = aligned_alloc(4096, queue->headers_size);
-    if (!queue->in_slot || !queue->free_slots || !queue->deadlines ||
-        !queue->headers) {
-        return rdisk_error_set(err, -ENOMEM, "out of memory");
-    }
-    for (unsigned int i = 0; i < slots; i++) {
-        atomic_init(&queue->deadlines[i], RDISK_NEVER);
-    }
-    memset(queue->headers, 0, queue->headers_size);
-    queue->waiting_end = &queue->waiting;
-    return 0;
-}
-
-static int register_own(struct rdisk_queue *queue, struct rdisk_error *err)
-{
-    const struct rdisk_verbs *verbs = queue->session->env->verbs;
-    struct ibv_pd *pd = queue->session->device->pd;
-
-    queue->headers_mr = verbs->reg_mr(pd, queue->headers, queue->headers_size,
-                                      IBV_ACCESS_LOCAL_WRITE);
-    if (!queue->headers_mr) {
-        return rdisk_memory_explain(err, errno ? -errno : -ENOMEM,
-                                    queue->headers_size, 0);
-    }
-    return rdisk_bounce_create(&queue->bounce, verbs, pd,
-                               queue->session->options.bounce_size, err);
-}
-
-int rdisk_queue_create(struct rdisk_queue *queue, struct rdisk_error *err)
-{
-    struct rdisk_initiator *session = queue->session;
-    const struct rdisk_device_limits *limits = &session->device->limits;
-    unsigned int slots = session->info.slots;
-    unsigned int max_sge = limits->max_sge < SGE_WISH ? limits->max_sge
-                                                      : SGE_WISH;
-    /* Work requests of a write in the most pieces. */
-    unsigned int longest = RDISK_SEGMENTS_MAX / max_sge + 1;
-    /* Twice, since a quarter may be held by sends not yet proved done. */
-    unsigned int sends = 2 * slots + 2 * longest;
-    struct rdisk_qp_config config = {
-        .send_depth = sends < limits->max_qp_wr ? sends : limits->max_qp_wr,
-        .recv_depth = slots,    /* one answer for each slot */
-        .max_sge = max_sge,
-        .max_inline = INLINE_WISH,
-    };
-    int ret;
-
-    if (config.send_depth < 2 * longest) {
-        return rdisk_error_set(err, -ENOTSUP,
-            "the RDMA device takes %u work requests per queue pair, %u are "
-            "needed", limits->max_qp_wr, 2 * longest);
-    }
-    ret = allocate(queue, err);
-    if (ret == 0) {
-        ret = register_own(queue, err);
-    }
-    if (ret == 0) {
-        ret = rdisk_qp_create(&queue->qp, session->env, queue->link.id,
-                              session->device->pd, &config, err);
-    }
-    if (ret < 0) {
-        rdisk_queue_destroy(queue);
-        return ret;
-    }
-    rdisk_qp_arm(&queue->qp);
-    queue->created = true;
-    return 0;
-}
-
-void rdisk_queue_lease(struct rdisk_queue *queue,
-                       const struct rdisk_wire_accept *accept)
-{
-    queue->base = le64toh(accept->base);
-    queue->rkey = le32toh(accept->rkey);
-    queue->stride = le32toh(accept->stride);
-    queue->slots = le16toh(accept->slots);
-    queue->max_segments = le16toh(accept->max_segments);
-    /* Slot 0 on top of the stack. */
-    for (unsigned int i = 0; i < queue->slots; i++) {
-        queue->free_slots[i] = (uint16_t)(queue->slots - 1 - i);
-    }
-    queue->free_count = queue->slots;
-}
-
-void rdisk_queue_destroy(struct rdisk_queue *queue)
-{
-    rdisk_qp_destroy(&queue->qp);
-    rdisk_bounce_destroy(&queue->bounce);
-    if (queue->headers_mr) {
-        queue->session->env->verbs->dereg_mr(queue->headers_mr);
-        queue->headers_mr = NULL;
-    }
-    free(queue->headers);
-    free(queue->in_slot);
-    free(queue->free_slots);
-    free(queue->deadlines);
-    queue->headers = NULL;
-    queue->in_slot = NULL;
-    queue->free_slots = NULL;
-    queue->deadlines = NULL;
-    queue->created = false;
-}
-
 /* ---- Submission ------------------------------------------------------- */
 
-static bool queue_ready(const struct rdisk_queue *queue)
+/* Take the connection, if there is one and it is not ours yet. */
+static bool active(struct rdisk_queue *queue)
 {
-    return !atomic_load_explicit(&queue->qp.broken, memory_order_relaxed) &&
-           rdisk_initiator_state(queue->session) == RDISK_INITIATOR_READY;
+    int joined = RDISK_QUEUE_JOINED;
+
+    return atomic_load_explicit(&queue->phase, memory_order_acquire) ==
+               RDISK_QUEUE_ACTIVE ||
+           atomic_compare_exchange_strong(&queue->phase, &joined,
+                                          RDISK_QUEUE_ACTIVE);
+}
+
+/* Can requests go out? */
+static bool sending(struct rdisk_queue *queue)
+{
+    return rdisk_initiator_state(queue->session) == RDISK_INITIATOR_READY &&
+           active(queue) &&
+           !atomic_load_explicit(&queue->qp.broken, memory_order_relaxed);
+}
+
+/* Is there any hope for requests? If not, the code they end with. */
+static bool hopeless(const struct rdisk_queue *queue, int *code)
+{
+    const struct rdisk_initiator *session = queue->session;
+    enum rdisk_initiator_state state = rdisk_initiator_state(session);
+
+    *code = state == RDISK_INITIATOR_FAILED ? session->error.code : -EIO;
+    return state >= RDISK_INITIATOR_CLOSING ||
+           atomic_load_explicit(&session->expired, memory_order_acquire);
 }
 
 static int check_request(const struct rdisk_queue *queue,
@@ -162,7 +70,7 @@ int rdisk_queue_submit(struct rdisk_queue *queue,
 {
     int ret;
 
-    if (!queue_ready(queue)) {
+    if (hopeless(queue, &ret)) {
         return -ENOTCONN;
     }
     ret = check_request(queue, request);
@@ -173,7 +81,8 @@ int rdisk_queue_submit(struct rdisk_queue *queue,
     request->bounced = false;
     request->chunk_count = 0;
     atomic_fetch_add_explicit(&queue->outstanding, 1, memory_order_relaxed);
-    if (queue->waiting || !rdisk_queue_stage(queue, request)) {
+    if (queue->waiting || !sending(queue) ||
+        !rdisk_queue_stage(queue, request)) {
         *queue->waiting_end = request;
         queue->waiting_end = &request->next;
         rdisk_counter_add(&queue->waited, 1);
@@ -184,7 +93,7 @@ int rdisk_queue_submit(struct rdisk_queue *queue,
 /* First come, first served: a large request is not passed by small ones. */
 static void stage_waiting(struct rdisk_queue *queue)
 {
-    while (queue->waiting && queue_ready(queue)) {
+    while (queue->waiting && sending(queue)) {
         struct rdisk_request *request = queue->waiting;
         struct rdisk_request *next = request->next;
 
@@ -200,7 +109,10 @@ static void stage_waiting(struct rdisk_queue *queue)
 
 void rdisk_queue_kick(struct rdisk_queue *queue)
 {
-    rdisk_qp_post(&queue->qp);
+    if (atomic_load_explicit(&queue->phase, memory_order_acquire) ==
+        RDISK_QUEUE_ACTIVE) {
+        rdisk_qp_post(&queue->qp);
+    }
 }
 
 /* ---- Completion ------------------------------------------------------- */
@@ -226,6 +138,17 @@ static void count_completed(struct rdisk_queue *queue,
     }
 }
 
+static void give_bounce(struct rdisk_queue *queue,
+                        struct rdisk_request *request)
+{
+    if (request->bounced) {
+        rdisk_bounce_give(&queue->bounce, request->chunk_first,
+                          request->chunk_count);
+        request->bounced = false;
+        request->chunk_count = 0;
+    }
+}
+
 static void complete(struct rdisk_queue *queue, struct rdisk_request *request,
                      int result)
 {
@@ -235,8 +158,7 @@ static void complete(struct rdisk_queue *queue, struct rdisk_request *request,
                                   request->iov, request->iovcnt);
             rdisk_counter_add(&queue->copied_bytes, request->length);
         }
-        rdisk_bounce_give(&queue->bounce, request->chunk_first,
-                          request->chunk_count);
+        give_bounce(queue, request);
         rdisk_counter_add(&queue->bounced, 1);
     }
     count_completed(queue, request, result);
@@ -285,22 +207,70 @@ static bool answer(struct rdisk_queue *queue,
     return true;
 }
 
-/* The device has let go of everything: the requests end here. */
-static unsigned int fail_all(struct rdisk_queue *queue)
-{
-    struct rdisk_initiator *session = queue->session;
-    unsigned int count = 0;
-    int code = -EIO;
+/* ---- The end of a connection ------------------------------------------ */
 
-    if (rdisk_initiator_state(session) == RDISK_INITIATOR_FAILED) {
-        code = session->error.code;
+static void ring_alarm(struct rdisk_queue *queue)
+{
+    uint64_t one = 1;
+
+    if (write(queue->session->alarm_fd, &one, sizeof(one)) < 0) {
+        rdisk_log(queue->session->env, RDISK_LOG_ERROR,
+                  "cannot wake the session: %s", strerror(errno));
     }
+}
+
+/* Insert by age: sequence numbers wrap, so by their difference. */
+static void insert(struct rdisk_request **list, struct rdisk_request *request)
+{
+    while (*list && (int32_t)((*list)->sequence - request->sequence) < 0) {
+        list = &(*list)->next;
+    }
+    request->next = *list;
+    *list = request;
+}
+
+/* What was on its way waits again, before what waited already. */
+static void wait_again(struct rdisk_queue *queue)
+{
+    struct rdisk_request *again = NULL;
+    struct rdisk_request **end;
+
     for (unsigned int i = 0; i < queue->slots; i++) {
         if (queue->in_slot[i]) {
-            complete(queue, take_from_slot(queue, (uint16_t)i), code);
-            count++;
+            insert(&again, take_from_slot(queue, (uint16_t)i));
         }
     }
+    for (end = &again; *end; end = &(*end)->next) {
+    }
+    if (again && !queue->waiting) {
+        queue->waiting_end = end;
+    }
+    *end = queue->waiting;
+    queue->waiting = again;
+}
+
+/*
+ * The device has let go of everything: keep the requests, and give the
+ * connection back to the home thread, which decides what becomes of them.
+ */
+static void park(struct rdisk_queue *queue)
+{
+    struct rdisk_request *request;
+
+    wait_again(queue);
+    for (request = queue->waiting; request; request = request->next) {
+        give_bounce(queue, request);
+    }
+    queue->broken_told = false;
+    atomic_store_explicit(&queue->phase, RDISK_QUEUE_PARKED,
+                          memory_order_release);
+    ring_alarm(queue);
+}
+
+static unsigned int fail_waiting(struct rdisk_queue *queue, int code)
+{
+    unsigned int count = 0;
+
     while (queue->waiting) {
         struct rdisk_request *request = queue->waiting;
 
@@ -314,21 +284,36 @@ static unsigned int fail_all(struct rdisk_queue *queue)
     return count;
 }
 
-/* Tell the home thread once; it ends the session and the other queues. */
-static void report_broken(struct rdisk_queue *queue)
+void rdisk_queue_rest(struct rdisk_queue *queue)
 {
-    uint64_t one = 1;
+    int mine = RDISK_QUEUE_ACTIVE;
 
-    if (!queue->reported) {
-        queue->reported = true;
-        if (write(queue->session->alarm_fd, &one, sizeof(one)) < 0) {
-            rdisk_log(queue->session->env, RDISK_LOG_ERROR,
-                      "cannot wake the session: %s", strerror(errno));
-        }
+    if (atomic_compare_exchange_strong(&queue->phase, &mine,
+                                       RDISK_QUEUE_JOINED)) {
+        /* If the connection broke just now, home takes it back itself. */
+        ring_alarm(queue);
     }
 }
 
-unsigned int rdisk_queue_process(struct rdisk_queue *queue)
+/* ---- Events ----------------------------------------------------------- */
+
+static void take_wake(struct rdisk_queue *queue)
+{
+    uint64_t rings;
+
+    /* The flag is set after the write, so that this read finds it; one ring
+     * more may have been taken with it, which is no harm. */
+    if (atomic_load_explicit(&queue->woken, memory_order_relaxed) &&
+        atomic_exchange(&queue->woken, false) &&
+        read(queue->wake_fd, &rings, sizeof(rings)) < 0 && errno != EAGAIN) {
+        rdisk_log(queue->session->env, RDISK_LOG_ERROR,
+                  "cannot read queue %u's eventfd: %s", queue->link.queue,
+                  strerror(errno));
+    }
+}
+
+/* Completions, then what waits. */
+static unsigned int serve(struct rdisk_queue *queue)
 {
     struct rdisk_qp_completion completion;
     unsigned int count = 0;
@@ -343,24 +328,45 @@ unsigned int rdisk_queue_process(struct rdisk_queue *queue)
     stage_waiting(queue);
     rdisk_qp_post(&queue->qp);
     if (atomic_load_explicit(&queue->qp.broken, memory_order_relaxed)) {
-        report_broken(queue);
-        if (rdisk_qp_drained(&queue->qp)) {
-            count += fail_all(queue);
+        if (!queue->broken_told) {
+            queue->broken_told = true;
+            ring_alarm(queue);
         }
+        if (rdisk_qp_drained(&queue->qp)) {
+            park(queue);
+        }
+    }
+    return count;
+}
+
+unsigned int rdisk_queue_process(struct rdisk_queue *queue)
+{
+    unsigned int count = 0;
+    int code;
+
+    take_wake(queue);
+    if (active(queue)) {
+        count += serve(queue);
+    }
+    /* What is parked ends when there is no hope any more. */
+    if (queue->waiting && hopeless(queue, &code) && !active(queue)) {
+        count += fail_waiting(queue, code);
     }
     return count;
 }
 
 bool rdisk_queue_pending(struct rdisk_queue *queue)
 {
-    return rdisk_qp_pending(&queue->qp);
+    return atomic_load_explicit(&queue->woken, memory_order_relaxed) ||
+           (atomic_load_explicit(&queue->phase, memory_order_acquire) ==
+                RDISK_QUEUE_ACTIVE && rdisk_qp_pending(&queue->qp));
 }
 
 /* ---- For others to look at -------------------------------------------- */
 
 int rdisk_queue_fd(const struct rdisk_queue *queue)
 {
-    return rdisk_qp_fd(&queue->qp);
+    return queue->poll_fd;
 }
 
 bool rdisk_queue_idle(const struct rdisk_queue *queue)
@@ -398,9 +404,9 @@ void rdisk_queue_counters(const struct rdisk_queue *queue,
         .copied_bytes = rdisk_counter_read(&queue->copied_bytes),
         .bounced = rdisk_counter_read(&queue->bounced),
         .waited = rdisk_counter_read(&queue->waited),
-        .work_requests = rdisk_counter_read(&queue->qp.work_requests),
-        .doorbells = rdisk_counter_read(&queue->qp.doorbells),
-        .receives = rdisk_counter_read(&queue->qp.receives),
-        .wakeups = rdisk_counter_read(&queue->qp.wakeups),
+        .work_requests = rdisk_counter_read(&queue->qp_counters.work_requests),
+        .doorbells = rdisk_counter_read(&queue->qp_counters.doorbells),
+        .receives = rdisk_counter_read(&queue->qp_counters.receives),
+        .wakeups = rdisk_counter_read(&queue->qp_counters.wakeups),
     };
 }

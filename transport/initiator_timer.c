@@ -6,6 +6,7 @@
 
 #define DRAIN_MS        4000    /* a server that shuts down waits so long */
 #define DRAIN_STEP_MS   10
+#define PARKING_MS      30000   /* then a broken connection is worth a word */
 
 /* Often enough to notice silence and late requests in good time. */
 static uint64_t tick_interval(const struct rdisk_initiator *session)
@@ -40,7 +41,7 @@ static void drain_step(struct rdisk_initiator *session)
     struct rdisk_error why = session->error;
     bool dry = true;
 
-    for (unsigned int i = 0; i < session->info.queues; i++) {
+    for (unsigned int i = 0; i < session->queue_count; i++) {
         dry = dry && rdisk_queue_dry(&session->queues[i]);
     }
     if (dry) {
@@ -73,6 +74,17 @@ static void open_timed_out(struct rdisk_initiator *session)
         err = session->error;
         rdisk_initiator_fail(session, &err);
         return;
+    case RDISK_INITIATOR_PARKING:
+        /* The devices' own time-outs are over: nothing more will come. */
+        rdisk_log(session->env, RDISK_LOG_ERROR, "%s:%u: a queue does not let "
+                  "go of its broken connection", session->options.host,
+                  session->options.port);
+        session->open_deadline = rdisk_now(session->env) +
+                                 PARKING_MS * RDISK_MSEC;
+        return;
+    case RDISK_INITIATOR_WAITING:
+        rdisk_initiator_attempt(session);
+        return;
     default:
         break;
     }
@@ -99,7 +111,7 @@ static void tick(struct rdisk_initiator *session, uint64_t now)
         rdisk_initiator_fail(session, &err);
         return;
     }
-    for (unsigned int i = 0; i < session->info.queues; i++) {
+    for (unsigned int i = 0; i < session->queue_count; i++) {
         if (rdisk_queue_overdue(&session->queues[i], now)) {
             rdisk_error_set(&err, -ETIMEDOUT,
                 "%s:%u: a request got no answer within request-timeout=%g "
@@ -116,6 +128,9 @@ static void tick(struct rdisk_initiator *session, uint64_t now)
 
 void rdisk_initiator_timers(struct rdisk_initiator *session, uint64_t now)
 {
+    if (now >= session->patience) {
+        rdisk_initiator_expire(session);
+    }
     if (now >= session->open_deadline) {
         open_timed_out(session);
     }
@@ -131,6 +146,8 @@ void rdisk_initiator_timers(struct rdisk_initiator *session, uint64_t now)
 
 uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session)
 {
-    return session->open_deadline < session->tick ? session->open_deadline
-                                                  : session->tick;
+    uint64_t deadline = session->open_deadline < session->tick
+                        ? session->open_deadline : session->tick;
+
+    return session->patience < deadline ? session->patience : deadline;
 }

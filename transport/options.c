@@ -42,6 +42,8 @@ static const struct option options_known[] = {
            false, 0),
     OPTION("request-timeout", OPTION_TIME, request_timeout_ms, 1,
            TIMEOUT_MAX_MS, true, 0),
+    OPTION("reconnect-delay", OPTION_TIME, reconnect_delay_ms, 1,
+           TIMEOUT_MAX_MS, true, 0),
     OPTION("heartbeat", OPTION_TIME, heartbeat_ms, RDISK_HEARTBEAT_MIN_MS,
            RDISK_HEARTBEAT_MAX_MS, true, 0),
 };
@@ -58,6 +60,7 @@ void rdisk_initiator_options_init(struct rdisk_initiator_options *options)
         .bounce_size = RDISK_DEFAULT_BOUNCE_SIZE,
         .open_timeout_ms = RDISK_DEFAULT_OPEN_TIMEOUT_MS,
         .request_timeout_ms = RDISK_DEFAULT_REQUEST_TIMEOUT_MS,
+        .reconnect_delay_ms = RDISK_DEFAULT_RECONNECT_DELAY_MS,
         .heartbeat_ms = RDISK_DEFAULT_HEARTBEAT_MS,
     };
 }

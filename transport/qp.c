@@ -267,8 +267,8 @@ void rdisk_qp_post(struct rdisk_qp *qp)
         rdisk_qp_break(qp);
     }
     qp->send_posted += n;
-    rdisk_counter_add(&qp->work_requests, n);
-    rdisk_counter_add(&qp->doorbells, 1);
+    rdisk_counter_add(&qp->config.counters->work_requests, n);
+    rdisk_counter_add(&qp->config.counters->doorbells, 1);
 }
 
 /* ---- Receives --------------------------------------------------------- */
@@ -374,7 +374,7 @@ static bool account(struct rdisk_qp *qp, const struct ibv_wc *wc,
     if (!receive) {
         return false;
     }
-    rdisk_counter_add(&qp->receives, 1);
+    rdisk_counter_add(&qp->config.counters->receives, 1);
     out->with_immediate = wc->wc_flags & IBV_WC_WITH_IMM;
     out->immediate = out->with_immediate ? ntohl(wc->imm_data) : 0;
     out->buffer = (unsigned int)(wc->wr_id & ~WR_RECV);
@@ -419,7 +419,7 @@ void rdisk_qp_take_events(struct rdisk_qp *qp)
                                                &context)) == 0) {
         qp->events++;
         qp->armed = false;
-        rdisk_counter_add(&qp->wakeups, 1);
+        rdisk_counter_add(&qp->config.counters->wakeups, 1);
     }
     if (ret == -EIO) {
         note_removal(qp, ret);

@@ -24,7 +24,13 @@
 
 #define RDISK_QP_BATCH  32      /* completions taken per poll */
 
+/* Kept by the owner, who may have one queue pair after the other. */
+struct rdisk_qp_counters {
+    rdisk_counter work_requests, doorbells, receives, wakeups;
+};
+
 struct rdisk_qp_config {
+    struct rdisk_qp_counters *counters;
     unsigned int send_depth;    /* work requests */
     unsigned int recv_depth;    /* receives; all are posted at creation */
     unsigned int max_sge;       /* of a send */
@@ -67,9 +73,6 @@ struct rdisk_qp {
     atomic_bool broken;         /* in ERROR, or on the way */
     atomic_bool gone;           /* with its device; nothing comes back */
     enum ibv_wc_status reason;  /* of the first failed completion */
-
-    /* Counters, relaxed: written by the queue's thread, read by any. */
-    rdisk_counter work_requests, doorbells, receives, wakeups;
 };
 
 /* What a receive brought. */

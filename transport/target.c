@@ -352,9 +352,10 @@ uint64_t rdisk_target_deadline(const struct rdisk_target *target)
     return earliest;
 }
 
-static void reap(struct rdisk_target *target)
+static bool free_ended(struct rdisk_target *target)
 {
     struct rdisk_target_session **link = &target->sessions;
+    bool any = false;
 
     while (*link) {
         struct rdisk_target_session *session = *link;
@@ -366,6 +367,20 @@ static void reap(struct rdisk_target *target)
         *link = session->next;
         target->session_count--;
         rdisk_target_session_destroy(session);
+        any = true;
+    }
+    return any;
+}
+
+/* Free what has ended; that may be what others wait for. */
+static void reap(struct rdisk_target *target)
+{
+    while (free_ended(target)) {
+        struct rdisk_target_session *session;
+
+        for (session = target->sessions; session; session = session->next) {
+            rdisk_target_session_ask(session);
+        }
     }
 }
 

@@ -78,11 +78,22 @@ struct rdisk_target_request {
     void *user[4];              /* the owner's, e.g. for its backend */
 };
 
+/*
+ * From events->open: not yet. Never crosses the wire. It is asked again when a
+ * session has ended, until the handshake time-out.
+ */
+#define RDISK_OPEN_LATER RDISK_STATUS_COUNT
+
 struct rdisk_target_events {
     /*
      * Control thread: may this client have this volume? Returns OK with
-     * @grant filled, or the status and sentence to refuse with. What it
-     * leaves in *@user comes back in the other events.
+     * @grant filled, RDISK_OPEN_LATER, or the status and sentence to refuse
+     * with. What it leaves in *@user comes back in the other events.
+     *
+     * A client that has lost its connection comes back with a higher epoch.
+     * The owner then fences its older session (rdisk_target_session_fence())
+     * and answers LATER until events->close has told that it is gone: no
+     * request of it can take effect any more.
      */
     enum rdisk_status (*open)(void *opaque,
                               struct rdisk_target_session *session,
@@ -143,6 +154,12 @@ void rdisk_target_destroy(struct rdisk_target *target);
 /* End one session: BYE with @status and @text, then as if it had broken. */
 void rdisk_target_session_end(struct rdisk_target_session *session,
                               enum rdisk_status status, const char *text);
+
+/*
+ * Cut one session off at once, without a word: its queue pairs go to ERROR.
+ * events->close tells when its last request has been carried out.
+ */
+void rdisk_target_session_fence(struct rdisk_target_session *session);
 
 /* Give back a queue after its idle event. */
 void rdisk_target_queue_release(struct rdisk_target_queue *queue);

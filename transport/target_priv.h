@@ -48,6 +48,7 @@ struct rdisk_target_queue {
     bool idle_told;
     struct rdisk_error violation;       /* why the reactor broke it, if so */
 
+    struct rdisk_qp_counters qp_counters;
     rdisk_counter reads, writes, flushes, failed, read_bytes, write_bytes,
                   refused;
 };
@@ -64,6 +65,7 @@ size_t rdisk_target_queue_size(unsigned int slots, uint32_t slot_size);
 enum rdisk_target_state {
     RDISK_TARGET_CONNECTED,     /* accepted, no word yet */
     RDISK_TARGET_GREETED,       /* HELLO answered */
+    RDISK_TARGET_OPENING,       /* the owner wants to be asked again */
     RDISK_TARGET_OPEN,          /* a volume is open, queues may join */
     RDISK_TARGET_CLOSING,       /* CLOSE came; its queues drain, then it is
                                    answered */
@@ -83,6 +85,7 @@ struct rdisk_target_session {
 
     uint64_t session_id;
     uint8_t token[16];
+    struct rdisk_wire_open wish;        /* what the client asked for */
     struct rdisk_open_request request;
     struct rdisk_open_grant grant;
     unsigned int granted_queues, granted_slots;
@@ -107,6 +110,8 @@ struct rdisk_target_session *rdisk_target_session_create(
 enum rdisk_status rdisk_target_session_join(
     struct rdisk_target_session *session, struct rdma_cm_id *id,
     const struct rdisk_wire_connect *wire, struct rdisk_error *err);
+/* OPENING: ask the owner again. */
+void rdisk_target_session_ask(struct rdisk_target_session *session);
 /* Break everything: no word, no access any more. */
 void rdisk_target_session_cut(struct rdisk_target_session *session);
 void rdisk_target_session_process(struct rdisk_target_session *session,

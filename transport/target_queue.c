@@ -59,6 +59,7 @@ static int create_verbs(struct rdisk_target_queue *queue,
     const struct rdisk_env *env = session->target->env;
     unsigned int sends = SENDS(queue->slots);
     struct rdisk_qp_config config = {
+        .counters = &queue->qp_counters,
         .send_depth = sends < session->limits.max_qp_wr
                       ? sends : session->limits.max_qp_wr,
         .recv_depth = queue->slots,     /* one request for each slot */
@@ -463,8 +464,8 @@ void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
     counters->read_bytes += rdisk_counter_read(&queue->read_bytes);
     counters->write_bytes += rdisk_counter_read(&queue->write_bytes);
     counters->refused += rdisk_counter_read(&queue->refused);
-    counters->receives += rdisk_counter_read(&queue->qp.receives);
-    counters->work_requests += rdisk_counter_read(&queue->qp.work_requests);
-    counters->doorbells += rdisk_counter_read(&queue->qp.doorbells);
-    counters->wakeups += rdisk_counter_read(&queue->qp.wakeups);
+    counters->receives += rdisk_counter_read(&queue->qp_counters.receives);
+    counters->work_requests += rdisk_counter_read(&queue->qp_counters.work_requests);
+    counters->doorbells += rdisk_counter_read(&queue->qp_counters.doorbells);
+    counters->wakeups += rdisk_counter_read(&queue->qp_counters.wakeups);
 }

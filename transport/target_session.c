@@ -148,6 +148,14 @@ void rdisk_target_session_cut(struct rdisk_target_session *session)
     session->target->env->verbs->disconnect(session->id);
 }
 
+void rdisk_target_session_fence(struct rdisk_target_session *session)
+{
+    rdisk_log(session->target->env, RDISK_LOG_INFO,
+              "%s: fenced, its client has come back",
+              session->request.peer);
+    rdisk_target_session_cut(session);
+}
+
 void rdisk_target_session_end(struct rdisk_target_session *session,
                               enum rdisk_status status, const char *text)
 {
@@ -350,32 +358,46 @@ static void reply_open(struct rdisk_target_session *session,
 static void open_volume(struct rdisk_target_session *session,
                         const struct rdisk_wire_open *wire)
 {
-    struct rdisk_target *target = session->target;
     struct rdisk_open_request *request = &session->request;
-    struct rdisk_error err = { 0 };
-    enum rdisk_status status;
 
+    session->wish = *wire;
     memcpy(request->volume, wire->name, le16toh(wire->name_length));
     memcpy(request->client, wire->client, sizeof(request->client));
     request->epoch = le64toh(wire->epoch);
     request->read_only = le32toh(wire->flags) & RDISK_OPEN_READ_ONLY;
     request->shared = le32toh(wire->flags) & RDISK_OPEN_SHARED;
+    session->state = RDISK_TARGET_OPENING;
+    rdisk_target_session_ask(session);
+}
 
+void rdisk_target_session_ask(struct rdisk_target_session *session)
+{
+    struct rdisk_target *target = session->target;
+    struct rdisk_open_request *request = &session->request;
+    struct rdisk_error err = { 0 };
+    enum rdisk_status status;
+
+    if (session->state != RDISK_TARGET_OPENING) {
+        return;
+    }
     status = target->events->open(target->opaque, session, request,
                                   &session->grant, &session->user, &err);
+    if (status == RDISK_OPEN_LATER) {
+        return;
+    }
     if (status != RDISK_STATUS_OK) {
-        refuse(session, &wire->message, RDISK_MSG_OPEN_REPLY, status,
+        refuse(session, &session->wish.message, RDISK_MSG_OPEN_REPLY, status,
                err.text);
         return;
     }
     session->owner_knows = true;
     request->read_only = request->read_only || session->grant.read_only;
-    grant(session, wire);
+    grant(session, &session->wish);
     rdisk_log(target->env, RDISK_LOG_INFO, "%s: opened %s%s, %u queues",
               request->peer, request->volume,
               request->read_only ? " read-only" : "",
               session->granted_queues);
-    reply_open(session, wire);
+    reply_open(session, &session->wish);
 }
 
 static bool expected(enum rdisk_target_state state, unsigned int type)
@@ -512,6 +534,12 @@ void rdisk_target_session_process(struct rdisk_target_session *session,
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
                   "%s: silent for longer than twice its heartbeat",
                   session->request.peer);
+        break;
+    case RDISK_TARGET_OPENING:
+        rdisk_log(session->target->env, RDISK_LOG_WARNING,
+                  "%s: the older session of this client has not ended within "
+                  "the handshake time-out of %u ms", session->request.peer,
+                  session->target->options.handshake_timeout_ms);
         break;
     case RDISK_TARGET_CONNECTED:
     case RDISK_TARGET_GREETED:

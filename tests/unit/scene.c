@@ -27,12 +27,30 @@ static enum rdisk_status owner_open(void *opaque,
                                     void **user, struct rdisk_error *err)
 {
     struct scene *scene = opaque;
+    unsigned int place = 0;
 
     if (strcmp(request->volume, "vol")) {
         rdisk_error_set(err, -ENOENT, "there is no volume '%s'",
                         request->volume);
         return RDISK_STATUS_NO_VOLUME;
     }
+    for (unsigned int i = 0; i < SCENE_HOLDERS; i++) {
+        struct scene_holder *holder = &scene->holders[i];
+
+        if (holder->session && !memcmp(holder->request.client,
+                                       request->client,
+                                       sizeof(request->client))) {
+            CHECK(request->epoch > holder->request.epoch);
+            rdisk_target_session_fence(holder->session);
+            return RDISK_OPEN_LATER;
+        }
+    }
+    while (scene->holders[place].session) {
+        place++;
+        REQUIRE(place < SCENE_HOLDERS);
+    }
+    scene->holders[place].session = session;
+    scene->holders[place].request = *request;
     scene->last_open = *request;
     scene->opens++;
     *grant = (struct rdisk_open_grant) {
@@ -42,15 +60,17 @@ static enum rdisk_status owner_open(void *opaque,
         .read_only = scene->read_only,
         .rotational = true,
     };
-    *user = scene;
+    *user = &scene->holders[place];
     return RDISK_STATUS_OK;
 }
 
 static void owner_close(void *opaque, void *user)
 {
     struct scene *scene = opaque;
+    struct scene_holder *holder = user;
 
-    CHECK(user == scene);
+    CHECK(holder->session != NULL);
+    holder->session = NULL;
     scene->closes++;
 }
 
@@ -196,12 +216,6 @@ static bool serve_target(struct scene *scene)
     return moved;
 }
 
-static bool has_queues(const struct scene_client *client)
-{
-    return client->state == RDISK_INITIATOR_READY ||
-           client->state == RDISK_INITIATOR_CLOSING || client->outstanding;
-}
-
 static bool serve_client(struct scene_client *client)
 {
     struct rdisk_initiator *session = client->session;
@@ -216,7 +230,7 @@ static bool serve_client(struct scene_client *client)
         rdisk_initiator_process(session);
         moved = true;
     }
-    for (unsigned int i = 0; has_queues(client); i++) {
+    for (unsigned int i = 0;; i++) {
         struct rdisk_queue *queue = rdisk_initiator_queue(session, i);
 
         if (!queue) {
@@ -493,6 +507,15 @@ void scene_stop_server(struct scene *scene)
     CHECK_EQUAL(scene->opens, scene->closes);
     rdisk_target_destroy(scene->target);
     scene->target = NULL;
+}
+
+void scene_restart_server(struct scene *scene)
+{
+    fake_host_kill(scene->server_host, FAKE_PROCESS_DIES);
+    scene_stop_server(scene);
+    fake_host_start(scene->server_host);
+    scene_serve(scene);
+    REQUIRE(scene->target != NULL);
 }
 
 void scene_end(struct scene *scene)

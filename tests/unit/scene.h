@@ -16,6 +16,7 @@
 
 #define SCENE_CLIENTS   3u
 #define SCENE_QUEUES    16u
+#define SCENE_HOLDERS   8u
 #define SCENE_PORT      7471
 #define SCENE_SIZE      (1u << 20)  /* bytes of the volume "vol" */
 #define SCENE_BLOCK     512u
@@ -29,6 +30,12 @@ struct scene_queue {
     bool started, idle;
     void *memory;               /* all slots */
     size_t length;
+};
+
+/* A session in the hands of the server's owner. */
+struct scene_holder {
+    struct rdisk_target_session *session;   /* NULL: free */
+    struct rdisk_open_request request;
 };
 
 struct scene_client {
@@ -57,6 +64,7 @@ struct scene {
     bool read_only;             /* grant no writing */
     bool park;                  /* keep requests instead of carrying out */
     bool refuse_queue;          /* queue_new fails */
+    struct scene_holder holders[SCENE_HOLDERS];
     enum rdisk_status fail_with;        /* answer each request with this */
     struct rdisk_target_request *parked[4096];
     unsigned int parked_count;
@@ -87,6 +95,9 @@ void scene_serve(struct scene *scene);
 void scene_end(struct scene *scene);
 /* The server's part of that. */
 void scene_stop_server(struct scene *scene);
+
+/* The server's program dies and is started again; the disk stays. */
+void scene_restart_server(struct scene *scene);
 
 /* Serve everybody until nothing moves. */
 void scene_pump(struct scene *scene);

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Sessions that survive: a lost connection comes back, and nothing is lost. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "scene.h"
+#include "unit.h"
+
+#define IOS 24u                 /* more than the queues have slots */
+#define BYTES 4096u
+
+static struct scene scene;
+static struct scene_client *client = &scene.clients[0];
+static struct scene_io ios[IOS];
+static uint8_t buffers[IOS][BYTES];
+
+static void begin(uint64_t seed)
+{
+    scene_begin(&scene, seed);
+    client->options.queues = 2;
+    /* scene_stop_server() alone takes 30 seconds. */
+    client->options.reconnect_delay_ms = 60000;
+    REQUIRE(scene_connect(client));
+}
+
+static void submit(enum rdisk_op op)
+{
+    for (unsigned int i = 0; i < IOS; i++) {
+        if (op == RDISK_OP_WRITE) {
+            scene_pattern(buffers[i], BYTES, i);
+        }
+        CHECK_EQUAL(scene_submit(&ios[i], client, i % 2, op,
+                                 (uint64_t)i * BYTES, buffers[i], BYTES), 0);
+    }
+    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
+    rdisk_queue_kick(rdisk_initiator_queue(client->session, 1));
+}
+
+static unsigned int completed(int result)
+{
+    unsigned int count = 0;
+
+    for (unsigned int i = 0; i < IOS; i++) {
+        CHECK(ios[i].completed <= 1);
+        count += ios[i].completed && ios[i].result == result;
+    }
+    return count;
+}
+
+static bool on_disk(void)
+{
+    for (unsigned int i = 0; i < IOS; i++) {
+        if (!scene_is_pattern(scene.disk + (size_t)i * BYTES, BYTES, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void server_restarts(void)
+{
+    for (uint64_t seed = 0; seed < 30; seed++) {
+        begin(seed);
+        scene.park = true;
+        submit(RDISK_OP_WRITE);
+        scene_pump(&scene);
+        CHECK_EQUAL(completed(0), 0);
+        scene_restart_server(&scene);
+        scene_advance(&scene, 10000);
+        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+        CHECK_EQUAL(completed(0), IOS);
+        CHECK(on_disk());
+        CHECK(rdisk_initiator_info(client->session)->epoch >= 2);
+        CHECK_EQUAL(scene_do(client, RDISK_OP_FLUSH, 0, NULL, 0), 0);
+        scene_end(&scene);
+    }
+}
+
+static void queue_pair_breaks(void)
+{
+    for (uint64_t seed = 0; seed < 30; seed++) {
+        begin(seed);
+        submit(RDISK_OP_WRITE);
+        for (uint64_t i = fake_fabric_random(scene.fabric, 40); i; i--) {
+            fake_fabric_step(scene.fabric);
+        }
+        fake_qp_break(fake_host_qp(client->host,
+            (unsigned int)fake_fabric_random(scene.fabric, 3)));
+        scene_advance(&scene, 20000);
+        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+        CHECK_EQUAL(completed(0), IOS);
+        CHECK(on_disk());
+        scene_end(&scene);
+    }
+}
+
+static void requests_come_while_it_is_away(void)
+{
+    begin(3);
+    fake_host_kill(scene.server_host, FAKE_PROCESS_DIES);
+    scene_advance(&scene, 1000);
+    submit(RDISK_OP_WRITE);
+    scene_advance(&scene, 1000);
+    CHECK_EQUAL(completed(0), 0);
+    CHECK_EQUAL(client->outstanding, IOS);
+    scene_stop_server(&scene);
+    fake_host_start(scene.server_host);
+    scene_serve(&scene);
+    scene_advance(&scene, 10000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+    CHECK_EQUAL(completed(0), IOS);
+    CHECK(on_disk());
+    scene_end(&scene);
+}
+
+static void delay_expires(void)
+{
+    begin(4);
+    client->options.reconnect_delay_ms = 5000;
+    scene_disconnect(client);
+    REQUIRE(scene_connect(client));
+    scene.park = true;
+    submit(RDISK_OP_READ);
+    scene_pump(&scene);
+    fake_host_kill(scene.server_host, FAKE_PROCESS_DIES);
+    scene_advance(&scene, 4900);
+    CHECK_EQUAL(client->outstanding, IOS);
+    scene_advance(&scene, 200);
+    CHECK_EQUAL(completed(-EIO), IOS);
+    /* New ones fail at once, until the server is back. */
+    CHECK_EQUAL(scene_submit(&ios[0], client, 0, RDISK_OP_READ, 0, buffers[0],
+                             BYTES), -ENOTCONN);
+    scene_restart_server(&scene);
+    scene_advance(&scene, 10000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffers[0], BYTES), 0);
+    scene_end(&scene);
+}
+
+static void cancel_ends_the_wait(void)
+{
+    begin(5);
+    scene.park = true;
+    submit(RDISK_OP_WRITE);
+    scene_pump(&scene);
+    fake_host_kill(scene.server_host, FAKE_PROCESS_DIES);
+    scene_advance(&scene, 1000);
+    CHECK_EQUAL(client->outstanding, IOS);
+    rdisk_initiator_cancel(client->session);
+    scene_pump(&scene);
+    CHECK_EQUAL(completed(-EIO), IOS);
+    scene_end(&scene);
+}
+
+/* The ghost write: the old attempt must not land after the new one. */
+static void old_requests_end_before_new_ones_begin(void)
+{
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        begin(seed);
+        scene.park = true;
+        submit(RDISK_OP_WRITE);
+        scene_pump(&scene);
+        CHECK(scene.parked_count > 0);
+        fake_qp_break(fake_host_qp(client->host, 1));
+        scene_advance(&scene, 3000);
+        /* The server still works at requests of the older epoch. */
+        CHECK(client->state != RDISK_INITIATOR_READY);
+        CHECK_EQUAL(scene.opens, 1);
+        CHECK_EQUAL(client->outstanding, IOS);
+        scene.park = false;
+        scene_unpark(&scene, scene.parked_count);
+        scene_advance(&scene, 10000);
+        CHECK_EQUAL(scene.opens, 2);
+        CHECK_EQUAL(scene.closes, 1);
+        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+        CHECK_EQUAL(completed(0), IOS);
+        CHECK(on_disk());
+        scene_end(&scene);
+    }
+}
+
+static void device_comes_back(void)
+{
+    for (int flush = 0; flush <= 1; flush++) {
+        begin(6);
+        CHECK_EQUAL(rdisk_initiator_register(client->session, buffers,
+                                             sizeof(buffers), NULL), 0);
+        scene.park = true;
+        submit(RDISK_OP_WRITE);
+        scene_pump(&scene);
+        fake_host_remove_device(client->host, flush);
+        scene.park = false;
+        scene_unpark(&scene, scene.parked_count);
+        scene_advance(&scene, 2000);
+        CHECK_EQUAL(client->outstanding, IOS);
+        fake_host_restore_device(client->host);
+        scene_advance(&scene, 20000);
+        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+        CHECK_EQUAL(completed(0), IOS);
+        CHECK(on_disk());
+        rdisk_initiator_unregister(client->session, buffers, sizeof(buffers));
+        scene_end(&scene);
+    }
+}
+
+static void shutdown_lets_clients_wait(void)
+{
+    begin(7);
+    submit(RDISK_OP_WRITE);
+    rdisk_target_stop(scene.target, "back in a minute");
+    scene_advance(&scene, 6000);
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
+    rdisk_target_destroy(scene.target);
+    scene.target = NULL;
+    scene_serve(&scene);
+    scene_advance(&scene, 10000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+    CHECK_EQUAL(completed(0), IOS);
+    CHECK(on_disk());
+    scene_end(&scene);
+}
+
+static void volume_that_shrank_ends_the_session(void)
+{
+    begin(8);
+    scene.read_only = true;
+    fake_qp_break(fake_host_qp(client->host, 1));
+    scene_advance(&scene, 10000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
+    CHECK_SAYS(rdisk_initiator_error(client->session)->text, "read-only");
+    scene_end(&scene);
+}
+
+static const struct unit_test tests[] = {
+    { "requests survive a restart of the server", server_restarts },
+    { "requests survive a broken queue pair, whichever", queue_pair_breaks },
+    { "requests wait while the server is away",
+      requests_come_while_it_is_away },
+    { "after reconnect-delay requests fail until the server is back",
+      delay_expires },
+    { "cancelling ends the wait", cancel_ends_the_wait },
+    { "a new session begins when the old one's last request has ended",
+      old_requests_end_before_new_ones_begin },
+    { "a device that goes and comes back is used again", device_comes_back },
+    { "a server that shuts down gets its clients back",
+      shutdown_lets_clients_wait },
+    { "a volume that came back read-only ends a writer's session",
+      volume_that_shrank_ends_the_session },
+};
+
+UNIT_SUITE("reconnect", tests)

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The memory that a session's owner has registered. It is kept as a list too,
+ * since the next connection may go through another device.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "initiator_priv.h"
+
+int rdisk_initiator_register(struct rdisk_initiator *session, void *address,
+                             size_t length, struct rdisk_error *err)
+{
+    struct rdisk_range *range;
+    int ret;
+
+    if (!session->established) {
+        return rdisk_error_set(err, -ENOTCONN, "no device is known yet");
+    }
+    range = calloc(1, sizeof(*range));
+    if (!range) {
+        return rdisk_error_set(err, -ENOMEM, "out of memory");
+    }
+    range->address = address;
+    range->length = length;
+    /* Without a device it is for the next one to do. */
+    if (session->device) {
+        ret = rdisk_memory_add(&session->device->memory, address, length,
+                               err);
+        if (ret < 0) {
+            free(range);
+            return ret;
+        }
+        range->registered = true;
+    }
+    range->next = session->ranges;
+    session->ranges = range;
+    return 0;
+}
+
+void rdisk_initiator_unregister(struct rdisk_initiator *session,
+                                void *address, size_t length)
+{
+    struct rdisk_range **link = &session->ranges;
+    struct rdisk_range *range;
+
+    while (*link && ((*link)->address != address ||
+                     (*link)->length != length)) {
+        link = &(*link)->next;
+    }
+    range = *link;
+    if (!range) {
+        return;
+    }
+    *link = range->next;
+    if (range->registered) {
+        rdisk_memory_remove(&session->device->memory, address, length);
+    }
+    free(range);
+}
+
+void rdisk_initiator_register_all(struct rdisk_initiator *session)
+{
+    struct rdisk_range *range;
+    struct rdisk_error err;
+
+    for (range = session->ranges; range; range = range->next) {
+        range->registered = rdisk_memory_add(&session->device->memory,
+                                             range->address, range->length,
+                                             &err) == 0;
+        if (!range->registered) {
+            rdisk_log(session->env, RDISK_LOG_WARNING,
+                      "I/O on part of the memory will be copied: %s",
+                      err.text);
+        }
+    }
+}
+
+void rdisk_initiator_leave_device(struct rdisk_initiator *session)
+{
+    struct rdisk_range *range;
+
+    if (!session->device) {
+        return;
+    }
+    for (range = session->ranges; range; range = range->next) {
+        if (range->registered) {
+            rdisk_memory_remove(&session->device->memory, range->address,
+                                range->length);
+            range->registered = false;
+        }
+    }
+    rdisk_device_put(session->device);
+    session->device = NULL;
+    session->device_lost = false;
+}
