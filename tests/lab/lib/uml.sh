@@ -85,5 +85,6 @@ uml_run()
     exec "$@" "$(uml_dir)/linux" "mem=$memory" "ncpus=$cpus" seccomp=on \
         "initrd=$initramfs" con=null con0=fd:3,fd:4 ssl=null "${shell[@]}" \
         loglevel=5 panic=-1 oops=panic rdisk.host=hostfs \
-        "rdisk.control=$run" "rdisk.rdma=${rdma:-0}" $append
+        "rdisk.control=$run" "rdisk.rdma=${rdma:-0}" \
+        "uml_dir=$run/uml/" $append
 }
