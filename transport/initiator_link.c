@@ -161,8 +161,11 @@ void rdisk_link_event(struct rdisk_link *link,
 {
     struct rdisk_error err;
 
-    if (rdisk_initiator_state(link->session) >= RDISK_INITIATOR_CLOSED) {
-        /* What was still under way must not bring an ended session back. */
+    if (event->event == RDMA_CM_EVENT_DEVICE_REMOVAL) {
+        link->session->device_lost = true;
+    }
+    if (link->state == RDISK_LINK_DOWN) {
+        /* What was still under way must not bring it back. */
         return;
     }
     switch (event->event) {
@@ -194,7 +197,6 @@ void rdisk_link_event(struct rdisk_link *link,
         break;
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
         link->state = RDISK_LINK_DOWN;
-        link->session->device_lost = true;
         rdisk_error_set(&err, -ENODEV, "RDMA device %s was removed",
                         link->session->device_name);
         rdisk_initiator_fail(link->session, &err);
@@ -208,9 +210,9 @@ void rdisk_link_event(struct rdisk_link *link,
 void rdisk_link_disconnect(struct rdisk_link *link)
 {
     if (link->state == RDISK_LINK_UP) {
-        link->state = RDISK_LINK_DOWN;
         link->session->env->verbs->disconnect(link->id);
     }
+    link->state = RDISK_LINK_DOWN;
 }
 
 void rdisk_link_destroy(struct rdisk_link *link)

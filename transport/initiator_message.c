@@ -257,7 +257,7 @@ void rdisk_initiator_message(void *opaque, enum rdisk_status check,
     enum rdisk_initiator_state state = rdisk_initiator_state(session);
     unsigned int type = le16toh(message->type);
 
-    if (state >= RDISK_INITIATOR_CLOSED) {
+    if (state == RDISK_INITIATOR_PARKING || state >= RDISK_INITIATOR_CLOSED) {
         return;
     }
     if (check != RDISK_STATUS_OK) {

@@ -37,7 +37,7 @@ int rdisk_link_start(struct rdisk_link *link, struct rdisk_error *err);
 /* A connection manager event for this link. */
 void rdisk_link_event(struct rdisk_link *link,
                       const struct rdma_cm_event *event);
-/* Disconnect, if there is something to disconnect. */
+/* Disconnect, if it is up; hear nothing of it any more. */
 void rdisk_link_disconnect(struct rdisk_link *link);
 /* After its queue pair is gone and no event of it is unacknowledged. */
 void rdisk_link_destroy(struct rdisk_link *link);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sessions that survive: a lost connection comes back, and nothing is lost. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "scene.h"
@@ -231,6 +232,79 @@ static void volume_that_shrank_ends_the_session(void)
     scene_end(&scene);
 }
 
+/* One fault or remedy of those that a client is to survive. */
+static void random_event(void)
+{
+    struct ibv_qp *qp;
+
+    switch (fake_fabric_random(scene.fabric, 7)) {
+    case 0:
+        fake_link_cut(client->host, scene.server_host, true);
+        break;
+    case 1:
+        fake_link_cut(client->host, scene.server_host, false);
+        break;
+    case 2:
+        qp = fake_host_qp(client->host,
+                          (unsigned int)fake_fabric_random(scene.fabric, 3));
+        if (qp) {
+            fake_qp_break(qp);
+        }
+        break;
+    case 3:
+        qp = fake_host_qp(scene.server_host,
+                          (unsigned int)fake_fabric_random(scene.fabric, 6));
+        if (qp) {
+            fake_qp_break(qp);
+        }
+        break;
+    case 4:
+        scene_restart_server(&scene);
+        break;
+    case 5:
+        fake_host_remove_device(client->host,
+                                fake_fabric_random(scene.fabric, 2));
+        scene_advance(&scene, fake_fabric_random(scene.fabric, 3000));
+        fake_host_restore_device(client->host);
+        break;
+    default:
+        scene.park = fake_fabric_random(scene.fabric, 2);
+        scene_unpark(&scene, (unsigned int)
+                     fake_fabric_random(scene.fabric, IOS));
+        break;
+    }
+    scene_advance(&scene, fake_fabric_random(scene.fabric, 6000));
+}
+
+static void random_faults(void)
+{
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        scene_begin(&scene, seed);
+        client->options.queues = 2;
+        /* For ever, as far as this test goes. */
+        client->options.reconnect_delay_ms = 3600000;
+        REQUIRE(scene_connect(client));
+        CHECK_EQUAL(rdisk_initiator_register(client->session, buffers,
+                                             sizeof(buffers) / 2, NULL), 0);
+        submit(RDISK_OP_WRITE);
+        for (unsigned int i = 0; i < 8; i++) {
+            random_event();
+        }
+        scene.park = false;
+        scene_unpark(&scene, scene.parked_count);
+        fake_link_cut(client->host, scene.server_host, false);
+        scene_advance(&scene, 120000);
+        if (client->state != RDISK_INITIATOR_READY ||
+            completed(0) != IOS || !on_disk()) {
+            fprintf(stderr, "reconnect: seed %u\n", (unsigned int)seed);
+        }
+        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+        CHECK_EQUAL(completed(0), IOS);
+        CHECK(on_disk());
+        scene_end(&scene);
+    }
+}
+
 static const struct unit_test tests[] = {
     { "requests survive a restart of the server", server_restarts },
     { "requests survive a broken queue pair, whichever", queue_pair_breaks },
@@ -244,6 +318,8 @@ static const struct unit_test tests[] = {
     { "a device that goes and comes back is used again", device_comes_back },
     { "a server that shuts down gets its clients back",
       shutdown_lets_clients_wait },
+    { "no request is lost whatever breaks in whichever order",
+      random_faults },
     { "a volume that came back read-only ends a writer's session",
       volume_that_shrank_ends_the_session },
 };
