@@ -53,6 +53,8 @@ struct backend_geometry {
     uint32_t optimal_size;      /* bytes; 0: not known */
     bool read_only;
     bool rotational;
+    bool discard;               /* submit takes RDISK_OP_DISCARD */
+    bool zeroes;                /* submit takes RDISK_OP_ZEROES */
 };
 
 struct backend_class {
@@ -80,7 +82,7 @@ struct backend_class {
     /*
      * Carry out @io, which is inside the volume and aligned, and call
      * backend_io_complete() once, now or later, with 0 or a negative errno.
-     * A write with RDISK_REQUEST_FUA, and everything completed before a
+     * A write with RDISK_REQUEST_FUA, or zeroes with it, and everything completed before a
      * FLUSH was submitted on whichever context, is then on stable storage.
      */
     void (*submit)(struct backend_context *context, struct backend_io *io);
@@ -110,6 +112,7 @@ struct backend_io {
     unsigned int flags;         /* RDISK_REQUEST_… */
     uint64_t offset;            /* bytes */
     uint32_t length;            /* bytes; 0 for FLUSH */
+    /* READ and WRITE only: */
     int buffer;                 /* registered buffer that holds @data, or -1 */
     void *data;                 /* page-aligned; others may write to it */
 

@@ -62,6 +62,8 @@ static void fill_grant(const struct session *session,
     grant->optimal_size = geometry->optimal_size;
     grant->read_only = session->read_only;
     grant->rotational = geometry->rotational;
+    grant->discard = geometry->discard;
+    grant->zeroes = geometry->zeroes;
 }
 
 /* Let @session hold @volume, if it may. */

@@ -177,6 +177,8 @@ struct rdisk_volume_info {
     bool read_only;
     bool rotational;
     bool fua;                   /* RDISK_REQUEST_FUA is understood */
+    bool discard;               /* RDISK_OP_DISCARD is */
+    bool zeroes;                /* RDISK_OP_ZEROES is */
     unsigned int queues;        /* granted */
     unsigned int slots;         /* granted per queue */
     uint64_t epoch;
@@ -237,8 +239,10 @@ struct rdisk_request {
     enum rdisk_op op;
     unsigned int flags;         /* RDISK_REQUEST_… */
     uint64_t offset;            /* bytes, block_size multiple */
-    uint32_t length;            /* bytes: sum of iov, block_size multiple */
-    const struct iovec *iov;
+    uint32_t length;            /* bytes, block_size multiple: sum of iov, up
+                                   to max_transfer; or a DISCARD's or ZEROES'
+                                   range, up to RDISK_RANGE_MAX */
+    const struct iovec *iov;    /* READ and WRITE */
     unsigned int iovcnt;
     /*
      * Called exactly once, from rdisk_queue_process(), with 0 or a negative
@@ -259,7 +263,8 @@ struct rdisk_request {
 /*
  * Take a request: it goes out with the next rdisk_queue_kick(), or when a
  * slot comes free. Returns 0, or a negative errno without calling @complete:
- * -ENOTCONN (no connection, and none to wait for), -EINVAL (length, alignment or range).
+ * -ENOTCONN (no connection, and none to wait for), -ENOTSUP (the volume has
+ * no DISCARD or ZEROES), -EINVAL (length, alignment or range).
  */
 int rdisk_queue_submit(struct rdisk_queue *queue,
                        struct rdisk_request *request);
@@ -287,6 +292,7 @@ bool rdisk_queue_idle(const struct rdisk_queue *queue);
 /* Written by the queue's thread, readable by any; they only grow. */
 struct rdisk_queue_counters {
     uint64_t reads, writes, flushes;    /* requests completed */
+    uint64_t discards, zeroes;
     uint64_t failed;            /* of these, with an error */
     uint64_t read_bytes, write_bytes;   /* of completed requests */
     uint64_t copied_bytes;      /* moved by the CPU through bounce memory */

@@ -154,6 +154,8 @@ static void take_volume(struct rdisk_initiator *session,
     info->max_transfer = le32toh(reply->slot_size);
     info->read_only = flags & RDISK_VOLUME_READ_ONLY;
     info->rotational = flags & RDISK_VOLUME_ROTATIONAL;
+    info->discard = flags & RDISK_VOLUME_DISCARD;
+    info->zeroes = flags & RDISK_VOLUME_ZEROES;
     info->queues = le16toh(reply->queues);
 }
 

@@ -46,16 +46,25 @@ static int check_request(const struct rdisk_queue *queue,
                          const struct rdisk_request *request)
 {
     const struct rdisk_volume_info *info = &queue->session->info;
+    uint32_t longest = info->max_transfer;
     uint64_t sum = 0;
 
     if (request->op == RDISK_OP_FLUSH) {
         return request->length || request->offset ? -EINVAL : 0;
     }
+    if ((request->op == RDISK_OP_DISCARD && !info->discard) ||
+        (request->op == RDISK_OP_ZEROES && !info->zeroes)) {
+        return -ENOTSUP;
+    }
     for (unsigned int i = 0; i < request->iovcnt; i++) {
         sum += request->iov[i].iov_len;
     }
+    if (rdisk_op_is_range(request->op)) {
+        sum = request->length;
+        longest = RDISK_RANGE_MAX;
+    }
     if (request->length == 0 || sum != request->length ||
-        request->length > info->max_transfer ||
+        request->length > longest ||
         request->length % info->block_size ||
         request->offset % info->block_size ||
         request->offset > info->size ||
@@ -134,6 +143,12 @@ static void count_completed(struct rdisk_queue *queue,
         break;
     case RDISK_OP_FLUSH:
         rdisk_counter_add(&queue->flushes, 1);
+        break;
+    case RDISK_OP_DISCARD:
+        rdisk_counter_add(&queue->discards, 1);
+        break;
+    case RDISK_OP_ZEROES:
+        rdisk_counter_add(&queue->zeroes, 1);
         break;
     }
 }
@@ -398,6 +413,8 @@ void rdisk_queue_counters(const struct rdisk_queue *queue,
         .reads = rdisk_counter_read(&queue->reads),
         .writes = rdisk_counter_read(&queue->writes),
         .flushes = rdisk_counter_read(&queue->flushes),
+        .discards = rdisk_counter_read(&queue->discards),
+        .zeroes = rdisk_counter_read(&queue->zeroes),
         .failed = rdisk_counter_read(&queue->failed),
         .read_bytes = rdisk_counter_read(&queue->read_bytes),
         .write_bytes = rdisk_counter_read(&queue->write_bytes),

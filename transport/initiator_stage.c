@@ -127,7 +127,7 @@ static void finish_work_request(struct rdisk_queue *queue,
     wr->imm_data = htonl(rdisk_imm_request(request->slot, request->sequence));
 }
 
-/* READ and FLUSH: segments, if any, and header, in one place. */
+/* All but WRITE: segments, if any, and header, in one place. */
 static void stage_header_only(struct rdisk_queue *queue,
                               const struct rdisk_request *request,
                               unsigned int segments)
@@ -237,7 +237,7 @@ bool rdisk_queue_stage(struct rdisk_queue *queue,
     if (queue->free_count == 0) {
         return false;
     }
-    if (request->op != RDISK_OP_FLUSH) {
+    if (request->op == RDISK_OP_READ || request->op == RDISK_OP_WRITE) {
         pieces = request->bounced ? 0 : gather_direct(queue, request);
         if (pieces == 0) {
             pieces = gather_bounce(queue, request);

@@ -57,6 +57,8 @@ struct rdisk_open_grant {
     uint32_t optimal_size;      /* bytes or 0 */
     bool read_only;
     bool rotational;
+    bool discard;               /* RDISK_OP_DISCARD is carried out */
+    bool zeroes;                /* RDISK_OP_ZEROES is carried out */
 };
 
 /*
@@ -71,7 +73,9 @@ struct rdisk_target_request {
     enum rdisk_op op;
     unsigned int flags;         /* RDISK_REQUEST_… */
     uint64_t offset;            /* bytes; inside the volume, aligned */
-    uint32_t length;            /* bytes; 0 for FLUSH only */
+    uint32_t length;            /* bytes; 0 for FLUSH only; up to
+                                   RDISK_RANGE_MAX for DISCARD and ZEROES,
+                                   which have no payload */
     uint16_t slot;
     void *data;
     uint64_t received;          /* rdisk_now() when it was taken */
@@ -219,6 +223,7 @@ void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
 
 struct rdisk_target_counters {
     uint64_t reads, writes, flushes;    /* requests answered */
+    uint64_t discards, zeroes;
     uint64_t failed;            /* of these, with a status other than OK */
     uint64_t read_bytes, write_bytes;
     uint64_t refused;           /* answered without reaching the owner */

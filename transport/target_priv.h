@@ -49,8 +49,8 @@ struct rdisk_target_queue {
     struct rdisk_error violation;       /* why the reactor broke it, if so */
 
     struct rdisk_qp_counters qp_counters;
-    rdisk_counter reads, writes, flushes, failed, read_bytes, write_bytes,
-                  refused;
+    rdisk_counter reads, writes, flushes, discards, zeroes, failed,
+                  read_bytes, write_bytes, refused;
 };
 
 /* Control thread: everything but the acceptance. */
@@ -88,6 +88,7 @@ struct rdisk_target_session {
     struct rdisk_wire_open wish;        /* what the client asked for */
     struct rdisk_open_request request;
     struct rdisk_open_grant grant;
+    uint64_t features;          /* chosen */
     unsigned int granted_queues, granted_slots;
     uint32_t granted_slot_size;
     void *user;                 /* the owner's */
@@ -106,6 +107,13 @@ struct rdisk_target_session {
 struct rdisk_target_session *rdisk_target_session_create(
     struct rdisk_target *target, struct rdma_cm_id *id,
     struct rdisk_error *err);
+/* Does the volume have it, and was the feature chosen? */
+static inline bool rdisk_target_session_has(
+    const struct rdisk_target_session *session, uint64_t feature, bool volume)
+{
+    return volume && (session->features & feature);
+}
+
 /* A queue connects: check that it belongs, create it, hand it to the owner. */
 enum rdisk_status rdisk_target_session_join(
     struct rdisk_target_session *session, struct rdma_cm_id *id,

@@ -110,6 +110,10 @@ struct rdisk_target_queue *rdisk_target_queue_create(
         .block_size = session->grant.block_size,
         .slot_size = le32toh(wire->slot_size),
         .read_only = session->request.read_only,
+        .discard = rdisk_target_session_has(session, RDISK_FEATURE_DISCARD,
+                                            session->grant.discard),
+        .zeroes = rdisk_target_session_has(session, RDISK_FEATURE_ZEROES,
+                                           session->grant.zeroes),
     };
     session->memory += queue->memory_size;
     session->target->memory += queue->memory_size;
@@ -162,6 +166,12 @@ static void count_answered(struct rdisk_target_queue *queue,
         break;
     case RDISK_OP_FLUSH:
         rdisk_counter_add(&queue->flushes, 1);
+        break;
+    case RDISK_OP_DISCARD:
+        rdisk_counter_add(&queue->discards, 1);
+        break;
+    case RDISK_OP_ZEROES:
+        rdisk_counter_add(&queue->zeroes, 1);
         break;
     }
 }
@@ -460,6 +470,8 @@ void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
     counters->reads += rdisk_counter_read(&queue->reads);
     counters->writes += rdisk_counter_read(&queue->writes);
     counters->flushes += rdisk_counter_read(&queue->flushes);
+    counters->discards += rdisk_counter_read(&queue->discards);
+    counters->zeroes += rdisk_counter_read(&queue->zeroes);
     counters->failed += rdisk_counter_read(&queue->failed);
     counters->read_bytes += rdisk_counter_read(&queue->read_bytes);
     counters->write_bytes += rdisk_counter_read(&queue->write_bytes);

@@ -286,10 +286,11 @@ static void hello(struct rdisk_target_session *session,
                   const struct rdisk_wire_hello *wire)
 {
     uint64_t unknown = le64toh(wire->required) & ~RDISK_FEATURES_KNOWN;
+    uint64_t features = le64toh(wire->features) & RDISK_FEATURES_KNOWN;
     struct rdisk_wire_hello reply = {
         .message.type = htole16(RDISK_MSG_HELLO_REPLY),
         .message.sequence = wire->message.sequence,
-        .features = htole64(le64toh(wire->features) & RDISK_FEATURES_KNOWN),
+        .features = htole64(features),
     };
 
     if (unknown) {
@@ -302,6 +303,7 @@ static void hello(struct rdisk_target_session *session,
                RDISK_STATUS_UNSUPPORTED, text);
         return;
     }
+    session->features = features;
     session->state = RDISK_TARGET_GREETED;
     reply_or_cut(session, &reply.message, sizeof(reply));
 }
@@ -334,7 +336,13 @@ static void reply_open(struct rdisk_target_session *session,
     const struct rdisk_open_grant *granted = &session->grant;
     uint32_t flags =
         (session->request.read_only ? RDISK_VOLUME_READ_ONLY : 0) |
-        (granted->rotational ? RDISK_VOLUME_ROTATIONAL : 0);
+        (granted->rotational ? RDISK_VOLUME_ROTATIONAL : 0) |
+        (rdisk_target_session_has(session, RDISK_FEATURE_DISCARD,
+                                  granted->discard)
+         ? RDISK_VOLUME_DISCARD : 0) |
+        (rdisk_target_session_has(session, RDISK_FEATURE_ZEROES,
+                                  granted->zeroes)
+         ? RDISK_VOLUME_ZEROES : 0);
     struct rdisk_wire_open_reply reply = {
         .message.type = htole16(RDISK_MSG_OPEN_REPLY),
         .message.sequence = wire->message.sequence,

@@ -109,7 +109,12 @@ static enum rdisk_status check_request_form(
         return BAD(err, "reserved bytes of request %u are not zero",
                    view->sequence);
     }
-    if (view->length > limits->slot_size) {
+    if (rdisk_op_is_range(view->op)) {
+        if (view->length > RDISK_RANGE_MAX) {
+            return BAD(err, "range of %u bytes, the limit is %u",
+                       view->length, RDISK_RANGE_MAX);
+        }
+    } else if (view->length > limits->slot_size) {
         return BAD(err, "request of %u bytes in a slot of %u", view->length,
                    limits->slot_size);
     }
@@ -142,6 +147,85 @@ static enum rdisk_status check_request_range(
     return RDISK_STATUS_OK;
 }
 
+/* A request that changes the volume. */
+static enum rdisk_status check_change(const struct rdisk_request_limits *limits,
+                                      const struct rdisk_request_view *view,
+                                      struct rdisk_error *err)
+{
+    if (view->segments) {
+        return BAD(err, "request %u, which reads nothing, names segments",
+                   view->sequence);
+    }
+    if (limits->read_only) {
+        return REFUSE(err, RDISK_STATUS_READ_ONLY, -EROFS,
+                      "a change of a read-only volume");
+    }
+    return check_request_range(limits, view, err);
+}
+
+/* The flags that each operation may carry, and whether both sides have it. */
+static enum rdisk_status check_known(const struct rdisk_request_limits *limits,
+                                     const struct rdisk_request_view *view,
+                                     struct rdisk_error *err)
+{
+    unsigned int flags = 0;
+    bool known = true;
+
+    switch (view->op) {
+    case RDISK_OP_READ:
+    case RDISK_OP_FLUSH:
+        break;
+    case RDISK_OP_WRITE:
+        flags = RDISK_REQUEST_FUA;
+        break;
+    case RDISK_OP_DISCARD:
+        known = limits->discard;
+        break;
+    case RDISK_OP_ZEROES:
+        known = limits->zeroes;
+        flags = RDISK_REQUEST_FUA | RDISK_REQUEST_UNMAP | RDISK_REQUEST_FAST;
+        break;
+    default:
+        known = false;
+    }
+    if (!known) {
+        return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -ENOTSUP,
+                      "operation %u is not known or was not agreed on",
+                      (unsigned int)view->op);
+    }
+    if (view->flags & ~flags) {
+        return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -ENOTSUP,
+                      "operation %u does not know flags 0x%x",
+                      (unsigned int)view->op, view->flags & ~flags);
+    }
+    return RDISK_STATUS_OK;
+}
+
+static enum rdisk_status check_operation(
+    const struct rdisk_request_limits *limits,
+    const struct rdisk_request_view *view, struct rdisk_error *err)
+{
+    enum rdisk_status status = check_known(limits, view, err);
+
+    if (status != RDISK_STATUS_OK) {
+        return status;
+    }
+    switch (view->op) {
+    case RDISK_OP_READ:
+        if (view->segments == 0) {
+            return BAD(err, "read %u names no segment", view->sequence);
+        }
+        return check_request_range(limits, view, err);
+    case RDISK_OP_FLUSH:
+        if (view->segments || view->length || view->offset) {
+            return BAD(err, "flush %u names a range", view->sequence);
+        }
+        return RDISK_STATUS_OK;
+    default:
+        return check_change(limits, view, err);
+    }
+}
+
 enum rdisk_status rdisk_wire_check_request(
     const struct rdisk_wire_request *wire,
     const struct rdisk_request_limits *limits,
@@ -160,35 +244,7 @@ enum rdisk_status rdisk_wire_check_request(
     if (status != RDISK_STATUS_OK) {
         return status;
     }
-    if (view->flags & ~RDISK_REQUEST_FLAGS_KNOWN) {
-        return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -ENOTSUP,
-                      "unknown request flags 0x%x", view->flags);
-    }
-
-    switch (view->op) {
-    case RDISK_OP_READ:
-        if (view->segments == 0) {
-            return BAD(err, "read %u names no segment", view->sequence);
-        }
-        return check_request_range(limits, view, err);
-    case RDISK_OP_WRITE:
-        if (view->segments) {
-            return BAD(err, "write %u names segments", view->sequence);
-        }
-        if (limits->read_only) {
-            return REFUSE(err, RDISK_STATUS_READ_ONLY, -EROFS,
-                          "write to a read-only volume");
-        }
-        return check_request_range(limits, view, err);
-    case RDISK_OP_FLUSH:
-        if (view->segments || view->length || view->offset) {
-            return BAD(err, "flush %u names a range", view->sequence);
-        }
-        return RDISK_STATUS_OK;
-    default:
-        return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -ENOTSUP,
-                      "unknown operation %u", (unsigned int)wire->opcode);
-    }
+    return check_operation(limits, view, err);
 }
 
 enum rdisk_status rdisk_wire_check_segments(

@@ -35,6 +35,7 @@ typedef uint64_t rdisk_le64;
 #define RDISK_SLOT_SIZE_MAX     (4u << 20)
 #define RDISK_SEGMENTS_MIN      64              /* what a server must take */
 #define RDISK_SEGMENTS_MAX      256             /* guest segments of a read */
+#define RDISK_RANGE_MAX         (1u << 30)      /* bytes of DISCARD, ZEROES */
 #define RDISK_BLOCK_SIZE_MIN    512u
 #define RDISK_BLOCK_SIZE_MAX    4096u
 #define RDISK_HEARTBEAT_MIN_MS  100u
@@ -157,7 +158,10 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
  * bit is unknown it refuses with UNSUPPORTED and names the bits.
  */
 #define RDISK_FEATURE_FUA       (1ull << 0)     /* force unit access writes */
-#define RDISK_FEATURES_KNOWN    (RDISK_FEATURE_FUA)
+#define RDISK_FEATURE_DISCARD   (1ull << 1)     /* RDISK_OP_DISCARD */
+#define RDISK_FEATURE_ZEROES    (1ull << 2)     /* RDISK_OP_ZEROES */
+#define RDISK_FEATURES_KNOWN \
+    (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES)
 
 struct rdisk_wire_hello {
     struct rdisk_wire_message message;
@@ -189,6 +193,8 @@ static_assert(sizeof(struct rdisk_wire_open) == 216, "wire layout");
 
 #define RDISK_VOLUME_READ_ONLY  (1u << 0)
 #define RDISK_VOLUME_ROTATIONAL (1u << 1)
+#define RDISK_VOLUME_DISCARD    (1u << 2)       /* has DISCARD; if chosen */
+#define RDISK_VOLUME_ZEROES     (1u << 3)       /* has ZEROES; if chosen */
 
 struct rdisk_wire_open_reply {
     struct rdisk_wire_message message;
@@ -219,10 +225,21 @@ enum rdisk_op {
     RDISK_OP_READ = 1,
     RDISK_OP_WRITE = 2,
     RDISK_OP_FLUSH = 3,
+    RDISK_OP_DISCARD = 4,       /* the contents are of no use any more */
+    RDISK_OP_ZEROES = 5,        /* the range reads as zeroes */
 };
 
-#define RDISK_REQUEST_FUA       (1u << 0)       /* stable before the answer */
-#define RDISK_REQUEST_FLAGS_KNOWN (RDISK_REQUEST_FUA)
+/* Does the operation name a range of the volume, without any payload? */
+static inline bool rdisk_op_is_range(enum rdisk_op op)
+{
+    return op == RDISK_OP_DISCARD || op == RDISK_OP_ZEROES;
+}
+
+#define RDISK_REQUEST_FUA       (1u << 0)       /* WRITE, ZEROES: stable
+                                                   before the answer */
+#define RDISK_REQUEST_UNMAP     (1u << 1)       /* ZEROES: may give space back */
+#define RDISK_REQUEST_FAST      (1u << 2)       /* ZEROES: UNSUPPORTED rather
+                                                   than as slow as writing */
 
 struct rdisk_wire_request {
     uint8_t opcode;             /* enum rdisk_op */
@@ -287,6 +304,7 @@ struct rdisk_request_limits {
     uint16_t slot;              /* that the immediate named */
     uint16_t immediate_sequence;
     bool read_only;
+    bool discard, zeroes;       /* agreed on */
 };
 
 /*

@@ -26,6 +26,7 @@
 struct file {
     struct backend base;
     int fd;
+    bool device;                /* a block device, not a file */
     char *volume;               /* its name, for messages */
 };
 
@@ -178,7 +179,11 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
                                " bytes, not %" PRIu64 " as configured",
                                spec->volume, geometry->size, spec->size);
     }
+    file->device = S_ISBLK(st.st_mode);
     geometry->rotational = is_rotational(&st);
+    /* Whether the file system can is found out when it is asked. */
+    geometry->discard = true;
+    geometry->zeroes = true;
     choose_direct(file, &st);
     return 0;
 }
@@ -331,8 +336,15 @@ static void file_leave(struct backend_context *base)
 
 static const char *op_name(enum rdisk_op op)
 {
-    return op == RDISK_OP_READ ? "read" : op == RDISK_OP_WRITE ? "write" :
-           "flush";
+    static const char *const names[] = {
+        [RDISK_OP_READ] = "read",
+        [RDISK_OP_WRITE] = "write",
+        [RDISK_OP_FLUSH] = "flush",
+        [RDISK_OP_DISCARD] = "discard",
+        [RDISK_OP_ZEROES] = "zeroes",
+    };
+
+    return names[op];
 }
 
 static void file_fail(struct file_context *context, struct backend_io *io,
@@ -347,6 +359,16 @@ static void file_fail(struct file_context *context, struct backend_io *io,
                   file_of(context->base.backend)->volume, op_name(io->op),
                   io->length, io->offset, why, n);
     }
+}
+
+/* How to give space back, or to zero without doing so. */
+static int fallocate_mode(const struct backend_io *io)
+{
+    bool unmap = io->op == RDISK_OP_DISCARD ||
+                 (io->flags & RDISK_REQUEST_UNMAP);
+
+    return FALLOC_FL_KEEP_SIZE | (unmap ? FALLOC_FL_PUNCH_HOLE
+                                        : FALLOC_FL_ZERO_RANGE);
 }
 
 /* Put what is left of @io on the ring. */
@@ -381,6 +403,16 @@ static void file_start(struct file_context *context, struct backend_io *io)
     case RDISK_OP_FLUSH:
         io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
         break;
+    case RDISK_OP_DISCARD:
+    case RDISK_OP_ZEROES:
+        if (io->done) {
+            /* There are its zeroes, and it asked for FUA. */
+            io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+        } else {
+            io_uring_prep_fallocate(sqe, fd, fallocate_mode(io), io->offset,
+                                    io->length);
+        }
+        break;
     }
     if (context->index >= 0) {
         sqe->flags |= IOSQE_FIXED_FILE;
@@ -400,11 +432,22 @@ static void file_done(struct reactor_op *op, int result, unsigned int flags)
         file_start(context, io);
         return;
     }
-    if (result < 0 || io->op == RDISK_OP_FLUSH) {
-        if (result < 0) {
+    if (result < 0) {
+        /* That a file system cannot do it is no failure. */
+        if (result != -ENOTSUP || !rdisk_op_is_range(io->op)) {
             file_fail(context, io, strerror(-result));
         }
-        backend_io_complete(io, result < 0 ? result : 0);
+        backend_io_complete(io, result);
+        return;
+    }
+    if (rdisk_op_is_range(io->op) && !io->done &&
+        (io->flags & RDISK_REQUEST_FUA)) {
+        io->done = io->length;
+        file_start(context, io);
+        return;
+    }
+    if (io->op == RDISK_OP_FLUSH || rdisk_op_is_range(io->op)) {
+        backend_io_complete(io, 0);
         return;
     }
     /* A short transfer goes on at the last whole block. */
@@ -423,6 +466,13 @@ static void file_done(struct reactor_op *op, int result, unsigned int flags)
 
 static void file_submit(struct backend_context *base, struct backend_io *io)
 {
+    if (io->op == RDISK_OP_ZEROES && (io->flags & RDISK_REQUEST_FAST) &&
+        !(io->flags & RDISK_REQUEST_UNMAP) &&
+        file_of(base->backend)->device) {
+        /* The kernel would write them if the device has no command for it. */
+        backend_io_complete(io, -ENOTSUP);
+        return;
+    }
     io->ring.done = file_done;
     io->context = base;
     io->done = 0;

@@ -67,6 +67,8 @@ static struct backend *memory_open(const struct backend_spec *spec,
         .block_size = RDISK_BLOCK_SIZE_MIN,
         .optimal_size = BLOCK,
         .read_only = spec->read_only,
+        .discard = true,
+        .zeroes = true,
     };
     return &memory->base;
 }
@@ -138,13 +140,20 @@ static void copy_blocks(struct memory *memory, struct backend_io *io)
             n = left;
         }
         pthread_spin_lock(lock);
-        if (io->op == RDISK_OP_READ) {
+        switch (io->op) {
+        case RDISK_OP_READ:
             memcpy(data, memory->bytes + offset, n);
-        } else {
+            data += n;
+            break;
+        case RDISK_OP_WRITE:
             memcpy(memory->bytes + offset, data, n);
+            data += n;
+            break;
+        default:
+            memset(memory->bytes + offset, 0, n);
+            break;
         }
         pthread_spin_unlock(lock);
-        data += n;
         offset += n;
         left -= n;
     }

@@ -30,6 +30,8 @@ static struct backend *null_open(const struct backend_spec *spec,
         .size = spec->size,
         .block_size = RDISK_BLOCK_SIZE_MIN,
         .read_only = spec->read_only,
+        .discard = true,
+        .zeroes = true,
     };
     return backend;
 }

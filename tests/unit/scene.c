@@ -59,6 +59,8 @@ static enum rdisk_status owner_open(void *opaque,
         .optimal_size = 4096,
         .read_only = scene->read_only,
         .rotational = true,
+        .discard = scene->ranges,
+        .zeroes = scene->ranges,
     };
     *user = &scene->holders[place];
     return RDISK_STATUS_OK;
@@ -114,6 +116,12 @@ static void carry_out(struct scene *scene,
             break;
         case RDISK_OP_FLUSH:
             scene->flushes++;
+            break;
+        case RDISK_OP_DISCARD:
+            memset(scene->disk + request->offset, 0xdd, request->length);
+            break;
+        case RDISK_OP_ZEROES:
+            memset(scene->disk + request->offset, 0, request->length);
             break;
         }
     }

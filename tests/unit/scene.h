@@ -62,6 +62,7 @@ struct scene {
     /* The volume, and what its owner does. */
     uint8_t *disk;
     bool read_only;             /* grant no writing */
+    bool ranges;                /* grant DISCARD and ZEROES */
     bool park;                  /* keep requests instead of carrying out */
     bool refuse_queue;          /* queue_new fails */
     struct scene_holder holders[SCENE_HOLDERS];

@@ -6,6 +6,7 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/backend.h"
@@ -216,6 +217,29 @@ static void check_keeps(struct rig *rig)
     }
 }
 
+/* Zeroes read as zeroes, and what is beside them stays. */
+static void check_ranges(struct rig *rig)
+{
+    unsigned int wrong = 0;
+
+    CHECK(rig->backend->geometry.discard && rig->backend->geometry.zeroes);
+    memset(rig->memory, 'x', MEMORY);
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_WRITE, 0, 0, MEMORY), 0);
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_ZEROES, RDISK_REQUEST_FUA, 4096, 8192),
+                0);
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_ZEROES, RDISK_REQUEST_UNMAP, 16384, 4096),
+                0);
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_DISCARD, 0, 24576, 4096), 0);
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_READ, 0, 0, MEMORY), 0);
+    for (unsigned int i = 0; i < MEMORY; i++) {
+        bool zero = (i >= 4096 && i < 12288) || (i >= 16384 && i < 20480);
+        bool unknown = i >= 24576 && i < 28672;
+
+        wrong += !unknown && rig->memory[i] != (zero ? 0 : 'x');
+    }
+    CHECK_EQUAL(wrong, 0);
+}
+
 /* Many at once, in one turn of the reactor. */
 static void check_many(struct rig *rig)
 {
@@ -273,6 +297,49 @@ static void test_memory(void)
     rig_open(&rig, &backend_memory, &spec);
     check_keeps(&rig);
     check_many(&rig);
+    rig_close(&rig);
+}
+
+static uint64_t blocks_of(const struct rig *rig)
+{
+    struct stat st;
+
+    REQUIRE(stat(rig->path, &st) == 0);
+    return (uint64_t)st.st_blocks;
+}
+
+static void test_ranges(void)
+{
+    struct backend_spec spec = { .volume = "m", .size = VOLUME };
+    struct rig rig;
+    uint64_t full;
+
+    rig_open_file(&rig, "/var/tmp", false);
+    check_ranges(&rig);
+    memset(rig.memory, 'y', MEMORY);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, RDISK_REQUEST_FUA, 0, MEMORY), 0);
+    full = blocks_of(&rig);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_DISCARD, 0, 0, MEMORY), 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_FLUSH, 0, 0, 0), 0);
+    CHECK(blocks_of(&rig) + MEMORY / 512 <= full);
+    rig_close(&rig);
+
+    memset(&rig, 0, sizeof(rig));
+    rig_open(&rig, &backend_memory, &spec);
+    check_ranges(&rig);
+    rig_close(&rig);
+}
+
+/* tmpfs has holes, but no zeroing in place. */
+static void test_ranges_unsupported(void)
+{
+    struct rig rig;
+
+    rig_open_file(&rig, "/dev/shm", false);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_DISCARD, 0, 0, 65536), 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_ZEROES, RDISK_REQUEST_UNMAP, 0, 65536),
+                0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_ZEROES, 0, 0, 65536), -ENOTSUP);
     rig_close(&rig);
 }
 
@@ -486,6 +553,9 @@ static const struct unit_test tests[] = {
     { "a file keeps what was written, many at once", test_file },
     { "a file system without O_DIRECT serves the same", test_tmpfs },
     { "memory keeps what was written", test_memory },
+    { "discard gives space back, zeroes read as such", test_ranges },
+    { "what a file system cannot do is said, not done otherwise",
+      test_ranges_unsupported },
     { "slots that are not registered work the same", test_unregistered },
     { "null reads as zeroes, never as the slot's past", test_null },
     { "a file cut short is an error, not zeroes", test_truncated_behind_us },
