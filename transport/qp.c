@@ -409,23 +409,27 @@ static void note_removal(struct rdisk_qp *qp, int code)
     }
 }
 
+/* One completion queue per channel, so arming brings one event at most. */
 void rdisk_qp_take_events(struct rdisk_qp *qp)
 {
     struct ibv_cq *cq;
     void *context;
     int ret;
 
-    while ((ret = qp->env->verbs->get_cq_event(qp->channel, &cq,
-                                               &context)) == 0) {
-        qp->events++;
-        qp->armed = false;
-        rdisk_counter_add(&qp->config.counters->wakeups, 1);
+    if (!qp->armed) {
+        return;
     }
+    ret = qp->env->verbs->get_cq_event(qp->channel, &cq, &context);
     if (ret == -EIO) {
         note_removal(qp, ret);
         rdisk_qp_break(qp);
     }
-    if (qp->events >= EVENTS_MAX) {
+    if (ret < 0) {
+        return;
+    }
+    qp->armed = false;
+    rdisk_counter_add(&qp->config.counters->wakeups, 1);
+    if (++qp->events >= EVENTS_MAX) {
         qp->env->verbs->ack_cq_events(qp->cq, qp->events);
         qp->events = 0;
     }
