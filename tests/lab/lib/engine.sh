@@ -6,14 +6,15 @@
 # The RDMA devices of this machine that have an address: DEVICE ADDRESS lines.
 native_devices()
 {
-    local ndev netdev address device
-    for ndev in /sys/class/infiniband/*/ports/*/gid_attrs/ndevs/*; do
-        netdev=$(cat "$ndev" 2>/dev/null) || continue
-        device=${ndev#/sys/class/infiniband/}
-        address=$(ip -4 -o addr show dev "$netdev" scope global 2>/dev/null |
-                  sed -n 's/.* inet \([0-9.]*\).*/\1/p' | head -n 1)
-        [ -z "$address" ] || echo "${device%%/*} $address"
-    done | sort -u
+    local device netdev address
+    # A table has a thousand entries, most of them empty: one look at all.
+    grep -s . /sys/class/infiniband/*/ports/*/gid_attrs/ndevs/* |
+        sed 's|/sys/class/infiniband/\([^/]*\)/.*:|\1 |' | sort -u |
+        while read -r device netdev; do
+            address=$(ip -4 -o addr show dev "$netdev" scope global |
+                      sed -n 's/.* inet \([0-9.]*\).*/\1/p' | head -n 1)
+            [ -z "$address" ] || echo "$device $address"
+        done
 }
 
 native_works()
@@ -99,7 +100,7 @@ qemu_run()
     shift
     [ ! -e "$kernel/vmlinux" ] || image=$kernel/vmlinux
     qemu=$(qemu_binary) || return 1
-    arguments=(-M q35 -smp "$cpus" -m "$memory" -nic none -display none
+    arguments=(-M q35 -smp "$cpus,sockets=$numa" -m "$memory" -nic none -display none
         -vga none -no-reboot -nodefaults -no-user-config
         -kernel "$image" -initrd "$initramfs"
         -serial "file:$run/console"
