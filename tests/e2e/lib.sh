@@ -43,7 +43,7 @@ skip()
 run_checks()
 {
     local check name status failed=0
-    for check in $(sed -n 's/^\(check_[a-z0-9_]*\)()$/\1/p' "$0"); do
+    for check in $(sed -n 's/^\(check_[A-Za-z0-9_]*\)()$/\1/p' "$0"); do
         name=${check#check_}
         name=${name//_/ }
         : >"$work/log"
@@ -282,26 +282,33 @@ client()
 {
     local name=$1 fd
     mkfifo "$work/$name.in"
-    qemu-io -f raw "${@:3}" "$2" <"$work/$name.in" >"$work/$name.out" 2>&1 &
+    : >"$work/$name.out"
+    qemu-io -f raw "${@:3}" "$2" <"$work/$name.in" >>"$work/$name.out" 2>&1 &
     client[$name]=$!
     end_later $!
     exec {fd}>"$work/$name.in"
     client_in[$name]=$fd
     rm "$work/$name.in"
     say "$name" "length"
-    wait_until 20 grep -qE 'MiB|GiB|KiB|[0-9]+ bytes' "$work/$name.out" ||
-        fail "client $name: $(tail -n 1 "$work/$name.out")"
+    answers "$name" 'MiB|GiB|KiB|[0-9]+ bytes' 20
     : >"$work/$name.out"
 }
 
+# One at a time, with the answer in between: qemu-io reads ahead.
 say()
 {
     echo "$2" >&"${client_in[$1]}"
 }
 
+# What a client has said, without its prompts.
+said()
+{
+    sed 's/qemu-io> //g' "$work/$1.out" | grep -aqE -- "$2"
+}
+
 # answers NAME REGEX SECONDS
 answers()
 {
-    wait_until "$3" grep -qE -- "$2" "$work/$1.out" ||
+    wait_until "$3" said "$1" "$2" ||
         fail "client $1 did not say '$2' in $3 s: $(tail -n 1 "$work/$1.out")"
 }

@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A machine without any RDMA device: every program says so, at once.
+# lab: --no-rdma
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$(realpath "$0")")/lib.sh"
+
+check_a_client_without_rdma_says_so()
+{
+    refused 'no RDMA device|No such device' 10 \
+        qemu-io -f raw -c 'read 0 4k' rdma://127.0.0.1/v
+}
+
+check_ping_without_rdma_says_so()
+{
+    refused 'no RDMA device' 10 rdisk ping rdma://127.0.0.1/v
+}
+
+check_a_server_without_rdma_says_so()
+{
+    refused 'RDMA' 10 rdiskd --config '' --control '' --volume m=memory:1M
+}
+
+check_rdma_in_the_kernel_but_no_device_says_so()
+{
+    modprobe rdma_ucm || skip "the kernel has no module rdma_ucm"
+    refused 'RDMA device' 15 \
+        qemu-io -f raw -c 'read 0 4k' 'rdma://127.0.0.1/v?open-timeout=3'
+    refused 'RDMA' 10 rdiskd --config '' --control '' --volume m=memory:1M
+}
+
+check_other_drivers_of_qemu_still_work()
+{
+    truncate -s 1M "$work/file"
+    timeout 20 qemu-io -f raw -c 'write -q -P 1 0 4k' "$work/file"
+}
+
+run_checks
