@@ -17,7 +17,7 @@
 /* Options of a URI's query; QEMU's own, like read-only, are given to QEMU */
 static const char *const rdma_uri_options[] = {
     "shared", "queues", "slots", "slot-size", "bounce-size", "open-timeout",
-    "request-timeout", "heartbeat", NULL
+    "request-timeout", "reconnect-delay", "heartbeat", NULL
 };
 
 static int rdma_uri_option(void *opaque, const char *name, const char *value,
@@ -126,6 +126,9 @@ bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
     }
     if (opts->has_request_timeout) {
         o->request_timeout_ms = rdma_seconds_to_ms(opts->request_timeout);
+    }
+    if (opts->has_reconnect_delay) {
+        o->reconnect_delay_ms = rdma_seconds_to_ms(opts->reconnect_delay);
     }
     if (opts->has_heartbeat) {
         o->heartbeat_ms = rdma_seconds_to_ms(opts->heartbeat);

@@ -163,6 +163,7 @@ static void rdma_queue_release(BDRVRdmaState *s, unsigned int index)
     aio_set_fd_handler(q->ctx, rdisk_queue_fd(q->queue), NULL, NULL, NULL,
                        NULL, NULL);
     WITH_QEMU_LOCK_GUARD(&q->lock) {
+        rdisk_queue_rest(q->queue);
         q->queue = NULL;
     }
     s->queues[index] = NULL;

@@ -93,6 +93,25 @@ static int coroutine_fn rdma_co_flush(BlockDriverState *bs)
     return rdma_co_request(bs, RDISK_OP_FLUSH, 0, 0, NULL, 0);
 }
 
+static int coroutine_fn rdma_co_pdiscard(BlockDriverState *bs, int64_t offset,
+                                         int64_t bytes)
+{
+    return rdma_co_request(bs, RDISK_OP_DISCARD, offset, bytes, NULL, 0);
+}
+
+static int coroutine_fn rdma_co_pwrite_zeroes(BlockDriverState *bs,
+                                              int64_t offset, int64_t bytes,
+                                              BdrvRequestFlags flags)
+{
+    unsigned int wire_flags =
+        (flags & BDRV_REQ_FUA ? RDISK_REQUEST_FUA : 0) |
+        (flags & BDRV_REQ_MAY_UNMAP ? RDISK_REQUEST_UNMAP : 0) |
+        (flags & BDRV_REQ_NO_FALLBACK ? RDISK_REQUEST_FAST : 0);
+
+    return rdma_co_request(bs, RDISK_OP_ZEROES, offset, bytes, NULL,
+                           wire_flags);
+}
+
 static bool rdma_register_buf(BlockDriverState *bs, void *host, size_t size,
                               Error **errp)
 {
@@ -255,6 +274,8 @@ static void rdma_start_session(BlockDriverState *bs,
     s->queue_count = info->queues;
     s->queues = g_new0(RdmaQueue *, s->queue_count);
     bs->supported_write_flags = info->fua ? BDRV_REQ_FUA : 0;
+    bs->supported_zero_flags = info->zeroes ? BDRV_REQ_FUA |
+        BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK : 0;
 
     aio_set_fd_handler(qemu_get_aio_context(), rdisk_initiator_fd(session),
                        rdma_session_process, NULL, NULL, NULL, bs);
@@ -428,6 +449,14 @@ static void rdma_reopen_abort(BDRVReopenState *state)
     }
 }
 
+/* Requests that wait for a lost connection are to end now */
+static void rdma_cancel_in_flight(BlockDriverState *bs)
+{
+    BDRVRdmaState *s = bs->opaque;
+
+    rdisk_initiator_cancel(s->session);
+}
+
 static int64_t coroutine_fn rdma_co_getlength(BlockDriverState *bs)
 {
     BDRVRdmaState *s = bs->opaque;
@@ -475,6 +504,10 @@ static void rdma_refresh_limits(BlockDriverState *bs, Error **errp)
                           info->optimal_size > bs->bl.max_transfer
                           ? 0 : info->optimal_size;
     bs->bl.max_iov = info->max_segments;
+    bs->bl.max_pdiscard = RDISK_RANGE_MAX;
+    bs->bl.pdiscard_alignment = info->block_size;
+    bs->bl.max_pwrite_zeroes = RDISK_RANGE_MAX;
+    bs->bl.pwrite_zeroes_alignment = info->block_size;
     /* The device takes any address; whole pages make fewer segments */
     bs->bl.min_mem_alignment = 1;
     bs->bl.opt_mem_alignment = qemu_real_host_page_size();
@@ -533,8 +566,11 @@ static BlockDriver bdrv_rdma = {
     .bdrv_reopen_abort          = rdma_reopen_abort,
     .bdrv_co_preadv             = rdma_co_preadv,
     .bdrv_co_pwritev            = rdma_co_pwritev,
+    .bdrv_co_pdiscard           = rdma_co_pdiscard,
+    .bdrv_co_pwrite_zeroes      = rdma_co_pwrite_zeroes,
     .bdrv_co_flush_to_disk      = rdma_co_flush,
     .bdrv_co_getlength          = rdma_co_getlength,
+    .bdrv_cancel_in_flight      = rdma_cancel_in_flight,
     .bdrv_co_truncate           = rdma_co_truncate,
     .bdrv_co_get_info           = rdma_co_get_info,
     .bdrv_refresh_limits        = rdma_refresh_limits,

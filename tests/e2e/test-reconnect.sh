@@ -1,0 +1,112 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Sessions that survive: with reconnect-delay, requests wait for a server that
+# went away, and none is lost or done twice when it is back.  Each check has a
+# server of its own.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$(realpath "$0")")/lib.sh"
+
+kill_server()
+{
+    kill -KILL "$server"
+    wait_until 10 gone "$server" || fail "the server does not die"
+    server=''
+}
+
+# A client with one write behind it, then a server that dies.
+bereaved_client()
+{
+    start_server
+    volume v 8M
+    client c "$(uri "v?$1")"
+    say c 'write -P 1 0 4k'
+    answers c 'wrote 4096/4096' 20
+    kill_server
+}
+
+check_requests_wait_for_a_restarted_server()
+{
+    bereaved_client 'reconnect-delay=60'
+    say c 'write -P 2 64k 4k'
+    sleep 2
+    ! said c '64k|65536|failed' || fail "the write did not wait"
+    start_server
+    answers c 'wrote 4096/4096 bytes at offset 65536' 40
+    says "$work/c.out" 'is back, epoch'
+    say c 'read -P 1 0 4k'
+    answers c 'read 4096/4096 bytes at offset 0' 20
+    say c 'read -P 2 64k 4k'
+    answers c 'read 4096/4096 bytes at offset 65536' 20
+}
+
+check_after_the_delay_requests_fail_until_the_server_is_back()
+{
+    bereaved_client 'reconnect-delay=2'
+    say c 'write -P 2 0 4k'
+    answers c 'write failed' 20
+    says "$work/c.out" 'not back within reconnect-delay=2 seconds'
+    start_server
+    wait_until 40 said c 'is back, epoch' || fail "it did not come back"
+    say c 'write -P 3 0 4k'
+    answers c 'wrote 4096/4096' 20
+}
+
+check_a_server_that_stops_in_order_gets_its_clients_back()
+{
+    start_server
+    volume v 8M
+    client c "$(uri 'v?reconnect-delay=60')"
+    stop_server
+    say c 'write -P 5 0 4k'
+    start_server
+    answers c 'wrote 4096/4096' 40
+}
+
+# As many times as the writer takes; it must not notice.
+check_no_write_is_lost_while_the_server_is_killed_again_and_again()
+{
+    local writer rounds=0 status=0
+    start_server
+    volume v 24M
+    head -c 24M /dev/urandom >"$work/image"
+    qemu-img convert -n -f raw -O raw -r 4M "$work/image" \
+        "$(uri 'v?reconnect-delay=60')" &
+    writer=$!
+    end_later $writer
+    while ! gone $writer && [ $rounds -lt 6 ]; do
+        sleep 1.5
+        kill_server
+        start_server
+        rounds=$((rounds + 1))
+    done
+    wait_until 90 gone $writer || fail "the writer hangs"
+    wait $writer || status=$?
+    equal "status of the writer" $status 0
+    echo "# $rounds restarts"
+    at_most "restarts needed" 2 $rounds
+    cmp "$work/image" "$pool/v" || fail "the volume is not what was written"
+}
+
+# The old session is still alive at the server when the client comes back.
+check_a_client_that_lost_its_connection_gets_in_again()
+{
+    start_server
+    volume v 8M
+    client c "$(uri 'v?reconnect-delay=60&heartbeat=1')"
+    kill -STOP "$server"
+    say c 'write -P 7 0 4k'
+    sleep 4
+    kill -CONT "$server"
+    answers c 'wrote 4096/4096' 40
+    wait_until 20 one_session || fail "the old session is left"
+    say c 'read -P 7 0 4k'
+    answers c 'read 4096/4096' 20
+}
+
+one_session()
+{
+    [ "$(stat_server 'len(s["sessions"])')" = 1 ]
+}
+
+run_checks
