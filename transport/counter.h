@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "wire.h"
+
 typedef _Atomic uint64_t rdisk_counter;
 
 static inline uint64_t rdisk_counter_read(const rdisk_counter *counter)
@@ -18,6 +20,41 @@ static inline void rdisk_counter_add(rdisk_counter *counter, uint64_t n)
 {
     atomic_store_explicit(counter, rdisk_counter_read(counter) + n,
                           memory_order_relaxed);
+}
+
+/* What both sides count of finished requests. */
+struct rdisk_op_counters {
+    rdisk_counter reads, writes, flushes, discards, zeroes;
+    rdisk_counter failed;       /* of these */
+    rdisk_counter read_bytes, write_bytes;
+};
+
+static inline void rdisk_op_count(struct rdisk_op_counters *counters,
+                                  enum rdisk_op op, uint32_t length,
+                                  bool failed)
+{
+    if (failed) {
+        rdisk_counter_add(&counters->failed, 1);
+    }
+    switch (op) {
+    case RDISK_OP_READ:
+        rdisk_counter_add(&counters->reads, 1);
+        rdisk_counter_add(&counters->read_bytes, length);
+        break;
+    case RDISK_OP_WRITE:
+        rdisk_counter_add(&counters->writes, 1);
+        rdisk_counter_add(&counters->write_bytes, length);
+        break;
+    case RDISK_OP_FLUSH:
+        rdisk_counter_add(&counters->flushes, 1);
+        break;
+    case RDISK_OP_DISCARD:
+        rdisk_counter_add(&counters->discards, 1);
+        break;
+    case RDISK_OP_ZEROES:
+        rdisk_counter_add(&counters->zeroes, 1);
+        break;
+    }
 }
 
 #endif

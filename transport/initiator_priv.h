@@ -103,8 +103,8 @@ struct rdisk_queue {
     bool broken_told;               /* the home thread knows that it broke */
 
     struct rdisk_qp_counters qp_counters;
-    rdisk_counter reads, writes, flushes, discards, zeroes, failed,
-                  read_bytes, write_bytes, copied_bytes, bounced, waited;
+    struct rdisk_op_counters ops;
+    rdisk_counter copied_bytes, bounced, waited;
 };
 
 /* initiator_lease.c; home thread. */

@@ -126,33 +126,6 @@ void rdisk_queue_kick(struct rdisk_queue *queue)
 
 /* ---- Completion ------------------------------------------------------- */
 
-static void count_completed(struct rdisk_queue *queue,
-                            const struct rdisk_request *request, int result)
-{
-    if (result < 0) {
-        rdisk_counter_add(&queue->failed, 1);
-    }
-    switch (request->op) {
-    case RDISK_OP_READ:
-        rdisk_counter_add(&queue->reads, 1);
-        rdisk_counter_add(&queue->read_bytes, request->length);
-        break;
-    case RDISK_OP_WRITE:
-        rdisk_counter_add(&queue->writes, 1);
-        rdisk_counter_add(&queue->write_bytes, request->length);
-        break;
-    case RDISK_OP_FLUSH:
-        rdisk_counter_add(&queue->flushes, 1);
-        break;
-    case RDISK_OP_DISCARD:
-        rdisk_counter_add(&queue->discards, 1);
-        break;
-    case RDISK_OP_ZEROES:
-        rdisk_counter_add(&queue->zeroes, 1);
-        break;
-    }
-}
-
 static void give_bounce(struct rdisk_queue *queue,
                         struct rdisk_request *request)
 {
@@ -176,7 +149,7 @@ static void complete(struct rdisk_queue *queue, struct rdisk_request *request,
         give_bounce(queue, request);
         rdisk_counter_add(&queue->bounced, 1);
     }
-    count_completed(queue, request, result);
+    rdisk_op_count(&queue->ops, request->op, request->length, result < 0);
     atomic_fetch_sub_explicit(&queue->outstanding, 1, memory_order_release);
     request->complete(request, result);
 }
@@ -410,14 +383,14 @@ void rdisk_queue_counters(const struct rdisk_queue *queue,
                           struct rdisk_queue_counters *counters)
 {
     *counters = (struct rdisk_queue_counters) {
-        .reads = rdisk_counter_read(&queue->reads),
-        .writes = rdisk_counter_read(&queue->writes),
-        .flushes = rdisk_counter_read(&queue->flushes),
-        .discards = rdisk_counter_read(&queue->discards),
-        .zeroes = rdisk_counter_read(&queue->zeroes),
-        .failed = rdisk_counter_read(&queue->failed),
-        .read_bytes = rdisk_counter_read(&queue->read_bytes),
-        .write_bytes = rdisk_counter_read(&queue->write_bytes),
+        .reads = rdisk_counter_read(&queue->ops.reads),
+        .writes = rdisk_counter_read(&queue->ops.writes),
+        .flushes = rdisk_counter_read(&queue->ops.flushes),
+        .discards = rdisk_counter_read(&queue->ops.discards),
+        .zeroes = rdisk_counter_read(&queue->ops.zeroes),
+        .failed = rdisk_counter_read(&queue->ops.failed),
+        .read_bytes = rdisk_counter_read(&queue->ops.read_bytes),
+        .write_bytes = rdisk_counter_read(&queue->ops.write_bytes),
         .copied_bytes = rdisk_counter_read(&queue->copied_bytes),
         .bounced = rdisk_counter_read(&queue->bounced),
         .waited = rdisk_counter_read(&queue->waited),

@@ -49,8 +49,8 @@ struct rdisk_target_queue {
     struct rdisk_error violation;       /* why the reactor broke it, if so */
 
     struct rdisk_qp_counters qp_counters;
-    rdisk_counter reads, writes, flushes, discards, zeroes, failed,
-                  read_bytes, write_bytes, refused;
+    struct rdisk_op_counters ops;
+    rdisk_counter refused;
 };
 
 /* Control thread: everything but the acceptance. */

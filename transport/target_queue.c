@@ -149,33 +149,6 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
 
 /* ---- Answers ---------------------------------------------------------- */
 
-static void count_answered(struct rdisk_target_queue *queue,
-                           const struct rdisk_target_slot *slot)
-{
-    if (slot->status != RDISK_STATUS_OK) {
-        rdisk_counter_add(&queue->failed, 1);
-    }
-    switch (slot->request.op) {
-    case RDISK_OP_READ:
-        rdisk_counter_add(&queue->reads, 1);
-        rdisk_counter_add(&queue->read_bytes, slot->request.length);
-        break;
-    case RDISK_OP_WRITE:
-        rdisk_counter_add(&queue->writes, 1);
-        rdisk_counter_add(&queue->write_bytes, slot->request.length);
-        break;
-    case RDISK_OP_FLUSH:
-        rdisk_counter_add(&queue->flushes, 1);
-        break;
-    case RDISK_OP_DISCARD:
-        rdisk_counter_add(&queue->discards, 1);
-        break;
-    case RDISK_OP_ZEROES:
-        rdisk_counter_add(&queue->zeroes, 1);
-        break;
-    }
-}
-
 /* The pieces of a successful read, in order. Returns the last one. */
 static struct ibv_send_wr *stage_payload(struct rdisk_target_queue *queue,
                                          const struct rdisk_target_slot *slot)
@@ -218,7 +191,8 @@ static bool stage_answer(struct rdisk_target_queue *queue,
     wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
     wr->imm_data = htonl(rdisk_imm_answer(slot->request.slot, slot->sequence,
                                           (uint8_t)slot->status));
-    count_answered(queue, slot);
+    rdisk_op_count(&queue->ops, slot->request.op, slot->request.length,
+                   slot->status != RDISK_STATUS_OK);
     slot->busy = false;
     return true;
 }
@@ -467,17 +441,18 @@ void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
 void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
                                  struct rdisk_target_counters *counters)
 {
-    counters->reads += rdisk_counter_read(&queue->reads);
-    counters->writes += rdisk_counter_read(&queue->writes);
-    counters->flushes += rdisk_counter_read(&queue->flushes);
-    counters->discards += rdisk_counter_read(&queue->discards);
-    counters->zeroes += rdisk_counter_read(&queue->zeroes);
-    counters->failed += rdisk_counter_read(&queue->failed);
-    counters->read_bytes += rdisk_counter_read(&queue->read_bytes);
-    counters->write_bytes += rdisk_counter_read(&queue->write_bytes);
+    counters->reads += rdisk_counter_read(&queue->ops.reads);
+    counters->writes += rdisk_counter_read(&queue->ops.writes);
+    counters->flushes += rdisk_counter_read(&queue->ops.flushes);
+    counters->discards += rdisk_counter_read(&queue->ops.discards);
+    counters->zeroes += rdisk_counter_read(&queue->ops.zeroes);
+    counters->failed += rdisk_counter_read(&queue->ops.failed);
+    counters->read_bytes += rdisk_counter_read(&queue->ops.read_bytes);
+    counters->write_bytes += rdisk_counter_read(&queue->ops.write_bytes);
     counters->refused += rdisk_counter_read(&queue->refused);
     counters->receives += rdisk_counter_read(&queue->qp_counters.receives);
-    counters->work_requests += rdisk_counter_read(&queue->qp_counters.work_requests);
+    counters->work_requests +=
+        rdisk_counter_read(&queue->qp_counters.work_requests);
     counters->doorbells += rdisk_counter_read(&queue->qp_counters.doorbells);
     counters->wakeups += rdisk_counter_read(&queue->qp_counters.wakeups);
 }
