@@ -118,8 +118,7 @@ qemu_run()
             "local,path=$output,mount_tag=output,security_model=none,multidevs=remap")
     fi
     if [ -n "$tty" ]; then
-        arguments+=(-chardev "stdio,id=tty,signal=off"
-            -device virtio-serial -device "virtconsole,chardev=tty")
+        arguments+=(-chardev "stdio,id=tty,signal=off" -serial chardev:tty)
     fi
     if [ "$numa" -gt 1 ]; then
         mapfile -t -O "${#arguments[@]}" arguments < <(numa_arguments)
