@@ -17,5 +17,6 @@ unit: $(UNIT)
 	$(UNIT)
 
 unit-valgrind: $(UNIT)
-	valgrind --quiet --leak-check=full --show-leak-kinds=definite,possible \
-	    --errors-for-leak-kinds=definite,possible --error-exitcode=1 $(UNIT)
+	timeout -k 5 900 valgrind --quiet --error-exitcode=1 --leak-check=full \
+	    --show-leak-kinds=definite,possible \
+	    --errors-for-leak-kinds=definite,possible $(UNIT)
