@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "memory.h"
+#include "mr.h"
 
 static_assert(RDISK_BOUNCE_SIZE_MAX / RDISK_BOUNCE_CHUNK < UINT16_MAX,
               "a chunk's index has 16 bits");
@@ -30,11 +30,10 @@ int rdisk_bounce_create(struct rdisk_bounce *bounce,
         ret = rdisk_error_set(err, -ENOMEM, "out of memory");
         goto fail;
     }
-    bounce->mr = verbs->reg_mr(pd, bounce->memory, size,
-                               IBV_ACCESS_LOCAL_WRITE |
-                               IBV_ACCESS_REMOTE_WRITE);
+    bounce->mr = rdisk_mr_register(verbs, pd, bounce->memory, size,
+                                   IBV_ACCESS_REMOTE_WRITE, err);
     if (!bounce->mr) {
-        ret = rdisk_memory_explain(err, errno ? -errno : -ENOMEM, size, 0);
+        ret = -ENOMEM;
         goto fail;
     }
     for (unsigned int i = 0; i < bounce->chunks; i++) {
@@ -57,7 +56,7 @@ void rdisk_bounce_destroy(struct rdisk_bounce *bounce)
     if (!bounce->mr) {
         return;
     }
-    bounce->verbs->dereg_mr(bounce->mr);
+    rdisk_mr_deregister(bounce->verbs, bounce->mr);
     munmap(bounce->memory, (size_t)bounce->chunks * RDISK_BOUNCE_CHUNK);
     free(bounce->next);
     memset(bounce, 0, sizeof(*bounce));

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "memory.h"
+#include "mr.h"
 
 #define BUFFERS_SIZE (2u * RDISK_CONTROL_DEPTH * RDISK_MESSAGE_MAX)
 
@@ -39,19 +39,17 @@ int rdisk_control_create(struct rdisk_control *control,
         return rdisk_error_set(err, -ENOMEM, "out of memory");
     }
     memset(control->buffers, 0, BUFFERS_SIZE);
-    control->mr = env->verbs->reg_mr(pd, control->buffers, BUFFERS_SIZE,
-                                     IBV_ACCESS_LOCAL_WRITE);
+    control->mr = rdisk_mr_register(env->verbs, pd, control->buffers,
+                                    BUFFERS_SIZE, 0, err);
     if (!control->mr) {
-        ret = rdisk_memory_explain(err, errno ? -errno : -ENOMEM,
-                                   BUFFERS_SIZE, 0);
         free(control->buffers);
-        return ret;
+        return -ENOMEM;
     }
     config.recv_buffers = control->buffers;
     config.recv_lkey = control->mr->lkey;
     ret = rdisk_qp_create(&control->qp, env, id, pd, &config, err);
     if (ret < 0) {
-        env->verbs->dereg_mr(control->mr);
+        rdisk_mr_deregister(env->verbs, control->mr);
         free(control->buffers);
         return ret;
     }
@@ -69,7 +67,7 @@ void rdisk_control_destroy(struct rdisk_control *control)
     }
     verbs = control->qp.env->verbs;
     rdisk_qp_destroy(&control->qp);
-    verbs->dereg_mr(control->mr);
+    rdisk_mr_deregister(verbs, control->mr);
     free(control->buffers);
     control->created = false;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "initiator_priv.h"
+#include "mr.h"
 
 #define INLINE_WISH     256u    /* bytes: the header of a read of 12 pieces */
 #define SGE_WISH        32u     /* places a work request gathers from */
@@ -111,11 +112,10 @@ static int register_own(struct rdisk_queue *queue, struct rdisk_error *err)
     const struct rdisk_verbs *verbs = queue->session->env->verbs;
     struct ibv_pd *pd = queue->session->device->pd;
 
-    queue->headers_mr = verbs->reg_mr(pd, queue->headers, queue->headers_size,
-                                      IBV_ACCESS_LOCAL_WRITE);
+    queue->headers_mr = rdisk_mr_register(verbs, pd, queue->headers,
+                                          queue->headers_size, 0, err);
     if (!queue->headers_mr) {
-        return rdisk_memory_explain(err, errno ? -errno : -ENOMEM,
-                                    queue->headers_size, 0);
+        return -ENOMEM;
     }
     return rdisk_bounce_create(&queue->bounce, verbs, pd,
                                queue->session->options.bounce_size, err);
@@ -188,10 +188,8 @@ void rdisk_queue_disconnect(struct rdisk_queue *queue)
 {
     rdisk_qp_destroy(&queue->qp);
     rdisk_bounce_destroy(&queue->bounce);
-    if (queue->headers_mr) {
-        queue->session->env->verbs->dereg_mr(queue->headers_mr);
-        queue->headers_mr = NULL;
-    }
+    rdisk_mr_deregister(queue->session->env->verbs, queue->headers_mr);
+    queue->headers_mr = NULL;
     free(queue->headers);
     free(queue->in_slot);
     free(queue->free_slots);

@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+
+#include "mr.h"
 
 /*
  * Entries are atomics because readers may look while a writer changes them.
@@ -59,7 +60,7 @@ void rdisk_memory_destroy(struct rdisk_memory *memory)
     struct rdisk_memory_table *table = atomic_load(&memory->table);
 
     for (unsigned int i = 0; i < atomic_load(&table->count); i++) {
-        memory->verbs->dereg_mr(table->entries[i].mr);
+        rdisk_mr_deregister(memory->verbs, table->entries[i].mr);
     }
     free(table);
     while (memory->old) {
@@ -68,25 +69,6 @@ void rdisk_memory_destroy(struct rdisk_memory *memory)
         free(table);
     }
     pthread_mutex_destroy(&memory->lock);
-}
-
-int rdisk_memory_explain(struct rdisk_error *err, int code, size_t length,
-                         uint64_t already)
-{
-    struct rlimit limit;
-
-    if (code == -ENOMEM && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
-        limit.rlim_cur != RLIM_INFINITY) {
-        return rdisk_error_set(err, code,
-            "cannot register %zu bytes of memory: RLIMIT_MEMLOCK is %llu "
-            "bytes and %llu are registered already; allow at least %llu "
-            "(ulimit -l, LimitMEMLOCK= or /etc/security/limits.conf)",
-            length, (unsigned long long)limit.rlim_cur,
-            (unsigned long long)already,
-            (unsigned long long)(already + length));
-    }
-    return rdisk_error_set(err, code, "cannot register %zu bytes of memory: "
-                           "%s", length, strerror(-code));
 }
 
 static struct entry *find_exact(struct rdisk_memory_table *table,
@@ -143,18 +125,20 @@ static int add_locked(struct rdisk_memory *memory, void *address,
     struct rdisk_memory_table *table = atomic_load(&memory->table);
     uintptr_t start = (uintptr_t)address;
     struct entry *entry = find_exact(table, start, start + length);
+    struct rdisk_error why;
     struct ibv_mr *mr;
 
     if (entry) {
         entry->users++;
         return 0;
     }
-    mr = memory->verbs->reg_mr(memory->pd, address, length,
-                               IBV_ACCESS_LOCAL_WRITE |
-                               IBV_ACCESS_REMOTE_WRITE);
+    mr = rdisk_mr_register(memory->verbs, memory->pd, address, length,
+                           IBV_ACCESS_REMOTE_WRITE, &why);
     if (!mr) {
-        return rdisk_memory_explain(err, errno ? -errno : -ENOMEM, length,
-                                    memory->registered);
+        if (err) {
+            *err = why;
+        }
+        return why.code;
     }
     atomic_fetch_add(&memory->sequence, 1);
     table = grow(memory);
@@ -167,11 +151,10 @@ static int add_locked(struct rdisk_memory *memory, void *address,
         entry->mr = mr;
         entry->users = 1;
         atomic_fetch_add(&table->count, 1);
-        memory->registered += length;
     }
     atomic_fetch_add(&memory->sequence, 1);
     if (!table) {
-        memory->verbs->dereg_mr(mr);
+        rdisk_mr_deregister(memory->verbs, mr);
         return rdisk_error_set(err, -ENOMEM, "out of memory");
     }
     return 0;
@@ -211,13 +194,10 @@ void rdisk_memory_remove(struct rdisk_memory *memory, void *address,
         atomic_fetch_add(&memory->sequence, 1);
         copy_entry(entry, &table->entries[last]);
         atomic_store(&table->count, last);
-        memory->registered -= length;
         atomic_fetch_add(&memory->sequence, 1);
     }
     pthread_mutex_unlock(&memory->lock);
-    if (mr) {
-        memory->verbs->dereg_mr(mr);
-    }
+    rdisk_mr_deregister(memory->verbs, mr);
 }
 
 static bool search(struct rdisk_memory_table *table, uintptr_t start,

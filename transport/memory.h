@@ -27,7 +27,6 @@ struct rdisk_memory {
     atomic_uint sequence;           /* odd while a writer is at work */
     struct rdisk_memory_table *_Atomic table;
     struct rdisk_memory_table *old; /* outgrown tables, readers may hold them */
-    uint64_t registered;            /* bytes */
 };
 
 struct rdisk_memory_keys {
@@ -53,9 +52,5 @@ void rdisk_memory_remove(struct rdisk_memory *memory, void *address,
 /* Keys of a range that holds [address, address + length). Any thread. */
 bool rdisk_memory_lookup(struct rdisk_memory *memory, const void *address,
                          size_t length, struct rdisk_memory_keys *keys);
-
-/* What to tell a person when registering @length bytes failed with @code. */
-int rdisk_memory_explain(struct rdisk_error *err, int code, size_t length,
-                         uint64_t already);
 
 #endif

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "link.h"
+#include "mr.h"
 #include "target_priv.h"
 
 /* Room for the answers of all slots and two reads in the most pieces. */
@@ -66,14 +67,11 @@ static int create_verbs(struct rdisk_target_queue *queue,
         .max_sge = 1,
     };
 
-    queue->mr = env->verbs->reg_mr(session->pd, queue->memory,
-                                   queue->memory_size,
-                                   IBV_ACCESS_LOCAL_WRITE |
-                                   IBV_ACCESS_REMOTE_WRITE);
+    queue->mr = rdisk_mr_register(env->verbs, session->pd, queue->memory,
+                                  queue->memory_size, IBV_ACCESS_REMOTE_WRITE,
+                                  err);
     if (!queue->mr) {
-        return rdisk_memory_explain(err, errno ? -errno : -ENOMEM,
-                                    queue->memory_size,
-                                    session->target->memory);
+        return -ENOMEM;
     }
     /* Half, since a quarter may be held by sends not yet proved done. */
     queue->max_segments = config.send_depth / 2 < RDISK_SEGMENTS_MAX
@@ -131,9 +129,7 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
     const struct rdisk_verbs *verbs = session->target->env->verbs;
 
     rdisk_qp_destroy(&queue->qp);
-    if (queue->mr) {
-        verbs->dereg_mr(queue->mr);
-    }
+    rdisk_mr_deregister(verbs, queue->mr);
     if (queue->memory) {
         munmap(queue->memory, queue->memory_size);
     }

@@ -2,10 +2,11 @@
 # librdisk: sessions, queues and memory over verbs.
 
 TRANSPORT_SOURCES := $(addprefix transport/, \
-	error.c env.c verbs.c wire.c uri.c options.c device.c memory.c qp.c \
-	control.c bounce.c initiator.c initiator_link.c initiator_message.c \
-	initiator_lease.c initiator_queue.c initiator_stage.c \
-	initiator_memory.c initiator_recovery.c initiator_timer.c \
+	error.c env.c verbs.c wire.c uri.c options.c device.c mr.c memory.c \
+	qp.c control.c bounce.c \
+	initiator.c initiator_link.c initiator_message.c initiator_lease.c \
+	initiator_queue.c initiator_stage.c initiator_memory.c \
+	initiator_recovery.c initiator_timer.c \
 	target.c target_session.c target_queue.c)
 TRANSPORT_PACKAGES := libibverbs librdmacm
 
