@@ -24,7 +24,8 @@ check_a_server_without_rdma_says_so()
 
 check_rdma_in_the_kernel_but_no_device_says_so()
 {
-    modprobe rdma_ucm || skip "the kernel has no module rdma_ucm"
+    [ -e /dev/infiniband/rdma_cm ] || modprobe rdma_ucm ||
+        skip "the kernel has no module rdma_ucm"
     refused 'RDMA device' 15 \
         qemu-io -f raw -c 'read 0 4k' 'rdma://127.0.0.1/v?open-timeout=3'
     refused 'RDMA' 10 rdiskd --config '' --control '' --volume m=memory:1M
