@@ -54,7 +54,8 @@ include tools/tools.mk
 include qemu-block-rdma/qemu.mk
 include tests/tests.mk
 include tests/lab/lab.mk
--include tests/e2e/e2e.mk
+include tests/bench/bench.mk
+include tests/e2e/e2e.mk
 
 # What is ours, without QEMU.
 .PHONY: ours
@@ -89,6 +90,7 @@ help:
 	@echo "make qemu        QEMU with the block driver, in $(BUILD)/bin"
 	@echo "make unit        unit tests, also with SANITIZE=1 or SANITIZE=thread"
 	@echo "make unit-valgrind"
+	@echo "make bench       rdisk beside its peers, measured (sets up everything)"
 	@echo "make lab-shell   a shell where an RDMA device exists"
 	@echo "make lab-uml     the lab's user-mode kernel: faster guests (7 minutes)"
 	@echo "make install     into PREFIX ($(PREFIX)), below DESTDIR"

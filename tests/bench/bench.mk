@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The bench: every way to a remote disk, in one boot of the lab. The programs
+# are tests/bench/ideal.c, the floor, and client.c, librdisk without QEMU.
+
+BENCH_IDEAL := $(O)/bin/bench-ideal
+BENCH_CLIENT := $(O)/bin/bench-client
+BENCH_COUNT := $(O)/bin/bench-instructions
+BENCH_ROUNDS ?= 5
+BENCH_OPTIONS ?=
+
+$(BENCH_IDEAL): $(call objects,$(addprefix tests/bench/, \
+	ideal.c ideal_queue.c result.c))
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
+		$(call libs,libibverbs librdmacm)
+
+$(BENCH_CLIENT): $(call objects,$(addprefix tests/bench/, \
+	client.c result.c)) $(LIBRDISK)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
+		$(call libs,$(TRANSPORT_PACKAGES))
+
+# For tgtd on a kernel without huge pages.
+BENCH_SHMGET := $(O)/lib/bench-shmget.so
+
+$(BENCH_SHMGET): $(call objects,tests/bench/shmget.c)
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ -ldl
+
+.PHONY: bench-programs bench bench-quick
+bench-programs: $(BENCH_IDEAL) $(BENCH_CLIENT) $(BENCH_SHMGET)
+
+# Sets up everything; results go to docs/performance/. A quarter of an hour.
+bench: bench-programs ours
+	packaging/setup lab bench
+	$(MAKE) qemu
+	tests/bench/run --rounds $(BENCH_ROUNDS) $(BENCH_OPTIONS)
+
+# A few minutes, to see that nothing went wrong; results stay in build/.
+bench-quick: bench-programs ours
+	packaging/setup lab bench
+	$(MAKE) qemu
+	tests/bench/run --quick $(BENCH_OPTIONS)

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The report of a bench: from raw.csv to summary.csv, table.md and plots."""
+import csv
+import json
+import os
+import statistics
+import subprocess
+from collections import defaultdict
+
+import peers
+
+FILES = ('raw.csv', 'floors.csv', 'counted.csv', 'absent.csv', 'machine.json')
+VALUES = ('us', 'iops', 'mbs', 'client_cpu_us', 'server_cpu_us',
+          'machine_cpu_us', 'p50', 'p99', 'p999')
+TITLES = {kind.name: kind.title for kind in peers.ALL}
+ORDER = [kind.name for kind in peers.ALL]
+WORKS = [work.name for work in peers.make_works()]
+PEERS = ('iser', 'nvme-rdma', 'nvme-tcp', 'nbd-qemu', 'nbd-nbdkit')
+
+
+def read(folder, name):
+    try:
+        with open(os.path.join(folder, name), newline='') as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+
+
+def machine(folder):
+    try:
+        with open(os.path.join(folder, 'machine.json')) as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return {}
+
+
+class Summary:
+    """Medians over the rounds, and their spread."""
+    def __init__(self, folder):
+        self.values = defaultdict(list)
+        for row in read(folder, 'raw.csv'):
+            for name in VALUES:
+                if row[name] != '':
+                    self.values[row['store'], row['work'], row['contestant'],
+                                name].append(float(row[name]))
+        self.keys = sorted({key[:3] for key in self.values}, key=lambda key: (
+            key[0] != 'tmpfs', WORKS.index(key[1]), ORDER.index(key[2])))
+        self.stores = list(dict.fromkeys(key[0] for key in self.keys))
+
+    def median(self, store, work, contestant, name='us'):
+        values = self.values.get((store, work, contestant, name))
+        return statistics.median(values) if values else None
+
+    def spread(self, store, work, contestant):
+        """Half the range between the quartiles, in percent of the median."""
+        values = sorted(self.values[store, work, contestant, 'us'])
+        if len(values) < 3:
+            return None
+        low, _, high = statistics.quantiles(values, n=4, method='inclusive')
+        return (high - low) / 2 / statistics.median(values) * 100
+
+    def best_peer(self, store, work):
+        there = [(self.median(store, work, name), name) for name in PEERS
+                 if self.median(store, work, name)]
+        return min(there) if there else (None, None)
+
+    def ratio(self, store, work, ours, other):
+        """Time of ours through time of the other: below 1 is better."""
+        ours = self.median(store, work, ours)
+        other = self.median(store, work, other)
+        return ours / other if ours and other else None
+
+
+def number(value):
+    if value is None:
+        return ''
+    return f'{value:.0f}' if value >= 100 else f'{value:.1f}'
+
+
+def factor(value):
+    return '' if value is None else f'{value:.2f}'
+
+
+def table(lines, head, rows):
+    lines.append('| ' + ' | '.join(head) + ' |')
+    lines.append('|' + '---|' * len(head))
+    lines.extend('| ' + ' | '.join(row) + ' |' for row in rows)
+    lines.append('')
+
+
+def write_summary(folder, summary):
+    with open(os.path.join(folder, 'summary.csv'), 'w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(('store', 'work', 'contestant', 'runs', *VALUES,
+                         'us_min', 'us_max', 'time_to_best_peer',
+                         'time_to_ideal'))
+        for store, work, name in summary.keys:
+            runs = summary.values[store, work, name, 'us']
+            best = summary.best_peer(store, work)[0]
+            median = summary.median(store, work, name)
+            ideal = summary.median(store, work, 'ideal')
+            writer.writerow((
+                store, work, name, len(runs),
+                *(number(summary.median(store, work, name, value))
+                  for value in VALUES),
+                number(min(runs)), number(max(runs)),
+                factor(median / best if best else None),
+                factor(median / ideal if ideal else None)))
+
+
+# ---- The targets
+
+
+def bandwidth_floor(folder):
+    values = [float(row['mbs']) for row in read(folder, 'floors.csv')
+              if row['floor'] == 'write_bw_64k']
+    return statistics.median(values) if values else None
+
+
+def targets(folder, summary, store):
+    """What was wanted, the figure, whether it is met.  Ratios of IOPS and
+    throughput are inverse ratios of time."""
+    rows = []
+
+    def at_most(what, work, ours, other, limit):
+        ratio = summary.ratio(store, work, ours, other)
+        if ratio is not None:
+            rows.append((what, work, f'≤ {limit}', ratio, ratio <= limit))
+
+    def at_least(what, work, ours, other, limit):
+        ratio = summary.ratio(store, work, other, ours)
+        if ratio is not None:
+            rows.append((what, work, f'≥ {limit}', ratio, ratio >= limit))
+
+    for way in ('read', 'write'):
+        work = f'4k-qd1-{way}'
+        ideal = summary.median(store, work, 'ideal')
+        local = summary.median(store, work, 'local')
+        ours = summary.median(store, work, 'rdisk')
+        if ideal and local and ours:
+            ratio = (ours - local) / ideal
+            rows.append(('(latency - local store) / ideal, both sleeping',
+                         work, '≤ 1.25', ratio, ratio <= 1.25))
+        at_most('latency / NVMe-oF/RDMA', work, 'rdisk', 'nvme-rdma', 1.0)
+        for peer in ('iser', 'nbd-qemu', 'nbd-nbdkit'):
+            at_most(f'latency / {TITLES[peer]}', work, 'rdisk', peer, 0.6)
+    for way in ('read', 'write'):
+        work = f'4k-qd32-{way}'
+        at_least('IOPS / ideal', work, 'rdisk', 'ideal', 0.8)
+        at_least('IOPS / NVMe-oF/RDMA', work, 'rdisk', 'nvme-rdma', 1.3)
+        for peer in ('iser', 'nbd-qemu', 'nbd-nbdkit'):
+            at_least(f'IOPS / {TITLES[peer]}', work, 'rdisk', peer, 1.5)
+    wire = bandwidth_floor(folder)
+    for size in ('128k-qd8', '1m-qd4'):
+        for way in ('read', 'write'):
+            work = f'{size}-{way}'
+            at_least('throughput / ideal', work, 'rdisk', 'ideal', 0.95)
+            at_least('throughput / NVMe-oF/RDMA', work, 'rdisk', 'nvme-rdma',
+                     1.05)
+            speed = summary.median(store, work, 'rdisk', 'mbs')
+            if wire and speed:
+                ratio = speed / wire
+                rows.append(('throughput / ib_write_bw', work, '≥ 0.95',
+                             ratio, ratio >= 0.95))
+    for side in ('client', 'server'):
+        for way in ('read', 'write'):
+            for depth in ('qd1', 'qd32'):
+                work = f'4k-{depth}-{way}'
+                ours = summary.median(store, work, 'rdisk',
+                                      side + '_cpu_us')
+                user = [summary.median(store, work, name, side + '_cpu_us')
+                        for name in ('iser', 'nbd-qemu', 'nbd-nbdkit')]
+                user = [value for value in user if value]
+                if ours is not None and user:
+                    ratio = ours / min(user)
+                    rows.append((f'{side} CPU / least user-space peer', work,
+                                 '< 1', ratio, ratio < 1))
+    return rows
+
+
+# ---- Markdown
+
+
+def write_table(folder, summary):
+    facts = machine(folder)
+    lines = [
+        '<!-- Written by tests/bench/run; do not edit. -->',
+        f'# Bench: engine {facts.get("engine", "?")}, Linux '
+        f'{facts.get("kernel", "?")}, {facts.get("cpus", "?")} CPU(s)', '',
+        'Medians of the rounds; ± is half the range between the quartiles. '
+        'Ratios are of time per I/O: below 1 is better. CPU is per I/O; '
+        '"machine" is all busy CPU time, the kernel\'s and the device\'s '
+        'included. What these figures mean, and what they do not: '
+        '[performance.md](../../performance.md).', '']
+    for store in summary.stores:
+        write_store(folder, summary, store, lines)
+    write_floors(folder, lines)
+    write_counted(folder, lines)
+    rows = [(row['store'], TITLES.get(row['contestant'], row['contestant']),
+             row['work'], row['reason'])
+            for row in read(folder, 'absent.csv')]
+    if rows:
+        lines += ['## Not measured', '']
+        table(lines, ('store', 'contestant', 'work', 'why'), rows)
+    with open(os.path.join(folder, 'table.md'), 'w') as file:
+        file.write('\n'.join(lines))
+
+
+def write_store(folder, summary, store, lines):
+    rows = [(what, work, limit, f'{ratio:.2f}', 'met' if met else '**missed**')
+            for what, work, limit, ratio, met in targets(folder, summary,
+                                                         store)]
+    if rows:
+        met = sum(row[-1] == 'met' for row in rows)
+        lines += [f'## Store: {store}: {met} of {len(rows)} targets met', '']
+        table(lines, ('target', 'work', 'wanted', 'is', ''), rows)
+    for work in WORKS:
+        rows = []
+        best, best_name = summary.best_peer(store, work)
+        ideal = summary.median(store, work, 'ideal')
+        for key_store, key_work, name in summary.keys:
+            if (key_store, key_work) != (store, work):
+                continue
+            us = summary.median(store, work, name)
+            spread = summary.spread(store, work, name)
+            rows.append((
+                TITLES[name] + (' (best peer)' if name == best_name else ''),
+                number(us) + ('' if spread is None else f' ± {spread:.0f} %'),
+                *(number(summary.median(store, work, name, value))
+                  for value in ('iops', 'mbs', 'client_cpu_us',
+                                'server_cpu_us', 'machine_cpu_us', 'p50',
+                                'p99', 'p999')),
+                factor(us / best if best else None),
+                factor(us / ideal if ideal else None)))
+        if rows:
+            lines += [f'### {store}, {work}', '']
+            table(lines, ('', 'µs per I/O', 'IOPS', 'MB/s', 'client CPU µs',
+                          'server CPU µs', 'machine CPU µs', 'p50 µs',
+                          'p99 µs', 'p99.9 µs', 'to best peer', 'to ideal'),
+                  rows)
+
+
+def write_floors(folder, lines):
+    values = defaultdict(list)
+    for row in read(folder, 'floors.csv'):
+        values[row['floor']].append((float(row['us']), float(row['mbs'])))
+    if values:
+        lines += ['## perftest, one way', '']
+        table(lines, ('', 'µs', 'MB/s'), [
+            (name, number(statistics.median(us for us, _ in pairs)),
+             number(statistics.median(mbs for _, mbs in pairs)))
+            for name, pairs in values.items()])
+
+
+def write_counted(folder, lines):
+    rows = read(folder, 'counted.csv')
+    if not rows:
+        return
+    lines += ['## Counted, per I/O', '',
+              'System calls by `strace -c`, as the slope between two counts, '
+              'so that starting costs nothing. Being traced slows a process, '
+              'and with it what is batched at depth 32.', '']
+    calls = defaultdict(dict)
+    for row in rows:
+        for side in ('client', 'server'):
+            if row['count'] == f'{side} system calls':
+                calls[row['contestant'], row['work']][side] = row['per_io']
+    table(lines, ('', 'work', 'client system calls', 'server system calls'), [
+        (TITLES[name], work, sides.get('client', ''), sides.get('server', ''))
+        for (name, work), sides in calls.items()])
+    details = defaultdict(list)
+    for row in rows:
+        if row['contestant'].startswith('rdisk') and \
+                not row['count'].endswith('system calls') and \
+                float(row['per_io']):
+            details[row['contestant'], row['work']].append(
+                f'{row["count"]} {float(row["per_io"]):.2f}')
+    lines += ['rdisk in detail; `client: …` and `server: …` are its own '
+              'counters, the others system calls.', '']
+    table(lines, ('', 'work', 'per I/O'), [
+        (TITLES[name], work, ', '.join(values))
+        for (name, work), values in details.items()])
+
+
+# ---- Plots
+
+
+def plot(folder, summary, store, works, value, title, unit):
+    names = [name for name in ORDER if any(
+        summary.median(store, work, name, value) for work in works)]
+    if not names:
+        return
+    data = os.path.join(folder, 'plot.data')
+    with open(data, 'w') as file:
+        file.write('x ' + ' '.join(f'"{work}"' for work in works) + '\n')
+        for name in names:
+            cells = [summary.median(store, work, name, value)
+                     for work in works]
+            file.write(f'"{name}" ' + ' '.join(
+                'NaN' if cell is None else f'{cell:.2f}' for cell in cells)
+                + '\n')
+    script = (
+        'set terminal svg size 900,420 dynamic background "white" '
+        'font "sans,12"\n'
+        f'set output "{folder}/{store}-{title.split(",")[0]}.svg"\n'
+        f'set title "{title} ({store})"\nset ylabel "{unit}"\n'
+        'set style data histogram\nset style histogram clustered gap 1\n'
+        'set style fill solid 0.8 border -1\nset yrange [0:*]\n'
+        'set grid ytics\nset xtics rotate by -30\nset key outside top\n'
+        f'plot for [i=2:{len(works) + 1}] "{data}" using i:xtic(1) '
+        'title columnheader(i)\n')
+    try:
+        subprocess.run(['gnuplot'], input=script, text=True, check=True,
+                       stderr=subprocess.PIPE)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f'no plot: {error}; run: packaging/setup bench')
+    os.unlink(data)
+
+
+def write_plots(folder, summary):
+    for store in summary.stores:
+        for label, value, unit in (
+                ('4k-qd1', 'us', 'us per I/O, less is better'),
+                ('4k-qd32', 'iops', 'I/Os per second'),
+                ('128k-qd8', 'mbs', 'MB/s'), ('1m-qd4', 'mbs', 'MB/s')):
+            plot(folder, summary, store,
+                 [f'{label}-read', f'{label}-write'], value, label, unit)
+
+
+def write(folder):
+    summary = Summary(folder)
+    write_summary(folder, summary)
+    write_table(folder, summary)
+    write_plots(folder, summary)
