@@ -27,6 +27,18 @@ $(BENCH_SHMGET): $(call objects,tests/bench/shmget.c)
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ -ldl
 
+$(BENCH_COUNT): $(call objects,tests/bench/instructions.c \
+	tests/bench/result.c tests/unit/scene.c $(wildcard tests/fake/*.c)) \
+	$(LIBRDISK)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
+		$(call libs,libibverbs librdmacm)
+
+.PHONY: bench-instructions
+bench-instructions: $(BENCH_COUNT)
+	packaging/setup bench test
+	tests/bench/instructions docs/performance/instructions.md
+
 .PHONY: bench-programs bench bench-quick
 bench-programs: $(BENCH_IDEAL) $(BENCH_CLIENT) $(BENCH_SHMGET)
 

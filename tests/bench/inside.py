@@ -298,7 +298,7 @@ class Bench:
             if hasattr(contestant, 'before') or contestant.large_only:
                 continue
             for work in self.options.work_list:
-                if work.size == 4096 and not work.mixed:
+                if work.name in ('4k-qd1-read', '4k-qd32-write'):
                     try:
                         self.count(store, contestant, work)
                     except (RuntimeError, OSError, TypeError) as why:
