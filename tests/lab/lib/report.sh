@@ -45,6 +45,10 @@ report_keep_log()
 report()
 {
     local run=$1 vm_status=$2 wrong='' complaint
+    if [ "$vm_status" -eq 124 ] || [ "$vm_status" -eq 137 ]; then
+        # What a user-mode kernel says of our signal.
+        kernel_noise+='|Kernel panic .*Segfault with no mm'
+    fi
     complaint=$(report_complaint "$run")
     if [ -s "$run/status" ]; then
         status=$(cat "$run/status")
