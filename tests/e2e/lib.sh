@@ -21,6 +21,9 @@ pool=$work/pool                 # its files are the server's volumes
 control=$work/control           # the server's control socket
 server_log=$work/server.log
 port=7471
+# Times are for a machine at its own speed; an emulated one gets more.
+slow=1
+[ "${RDISK_LAB_ENGINE:-}" != tcg ] || slow=4
 server=''                       # process of the server
 chmod 755 "$work"
 mkdir "$pool"
@@ -110,10 +113,16 @@ end_processes()
 
 # ---- Waiting and comparing --------------------------------------------
 
+# within SECONDS COMMAND…: it ends, or is ended
+within()
+{
+    timeout -k 2 $(($1 * slow)) "${@:2}"
+}
+
 # wait_until SECONDS COMMAND…: until it succeeds
 wait_until()
 {
-    local end=$((SECONDS + $1 + 1))
+    local end=$((SECONDS + $1 * slow + 1))
     shift
     until "$@"; do
         [ $SECONDS -lt $end ] || return 1
@@ -145,7 +154,7 @@ at_most()
 # refused REGEX SECONDS COMMAND…: it fails within the time, in these words
 refused()
 {
-    local regex=$1 limit=$2 status=0 began=$SECONDS
+    local regex=$1 limit=$(($2 * slow)) status=0 began=$SECONDS
     shift 2
     timeout -k 2 "$limit" "$@" >"$work/refused" 2>&1 || status=$?
     cat "$work/refused"
@@ -209,7 +218,7 @@ stop_server()
 # volume NAME SIZE: a new one
 volume()
 {
-    timeout 20 rdisk create "$1" "$2" --control "$control"
+    within 20 rdisk create "$1" "$2" --control "$control"
 }
 
 uri()
@@ -220,7 +229,7 @@ uri()
 # stat_server EXPRESSION: a Python expression on the server's statistics, s
 stat_server()
 {
-    timeout 20 rdisk stat --json --control "$control" >"$work/stat"
+    within 20 rdisk stat --json --control "$control" >"$work/stat"
     python3 -Sc 'import json, sys
 s = json.load(open(sys.argv[1]))
 print(eval(sys.argv[2]))' "$work/stat" "$1"
@@ -241,7 +250,7 @@ io()
     for command in "$@"; do
         list+=(-c "$command")
     done
-    timeout -k 2 "${io_limit:-90}" qemu-io -f raw --trace rdma_close \
+    within ${io_limit:-90} qemu-io -f raw --trace rdma_close \
         ${io_options:-} "${list[@]}" "$(uri "$volume")" >"$work/io" 2>&1 || {
         tail -n 5 "$work/io"
         fail "qemu-io: $(grep -v rdma_close "$work/io" | tail -n 1)"
@@ -270,7 +279,7 @@ bench()
 {
     local volume=$1
     shift
-    timeout -k 2 120 qemu-img -T rdma_close bench -f raw -t none "$@" \
+    within 120 qemu-img -T rdma_close bench -f raw -t none "$@" \
         "$(uri "$volume")" >"$work/io" 2>&1 ||
         fail "qemu-img bench: $(tail -n 1 "$work/io")"
 }

@@ -38,7 +38,7 @@ check_a_read_only_volume_opens_read_only_where_that_is_allowed()
     node+=",server.port=$port,read-only=off"
     refused 'read-only on the server' 20 qemu-storage-daemon \
         --blockdev "$node" --daemonize --pidfile "$work/pid"
-    timeout 20 qemu-storage-daemon --blockdev "$node,auto-read-only=on" \
+    within 20 qemu-storage-daemon --blockdev "$node,auto-read-only=on" \
         --daemonize --pidfile "$work/pid"
     end_later "$(cat "$work/pid")"
 }

@@ -70,13 +70,13 @@ start_burst()
         list+=(-c "aio_write -P $((i + 1)) $((i * 65536)) 65536")
     done
     : >"$work/burst"
-    stdbuf -oL qemu-io -f raw -c 'write 7M 4k' -c 'sleep 3000' "${list[@]}" \
+    stdbuf -oL qemu-io -f raw -c 'write 7M 4k' -c "sleep $((3000 * slow))" "${list[@]}" \
         -c aio_flush "$(uri v)" >>"$work/burst" 2>&1 &
     burst=$!
     end_later $burst
     wait_until 20 grep -q '^wrote 4096' "$work/burst" || fail "no client"
     kill -STOP "$server"
-    sleep 4
+    sleep $((4 * slow))
     equal "answers of a server that sleeps" "$(ended)" 0
 }
 
@@ -109,7 +109,7 @@ check_a_silent_server_is_noticed_by_heartbeat()
     began=$SECONDS
     say c 'write -P 2 0 4k'
     answers c 'write failed' 10
-    at_most "seconds" $((SECONDS - began)) 6
+    at_most "seconds" $((SECONDS - began)) $((6 * slow))
     says "$work/c.out" 'silent for longer than heartbeat=1 second'
 }
 
@@ -121,7 +121,7 @@ check_a_request_without_an_answer_is_ended_by_request_timeout()
     began=$SECONDS
     say c 'write -P 2 0 4k'
     answers c 'write failed' 12
-    at_most "seconds" $((SECONDS - began)) 8
+    at_most "seconds" $((SECONDS - began)) $((8 * slow))
     says "$work/c.out" 'no answer within request-timeout=2 seconds'
 }
 

@@ -18,7 +18,7 @@ same_as_model()
     for command in "${commands[@]}"; do
         list+=(-c "$command")
     done
-    timeout 90 qemu-io -f raw "${list[@]}" "$work/model" >"$work/io" 2>&1 ||
+    within 90 qemu-io -f raw "${list[@]}" "$work/model" >"$work/io" 2>&1 ||
         fail "qemu-io on the model ended with $?"
     io "$1" "${commands[@]}"
     cmp "$work/model" "$pool/$1" || fail "the backing file differs"

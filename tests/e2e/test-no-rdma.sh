@@ -34,7 +34,7 @@ check_rdma_in_the_kernel_but_no_device_says_so()
 check_other_drivers_of_qemu_still_work()
 {
     truncate -s 1M "$work/file"
-    timeout 20 qemu-io -f raw -c 'write -q -P 1 0 4k' "$work/file"
+    within 20 qemu-io -f raw -c 'write -q -P 1 0 4k' "$work/file"
 }
 
 run_checks

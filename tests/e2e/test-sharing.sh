@@ -23,7 +23,7 @@ check_two_clients_on_two_volumes_do_not_meet()
     local name byte=1 pids=()
     for name in left right; do
         volume $name 8M
-        busy $byte | timeout 90 qemu-io -f raw "$(uri $name)" \
+        busy $byte | within 90 qemu-io -f raw "$(uri $name)" \
             >"$work/$name.out" 2>&1 &
         pids+=($!)
         byte=$((byte + 100))
@@ -96,9 +96,9 @@ check_one_process_may_use_several_volumes()
 {
     volume a 4M
     volume b 4M
-    timeout 60 qemu-io -f raw -c 'write -q -P 1 0 4M' -c close \
+    within 60 qemu-io -f raw -c 'write -q -P 1 0 4M' -c close \
         -c "open $(uri b)" -c 'read -q -P 0 0 4M' "$(uri a)"
-    timeout 60 qemu-img convert -n -f raw -O raw "$(uri a)" "$(uri b)"
+    within 60 qemu-img convert -n -f raw -O raw "$(uri a)" "$(uri b)"
     cmp "$pool/a" "$pool/b"
 }
 
@@ -107,7 +107,7 @@ check_eight_clients_at_once_are_all_served()
     local i pids=()
     for i in 1 2 3 4 5 6 7 8; do
         volume "many$i" 2M
-        timeout 100 qemu-io -f raw -c "write -q -P $i 0 2M" \
+        within 100 qemu-io -f raw -c "write -q -P $i 0 2M" \
             -c "read -q -P $i 0 2M" "$(uri "many$i")" &
         pids+=($!)
     done

@@ -3,7 +3,6 @@
 #
 # A short run of the server and of rdisk under valgrind: no use of memory that
 # is not there, and nothing left at the end.
-# time-limit: 420
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
@@ -37,7 +36,7 @@ check_ping_uses_memory_correctly_and_leaves_none()
 {
     command -v valgrind >/dev/null || skip "no valgrind"
     start_server --volume m=memory:4M
-    timeout 120 valgrind --quiet --leak-check=full \
+    within 120 valgrind --quiet --leak-check=full \
         --show-leak-kinds=definite --errors-for-leak-kinds=definite \
         --error-exitcode=9 rdisk ping --count 2 --interval 0 \
         "$(uri 'm?open-timeout=60&heartbeat=60')"
