@@ -238,7 +238,7 @@ static bool serve_client(struct scene_client *client)
         rdisk_initiator_process(session);
         moved = true;
     }
-    for (unsigned int i = 0;; i++) {
+    for (unsigned int i = 0; !client->unserved; i++) {
         struct rdisk_queue *queue = rdisk_initiator_queue(session, i);
 
         if (!queue) {

@@ -47,6 +47,7 @@ struct scene_client {
     struct rdisk_error error;           /* of create or start */
     enum rdisk_initiator_state state;   /* as last told */
     unsigned int outstanding;           /* requests */
+    bool unserved;                      /* nobody looks after its queues */
 };
 
 struct scene {

@@ -204,6 +204,31 @@ static void device_comes_back(void)
     }
 }
 
+/* A queue that no thread serves must not keep the session from coming back. */
+static void rested_queues_need_nobody(void)
+{
+    begin(9);
+    submit(RDISK_OP_WRITE);
+    scene_pump(&scene);
+    CHECK_EQUAL(completed(0), IOS);
+    client->unserved = true;
+    rdisk_queue_rest(rdisk_initiator_queue(client->session, 0));
+    fake_qp_break(fake_host_qp(client->host, 1));
+    scene_advance(&scene, 10000);
+    /* The other queue's thread is only busy elsewhere: it is waited for. */
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_PARKING);
+    rdisk_queue_rest(rdisk_initiator_queue(client->session, 1));
+    scene_advance(&scene, 10000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+    client->unserved = false;
+    memset(scene.disk, 0, IOS * BYTES);
+    submit(RDISK_OP_WRITE);
+    scene_pump(&scene);
+    CHECK_EQUAL(completed(0), IOS);
+    CHECK(on_disk());
+    scene_end(&scene);
+}
+
 static void shutdown_lets_clients_wait(void)
 {
     begin(7);
@@ -316,6 +341,8 @@ static const struct unit_test tests[] = {
     { "a new session begins when the old one's last request has ended",
       old_requests_end_before_new_ones_begin },
     { "a device that goes and comes back is used again", device_comes_back },
+    { "a queue at rest needs no thread to let go of a connection",
+      rested_queues_need_nobody },
     { "a server that shuts down gets its clients back",
       shutdown_lets_clients_wait },
     { "no request is lost whatever breaks in whichever order",
