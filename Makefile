@@ -53,6 +53,7 @@ include server/server.mk
 include tools/tools.mk
 include qemu-block-rdma/qemu.mk
 include tests/tests.mk
+include tests/sim/sim.mk
 include tests/lab/lab.mk
 include tests/bench/bench.mk
 include tests/e2e/e2e.mk

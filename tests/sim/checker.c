@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/sim/checker.h"
+
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+/* Each block with a write's own bytes: its number, and where it belongs. */
+#define MARK            0x5dull
+
+uint64_t sim_word(const struct sim_checker *checker, unsigned int write,
+                  unsigned int block)
+{
+    if (!write || checker->writes[write].op == RDISK_OP_ZEROES) {
+        return 0;
+    }
+    return MARK << 56 | (uint64_t)write << 16 | block;
+}
+
+static bool is_range_of_any(const struct sim_write *write)
+{
+    return write->op == RDISK_OP_DISCARD;
+}
+
+void sim_check_begin(struct sim_checker *checker)
+{
+    memset(checker, 0, sizeof(*checker));
+    checker->clock = 1;
+    /* Write 0 made the disk: all zeroes, stable. */
+    checker->writes[0] = (struct sim_write) {
+        .op = RDISK_OP_ZEROES, .count = SIM_BLOCKS,
+        .succeeded = true, .stable = true,
+    };
+    checker->write_count = 1;
+    for (unsigned int i = 0; i < SIM_BLOCKS; i++) {
+        checker->candidates[i][0].ruled_out = SIM_NEVER;
+        checker->candidate_count[i] = 1;
+    }
+}
+
+uint64_t sim_check_submit(struct sim_checker *checker)
+{
+    return checker->clock++;
+}
+
+unsigned int sim_check_write(struct sim_checker *checker, unsigned int client,
+                             unsigned int serial, enum rdisk_op op,
+                             unsigned int block, unsigned int count, bool fua)
+{
+    unsigned int number = checker->write_count++;
+
+    checker->writes[number] = (struct sim_write) {
+        .client = client, .serial = serial, .op = op, .block = block,
+        .count = count, .fua = fua, .submitted = checker->clock++,
+        .end = SIM_NEVER, .answered = SIM_NEVER,
+    };
+    for (unsigned int i = block; i < block + count; i++) {
+        checker->candidates[i][checker->candidate_count[i]++] =
+            (struct sim_candidate) {
+                .write = number, .ruled_out = SIM_NEVER,
+            };
+    }
+    return number;
+}
+
+void sim_check_refused(struct sim_checker *checker, unsigned int number)
+{
+    struct sim_write *write = &checker->writes[number];
+
+    write->answered = write->end = checker->clock++;
+    for (unsigned int i = write->block; i < write->block + write->count; i++) {
+        /* It was the last to come. */
+        checker->candidate_count[i]--;
+    }
+}
+
+/* ---- What rules out what ----------------------------------------------- */
+
+static void rule_out(struct sim_checker *checker,
+                     struct sim_candidate *candidate, bool for_good)
+{
+    if (candidate->ruled_out == SIM_NEVER) {
+        candidate->ruled_out = checker->clock;
+    }
+    candidate->for_good |= for_good;
+}
+
+/* @write has taken effect in @block: what had ended before it lies below. */
+static void takes_effect(struct sim_checker *checker,
+                         const struct sim_write *write, unsigned int block,
+                         bool for_good)
+{
+    struct sim_candidate *candidates = checker->candidates[block];
+
+    for (unsigned int i = 0; i < checker->candidate_count[block]; i++) {
+        if (checker->writes[candidates[i].write].end < write->submitted) {
+            rule_out(checker, &candidates[i], for_good);
+        }
+    }
+}
+
+static void takes_effect_everywhere(struct sim_checker *checker,
+                                    const struct sim_write *write,
+                                    bool for_good)
+{
+    for (unsigned int i = 0; i < write->count; i++) {
+        takes_effect(checker, write, write->block + i, for_good);
+    }
+}
+
+static void becomes_stable(struct sim_checker *checker,
+                           struct sim_write *write)
+{
+    if (!write->stable) {
+        write->stable = true;
+        takes_effect_everywhere(checker, write, true);
+    }
+}
+
+/* ---- Ends -------------------------------------------------------------- */
+
+void sim_check_write_end(struct sim_checker *checker, unsigned int number,
+                         bool success)
+{
+    struct sim_write *write = &checker->writes[number];
+
+    if (write->answered != SIM_NEVER) {
+        sim_violation("write %u is completed twice", number);
+    }
+    write->answered = checker->clock++;
+    write->succeeded = success;
+    if (!success) {
+        /* Its end is for _settled() to tell. */
+        return;
+    }
+    write->end = write->answered;
+    if (write->fua) {
+        becomes_stable(checker, write);
+    } else if (write->carried_out &&
+               write->carried_out < checker->power_failed) {
+        /* The answer was under way when the power failed. */
+        write->lost = true;
+    } else {
+        takes_effect_everywhere(checker, write, false);
+    }
+}
+
+/* May a read that was submitted at @submitted return this one? */
+static bool allowed(const struct sim_candidate *candidate, uint64_t submitted)
+{
+    return candidate->ruled_out > submitted;
+}
+
+static void explain(const struct sim_checker *checker, unsigned int block,
+                    uint64_t word, uint64_t submitted)
+{
+    unsigned int number = (unsigned int)(word >> 16) & 0xffffffu;
+    const struct sim_write *write = &checker->writes[number];
+
+    if (word == 0) {
+        sim_violation("block %u reads as zeroes, which were written over and "
+                      "must not come back", block);
+    }
+    if (word == SIM_POISON) {
+        sim_violation("block %u holds bytes of a buffer whose request had "
+                      "ended", block);
+    }
+    if (word >> 56 != MARK || number >= checker->write_count) {
+        sim_violation("block %u reads as 0x%016llx, which nobody wrote",
+                      block, (unsigned long long)word);
+    }
+    if ((word & 0xffff) != block) {
+        sim_violation("block %u holds what write %u wrote to block %u", block,
+                      number, (unsigned int)(word & 0xffff));
+    }
+    sim_violation("block %u reads as write %u of client %u (submitted %llu, "
+                  "ended %llu%s), which a later write had replaced before "
+                  "the read was submitted at %llu; last power failure %llu",
+                  block, number, write->client,
+                  (unsigned long long)write->submitted,
+                  (unsigned long long)write->end,
+                  write->succeeded ? " well" : "",
+                  (unsigned long long)submitted,
+                  (unsigned long long)checker->power_failed);
+}
+
+static void check_block(struct sim_checker *checker, uint64_t submitted,
+                        unsigned int block, uint64_t word)
+{
+    struct sim_candidate *candidates = checker->candidates[block];
+    unsigned int count = checker->candidate_count[block];
+    struct sim_write *seen = NULL;
+    unsigned int matches = 0;
+    bool any = false;
+
+    for (unsigned int i = 0; i < count; i++) {
+        struct sim_write *write = &checker->writes[candidates[i].write];
+
+        if (!allowed(&candidates[i], submitted)) {
+            continue;
+        }
+        if (is_range_of_any(write)) {
+            any = true;
+        } else if (sim_word(checker, candidates[i].write, block) == word) {
+            seen = write;
+            matches++;
+        }
+    }
+    if (!matches && !any) {
+        explain(checker, block, word, submitted);
+    }
+    if (checker->power_failed > submitted) {
+        /* Before or after it? What it saw may be gone again. */
+        return;
+    }
+    if (matches == 1 && !any) {
+        takes_effect(checker, seen, block, false);
+    }
+    for (unsigned int i = 0; i < count; i++) {
+        const struct sim_write *write = &checker->writes[candidates[i].write];
+
+        if (write->end < submitted && !is_range_of_any(write) &&
+            sim_word(checker, candidates[i].write, block) != word) {
+            rule_out(checker, &candidates[i], false);
+        }
+    }
+}
+
+void sim_check_read_end(struct sim_checker *checker, uint64_t submitted,
+                        unsigned int block, unsigned int count,
+                        const uint8_t *data)
+{
+    checker->clock++;
+    for (unsigned int i = 0; i < count; i++) {
+        uint64_t word;
+
+        if (!sim_block_read(data + (size_t)i * SIM_BLOCK, &word)) {
+            sim_violation("block %u is torn", block + i);
+        }
+        check_block(checker, submitted, block + i, word);
+    }
+}
+
+void sim_check_flush_end(struct sim_checker *checker, uint64_t submitted,
+                         unsigned int client, bool success)
+{
+    checker->clock++;
+    for (unsigned int i = 1; i < checker->write_count; i++) {
+        struct sim_write *write = &checker->writes[i];
+        bool mine = write->client == client;
+
+        if (!write->succeeded || write->stable) {
+            continue;
+        }
+        if (!success && write->lost && mine) {
+            /* That is what tells it. */
+            write->succeeded = false;
+        } else if (!success) {
+            continue;
+        } else if (write->answered < submitted &&
+                   (!write->lost || (SIM_LOSS_IS_TOLD && mine))) {
+            becomes_stable(checker, write);
+        }
+    }
+}
+
+/* ---- The backend's side ------------------------------------------------ */
+
+static void carried_out(struct sim_checker *checker, unsigned int number)
+{
+    struct sim_write *write = &checker->writes[number];
+
+    if (write->end != SIM_NEVER) {
+        sim_violation("ghost write: write %u of client %u is carried out "
+                      "again although it ended %s", number, write->client,
+                      write->succeeded ? "well" : "with an error");
+    }
+    write->carried_out = checker->clock++;
+}
+
+void sim_check_carried_out(struct sim_checker *checker, unsigned int client,
+                           unsigned int serial, unsigned int block,
+                           uint64_t word)
+{
+    unsigned int number = (unsigned int)(word >> 16) & 0xffffffu;
+    const struct sim_write *write = &checker->writes[number];
+
+    if (word == SIM_POISON) {
+        sim_violation("client %u sent a buffer whose request had ended, to "
+                      "block %u", client, block);
+    }
+    if (word >> 56 != MARK || number >= checker->write_count ||
+        (word & 0xffff) != block) {
+        sim_violation("0x%016llx arrived at block %u, which nobody wrote "
+                      "there", (unsigned long long)word, block);
+    }
+    if (write->client != client || write->serial != serial) {
+        sim_violation("write %u arrived through the session of another client",
+                      number);
+    }
+    carried_out(checker, number);
+}
+
+void sim_check_range_carried_out(struct sim_checker *checker,
+                                 unsigned int client, unsigned int serial,
+                                 enum rdisk_op op, unsigned int block,
+                                 unsigned int count)
+{
+    bool found = false;
+
+    /* Which of several alike cannot be told: it may have been any. */
+    for (unsigned int i = 1; i < checker->write_count; i++) {
+        const struct sim_write *write = &checker->writes[i];
+
+        if (write->client == client && write->serial == serial &&
+            write->op == op && write->block == block &&
+            write->count == count && write->end == SIM_NEVER) {
+            carried_out(checker, i);
+            found = true;
+        }
+    }
+    if (!found) {
+        sim_violation("ghost write: operation %d on blocks %u…%u of client %u "
+                      "is carried out, but none is under way", op, block,
+                      block + count - 1, client);
+    }
+}
+
+/* ---- Sessions, power --------------------------------------------------- */
+
+void sim_check_settled(struct sim_checker *checker, unsigned int client,
+                       unsigned int serial)
+{
+    uint64_t now = checker->clock++;
+
+    for (unsigned int i = 1; i < checker->write_count; i++) {
+        struct sim_write *write = &checker->writes[i];
+
+        if (write->client == client && write->serial == serial &&
+            write->answered != SIM_NEVER && write->end == SIM_NEVER) {
+            write->end = now;
+        }
+    }
+}
+
+void sim_check_all_settled(struct sim_checker *checker)
+{
+    uint64_t now = checker->clock++;
+
+    for (unsigned int i = 1; i < checker->write_count; i++) {
+        struct sim_write *write = &checker->writes[i];
+
+        if (write->answered != SIM_NEVER && write->end == SIM_NEVER) {
+            write->end = now;
+        }
+    }
+}
+
+void sim_check_power_fails(struct sim_checker *checker)
+{
+    checker->power_failed = checker->clock++;
+    for (unsigned int i = 1; i < checker->write_count; i++) {
+        struct sim_write *write = &checker->writes[i];
+
+        write->lost |= write->succeeded && !write->stable;
+    }
+    for (unsigned int block = 0; block < SIM_BLOCKS; block++) {
+        for (unsigned int i = 0; i < checker->candidate_count[block]; i++) {
+            struct sim_candidate *candidate = &checker->candidates[block][i];
+
+            if (!candidate->for_good) {
+                candidate->ruled_out = SIM_NEVER;
+            }
+        }
+    }
+}
+
+void sim_check_granted(struct sim_checker *checker, unsigned int client,
+                       unsigned int serial, uint64_t epoch, bool exclusive)
+{
+    struct sim_newest *newest = &checker->newest[client];
+
+    for (unsigned int i = 0; i < SIM_CLIENTS; i++) {
+        const struct sim_newest *other = &checker->newest[i];
+
+        if (i != client && other->open && (exclusive || other->exclusive)) {
+            sim_violation("client %u is let in while client %u has the volume "
+                          "for itself", client, i);
+        }
+    }
+    if (newest->serial == serial && epoch <= newest->epoch) {
+        sim_violation("epoch %llu of client %u is let in after its epoch %llu",
+                      (unsigned long long)epoch, client,
+                      (unsigned long long)newest->epoch);
+    }
+    if (serial >= newest->serial) {
+        newest->serial = serial;
+        newest->epoch = epoch;
+    }
+    newest->open++;
+    newest->exclusive = exclusive;
+}
+
+void sim_check_closed(struct sim_checker *checker, unsigned int client,
+                      unsigned int serial)
+{
+    checker->newest[client].open--;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Makes one event of a schedule happen, and ends all that is wrong. */
+#include <errno.h>
+
+#include "tests/sim/sim.h"
+
+/*
+ * modify_qp is not among them: a program that cannot move its queue pair to
+ * ERROR has no way to keep the device from its memory.
+ */
+static const enum fake_call calls[] = {
+    FAKE_CREATE_EVENT_CHANNEL, FAKE_CREATE_ID, FAKE_BIND_ADDR, FAKE_LISTEN,
+    FAKE_RESOLVE_ADDR, FAKE_RESOLVE_ROUTE, FAKE_SET_ACK_TIMEOUT,
+    FAKE_CREATE_QP, FAKE_CONNECT, FAKE_ACCEPT, FAKE_REJECT, FAKE_DISCONNECT,
+    FAKE_QUERY_DEVICE, FAKE_ALLOC_PD, FAKE_REG_MR, FAKE_CREATE_COMP_CHANNEL,
+    FAKE_CREATE_CQ, FAKE_REQ_NOTIFY_CQ, FAKE_POLL_CQ, FAKE_POST_SEND,
+    FAKE_POST_RECV, FAKE_CONNECT_RESPONSE,
+};
+#define CALLS (sizeof(calls) / sizeof(calls[0]))
+
+static void restore_device(struct sim_client *client)
+{
+    if (client->removed) {
+        client->removed = false;
+        fake_host_restore_device(client->host);
+    }
+}
+
+static void remove_device(struct sim_client *client, bool flush)
+{
+    if (!client->removed && !client->crashed) {
+        client->removed = true;
+        fake_host_remove_device(client->host, flush);
+    }
+}
+
+static void queue_pair(struct sim *sim, struct sim_client *client,
+                       const struct sim_event *event)
+{
+    struct fake_host *host = event->b % 2 ? client->host : sim->server.host;
+    struct ibv_qp *qp = fake_host_qp(host, event->c % 6);
+
+    if (qp && event->kind == SIM_BREAK) {
+        fake_qp_break(qp);
+    } else if (qp) {
+        fake_qp_cut(qp, true);
+    }
+}
+
+static void server_event(struct sim *sim, const struct sim_event *event)
+{
+    struct sim_server *server = &sim->server;
+    bool was_up = server->target && !server->dead && !server->stopping;
+
+    switch (event->kind) {
+    case SIM_KILL:
+        sim_server_kill(sim, FAKE_PROCESS_DIES);
+        break;
+    case SIM_POWER:
+        sim_server_kill(sim, FAKE_POWER_FAILS);
+        break;
+    case SIM_STOP:
+        sim_server_stop(sim);
+        break;
+    default:
+        if (!was_up && !server->want_start) {
+            server->want_start = true;
+            server->start_at = sim_now(sim);
+        }
+        return;
+    }
+    /* Mostly it comes back by itself, at once or later. */
+    if (was_up) {
+        server->want_start = event->b % 4;
+        server->start_at = sim_now(sim) + event->c % 4000 * RDISK_MSEC;
+    }
+}
+
+static void program_event(struct sim *sim, struct sim_client *client,
+                          const struct sim_event *event)
+{
+    static const uint64_t speeds[] = { 0, 200, 20000, 800000, 4000000 };
+    uint64_t until = sim_now(sim) + event->c % 15000 * RDISK_MSEC;
+
+    switch (event->kind) {
+    case SIM_STALL:
+        for (unsigned int i = 0; i < 2; i++) {
+            if (event->b & 1u << i) {
+                client->stalled_until[i] = until;
+            }
+        }
+        break;
+    case SIM_STALL_SERVER:
+        sim->server.stalled_until = until;
+        break;
+    case SIM_SLOW:
+        sim->server.slowest = speeds[event->b % 5] * 1000;
+        break;
+    case SIM_ERRORS:
+        sim->server.errors = event->b % 3 ? 2 + event->c % 20 : 0;
+        break;
+    case SIM_CANCEL:
+        if (client->session && client->opened) {
+            rdisk_initiator_cancel(client->session);
+        }
+        break;
+    case SIM_CLOSE:
+        client->want_close = client->session != NULL;
+        break;
+    default:
+        sim_client_crash(client, event->b % 2 ? FAKE_PROCESS_DIES
+                                              : FAKE_POWER_FAILS);
+        break;
+    }
+}
+
+void sim_event(struct sim *sim, const struct sim_event *event)
+{
+    struct sim_client *client = &sim->clients[event->a];
+    struct fake_host *server = sim->server.host;
+
+    switch (event->kind) {
+    case SIM_SUBMIT:
+        sim_client_submit(client, (enum rdisk_op)event->b, event->c, event->d,
+                          event->e);
+        break;
+    case SIM_CUT:
+    case SIM_MEND:
+        fake_link_cut(client->host, server, event->kind == SIM_CUT);
+        break;
+    case SIM_DELAY:
+        fake_link_delay(client->host, server, event->c % 6000 * RDISK_MSEC);
+        break;
+    case SIM_LOSS:
+        fake_fabric_loss(sim->fabric, event->b % 2 ? 5 + event->c % 100 : 0);
+        break;
+    case SIM_BREAK:
+    case SIM_CUT_QP:
+        queue_pair(sim, client, event);
+        break;
+    case SIM_REMOVE:
+        remove_device(client, event->b % 2);
+        break;
+    case SIM_RESTORE:
+        restore_device(client);
+        break;
+    case SIM_FAIL:
+        fake_fail(event->d % 2 ? client->host : server, calls[event->b % CALLS],
+                  1 + event->c % 4, event->d % 3 ? ENOMEM : EINVAL);
+        break;
+    case SIM_KILL:
+    case SIM_POWER:
+    case SIM_STOP:
+    case SIM_START:
+        server_event(sim, event);
+        break;
+    default:
+        program_event(sim, client, event);
+        break;
+    }
+}
+
+void sim_heal(struct sim *sim)
+{
+    struct sim_server *server = &sim->server;
+
+    fake_fabric_loss(sim->fabric, 0);
+    for (unsigned int i = 0; i < CALLS; i++) {
+        fake_fail(server->host, calls[i], 0, 0);
+        for (unsigned int c = 0; c < sim->schedule->config.clients; c++) {
+            fake_fail(sim->clients[c].host, calls[i], 0, 0);
+        }
+    }
+    for (unsigned int c = 0; c < sim->schedule->config.clients; c++) {
+        struct sim_client *client = &sim->clients[c];
+
+        fake_link_cut(client->host, server->host, false);
+        restore_device(client);
+        client->stalled_until[0] = client->stalled_until[1] = 0;
+        sim_client_kick(client);
+    }
+    server->stalled_until = 0;
+    server->slowest = 200000;
+    server->errors = 0;
+    for (unsigned int i = 0; i < server->op_count; i++) {
+        server->ops[i].due = sim_least(server->ops[i].due, sim_now(sim));
+    }
+    if (!server->want_start && (!server->target || server->dead ||
+                                server->stopping)) {
+        server->want_start = true;
+        server->start_at = sim_now(sim);
+    }
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What can be broken on purpose, to see that the simulator finds it. Each acts
+ * at a seam of the simulator's own, never in the product.
+ */
+#ifndef SIM_MUTATION_H
+#define SIM_MUTATION_H
+
+#include "transport/verbs.h"
+
+/*
+ * X(name, promise of docs/simulator.md, what is broken). The names are those
+ * of --mutate.
+ */
+#define SIM_MUTATIONS(X) \
+    X(NO_FENCE, "no-fence", 3, \
+      "a client that comes back is let in beside its older session") \
+    X(NO_DRAIN, "no-drain", 3, \
+      "the older session is cut off, but its requests are not waited for") \
+    X(EARLY_ANSWER, "early-answer", 1, \
+      "writes are answered before they are carried out") \
+    X(NO_FLUSH, "no-flush", 1, "FLUSH is answered, the cache stays volatile") \
+    X(NO_FUA, "no-fua", 1, "FUA is not heeded") \
+    X(KILL_LOSES_CACHE, "kill-loses-cache", 1, \
+      "answered writes die with the server's program") \
+    X(STALE_READ, "stale-read", 1, "reads come from a cache that gets old") \
+    X(TORN_WRITE, "torn-write", 2, "a block is half old, half new") \
+    X(NO_EPOCH_CHECK, "no-epoch-check", 3, \
+      "an OPEN of an older epoch cuts off the newer session") \
+    X(TWO_WRITERS, "two-writers", 6, "a volume that is held is given again") \
+    X(LATE_DMA, "late-dma", 4, \
+      "requests end when the connection breaks, not when the device has let go") \
+    X(RESEND_FAILED, "resend-failed", 3, \
+      "a write that has failed is sent again later") \
+    X(WRONG_ADDRESS, "wrong-address", 4, \
+      "a read's payload goes a block too far") \
+    X(DOUBLE_COMPLETION, "double-completion", 7, "a request ends twice") \
+    X(LOST_REQUEST, "lost-request", 7, "the server forgets a request") \
+    X(NO_ERROR_STATE, "no-error-state", 7, \
+      "a broken connection's queue pairs never go to ERROR") \
+    X(LOST_FLUSH, "lost-completion", 7, \
+      "a flushed work request's completion is lost") \
+    X(LEAK, "leak", 8, "the server keeps a dead queue")
+
+enum sim_mutation {
+    SIM_INTACT,
+#define SIM_MUTATION_ENUM(id, name, promise, what) SIM_MUTATE_##id,
+    SIM_MUTATIONS(SIM_MUTATION_ENUM)
+#undef SIM_MUTATION_ENUM
+    SIM_MUTATION_COUNT
+};
+
+const char *sim_mutation_name(enum sim_mutation mutation);
+const char *sim_mutation_what(enum sim_mutation mutation);
+int sim_mutation_promise(enum sim_mutation mutation);
+
+/* Put a mutation between a host's verbs and their user. */
+void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
+                             enum sim_mutation mutation);
+void sim_mutate_server_verbs(struct rdisk_verbs *verbs,
+                             enum sim_mutation mutation);
+
+#endif

@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The server around the real target: who may have the volume, by the real
+ * rule of server/volume.c, and a backend that takes its time.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+static bool mutated(const struct sim *sim, enum sim_mutation mutation)
+{
+    return sim->mutation == mutation;
+}
+
+/* ---- Sessions ---------------------------------------------------------- */
+
+/* client.c puts it there. */
+static void whose(const uint8_t *id, unsigned int *client,
+                  unsigned int *serial)
+{
+    memcpy(client, id, sizeof(*client));
+    memcpy(serial, id + sizeof(*client), sizeof(*serial));
+}
+
+bool sim_server_holds(const struct sim *sim, unsigned int client,
+                      unsigned int serial)
+{
+    for (unsigned int i = 0; i < SIM_HOLDERS; i++) {
+        const struct sim_holder *holder = &sim->server.holders[i];
+
+        if (holder->session && holder->client == client &&
+            holder->serial == serial) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void fence(struct volume_holder *older)
+{
+    if (!older->fenced) {
+        older->fenced = true;
+        rdisk_target_session_fence(((struct sim_holder *)older)->session);
+    }
+}
+
+/* What server/session.c does with the answer of volume_check(). */
+static enum rdisk_status decide(struct sim *sim, struct sim_holder *holder,
+                                struct rdisk_error *err)
+{
+    struct volume *volume = &sim->server.volume;
+    struct volume_holder *older;
+    enum rdisk_status status = volume_check(volume, &holder->holder, &older,
+                                            err);
+
+    if (status == RDISK_STATUS_STALE &&
+        mutated(sim, SIM_MUTATE_NO_EPOCH_CHECK)) {
+        for (older = volume->holders; older; older = older->next) {
+            if (!memcmp(older->client, holder->holder.client,
+                        sizeof(older->client))) {
+                fence(older);
+            }
+        }
+        return RDISK_OPEN_LATER;
+    }
+    if (status == RDISK_STATUS_BUSY && mutated(sim, SIM_MUTATE_TWO_WRITERS)) {
+        return RDISK_STATUS_OK;
+    }
+    if (status != RDISK_STATUS_OK || !older ||
+        mutated(sim, SIM_MUTATE_NO_FENCE)) {
+        return status;
+    }
+    fence(older);
+    return mutated(sim, SIM_MUTATE_NO_DRAIN) ? RDISK_STATUS_OK
+                                             : RDISK_OPEN_LATER;
+}
+
+static enum rdisk_status owner_open(void *opaque,
+                                    struct rdisk_target_session *session,
+                                    const struct rdisk_open_request *request,
+                                    struct rdisk_open_grant *grant,
+                                    void **user, struct rdisk_error *err)
+{
+    struct sim *sim = opaque;
+    struct sim_holder *holder = sim->server.holders;
+    enum rdisk_status status;
+
+    while (holder->session) {
+        if (++holder == sim->server.holders + SIM_HOLDERS) {
+            sim_violation("the server keeps dead sessions");
+        }
+    }
+    memset(holder, 0, sizeof(*holder));
+    snprintf(holder->holder.peer, sizeof(holder->holder.peer), "%s",
+             request->peer);
+    memcpy(holder->holder.client, request->client, sizeof(request->client));
+    holder->holder.epoch = request->epoch;
+    holder->holder.writer = !request->read_only;
+    holder->holder.shared = request->shared;
+    whose(request->client, &holder->client, &holder->serial);
+    status = decide(sim, holder, err);
+    if (status != RDISK_STATUS_OK) {
+        return status;
+    }
+    sim_log(sim, "server: client %u session %u epoch %llu is let in",
+            holder->client, holder->serial,
+            (unsigned long long)request->epoch);
+    sim_check_granted(&sim->checker, holder->client, holder->serial,
+                      request->epoch, !request->shared);
+    volume_hold(&sim->server.volume, &holder->holder);
+    holder->session = session;
+    *grant = (struct rdisk_open_grant) {
+        .size = SIM_BLOCKS * SIM_BLOCK,
+        .block_size = SIM_BLOCK,
+        .discard = true,
+        .zeroes = true,
+    };
+    *user = holder;
+    return RDISK_STATUS_OK;
+}
+
+static void owner_close(void *opaque, void *user)
+{
+    struct sim *sim = opaque;
+    struct sim_holder *holder = user;
+    struct sim_client *client = &sim->clients[holder->client];
+
+    volume_release(&holder->holder);
+    holder->session = NULL;
+    sim_check_closed(&sim->checker, holder->client, holder->serial);
+    if (!client->session || client->serial != holder->serial) {
+        sim_check_settled(&sim->checker, holder->client, holder->serial);
+    }
+}
+
+/* ---- Queues ------------------------------------------------------------ */
+
+static int owner_queue_new(void *opaque, void *user,
+                           struct rdisk_target_queue *target,
+                           void **queue_user, struct rdisk_error *err)
+{
+    struct sim *sim = opaque;
+    struct sim_queue *queue = sim->server.queues;
+
+    while (queue->queue) {
+        if (++queue == sim->server.queues + SIM_QUEUES) {
+            sim_violation("the server keeps dead queues");
+        }
+    }
+    *queue = (struct sim_queue) {
+        .sim = sim, .queue = target, .holder = user,
+    };
+    rdisk_target_queue_memory(target, &queue->memory, &queue->length);
+    *queue_user = queue;
+    return 0;
+}
+
+static void owner_queue_idle(void *queue_user,
+                             struct rdisk_target_queue *target)
+{
+    struct sim_queue *queue = queue_user;
+
+    if (queue->queue != target || queue->idle) {
+        sim_violation("a queue of the server ends twice");
+    }
+    queue->idle = true;
+}
+
+bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
+{
+    struct rdisk_target_queue *target = queue->queue;
+
+    if (!target) {
+        return false;
+    }
+    if (queue->idle) {
+        /* The control thread takes its time. */
+        if (sim_random(queue->sim, 4)) {
+            return true;
+        }
+        queue->queue = NULL;
+        queue->idle = false;
+        if (!mutated(queue->sim, SIM_MUTATE_LEAK) ||
+            sim_random(queue->sim, 4)) {
+            rdisk_target_queue_release(target);
+        }
+        return true;
+    }
+    if (!queue->started) {
+        queue->started = true;
+        rdisk_target_queue_start(target);
+        return true;
+    }
+    if (readable) {
+        rdisk_target_queue_process(target);
+    }
+    return readable;
+}
+
+/* ---- The backend ------------------------------------------------------- */
+
+static void read_blocks(struct sim *sim, const struct sim_op *op)
+{
+    uint64_t *old = sim->server.old;
+
+    for (unsigned int i = 0; i < op->count; i++) {
+        unsigned int block = op->block + i;
+        uint8_t *data = (uint8_t *)op->request->data + (size_t)i * SIM_BLOCK;
+
+        sim_block_fill(data, sim_disk_read(&sim->disk, block));
+        if (mutated(sim, SIM_MUTATE_STALE_READ)) {
+            if (old[block] && sim_random(sim, 2)) {
+                sim_block_fill(data, old[block]);
+            }
+            sim_block_read(data, &old[block]);
+        } else if (mutated(sim, SIM_MUTATE_TORN_WRITE) && old[block]) {
+            memcpy(data, &old[block], sizeof(old[block]));
+        }
+    }
+}
+
+static void write_block(struct sim *sim, const struct sim_op *op,
+                        unsigned int i, uint64_t word)
+{
+    unsigned int block = op->block + i;
+
+    if (mutated(sim, SIM_MUTATE_TORN_WRITE)) {
+        sim->server.old[block] = sim_random(sim, 8)
+                                 ? 0 : sim_disk_read(&sim->disk, block);
+    }
+    sim_disk_write(&sim->disk, block, word,
+                   op->flags & RDISK_REQUEST_FUA &&
+                   !mutated(sim, SIM_MUTATE_NO_FUA));
+}
+
+/* A discarded block may keep its bytes, lose them, or become anything. */
+static uint64_t discarded(struct sim *sim, unsigned int block)
+{
+    switch (sim_random(sim, 3)) {
+    case 0:
+        return 0;
+    case 1:
+        return SIM_RUBBISH;
+    default:
+        return sim_disk_read(&sim->disk, block);
+    }
+}
+
+/* @part: only some of the blocks, for the power fails or the disk does. */
+static void write_blocks(struct sim *sim, const struct sim_op *op, bool part)
+{
+    if (op->op != RDISK_OP_WRITE) {
+        sim_check_range_carried_out(&sim->checker, op->client, op->serial,
+                                    op->op, op->block, op->count);
+    }
+    for (unsigned int i = 0; i < op->count; i++) {
+        uint64_t word = op->words[i];
+
+        if (op->op == RDISK_OP_WRITE) {
+            if (op->request &&
+                !sim_block_read((uint8_t *)op->request->data +
+                                (size_t)i * SIM_BLOCK, &word)) {
+                sim_violation("a payload for block %u arrived torn",
+                              op->block + i);
+            }
+            sim_check_carried_out(&sim->checker, op->client, op->serial,
+                                  op->block + i, word);
+        } else {
+            word = op->op == RDISK_OP_ZEROES ? 0
+                   : discarded(sim, op->block + i);
+        }
+        if (!part || sim_random(sim, 2)) {
+            write_block(sim, op, i, word);
+        }
+    }
+}
+
+static void carry_out(struct sim *sim, const struct sim_op *op, bool part)
+{
+    switch (op->op) {
+    case RDISK_OP_READ:
+        read_blocks(sim, op);
+        break;
+    case RDISK_OP_FLUSH:
+        if (!part && !mutated(sim, SIM_MUTATE_NO_FLUSH)) {
+            sim_disk_flush(&sim->disk);
+        }
+        break;
+    default:
+        write_blocks(sim, op, part);
+        break;
+    }
+}
+
+/* The answer of a request that was carried out, or could not be. */
+static void answer(struct sim_op *op, enum rdisk_status status)
+{
+    if (op->request) {
+        rdisk_target_complete(op->request, status);
+        /* May end the queue. */
+        rdisk_target_queue_kick(op->queue->queue);
+    }
+}
+
+static void take(struct sim_server *server, unsigned int index,
+                 struct sim_op *op)
+{
+    *op = server->ops[index];
+    server->ops[index] = server->ops[--server->op_count];
+}
+
+static bool backend_life(struct sim *sim)
+{
+    struct sim_server *server = &sim->server;
+    uint64_t now = sim_now(sim);
+    unsigned int first;
+
+    if (!server->op_count) {
+        return false;
+    }
+    /* In no order. */
+    first = (unsigned int)sim_random(sim, server->op_count);
+    for (unsigned int i = 0; i < server->op_count; i++) {
+        unsigned int index = (first + i) % server->op_count;
+        struct sim_op op;
+        bool fails;
+
+        if (server->ops[index].due > now) {
+            continue;
+        }
+        take(server, index, &op);
+        fails = server->errors && sim_random(sim, server->errors) == 0;
+        carry_out(sim, &op, fails);
+        answer(&op, fails ? RDISK_STATUS_IO_ERROR : RDISK_STATUS_OK);
+        return true;
+    }
+    return false;
+}
+
+static void owner_request(void *queue_user,
+                          struct rdisk_target_request *request)
+{
+    struct sim_queue *queue = queue_user;
+    struct sim *sim = queue->sim;
+    struct sim_server *server = &sim->server;
+    struct sim_op *op = &server->ops[server->op_count];
+
+    if (server->dead) {
+        rdisk_target_complete(request, RDISK_STATUS_IO_ERROR);
+        return;
+    }
+    if (mutated(sim, SIM_MUTATE_LOST_REQUEST) && sim_random(sim, 40) == 0) {
+        return;
+    }
+    if (server->op_count == SIM_OPS) {
+        sim_violation("more requests than slots");
+    }
+    *op = (struct sim_op) {
+        .request = request, .queue = queue, .op = request->op,
+        .client = queue->holder->client, .serial = queue->holder->serial,
+        .flags = request->flags,
+        .block = (unsigned int)(request->offset / SIM_BLOCK),
+        .count = request->length / SIM_BLOCK,
+        .due = sim_now(sim) + sim_random(sim, server->slowest + 1),
+    };
+    server->op_count++;
+    if (mutated(sim, SIM_MUTATE_EARLY_ANSWER) && op->op == RDISK_OP_WRITE) {
+        for (unsigned int i = 0; i < op->count; i++) {
+            sim_block_read((uint8_t *)request->data + (size_t)i * SIM_BLOCK,
+                           &op->words[i]);
+        }
+        op->request = NULL;
+        rdisk_target_complete(request, RDISK_STATUS_OK);
+    }
+}
+
+/* ---- The program ------------------------------------------------------- */
+
+static void server_starts(struct sim *sim)
+{
+    static const struct rdisk_target_events events = {
+        .open = owner_open,
+        .close = owner_close,
+        .queue_new = owner_queue_new,
+        .request = owner_request,
+        .queue_idle = owner_queue_idle,
+    };
+    struct sim_server *server = &sim->server;
+    struct rdisk_error err = { 0 };
+
+    server->target = rdisk_target_create(&server->env, &server->options,
+                                         &events, sim, &err);
+    server->want_start = !server->target;
+    server->start_at = sim_now(sim) + 500 * RDISK_MSEC;
+    server->dead = server->stopping = false;
+    sim_log(sim, "server: %s", server->target ? "runs" : err.text);
+}
+
+/* What was under way may have been carried out, in part, or not. */
+static void ops_die(struct sim *sim)
+{
+    struct sim_server *server = &sim->server;
+
+    while (server->op_count) {
+        struct sim_op op;
+
+        take(server, 0, &op);
+        if (op.request && sim_random(sim, 2)) {
+            carry_out(sim, &op, true);
+        }
+        answer(&op, RDISK_STATUS_IO_ERROR);
+    }
+}
+
+void sim_server_kill(struct sim *sim, enum fake_death death)
+{
+    struct sim_server *server = &sim->server;
+
+    if (!server->target || server->dead) {
+        return;
+    }
+    fake_host_kill(server->host, death);
+    server->dead = true;
+    server->stalled_until = 0;
+    ops_die(sim);
+    sim_check_all_settled(&sim->checker);
+    if (death == FAKE_POWER_FAILS) {
+        sim_disk_power_fails(&sim->disk, &sim->random_state);
+        sim_check_power_fails(&sim->checker);
+    } else if (mutated(sim, SIM_MUTATE_KILL_LOSES_CACHE)) {
+        sim_disk_power_fails(&sim->disk, &sim->random_state);
+    }
+    rdisk_target_stop(server->target, "dead");
+}
+
+void sim_server_stop(struct sim *sim)
+{
+    struct sim_server *server = &sim->server;
+
+    if (server->target && !server->dead && !server->stopping) {
+        server->stopping = true;
+        rdisk_target_stop(server->target, "told to stop");
+    }
+}
+
+bool sim_server_life(struct sim *sim)
+{
+    struct sim_server *server = &sim->server;
+
+    if (!server->target) {
+        if (!server->want_start || sim_now(sim) < server->start_at) {
+            return false;
+        }
+        server_starts(sim);
+        return true;
+    }
+    if ((server->dead || server->stopping) &&
+        !rdisk_target_sessions(server->target)) {
+        rdisk_target_destroy(server->target);
+        server->target = NULL;
+        if (server->dead) {
+            fake_host_start(server->host);
+        }
+        sim_check_all_settled(&sim->checker);
+        sim_log(sim, "server: has ended");
+        return true;
+    }
+    return backend_life(sim);
+}
+
+uint64_t sim_server_due(const struct sim *sim)
+{
+    const struct sim_server *server = &sim->server;
+    uint64_t due = SIM_NEVER;
+
+    if (!server->target) {
+        return server->want_start ? server->start_at : SIM_NEVER;
+    }
+    if (server->stalled_until > sim_now((struct sim *)sim)) {
+        return server->stalled_until;
+    }
+    for (unsigned int i = 0; i < server->op_count; i++) {
+        due = sim_least(due, server->ops[i].due);
+    }
+    return sim_least(due, rdisk_target_deadline(server->target));
+}
+
+/* ---- Beginning --------------------------------------------------------- */
+
+static uint64_t env_now(void *opaque)
+{
+    return sim_now(opaque);
+}
+
+static void env_random(void *opaque, void *buf, size_t size)
+{
+    struct sim *sim = opaque;
+
+    sim->server.fake.random(sim->server.fake.opaque, buf, size);
+}
+
+static void env_log(void *opaque, enum rdisk_log_level level, const char *line)
+{
+    sim_log(opaque, "server: %s", line);
+}
+
+void sim_server_begin(struct sim *sim)
+{
+    struct sim_server *server = &sim->server;
+
+    server->host = fake_host_add(sim->fabric, "10.0.0.1");
+    fake_host_env(server->host, &server->fake);
+    server->verbs = *server->fake.verbs;
+    sim_mutate_server_verbs(&server->verbs, sim->mutation);
+    server->env = (struct rdisk_env) {
+        .verbs = &server->verbs, .now = env_now, .random = env_random,
+        .log = env_log, .opaque = sim,
+    };
+    rdisk_target_options_init(&server->options);
+    server->options.port = SIM_PORT;
+    server->options.max_queues = 2;
+    server->slowest = 200000;
+    snprintf(server->volume.name, sizeof(server->volume.name), "vol");
+    server->want_start = true;
+}

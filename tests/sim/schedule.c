@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/sim/schedule.h"
+
+#include <string.h>
+
+#include "tests/sim/disk.h"
+#include "transport/wire.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- Making ------------------------------------------------------------ */
+
+static unsigned int pick(uint64_t *state, unsigned int bound)
+{
+    return (unsigned int)sim_pick(state, bound);
+}
+
+static void make_config(struct sim_config *config, uint64_t *state)
+{
+    static const unsigned int delays[] = { 0, 2000, 20000, 3600000 };
+    static const unsigned int heartbeats[] = { 1000, 4000, 10000 };
+    static const unsigned int timeouts[] = { 0, 3000, 60000 };
+
+    *config = (struct sim_config) {
+        .clients = 1 + pick(state, SIM_CLIENTS),
+        .shared = pick(state, 3) > 0,
+        .queues = 1 + pick(state, 3),
+        .slots = 1 + pick(state, 6),
+        .reconnect_delay_ms = delays[pick(state, COUNT(delays))],
+        .heartbeat_ms = heartbeats[pick(state, COUNT(heartbeats))],
+        .request_timeout_ms = timeouts[pick(state, COUNT(timeouts))],
+        .open_timeout_ms = 1000 + pick(state, 9000),
+        .loss = pick(state, 8) ? 0 : 20 + pick(state, 200),
+    };
+}
+
+static enum rdisk_op make_op(uint64_t *state)
+{
+    switch (pick(state, 16)) {
+    case 0 ... 5:
+        return RDISK_OP_READ;
+    case 6 ... 11:
+        return RDISK_OP_WRITE;
+    case 12 ... 13:
+        return RDISK_OP_FLUSH;
+    case 14:
+        return RDISK_OP_ZEROES;
+    default:
+        return RDISK_OP_DISCARD;
+    }
+}
+
+/* a: client, b: operation, c: block, d: count, e: how. */
+static void make_request(struct sim_event *event, uint64_t *state)
+{
+    event->b = make_op(state);
+    /* Half of them fight for a few blocks. */
+    event->c = pick(state, pick(state, 2) ? 6 : SIM_BLOCKS);
+    event->d = 1 + pick(state, SIM_RUN);
+    if (event->d > SIM_BLOCKS - event->c) {
+        event->d = SIM_BLOCKS - event->c;
+    }
+    event->e = pick(state, 1u << 16);
+    event->steps = pick(state, 3) ? pick(state, 40) : 0;
+    event->wait_ms = pick(state, 6) ? 0 : pick(state, 300);
+}
+
+static void make_fault(struct sim_event *event, uint64_t *state)
+{
+    static const enum sim_event_kind kinds[] = {
+        SIM_CUT, SIM_CUT, SIM_MEND, SIM_MEND, SIM_DELAY, SIM_LOSS, SIM_BREAK,
+        SIM_BREAK, SIM_BREAK, SIM_BREAK, SIM_CUT_QP, SIM_CUT_QP, SIM_KILL,
+        SIM_KILL, SIM_POWER, SIM_POWER, SIM_STOP, SIM_START, SIM_START,
+        SIM_START, SIM_REMOVE, SIM_RESTORE, SIM_FAIL, SIM_FAIL, SIM_FAIL,
+        SIM_STALL, SIM_STALL, SIM_STALL_SERVER, SIM_SLOW, SIM_SLOW, SIM_SLOW,
+        SIM_ERRORS, SIM_CANCEL, SIM_CLOSE, SIM_CLOSE, SIM_CRASH,
+    };
+
+    event->kind = kinds[pick(state, COUNT(kinds))];
+    event->b = pick(state, 1u << 16);
+    event->c = pick(state, 1u << 16);
+    event->d = pick(state, 1u << 16);
+    event->steps = pick(state, 60);
+    event->wait_ms = pick(state, 2) ? 0 : pick(state, pick(state, 4) ? 800
+                                                                     : 8000);
+}
+
+void sim_schedule_make(struct sim_schedule *schedule, uint64_t seed)
+{
+    uint64_t state = seed * 0x9e3779b97f4a7c15ull + 0x7471;
+    unsigned int requests = 10 + pick(&state, 60);
+    unsigned int faults = pick(&state, 14);
+
+    memset(schedule, 0, sizeof(*schedule));
+    schedule->seed = seed;
+    make_config(&schedule->config, &state);
+    while (requests + faults) {
+        struct sim_event *event = &schedule->events[schedule->count++];
+
+        event->a = pick(&state, schedule->config.clients);
+        if (pick(&state, requests + faults) < requests) {
+            event->kind = SIM_SUBMIT;
+            make_request(event, &state);
+            requests--;
+        } else {
+            make_fault(event, &state);
+            faults--;
+        }
+    }
+}
+
+/* ---- Printing ---------------------------------------------------------- */
+
+void sim_config_text(const struct sim_config *config, char *text, size_t size)
+{
+    snprintf(text, size, "%u clients%s, %u queues of %u slots, "
+             "reconnect-delay %u, heartbeat %u, request-timeout %u, "
+             "open-timeout %u ms, loss 1/%u", config->clients,
+             config->shared ? " sharing" : ", one at a time", config->queues,
+             config->slots, config->reconnect_delay_ms, config->heartbeat_ms,
+             config->request_timeout_ms, config->open_timeout_ms,
+             config->loss);
+}
+
+static const char *op_name(unsigned int op)
+{
+    switch (op) {
+    case RDISK_OP_READ:
+        return "reads";
+    case RDISK_OP_WRITE:
+        return "writes";
+    case RDISK_OP_ZEROES:
+        return "zeroes";
+    case RDISK_OP_DISCARD:
+        return "discards";
+    default:
+        return "flushes";
+    }
+}
+
+void sim_event_text(const struct sim_event *event, char *text, size_t size)
+{
+    static const char *const names[SIM_KINDS] = {
+        [SIM_SUBMIT] = "request",
+        [SIM_CUT] = "link is cut", [SIM_MEND] = "link is mended",
+        [SIM_DELAY] = "link is slow", [SIM_LOSS] = "packets are lost",
+        [SIM_BREAK] = "a queue pair breaks",
+        [SIM_CUT_QP] = "a queue pair hears nothing",
+        [SIM_KILL] = "server is killed", [SIM_POWER] = "server's power fails",
+        [SIM_STOP] = "server is told to stop", [SIM_START] = "server starts",
+        [SIM_REMOVE] = "device is removed",
+        [SIM_RESTORE] = "device is back", [SIM_FAIL] = "a call will fail",
+        [SIM_STALL] = "threads stall", [SIM_STALL_SERVER] = "server stalls",
+        [SIM_SLOW] = "backend's speed changes",
+        [SIM_ERRORS] = "backend's error rate changes",
+        [SIM_CANCEL] = "cancels", [SIM_CLOSE] = "closes",
+        [SIM_CRASH] = "crashes",
+    };
+
+    if (event->kind == SIM_SUBMIT) {
+        snprintf(text, size, "client %u %s blocks %u…%u, how %#x", event->a,
+                 op_name(event->b), event->c, event->c + event->d - 1,
+                 event->e);
+    } else {
+        snprintf(text, size, "client %u: %s (%u %u %u)", event->a,
+                 names[event->kind], event->b, event->c, event->d);
+    }
+}
+
+void sim_schedule_print(const struct sim_schedule *schedule, FILE *file)
+{
+    char text[256];
+
+    sim_config_text(&schedule->config, text, sizeof(text));
+    fprintf(file, "seed %llu: %s\n", (unsigned long long)schedule->seed,
+            text);
+    for (unsigned int i = 0; i < schedule->count; i++) {
+        const struct sim_event *event = &schedule->events[i];
+
+        sim_event_text(event, text, sizeof(text));
+        fprintf(file, "  %2u steps, %4u ms, then %s\n", event->steps,
+                event->wait_ms, text);
+    }
+}

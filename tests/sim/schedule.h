@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What happens in a run. Everything an event needs is in the event itself, so
+ * that a failing schedule can be cut down by leaving events out.
+ */
+#ifndef SIM_SCHEDULE_H
+#define SIM_SCHEDULE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define SIM_CLIENTS     3u
+#define SIM_EVENTS      160u
+#define SIM_RUN         8u      /* blocks of the longest request */
+
+struct sim_config {
+    unsigned int clients;
+    bool shared;                /* all may write at once */
+    unsigned int queues, slots;
+    unsigned int reconnect_delay_ms, heartbeat_ms, request_timeout_ms;
+    unsigned int open_timeout_ms;
+    unsigned int loss;          /* one packet in so many; 0: none */
+};
+
+enum sim_event_kind {
+    SIM_SUBMIT,         /* a request */
+    SIM_CUT,            /* a client's link */
+    SIM_MEND,
+    SIM_DELAY,          /* packets of a client's link */
+    SIM_LOSS,           /* of packets, everywhere */
+    SIM_BREAK,          /* a queue pair */
+    SIM_CUT_QP,         /* one queue pair hears nothing any more */
+    SIM_KILL,           /* the server's program dies */
+    SIM_POWER,          /* the server's power fails */
+    SIM_STOP,           /* the server is told to stop */
+    SIM_START,          /* the server */
+    SIM_REMOVE,         /* a client's device */
+    SIM_RESTORE,
+    SIM_FAIL,           /* a verbs call */
+    SIM_STALL,          /* a client's threads are not scheduled */
+    SIM_STALL_SERVER,
+    SIM_SLOW,           /* the backend */
+    SIM_ERRORS,         /* of the backend */
+    SIM_CANCEL,         /* the wait for a lost connection */
+    SIM_CLOSE,          /* a session, to be opened again later */
+    SIM_CRASH,          /* a client's program dies */
+    SIM_KINDS
+};
+
+struct sim_event {
+    enum sim_event_kind kind;
+    /* What goes on before it: so many deliveries, then so much time. */
+    unsigned int steps, wait_ms;
+    unsigned int a, b, c, d, e;
+};
+
+struct sim_schedule {
+    uint64_t seed;
+    struct sim_config config;
+    struct sim_event events[SIM_EVENTS];
+    unsigned int count;
+};
+
+void sim_schedule_make(struct sim_schedule *schedule, uint64_t seed);
+void sim_config_text(const struct sim_config *config, char *text, size_t size);
+void sim_event_text(const struct sim_event *event, char *text, size_t size);
+void sim_schedule_print(const struct sim_schedule *schedule, FILE *file);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The simulator: real client sessions and the real transport target on a fake
+ * fabric, in one thread and virtual time, under a schedule of requests and
+ * faults that comes from a seed. docs/simulator.md tells what it proves.
+ *
+ *   schedule.c   what happens: made from the seed, printed, cut down
+ *   fault.c      makes one event happen
+ *   world.c      the loop: who is served when, and how time passes
+ *   client.c     hosts, sessions, requests and their buffers
+ *   owner.c      the server: who may have the volume, and the backend
+ *   disk.c       a disk with a volatile cache
+ *   checker.c    holds the promises against all that is seen
+ *   mutation.c   what is broken on purpose, to see that it is found
+ *   main.c       many schedules, and the shortest of one that fails
+ */
+#ifndef SIM_H
+#define SIM_H
+
+#include "server/volume.h"
+#include "tests/fake/fake.h"
+#include "tests/sim/checker.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/mutation.h"
+#include "tests/sim/schedule.h"
+#include "transport/initiator.h"
+#include "transport/target.h"
+
+#define SIM_PORT        7471
+#define SIM_HOLDERS     32u
+#define SIM_QUEUES      64u
+#define SIM_OPS         1024u   /* at the backend at a time */
+#define SIM_PIECES      4u      /* iovecs of a request */
+/* A request's buffer, and a space behind it that nobody may touch. */
+#define SIM_CELL        ((SIM_RUN + 1) * SIM_BLOCK)
+
+struct sim;
+
+/* ---- Clients ---------------------------------------------------------- */
+
+struct sim_request {
+    struct rdisk_request request;       /* first */
+    struct sim_client *client;
+    unsigned int serial;        /* of the session it went to */
+    unsigned int block, count;
+    unsigned int write;         /* the checker's number, or 0 */
+    uint64_t submitted;         /* the checker's clock */
+    uint8_t *buffer;            /* its cell */
+    struct iovec iov[SIM_PIECES];
+    bool pending;               /* taken, not completed */
+    bool given_up;              /* told the application early: a mutation */
+};
+
+struct sim_client {
+    struct sim *sim;
+    unsigned int index;
+    struct fake_host *host;
+    struct rdisk_env fake;      /* the host's */
+    struct rdisk_env env;       /* what the session gets */
+    struct rdisk_verbs verbs;   /* the host's, with a mutation */
+    struct rdisk_initiator *session;    /* NULL: none now */
+    unsigned int serial;        /* of the session: 1, 2, … */
+    enum rdisk_initiator_state state;
+    struct sim_request requests[SIM_EVENTS + SIM_BLOCKS];
+    unsigned int request_count;
+    unsigned int outstanding;
+    uint8_t *cells[2];          /* unregistered, registered */
+    bool opened;                /* the session was READY once */
+    bool register_tried, registered;
+    bool removed;               /* its device is */
+    bool want_close;            /* as soon as nothing is outstanding */
+    bool crashed;               /* its program is dead */
+    bool stay_away;             /* do not open another session */
+    uint64_t reopen_at;
+    uint64_t stalled_until[2];  /* home thread, queues' threads */
+};
+
+/* ---- The server -------------------------------------------------------- */
+
+struct sim_holder {
+    struct volume_holder holder;        /* first */
+    struct rdisk_target_session *session;       /* NULL: free */
+    unsigned int client, serial;
+};
+
+struct sim_queue {
+    struct sim *sim;
+    struct rdisk_target_queue *queue;   /* NULL: free */
+    struct sim_holder *holder;
+    bool started, idle;
+    void *memory;               /* all slots */
+    size_t length;
+};
+
+struct sim_op {
+    struct rdisk_target_request *request;       /* NULL: answered early */
+    struct sim_queue *queue;
+    unsigned int client, serial;
+    enum rdisk_op op;
+    unsigned int flags, block, count;
+    uint64_t words[SIM_RUN];    /* of an early answered write */
+    uint64_t due;
+};
+
+struct sim_server {
+    struct fake_host *host;
+    struct rdisk_env fake;
+    struct rdisk_env env;
+    struct rdisk_verbs verbs;
+    struct rdisk_target_options options;
+    struct rdisk_target *target;        /* NULL: not running */
+    bool dead;                  /* killed; its objects are taken down */
+    bool stopping;              /* or told to stop */
+    bool want_start;
+    uint64_t start_at;
+    uint64_t stalled_until;
+    struct volume volume;
+    struct sim_holder holders[SIM_HOLDERS];
+    struct sim_queue queues[SIM_QUEUES];
+    struct sim_op ops[SIM_OPS];
+    unsigned int op_count;
+    uint64_t slowest;           /* ns that a request may take */
+    unsigned int errors;        /* one request in so many fails; 0: none */
+    uint64_t old[SIM_BLOCKS];   /* what mutations remember of a block */
+};
+
+/* ---- The world --------------------------------------------------------- */
+
+struct sim {
+    const struct sim_schedule *schedule;
+    enum sim_mutation mutation;
+    bool verbose;
+    uint64_t random_state;
+    struct fake_fabric *fabric;
+    struct sim_server server;
+    struct sim_client clients[SIM_CLIENTS];
+    struct sim_disk disk;
+    struct sim_checker checker;
+    unsigned int countdown;     /* of mutations that act now and then */
+};
+
+/* Run a schedule to its end, in a process of its own: a violation ends it. */
+void sim_run(struct sim *sim, const struct sim_schedule *schedule,
+             enum sim_mutation mutation, bool verbose);
+
+/* The promise that is broken, in one sentence; does not return. main.c */
+void sim_violation(const char *format, ...)
+    __attribute__((format(printf, 1, 2), noreturn));
+/* A line of the event log, if somebody reads it. */
+void sim_log(struct sim *sim, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* A number below @bound, of the run's own generator. */
+uint64_t sim_random(struct sim *sim, uint64_t bound);
+uint64_t sim_now(struct sim *sim);
+
+/* world.c */
+/* Deliver up to @steps things, serving everybody in between. */
+void sim_steps(struct sim *sim, unsigned int steps);
+/* Serve everybody until nothing moves. */
+void sim_pump(struct sim *sim);
+/* Let time pass until @done says so (NULL: the whole time). */
+bool sim_advance(struct sim *sim, uint64_t nanoseconds,
+                 bool (*done)(struct sim *sim));
+uint64_t sim_least(uint64_t a, uint64_t b);
+
+/* fault.c */
+void sim_event(struct sim *sim, const struct sim_event *event);
+/* Every fault is over. */
+void sim_heal(struct sim *sim);
+
+/* client.c */
+void sim_clients_begin(struct sim *sim);
+void sim_client_submit(struct sim_client *client, enum rdisk_op op,
+                       unsigned int block, unsigned int count,
+                       unsigned int how);
+void sim_client_kick(struct sim_client *client);
+void sim_client_crash(struct sim_client *client, enum fake_death death);
+/* Sessions come and go; true if something was done. */
+bool sim_client_life(struct sim_client *client);
+/* When _life() has to look at the latest. */
+uint64_t sim_client_due(const struct sim_client *client);
+bool sim_client_stalled(const struct sim_client *client, unsigned int who);
+/* A remote write into a client's memory. Under the fabric's lock. */
+void sim_client_observe(struct sim_client *client,
+                        const struct fake_write *write);
+
+/* owner.c */
+void sim_server_begin(struct sim *sim);
+void sim_server_kill(struct sim *sim, enum fake_death death);
+void sim_server_stop(struct sim *sim);
+/* The program, the backend; true if something was done. */
+bool sim_server_life(struct sim *sim);
+bool sim_server_serve_queue(struct sim_queue *queue, bool readable);
+uint64_t sim_server_due(const struct sim *sim);
+bool sim_server_holds(const struct sim *sim, unsigned int client,
+                      unsigned int serial);
+
+/* Is @data one block of one word? */
+bool sim_block_read(const void *data, uint64_t *word);
+void sim_block_fill(void *data, uint64_t word);
+
+#endif

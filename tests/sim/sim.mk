@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The simulator (docs/simulator.md):
+#   make sim                    100 000 schedules from SEED=1
+#   make sim SEED=n COUNT=m     m of them from seed n
+#   make sim SEED=n             one, with everything that happens in it
+#   make sim SEED=n MUTATE=name the same with something broken on purpose
+#   make sim-short              2000 schedules
+#   make sim-mutations          is everything found that is broken on purpose?
+# Also with SANITIZE=1.
+
+SIM := $(O)/bin/rdisk-sim
+SIM_SOURCES := $(wildcard tests/sim/*.c tests/fake/*.c) server/volume.c
+SIM_COUNT = $(or $(COUNT),$(if $(SEED),1,100000))
+
+$(SIM): $(call objects,$(SIM_SOURCES)) $(LIBRDISK)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
+		$(call libs,libibverbs librdmacm)
+
+.PHONY: sim sim-short sim-mutations
+sim: $(SIM)
+	$(SIM) -s $(or $(SEED),1) -n $(SIM_COUNT) $(if $(MUTATE),-m $(MUTATE))
+
+sim-short: $(SIM)
+	$(SIM) -s $(or $(SEED),1) -n 2000
+
+sim-mutations: $(SIM)
+	$(SIM) -M
