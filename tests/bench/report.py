@@ -36,7 +36,8 @@ def machine(folder):
 
 class Summary:
     """Medians over the rounds, and their spread."""
-    def __init__(self, folder):
+    def __init__(self, folder, middle=statistics.median):
+        self.middle = middle
         self.values = defaultdict(list)
         for row in read(folder, 'raw.csv'):
             for name in VALUES:
@@ -49,7 +50,7 @@ class Summary:
 
     def median(self, store, work, contestant, name='us'):
         values = self.values.get((store, work, contestant, name))
-        return statistics.median(values) if values else None
+        return self.middle(values) if values else None
 
     def spread(self, store, work, contestant):
         """Half the range between the quartiles, in percent of the median."""
@@ -157,9 +158,9 @@ def targets(folder, summary, store):
             at_least('throughput / ideal', work, 'rdisk', 'ideal', 0.95)
             at_least('throughput / NVMe-oF/RDMA', work, 'rdisk', 'nvme-rdma',
                      1.05)
-            speed = summary.median(store, work, 'rdisk', 'mbs')
-            if wire and speed:
-                ratio = speed / wire
+            time = summary.median(store, work, 'rdisk')
+            if wire and time:
+                ratio = (131072 if size[1] == '2' else 1 << 20) / time / wire
                 rows.append(('throughput / ib_write_bw', work, '≥ 0.95',
                              ratio, ratio >= 0.95))
     for side in ('client', 'server'):
@@ -207,13 +208,16 @@ def write_table(folder, summary):
 
 
 def write_store(folder, summary, store, lines):
-    rows = [(what, work, limit, f'{ratio:.2f}', 'met' if met else '**missed**')
-            for what, work, limit, ratio, met in targets(folder, summary,
-                                                         store)]
+    best = Summary(folder, min)
+    rows = [(what, work, limit, f'{ratio:.2f}', f'{quiet:.2f}',
+             'met' if met else '**missed**')
+            for (what, work, limit, ratio, met), (_, _, _, quiet, _) in zip(
+                targets(folder, summary, store), targets(folder, best, store))]
     if rows:
         met = sum(row[-1] == 'met' for row in rows)
         lines += [f'## Store: {store}: {met} of {len(rows)} targets met', '']
-        table(lines, ('target', 'work', 'wanted', 'is', ''), rows)
+        table(lines, ('target', 'work', 'wanted', 'medians', 'best rounds',
+                      'by the medians'), rows)
     for work in WORKS:
         rows = []
         best, best_name = summary.best_peer(store, work)

@@ -10,8 +10,8 @@
 # time-limit: 400
 . "$(dirname "$0")/lib.sh"
 
-few=200
-many=1000
+few=100
+many=500
 
 # requests DEPTH COUNT [OPTION…]
 requests()
