@@ -10,8 +10,8 @@
 # time-limit: 400
 . "$(dirname "$0")/lib.sh"
 
-few=100
-many=500
+few=50
+many=250
 
 # requests DEPTH COUNT [OPTION…]
 requests()
