@@ -29,6 +29,7 @@ static struct ibv_comp_channel *create_comp_channel(
     if (ret == 0) {
         channel = fake_alloc(sizeof(*channel));
         channel->host = host;
+        channel->born = host->removals;
         channel->channel.context = context;
         channel->channel.fd = fake_eventfd();
         TAILQ_INIT(&channel->events);
@@ -76,7 +77,7 @@ static int get_cq_event(struct ibv_comp_channel *ibv, struct ibv_cq **cq,
         *cq = &event->cq->cq;
         *cq_context = event->cq->cq.cq_context;
     }
-    if (!event && channel->host->removed) {
+    if (!event && fake_gone(channel->host, channel->born)) {
         /* Readable for ever, as the kernel makes it. */
         ret = -EIO;
     } else if (TAILQ_EMPTY(&channel->events)) {
@@ -136,6 +137,7 @@ static struct ibv_cq *create_cq(struct ibv_context *context, int cqe,
     if (ret == 0) {
         cq = fake_alloc(sizeof(*cq));
         cq->host = host;
+        cq->born = host->removals;
         cq->cq.context = context;
         cq->cq.channel = channel;
         cq->cq.cq_context = cq_context;
@@ -207,7 +209,7 @@ static int req_notify_cq(struct ibv_cq *ibv, int solicited_only)
 
     fake_lock(fabric);
     ret = fake_called(cq->host, FAKE_REQ_NOTIFY_CQ);
-    if (ret == 0 && cq->host->removed) {
+    if (ret == 0 && fake_gone(cq->host, cq->born)) {
         ret = -EIO;
     }
     if (ret == 0 && cq->arm != FAKE_ARMED) {

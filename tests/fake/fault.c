@@ -204,6 +204,7 @@ void fake_host_remove_device(struct fake_host *host, bool flush)
 
     fake_lock(host->fabric);
     host->removed = true;
+    host->removals++;
     break_all(host, !flush);
     alarm_channels(host);
     TAILQ_FOREACH(id, &host->fabric->ids, link) {

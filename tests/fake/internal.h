@@ -126,6 +126,7 @@ struct fake_mr {
 struct fake_comp_channel {
     struct ibv_comp_channel channel;    /* first */
     struct fake_host *host;
+    unsigned int born;          /* host's removals then */
     TAILQ_HEAD(, fake_cq_event) events;
     unsigned int cqs;
 };
@@ -146,6 +147,7 @@ enum fake_arm { FAKE_DISARMED, FAKE_ARMED, FAKE_ARMED_SOLICITED };
 struct fake_cq {
     struct ibv_cq cq;           /* first */
     struct fake_host *host;
+    unsigned int born;          /* host's removals then */
     struct fake_comp_channel *channel;
     struct fake_cqe *entries;   /* ring of cq.cqe */
     unsigned int first, count;
@@ -197,6 +199,7 @@ struct fake_qp {
     struct ibv_qp qp;           /* first */
     TAILQ_ENTRY(fake_qp) link;  /* of the fabric */
     struct fake_host *host;
+    unsigned int born;          /* host's removals then */
     struct fake_id *id;
     struct fake_pd *pd;
     struct fake_cq *send_cq, *recv_cq;
@@ -247,6 +250,7 @@ struct fake_host {
     unsigned int mr_count, qp_count;
     uint64_t registered;        /* bytes */
     bool down, removed;
+    unsigned int removals;      /* so far; an older object stays dead */
     uint64_t random_state;
     uint64_t cut;               /* bit per host index */
     uint64_t delayed[FAKE_HOSTS_MAX];
@@ -285,6 +289,12 @@ void *fake_alloc(size_t size);  /* zeroed, or abort() */
 int fake_eventfd(void);
 void fake_fd_set(int fd);
 void fake_fd_clear(int fd);
+/* Has the device gone since an object was born, even if there is one again? */
+static inline bool fake_gone(const struct fake_host *host, unsigned int born)
+{
+    return host->removed || host->removals != born;
+}
+
 struct fake_host *fake_find_host(struct fake_fabric *fabric,
                                  struct in_addr address);
 

@@ -61,6 +61,7 @@ static struct fake_qp *new_qp(struct fake_id *id, struct fake_pd *pd,
     struct fake_qp *qp = fake_alloc(sizeof(*qp));
 
     qp->host = id->host;
+    qp->born = id->host->removals;
     qp->id = id;
     qp->pd = pd;
     qp->send_cq = (struct fake_cq *)attr->send_cq;
@@ -267,7 +268,7 @@ static int modify_qp(struct ibv_qp *ibv, struct ibv_qp_attr *attr, int mask)
 
     fake_lock(fabric);
     ret = fake_called(qp->host, FAKE_MODIFY_QP);
-    if (ret == 0 && qp->host->removed) {
+    if (ret == 0 && fake_gone(qp->host, qp->born)) {
         ret = -EIO;
     }
     if (ret == 0 && (!(mask & IBV_QP_STATE) ||
@@ -293,7 +294,7 @@ static bool opcode_known(enum ibv_wr_opcode opcode)
 static int check_send(struct fake_qp *qp, const struct ibv_send_wr *wr,
                       uint64_t *length)
 {
-    if (qp->host->removed) {
+    if (fake_gone(qp->host, qp->born)) {
         return -EIO;
     }
     if ((qp->qp.state != IBV_QPS_RTS && qp->qp.state != IBV_QPS_ERR) ||
@@ -383,7 +384,7 @@ static int post_one_receive(struct fake_qp *qp, const struct ibv_recv_wr *wr)
     uint32_t place = qp->recv_posted % qp->cap.max_recv_wr;
     struct fake_receive *receive = &qp->receives[place];
 
-    if (qp->host->removed) {
+    if (fake_gone(qp->host, qp->born)) {
         return -EIO;
     }
     if (qp->qp.state == IBV_QPS_RESET || wr->num_sge < 0) {
