@@ -20,9 +20,9 @@
 
 /* ---- For life --------------------------------------------------------- */
 
-static int watch(struct rdisk_queue *queue, int fd)
+static int watch(struct rdisk_queue *queue, int fd, uint32_t events)
 {
-    struct epoll_event event = { .events = EPOLLIN };
+    struct epoll_event event = { .events = events };
 
     return epoll_ctl(queue->poll_fd, EPOLL_CTL_ADD, fd, &event) < 0
            ? -errno : 0;
@@ -40,7 +40,7 @@ int rdisk_queue_init(struct rdisk_queue *queue,
     if (queue->poll_fd < 0 || queue->wake_fd < 0) {
         return -errno;
     }
-    return watch(queue, queue->wake_fd);
+    return watch(queue, queue->wake_fd, EPOLLIN);
 }
 
 void rdisk_queue_destroy(struct rdisk_queue *queue)
@@ -66,19 +66,33 @@ void rdisk_queue_wake(struct rdisk_queue *queue)
     atomic_store(&queue->woken, true);
 }
 
+/*
+ * While the connection is home's, the queue's thread can take no event of it,
+ * and would spin on a channel that is readable.
+ */
+void rdisk_queue_deafen(struct rdisk_queue *queue)
+{
+    epoll_ctl(queue->poll_fd, EPOLL_CTL_DEL, rdisk_qp_fd(&queue->qp), NULL);
+}
+
 bool rdisk_queue_take_back(struct rdisk_queue *queue)
 {
     int joined = RDISK_QUEUE_JOINED;
 
     /* Nobody has used it on this connection: nobody is there to park it. */
-    atomic_compare_exchange_strong(&queue->phase, &joined,
-                                   RDISK_QUEUE_PARKED);
+    if (atomic_compare_exchange_strong(&queue->phase, &joined,
+                                       RDISK_QUEUE_PARKED)) {
+        rdisk_queue_deafen(queue);
+    }
     return atomic_load_explicit(&queue->phase, memory_order_acquire) ==
            RDISK_QUEUE_PARKED;
 }
 
 void rdisk_queue_hand_over(struct rdisk_queue *queue)
 {
+    struct epoll_event event = { .events = EPOLLIN };
+
+    epoll_ctl(queue->poll_fd, EPOLL_CTL_MOD, rdisk_qp_fd(&queue->qp), &event);
     atomic_store_explicit(&queue->phase, RDISK_QUEUE_JOINED,
                           memory_order_release);
     /* It may have requests that wait since the last connection. */
@@ -158,7 +172,8 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
         rdisk_queue_disconnect(queue);
         return ret;
     }
-    ret = watch(queue, rdisk_qp_fd(&queue->qp));
+    /* Its place only: it is heard from rdisk_queue_hand_over() on. */
+    ret = watch(queue, rdisk_qp_fd(&queue->qp), 0);
     if (ret < 0) {
         rdisk_queue_disconnect(queue);
         return rdisk_error_set(err, ret, "cannot watch for completions: %s",

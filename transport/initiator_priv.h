@@ -122,6 +122,8 @@ void rdisk_queue_lease(struct rdisk_queue *queue,
 void rdisk_queue_disconnect(struct rdisk_queue *queue);
 /* From here on it is its thread's. */
 void rdisk_queue_hand_over(struct rdisk_queue *queue);
+/* It is about to be home's: do not wake its thread for completions. */
+void rdisk_queue_deafen(struct rdisk_queue *queue);
 /* Is it home's again? Takes it back itself if nobody has used it. */
 bool rdisk_queue_take_back(struct rdisk_queue *queue);
 /* Let the queue's thread run rdisk_queue_process(). */

@@ -249,6 +249,7 @@ static void park(struct rdisk_queue *queue)
     for (request = queue->waiting; request; request = request->next) {
         give_bounce(queue, request);
     }
+    rdisk_queue_deafen(queue);
     queue->broken_told = false;
     atomic_store_explicit(&queue->phase, RDISK_QUEUE_PARKED,
                           memory_order_release);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sessions that survive: a lost connection comes back, and nothing is lost. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -229,6 +230,80 @@ static void rested_queues_need_nobody(void)
     scene_end(&scene);
 }
 
+/* A busy IOThread until the main loop has its turn, found by the simulator. */
+static void parked_queue_does_not_spin(void)
+{
+    struct rdisk_queue *queue;
+    struct pollfd pfd = { .events = POLLIN };
+
+    begin(9);
+    submit(RDISK_OP_WRITE);
+    queue = rdisk_initiator_queue(client->session, 0);
+    pfd.fd = rdisk_queue_fd(queue);
+    fake_host_remove_device(client->host, false);
+    /* The home thread is not scheduled meanwhile. */
+    for (unsigned int i = 0; i < 3; i++) {
+        fake_fabric_run(scene.fabric);
+        rdisk_queue_process(queue);
+    }
+    CHECK_EQUAL(poll(&pfd, 1, 0), 0);
+    fake_host_restore_device(client->host);
+    scene_advance(&scene, 20000);
+    CHECK_EQUAL(completed(0), IOS);
+    scene_end(&scene);
+}
+
+/* So fast that no queue's thread has looked meanwhile. */
+static void device_is_back_at_once(void)
+{
+    for (int flush = 0; flush <= 1; flush++) {
+        begin(10);
+        submit(RDISK_OP_WRITE);
+        fake_host_remove_device(client->host, flush);
+        fake_host_restore_device(client->host);
+        scene_advance(&scene, 20000);
+        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+        CHECK_EQUAL(completed(0), IOS);
+        CHECK(on_disk());
+        scene_end(&scene);
+    }
+}
+
+/* The same while the connection is made: the home thread alone handles it. */
+static void joining_queue_does_not_spin(void)
+{
+    unsigned int spins = 0;
+
+    for (unsigned int steps = 0; steps < 400; steps++) {
+        scene_begin(&scene, steps);
+        client->options.queues = 2;
+        scene_start(client);
+        for (unsigned int i = 0; i < steps && client->state !=
+             RDISK_INITIATOR_READY; i++) {
+            fake_fabric_step(scene.fabric);
+            rdisk_initiator_process(client->session);
+            rdisk_target_process(scene.target);
+        }
+        if (client->state == RDISK_INITIATOR_JOINING) {
+            struct rdisk_queue *queue = rdisk_initiator_queue(client->session,
+                                                              0);
+            struct pollfd pfd = {
+                .fd = rdisk_queue_fd(queue), .events = POLLIN,
+            };
+
+            for (unsigned int i = 0; fake_host_qp(client->host, i); i++) {
+                fake_qp_break(fake_host_qp(client->host, i));
+            }
+            fake_fabric_run(scene.fabric);
+            rdisk_queue_process(queue);
+            spins += poll(&pfd, 1, 0);
+        }
+        scene_drop(client);
+        scene_end(&scene);
+    }
+    CHECK_EQUAL(spins, 0);
+}
+
 static void shutdown_lets_clients_wait(void)
 {
     begin(7);
@@ -341,6 +416,11 @@ static const struct unit_test tests[] = {
     { "a new session begins when the old one's last request has ended",
       old_requests_end_before_new_ones_begin },
     { "a device that goes and comes back is used again", device_comes_back },
+    { "a queue that has let go of a removed device sleeps",
+      parked_queue_does_not_spin },
+    { "a device that is back at once is used again", device_is_back_at_once },
+    { "a queue sleeps while the home thread connects it",
+      joining_queue_does_not_spin },
     { "a queue at rest needs no thread to let go of a connection",
       rested_queues_need_nobody },
     { "a server that shuts down gets its clients back",
