@@ -438,6 +438,10 @@ static bool end_session(struct sim_client *client)
 
 bool sim_client_life(struct sim_client *client)
 {
+    if (client->sim->mutation == SIM_MUTATE_LATE_DMA &&
+        sim_mutate_catch_up()) {
+        return true;
+    }
     if (!client->session) {
         if (client->stay_away || sim_now(client->sim) < client->reopen_at) {
             return false;

@@ -148,6 +148,9 @@ void sim_event(struct sim *sim, const struct sim_event *event)
         fake_fail(event->d % 2 ? client->host : server, calls[event->b % CALLS],
                   1 + event->c % 4, event->d % 3 ? ENOMEM : EINVAL);
         break;
+    case SIM_REPLAY:
+        sim_server_replay(sim, event->a, event->b % 3);
+        break;
     case SIM_KILL:
     case SIM_POWER:
     case SIM_STOP:

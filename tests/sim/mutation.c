@@ -36,6 +36,73 @@ int sim_mutation_promise(enum sim_mutation mutation)
 static struct rdisk_verbs real;
 static unsigned int calls;
 
+/* Queue pairs that are not in ERROR yet, and ids not disconnected. */
+#define LATE_MAX 64u
+static struct ibv_qp *late_qps[LATE_MAX];
+static struct rdma_cm_id *late_ids[LATE_MAX];
+
+static int modify_qp_late(struct ibv_qp *qp, struct ibv_qp_attr *attr,
+                          int mask)
+{
+    for (unsigned int i = 0; i < LATE_MAX; i++) {
+        if (!late_qps[i]) {
+            late_qps[i] = qp;
+            return 0;
+        }
+    }
+    return real.modify_qp(qp, attr, mask);
+}
+
+static int disconnect_late(struct rdma_cm_id *id)
+{
+    for (unsigned int i = 0; i < LATE_MAX; i++) {
+        if (!late_ids[i]) {
+            late_ids[i] = id;
+            return 0;
+        }
+    }
+    return real.disconnect(id);
+}
+
+static void destroy_qp_forgotten(struct rdma_cm_id *id)
+{
+    for (unsigned int i = 0; i < LATE_MAX; i++) {
+        late_qps[i] = late_qps[i] == id->qp ? NULL : late_qps[i];
+    }
+    real.destroy_qp(id);
+}
+
+static void destroy_id_forgotten(struct rdma_cm_id *id)
+{
+    for (unsigned int i = 0; i < LATE_MAX; i++) {
+        late_ids[i] = late_ids[i] == id ? NULL : late_ids[i];
+    }
+    real.destroy_id(id);
+}
+
+bool sim_mutate_catch_up(void)
+{
+    struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+    bool any = false;
+
+    /* Now and then is late enough. */
+    if (++calls % 64) {
+        return late_qps[0] || late_ids[0];
+    }
+    for (unsigned int i = 0; i < LATE_MAX; i++) {
+        any |= late_qps[i] || late_ids[i];
+        if (late_qps[i]) {
+            real.modify_qp(late_qps[i], &attr, IBV_QP_STATE);
+        }
+        if (late_ids[i]) {
+            real.disconnect(late_ids[i]);
+        }
+        late_qps[i] = NULL;
+        late_ids[i] = NULL;
+    }
+    return any;
+}
+
 static int modify_qp_not(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 {
     return attr->qp_state == IBV_QPS_ERR ? 0 : real.modify_qp(qp, attr, mask);
@@ -79,6 +146,11 @@ void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
     real = *verbs;
     switch (mutation) {
     case SIM_MUTATE_LATE_DMA:
+        verbs->modify_qp = modify_qp_late;
+        verbs->disconnect = disconnect_late;
+        verbs->destroy_qp = destroy_qp_forgotten;
+        verbs->destroy_id = destroy_id_forgotten;
+        break;
     case SIM_MUTATE_NO_ERROR_STATE:
         verbs->modify_qp = modify_qp_not;
         verbs->disconnect = disconnect_not;

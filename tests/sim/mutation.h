@@ -6,6 +6,8 @@
 #ifndef SIM_MUTATION_H
 #define SIM_MUTATION_H
 
+#include <stdbool.h>
+
 #include "transport/verbs.h"
 
 /*
@@ -29,7 +31,7 @@
       "an OPEN of an older epoch cuts off the newer session") \
     X(TWO_WRITERS, "two-writers", 6, "a volume that is held is given again") \
     X(LATE_DMA, "late-dma", 4, \
-      "requests end when the connection breaks, not when the device has let go") \
+      "requests end before their queue pairs are in ERROR") \
     X(RESEND_FAILED, "resend-failed", 3, \
       "a write that has failed is sent again later") \
     X(WRONG_ADDRESS, "wrong-address", 4, \
@@ -57,6 +59,8 @@ int sim_mutation_promise(enum sim_mutation mutation);
 /* Put a mutation between a host's verbs and their user. */
 void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
                              enum sim_mutation mutation);
+/* What SIM_MUTATE_LATE_DMA has put off; true if there was something. */
+bool sim_mutate_catch_up(void);
 void sim_mutate_server_verbs(struct rdisk_verbs *verbs,
                              enum sim_mutation mutation);
 

@@ -120,6 +120,24 @@ static enum rdisk_status owner_open(void *opaque,
     return RDISK_STATUS_OK;
 }
 
+void sim_server_replay(struct sim *sim, unsigned int client,
+                       unsigned int age)
+{
+    for (unsigned int i = 0; i < SIM_HOLDERS; i++) {
+        struct sim_holder old = sim->server.holders[i];
+
+        if (!old.session || old.client != client || old.holder.epoch < age) {
+            continue;
+        }
+        old.holder.epoch -= age;
+        if (decide(sim, &old, NULL) != RDISK_STATUS_STALE) {
+            sim_check_granted(&sim->checker, client, old.serial,
+                              old.holder.epoch, !old.holder.shared);
+        }
+        return;
+    }
+}
+
 static void owner_close(void *opaque, void *user)
 {
     struct sim *sim = opaque;
@@ -520,7 +538,7 @@ void sim_server_begin(struct sim *sim)
     rdisk_target_options_init(&server->options);
     server->options.port = SIM_PORT;
     server->options.max_queues = 2;
-    server->slowest = 200000;
+    server->slowest = sim->schedule->config.slowest_us * 1000ull;
     snprintf(server->volume.name, sizeof(server->volume.name), "vol");
     server->want_start = true;
 }

@@ -20,6 +20,7 @@ static void make_config(struct sim_config *config, uint64_t *state)
     static const unsigned int delays[] = { 0, 2000, 20000, 3600000 };
     static const unsigned int heartbeats[] = { 1000, 4000, 10000 };
     static const unsigned int timeouts[] = { 0, 3000, 60000 };
+    static const unsigned int speeds[] = { 0, 200, 200, 20000, 2000000 };
 
     *config = (struct sim_config) {
         .clients = 1 + pick(state, SIM_CLIENTS),
@@ -30,6 +31,7 @@ static void make_config(struct sim_config *config, uint64_t *state)
         .heartbeat_ms = heartbeats[pick(state, COUNT(heartbeats))],
         .request_timeout_ms = timeouts[pick(state, COUNT(timeouts))],
         .open_timeout_ms = 1000 + pick(state, 9000),
+        .slowest_us = speeds[pick(state, COUNT(speeds))],
         .loss = pick(state, 8) ? 0 : 20 + pick(state, 200),
     };
 }
@@ -73,7 +75,8 @@ static void make_fault(struct sim_event *event, uint64_t *state)
         SIM_KILL, SIM_POWER, SIM_POWER, SIM_STOP, SIM_START, SIM_START,
         SIM_START, SIM_REMOVE, SIM_RESTORE, SIM_FAIL, SIM_FAIL, SIM_FAIL,
         SIM_STALL, SIM_STALL, SIM_STALL_SERVER, SIM_SLOW, SIM_SLOW, SIM_SLOW,
-        SIM_ERRORS, SIM_CANCEL, SIM_CLOSE, SIM_CLOSE, SIM_CRASH,
+        SIM_ERRORS, SIM_CANCEL, SIM_CLOSE, SIM_CLOSE, SIM_CRASH, SIM_REPLAY,
+        SIM_REPLAY,
     };
 
     event->kind = kinds[pick(state, COUNT(kinds))];
@@ -115,11 +118,11 @@ void sim_config_text(const struct sim_config *config, char *text, size_t size)
 {
     snprintf(text, size, "%u clients%s, %u queues of %u slots, "
              "reconnect-delay %u, heartbeat %u, request-timeout %u, "
-             "open-timeout %u ms, loss 1/%u", config->clients,
+             "open-timeout %u ms, backend %u us, loss 1/%u", config->clients,
              config->shared ? " sharing" : ", one at a time", config->queues,
              config->slots, config->reconnect_delay_ms, config->heartbeat_ms,
              config->request_timeout_ms, config->open_timeout_ms,
-             config->loss);
+             config->slowest_us, config->loss);
 }
 
 static const char *op_name(unsigned int op)
@@ -154,7 +157,7 @@ void sim_event_text(const struct sim_event *event, char *text, size_t size)
         [SIM_SLOW] = "backend's speed changes",
         [SIM_ERRORS] = "backend's error rate changes",
         [SIM_CANCEL] = "cancels", [SIM_CLOSE] = "closes",
-        [SIM_CRASH] = "crashes",
+        [SIM_CRASH] = "crashes", [SIM_REPLAY] = "an old OPEN arrives",
     };
 
     if (event->kind == SIM_SUBMIT) {

@@ -20,6 +20,7 @@ struct sim_config {
     unsigned int queues, slots;
     unsigned int reconnect_delay_ms, heartbeat_ms, request_timeout_ms;
     unsigned int open_timeout_ms;
+    unsigned int slowest_us;    /* that the backend takes for a request */
     unsigned int loss;          /* one packet in so many; 0: none */
 };
 
@@ -45,6 +46,7 @@ enum sim_event_kind {
     SIM_CANCEL,         /* the wait for a lost connection */
     SIM_CLOSE,          /* a session, to be opened again later */
     SIM_CRASH,          /* a client's program dies */
+    SIM_REPLAY,         /* an OPEN arrives that is older than the session */
     SIM_KINDS
 };
 

@@ -136,7 +136,6 @@ struct sim {
     struct sim_client clients[SIM_CLIENTS];
     struct sim_disk disk;
     struct sim_checker checker;
-    unsigned int countdown;     /* of mutations that act now and then */
 };
 
 /* Run a schedule to its end, in a process of its own: a violation ends it. */
@@ -189,6 +188,9 @@ void sim_client_observe(struct sim_client *client,
 void sim_server_begin(struct sim *sim);
 void sim_server_kill(struct sim *sim, enum fake_death death);
 void sim_server_stop(struct sim *sim);
+/* An OPEN of this client that was under way for long: @age epochs old. */
+void sim_server_replay(struct sim *sim, unsigned int client,
+                       unsigned int age);
 /* The program, the backend; true if something was done. */
 bool sim_server_life(struct sim *sim);
 bool sim_server_serve_queue(struct sim_queue *queue, bool readable);
