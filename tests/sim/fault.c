@@ -183,11 +183,9 @@ void sim_heal(struct sim *sim)
         sim_client_kick(client);
     }
     server->stalled_until = 0;
+    /* What the backend has begun still takes its time. */
     server->slowest = 200000;
     server->errors = 0;
-    for (unsigned int i = 0; i < server->op_count; i++) {
-        server->ops[i].due = sim_least(server->ops[i].due, sim_now(sim));
-    }
     if (!server->want_start && (!server->target || server->dead ||
                                 server->stopping)) {
         server->want_start = true;
