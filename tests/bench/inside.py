@@ -111,7 +111,11 @@ def run_client(command, limit):
         raise RuntimeError(f'not finished after {limit} s')
     if process.returncode:
         words = output.strip().splitlines() or ['no word']
-        raise RuntimeError(f'status {process.returncode}: {words[-1]}')
+        # Its complaint, or else the last it said.
+        complaints = [line for line in words
+                      if re.search('rror|ailed|annot|nable', line)]
+        raise RuntimeError(f'status {process.returncode}: '
+                           f'{(complaints or words)[-1]}')
     return output, usage.ru_utime + usage.ru_stime, machine_cpu() - machine
 
 
@@ -353,7 +357,9 @@ class Bench:
             if not stat['sessions']:
                 break
             time.sleep(0.1)
-        counters = dict(stat['volumes'][0]['counters'])
+        counters = next(dict(volume['counters'])
+                        for volume in stat['volumes']
+                        if volume['name'] == contestant.volume)
         for name in ('turns', 'completions'):
             counters['reactor_' + name] = sum(
                 reactor[name] for reactor in stat['reactors'])

@@ -189,7 +189,7 @@ class Local(Device):
 class Rdisk(Contestant):
     """The first of its variants starts the server of all."""
     name, title = 'rdisk', 'rdisk'
-    port, options = 7471, ''
+    port, volume, options = 7471, 'disk', ''
     server = None               # process, shared by the variants
 
     def start(self, store):
@@ -199,7 +199,8 @@ class Rdisk(Contestant):
             return
         config = os.path.join(folder, 'rdiskd.conf')
         write_file(config, f'[volume disk]\nbackend = file\n'
-                           f'path = {store.path()}\n')
+                           f'path = {store.path()}\n[volume memory]\n'
+                           f'backend = memory\nsize = {STORE_SIZE}\n')
         write_file(os.path.join(folder, self.name + '.log'), '')
         Rdisk.server = self.spawn(
             [os.path.join(self.lab.bin, 'rdiskd'), '--config', config,
@@ -217,7 +218,8 @@ class Rdisk(Contestant):
 
     @property
     def uri(self):
-        return f'rdma://{self.lab.address}:{self.port}/disk{self.options}'
+        return (f'rdma://{self.lab.address}:{self.port}/{self.volume}'
+                f'{self.options}')
 
     def command(self, work, count):
         return img(OWN_IMG, work, count, '-f', 'raw', self.uri)
@@ -226,6 +228,11 @@ class Rdisk(Contestant):
 class RdiskLarge(Rdisk):
     name, title = 'rdisk-1m', 'rdisk, slot-size=1M'
     options, large_only = '?slot-size=1M', True
+
+
+class RdiskMemory(Rdisk):
+    name, title = 'rdisk-memory', 'rdisk, memory backend'
+    volume = 'memory'
 
 
 class Tool(Contestant):
@@ -257,6 +264,11 @@ class RdiskLibrary(Tool, Rdisk):
 class RdiskPolling(RdiskLibrary):
     name, title = 'rdisk-lib-poll', 'librdisk, client polls'
     flags = ['-p']
+
+
+class RdiskLibraryMemory(RdiskLibrary):
+    name, title = 'rdisk-lib-memory', 'librdisk, memory backend'
+    volume = 'memory'
 
 
 # ---- The ideal program
@@ -481,5 +493,6 @@ class NvmeTcp(NvmeRdma):
     transport, port = 'tcp', 4421
 
 
-ALL = (Local, Rdisk, RdiskLarge, RdiskLibrary, RdiskPolling, Iser, NvmeRdma,
-       NvmeTcp, QemuNbd, Nbdkit, Ideal, IdealFile, IdealPolling)
+ALL = (Local, Rdisk, RdiskLarge, RdiskMemory, RdiskLibrary, RdiskPolling,
+       RdiskLibraryMemory, Iser, NvmeRdma, NvmeTcp, QemuNbd, Nbdkit, Ideal,
+       IdealFile, IdealPolling)

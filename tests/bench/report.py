@@ -197,9 +197,9 @@ def write_table(folder, summary):
         write_store(folder, summary, store, lines)
     write_floors(folder, lines)
     write_counted(folder, lines)
-    rows = [(row['store'], TITLES.get(row['contestant'], row['contestant']),
-             row['work'], row['reason'])
-            for row in read(folder, 'absent.csv')]
+    rows = dict.fromkeys(
+        (row['store'], TITLES.get(row['contestant'], row['contestant']),
+         row['work'], row['reason']) for row in read(folder, 'absent.csv'))
     if rows:
         lines += ['## Not measured', '']
         table(lines, ('store', 'contestant', 'work', 'why'), rows)
