@@ -213,8 +213,9 @@ class Bench:
         finally:
             if before:
                 contestant.after()
+        # What is lost in the noise of starting stays empty.
         client, server, machine = (
-            max(0, used - start) / ios * 1e6
+            (used - start) / ios * 1e6 if used > start else ''
             for used, start in zip(cpu, self.start_up[start]))
         if 'cpu' in extra:
             client = extra['cpu'] / ios
@@ -265,7 +266,9 @@ class Bench:
                     raise peers.Absent('both ends poll, and there is one CPU')
                 few = self.perftest_run(program, size, 10)
                 many = self.perftest_run(program, size, count)
-                us = max(many - few, 1e-6) / (count - 10) * 1e6
+                if many < 2 * few:
+                    raise RuntimeError('lost in the noise of starting')
+                us = (many - few) / (count - 10) * 1e6
                 if program != 'ib_write_bw':
                     us /= 2     # an iteration is there and back
                 self.write('floors.csv', ('round', 'floor', 'us', 'mbs'),
@@ -342,8 +345,9 @@ class Bench:
                                           line[1]):
                 values['client: ' + name.replace(' ', '_')] = (
                     int(value) / count)
-        elif not line:
-            for name, value in re.findall(r'([a-z_]+)=(\d+)(?=\s)', output):
+        else:
+            for name, value in re.findall(r'([a-z_]+)=(\d+)(?=\s)',
+                                          output.splitlines()[-1]):
                 values['client: ' + name] = int(value) / count
         return values
 
