@@ -165,6 +165,10 @@ static void explain(const struct sim_checker *checker, unsigned int block,
         sim_violation("block %u holds bytes of a buffer whose request had "
                       "ended", block);
     }
+    if (word == SIM_RUBBISH) {
+        sim_violation("block %u reads as what a discard left, which was "
+                      "written over and must not come back", block);
+    }
     if (word >> 56 != MARK || number >= checker->write_count) {
         sim_violation("block %u reads as 0x%016llx, which nobody wrote",
                       block, (unsigned long long)word);
@@ -242,12 +246,13 @@ void sim_check_read_end(struct sim_checker *checker, uint64_t submitted,
 }
 
 void sim_check_flush_end(struct sim_checker *checker, uint64_t submitted,
-                         unsigned int client, bool success)
+                         unsigned int client, unsigned int serial,
+                         bool success)
 {
     checker->clock++;
     for (unsigned int i = 1; i < checker->write_count; i++) {
         struct sim_write *write = &checker->writes[i];
-        bool mine = write->client == client;
+        bool mine = write->client == client && write->serial == serial;
 
         if (!write->succeeded || write->stable) {
             continue;

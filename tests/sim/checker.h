@@ -25,7 +25,7 @@
  *   yet stable. Stable is a write with FUA that has succeeded, and a write that
  *   had succeeded before a flush was submitted that has succeeded.
  * - What was lost with a volatile cache must be told: by the next flush of the
- *   client that had written it, which fails. (SIM_LOSS_IS_TOLD)
+ *   session that had written it, which fails. (SIM_LOSS_IS_TOLD)
  * - A session's epochs only grow, and a writer that does not share the volume
  *   is the only one that has it.
  * - A DISCARD is a candidate that reads as anything.
@@ -112,7 +112,8 @@ void sim_check_read_end(struct sim_checker *checker, uint64_t submitted,
                         unsigned int block, unsigned int count,
                         const uint8_t *data);
 void sim_check_flush_end(struct sim_checker *checker, uint64_t submitted,
-                         unsigned int client, bool success);
+                         unsigned int client, unsigned int serial,
+                         bool success);
 
 /* The backend carries out a write of this client's bytes. */
 void sim_check_carried_out(struct sim_checker *checker, unsigned int client,

@@ -116,7 +116,7 @@ static void finish(struct sim_request *request, int result)
         sim_check_write_end(checker, request->write, result == 0);
     } else if (request->request.op == RDISK_OP_FLUSH) {
         sim_check_flush_end(checker, request->submitted, client->index,
-                            result == 0);
+                            request->serial, result == 0);
     } else if (result == 0) {
         gather(request, flat);
         sim_check_read_end(checker, request->submitted, request->block,
