@@ -71,7 +71,7 @@ start_burst()
     done
     : >"$work/burst"
     stdbuf -oL qemu-io -f raw -c 'write 7M 4k' -c "sleep $((3000 * slow))" "${list[@]}" \
-        -c aio_flush "$(uri v)" >>"$work/burst" 2>&1 &
+        -c aio_flush "$(uri 'v?heartbeat=60')" >>"$work/burst" 2>&1 &
     burst=$!
     end_later $burst
     wait_until 20 grep -q '^wrote 4096' "$work/burst" || fail "no client"
