@@ -344,7 +344,10 @@ static bool poll_device(struct rdisk_qp *qp)
         rdisk_log(qp->env, RDISK_LOG_ERROR, "polling completions failed: %s",
                   strerror(-n));
         rdisk_qp_break(qp);
-        n = 0;
+        /* What lies there already will wake nobody again, and without it the
+         * queue pair would never count as drained. */
+        n = qp->env->verbs->poll_cq(qp->cq, RDISK_QP_BATCH, qp->parked);
+        n = n < 0 ? 0 : n;
     }
     qp->parked_next = 0;
     qp->parked_count = (unsigned int)n;

@@ -304,6 +304,34 @@ static void joining_queue_does_not_spin(void)
     CHECK_EQUAL(spins, 0);
 }
 
+/*
+ * With one slot the only completion there was is the one that could not be
+ * taken, and nothing more came to wake anybody. Found by the simulator.
+ */
+static void polling_fails_once(void)
+{
+    for (unsigned int nth = 1; nth <= 12; nth++) {
+        for (int side = 0; side <= 1; side++) {
+            scene_begin(&scene, nth);
+            client->options.slots = 1;
+            client->options.heartbeat_ms = 0;
+            client->options.request_timeout_ms = 0;
+            client->options.reconnect_delay_ms = 60000;
+            REQUIRE(scene_connect(client));
+            fake_fail(side ? client->host : scene.server_host, FAKE_POLL_CQ,
+                      nth, EINVAL);
+            CHECK_EQUAL(scene_submit(&ios[0], client, 0, RDISK_OP_READ, 0,
+                                     buffers[0], BYTES), 0);
+            rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
+            scene_advance(&scene, 20000);
+            CHECK_EQUAL(ios[0].completed, 1);
+            CHECK_EQUAL(ios[0].result, 0);
+            CHECK_EQUAL(client->outstanding, 0);
+            scene_end(&scene);
+        }
+    }
+}
+
 static void shutdown_lets_clients_wait(void)
 {
     begin(7);
@@ -419,6 +447,8 @@ static const struct unit_test tests[] = {
     { "a queue that has let go of a removed device sleeps",
       parked_queue_does_not_spin },
     { "a device that is back at once is used again", device_is_back_at_once },
+    { "a completion that could not be taken once is not lost",
+      polling_fails_once },
     { "a queue sleeps while the home thread connects it",
       joining_queue_does_not_spin },
     { "a queue at rest needs no thread to let go of a connection",
