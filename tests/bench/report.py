@@ -50,7 +50,10 @@ class Summary:
 
     def median(self, store, work, contestant, name='us'):
         values = self.values.get((store, work, contestant, name))
-        return self.middle(values) if values else None
+        if not values or len(values) < len(
+                self.values[store, work, contestant, 'us']):
+            return None         # some rounds could not measure it
+        return self.middle(values)
 
     def spread(self, store, work, contestant):
         """Half the range between the quartiles, in percent of the median."""
@@ -191,7 +194,7 @@ def write_table(folder, summary):
         'Medians of the rounds; ± is half the range between the quartiles. '
         'Ratios are of time per I/O: below 1 is better. CPU is per I/O; '
         '"machine" is all busy CPU time, the kernel\'s and the device\'s '
-        'included. What these figures mean, and what they do not: '
+        'included; empty where a round lost it in the noise of starting. What these figures mean, and what they do not: '
         '[performance.md](../../performance.md).', '']
     for store in summary.stores:
         write_store(folder, summary, store, lines)
