@@ -117,7 +117,7 @@ static int get_cm_event(struct rdma_event_channel *rdma,
         event_taken(event);
         *taken = &event->event;
     }
-    if (TAILQ_EMPTY(&channel->events)) {
+    if (event && TAILQ_EMPTY(&channel->events)) {
         fake_fd_clear(channel->channel.fd);
     }
     fake_unlock(fabric);

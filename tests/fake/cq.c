@@ -80,7 +80,7 @@ static int get_cq_event(struct ibv_comp_channel *ibv, struct ibv_cq **cq,
     if (!event && fake_gone(channel->host, channel->born)) {
         /* Readable for ever, as the kernel makes it. */
         ret = -EIO;
-    } else if (TAILQ_EMPTY(&channel->events)) {
+    } else if (event && TAILQ_EMPTY(&channel->events)) {
         fake_fd_clear(channel->channel.fd);
     }
     fake_unlock(fabric);

@@ -40,22 +40,29 @@ uint64_t sim_least(uint64_t a, uint64_t b)
 
 /* All descriptors of the world, asked for with one system call. */
 struct sources {
-    struct pollfd fds[SOURCES_MAX];
+    struct pollfd fds[SOURCES_MAX];     /* those there are */
     unsigned int count;
+    bool readable[SOURCES_MAX];         /* of those there could be */
+    unsigned int place[SOURCES_MAX];    /* there, of each in fds */
+    unsigned int places;
 };
 
 static void add_source(struct sources *sources, int fd)
 {
-    sources->fds[sources->count++] = (struct pollfd) {
-        .fd = fd, .events = POLLIN,
-    };
+    sources->readable[sources->places++] = false;
+    if (fd >= 0) {
+        sources->place[sources->count] = sources->places - 1;
+        sources->fds[sources->count++] = (struct pollfd) {
+            .fd = fd, .events = POLLIN,
+        };
+    }
 }
 
 static void collect(struct sim *sim, struct sources *sources)
 {
     struct sim_server *server = &sim->server;
 
-    sources->count = 0;
+    sources->count = sources->places = 0;
     add_source(sources, server->target ? rdisk_target_fd(server->target) : -1);
     for (unsigned int i = 0; i < SIM_QUEUES; i++) {
         struct sim_queue *queue = &server->queues[i];
@@ -74,6 +81,9 @@ static void collect(struct sim *sim, struct sources *sources)
         }
     }
     poll(sources->fds, sources->count, 0);
+    for (unsigned int i = 0; i < sources->count; i++) {
+        sources->readable[sources->place[i]] = sources->fds[i].revents;
+    }
 }
 
 /* Now and then one is not served although it could be. */
@@ -82,7 +92,7 @@ static bool turn(struct sim *sim, bool ready)
     return ready && sim_random(sim, 8);
 }
 
-static bool serve_server(struct sim *sim, const struct pollfd *fds)
+static bool serve_server(struct sim *sim, const bool *readable)
 {
     struct sim_server *server = &sim->server;
     bool ready, moved;
@@ -91,18 +101,17 @@ static bool serve_server(struct sim *sim, const struct pollfd *fds)
         return false;
     }
     ready = server->target &&
-            (fds[0].revents ||
+            (readable[0] ||
              rdisk_target_deadline(server->target) <= sim_now(sim));
     moved = ready;
     if (turn(sim, ready)) {
         rdisk_target_process(server->target);
     }
     for (unsigned int i = 0; i < SIM_QUEUES; i++) {
-        bool readable = fds[1 + i].revents;
-
-        moved |= readable;
+        moved |= readable[1 + i];
         if (server->queues[i].queue && sim_random(sim, 8)) {
-            moved |= sim_server_serve_queue(&server->queues[i], readable);
+            moved |= sim_server_serve_queue(&server->queues[i],
+                                            readable[1 + i]);
         } else {
             moved |= server->queues[i].queue &&
                      (server->queues[i].idle || !server->queues[i].started);
@@ -111,13 +120,13 @@ static bool serve_server(struct sim *sim, const struct pollfd *fds)
     return sim_server_life(sim) || moved;
 }
 
-static bool serve_client(struct sim_client *client, const struct pollfd *fds)
+static bool serve_client(struct sim_client *client, const bool *readable)
 {
     struct sim *sim = client->sim;
     bool moved = false;
 
     if (client->session && !sim_client_stalled(client, 0)) {
-        bool ready = fds[0].revents ||
+        bool ready = readable[0] ||
                      rdisk_initiator_deadline(client->session) <= sim_now(sim);
 
         moved |= ready;
@@ -127,10 +136,8 @@ static bool serve_client(struct sim_client *client, const struct pollfd *fds)
     }
     if (client->session && !sim_client_stalled(client, 1)) {
         for (unsigned int q = 0; q < sim->schedule->config.queues; q++) {
-            bool readable = fds[1 + q].revents;
-
-            moved |= readable;
-            if (turn(sim, readable)) {
+            moved |= readable[1 + q];
+            if (turn(sim, readable[1 + q])) {
                 rdisk_queue_process(rdisk_initiator_queue(client->session,
                                                           q));
             }
@@ -142,15 +149,15 @@ static bool serve_client(struct sim_client *client, const struct pollfd *fds)
 static bool serve_all(struct sim *sim)
 {
     static struct sources sources;
-    const struct pollfd *fds = sources.fds;
+    const bool *readable = sources.readable;
     bool moved;
 
     collect(sim, &sources);
-    moved = serve_server(sim, fds);
-    fds += 1 + SIM_QUEUES;
+    moved = serve_server(sim, readable);
+    readable += 1 + SIM_QUEUES;
     for (unsigned int i = 0; i < sim->schedule->config.clients; i++) {
-        moved |= serve_client(&sim->clients[i], fds);
-        fds += 1 + sim->schedule->config.queues;
+        moved |= serve_client(&sim->clients[i], readable);
+        readable += 1 + sim->schedule->config.queues;
     }
     return moved;
 }
