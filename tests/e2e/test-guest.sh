@@ -21,7 +21,8 @@ check_a_guest_boots_writes_reboots_and_verifies()
     image=$("$top/tests/lab/guest/build")/root.ext4
     volume root "$(stat -c %s "$image")"
     within 120 qemu-img convert -n -f raw -O raw "$image" "$(uri root)"
-    guest_start "$work" "$(uri root)" || fail "$(tail -n 1 "$work/boot")"
+    # A host that is busy with its own guest takes its time.
+    guest_start "$work" "$(uri 'root?open-timeout=60&heartbeat=60')" || fail "$(tail -n 1 "$work/boot")"
     end_later "$guest_pid"
     guest_wait "$work" 1500 || {
         tail -n 20 "$work/console"
