@@ -91,6 +91,8 @@ help:
 	@echo "make qemu        QEMU with the block driver, in $(BUILD)/bin"
 	@echo "make unit        unit tests, also with SANITIZE=1 or SANITIZE=thread"
 	@echo "make unit-valgrind"
+	@echo "make sim         random faults in virtual time; SEED=n replays one"
+	@echo "make sim-mutations  is what is broken on purpose found?"
 	@echo "make bench       rdisk beside its peers, measured (sets up everything)"
 	@echo "make lab-shell   a shell where an RDMA device exists"
 	@echo "make lab-uml     the lab's user-mode kernel: faster guests (7 minutes)"
