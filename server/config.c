@@ -19,6 +19,7 @@ enum kind {
     KIND_SIZE,                  /* bytes */
     KIND_TIME,                  /* seconds with decimals, as milliseconds */
     KIND_LEVEL,
+    KIND_AUTHENTICATION,
 };
 
 /* One table says all there is to say about an option. */
@@ -55,6 +56,10 @@ static const struct option options[] = {
     { "server", "log-level", "log-level", "LEVEL",
       "error, warning, info or debug; default info", KIND_LEVEL,
       offsetof(struct config, log_level), 0, 0 },
+    { "server", "authentication", "authentication", "hmac|none",
+      "hmac: clients with a secret may come in (default if there are any); "
+      "none: all may", KIND_AUTHENTICATION,
+      offsetof(struct config, authentication), 0, 0 },
     { "server", "max-sessions", "max-sessions", "N",
       "sessions at a time, 1…65536", KIND_NUMBER,
       offsetof(struct config, max_sessions), 1, 65536 },
@@ -180,6 +185,8 @@ static int set_option(struct config *config, const struct option *option,
                                    option->key, value, option->help);
         }
         return 0;
+    case KIND_AUTHENTICATION:
+        return access_method(&config->authentication, value, err);
     default:
         return set_number(config, option, value, err);
     }
@@ -355,10 +362,13 @@ static bool section_known(const char *section)
     return strcmp(section, "server") == 0 || strcmp(section, "pool") == 0;
 }
 
-static const char *section_volume(const char *section)
+/* NAME of section "@kind NAME", or NULL. @kind ends with a blank. */
+static const char *section_name(const char *section, const char *kind)
 {
-    return strncmp(section, "volume ", 7) == 0 ?
-           section + 7 + strspn(section + 7, " \t") : NULL;
+    size_t length = strlen(kind);
+
+    return strncmp(section, kind, length) == 0 ?
+           section + length + strspn(section + length, " \t") : NULL;
 }
 
 /* inih is silent about a section without keys. */
@@ -366,18 +376,21 @@ static void read_section(struct parser *parser, const char *text)
 {
     size_t length = strcspn(text, "]");
     struct rdisk_error why;
-    const char *volume;
+    const char *volume, *client;
     char section[256];
 
     snprintf(section, sizeof(section), "%.*s", (int)length, text);
-    volume = section_volume(section);
-    if (volume) {
-        if (!add_volume(parser->config, volume, &why)) {
+    volume = section_name(section, "volume ");
+    client = section_name(section, "client ");
+    if (volume || client) {
+        if (volume ? !add_volume(parser->config, volume, &why)
+                   : !access_add(&parser->config->clients, client, &why)) {
             parser_fail(parser, &why);
         }
     } else if (!section_known(section)) {
         rdisk_error_set(&why, -EINVAL, "there is no section [%s], only "
-                        "[server], [pool] and [volume NAME]", section);
+                        "[server], [pool], [volume NAME] and [client NAME]",
+                        section);
         parser_fail(parser, &why);
     }
 }
@@ -412,12 +425,18 @@ static char *read_line(char *text, int size, void *opaque)
 static int set_key(struct config *config, const char *section,
                    const char *key, const char *value, struct rdisk_error *err)
 {
-    const char *name = section_volume(section);
+    const char *name = section_name(section, "volume ");
 
     if (name) {
         struct config_volume *volume = add_volume(config, name, err);
 
         return volume ? set_volume_key(volume, key, value, err) : -EINVAL;
+    }
+    name = section_name(section, "client ");
+    if (name) {
+        struct access_client *client = access_add(&config->clients, name, err);
+
+        return client ? access_set(client, key, value, err) : -EINVAL;
     }
     for (size_t i = 0; i < OPTIONS; i++) {
         if (strcmp(options[i].section, section) == 0 &&
@@ -509,6 +528,7 @@ void config_free(struct config *config)
     free(config->core_list);
     free(config->control);
     free(config->pool);
+    access_free(config->clients);
     while (config->volumes) {
         struct config_volume *volume = config->volumes;
 
@@ -549,7 +569,7 @@ int config_check(const struct config *config, struct rdisk_error *err)
                                "--pool) or a volume ([volume NAME], or "
                                "--volume)");
     }
-    return 0;
+    return access_check(config->clients, config->authentication, err);
 }
 
 const char *config_option(unsigned int index, const char **argument,

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/access.h"
 #include "server/backend.h"
 #include "transport/env.h"
 
@@ -32,6 +33,8 @@ struct config {
     char *core_list;            /* "0-3,8": exactly these; "": choose */
     char *control;              /* path of the socket; "": none */
     enum rdisk_log_level log_level;
+    enum access_method authentication;
+    struct access_client *clients;  /* in the order given */
     uint64_t max_sessions;
     uint64_t max_queues;        /* per session */
     uint64_t max_slots;         /* per queue */
@@ -60,7 +63,7 @@ int config_set(struct config *config, const char *name, const char *value,
 /* "NAME=memory:64M", "NAME=file:/dev/sdb,read-only" */
 int config_set_volume(struct config *config, const char *text,
                       struct rdisk_error *err);
-/* Is everything there that must be? Last. */
+/* Is everything there that must be? Last. Warns if anybody may come in. */
 int config_check(const struct config *config, struct rdisk_error *err);
 
 /*

@@ -215,6 +215,8 @@ static int start_target(struct server *server, struct rdisk_error *err)
     options.max_slot_size = config->max_slot_size;
     options.max_memory = config->max_memory;
     options.handshake_timeout_ms = config->handshake_timeout;
+    options.authenticate =
+        config->authentication != ACCESS_METHOD_OPEN;
     server->target = rdisk_target_create(server->env, &options,
                                          &session_events, server, err);
     if (!server->target) {

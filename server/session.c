@@ -66,9 +66,22 @@ static void fill_grant(const struct session *session,
     grant->zeroes = geometry->zeroes;
 }
 
+/* What may the one who asks do with the volume it asks for? */
+static enum access access_of(const struct server *server,
+                             const struct rdisk_open_request *request)
+{
+    const struct access_client *client;
+
+    if (server->config->authentication == ACCESS_METHOD_OPEN) {
+        return ACCESS_WRITE;
+    }
+    client = access_find(server->config->clients, request->user);
+    return client ? access_to(client, request->volume) : ACCESS_NONE;
+}
+
 /* Let @session hold @volume, if it may. */
 static enum rdisk_status take_volume(struct session *session,
-                                     struct volume *volume,
+                                     struct volume *volume, enum access access,
                                      const struct rdisk_open_request *request,
                                      struct rdisk_error *err)
 {
@@ -76,9 +89,10 @@ static enum rdisk_status take_volume(struct session *session,
     struct volume_holder *older;
     enum rdisk_status status;
 
-    session->read_only = request->read_only ||
+    session->read_only = request->read_only || access != ACCESS_WRITE ||
                          volume->backend->geometry.read_only;
     snprintf(holder->peer, sizeof(holder->peer), "%s", request->peer);
+    snprintf(holder->user, sizeof(holder->user), "%s", request->user);
     memcpy(holder->client, request->client, sizeof(holder->client));
     holder->epoch = request->epoch;
     holder->writer = !session->read_only;
@@ -109,9 +123,10 @@ static enum rdisk_status session_open(void *opaque,
                                       void **user, struct rdisk_error *err)
 {
     struct server *server = opaque;
+    enum access access = access_of(server, request);
     struct rdisk_error why = { 0 };
     struct session *session = calloc(1, sizeof(*session));
-    struct volume *volume;
+    struct volume *volume = NULL;
     enum rdisk_status status;
 
     if (!session) {
@@ -119,8 +134,14 @@ static enum rdisk_status session_open(void *opaque,
                         "session");
         return RDISK_STATUS_NO_RESOURCES;
     }
-    volume = pool_get(&server->pool, request->volume, &why);
-    status = volume ? take_volume(session, volume, request, &why) :
+    if (access == ACCESS_NONE) {
+        /* Not even looked for, so that nothing tells whether it exists. */
+        rdisk_error_set(&why, -ENOENT, "there is no volume '%s'",
+                        request->volume);
+    } else {
+        volume = pool_get(&server->pool, request->volume, &why);
+    }
+    status = volume ? take_volume(session, volume, access, request, &why) :
              rdisk_status_from_errno(why.code);
     if (status != RDISK_STATUS_OK) {
         if (err) {
@@ -139,6 +160,19 @@ static enum rdisk_status session_open(void *opaque,
     fill_grant(session, grant);
     *user = session;
     return RDISK_STATUS_OK;
+}
+
+static bool session_secret(void *opaque, const char *user,
+                           struct rdisk_secret *secret)
+{
+    const struct server *server = opaque;
+    const struct access_client *client =
+        access_find(server->config->clients, user);
+
+    if (client) {
+        *secret = client->secret;
+    }
+    return client != NULL;
 }
 
 static void session_close(void *opaque, void *user)
@@ -216,6 +250,7 @@ static int session_queue_new(void *opaque, void *user,
 }
 
 const struct rdisk_target_events session_events = {
+    .secret = session_secret,
     .open = session_open,
     .close = session_close,
     .queue_new = session_queue_new,

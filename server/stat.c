@@ -118,6 +118,7 @@ static struct json_object *stat_session(const struct session *session)
     }
     add_text(object, "peer", holder->peer);
     add_text(object, "volume", holder->volume->name);
+    add_text(object, "user", holder->user);
     add_text(object, "client", client);
     add_number(object, "epoch", holder->epoch);
     add_bool(object, "read_only", session->read_only);

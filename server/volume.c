@@ -50,8 +50,10 @@ enum rdisk_status volume_check(const struct volume *volume,
     *older = NULL;
     for (struct volume_holder *holder = volume->holders; holder;
          holder = holder->next) {
+        /* Nobody comes back in another one's name. */
         if (memcmp(holder->client, wanted->client,
-                   sizeof(wanted->client)) != 0) {
+                   sizeof(wanted->client)) != 0 ||
+            strcmp(holder->user, wanted->user) != 0) {
             continue;
         }
         if (holder->epoch >= wanted->epoch) {

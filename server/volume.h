@@ -18,6 +18,7 @@ struct volume;
 struct volume_holder {
     struct volume *volume;      /* NULL: none */
     char peer[64];
+    char user[RDISK_USER_NAME_MAX + 1]; /* "" without authentication */
     uint8_t client[16];
     uint64_t epoch;
     bool writer;

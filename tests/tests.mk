@@ -6,7 +6,7 @@ UNIT := $(O)/bin/rdisk-unit
 # server/server.mk tells which of its objects tests/unit/test_server_*.c need.
 UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c tests/fake/*.c) \
 	$(SERVER_UNIT_TESTS))
-UNIT_PACKAGES := cunit libibverbs librdmacm $(SERVER_UNIT_PACKAGES)
+UNIT_PACKAGES := cunit $(TRANSPORT_PACKAGES) $(SERVER_UNIT_PACKAGES)
 
 $(UNIT): $(call objects,$(UNIT_SOURCES)) $(SERVER_UNIT_OBJECTS) $(LIBRDISK)
 	@mkdir -p $(@D)

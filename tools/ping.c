@@ -87,6 +87,9 @@ static void print_steps(const struct ping *ping, const struct rdisk_uri *uri)
     if (ping->reached > RDISK_INITIATOR_GREETING) {
         print_step("hello", steps.hello, "");
     }
+    if (steps.auth) {
+        print_step("auth", steps.auth, "both sides have proved the secret");
+    }
     if (ping->reached < RDISK_INITIATOR_READY) {
         return;
     }
@@ -287,6 +290,7 @@ int command_ping(const struct arguments *arguments)
 {
     static const struct rdisk_initiator_events events = { state_changed };
     struct rdisk_initiator_options options;
+    struct rdisk_secret secret;
     struct ping ping = { 0 };
     struct rdisk_error err;
     struct rdisk_uri uri;
@@ -303,12 +307,20 @@ int command_ping(const struct arguments *arguments)
     options.host = uri.host;
     options.port = uri.port;
     options.volume = uri.volume;
+    options.user = arguments->user;
+    if (arguments->secret_file) {
+        if (rdisk_secret_read(&secret, arguments->secret_file, &err) < 0) {
+            return failed("%s", err.text);
+        }
+        options.secret = &secret;
+    }
     if (posix_memalign((void **)&ping.buffer, READ_SIZE, READ_SIZE)) {
         return failed("no memory");
     }
     memset(ping.buffer, 0, READ_SIZE);
     ping.session = rdisk_initiator_create(&rdisk_env_system, &options,
                                           &events, &ping, &err);
+    rdisk_secret_wipe(&secret);
     if (!ping.session) {
         free(ping.buffer);
         return failed("%s", err.text);

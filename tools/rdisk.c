@@ -29,9 +29,12 @@ static const struct {
       "destroy a volume that nobody has open" },
     { "stat", command_stat, 0, "sj", "stat [--json]",
       "the server: its reactors, sessions, volumes and counters" },
-    { "ping", command_ping, 1, "ci",
-      "ping rdma://HOST[:PORT]/VOLUME [--count N] [--interval SECONDS]",
+    { "ping", command_ping, 1, "ciuf",
+      "ping rdma://HOST[:PORT]/VOLUME [--count N] [--interval SECONDS]\n"
+      "        [--user NAME --secret-file FILE]",
       "connect, tell each step, then time round trips" },
+    { "secret", command_secret, 0, "",
+      "secret", "a fresh random secret, to be put into a file for each side" },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -41,6 +44,8 @@ static const struct option options[] = {
     { "json", no_argument, NULL, 'j' },
     { "count", required_argument, NULL, 'c' },
     { "interval", required_argument, NULL, 'i' },
+    { "user", required_argument, NULL, 'u' },
+    { "secret-file", required_argument, NULL, 'f' },
     { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'v' },
     { 0 },
@@ -110,6 +115,12 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
                 failed("--interval %s is not 0…3600 seconds", optarg);
                 return EXIT_USAGE;
             }
+            break;
+        case 'u':
+            arguments->user = optarg;
+            break;
+        case 'f':
+            arguments->secret_file = optarg;
             break;
         case 'h':
             print_help();

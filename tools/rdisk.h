@@ -11,6 +11,8 @@ struct arguments {
     bool json;
     unsigned int count;         /* of pings */
     double interval;            /* seconds between them */
+    const char *user;           /* of a ping; NULL: none */
+    const char *secret_file;
     char **words;               /* what follows the command */
     int words_count;
 };
@@ -32,5 +34,6 @@ int command_resize(const struct arguments *arguments);
 int command_list(const struct arguments *arguments);
 int command_stat(const struct arguments *arguments);
 int command_ping(const struct arguments *arguments);
+int command_secret(const struct arguments *arguments);
 
 #endif

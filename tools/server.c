@@ -90,9 +90,11 @@ static void print_reactor(struct json_object *reactor)
 
 static void print_session(struct json_object *session)
 {
-    printf("session %s: volume %s%s%s%s, epoch %" PRIu64 ", %" PRIu64
-           " queues, ", client_text(session, "peer"),
-           client_text(session, "volume"),
+    const char *user = client_text(session, "user");
+
+    printf("session %s%s%s%s: volume %s%s%s%s, epoch %" PRIu64 ", %" PRIu64
+           " queues, ", client_text(session, "peer"), user[0] ? " (" : "",
+           user, user[0] ? ")" : "", client_text(session, "volume"),
            client_number(session, "read_only") ? ", read-only" : "",
            client_number(session, "shared") ? ", shared" : "",
            client_number(session, "fenced") ? ", fenced" : "",

@@ -20,6 +20,8 @@ const char *rdisk_initiator_state_name(enum rdisk_initiator_state state)
         [RDISK_INITIATOR_IDLE] = "idle",
         [RDISK_INITIATOR_CONNECTING] = "connecting",
         [RDISK_INITIATOR_GREETING] = "greeting",
+        [RDISK_INITIATOR_NAMING] = "telling its name",
+        [RDISK_INITIATOR_PROVING] = "proving its secret",
         [RDISK_INITIATOR_OPENING] = "opening the volume",
         [RDISK_INITIATOR_JOINING] = "connecting its queues",
         [RDISK_INITIATOR_READY] = "ready",
@@ -72,10 +74,15 @@ struct rdisk_initiator *rdisk_initiator_create(
     }
     session->options.host = strdup(options->host);
     session->options.volume = strdup(options->volume);
+    session->options.secret = NULL;     /* the caller's may go */
+    if (options->user) {
+        session->options.user = strdup(options->user);
+        session->secret = *options->secret;
+    }
     session->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     session->alarm_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (!session->options.host || !session->options.volume ||
-        session->poll_fd < 0 || session->alarm_fd < 0) {
+        (options->user && !session->options.user) || session->poll_fd < 0 || session->alarm_fd < 0) {
         rdisk_initiator_destroy(session);
         goto no_memory;
     }
@@ -115,6 +122,8 @@ void rdisk_initiator_destroy(struct rdisk_initiator *session)
     }
     free((char *)session->options.host);
     free((char *)session->options.volume);
+    free((char *)session->options.user);
+    rdisk_secret_wipe(&session->secret);
     free(session);
 }
 

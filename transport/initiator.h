@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "auth.h"
 #include "env.h"
 #include "error.h"
 #include "wire.h"
@@ -34,6 +35,11 @@ struct rdisk_initiator_options {
     const char *host;           /* name or address; copied */
     uint16_t port;              /* 0: RDISK_DEFAULT_PORT */
     const char *volume;         /* copied */
+    const char *user;           /* the client's name there, copied; NULL: the
+                                   server demands no authentication */
+    const struct rdisk_secret *secret;  /* with user: proves that it is this
+                                   client, and the server that server; copied,
+                                   and wiped at the end */
     bool read_only;             /* refuse to write */
     bool shared;                /* let others write too */
     unsigned int queues;        /* 1…RDISK_QUEUES_MAX */
@@ -85,6 +91,8 @@ enum rdisk_initiator_state {
     RDISK_INITIATOR_IDLE,       /* created; nothing sent */
     RDISK_INITIATOR_CONNECTING, /* address, route, control connection */
     RDISK_INITIATOR_GREETING,   /* HELLO sent */
+    RDISK_INITIATOR_NAMING,     /* AUTH sent: the challenge comes */
+    RDISK_INITIATOR_PROVING,    /* AUTH_PROOF sent: the server's proof comes */
     RDISK_INITIATOR_OPENING,    /* OPEN sent */
     RDISK_INITIATOR_JOINING,    /* data queues connect */
     RDISK_INITIATOR_READY,      /* requests flow */
@@ -195,6 +203,7 @@ struct rdisk_initiator_steps {
     uint64_t route;
     uint64_t connect;           /* control connection */
     uint64_t hello;
+    uint64_t auth;              /* both proofs; 0: none were demanded */
     uint64_t open;
     uint64_t join;              /* all data queues */
     const char *device;         /* name, e.g. "rxe0"; "" before known */

@@ -5,8 +5,8 @@
 
 #include "initiator_priv.h"
 
-static void send_message(struct rdisk_initiator *session,
-                         struct rdisk_wire_message *message, size_t size)
+void rdisk_initiator_send(struct rdisk_initiator *session,
+                          struct rdisk_wire_message *message, size_t size)
 {
     struct rdisk_error err;
 
@@ -24,8 +24,9 @@ void rdisk_initiator_say_hello(struct rdisk_initiator *session)
         .features = htole64(RDISK_FEATURES_KNOWN),
     };
 
+    session->auth = (struct rdisk_auth) { .offered = RDISK_FEATURES_KNOWN };
     rdisk_initiator_set_state(session, RDISK_INITIATOR_GREETING);
-    send_message(session, &hello.message, sizeof(hello));
+    rdisk_initiator_send(session, &hello.message, sizeof(hello));
 }
 
 void rdisk_initiator_say_open(struct rdisk_initiator *session)
@@ -48,7 +49,7 @@ void rdisk_initiator_say_open(struct rdisk_initiator *session)
     memcpy(open.client, session->client, sizeof(open.client));
     memcpy(open.name, options->volume, length);
     rdisk_initiator_set_state(session, RDISK_INITIATOR_OPENING);
-    send_message(session, &open.message, sizeof(open));
+    rdisk_initiator_send(session, &open.message, sizeof(open));
 }
 
 void rdisk_initiator_say_ping(struct rdisk_initiator *session)
@@ -61,7 +62,7 @@ void rdisk_initiator_say_ping(struct rdisk_initiator *session)
         session->ping_sent = true;
         session->ping_time = rdisk_now(session->env);
         ping.payload = htole64(session->ping_time);
-        send_message(session, &ping.message, sizeof(ping));
+        rdisk_initiator_send(session, &ping.message, sizeof(ping));
     }
 }
 
@@ -121,16 +122,6 @@ static void hello_reply(struct rdisk_initiator *session,
         bad_message(session, "it chose features that were not offered");
         return;
     }
-    if (le32toh(reply->auth)) {
-        struct rdisk_error err;
-
-        rdisk_error_set(&err, -EACCES,
-            "%s:%u demands authentication method %u, which this version does "
-            "not know", session->options.host, session->options.port,
-            le32toh(reply->auth));
-        rdisk_initiator_fail(session, &err);
-        return;
-    }
     if (!session->established) {
         session->info.fua = features & RDISK_FEATURE_FUA;
     } else if (session->info.fua && !(features & RDISK_FEATURE_FUA)) {
@@ -138,7 +129,8 @@ static void hello_reply(struct rdisk_initiator *session,
         return;
     }
     session->steps.hello = rdisk_initiator_step(session);
-    rdisk_initiator_say_open(session);
+    session->auth.chosen = features;
+    rdisk_initiator_authenticate(session, le32toh(reply->auth));
 }
 
 /* What the server tells of the volume, the first time. */
@@ -239,6 +231,10 @@ static bool expected(enum rdisk_initiator_state state, unsigned int type)
     switch (type) {
     case RDISK_MSG_HELLO_REPLY:
         return state == RDISK_INITIATOR_GREETING;
+    case RDISK_MSG_AUTH_CHALLENGE:
+        return state == RDISK_INITIATOR_NAMING;
+    case RDISK_MSG_AUTH_REPLY:
+        return state == RDISK_INITIATOR_PROVING;
     case RDISK_MSG_OPEN_REPLY:
         return state == RDISK_INITIATOR_OPENING;
     case RDISK_MSG_CLOSE_REPLY:
@@ -283,6 +279,14 @@ void rdisk_initiator_message(void *opaque, enum rdisk_status check,
     case RDISK_MSG_HELLO_REPLY:
         hello_reply(session, (const struct rdisk_wire_hello *)message);
         break;
+    case RDISK_MSG_AUTH_CHALLENGE:
+        rdisk_initiator_challenge(
+            session, (const struct rdisk_wire_auth_challenge *)message);
+        break;
+    case RDISK_MSG_AUTH_REPLY:
+        rdisk_initiator_auth_reply(
+            session, (const struct rdisk_wire_auth_proof *)message);
+        break;
     case RDISK_MSG_OPEN_REPLY:
         open_reply(session, (const struct rdisk_wire_open_reply *)message);
         break;
@@ -290,7 +294,7 @@ void rdisk_initiator_message(void *opaque, enum rdisk_status check,
         struct rdisk_wire_ping reply = *(const struct rdisk_wire_ping *)message;
 
         reply.message.type = htole16(RDISK_MSG_PONG);
-        send_message(session, &reply.message, sizeof(reply));
+        rdisk_initiator_send(session, &reply.message, sizeof(reply));
         break;
     }
     case RDISK_MSG_PONG:

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
+#include "auth.h"
 #include "bounce.h"
 #include "control.h"
 #include "device.h"
@@ -174,6 +175,8 @@ struct rdisk_initiator {
     unsigned int queues_up;
     unsigned int granted_slots;     /* of each queue on this connection */
 
+    struct rdisk_secret secret;     /* length 0: none */
+    struct rdisk_auth auth;         /* of this connection */
     uint8_t client[16];
     uint8_t token[16];
     uint64_t server_session;
@@ -233,9 +236,23 @@ void rdisk_initiator_start_tick(struct rdisk_initiator *session);
 /* Do what is due at @now. */
 void rdisk_initiator_timers(struct rdisk_initiator *session, uint64_t now);
 
+/* initiator_auth.c: who is who. */
+
+/* HELLO_REPLY demands this method: go on with AUTH, or OPEN, or not. */
+void rdisk_initiator_authenticate(struct rdisk_initiator *session,
+                                  unsigned int method);
+void rdisk_initiator_challenge(struct rdisk_initiator *session,
+                               const struct rdisk_wire_auth_challenge *wire);
+void rdisk_initiator_auth_reply(struct rdisk_initiator *session,
+                                const struct rdisk_wire_auth_proof *wire);
+
 /* initiator_message.c: the control queue's conversation. */
 
-/* The control link is up, or the reply to HELLO has come: go on. */
+/* Send a message, or fail. */
+void rdisk_initiator_send(struct rdisk_initiator *session,
+                          struct rdisk_wire_message *message, size_t size);
+
+/* The control link is up, or it is known who is who: go on. */
 void rdisk_initiator_say_hello(struct rdisk_initiator *session);
 void rdisk_initiator_say_open(struct rdisk_initiator *session);
 /* Send what the tick asks for: a PING. */

@@ -173,6 +173,34 @@ int rdisk_initiator_option_set(struct rdisk_initiator_options *options,
     return rdisk_error_set(err, -EINVAL, "there is no option '%s'", name);
 }
 
+static int check_user(const struct rdisk_initiator_options *options,
+                      struct rdisk_error *err)
+{
+    const struct rdisk_secret *secret = options->secret;
+
+    if (!options->user != !secret) {
+        return rdisk_error_set(err, -EINVAL, "a %s is given without a %s",
+                               secret ? "secret" : "user name",
+                               secret ? "user name" : "secret");
+    }
+    if (!secret) {
+        return 0;
+    }
+    if (!rdisk_user_name_valid(options->user, strlen(options->user))) {
+        return rdisk_error_set(err, -EINVAL,
+            "user name '%s' is not 1 to %d letters, digits or ._-+@, "
+            "starting with a letter, digit, _ + @ or ,", options->user,
+            RDISK_USER_NAME_MAX);
+    }
+    if (secret->length < RDISK_SECRET_MIN ||
+        secret->length > RDISK_SECRET_MAX) {
+        return rdisk_error_set(err, -EINVAL, "a secret of %u bytes is not "
+                               "%u to %u", secret->length, RDISK_SECRET_MIN,
+                               RDISK_SECRET_MAX);
+    }
+    return 0;
+}
+
 int rdisk_initiator_options_check(
     const struct rdisk_initiator_options *options, struct rdisk_error *err)
 {
@@ -204,5 +232,5 @@ int rdisk_initiator_options_check(
             "starting with a letter, digit, _ + @ or ,",
             options->volume ? options->volume : "", RDISK_VOLUME_NAME_MAX);
     }
-    return 0;
+    return check_user(options, err);
 }

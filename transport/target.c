@@ -315,6 +315,14 @@ static struct rdma_cm_id *cm_event(struct rdisk_target *target,
     case RDMA_CM_EVENT_CONNECT_REQUEST:
         return connect_request(target, event);
     case RDMA_CM_EVENT_DISCONNECTED:
+        if (session && session->state == RDISK_TARGET_DENYING) {
+            /*
+             * It keeps its place until its second is over, so that leaving
+             * early and coming back makes guessing no faster.
+             */
+            return NULL;
+        }
+        /* fall through */
     case RDMA_CM_EVENT_CONNECT_ERROR:
     case RDMA_CM_EVENT_UNREACHABLE:
     case RDMA_CM_EVENT_REJECTED:

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "auth.h"
 #include "env.h"
 #include "error.h"
 #include "wire.h"
@@ -36,6 +37,8 @@ struct rdisk_target_options {
     uint32_t max_slot_size;     /* bytes, page multiple */
     uint64_t max_memory;        /* bytes of slots of all sessions together */
     unsigned int handshake_timeout_ms;  /* from connect to OPEN */
+    bool authenticate;          /* events->secret tells who may come in;
+                                   otherwise all may */
 };
 
 void rdisk_target_options_init(struct rdisk_target_options *options);
@@ -44,6 +47,8 @@ void rdisk_target_options_init(struct rdisk_target_options *options);
 struct rdisk_open_request {
     char volume[RDISK_VOLUME_NAME_MAX + 1];
     char peer[64];              /* address of the client, for logs */
+    char user[RDISK_USER_NAME_MAX + 1]; /* who has proved to be; "" if that
+                                   was not demanded */
     bool read_only;
     bool shared;
     uint8_t client[16];
@@ -89,6 +94,13 @@ struct rdisk_target_request {
 #define RDISK_OPEN_LATER RDISK_STATUS_COUNT
 
 struct rdisk_target_events {
+    /*
+     * Control thread: the secret of the client @user. False if there is none
+     * of that name, or if it may not come in; @secret is then left alone. Only
+     * with options.authenticate, where it must be.
+     */
+    bool (*secret)(void *opaque, const char *user,
+                   struct rdisk_secret *secret);
     /*
      * Control thread: may this client have this volume? Returns OK with
      * @grant filled, RDISK_OPEN_LATER, or the status and sentence to refuse

@@ -64,7 +64,10 @@ size_t rdisk_target_queue_size(unsigned int slots, uint32_t slot_size);
 
 enum rdisk_target_state {
     RDISK_TARGET_CONNECTED,     /* accepted, no word yet */
-    RDISK_TARGET_GREETED,       /* HELLO answered */
+    RDISK_TARGET_DEMANDING,     /* HELLO answered: who is it? */
+    RDISK_TARGET_CHALLENGED,    /* AUTH answered: its proof comes */
+    RDISK_TARGET_DENYING,       /* the proof was wrong: said at the deadline */
+    RDISK_TARGET_GREETED,       /* HELLO answered, or the proof: OPEN comes */
     RDISK_TARGET_OPENING,       /* the owner wants to be asked again */
     RDISK_TARGET_OPEN,          /* a volume is open, queues may join */
     RDISK_TARGET_CLOSING,       /* CLOSE came; its queues drain, then it is
@@ -83,6 +86,8 @@ struct rdisk_target_session {
     struct rdisk_control control;
     bool watched;               /* the control channel is in the epoll set */
 
+    struct rdisk_auth auth;     /* while it is to be proved */
+    uint32_t proof_sequence;    /* of the AUTH_PROOF to be denied */
     uint64_t session_id;
     uint8_t token[16];
     struct rdisk_wire_open wish;        /* what the client asked for */
@@ -113,6 +118,22 @@ static inline bool rdisk_target_session_has(
 {
     return volume && (session->features & feature);
 }
+
+/* Send, or cut. */
+void rdisk_target_session_reply(struct rdisk_target_session *session,
+                                struct rdisk_wire_message *reply, size_t size);
+/* Answer request @sequence with a refusal, and let the client go. */
+void rdisk_target_session_refuse(struct rdisk_target_session *session,
+                                 uint32_t sequence,
+                                 enum rdisk_message_type type,
+                                 enum rdisk_status status, const char *text);
+
+/* target_auth.c: AUTH and AUTH_PROOF have come; DENYING is over. */
+void rdisk_target_session_auth(struct rdisk_target_session *session,
+                               const struct rdisk_wire_auth *wire);
+void rdisk_target_session_proof(struct rdisk_target_session *session,
+                                const struct rdisk_wire_auth_proof *wire);
+void rdisk_target_session_deny(struct rdisk_target_session *session);
 
 /* A queue connects: check that it belongs, create it, hand it to the owner. */
 enum rdisk_status rdisk_target_session_join(

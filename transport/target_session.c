@@ -256,24 +256,23 @@ enum rdisk_status rdisk_target_session_join(
 
 /* ---- Conversation ----------------------------------------------------- */
 
-static void reply_or_cut(struct rdisk_target_session *session,
-                         struct rdisk_wire_message *reply, size_t size)
+void rdisk_target_session_reply(struct rdisk_target_session *session,
+                                struct rdisk_wire_message *reply, size_t size)
 {
     if (!rdisk_control_send(&session->control, reply, size)) {
         rdisk_target_session_cut(session);
     }
 }
 
-/* Refuse a request and let the client go. */
-static void refuse(struct rdisk_target_session *session,
-                   const struct rdisk_wire_message *message,
-                   enum rdisk_message_type type, enum rdisk_status status,
-                   const char *text)
+void rdisk_target_session_refuse(struct rdisk_target_session *session,
+                                 uint32_t sequence,
+                                 enum rdisk_message_type type,
+                                 enum rdisk_status status, const char *text)
 {
     rdisk_log(session->target->env, RDISK_LOG_WARNING, "%s: refused: %s",
               session->request.peer, text);
-    if (!rdisk_control_refuse(&session->control, type,
-                              le32toh(message->sequence), status, text)) {
+    if (!rdisk_control_refuse(&session->control, type, sequence, status,
+                              text)) {
         rdisk_target_session_cut(session);
         return;
     }
@@ -299,13 +298,21 @@ static void hello(struct rdisk_target_session *session,
         snprintf(text, sizeof(text), "the client needs features 0x%llx, "
                  "which this server does not have",
                  (unsigned long long)unknown);
-        refuse(session, &wire->message, RDISK_MSG_HELLO_REPLY,
-               RDISK_STATUS_UNSUPPORTED, text);
+        rdisk_target_session_refuse(session, le32toh(wire->message.sequence),
+                                    RDISK_MSG_HELLO_REPLY,
+                                    RDISK_STATUS_UNSUPPORTED, text);
         return;
     }
     session->features = features;
+    session->auth.offered = le64toh(wire->features);
+    session->auth.required = le64toh(wire->required);
+    session->auth.chosen = features;
     session->state = RDISK_TARGET_GREETED;
-    reply_or_cut(session, &reply.message, sizeof(reply));
+    if (session->target->options.authenticate) {
+        session->state = RDISK_TARGET_DEMANDING;
+        reply.auth = htole32(RDISK_AUTH_HMAC_SHA256);
+    }
+    rdisk_target_session_reply(session, &reply.message, sizeof(reply));
 }
 
 static unsigned int least(unsigned int a, unsigned int b)
@@ -360,7 +367,7 @@ static void reply_open(struct rdisk_target_session *session,
     memcpy(reply.token, session->token, sizeof(reply.token));
     memcpy(reply.instance, session->target->instance, sizeof(reply.instance));
     session->control.epoch = session->request.epoch;
-    reply_or_cut(session, &reply.message, sizeof(reply));
+    rdisk_target_session_reply(session, &reply.message, sizeof(reply));
 }
 
 static void open_volume(struct rdisk_target_session *session,
@@ -394,8 +401,9 @@ void rdisk_target_session_ask(struct rdisk_target_session *session)
         return;
     }
     if (status != RDISK_STATUS_OK) {
-        refuse(session, &session->wish.message, RDISK_MSG_OPEN_REPLY, status,
-               err.text);
+        rdisk_target_session_refuse(session,
+                                    le32toh(session->wish.message.sequence),
+                                    RDISK_MSG_OPEN_REPLY, status, err.text);
         return;
     }
     session->owner_knows = true;
@@ -413,6 +421,10 @@ static bool expected(enum rdisk_target_state state, unsigned int type)
     switch (type) {
     case RDISK_MSG_HELLO:
         return state == RDISK_TARGET_CONNECTED;
+    case RDISK_MSG_AUTH:
+        return state == RDISK_TARGET_DEMANDING;
+    case RDISK_MSG_AUTH_PROOF:
+        return state == RDISK_TARGET_CHALLENGED;
     case RDISK_MSG_OPEN:
         return state == RDISK_TARGET_GREETED;
     case RDISK_MSG_PING:
@@ -459,7 +471,7 @@ void rdisk_target_session_drained(struct rdisk_target_session *session)
     target->events->close(target->opaque, session->user);
     session->state = RDISK_TARGET_LEAVING;
     session->deadline = rdisk_now(target->env) + LEAVE_MS * RDISK_MSEC;
-    reply_or_cut(session, &reply, sizeof(reply));
+    rdisk_target_session_reply(session, &reply, sizeof(reply));
 }
 
 static void receive(void *opaque, enum rdisk_status check,
@@ -469,14 +481,18 @@ static void receive(void *opaque, enum rdisk_status check,
     struct rdisk_target_session *session = opaque;
     unsigned int type = le16toh(message->type);
 
-    if (session->state >= RDISK_TARGET_CLOSING) {
+    if (session->state >= RDISK_TARGET_CLOSING ||
+        session->state == RDISK_TARGET_DENYING) {
         return;
     }
     session->heard = rdisk_now(session->target->env);
     if (check != RDISK_STATUS_OK) {
         /* An OPEN with a bad name or flag deserves its answer as such. */
-        if (type == RDISK_MSG_OPEN && check != RDISK_STATUS_BAD_MESSAGE) {
-            refuse(session, message, RDISK_MSG_OPEN_REPLY, check, err->text);
+        if (type == RDISK_MSG_OPEN && check != RDISK_STATUS_BAD_MESSAGE &&
+            session->state == RDISK_TARGET_GREETED) {
+            rdisk_target_session_refuse(session, le32toh(message->sequence),
+                                        RDISK_MSG_OPEN_REPLY, check,
+                                        err->text);
         } else {
             rdisk_target_session_end(session, check, err->text);
         }
@@ -491,6 +507,14 @@ static void receive(void *opaque, enum rdisk_status check,
     case RDISK_MSG_HELLO:
         hello(session, (const struct rdisk_wire_hello *)message);
         break;
+    case RDISK_MSG_AUTH:
+        rdisk_target_session_auth(session,
+                                  (const struct rdisk_wire_auth *)message);
+        break;
+    case RDISK_MSG_AUTH_PROOF:
+        rdisk_target_session_proof(
+            session, (const struct rdisk_wire_auth_proof *)message);
+        break;
     case RDISK_MSG_OPEN:
         open_volume(session, (const struct rdisk_wire_open *)message);
         break;
@@ -498,7 +522,7 @@ static void receive(void *opaque, enum rdisk_status check,
         struct rdisk_wire_ping pong = *(const struct rdisk_wire_ping *)message;
 
         pong.message.type = htole16(RDISK_MSG_PONG);
-        reply_or_cut(session, &pong.message, sizeof(pong));
+        rdisk_target_session_reply(session, &pong.message, sizeof(pong));
         break;
     }
     case RDISK_MSG_CLOSE:
@@ -527,6 +551,10 @@ void rdisk_target_session_process(struct rdisk_target_session *session,
     if (session->state == RDISK_TARGET_ENDED) {
         return;
     }
+    if (session->state == RDISK_TARGET_DENYING &&
+        now < session->deadline) {
+        return;     /* whether the client is still there or not */
+    }
     if (atomic_load(&session->control.qp.broken)) {
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
                   "%s: the control connection broke",
@@ -538,6 +566,9 @@ void rdisk_target_session_process(struct rdisk_target_session *session,
         return;
     }
     switch (session->state) {
+    case RDISK_TARGET_DENYING:
+        rdisk_target_session_deny(session);
+        return;
     case RDISK_TARGET_OPEN:
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
                   "%s: silent for longer than twice its heartbeat",
@@ -550,6 +581,8 @@ void rdisk_target_session_process(struct rdisk_target_session *session,
                   session->target->options.handshake_timeout_ms);
         break;
     case RDISK_TARGET_CONNECTED:
+    case RDISK_TARGET_DEMANDING:
+    case RDISK_TARGET_CHALLENGED:
     case RDISK_TARGET_GREETED:
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
                   "%s: no OPEN within the handshake time-out of %u ms",

@@ -9,69 +9,6 @@
 #define REFUSE(err, status, code, ...) \
     (rdisk_error_set(err, code, __VA_ARGS__), status)
 
-/* ---- Status ----------------------------------------------------------- */
-
-static const struct {
-    const char *text;
-    int code;
-} statuses[RDISK_STATUS_COUNT] = {
-    [RDISK_STATUS_OK] = { "success", 0 },
-    [RDISK_STATUS_IO_ERROR] = { "the server's storage failed", EIO },
-    [RDISK_STATUS_OUT_OF_RANGE] = { "beyond the end of the volume", EINVAL },
-    [RDISK_STATUS_MISALIGNED] = { "not aligned to the block size", EINVAL },
-    [RDISK_STATUS_NO_SPACE] = { "the server's storage is full", ENOSPC },
-    [RDISK_STATUS_READ_ONLY] = { "the volume is read-only", EROFS },
-    [RDISK_STATUS_UNSUPPORTED] = { "not supported by the peer", ENOTSUP },
-    [RDISK_STATUS_BAD_VERSION] = { "no common protocol version", EPROTO },
-    [RDISK_STATUS_BAD_MESSAGE] = { "malformed message", EPROTO },
-    [RDISK_STATUS_NO_VOLUME] = { "no such volume", ENOENT },
-    [RDISK_STATUS_BUSY] = { "the volume is in use", EBUSY },
-    [RDISK_STATUS_NO_RESOURCES] = { "a limit of the server is reached",
-                                    ENOBUFS },
-    [RDISK_STATUS_STALE] = { "replaced by a newer session", ESTALE },
-    [RDISK_STATUS_DENIED] = { "not allowed", EACCES },
-    [RDISK_STATUS_SHUTTING_DOWN] = { "the server is shutting down",
-                                     ESHUTDOWN },
-};
-
-const char *rdisk_status_text(unsigned int status)
-{
-    return status < RDISK_STATUS_COUNT ? statuses[status].text
-                                       : "unknown status";
-}
-
-int rdisk_status_to_errno(unsigned int status)
-{
-    return status < RDISK_STATUS_COUNT ? -statuses[status].code : -EIO;
-}
-
-enum rdisk_status rdisk_status_from_errno(int code)
-{
-    switch (code) {
-    case 0:
-        return RDISK_STATUS_OK;
-    case -ENOSPC:
-    case -EDQUOT:
-        return RDISK_STATUS_NO_SPACE;
-    case -EROFS:
-        return RDISK_STATUS_READ_ONLY;
-    case -ENOTSUP:
-        return RDISK_STATUS_UNSUPPORTED;
-    case -ENOENT:
-        return RDISK_STATUS_NO_VOLUME;
-    case -EBUSY:
-        return RDISK_STATUS_BUSY;
-    case -EACCES:
-    case -EPERM:
-        return RDISK_STATUS_DENIED;
-    case -ENOMEM:
-    case -ENOBUFS:
-        return RDISK_STATUS_NO_RESOURCES;
-    default:
-        return RDISK_STATUS_IO_ERROR;
-    }
-}
-
 static bool all_zero(const void *data, size_t size)
 {
     const uint8_t *p = data;
@@ -483,6 +420,21 @@ static enum rdisk_status check_open_reply(
                        "open reply", err);
 }
 
+static enum rdisk_status check_auth(const struct rdisk_wire_auth *wire,
+                                    struct rdisk_error *err)
+{
+    size_t length = le16toh(wire->name_length);
+
+    if (!rdisk_user_name_valid((const char *)wire->name, length)) {
+        return BAD(err, "the client's name is not well-formed");
+    }
+    if (!all_zero(wire->reserved, sizeof(wire->reserved)) ||
+        !all_zero(wire->name + length, sizeof(wire->name) - length)) {
+        return BAD(err, "reserved bytes of auth are not zero");
+    }
+    return RDISK_STATUS_OK;
+}
+
 static const struct {
     size_t size;
     bool reply;
@@ -500,6 +452,13 @@ static const struct {
     [RDISK_MSG_CLOSE_REPLY] = { sizeof(struct rdisk_wire_message), true,
                                 "CLOSE_REPLY" },
     [RDISK_MSG_BYE] = { sizeof(struct rdisk_wire_message), true, "BYE" },
+    [RDISK_MSG_AUTH] = { sizeof(struct rdisk_wire_auth), false, "AUTH" },
+    [RDISK_MSG_AUTH_CHALLENGE] = { sizeof(struct rdisk_wire_auth_challenge),
+                                   false, "AUTH_CHALLENGE" },
+    [RDISK_MSG_AUTH_PROOF] = { sizeof(struct rdisk_wire_auth_proof), false,
+                               "AUTH_PROOF" },
+    [RDISK_MSG_AUTH_REPLY] = { sizeof(struct rdisk_wire_auth_proof), true,
+                               "AUTH_REPLY" },
 };
 
 /* Header against type and size; @body is set when the fields are to be read. */
@@ -556,6 +515,8 @@ enum rdisk_status rdisk_wire_check_message(const void *data, size_t size,
         return status;
     }
     switch (le16toh(wire->type)) {
+    case RDISK_MSG_AUTH:
+        return check_auth(data, err);
     case RDISK_MSG_OPEN:
         return check_open(data, err);
     case RDISK_MSG_OPEN_REPLY:
@@ -580,13 +541,12 @@ void rdisk_wire_text(const struct rdisk_wire_message *message, char *text,
     }
 }
 
-bool rdisk_volume_name_valid(const char *name, size_t length)
+static bool name_valid(const char *name, size_t length, size_t max)
 {
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+@,";
 
-    if (length < 1 || length > RDISK_VOLUME_NAME_MAX || name[0] == '.' ||
-        name[0] == '-') {
+    if (length < 1 || length > max || name[0] == '.' || name[0] == '-') {
         return false;
     }
     for (size_t i = 0; i < length; i++) {
@@ -595,4 +555,14 @@ bool rdisk_volume_name_valid(const char *name, size_t length)
         }
     }
     return true;
+}
+
+bool rdisk_volume_name_valid(const char *name, size_t length)
+{
+    return name_valid(name, length, RDISK_VOLUME_NAME_MAX);
+}
+
+bool rdisk_user_name_valid(const char *name, size_t length)
+{
+    return name_valid(name, length, RDISK_USER_NAME_MAX);
 }

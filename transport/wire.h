@@ -28,6 +28,7 @@ typedef uint64_t rdisk_le64;
 
 /* Limits; both sides refuse what lies outside. */
 #define RDISK_VOLUME_NAME_MAX   128             /* bytes, without a NUL */
+#define RDISK_USER_NAME_MAX     64              /* of a client's; the same */
 #define RDISK_TEXT_MAX          320             /* bytes of a sentence */
 #define RDISK_QUEUES_MAX        64              /* data queues of a session */
 #define RDISK_SLOTS_MAX         1024            /* slots of a queue */
@@ -135,6 +136,10 @@ enum rdisk_message_type {
     RDISK_MSG_CLOSE = 7,        /* client: orderly end; all I/O is done */
     RDISK_MSG_CLOSE_REPLY = 8,
     RDISK_MSG_BYE = 9,          /* server: why it ends the session */
+    RDISK_MSG_AUTH = 10,        /* client: who it is */
+    RDISK_MSG_AUTH_CHALLENGE = 11,  /* server: prove it */
+    RDISK_MSG_AUTH_PROOF = 12,  /* client: its proof */
+    RDISK_MSG_AUTH_REPLY = 13,  /* server: its own proof, or DENIED */
 };
 
 #define RDISK_MESSAGE_MAX 512u  /* bytes; also the size of each receive */
@@ -163,14 +168,45 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES)
 
+/* How the peers prove who they are, right after HELLO_REPLY. */
+enum rdisk_auth_method {
+    RDISK_AUTH_NONE = 0,
+    RDISK_AUTH_HMAC_SHA256 = 1, /* AUTH and so on */
+};
+
 struct rdisk_wire_hello {
     struct rdisk_wire_message message;
     rdisk_le64 features;        /* offered / chosen */
     rdisk_le64 required;        /* request only */
-    rdisk_le32 auth;            /* reply: method demanded next; 0 none */
+    rdisk_le32 auth;            /* reply: enum rdisk_auth_method demanded */
     rdisk_le32 reserved[3];
 };
 static_assert(sizeof(struct rdisk_wire_hello) == 64, "wire layout");
+
+#define RDISK_NONCE_SIZE        32u     /* bytes, random, never used twice */
+#define RDISK_PROOF_SIZE        32u     /* bytes; transport/auth.h */
+
+struct rdisk_wire_auth {
+    struct rdisk_wire_message message;
+    rdisk_le16 name_length;
+    rdisk_le16 reserved[3];
+    uint8_t nonce[RDISK_NONCE_SIZE];
+    uint8_t name[RDISK_USER_NAME_MAX];
+};
+static_assert(sizeof(struct rdisk_wire_auth) == 136, "wire layout");
+
+struct rdisk_wire_auth_challenge {
+    struct rdisk_wire_message message;
+    uint8_t nonce[RDISK_NONCE_SIZE];
+};
+static_assert(sizeof(struct rdisk_wire_auth_challenge) == 64, "wire layout");
+
+/* AUTH_PROOF and AUTH_REPLY. */
+struct rdisk_wire_auth_proof {
+    struct rdisk_wire_message message;
+    uint8_t proof[RDISK_PROOF_SIZE];
+};
+static_assert(sizeof(struct rdisk_wire_auth_proof) == 64, "wire layout");
 
 #define RDISK_OPEN_READ_ONLY    (1u << 0)
 #define RDISK_OPEN_SHARED       (1u << 1)       /* others may write too */
@@ -352,5 +388,7 @@ void rdisk_wire_text(const struct rdisk_wire_message *message,
 
 /* Letters, digits and . _ - + @ , not starting with '.' or '-'. */
 bool rdisk_volume_name_valid(const char *name, size_t length);
+/* The same, for the name of a client. */
+bool rdisk_user_name_valid(const char *name, size_t length);
 
 #endif

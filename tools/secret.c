@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rdisk secret */
+#include <stdint.h>
+#include <stdio.h>
+
+#include "tools/rdisk.h"
+#include "transport/env.h"
+
+/* As strong as the hash that it keys. */
+#define SECRET_SIZE 32
+
+int command_secret(const struct arguments *arguments)
+{
+    uint8_t secret[SECRET_SIZE];
+
+    rdisk_env_system.random(rdisk_env_system.opaque, secret, sizeof(secret));
+    for (size_t i = 0; i < sizeof(secret); i++) {
+        printf("%02x", secret[i]);
+    }
+    putchar('\n');
+    if (fflush(stdout) != 0) {
+        return failed("cannot write the secret: the output is full or closed");
+    }
+    return EXIT_OK;
+}
