@@ -320,6 +320,7 @@ static struct rdma_cm_id *cm_event(struct rdisk_target *target,
              * It keeps its place until its second is over, so that leaving
              * early and coming back makes guessing no faster.
              */
+            session->client_left = true;
             return NULL;
         }
         /* fall through */

@@ -83,6 +83,10 @@ void rdisk_target_session_proof(struct rdisk_target_session *session,
 
 void rdisk_target_session_deny(struct rdisk_target_session *session)
 {
+    if (session->client_left) {
+        rdisk_target_session_cut(session);
+        return;
+    }
     rdisk_target_session_refuse(session, session->proof_sequence,
                                 RDISK_MSG_AUTH_REPLY, RDISK_STATUS_DENIED,
                                 "this server knows no client with that name "

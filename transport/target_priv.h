@@ -88,6 +88,7 @@ struct rdisk_target_session {
 
     struct rdisk_auth auth;     /* while it is to be proved */
     uint32_t proof_sequence;    /* of the AUTH_PROOF to be denied */
+    bool client_left;           /* while DENYING */
     uint64_t session_id;
     uint8_t token[16];
     struct rdisk_wire_open wish;        /* what the client asked for */

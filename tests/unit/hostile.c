@@ -42,15 +42,30 @@ static void connect_control(void)
     REQUIRE(hostile_connected(&control));
 }
 
-/* @max_qp_wr is the limit of the server's device. */
-void hostile_begin_limited(uint64_t seed, int max_qp_wr)
+static void begin(void)
 {
-    scene_begin(&hostile_scene, seed);
-    fake_host_limits(hostile_scene.server_host)->max_qp_wr = max_qp_wr;
+    scene_serve(&hostile_scene);
+    REQUIRE(hostile_scene.target != NULL);
     REQUIRE(scene_connect(honest));
     raw_init(&control, hostile_scene.fabric, hostile_scene.clients[0].host);
     raw_init(&data, hostile_scene.fabric, hostile_scene.clients[0].host);
     connect_control();
+}
+
+/* @max_qp_wr is the limit of the server's device. */
+void hostile_begin_limited(uint64_t seed, int max_qp_wr)
+{
+    scene_prepare(&hostile_scene, seed);
+    fake_host_limits(hostile_scene.server_host)->max_qp_wr = max_qp_wr;
+    begin();
+}
+
+void hostile_begin_stranger(uint64_t seed, const char *user,
+                            const char *secret)
+{
+    scene_prepare(&hostile_scene, seed);
+    scene_authenticate(&hostile_scene, user, secret);
+    begin();
 }
 
 void hostile_begin(uint64_t seed)

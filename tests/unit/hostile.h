@@ -22,6 +22,9 @@ extern char bye_text[RDISK_TEXT_MAX + 1];   /* of the last BYE */
  * @max_qp_wr is the limit of the server's device. */
 void hostile_begin_limited(uint64_t seed, int max_qp_wr);
 void hostile_begin(uint64_t seed);
+/* The server demands authentication; the honest one is this user. */
+void hostile_begin_stranger(uint64_t seed, const char *user,
+                            const char *secret);
 /* The honest client notices nothing, and of the other nothing is left. */
 void hostile_end(void);
 

@@ -20,6 +20,18 @@ static bool readable(int fd)
 
 /* ---- The server's owner ------------------------------------------------ */
 
+static bool owner_secret(void *opaque, const char *user,
+                         struct rdisk_secret *secret)
+{
+    struct scene *scene = opaque;
+
+    if (strcmp(user, scene->user)) {
+        return false;
+    }
+    *secret = scene->secret;
+    return true;
+}
+
 static enum rdisk_status owner_open(void *opaque,
                                     struct rdisk_target_session *session,
                                     const struct rdisk_open_request *request,
@@ -483,9 +495,23 @@ void scene_prepare(struct scene *scene, uint64_t seed)
     }
 }
 
+void scene_authenticate(struct scene *scene, const char *user,
+                        const char *secret)
+{
+    scene->user = user;
+    REQUIRE(rdisk_secret_parse(&scene->secret, secret, strlen(secret),
+                               NULL) == 0);
+    scene->options.authenticate = true;
+    for (unsigned int i = 0; i < SCENE_CLIENTS; i++) {
+        scene->clients[i].options.user = user;
+        scene->clients[i].options.secret = &scene->secret;
+    }
+}
+
 void scene_serve(struct scene *scene)
 {
     static const struct rdisk_target_events events = {
+        .secret = owner_secret,
         .open = owner_open,
         .close = owner_close,
         .queue_new = owner_queue_new,

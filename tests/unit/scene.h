@@ -66,6 +66,8 @@ struct scene {
     bool ranges;                /* grant DISCARD and ZEROES */
     bool park;                  /* keep requests instead of carrying out */
     bool refuse_queue;          /* queue_new fails */
+    const char *user;           /* the one that may come in */
+    struct rdisk_secret secret; /* its */
     struct scene_holder holders[SCENE_HOLDERS];
     enum rdisk_status fail_with;        /* answer each request with this */
     struct rdisk_target_request *parked[4096];
@@ -93,6 +95,9 @@ void scene_begin(struct scene *scene, uint64_t seed);
 /* The same, but the test changes options before scene_serve(). */
 void scene_prepare(struct scene *scene, uint64_t seed);
 void scene_serve(struct scene *scene);
+/* Between the two: let in this user only, and let the clients be it. */
+void scene_authenticate(struct scene *scene, const char *user,
+                        const char *secret);
 /* Ends everything in order, and checks that nothing is left. */
 void scene_end(struct scene *scene);
 /* The server's part of that. */

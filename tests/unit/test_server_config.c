@@ -45,6 +45,7 @@ static void test_all_keys(void)
         "core-list = 0-1\n"
         "control = /tmp/x.sock\n"
         "log-level = debug\n"
+        "authentication = none\n"
         "max-sessions = 10\n"
         "max-queues = 4\n"
         "max-slots = 16\n"
@@ -73,6 +74,7 @@ static void test_all_keys(void)
     CHECK_SAYS(config.core_list, "0-1");
     CHECK_SAYS(config.control, "/tmp/x.sock");
     CHECK_EQUAL(config.log_level, RDISK_LOG_DEBUG);
+    CHECK_EQUAL(config.authentication, ACCESS_METHOD_OPEN);
     CHECK_EQUAL(config.max_sessions, 10);
     CHECK_EQUAL(config.max_queues, 4);
     CHECK_EQUAL(config.max_slots, 16);

@@ -392,9 +392,9 @@ static void server_wants_authentication(void)
 
     accept_control();
     memset(reply, 0, sizeof(reply));
-    hello->auth = htole32(1);
+    hello->auth = htole32(7);
     say(RDISK_MSG_HELLO_REPLY, sizeof(*hello));
-    failed(-EACCES, "authentication");
+    failed(-EACCES, "authentication method 7");
     end_raw();
 }
 

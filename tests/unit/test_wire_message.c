@@ -8,6 +8,7 @@
 static union {
     struct rdisk_wire_message header;
     struct rdisk_wire_hello hello;
+    struct rdisk_wire_auth auth;
     struct rdisk_wire_open open;
     struct rdisk_wire_open_reply reply;
     struct rdisk_wire_ping ping;
@@ -38,6 +39,13 @@ static void good_open(void)
     message.open.slot_size = htole32(65536);
     message.open.name_length = htole16(3);
     memcpy(message.open.name, "vol", 3);
+}
+
+static void good_auth(void)
+{
+    good(RDISK_MSG_AUTH, sizeof(message.auth));
+    message.auth.name_length = htole16(5);
+    memcpy(message.auth.name, "alice", 5);
 }
 
 static void good_reply(void)
@@ -74,7 +82,8 @@ static void all_types(void)
         { RDISK_MSG_HELLO, 64 }, { RDISK_MSG_HELLO_REPLY, 64 },
         { RDISK_MSG_PING, 40 }, { RDISK_MSG_PONG, 40 },
         { RDISK_MSG_CLOSE, 32 }, { RDISK_MSG_CLOSE_REPLY, 32 },
-        { RDISK_MSG_BYE, 32 },
+        { RDISK_MSG_BYE, 32 }, { RDISK_MSG_AUTH_CHALLENGE, 64 },
+        { RDISK_MSG_AUTH_PROOF, 64 }, { RDISK_MSG_AUTH_REPLY, 64 },
     };
 
     for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
@@ -87,6 +96,8 @@ static void all_types(void)
         CHECK_EQUAL(check(4), RDISK_STATUS_BAD_MESSAGE);
     }
     good_open();
+    CHECK_EQUAL(check(4), RDISK_STATUS_OK);
+    good_auth();
     CHECK_EQUAL(check(4), RDISK_STATUS_OK);
     good_reply();
     CHECK_EQUAL(check(4), RDISK_STATUS_OK);
@@ -110,7 +121,7 @@ static void unknown_type(void)
 {
     for (unsigned int type = 0; type < 300; type++) {
         good(type, 32);
-        if (type < RDISK_MSG_HELLO || type > RDISK_MSG_BYE) {
+        if (type < RDISK_MSG_HELLO || type > RDISK_MSG_AUTH_REPLY) {
             CHECK_EQUAL(check(0), RDISK_STATUS_UNSUPPORTED);
         }
     }
@@ -341,6 +352,39 @@ static void reply_slots(void)
     bad("slot size");
 }
 
+/* ---- AUTH -------------------------------------------------------------- */
+
+static void auth_name(void)
+{
+    static const char *const wrong[] = { ".alice", "-alice", "a/b", "a b" };
+
+    for (unsigned int i = 0; i < 4; i++) {
+        good_auth();
+        memset(message.auth.name, 0, sizeof(message.auth.name));
+        message.auth.name_length = htole16((uint16_t)strlen(wrong[i]));
+        memcpy(message.auth.name, wrong[i], strlen(wrong[i]));
+        bad("client's name");
+    }
+    good_auth();
+    message.auth.name_length = 0;
+    bad("client's name");
+    message.auth.name_length = htole16(RDISK_USER_NAME_MAX + 1);
+    bad("client's name");
+    memset(message.auth.name, 'x', RDISK_USER_NAME_MAX);
+    message.auth.name_length = htole16(RDISK_USER_NAME_MAX);
+    CHECK_EQUAL(check(0), RDISK_STATUS_OK);
+}
+
+static void auth_reserved(void)
+{
+    good_auth();
+    message.auth.reserved[2] = 1;
+    bad("reserved");
+    good_auth();
+    message.auth.name[5 + 1] = 'x';
+    bad("reserved");
+}
+
 static const struct unit_test tests[] = {
     { "each message has exactly its size", all_types },
     { "a stranger's message is refused", stranger },
@@ -372,6 +416,8 @@ static const struct unit_test tests[] = {
     { "granted queues are 1 to 64", reply_queues },
     { "a grant names its session", reply_session },
     { "granted slots are in their range", reply_slots },
+    { "a client's name is 1 to 64 letters and no path", auth_name },
+    { "AUTH's unused bytes are zero", auth_reserved },
 };
 
 UNIT_SUITE("wire-message", tests)
