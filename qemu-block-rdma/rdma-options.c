@@ -5,6 +5,7 @@
 
 #include "qemu/osdep.h"
 #include "block/qdict.h"
+#include "crypto/secret.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-block-core.h"
 #include "qapi/qobject-input-visitor.h"
@@ -16,8 +17,9 @@
 
 /* Options of a URI's query; QEMU's own, like read-only, are given to QEMU */
 static const char *const rdma_uri_options[] = {
-    "shared", "queues", "slots", "slot-size", "bounce-size", "open-timeout",
-    "request-timeout", "reconnect-delay", "heartbeat", NULL
+    "user", "key-secret", "shared", "queues", "slots", "slot-size",
+    "bounce-size", "open-timeout", "request-timeout", "reconnect-delay",
+    "heartbeat", NULL
 };
 
 static int rdma_uri_option(void *opaque, const char *name, const char *value,
@@ -91,7 +93,29 @@ static unsigned int rdma_seconds_to_ms(double seconds)
                                                      : UINT_MAX;
 }
 
+static bool rdma_read_secret(const char *id, struct rdisk_secret *secret,
+                             Error **errp)
+{
+    struct rdisk_error err = { 0 };
+    uint8_t *data;
+    size_t size;
+    int ret;
+
+    if (qcrypto_secret_lookup(id, &data, &size, errp) < 0) {
+        return false;
+    }
+    ret = rdisk_secret_parse(secret, data, size, &err);
+    explicit_bzero(data, size);
+    g_free(data);
+    if (ret < 0) {
+        error_setg(errp, "key-secret '%s': %s", id, err.text);
+        return false;
+    }
+    return true;
+}
+
 bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
+                          struct rdisk_secret *secret,
                           struct rdisk_initiator_options *o, Error **errp)
 {
     unsigned int port;
@@ -109,6 +133,13 @@ bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
     o->volume = opts->volume;
     o->read_only = read_only;
     o->shared = opts->has_shared && opts->shared;
+    o->user = opts->user;
+    if (opts->key_secret) {
+        if (!rdma_read_secret(opts->key_secret, secret, errp)) {
+            return false;
+        }
+        o->secret = secret;
+    }
     if (opts->has_queues) {
         o->queues = opts->queues;
     }
@@ -134,4 +165,31 @@ bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
         o->heartbeat_ms = rdma_seconds_to_ms(opts->heartbeat);
     }
     return true;
+}
+
+char *rdma_base_uri(const BlockdevOptionsRdma *opts)
+{
+    const InetSocketAddressBase *server = opts->server;
+    bool ipv6 = strchr(server->host, ':');
+
+    return g_strdup_printf("rdma://%s%s%s:%s/", ipv6 ? "[" : "", server->host,
+                           ipv6 ? "]" : "", server->port);
+}
+
+char *rdma_uri(const BlockdevOptionsRdma *opts)
+{
+    g_autofree char *base = rdma_base_uri(opts);
+    GString *uri = g_string_new(base);
+    const char *mark = "?";
+
+    g_string_append(uri, opts->volume);
+    if (opts->user && opts->key_secret) {
+        g_string_append_printf(uri, "?user=%s&key-secret=%s", opts->user,
+                               opts->key_secret);
+        mark = "&";
+    }
+    if (opts->has_shared && opts->shared) {
+        g_string_append_printf(uri, "%sshared=on", mark);
+    }
+    return g_string_free(uri, FALSE);
 }

@@ -223,11 +223,12 @@ static struct rdisk_initiator *rdma_connect(BlockDriverState *bs,
     static struct rdisk_env env;
     BDRVRdmaState *s = bs->opaque;
     struct rdisk_initiator_options o;
+    struct rdisk_secret secret;
     struct rdisk_initiator *session;
     struct rdisk_error err = { 0 };
     int ret = -ENOMEM;
 
-    if (!rdma_convert_options(s->opts, read_only, &o, errp)) {
+    if (!rdma_convert_options(s->opts, read_only, &secret, &o, errp)) {
         return NULL;
     }
 
@@ -235,6 +236,7 @@ static struct rdisk_initiator *rdma_connect(BlockDriverState *bs,
     env.log = rdma_log;
     s->connecting = true;
     session = rdisk_initiator_create(&env, &o, &events, bs, &err);
+    rdisk_secret_wipe(&secret);
     if (session) {
         ret = rdisk_initiator_start(session, &err);
     }
@@ -513,27 +515,13 @@ static void rdma_refresh_limits(BlockDriverState *bs, Error **errp)
     bs->bl.opt_mem_alignment = qemu_real_host_page_size();
 }
 
-/* "rdma://host:port/" */
-static char *rdma_base_uri(BDRVRdmaState *s)
-{
-    const InetSocketAddressBase *server = s->opts->server;
-    bool ipv6 = strchr(server->host, ':');
-
-    return g_strdup_printf("rdma://%s%s%s:%s/", ipv6 ? "[" : "", server->host,
-                           ipv6 ? "]" : "", server->port);
-}
-
 static void rdma_refresh_filename(BlockDriverState *bs)
 {
     BDRVRdmaState *s = bs->opaque;
-    g_autofree char *base = rdma_base_uri(s);
-    int len;
+    g_autofree char *uri = rdma_uri(s->opts);
 
-    /* shared= decides whether opening works, so it belongs to the name */
-    len = snprintf(bs->exact_filename, sizeof(bs->exact_filename), "%s%s%s",
-                   base, s->opts->volume,
-                   s->opts->has_shared && s->opts->shared ? "?shared=on" : "");
-    if (len >= sizeof(bs->exact_filename)) {
+    if (g_strlcpy(bs->exact_filename, uri, sizeof(bs->exact_filename)) >=
+        sizeof(bs->exact_filename)) {
         /* Too long to represent exactly, so leave it empty */
         bs->exact_filename[0] = '\0';
     }
@@ -541,12 +529,16 @@ static void rdma_refresh_filename(BlockDriverState *bs)
 
 static char *rdma_dirname(BlockDriverState *bs, Error **errp)
 {
-    return rdma_base_uri(bs->opaque);
+    BDRVRdmaState *s = bs->opaque;
+
+    return rdma_base_uri(s->opts);
 }
 
 static const char *const rdma_strong_runtime_opts[] = {
     "server.",
     "volume",
+    "user",
+    "key-secret",
     "shared",
 
     NULL

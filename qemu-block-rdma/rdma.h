@@ -52,9 +52,18 @@ void rdma_parse_filename(const char *filename, QDict *options, Error **errp);
 /* Takes the driver's options out of @options.  NULL: @errp is set. */
 BlockdevOptionsRdma *rdma_parse_options(QDict *options, Error **errp);
 
-/* The strings of @o point into @opts.  Ranges are librdisk's to check. */
+/*
+ * The strings of @o point into @opts, its secret at @secret, which the caller
+ * wipes.  Ranges are librdisk's to check.
+ */
 bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
+                          struct rdisk_secret *secret,
                           struct rdisk_initiator_options *o, Error **errp);
+
+/* "rdma://host:port/", to be freed */
+char *rdma_base_uri(const BlockdevOptionsRdma *opts);
+/* A URI with all that decides whether opening works, to be freed */
+char *rdma_uri(const BlockdevOptionsRdma *opts);
 
 /* rdma-queue.c */
 
