@@ -181,7 +181,7 @@ start_server()
     fi
     : >"$work/ready"
     ${server_under:-} rdiskd --config '' --pool "$pool" --listen "$addr" \
-        --port "$port" --control "$control" "$@" \
+        --port "$port" --control "$control" --authentication none "$@" \
         >"$work/ready" 2>>"$server_log" </dev/null &
     server=$!
     end_later $server

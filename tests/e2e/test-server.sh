@@ -42,7 +42,7 @@ check_a_wrong_configuration_names_file_line_value_and_range()
 check_an_address_without_a_device_is_refused_with_a_sentence()
 {
     rdiskd_fails 'no RDMA device has that address' --config '' --control '' \
-        --listen 192.0.2.1 --volume m=memory:1M
+        --listen 192.0.2.1 --volume m=memory:1M --authentication none
 }
 
 check_the_ready_line_names_volumes_and_address()
@@ -53,7 +53,8 @@ check_the_ready_line_names_volumes_and_address()
 check_a_second_server_leaves_the_control_socket_alone()
 {
     rdiskd_fails 'another server answers' --config '' --listen "$addr" \
-        --port 7999 --control "$control" --volume m=memory:1M
+        --port 7999 --control "$control" --volume m=memory:1M \
+        --authentication none
     timeout 20 rdisk list --control "$control"
 }
 
