@@ -10,6 +10,7 @@
 # secret NAME: a fresh one, in $work/NAME.secret
 secret()
 {
+    rm -f "$work/$1.secret"
     (umask 077 && rdisk secret >"$work/$1.secret")
 }
 
