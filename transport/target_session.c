@@ -167,7 +167,8 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
     }
     rdisk_log(session->target->env, RDISK_LOG_INFO, "%s: ending session: %s",
               session->request.peer, text);
-    if (!rdisk_control_refuse(&session->control, RDISK_MSG_BYE, 0, status,
+    if (session->client_left ||
+        !rdisk_control_refuse(&session->control, RDISK_MSG_BYE, 0, status,
                               text)) {
         rdisk_target_session_cut(session);
         return;

@@ -160,6 +160,21 @@ static void leaving_early_gains_nothing(void)
     scene_end(&scene);
 }
 
+static void server_stops_after_a_denied_client_left(void)
+{
+    begin(1);
+    client->options.secret = &secret;
+    scene_start(client);
+    scene_pump(&scene);
+    scene_drop(client);
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 1);
+    rdisk_target_stop(scene.target, "the test is over");
+    scene_pump(&scene);
+    /* At once: there is nobody to wait for. */
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
+    scene_end(&scene);
+}
+
 static void server_stops_while_denying(void)
 {
     begin(1);
@@ -563,6 +578,8 @@ static const struct unit_test tests[] = {
     { "leaving before the denial makes guessing no faster",
       leaving_early_gains_nothing },
     { "a server can stop while it denies", server_stops_while_denying },
+    { "a stopping server does not wait for a denied client that has left",
+      server_stops_after_a_denied_client_left },
     { "a client without a secret is told what to configure", no_secret },
     { "a client with a secret refuses a server that proves nothing",
       none_demanded },
