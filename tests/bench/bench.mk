@@ -32,7 +32,7 @@ $(BENCH_COUNT): $(call objects,tests/bench/instructions.c \
 	$(LIBRDISK)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
-		$(call libs,libibverbs librdmacm)
+		$(call libs,$(TRANSPORT_PACKAGES))
 
 .PHONY: bench-instructions
 bench-instructions: $(BENCH_COUNT)

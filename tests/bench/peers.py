@@ -198,18 +198,10 @@ class Rdisk(Contestant):
         if Rdisk.server:
             return
         config = os.path.join(folder, 'rdiskd.conf')
-        write_file(config, f'[server]
-authentication = none
-'
-                           f'[volume disk]
-backend = file
-'
-                           f'path = {store.path()}
-[volume memory]
-'
-                           f'backend = memory
-size = {STORE_SIZE}
-')
+        write_file(config, f'[server]\nauthentication = none\n'
+                           f'[volume disk]\nbackend = file\n'
+                           f'path = {store.path()}\n[volume memory]\n'
+                           f'backend = memory\nsize = {STORE_SIZE}\n')
         write_file(os.path.join(folder, self.name + '.log'), '')
         Rdisk.server = self.spawn(
             [os.path.join(self.lab.bin, 'rdiskd'), '--config', config,

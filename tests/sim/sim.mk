@@ -15,7 +15,7 @@ SIM_COUNT = $(or $(COUNT),$(if $(SEED),1,100000))
 $(SIM): $(call objects,$(SIM_SOURCES)) $(LIBRDISK)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
-		$(call libs,libibverbs librdmacm)
+		$(call libs,$(TRANSPORT_PACKAGES))
 
 .PHONY: sim sim-short sim-mutations
 sim: $(SIM)
