@@ -45,6 +45,14 @@ libs = $(shell $(PKG_CONFIG) --libs $(1))
 .PHONY: all
 all: ours
 
+# The two commands that do everything, set-up included.
+.PHONY: demo check
+demo:
+	@MAKE='$(MAKE)' tests/e2e/demo
+
+check:
+	@MAKE='$(MAKE)' tests/check
+
 .SUFFIXES:
 .DELETE_ON_ERROR:
 

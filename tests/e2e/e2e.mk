@@ -1,14 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# The two commands that do everything, and the end-to-end tests alone.
-
-# e2e runs all, or those of E2E="io open".
-.PHONY: demo check e2e
-demo:
-	@MAKE='$(MAKE)' tests/e2e/demo
-
-check:
-	@MAKE='$(MAKE)' tests/check
-
+# The end-to-end tests alone: all, or those of E2E="io open".
+.PHONY: e2e
 e2e: ours qemu
 	@tests/e2e/run $(E2E)
