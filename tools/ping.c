@@ -288,7 +288,9 @@ static int connect_and_ping(struct ping *ping, const struct rdisk_uri *uri,
 
 int command_ping(const struct arguments *arguments)
 {
-    static const struct rdisk_initiator_events events = { state_changed };
+    static const struct rdisk_initiator_events events = {
+        .state = state_changed,
+    };
     struct rdisk_initiator_options options;
     struct rdisk_secret secret;
     struct ping ping = { 0 };

@@ -24,7 +24,7 @@ static inline void rdisk_counter_add(rdisk_counter *counter, uint64_t n)
 
 /* What both sides count of finished requests. */
 struct rdisk_op_counters {
-    rdisk_counter reads, writes, flushes, discards, zeroes;
+    rdisk_counter reads, writes, flushes, discards, zeroes, extents, copies;
     rdisk_counter failed;       /* of these */
     rdisk_counter read_bytes, write_bytes;
 };
@@ -53,6 +53,12 @@ static inline void rdisk_op_count(struct rdisk_op_counters *counters,
         break;
     case RDISK_OP_ZEROES:
         rdisk_counter_add(&counters->zeroes, 1);
+        break;
+    case RDISK_OP_EXTENTS:
+        rdisk_counter_add(&counters->extents, 1);
+        break;
+    case RDISK_OP_COPY:
+        rdisk_counter_add(&counters->copies, 1);
         break;
     }
 }

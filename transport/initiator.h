@@ -113,6 +113,14 @@ struct rdisk_initiator_events {
      * _process() or _close(). May not destroy the session. May be NULL.
      */
     void (*state)(void *opaque, enum rdisk_initiator_state state);
+    /*
+     * Somebody else has made the volume larger, or it came back larger after
+     * a lost connection; rdisk_initiator_size() tells @size already. It never
+     * gets smaller this way. Home thread, from within _process(); may not
+     * destroy the session. Not called for the session's own resize. May be
+     * NULL.
+     */
+    void (*volume_changed)(void *opaque, uint64_t size);
 };
 
 /*
@@ -177,7 +185,8 @@ void rdisk_initiator_destroy(struct rdisk_initiator *session);
 
 /* What the server told; valid from READY on. */
 struct rdisk_volume_info {
-    uint64_t size;              /* bytes */
+    uint64_t size;              /* bytes; changes: home thread only, others
+                                   ask rdisk_initiator_size() */
     uint32_t block_size;        /* bytes: alignment of offset and length */
     uint32_t optimal_size;      /* bytes; 0: not known */
     uint32_t max_transfer;      /* bytes: largest request */
@@ -187,6 +196,9 @@ struct rdisk_volume_info {
     bool fua;                   /* RDISK_REQUEST_FUA is understood */
     bool discard;               /* RDISK_OP_DISCARD is */
     bool zeroes;                /* RDISK_OP_ZEROES is */
+    bool extents;               /* RDISK_OP_EXTENTS is, and _stat() */
+    bool copy;                  /* RDISK_OP_COPY is */
+    bool resize;                /* this client may _resize() it */
     unsigned int queues;        /* granted */
     unsigned int slots;         /* granted per queue */
     uint64_t epoch;
@@ -195,6 +207,60 @@ struct rdisk_volume_info {
 
 const struct rdisk_volume_info *rdisk_initiator_info(
     const struct rdisk_initiator *session);
+
+/* The volume's size now, in bytes. Any thread, from READY on. */
+uint64_t rdisk_initiator_size(const struct rdisk_initiator *session);
+
+/*
+ * Give the volume another size, a multiple of its block size. To make it
+ * smaller takes RDISK_RESIZE_SHRINK in @flags, and then no request that
+ * reaches beyond the new size may be under way. READY only; home thread.
+ *
+ * Returns 0, and @done is called once, from _process() or _destroy(): with 0,
+ * when rdisk_initiator_size() tells the new size and it is durable, or with a
+ * negative errno and a sentence (server's or our own) in @err: -EACCES (its
+ * policy), -EROFS, -EBUSY (others hold it, or requests are under way),
+ * -ENOSPC, -ENOTSUP. A lost connection is waited for as requests do, for
+ * reconnect-delay, and request-timeout holds. Otherwise returns, without
+ * calling @done, -ENOTCONN (not READY), -ENOTSUP (info->resize is false),
+ * -EBUSY (one is under way), or -EINVAL (size or flags).
+ */
+typedef void rdisk_resize_fn(void *opaque, int result,
+                             const struct rdisk_error *err);
+int rdisk_initiator_resize(struct rdisk_initiator *session, uint64_t size,
+                           unsigned int flags, rdisk_resize_fn *done,
+                           void *opaque);
+
+/*
+ * Ask how much space the volume takes up on the server; @allocated in bytes,
+ * valid if @result is 0. As _resize() in everything else; -ENOTSUP if
+ * info->extents is false.
+ */
+typedef void rdisk_stat_fn(void *opaque, int result, uint64_t allocated,
+                           const struct rdisk_error *err);
+int rdisk_initiator_stat(struct rdisk_initiator *session,
+                         rdisk_stat_fn *done, void *opaque);
+
+/*
+ * Make the volume of the options on its server instead of opening it: @size
+ * bytes, multiple of 512, that read as zeroes. Without RDISK_CREATE_EXCLUSIVE
+ * in @flags a volume of that name that nobody has open is replaced; with it
+ * that ends in -EEXIST. IDLE only, before _start(), whose events follow as
+ * always, up to CLOSED (it is made, and durable) or FAILED: -EACCES (this
+ * client may not), -EEXIST, -EBUSY, -ENOSPC, -ENOTSUP (the server has no
+ * CREATE, or no pool). Never READY, and never tried again by itself. Returns
+ * 0, -EALREADY or -EINVAL.
+ */
+int rdisk_initiator_make(struct rdisk_initiator *session, uint64_t size,
+                         unsigned int flags);
+/*
+ * The same in one call that blocks, for at most open-timeout (and name
+ * resolution): a session of its own, from create to destroy.
+ */
+int rdisk_create_volume(const struct rdisk_env *env,
+                        const struct rdisk_initiator_options *options,
+                        uint64_t size, unsigned int flags,
+                        struct rdisk_error *err);
 
 /* How long each step to READY took, in nanoseconds; for rdisk ping. */
 struct rdisk_initiator_steps {
@@ -240,6 +306,12 @@ void rdisk_initiator_unregister(struct rdisk_initiator *session,
 struct rdisk_queue *rdisk_initiator_queue(struct rdisk_initiator *session,
                                           unsigned int index);
 
+/* What a run of bytes of the volume is. */
+struct rdisk_extent {
+    uint64_t length;            /* bytes, multiple of block_size, not 0 */
+    uint32_t flags;             /* RDISK_EXTENT_…; 0: data */
+};
+
 /*
  * A request, in memory of the caller's that stays until @complete is called.
  * The caller fills the first group. @iov is read until completion too.
@@ -249,10 +321,23 @@ struct rdisk_request {
     unsigned int flags;         /* RDISK_REQUEST_… */
     uint64_t offset;            /* bytes, block_size multiple */
     uint32_t length;            /* bytes, block_size multiple: sum of iov, up
-                                   to max_transfer; or a DISCARD's or ZEROES'
-                                   range, up to RDISK_RANGE_MAX */
+                                   to max_transfer; or a DISCARD's, ZEROES'
+                                   or EXTENTS' range, up to RDISK_RANGE_MAX;
+                                   or a COPY's, up to RDISK_COPY_MAX */
     const struct iovec *iov;    /* READ and WRITE */
     unsigned int iovcnt;
+    uint64_t source;            /* COPY: bytes, block_size multiple: where
+                                   @length bytes are copied from to @offset;
+                                   the ranges may not overlap */
+    /*
+     * EXTENTS: after success they tell, from @offset on and without a gap,
+     * what the volume has there: at least one entry, neighbours differ in
+     * their flags, and together no more than @length, though maybe less: then
+     * ask for the rest. It was so at some time between submit and completion.
+     */
+    struct rdisk_extent *extents;
+    unsigned int extent_count;  /* room, 1…RDISK_EXTENTS_MAX; after success
+                                   the entries filled */
     /*
      * Called exactly once, from rdisk_queue_process(), with 0 or a negative
      * errno, when no device can touch the buffers any more. May submit.
@@ -273,7 +358,8 @@ struct rdisk_request {
  * Take a request: it goes out with the next rdisk_queue_kick(), or when a
  * slot comes free. Returns 0, or a negative errno without calling @complete:
  * -ENOTCONN (no connection, and none to wait for), -ENOTSUP (the volume has
- * no DISCARD or ZEROES), -EINVAL (length, alignment or range).
+ * no DISCARD, ZEROES, EXTENTS or COPY), -EINVAL (length, alignment, range,
+ * extent_count, or a COPY onto itself).
  */
 int rdisk_queue_submit(struct rdisk_queue *queue,
                        struct rdisk_request *request);
@@ -301,7 +387,7 @@ bool rdisk_queue_idle(const struct rdisk_queue *queue);
 /* Written by the queue's thread, readable by any; they only grow. */
 struct rdisk_queue_counters {
     uint64_t reads, writes, flushes;    /* requests completed */
-    uint64_t discards, zeroes;
+    uint64_t discards, zeroes, extents, copies;
     uint64_t failed;            /* of these, with an error */
     uint64_t read_bytes, write_bytes;   /* of completed requests */
     uint64_t copied_bytes;      /* moved by the CPU through bounce memory */

@@ -25,6 +25,7 @@ static const struct {
     [RDISK_STATUS_DENIED] = { "not allowed", EACCES },
     [RDISK_STATUS_SHUTTING_DOWN] = { "the server is shutting down",
                                      ESHUTDOWN },
+    [RDISK_STATUS_EXISTS] = { "there is such a volume already", EEXIST },
 };
 
 const char *rdisk_status_text(unsigned int status)
@@ -54,6 +55,8 @@ enum rdisk_status rdisk_status_from_errno(int code)
         return RDISK_STATUS_NO_VOLUME;
     case -EBUSY:
         return RDISK_STATUS_BUSY;
+    case -EEXIST:
+        return RDISK_STATUS_EXISTS;
     case -EACCES:
     case -EPERM:
         return RDISK_STATUS_DENIED;

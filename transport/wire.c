@@ -42,7 +42,8 @@ static enum rdisk_status check_request_form(
         return BAD(err, "request %u announced as %u", view->sequence & 0xffff,
                    limits->immediate_sequence);
     }
-    if (wire->reserved0 || !all_zero(wire->reserved, sizeof(wire->reserved))) {
+    if (wire->reserved0 || !all_zero(wire->reserved, sizeof(wire->reserved)) ||
+        (wire->source && view->op != RDISK_OP_COPY)) {
         return BAD(err, "reserved bytes of request %u are not zero",
                    view->sequence);
     }

@@ -36,7 +36,10 @@ typedef uint64_t rdisk_le64;
 #define RDISK_SLOT_SIZE_MAX     (4u << 20)
 #define RDISK_SEGMENTS_MIN      64              /* what a server must take */
 #define RDISK_SEGMENTS_MAX      256             /* guest segments of a read */
-#define RDISK_RANGE_MAX         (1u << 30)      /* bytes of DISCARD, ZEROES */
+#define RDISK_RANGE_MAX         (1u << 30)      /* bytes of DISCARD, ZEROES,
+                                                   EXTENTS */
+#define RDISK_COPY_MAX          (16u << 20)     /* bytes of COPY */
+#define RDISK_EXTENTS_MAX       256             /* entries of an answer */
 #define RDISK_BLOCK_SIZE_MIN    512u
 #define RDISK_BLOCK_SIZE_MAX    4096u
 #define RDISK_HEARTBEAT_MIN_MS  100u
@@ -67,6 +70,7 @@ enum rdisk_status {
     RDISK_STATUS_STALE = 12,            /* an older epoch or generation */
     RDISK_STATUS_DENIED = 13,           /* not authenticated or not allowed */
     RDISK_STATUS_SHUTTING_DOWN = 14,    /* the server is draining */
+    RDISK_STATUS_EXISTS = 15,           /* there is such a volume already */
     RDISK_STATUS_COUNT
 };
 
@@ -140,6 +144,13 @@ enum rdisk_message_type {
     RDISK_MSG_AUTH_CHALLENGE = 11,  /* server: prove it */
     RDISK_MSG_AUTH_PROOF = 12,  /* client: its proof */
     RDISK_MSG_AUTH_REPLY = 13,  /* server: its own proof, or DENIED */
+    RDISK_MSG_VOLUME_CHANGED = 14,  /* server: somebody resized the volume */
+    RDISK_MSG_RESIZE = 15,      /* client: give the volume another size */
+    RDISK_MSG_RESIZE_REPLY = 16,
+    RDISK_MSG_CREATE = 17,      /* client: instead of OPEN, make a volume */
+    RDISK_MSG_CREATE_REPLY = 18,
+    RDISK_MSG_STAT = 19,        /* client: what does the volume take up? */
+    RDISK_MSG_STAT_REPLY = 20,
 };
 
 #define RDISK_MESSAGE_MAX 512u  /* bytes; also the size of each receive */
@@ -165,6 +176,10 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_FUA       (1ull << 0)     /* force unit access writes */
 #define RDISK_FEATURE_DISCARD   (1ull << 1)     /* RDISK_OP_DISCARD */
 #define RDISK_FEATURE_ZEROES    (1ull << 2)     /* RDISK_OP_ZEROES */
+#define RDISK_FEATURE_EXTENTS   (1ull << 3)     /* RDISK_OP_EXTENTS, STAT */
+#define RDISK_FEATURE_RESIZE    (1ull << 4)     /* RESIZE, VOLUME_CHANGED */
+#define RDISK_FEATURE_CREATE    (1ull << 5)     /* CREATE */
+#define RDISK_FEATURE_COPY      (1ull << 6)     /* RDISK_OP_COPY */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES)
 
@@ -231,6 +246,10 @@ static_assert(sizeof(struct rdisk_wire_open) == 216, "wire layout");
 #define RDISK_VOLUME_ROTATIONAL (1u << 1)
 #define RDISK_VOLUME_DISCARD    (1u << 2)       /* has DISCARD; if chosen */
 #define RDISK_VOLUME_ZEROES     (1u << 3)       /* has ZEROES; if chosen */
+#define RDISK_VOLUME_EXTENTS    (1u << 4)       /* has EXTENTS; if chosen */
+#define RDISK_VOLUME_RESIZE     (1u << 5)       /* this client may RESIZE it;
+                                                   if chosen */
+#define RDISK_VOLUME_COPY       (1u << 6)       /* has COPY; if chosen */
 
 struct rdisk_wire_open_reply {
     struct rdisk_wire_message message;
@@ -255,6 +274,48 @@ struct rdisk_wire_ping {
 };
 static_assert(sizeof(struct rdisk_wire_ping) == 40, "wire layout");
 
+/* VOLUME_CHANGED and RESIZE_REPLY. */
+struct rdisk_wire_size {
+    struct rdisk_wire_message message;
+    rdisk_le64 size;            /* bytes, from now on */
+    rdisk_le64 reserved;
+};
+static_assert(sizeof(struct rdisk_wire_size) == 48, "wire layout");
+
+#define RDISK_RESIZE_SHRINK     (1u << 0)       /* cut off what is beyond */
+#define RDISK_RESIZE_FLAGS_KNOWN RDISK_RESIZE_SHRINK
+
+struct rdisk_wire_resize {
+    struct rdisk_wire_message message;
+    rdisk_le64 size;            /* bytes, multiple of the block size */
+    rdisk_le32 flags;           /* RDISK_RESIZE_… */
+    rdisk_le32 reserved;
+};
+static_assert(sizeof(struct rdisk_wire_resize) == 48, "wire layout");
+
+#define RDISK_CREATE_EXCLUSIVE  (1u << 0)       /* do not replace one */
+#define RDISK_CREATE_FLAGS_KNOWN RDISK_CREATE_EXCLUSIVE
+
+struct rdisk_wire_create {
+    struct rdisk_wire_message message;
+    rdisk_le64 size;            /* bytes, multiple of 512 */
+    rdisk_le32 flags;           /* RDISK_CREATE_… */
+    rdisk_le16 name_length;
+    rdisk_le16 reserved;
+    uint8_t name[RDISK_VOLUME_NAME_MAX];
+};
+static_assert(sizeof(struct rdisk_wire_create) == 176, "wire layout");
+
+/* CREATE_REPLY, STAT and CLOSE have no body. */
+
+struct rdisk_wire_stat_reply {
+    struct rdisk_wire_message message;
+    rdisk_le64 size;            /* bytes of the volume */
+    rdisk_le64 allocated;       /* bytes that it takes up in the storage */
+    rdisk_le64 reserved[2];
+};
+static_assert(sizeof(struct rdisk_wire_stat_reply) == 64, "wire layout");
+
 /* ---- Requests (RDMA write with immediate into a slot) ----------------- */
 
 enum rdisk_op {
@@ -263,15 +324,18 @@ enum rdisk_op {
     RDISK_OP_FLUSH = 3,
     RDISK_OP_DISCARD = 4,       /* the contents are of no use any more */
     RDISK_OP_ZEROES = 5,        /* the range reads as zeroes */
+    RDISK_OP_EXTENTS = 6,       /* where does the volume have data? */
+    RDISK_OP_COPY = 7,          /* from one range of the volume to another */
 };
 
 /* Does the operation name a range of the volume, without any payload? */
 static inline bool rdisk_op_is_range(enum rdisk_op op)
 {
-    return op == RDISK_OP_DISCARD || op == RDISK_OP_ZEROES;
+    return op == RDISK_OP_DISCARD || op == RDISK_OP_ZEROES ||
+           op == RDISK_OP_COPY;
 }
 
-#define RDISK_REQUEST_FUA       (1u << 0)       /* WRITE, ZEROES: stable
+#define RDISK_REQUEST_FUA       (1u << 0)       /* WRITE, ZEROES, COPY: stable
                                                    before the answer */
 #define RDISK_REQUEST_UNMAP     (1u << 1)       /* ZEROES: may give space back */
 #define RDISK_REQUEST_FAST      (1u << 2)       /* ZEROES: UNSUPPORTED rather
@@ -285,14 +349,18 @@ struct rdisk_wire_request {
     rdisk_le64 offset;          /* byte of the volume */
     rdisk_le64 epoch;           /* of the session */
     rdisk_le32 sequence;        /* +1 for each request of the queue */
-    rdisk_le16 segments;        /* READ: entries of the list before this */
+    rdisk_le16 segments;        /* READ, EXTENTS: entries of the list before
+                                   this */
     rdisk_le16 reserved0;
-    uint8_t reserved[32];
+    rdisk_le64 source;          /* COPY: byte of the volume to copy from */
+    uint8_t reserved[24];
 };
 static_assert(sizeof(struct rdisk_wire_request) == 64, "wire layout");
 static_assert(offsetof(struct rdisk_wire_request, epoch) == 16, "wire layout");
+static_assert(offsetof(struct rdisk_wire_request, source) == 32, "wire layout");
 
-/* Where a piece of a read goes in the client's memory. */
+/* Where a piece of a read, or of an EXTENTS' list, goes in the client's
+ * memory. */
 struct rdisk_wire_segment {
     rdisk_le64 address;
     rdisk_le32 length;
@@ -302,6 +370,20 @@ static_assert(sizeof(struct rdisk_wire_segment) == 16, "wire layout");
 static_assert(sizeof(struct rdisk_wire_request) +
               RDISK_SEGMENTS_MAX * sizeof(struct rdisk_wire_segment) <=
               RDISK_HEADER_AREA, "a full segment list fits the header area");
+
+#define RDISK_EXTENT_HOLE       (1u << 0)       /* takes up no space */
+#define RDISK_EXTENT_ZERO       (1u << 1)       /* reads as zeroes */
+#define RDISK_EXTENT_FLAGS_KNOWN (RDISK_EXTENT_HOLE | RDISK_EXTENT_ZERO)
+
+/* An entry of an EXTENTS' answer; behind the last all bytes are zero. */
+struct rdisk_wire_extent {
+    rdisk_le64 length;          /* bytes, multiple of the block size */
+    rdisk_le32 flags;           /* RDISK_EXTENT_…; 0: data */
+    rdisk_le32 reserved;
+};
+static_assert(sizeof(struct rdisk_wire_extent) == 16, "wire layout");
+static_assert(RDISK_EXTENTS_MAX * sizeof(struct rdisk_wire_extent) <=
+              RDISK_SLOT_SIZE_MIN, "a full list of extents fits any slot");
 
 /*
  * Immediates, before htonl(). A request's names the slot and repeats the low

@@ -413,6 +413,9 @@ static void file_start(struct file_context *context, struct backend_io *io)
                                     io->length);
         }
         break;
+    case RDISK_OP_EXTENTS:
+    case RDISK_OP_COPY:
+        break;                  /* not the ring's: file_submit() */
     }
     if (context->index >= 0) {
         sqe->flags |= IOSQE_FIXED_FILE;
@@ -470,6 +473,10 @@ static void file_submit(struct backend_context *base, struct backend_io *io)
         !(io->flags & RDISK_REQUEST_UNMAP) &&
         file_of(base->backend)->device) {
         /* The kernel would write them if the device has no command for it. */
+        backend_io_complete(io, -ENOTSUP);
+        return;
+    }
+    if (io->op == RDISK_OP_EXTENTS || io->op == RDISK_OP_COPY) {
         backend_io_complete(io, -ENOTSUP);
         return;
     }
