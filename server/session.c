@@ -175,7 +175,7 @@ static bool session_secret(void *opaque, const char *user,
     return client != NULL;
 }
 
-static void session_close(void *opaque, void *user)
+static void session_close(void *opaque, void *user, bool orderly)
 {
     struct server *server = opaque;
     struct session *session = user;

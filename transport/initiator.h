@@ -202,7 +202,10 @@ struct rdisk_volume_info {
     unsigned int queues;        /* granted */
     unsigned int slots;         /* granted per queue */
     uint64_t epoch;
+    uint64_t generation;        /* of the lease to write; 0: none */
     uint8_t instance[16];       /* of the server process */
+    uint8_t identity[RDISK_ID_SIZE];    /* which volume it is */
+    uint8_t cache[RDISK_ID_SIZE];       /* which volatile cache is behind it */
 };
 
 const struct rdisk_volume_info *rdisk_initiator_info(

@@ -44,6 +44,7 @@ void rdisk_initiator_say_open(struct rdisk_initiator *session)
         .slots = htole16((uint16_t)options->slots),
         .slot_size = htole32(options->slot_size),
         .name_length = htole16((uint16_t)length),
+        .generation = htole64(session->info.generation),
     };
 
     memcpy(open.client, session->client, sizeof(open.client));
@@ -199,7 +200,10 @@ static void open_reply(struct rdisk_initiator *session,
     }
     info->slots = le16toh(reply->slots);
     info->epoch = session->epoch;
+    info->generation = le64toh(reply->generation);
     memcpy(info->instance, reply->instance, sizeof(info->instance));
+    memcpy(info->identity, reply->identity, sizeof(info->identity));
+    memcpy(info->cache, reply->cache, sizeof(info->cache));
     memcpy(session->token, reply->token, sizeof(session->token));
     session->granted_slots = info->slots;
     session->server_session = le64toh(reply->session);

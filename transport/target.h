@@ -53,6 +53,8 @@ struct rdisk_open_request {
     bool shared;
     uint8_t client[16];
     uint64_t epoch;
+    uint64_t generation;        /* 0: comes for the first time; else it comes
+                                   back, and was granted this one */
 };
 
 /* What the owner grants. */
@@ -64,6 +66,9 @@ struct rdisk_open_grant {
     bool rotational;
     bool discard;               /* RDISK_OP_DISCARD is carried out */
     bool zeroes;                /* RDISK_OP_ZEROES is carried out */
+    uint64_t generation;        /* of the lease to write; readers: 0 */
+    uint8_t identity[RDISK_ID_SIZE];    /* which volume it is */
+    uint8_t cache[RDISK_ID_SIZE];       /* which volatile cache is behind it */
 };
 
 /*
@@ -118,9 +123,10 @@ struct rdisk_target_events {
                               struct rdisk_error *err);
     /*
      * Control thread: the session is gone, its queues drained, released. Not
-     * called if open refused.
+     * called if open refused. @orderly: its client has said that it needs the
+     * volume no longer; else it may come back.
      */
-    void (*close)(void *opaque, void *user);
+    void (*close)(void *opaque, void *user, bool orderly);
     /*
      * Control thread: a queue wants to join. Hand it to a reactor, whose
      * thread calls rdisk_target_queue_start() on it. *@queue_user comes back

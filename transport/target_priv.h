@@ -104,6 +104,7 @@ struct rdisk_target_session {
     unsigned int queue_count;
     uint64_t memory;            /* bytes of slots */
 
+    bool closed;                /* the client has said CLOSE */
     uint32_t close_sequence;    /* of the CLOSE to answer; wire order */
     uint64_t heartbeat;         /* ns of silence; RDISK_NEVER: any */
     uint64_t heard;

@@ -122,7 +122,8 @@ void rdisk_target_session_destroy(struct rdisk_target_session *session)
     struct rdisk_target *target = session->target;
 
     if (session->owner_knows) {
-        target->events->close(target->opaque, session->user);
+        target->events->close(target->opaque, session->user,
+                              session->closed);
     }
     destroy_verbs(session);
     target->env->verbs->destroy_id(session->id);
@@ -363,10 +364,13 @@ static void reply_open(struct rdisk_target_session *session,
         .queues = htole16((uint16_t)session->granted_queues),
         .slots = htole16((uint16_t)session->granted_slots),
         .slot_size = htole32(session->granted_slot_size),
+        .generation = htole64(granted->generation),
     };
 
     memcpy(reply.token, session->token, sizeof(reply.token));
     memcpy(reply.instance, session->target->instance, sizeof(reply.instance));
+    memcpy(reply.identity, granted->identity, sizeof(reply.identity));
+    memcpy(reply.cache, granted->cache, sizeof(reply.cache));
     session->control.epoch = session->request.epoch;
     rdisk_target_session_reply(session, &reply.message, sizeof(reply));
 }
@@ -380,6 +384,7 @@ static void open_volume(struct rdisk_target_session *session,
     memcpy(request->volume, wire->name, le16toh(wire->name_length));
     memcpy(request->client, wire->client, sizeof(request->client));
     request->epoch = le64toh(wire->epoch);
+    request->generation = le64toh(wire->generation);
     request->read_only = le32toh(wire->flags) & RDISK_OPEN_READ_ONLY;
     request->shared = le32toh(wire->flags) & RDISK_OPEN_SHARED;
     session->state = RDISK_TARGET_OPENING;
@@ -447,6 +452,7 @@ static void close_volume(struct rdisk_target_session *session,
     struct rdisk_target_queue *queue;
 
     session->state = RDISK_TARGET_CLOSING;
+    session->closed = true;
     session->close_sequence = message->sequence;
     session->heartbeat = RDISK_NEVER;
     session->deadline = rdisk_now(session->target->env) +
@@ -469,7 +475,7 @@ void rdisk_target_session_drained(struct rdisk_target_session *session)
         return;
     }
     session->owner_knows = false;
-    target->events->close(target->opaque, session->user);
+    target->events->close(target->opaque, session->user, true);
     session->state = RDISK_TARGET_LEAVING;
     session->deadline = rdisk_now(target->env) + LEAVE_MS * RDISK_MSEC;
     rdisk_target_session_reply(session, &reply, sizeof(reply));

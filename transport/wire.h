@@ -237,10 +237,15 @@ struct rdisk_wire_open {
     rdisk_le16 slots;           /* slots wanted for each */
     rdisk_le32 slot_size;       /* payload bytes wanted */
     rdisk_le16 name_length;
-    rdisk_le16 reserved[7];
+    rdisk_le16 reserved[3];
+    rdisk_le64 generation;      /* 0 at first; then the one that was granted */
     uint8_t name[RDISK_VOLUME_NAME_MAX];
 };
 static_assert(sizeof(struct rdisk_wire_open) == 216, "wire layout");
+static_assert(offsetof(struct rdisk_wire_open, generation) == 80,
+              "wire layout");
+
+#define RDISK_ID_SIZE           16u     /* bytes of cache and identity */
 
 #define RDISK_VOLUME_READ_ONLY  (1u << 0)
 #define RDISK_VOLUME_ROTATIONAL (1u << 1)
@@ -264,9 +269,15 @@ struct rdisk_wire_open_reply {
     rdisk_le16 queues;          /* data queues granted */
     rdisk_le16 slots;           /* per queue */
     rdisk_le32 slot_size;       /* payload bytes of a slot */
-    rdisk_le32 reserved[7];
+    rdisk_le32 reserved;
+    rdisk_le64 generation;      /* of the lease to write; readers: 0 */
+    uint8_t identity[RDISK_ID_SIZE];    /* which volume this is */
+    uint8_t cache[RDISK_ID_SIZE];       /* as long as it is the same, what was
+                                           answered and not flushed is there */
 };
-static_assert(sizeof(struct rdisk_wire_open_reply) == 136, "wire layout");
+static_assert(sizeof(struct rdisk_wire_open_reply) == 152, "wire layout");
+static_assert(offsetof(struct rdisk_wire_open_reply, generation) == 112,
+              "wire layout");
 
 struct rdisk_wire_ping {
     struct rdisk_wire_message message;

@@ -138,7 +138,7 @@ void sim_server_replay(struct sim *sim, unsigned int client,
     }
 }
 
-static void owner_close(void *opaque, void *user)
+static void owner_close(void *opaque, void *user, bool orderly)
 {
     struct sim *sim = opaque;
     struct sim_holder *holder = user;

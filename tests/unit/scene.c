@@ -78,7 +78,7 @@ static enum rdisk_status owner_open(void *opaque,
     return RDISK_STATUS_OK;
 }
 
-static void owner_close(void *opaque, void *user)
+static void owner_close(void *opaque, void *user, bool orderly)
 {
     struct scene *scene = opaque;
     struct scene_holder *holder = user;

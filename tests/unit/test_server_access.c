@@ -288,7 +288,7 @@ static void lists_decide(void)
     session_events.close(&server, session);
     session = open_as("alice", "shared", RDISK_STATUS_OK);
     CHECK(grant.read_only);
-    session_events.close(&server, session);
+    session_events.close(&server, session, true);
     end_server();
 }
 

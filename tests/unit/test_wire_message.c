@@ -274,11 +274,18 @@ static void open_slot_size(void)
 
 static void open_reserved(void)
 {
-    for (unsigned int i = 0; i < 7; i++) {
+    for (unsigned int i = 0; i < 3; i++) {
         good_open();
         message.open.reserved[i] = 1;
         bad("reserved");
     }
+}
+
+static void open_generation(void)
+{
+    good_open();
+    message.open.generation = htole64(UINT64_MAX);
+    CHECK_EQUAL(check(0), RDISK_STATUS_OK);
 }
 
 static void open_name(void)
@@ -409,6 +416,7 @@ static const struct unit_test tests[] = {
     { "OPEN's slots are 1 to 1024", open_slots },
     { "OPEN's slot size is whole pages", open_slot_size },
     { "OPEN's reserved bytes are zero", open_reserved },
+    { "OPEN's generation may be any", open_generation },
     { "OPEN's volume name cannot leave the pool", open_name },
     { "a granted block size is a power of two from 512 to 4096",
       reply_block_size },
