@@ -283,9 +283,9 @@ static void lists_decide(void)
     CHECK(!grant.read_only);
     /* The same random id does not make one client another. */
     CHECK(!open_as("bob", "disk-1", RDISK_STATUS_BUSY));
-    session_events.close(&server, session);
+    session_events.close(&server, session, true);
     session = open_as("bob", "disk-1", RDISK_STATUS_OK);
-    session_events.close(&server, session);
+    session_events.close(&server, session, true);
     session = open_as("alice", "shared", RDISK_STATUS_OK);
     CHECK(grant.read_only);
     session_events.close(&server, session, true);
