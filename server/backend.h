@@ -91,6 +91,9 @@ struct backend_class {
 struct backend {
     const struct backend_class *class;
     struct backend_geometry geometry;
+    /* Filled by open, see identity.h; the same as long as it is open. */
+    uint8_t identity[RDISK_ID_SIZE];
+    uint8_t cache[RDISK_ID_SIZE];
     struct backend *next;       /* that a filter wraps, else NULL */
 };
 

@@ -54,8 +54,8 @@ unsigned int session_queues(const struct session *session, uint64_t *memory)
 static void fill_grant(const struct session *session,
                        struct rdisk_open_grant *grant)
 {
-    const struct backend_geometry *geometry =
-        &session->holder.volume->backend->geometry;
+    const struct backend *backend = session->holder.volume->backend;
+    const struct backend_geometry *geometry = &backend->geometry;
 
     grant->size = geometry->size;
     grant->block_size = geometry->block_size;
@@ -64,6 +64,8 @@ static void fill_grant(const struct session *session,
     grant->rotational = geometry->rotational;
     grant->discard = geometry->discard;
     grant->zeroes = geometry->zeroes;
+    memcpy(grant->identity, backend->identity, sizeof(grant->identity));
+    memcpy(grant->cache, backend->cache, sizeof(grant->cache));
 }
 
 /* What may the one who asks do with the volume it asks for? */

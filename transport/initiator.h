@@ -343,13 +343,15 @@ struct rdisk_request {
                                    the entries filled */
     /*
      * Called exactly once, from rdisk_queue_process(), with 0 or a negative
-     * errno, when no device can touch the buffers any more. May submit.
+     * errno, when no device can touch the buffers any more. May submit. -EIO
+     * of a FLUSH also tells that the server may have lost what it was to make
+     * stable.
      */
     void (*complete)(struct rdisk_request *request, int result);
 
     /* Private to the queue. */
     struct rdisk_request *next;
-    uint64_t deadline;
+    uint64_t flush;             /* number of a FLUSH in its session */
     uint32_t sequence;
     uint16_t slot;
     uint16_t chunk_count;       /* bounce chunks held */

@@ -166,6 +166,35 @@ static bool same_volume(const struct rdisk_initiator *session,
            (info->read_only || !read_only);
 }
 
+/* If not, the session has ended. */
+static bool still_ours(struct rdisk_initiator *session,
+                       const struct rdisk_wire_open_reply *reply)
+{
+    const struct rdisk_initiator_options *options = &session->options;
+    const struct rdisk_volume_info *info = &session->info;
+    struct rdisk_error err;
+
+    if (memcmp(reply->identity, info->identity, sizeof(info->identity))) {
+        rdisk_error_set(&err, -ESTALE, "volume '%s' of %s:%u is not the one "
+                        "that was lost: it has been replaced",
+                        options->volume, options->host, options->port);
+    } else if (!same_volume(session, reply)) {
+        rdisk_error_set(&err, -ESTALE, "volume '%s' of %s:%u came back "
+                        "smaller, read-only, or with other limits",
+                        options->volume, options->host, options->port);
+    } else if (le64toh(reply->generation) != info->generation) {
+        rdisk_error_set(&err, -ESTALE, "%s:%u changed the lease of volume "
+                        "'%s' from generation %llu to %llu", options->host,
+                        options->port, options->volume,
+                        (unsigned long long)info->generation,
+                        (unsigned long long)le64toh(reply->generation));
+    } else {
+        return true;
+    }
+    rdisk_initiator_end(session, &err);
+    return false;
+}
+
 static bool within_wishes(const struct rdisk_initiator *session,
                           const struct rdisk_wire_open_reply *reply)
 {
@@ -188,22 +217,15 @@ static void open_reply(struct rdisk_initiator *session,
     }
     if (!session->established) {
         take_volume(session, reply);
-    } else if (!same_volume(session, reply)) {
-        struct rdisk_error err;
-
-        rdisk_error_set(&err, -ESTALE,
-            "volume '%s' of %s:%u came back smaller, read-only, or with other "
-            "limits", session->options.volume, session->options.host,
-            session->options.port);
-        rdisk_initiator_end(session, &err);
+        memcpy(info->identity, reply->identity, sizeof(info->identity));
+    } else if (!still_ours(session, reply)) {
         return;
     }
     info->slots = le16toh(reply->slots);
     info->epoch = session->epoch;
     info->generation = le64toh(reply->generation);
     memcpy(info->instance, reply->instance, sizeof(info->instance));
-    memcpy(info->identity, reply->identity, sizeof(info->identity));
-    memcpy(info->cache, reply->cache, sizeof(info->cache));
+    rdisk_initiator_take_cache(session, reply->cache);
     memcpy(session->token, reply->token, sizeof(session->token));
     session->granted_slots = info->slots;
     session->server_session = le64toh(reply->session);

@@ -102,6 +102,9 @@ struct rdisk_queue {
     _Atomic uint64_t *deadlines;
 
     bool broken_told;               /* the home thread knows that it broke */
+    /* Of the flushes of the session, the first that covers all that this queue
+     * has had answered. Read by the home thread when PARKED. */
+    uint64_t covered_by;
 
     struct rdisk_qp_counters qp_counters;
     struct rdisk_op_counters ops;
@@ -143,6 +146,24 @@ bool rdisk_queue_dry(struct rdisk_queue *queue);
 /* Home thread: is a request later than @now? */
 bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now);
 
+/* initiator_cache.c */
+
+/* Every flush fails, until one has told of the loss. */
+#define RDISK_FLUSH_UNTOLD UINT64_MAX
+
+/* Queue's thread: a FLUSH is submitted. */
+void rdisk_queue_number_flush(struct rdisk_queue *queue,
+                              struct rdisk_request *request);
+/*
+ * Queue's thread: @request is about to complete with @result. Returns what it
+ * completes with: a flush may have more to tell.
+ */
+int rdisk_queue_account(struct rdisk_queue *queue,
+                        const struct rdisk_request *request, int result);
+/* Home thread, every queue PARKED: the cache behind the volume is this one. */
+void rdisk_initiator_take_cache(struct rdisk_initiator *session,
+                                const uint8_t *cache);
+
 /* ---- Session ---------------------------------------------------------- */
 
 /* Memory that the owner has registered, whatever device it is on now. */
@@ -182,6 +203,12 @@ struct rdisk_initiator {
     uint64_t server_session;
     uint64_t epoch;
     struct rdisk_volume_info info;
+
+    /* See initiator_cache.c. A flush up to number lost_until fails. */
+    _Atomic uint64_t flushes;       /* submitted */
+    _Atomic uint64_t flushed;       /* number of the newest that succeeded */
+    _Atomic uint64_t lost_until;    /* 0: none fails; RDISK_FLUSH_UNTOLD */
+    _Atomic uint64_t lost_since;    /* one from this number on tells */
 
     bool established;               /* was READY once: worth recovering */
     bool connected;                 /* there is something to disconnect */

@@ -37,7 +37,9 @@ static bool hopeless(const struct rdisk_queue *queue, int *code)
     const struct rdisk_initiator *session = queue->session;
     enum rdisk_initiator_state state = rdisk_initiator_state(session);
 
-    *code = state == RDISK_INITIATOR_FAILED ? session->error.code : -EIO;
+    /* To be too late (-ESTALE) is no news that a disk has for its user. */
+    *code = state == RDISK_INITIATOR_FAILED &&
+            session->error.code != -ESTALE ? session->error.code : -EIO;
     return state >= RDISK_INITIATOR_CLOSING ||
            atomic_load_explicit(&session->expired, memory_order_acquire);
 }
@@ -89,6 +91,9 @@ int rdisk_queue_submit(struct rdisk_queue *queue,
     request->next = NULL;
     request->bounced = false;
     request->chunk_count = 0;
+    if (request->op == RDISK_OP_FLUSH) {
+        rdisk_queue_number_flush(queue, request);
+    }
     atomic_fetch_add_explicit(&queue->outstanding, 1, memory_order_relaxed);
     if (queue->waiting || !sending(queue) ||
         !rdisk_queue_stage(queue, request)) {
@@ -149,6 +154,7 @@ static void complete(struct rdisk_queue *queue, struct rdisk_request *request,
         give_bounce(queue, request);
         rdisk_counter_add(&queue->bounced, 1);
     }
+    result = rdisk_queue_account(queue, request, result);
     rdisk_op_count(&queue->ops, request->op, request->length, result < 0);
     atomic_fetch_sub_explicit(&queue->outstanding, 1, memory_order_release);
     request->complete(request, result);

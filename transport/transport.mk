@@ -6,6 +6,7 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 	mr.c memory.c qp.c control.c bounce.c \
 	initiator.c initiator_link.c initiator_message.c initiator_auth.c \
 	initiator_lease.c initiator_queue.c initiator_stage.c \
+	initiator_cache.c \
 	initiator_memory.c initiator_recovery.c initiator_timer.c \
 	target.c target_session.c target_auth.c target_queue.c)
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto

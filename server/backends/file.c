@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "server/backend.h"
+#include "server/identity.h"
 #include "server/log.h"
 
 struct file {
@@ -184,6 +185,8 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
     /* Whether the file system can is found out when it is asked. */
     geometry->discard = true;
     geometry->zeroes = true;
+    identity_of_file(file->fd, &st, file->base.identity);
+    identity_of_boot(file->base.cache);
     choose_direct(file, &st);
     return 0;
 }

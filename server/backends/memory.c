@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "server/backend.h"
+#include "server/identity.h"
 
 #define BLOCK 4096u
 /* Reactors seldom meet on one of these. */
@@ -70,6 +71,8 @@ static struct backend *memory_open(const struct backend_spec *spec,
         .discard = true,
         .zeroes = true,
     };
+    identity_random(memory->base.identity);
+    identity_random(memory->base.cache);
     return &memory->base;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/backend.h"
+#include "server/identity.h"
 
 static struct backend *null_open(const struct backend_spec *spec,
                                  struct backend *next, struct rdisk_error *err)
@@ -33,6 +34,8 @@ static struct backend *null_open(const struct backend_spec *spec,
         .discard = true,
         .zeroes = true,
     };
+    identity_random(backend->identity);
+    identity_random(backend->cache);
     return backend;
 }
 

@@ -52,7 +52,7 @@ unsigned int sim_check_write(struct sim_checker *checker, unsigned int client,
     checker->writes[number] = (struct sim_write) {
         .client = client, .serial = serial, .op = op, .block = block,
         .count = count, .fua = fua, .submitted = checker->clock++,
-        .end = SIM_NEVER, .answered = SIM_NEVER,
+        .end = SIM_NEVER, .answered = SIM_NEVER, .told = SIM_NEVER,
     };
     for (unsigned int i = block; i < block + count; i++) {
         checker->candidates[i][checker->candidate_count[i]++] =
@@ -136,7 +136,7 @@ void sim_check_write_end(struct sim_checker *checker, unsigned int number,
     write->end = write->answered;
     if (write->fua) {
         becomes_stable(checker, write);
-    } else if (write->carried_out &&
+    } else if (write->carried_out && !write->kept &&
                write->carried_out < checker->power_failed) {
         /* The answer was under way when the power failed. */
         write->lost = true;
@@ -249,22 +249,28 @@ void sim_check_flush_end(struct sim_checker *checker, uint64_t submitted,
                          unsigned int client, unsigned int serial,
                          bool success)
 {
-    checker->clock++;
+    uint64_t now = checker->clock++;
+
     for (unsigned int i = 1; i < checker->write_count; i++) {
         struct sim_write *write = &checker->writes[i];
-        bool mine = write->client == client && write->serial == serial;
 
-        if (!write->succeeded || write->stable) {
+        if (!write->succeeded || write->stable ||
+            write->answered >= submitted) {
             continue;
         }
-        if (!success && write->lost && mine) {
-            /* That is what tells it. */
-            write->succeeded = false;
-        } else if (!success) {
+        if (!write->lost) {
+            if (success) {
+                becomes_stable(checker, write);
+            }
+        } else if (write->client != client || write->serial != serial) {
             continue;
-        } else if (write->answered < submitted &&
-                   (!write->lost || (SIM_LOSS_IS_TOLD && mine))) {
-            becomes_stable(checker, write);
+        } else if (!success) {
+            write->told = write->told < now ? write->told : now;
+        } else if (write->told > submitted) {
+            sim_violation("a flush of client %u succeeds, although write %u "
+                          "was lost with the volatile cache and no flush had "
+                          "told it before this one was submitted", client,
+                          i);
         }
     }
 }
@@ -281,6 +287,16 @@ static void carried_out(struct sim_checker *checker, unsigned int number)
                       write->succeeded ? "well" : "with an error");
     }
     write->carried_out = checker->clock++;
+    write->kept = false;
+}
+
+void sim_check_flushed(struct sim_checker *checker)
+{
+    for (unsigned int i = 1; i < checker->write_count; i++) {
+        struct sim_write *write = &checker->writes[i];
+
+        write->kept |= write->carried_out > 0;
+    }
 }
 
 void sim_check_carried_out(struct sim_checker *checker, unsigned int client,
@@ -367,7 +383,7 @@ void sim_check_power_fails(struct sim_checker *checker)
     for (unsigned int i = 1; i < checker->write_count; i++) {
         struct sim_write *write = &checker->writes[i];
 
-        write->lost |= write->succeeded && !write->stable;
+        write->lost |= write->succeeded && !write->stable && !write->kept;
     }
     for (unsigned int block = 0; block < SIM_BLOCKS; block++) {
         for (unsigned int i = 0; i < checker->candidate_count[block]; i++) {

@@ -24,8 +24,9 @@
  * - A power failure brings back all that was ruled out by writes that were not
  *   yet stable. Stable is a write with FUA that has succeeded, and a write that
  *   had succeeded before a flush was submitted that has succeeded.
- * - What was lost with a volatile cache must be told: by the next flush of the
- *   session that had written it, which fails. (SIM_LOSS_IS_TOLD)
+ * - What was lost with a volatile cache must be told: no flush that covers a
+ *   write of its own session that was lost succeeds, unless one that covers it
+ *   had failed before it was submitted.
  * - A session's epochs only grow, and a writer that does not share the volume
  *   is the only one that has it.
  * - A DISCARD is a candidate that reads as anything.
@@ -40,14 +41,6 @@
 #include "tests/sim/schedule.h"
 #include "transport/wire.h"
 
-/*
- * Whether the product tells of a lost volatile cache already (promise 5); if
- * not, what was lost so is only excused.
- */
-#ifndef SIM_LOSS_IS_TOLD
-#define SIM_LOSS_IS_TOLD 0
-#endif
-
 #define SIM_WRITES      (SIM_EVENTS + 1u)
 #define SIM_NEVER       UINT64_MAX
 
@@ -61,7 +54,10 @@ struct sim_write {
     uint64_t answered;          /* its success or failure; SIM_NEVER */
     bool succeeded;
     bool stable;
-    bool lost;                  /* unstable at a power failure */
+    bool kept;                  /* carried out, then a flush was */
+    bool lost;                  /* not kept at a power failure */
+    uint64_t told;              /* the end of a flush that failed since;
+                                   SIM_NEVER */
     uint64_t carried_out;       /* last; 0: not yet */
 };
 
@@ -124,6 +120,9 @@ void sim_check_range_carried_out(struct sim_checker *checker,
                                  unsigned int client, unsigned int serial,
                                  enum rdisk_op op, unsigned int block,
                                  unsigned int count);
+
+/* The backend carries out a flush. */
+void sim_check_flushed(struct sim_checker *checker);
 
 /* No attempt is left of the failed writes of this session. */
 void sim_check_settled(struct sim_checker *checker, unsigned int client,

@@ -27,6 +27,12 @@
       "answered writes die with the server's program") \
     X(STALE_READ, "stale-read", 1, "reads come from a cache that gets old") \
     X(TORN_WRITE, "torn-write", 2, "a block is half old, half new") \
+    X(LOSS_HIDDEN, "loss-hidden", 5, \
+      "nobody compares which volatile cache is behind the volume") \
+    X(ONE_QUEUE_TELLS, "one-queue-tells", 5, \
+      "of a lost cache only the flushes of one queue tell") \
+    X(LATE_FLUSH_TELLS, "late-flush-tells", 5, \
+      "a flush that was under way when the cache was lost succeeds") \
     X(NO_EPOCH_CHECK, "no-epoch-check", 3, \
       "an OPEN of an older epoch cuts off the newer session") \
     X(TWO_WRITERS, "two-writers", 6, "a volume that is held is given again") \

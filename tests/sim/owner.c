@@ -116,6 +116,8 @@ static enum rdisk_status owner_open(void *opaque,
         .discard = true,
         .zeroes = true,
     };
+    grant->cache[0] = mutated(sim, SIM_MUTATE_LOSS_HIDDEN)
+                      ? 0 : sim->server.cache;
     *user = holder;
     return RDISK_STATUS_OK;
 }
@@ -303,6 +305,7 @@ static void carry_out(struct sim *sim, const struct sim_op *op, bool part)
     case RDISK_OP_FLUSH:
         if (!part && !mutated(sim, SIM_MUTATE_NO_FLUSH)) {
             sim_disk_flush(&sim->disk);
+            sim_check_flushed(&sim->checker);
         }
         break;
     default:
@@ -446,6 +449,7 @@ void sim_server_kill(struct sim *sim, enum fake_death death)
     if (death == FAKE_POWER_FAILS) {
         sim_disk_power_fails(&sim->disk, &sim->random_state);
         sim_check_power_fails(&sim->checker);
+        server->cache++;
     } else if (mutated(sim, SIM_MUTATE_KILL_LOSES_CACHE)) {
         sim_disk_power_fails(&sim->disk, &sim->random_state);
     }

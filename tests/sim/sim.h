@@ -42,6 +42,7 @@ struct sim_request {
     struct rdisk_request request;       /* first */
     struct sim_client *client;
     unsigned int serial;        /* of the session it went to */
+    unsigned int queue;
     unsigned int block, count;
     unsigned int write;         /* the checker's number, or 0 */
     uint64_t submitted;         /* the checker's clock */
@@ -121,6 +122,7 @@ struct sim_server {
     unsigned int op_count;
     uint64_t slowest;           /* ns that a request may take */
     unsigned int errors;        /* one request in so many fails; 0: none */
+    uint8_t cache;              /* one more at each power failure */
     uint64_t old[SIM_BLOCKS];   /* what mutations remember of a block */
 };
 

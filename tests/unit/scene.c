@@ -73,7 +73,10 @@ static enum rdisk_status owner_open(void *opaque,
         .rotational = true,
         .discard = scene->ranges,
         .zeroes = scene->ranges,
+        .generation = scene->generation,
     };
+    memcpy(grant->identity, scene->identity, sizeof(grant->identity));
+    memcpy(grant->cache, scene->cache, sizeof(grant->cache));
     *user = &scene->holders[place];
     return RDISK_STATUS_OK;
 }
@@ -410,6 +413,7 @@ int scene_submit_iov(struct scene_io *io, struct scene_client *client,
     io->result = 1;
     io->request = (struct rdisk_request) {
         .op = op,
+        .flags = client->flags,
         .offset = offset,
         .length = length,
         .iov = io->iov,

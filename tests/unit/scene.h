@@ -48,6 +48,7 @@ struct scene_client {
     enum rdisk_initiator_state state;   /* as last told */
     unsigned int outstanding;           /* requests */
     bool unserved;                      /* nobody looks after its queues */
+    unsigned int flags;                 /* of its requests */
 };
 
 struct scene {
@@ -66,6 +67,9 @@ struct scene {
     bool ranges;                /* grant DISCARD and ZEROES */
     bool park;                  /* keep requests instead of carrying out */
     bool refuse_queue;          /* queue_new fails */
+    uint8_t identity[RDISK_ID_SIZE];    /* granted */
+    uint8_t cache[RDISK_ID_SIZE];
+    uint64_t generation;
     const char *user;           /* the one that may come in */
     struct rdisk_secret secret; /* its */
     struct scene_holder holders[SCENE_HOLDERS];

@@ -394,7 +394,7 @@ static void bye_with_a_reason(void)
     begin(1);
     take_read();
     say(RDISK_MSG_BYE, &bye, sizeof(bye));
-    CHECK_EQUAL(io.result, -ESTALE);
+    CHECK_EQUAL(io.result, -EIO);
     ended("replaced by you!");
 }
 
