@@ -55,6 +55,8 @@ struct backend_geometry {
     bool rotational;
     bool discard;               /* submit takes RDISK_OP_DISCARD */
     bool zeroes;                /* submit takes RDISK_OP_ZEROES */
+    bool extents;               /* submit takes RDISK_OP_EXTENTS */
+    bool copy;                  /* submit takes RDISK_OP_COPY */
 };
 
 struct backend_class {
@@ -82,8 +84,9 @@ struct backend_class {
     /*
      * Carry out @io, which is inside the volume and aligned, and call
      * backend_io_complete() once, now or later, with 0 or a negative errno.
-     * A write with RDISK_REQUEST_FUA, or zeroes with it, and everything completed before a
+     * A change with RDISK_REQUEST_FUA, and everything completed before a
      * FLUSH was submitted on whichever context, is then on stable storage.
+     * EXTENTS fills its list with backend_io_extent(), at least one entry.
      */
     void (*submit)(struct backend_context *context, struct backend_io *io);
 };
@@ -114,15 +117,19 @@ struct backend_io {
     enum rdisk_op op;
     unsigned int flags;         /* RDISK_REQUEST_… */
     uint64_t offset;            /* bytes */
+    uint64_t source;            /* COPY: bytes, where it copies from */
     uint32_t length;            /* bytes; 0 for FLUSH */
+    unsigned int room;          /* EXTENTS: entries at @data */
     /* READ and WRITE only: */
     int buffer;                 /* registered buffer that holds @data, or -1 */
     void *data;                 /* page-aligned; others may write to it */
 
     /* For the class that carries it out, between submit and completion. */
     struct reactor_op ring;
+    struct offload_job job;
     struct backend_context *context;
-    uint32_t done;              /* bytes moved so far */
+    uint32_t done;              /* bytes moved, or entries filled, so far */
+    int result;                 /* of @job */
 
     uint32_t depth;
     struct {
@@ -148,6 +155,22 @@ static inline void backend_io_complete(struct backend_io *io, int result)
     assert(io->depth > 0);
     io->depth--;
     io->frames[io->depth].complete(io, result, io->frames[io->depth].opaque);
+}
+
+/*
+ * The next run of an EXTENTS; from the offset on, without a gap. io->done
+ * begins at 0. False if the list is full now.
+ */
+static inline bool backend_io_extent(struct backend_io *io, uint64_t length,
+                                     uint32_t flags)
+{
+    struct rdisk_wire_extent *list = io->data;
+
+    list[io->done++] = (struct rdisk_wire_extent) {
+        .length = htole64(length),
+        .flags = htole32(flags),
+    };
+    return io->done < io->room;
 }
 
 static inline void backend_submit(struct backend_context *context,

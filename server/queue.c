@@ -92,7 +92,9 @@ void queue_request_event(void *queue_user,
     io->op = target->op;
     io->flags = target->flags;
     io->offset = target->offset;
+    io->source = target->source;
     io->length = target->length;
+    io->room = target->room;
     io->data = target->data;
     io->buffer = queue->buffer;
     io->depth = 0;

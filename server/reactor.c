@@ -45,6 +45,7 @@ struct reactor {
     int node;
     pthread_t thread;
     struct mailbox mailbox;
+    struct offload *offload;
 
     /* Its thread's own. */
     struct io_uring ring;
@@ -201,6 +202,11 @@ void reactor_defer(struct reactor *reactor, struct reactor_deferred *deferred)
         deferred->next = reactor->deferred;
         reactor->deferred = deferred;
     }
+}
+
+void reactor_offload(struct reactor *reactor, struct offload_job *job)
+{
+    offload_submit(reactor->offload, job, &reactor->mailbox);
 }
 
 /* ---- Messages --------------------------------------------------------- */
@@ -379,6 +385,7 @@ static void *reactor_main(void *opaque)
 
 static void reactor_free(struct reactor *reactor)
 {
+    offload_destroy(reactor->offload);
     mailbox_destroy(&reactor->mailbox);
     sem_destroy(&reactor->ready);
     free(reactor);
@@ -409,6 +416,12 @@ struct reactor *reactor_create(unsigned int index, int core,
         return NULL;
     }
     sem_init(&reactor->ready, 0, 0);
+    /* From here, so that it is not bound to the reactor's own core. */
+    reactor->offload = offload_create(err);
+    if (!reactor->offload) {
+        reactor_free(reactor);
+        return NULL;
+    }
     result = pthread_create(&reactor->thread, NULL, reactor_main, reactor);
     if (result) {
         rdisk_error_set(err, -result, "cannot start a reactor's thread: %s",

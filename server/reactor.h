@@ -21,6 +21,7 @@
 #include <liburing.h>
 
 #include "server/mailbox.h"
+#include "server/offload.h"
 #include "transport/error.h"
 
 struct reactor;
@@ -71,6 +72,9 @@ struct io_uring_sqe *reactor_sqe(struct reactor *reactor);
 void reactor_sqe_set(struct io_uring_sqe *sqe, struct reactor_op *op);
 
 void reactor_defer(struct reactor *reactor, struct reactor_deferred *deferred);
+
+/* Let a thread beside this one run @job; its done() comes back to this one. */
+void reactor_offload(struct reactor *reactor, struct offload_job *job);
 
 /*
  * Put a descriptor or a range of memory into the ring's tables, so that the

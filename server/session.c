@@ -66,6 +66,8 @@ static void fill_grant(const struct session *session,
     grant->zeroes = geometry->zeroes;
     memcpy(grant->identity, backend->identity, sizeof(grant->identity));
     memcpy(grant->cache, backend->cache, sizeof(grant->cache));
+    grant->extents = geometry->extents;
+    grant->copy = geometry->copy;
 }
 
 /* What may the one who asks do with the volume it asks for? */

@@ -36,6 +36,8 @@ static void add_counters(struct json_object *object,
     add_number(inner, "flushes", counters->flushes);
     add_number(inner, "discards", counters->discards);
     add_number(inner, "zeroes", counters->zeroes);
+    add_number(inner, "extents", counters->extents);
+    add_number(inner, "copies", counters->copies);
     add_number(inner, "failed", counters->failed);
     add_number(inner, "read_bytes", counters->read_bytes);
     add_number(inner, "write_bytes", counters->write_bytes);

@@ -46,10 +46,13 @@ static void print_counters(struct json_object *object)
     printf("), %" PRIu64 " writes (", client_number(counters, "writes"));
     print_bytes(client_number(counters, "write_bytes"));
     printf("), %" PRIu64 " flushes, %" PRIu64 " discards, %" PRIu64
-           " zeroes; %" PRIu64 " failed, %" PRIu64 " refused\n",
+           " zeroes, %" PRIu64 " extents, %" PRIu64 " copies; %" PRIu64
+           " failed, %" PRIu64 " refused\n",
            client_number(counters, "flushes"),
            client_number(counters, "discards"),
            client_number(counters, "zeroes"),
+           client_number(counters, "extents"),
+           client_number(counters, "copies"),
            client_number(counters, "failed"),
            client_number(counters, "refused"));
     printf("    %" PRIu64 " receives, %" PRIu64 " work requests, %" PRIu64

@@ -533,6 +533,11 @@ const struct rdisk_error *rdisk_initiator_error(
     return &session->error;
 }
 
+uint64_t rdisk_initiator_size(const struct rdisk_initiator *session)
+{
+    return __atomic_load_n(&session->info.size, __ATOMIC_RELAXED);
+}
+
 const struct rdisk_volume_info *rdisk_initiator_info(
     const struct rdisk_initiator *session)
 {

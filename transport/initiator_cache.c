@@ -54,7 +54,7 @@ int rdisk_queue_account(struct rdisk_queue *queue,
     if (request->op == RDISK_OP_FLUSH) {
         return flush_ends(session, request->flush, result);
     }
-    if (request->op != RDISK_OP_READ && result == 0 &&
+    if (!rdisk_op_has_segments(request->op) && result == 0 &&
         !(request->flags & RDISK_REQUEST_FUA)) {
         queue->covered_by = atomic_load_explicit(&session->flushes,
                                                  memory_order_relaxed) + 1;

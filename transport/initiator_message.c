@@ -149,6 +149,8 @@ static void take_volume(struct rdisk_initiator *session,
     info->rotational = flags & RDISK_VOLUME_ROTATIONAL;
     info->discard = flags & RDISK_VOLUME_DISCARD;
     info->zeroes = flags & RDISK_VOLUME_ZEROES;
+    info->extents = flags & RDISK_VOLUME_EXTENTS;
+    info->copy = flags & RDISK_VOLUME_COPY;
     info->queues = le16toh(reply->queues);
 }
 

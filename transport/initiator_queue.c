@@ -44,6 +44,38 @@ static bool hopeless(const struct rdisk_queue *queue, int *code)
            atomic_load_explicit(&session->expired, memory_order_acquire);
 }
 
+/* Has the volume such an operation? */
+static bool available(const struct rdisk_volume_info *info, enum rdisk_op op)
+{
+    switch (op) {
+    case RDISK_OP_DISCARD:
+        return info->discard;
+    case RDISK_OP_ZEROES:
+        return info->zeroes;
+    case RDISK_OP_EXTENTS:
+        return info->extents;
+    case RDISK_OP_COPY:
+        return info->copy;
+    default:
+        return true;
+    }
+}
+
+static bool inside(const struct rdisk_initiator *session, uint64_t offset,
+                   uint32_t length)
+{
+    uint64_t size = rdisk_initiator_size(session);
+    uint32_t block_size = session->info.block_size;
+
+    return offset % block_size == 0 && length % block_size == 0 &&
+           offset <= size && length <= size - offset;
+}
+
+static bool overlap(uint64_t a, uint64_t b, uint32_t length)
+{
+    return (a < b ? b - a : a - b) < length;
+}
+
 static int check_request(const struct rdisk_queue *queue,
                          const struct rdisk_request *request)
 {
@@ -54,8 +86,7 @@ static int check_request(const struct rdisk_queue *queue,
     if (request->op == RDISK_OP_FLUSH) {
         return request->length || request->offset ? -EINVAL : 0;
     }
-    if ((request->op == RDISK_OP_DISCARD && !info->discard) ||
-        (request->op == RDISK_OP_ZEROES && !info->zeroes)) {
+    if (!available(info, request->op)) {
         return -ENOTSUP;
     }
     for (unsigned int i = 0; i < request->iovcnt; i++) {
@@ -63,14 +94,21 @@ static int check_request(const struct rdisk_queue *queue,
     }
     if (rdisk_op_is_range(request->op)) {
         sum = request->length;
-        longest = RDISK_RANGE_MAX;
+        longest = rdisk_op_range_max(request->op);
     }
     if (request->length == 0 || sum != request->length ||
         request->length > longest ||
-        request->length % info->block_size ||
-        request->offset % info->block_size ||
-        request->offset > info->size ||
-        request->length > info->size - request->offset) {
+        !inside(queue->session, request->offset, request->length)) {
+        return -EINVAL;
+    }
+    if (request->op == RDISK_OP_COPY &&
+        (!inside(queue->session, request->source, request->length) ||
+         overlap(request->source, request->offset, request->length))) {
+        return -EINVAL;
+    }
+    if (request->op == RDISK_OP_EXTENTS &&
+        (!request->extents || request->extent_count < 1 ||
+         request->extent_count > RDISK_EXTENTS_MAX)) {
         return -EINVAL;
     }
     return 0;
@@ -142,10 +180,46 @@ static void give_bounce(struct rdisk_queue *queue,
     }
 }
 
+/*
+ * The server can write to bounce memory as long as it likes: copy first, check
+ * the copy, and hand on nothing else.
+ */
+static int take_extents(struct rdisk_queue *queue,
+                        struct rdisk_request *request)
+{
+    struct rdisk_wire_extent copy[RDISK_EXTENTS_MAX];
+    struct rdisk_error err;
+    unsigned int count;
+
+    memcpy(copy, rdisk_bounce_chunk(&queue->bounce, request->chunk_first),
+           request->extent_count * sizeof(copy[0]));
+    count = rdisk_wire_check_extents(copy, request->extent_count,
+                                     request->length,
+                                     queue->session->info.block_size, &err);
+    if (!count) {
+        rdisk_log(queue->session->env, RDISK_LOG_ERROR,
+                  "queue %u: an answer breaks the protocol: %s",
+                  queue->link.queue, err.text);
+        rdisk_qp_break(&queue->qp);
+        return -EPROTO;
+    }
+    for (unsigned int i = 0; i < count; i++) {
+        request->extents[i].length = le64toh(copy[i].length);
+        request->extents[i].flags = le32toh(copy[i].flags);
+    }
+    request->extent_count = count;
+    return 0;
+}
+
 static void complete(struct rdisk_queue *queue, struct rdisk_request *request,
                      int result)
 {
-    if (request->bounced) {
+    if (request->op == RDISK_OP_EXTENTS) {
+        if (result == 0) {
+            result = take_extents(queue, request);
+        }
+        give_bounce(queue, request);
+    } else if (request->bounced) {
         if (request->op == RDISK_OP_READ && result == 0) {
             rdisk_bounce_copy_out(&queue->bounce, request->chunk_first,
                                   request->iov, request->iovcnt);
@@ -395,6 +469,8 @@ void rdisk_queue_counters(const struct rdisk_queue *queue,
         .flushes = rdisk_counter_read(&queue->ops.flushes),
         .discards = rdisk_counter_read(&queue->ops.discards),
         .zeroes = rdisk_counter_read(&queue->ops.zeroes),
+        .extents = rdisk_counter_read(&queue->ops.extents),
+        .copies = rdisk_counter_read(&queue->ops.copies),
         .failed = rdisk_counter_read(&queue->ops.failed),
         .read_bytes = rdisk_counter_read(&queue->ops.read_bytes),
         .write_bytes = rdisk_counter_read(&queue->ops.write_bytes),

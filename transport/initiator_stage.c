@@ -54,16 +54,25 @@ static unsigned int gather_direct(struct rdisk_queue *queue,
     return count;
 }
 
+/* Bytes that cross the wire: of an EXTENTS, the list. */
+static uint32_t bounce_length(const struct rdisk_request *request)
+{
+    return request->op == RDISK_OP_EXTENTS
+           ? (uint32_t)(request->extent_count *
+                        sizeof(struct rdisk_wire_extent))
+           : request->length;
+}
+
 /* Bounce memory; 0 if there is not enough now. */
 static unsigned int gather_bounce(struct rdisk_queue *queue,
                                   struct rdisk_request *request)
 {
-    uint32_t left = request->length;
+    uint32_t left = bounce_length(request);
     unsigned int count = 0;
     uint16_t chunk;
 
     if (!request->bounced) {
-        if (!rdisk_bounce_take(&queue->bounce, request->length,
+        if (!rdisk_bounce_take(&queue->bounce, left,
                                &request->chunk_first,
                                &request->chunk_count)) {
             return 0;
@@ -116,6 +125,7 @@ static void fill_header(struct rdisk_queue *queue,
         .epoch = htole64(queue->session->epoch),
         .sequence = htole32(request->sequence),
         .segments = htole16((uint16_t)segments),
+        .source = htole64(request->op == RDISK_OP_COPY ? request->source : 0),
     };
 }
 
@@ -237,8 +247,12 @@ bool rdisk_queue_stage(struct rdisk_queue *queue,
     if (queue->free_count == 0) {
         return false;
     }
-    if (request->op == RDISK_OP_READ || request->op == RDISK_OP_WRITE) {
-        pieces = request->bounced ? 0 : gather_direct(queue, request);
+    if (request->op == RDISK_OP_READ || request->op == RDISK_OP_WRITE ||
+        request->op == RDISK_OP_EXTENTS) {
+        /* A list of extents is checked before it is handed out: never
+         * direct. */
+        pieces = request->bounced || request->op == RDISK_OP_EXTENTS
+                 ? 0 : gather_direct(queue, request);
         if (pieces == 0) {
             pieces = gather_bounce(queue, request);
         }

@@ -69,6 +69,8 @@ struct rdisk_open_grant {
     uint64_t generation;        /* of the lease to write; readers: 0 */
     uint8_t identity[RDISK_ID_SIZE];    /* which volume it is */
     uint8_t cache[RDISK_ID_SIZE];       /* which volatile cache is behind it */
+    bool extents;               /* RDISK_OP_EXTENTS is carried out */
+    bool copy;                  /* RDISK_OP_COPY is carried out */
 };
 
 /*
@@ -83,9 +85,13 @@ struct rdisk_target_request {
     enum rdisk_op op;
     unsigned int flags;         /* RDISK_REQUEST_… */
     uint64_t offset;            /* bytes; inside the volume, aligned */
+    uint64_t source;            /* COPY: the same, and no overlap */
     uint32_t length;            /* bytes; 0 for FLUSH only; up to
-                                   RDISK_RANGE_MAX for DISCARD and ZEROES,
-                                   which have no payload */
+                                   rdisk_op_range_max() for operations
+                                   without payload */
+    unsigned int room;          /* EXTENTS: @data is so many struct
+                                   rdisk_wire_extent, all zero, to be filled
+                                   from the first on; at least one */
     uint16_t slot;
     void *data;
     uint64_t received;          /* rdisk_now() when it was taken */
@@ -241,7 +247,7 @@ void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
 
 struct rdisk_target_counters {
     uint64_t reads, writes, flushes;    /* requests answered */
-    uint64_t discards, zeroes;
+    uint64_t discards, zeroes, extents, copies;
     uint64_t failed;            /* of these, with a status other than OK */
     uint64_t read_bytes, write_bytes;
     uint64_t refused;           /* answered without reaching the owner */

@@ -112,6 +112,10 @@ struct rdisk_target_queue *rdisk_target_queue_create(
                                             session->grant.discard),
         .zeroes = rdisk_target_session_has(session, RDISK_FEATURE_ZEROES,
                                            session->grant.zeroes),
+        .extents = rdisk_target_session_has(session, RDISK_FEATURE_EXTENTS,
+                                            session->grant.extents),
+        .copy = rdisk_target_session_has(session, RDISK_FEATURE_COPY,
+                                         session->grant.copy),
     };
     session->memory += queue->memory_size;
     session->target->memory += queue->memory_size;
@@ -145,7 +149,8 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
 
 /* ---- Answers ---------------------------------------------------------- */
 
-/* The pieces of a successful read, in order. Returns the last one. */
+/* The pieces of a successful read, or of a list of extents, in order. Returns
+ * the last one. */
 static struct ibv_send_wr *stage_payload(struct rdisk_target_queue *queue,
                                          const struct rdisk_target_slot *slot)
 {
@@ -174,7 +179,7 @@ static struct ibv_send_wr *stage_payload(struct rdisk_target_queue *queue,
 static bool stage_answer(struct rdisk_target_queue *queue,
                          struct rdisk_target_slot *slot)
 {
-    bool payload = slot->request.op == RDISK_OP_READ &&
+    bool payload = rdisk_op_has_segments(slot->request.op) &&
                    slot->status == RDISK_STATUS_OK;
     unsigned int need = payload ? slot->segments : 1;
     struct ibv_send_wr *wr;
@@ -265,6 +270,7 @@ static enum rdisk_status read_request(struct rdisk_target_queue *queue,
     request->op = view.op;
     request->flags = view.flags;
     request->offset = view.offset;
+    request->source = view.source;
     request->length = view.length;
     slot->sequence = view.sequence;
     slot->segments = view.segments;
@@ -279,8 +285,19 @@ static enum rdisk_status read_request(struct rdisk_target_queue *queue,
     memcpy(segments, (uint8_t *)request->data - sizeof(wire) -
            view.segments * sizeof(*segments),
            view.segments * sizeof(*segments));
-    return rdisk_wire_check_segments(segments, view.segments, view.length,
-                                     err);
+    if (view.op != RDISK_OP_EXTENTS) {
+        return rdisk_wire_check_segments(segments, view.segments, view.length,
+                                         err);
+    }
+    status = rdisk_wire_check_room(segments, view.segments, &request->room,
+                                   err);
+    if (status == RDISK_STATUS_OK) {
+        /* Whatever the client wrote there last: what the owner does not fill
+         * goes back as zeroes. */
+        memset(request->data, 0,
+               request->room * sizeof(struct rdisk_wire_extent));
+    }
+    return status;
 }
 
 static struct rdisk_target_slot *find_slot(
@@ -442,6 +459,8 @@ void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
     counters->flushes += rdisk_counter_read(&queue->ops.flushes);
     counters->discards += rdisk_counter_read(&queue->ops.discards);
     counters->zeroes += rdisk_counter_read(&queue->ops.zeroes);
+    counters->extents += rdisk_counter_read(&queue->ops.extents);
+    counters->copies += rdisk_counter_read(&queue->ops.copies);
     counters->failed += rdisk_counter_read(&queue->ops.failed);
     counters->read_bytes += rdisk_counter_read(&queue->ops.read_bytes);
     counters->write_bytes += rdisk_counter_read(&queue->ops.write_bytes);

@@ -179,83 +179,6 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
     session->deadline = rdisk_now(session->target->env) + grace * RDISK_MSEC;
 }
 
-/* ---- Queues join ------------------------------------------------------ */
-
-static enum rdisk_status check_join(struct rdisk_target_session *session,
-                                    const struct rdisk_wire_connect *wire,
-                                    struct rdisk_error *err)
-{
-    const struct rdisk_target *target = session->target;
-    unsigned int index = le16toh(wire->queue);
-    unsigned int slots = le16toh(wire->slots);
-    uint32_t slot_size = le32toh(wire->slot_size);
-    size_t size = rdisk_target_queue_size(slots, slot_size);
-
-    if (le64toh(wire->epoch) != session->request.epoch) {
-        rdisk_error_set(err, -ESTALE, "the queue is of epoch %llu, the "
-                        "session of epoch %llu",
-                        (unsigned long long)le64toh(wire->epoch),
-                        (unsigned long long)session->request.epoch);
-        return RDISK_STATUS_STALE;
-    }
-    if (index > session->granted_queues || slots > session->granted_slots ||
-        slot_size > session->granted_slot_size) {
-        rdisk_error_set(err, -EPROTO,
-            "queue %u wants %u slots of %u bytes, granted were %u queues of "
-            "%u slots of %u", index, slots, slot_size,
-            session->granted_queues, session->granted_slots,
-            session->granted_slot_size);
-        return RDISK_STATUS_BAD_MESSAGE;
-    }
-    for (const struct rdisk_target_queue *queue = session->queues; queue;
-         queue = queue->next) {
-        if (queue->index == index) {
-            rdisk_error_set(err, -EPROTO, "queue %u has joined already",
-                            index);
-            return RDISK_STATUS_BAD_MESSAGE;
-        }
-    }
-    if (size > target->options.max_memory - target->memory) {
-        rdisk_error_set(err, -ENOBUFS,
-            "%zu bytes of slots wanted, %llu of the server's %llu are in use",
-            size, (unsigned long long)target->memory,
-            (unsigned long long)target->options.max_memory);
-        return RDISK_STATUS_NO_RESOURCES;
-    }
-    return RDISK_STATUS_OK;
-}
-
-enum rdisk_status rdisk_target_session_join(
-    struct rdisk_target_session *session, struct rdma_cm_id *id,
-    const struct rdisk_wire_connect *wire, struct rdisk_error *err)
-{
-    struct rdisk_target *target = session->target;
-    enum rdisk_status status = check_join(session, wire, err);
-    struct rdisk_target_queue *queue;
-
-    if (status != RDISK_STATUS_OK) {
-        return status;
-    }
-    queue = rdisk_target_queue_create(session, id, wire, err);
-    if (!queue) {
-        return RDISK_STATUS_NO_RESOURCES;
-    }
-    id->context = session;
-    queue->next = session->queues;
-    session->queues = queue;
-    session->queue_count++;
-    if (target->events->queue_new(target->opaque, session->user, queue,
-                                  &queue->user, err) < 0) {
-        session->queues = queue->next;
-        session->queue_count--;
-        queue->id = NULL;       /* the caller rejects and destroys it */
-        id->context = NULL;
-        rdisk_target_queue_destroy(queue);
-        return RDISK_STATUS_NO_RESOURCES;
-    }
-    return RDISK_STATUS_OK;
-}
-
 /* ---- Conversation ----------------------------------------------------- */
 
 void rdisk_target_session_reply(struct rdisk_target_session *session,
@@ -351,7 +274,12 @@ static void reply_open(struct rdisk_target_session *session,
          ? RDISK_VOLUME_DISCARD : 0) |
         (rdisk_target_session_has(session, RDISK_FEATURE_ZEROES,
                                   granted->zeroes)
-         ? RDISK_VOLUME_ZEROES : 0);
+         ? RDISK_VOLUME_ZEROES : 0) |
+        (rdisk_target_session_has(session, RDISK_FEATURE_EXTENTS,
+                                  granted->extents)
+         ? RDISK_VOLUME_EXTENTS : 0) |
+        (rdisk_target_session_has(session, RDISK_FEATURE_COPY, granted->copy)
+         ? RDISK_VOLUME_COPY : 0);
     struct rdisk_wire_open_reply reply = {
         .message.type = htole16(RDISK_MSG_OPEN_REPLY),
         .message.sequence = wire->message.sequence,

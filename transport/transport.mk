@@ -2,13 +2,13 @@
 # librdisk: sessions, queues and memory over verbs.
 
 TRANSPORT_SOURCES := $(addprefix transport/, \
-	error.c env.c verbs.c status.c wire.c auth.c uri.c options.c device.c \
-	mr.c memory.c qp.c control.c bounce.c \
+	error.c env.c verbs.c status.c wire.c wire_request.c auth.c uri.c options.c \
+	device.c mr.c memory.c qp.c control.c bounce.c \
 	initiator.c initiator_link.c initiator_message.c initiator_auth.c \
 	initiator_lease.c initiator_queue.c initiator_stage.c \
 	initiator_cache.c \
 	initiator_memory.c initiator_recovery.c initiator_timer.c \
-	target.c target_session.c target_auth.c target_queue.c)
+	target.c target_session.c target_join.c target_auth.c target_queue.c)
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 
 LIBRDISK := $(O)/lib/librdisk.a

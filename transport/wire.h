@@ -181,7 +181,8 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_CREATE    (1ull << 5)     /* CREATE */
 #define RDISK_FEATURE_COPY      (1ull << 6)     /* RDISK_OP_COPY */
 #define RDISK_FEATURES_KNOWN \
-    (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES)
+    (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
+     RDISK_FEATURE_EXTENTS | RDISK_FEATURE_COPY)
 
 /* How the peers prove who they are, right after HELLO_REPLY. */
 enum rdisk_auth_method {
@@ -339,11 +340,31 @@ enum rdisk_op {
     RDISK_OP_COPY = 7,          /* from one range of the volume to another */
 };
 
-/* Does the operation name a range of the volume, without any payload? */
+/* Bytes that an operation without payload may name; 0: not such a one. */
+static inline uint32_t rdisk_op_range_max(enum rdisk_op op)
+{
+    switch (op) {
+    case RDISK_OP_DISCARD:
+    case RDISK_OP_ZEROES:
+    case RDISK_OP_EXTENTS:
+        return RDISK_RANGE_MAX;
+    case RDISK_OP_COPY:
+        return RDISK_COPY_MAX;
+    default:
+        return 0;
+    }
+}
+
+/* Does @op name a range of the volume, which may be longer than a slot? */
 static inline bool rdisk_op_is_range(enum rdisk_op op)
 {
-    return op == RDISK_OP_DISCARD || op == RDISK_OP_ZEROES ||
-           op == RDISK_OP_COPY;
+    return rdisk_op_range_max(op) != 0;
+}
+
+/* Does @op name segments, to be written to before it is answered? */
+static inline bool rdisk_op_has_segments(enum rdisk_op op)
+{
+    return op == RDISK_OP_READ || op == RDISK_OP_EXTENTS;
 }
 
 #define RDISK_REQUEST_FUA       (1u << 0)       /* WRITE, ZEROES, COPY: stable
@@ -419,6 +440,7 @@ struct rdisk_request_view {
     enum rdisk_op op;
     unsigned int flags;
     uint64_t offset;
+    uint64_t source;            /* COPY */
     uint32_t length;
     uint32_t sequence;
     uint16_t segments;
@@ -433,7 +455,7 @@ struct rdisk_request_limits {
     uint16_t slot;              /* that the immediate named */
     uint16_t immediate_sequence;
     bool read_only;
-    bool discard, zeroes;       /* agreed on */
+    bool discard, zeroes, extents, copy;        /* agreed on */
 };
 
 /*
@@ -453,6 +475,24 @@ enum rdisk_status rdisk_wire_check_request(
 enum rdisk_status rdisk_wire_check_segments(
     const struct rdisk_wire_segment *segments, unsigned int count,
     uint32_t length, struct rdisk_error *err);
+
+/*
+ * The same for an EXTENTS, whose segments hold a whole number of entries:
+ * *@room gets that number, 1…RDISK_EXTENTS_MAX.
+ */
+enum rdisk_status rdisk_wire_check_room(
+    const struct rdisk_wire_segment *segments, unsigned int count,
+    unsigned int *room, struct rdisk_error *err);
+
+/*
+ * What an EXTENTS of @length bytes was answered with, in a copy that the
+ * server cannot write to. Returns the number of entries that say something,
+ * 1…@room, or 0 with @err: the server breaks the protocol.
+ */
+unsigned int rdisk_wire_check_extents(const struct rdisk_wire_extent *extents,
+                                      unsigned int room, uint32_t length,
+                                      uint32_t block_size,
+                                      struct rdisk_error *err);
 
 enum rdisk_status rdisk_wire_check_connect(const void *data, size_t size,
                                            struct rdisk_error *err);

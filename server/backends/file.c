@@ -20,28 +20,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "server/backend.h"
+#include "server/backends/file.h"
 #include "server/identity.h"
 #include "server/log.h"
-
-struct file {
-    struct backend base;
-    int fd;
-    bool device;                /* a block device, not a file */
-    char *volume;               /* its name, for messages */
-};
-
-struct file_context {
-    struct backend_context base;
-    int fd;
-    int index;                  /* in the ring's table of files, or -1 */
-    uint64_t failures;
-};
-
-static struct file *file_of(struct backend *backend)
-{
-    return backend_of(backend, struct file, base);
-}
 
 /* ---- Open ------------------------------------------------------------- */
 
@@ -141,6 +122,7 @@ static void choose_direct(struct file *file, const struct stat *st)
         if (alignment > RDISK_BLOCK_SIZE_MIN) {
             geometry->block_size = alignment;
         }
+        file->direct = true;
         return;
     }
     fcntl(file->fd, F_SETFL, flags);
@@ -187,6 +169,8 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
     geometry->zeroes = true;
     identity_of_file(file->fd, &st, file->base.identity);
     identity_of_boot(file->base.cache);
+    geometry->extents = true;
+    geometry->copy = true;
     choose_direct(file, &st);
     return 0;
 }
@@ -345,13 +329,15 @@ static const char *op_name(enum rdisk_op op)
         [RDISK_OP_FLUSH] = "flush",
         [RDISK_OP_DISCARD] = "discard",
         [RDISK_OP_ZEROES] = "zeroes",
+        [RDISK_OP_EXTENTS] = "extents",
+        [RDISK_OP_COPY] = "copy",
     };
 
     return names[op];
 }
 
-static void file_fail(struct file_context *context, struct backend_io *io,
-                      const char *why)
+void file_fail(struct file_context *context, struct backend_io *io,
+               const char *why)
 {
     uint64_t n = ++context->failures;
 
@@ -418,7 +404,7 @@ static void file_start(struct file_context *context, struct backend_io *io)
         break;
     case RDISK_OP_EXTENTS:
     case RDISK_OP_COPY:
-        break;                  /* not the ring's: file_submit() */
+        break;                  /* not the ring's: file_offload.c */
     }
     if (context->index >= 0) {
         sqe->flags |= IOSQE_FIXED_FILE;
@@ -472,6 +458,9 @@ static void file_done(struct reactor_op *op, int result, unsigned int flags)
 
 static void file_submit(struct backend_context *base, struct backend_io *io)
 {
+    struct file_context *context =
+        backend_of(base, struct file_context, base);
+
     if (io->op == RDISK_OP_ZEROES && (io->flags & RDISK_REQUEST_FAST) &&
         !(io->flags & RDISK_REQUEST_UNMAP) &&
         file_of(base->backend)->device) {
@@ -479,14 +468,14 @@ static void file_submit(struct backend_context *base, struct backend_io *io)
         backend_io_complete(io, -ENOTSUP);
         return;
     }
+    io->context = base;
+    io->done = 0;
     if (io->op == RDISK_OP_EXTENTS || io->op == RDISK_OP_COPY) {
-        backend_io_complete(io, -ENOTSUP);
+        file_offload(context, io);
         return;
     }
     io->ring.done = file_done;
-    io->context = base;
-    io->done = 0;
-    file_start(backend_of(base, struct file_context, base), io);
+    file_start(context, io);
 }
 
 const struct backend_class backend_file = {

@@ -70,6 +70,8 @@ static struct backend *memory_open(const struct backend_spec *spec,
         .read_only = spec->read_only,
         .discard = true,
         .zeroes = true,
+        .extents = true,
+        .copy = true,
     };
     identity_random(memory->base.identity);
     identity_random(memory->base.cache);
@@ -129,7 +131,7 @@ static void memory_leave(struct backend_context *context)
     free(context);
 }
 
-static void copy_blocks(struct memory *memory, struct backend_io *io)
+static void transfer(struct memory *memory, struct backend_io *io)
 {
     char *data = io->data;
     uint64_t offset = io->offset;
@@ -162,11 +164,52 @@ static void copy_blocks(struct memory *memory, struct backend_io *io)
     }
 }
 
+/* Through a block of its own, since source and target may share a lock. */
+static void copy(struct memory *memory, uint64_t from, uint64_t to,
+                 uint32_t left)
+{
+    char block[BLOCK];
+
+    while (left) {
+        uint32_t n = BLOCK - (from % BLOCK > to % BLOCK ? from % BLOCK
+                                                        : to % BLOCK);
+        pthread_spinlock_t *lock = &memory->locks[from / BLOCK % LOCKS];
+
+        if (n > left) {
+            n = left;
+        }
+        pthread_spin_lock(lock);
+        memcpy(block, memory->bytes + from, n);
+        pthread_spin_unlock(lock);
+        lock = &memory->locks[to / BLOCK % LOCKS];
+        pthread_spin_lock(lock);
+        memcpy(memory->bytes + to, block, n);
+        pthread_spin_unlock(lock);
+        from += n;
+        to += n;
+        left -= n;
+    }
+}
+
 static void memory_submit(struct backend_context *context,
                           struct backend_io *io)
 {
-    if (io->op != RDISK_OP_FLUSH) {
-        copy_blocks(memory_of(context->backend), io);
+    struct memory *memory = memory_of(context->backend);
+
+    switch (io->op) {
+    case RDISK_OP_FLUSH:
+        break;
+    case RDISK_OP_EXTENTS:
+        /* Telling zeroes from data would take as long as reading them. */
+        io->done = 0;
+        backend_io_extent(io, io->length, 0);
+        break;
+    case RDISK_OP_COPY:
+        copy(memory, io->source, io->offset, io->length);
+        break;
+    default:
+        transfer(memory, io);
+        break;
     }
     backend_io_complete(io, 0);
 }

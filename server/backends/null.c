@@ -33,6 +33,8 @@ static struct backend *null_open(const struct backend_spec *spec,
         .read_only = spec->read_only,
         .discard = true,
         .zeroes = true,
+        .extents = true,
+        .copy = true,
     };
     identity_random(backend->identity);
     identity_random(backend->cache);
@@ -74,7 +76,11 @@ static void null_leave(struct backend_context *context)
 static void null_submit(struct backend_context *context,
                         struct backend_io *io)
 {
-    if (io->op == RDISK_OP_READ) {
+    if (io->op == RDISK_OP_EXTENTS) {
+        io->done = 0;
+        backend_io_extent(io, io->length,
+                          RDISK_EXTENT_HOLE | RDISK_EXTENT_ZERO);
+    } else if (io->op == RDISK_OP_READ) {
         /* The slot holds what its client wrote last. */
         memset(io->data, 0, io->length);
     }

@@ -74,6 +74,8 @@ static enum rdisk_status owner_open(void *opaque,
         .discard = scene->ranges,
         .zeroes = scene->ranges,
         .generation = scene->generation,
+        .extents = scene->maps,
+        .copy = scene->maps,
     };
     memcpy(grant->identity, scene->identity, sizeof(grant->identity));
     memcpy(grant->cache, scene->cache, sizeof(grant->cache));
@@ -138,6 +140,13 @@ static void carry_out(struct scene *scene,
         case RDISK_OP_ZEROES:
             memset(scene->disk + request->offset, 0, request->length);
             break;
+        case RDISK_OP_EXTENTS:
+            scene_tell_extents(scene, request);
+            break;
+        case RDISK_OP_COPY:
+            memcpy(scene->disk + request->offset,
+                   scene->disk + request->source, request->length);
+            break;
         }
     }
     rdisk_target_complete(request, status);
@@ -149,6 +158,7 @@ static void owner_request(void *queue_user,
     struct scene_queue *queue = queue_user;
     struct scene *scene = queue->scene;
 
+    CHECK(request->source + request->length <= SCENE_SIZE);
     CHECK(request->op == RDISK_OP_FLUSH ||
           (request->length && request->offset % SCENE_BLOCK == 0 &&
            request->length % SCENE_BLOCK == 0 &&
@@ -388,7 +398,7 @@ void scene_disconnect(struct scene_client *client)
     scene_drop(client);
 }
 
-static void io_complete(struct rdisk_request *request, int result)
+void scene_io_complete(struct rdisk_request *request, int result)
 {
     struct scene_io *io = (struct scene_io *)request;
 
@@ -418,7 +428,7 @@ int scene_submit_iov(struct scene_io *io, struct scene_client *client,
         .length = length,
         .iov = io->iov,
         .iovcnt = count,
-        .complete = io_complete,
+        .complete = scene_io_complete,
     };
     ret = rdisk_queue_submit(rdisk_initiator_queue(client->session, queue),
                              &io->request);
@@ -569,30 +579,4 @@ void scene_end(struct scene *scene)
     CHECK_EQUAL(scene->idle_writes, 0);
     CHECK_EQUAL(fake_fabric_free(scene->fabric), 0);
     free(scene->disk);
-}
-
-/* ---- Patterns ---------------------------------------------------------- */
-
-static uint8_t pattern_byte(size_t i, uint32_t seed)
-{
-    uint32_t x = (uint32_t)i * 2654435761u ^ seed * 40503u;
-
-    return (uint8_t)(x >> 13);
-}
-
-void scene_pattern(void *buffer, size_t length, uint32_t seed)
-{
-    for (size_t i = 0; i < length; i++) {
-        ((uint8_t *)buffer)[i] = pattern_byte(i, seed);
-    }
-}
-
-bool scene_is_pattern(const void *buffer, size_t length, uint32_t seed)
-{
-    for (size_t i = 0; i < length; i++) {
-        if (((const uint8_t *)buffer)[i] != pattern_byte(i, seed)) {
-            return false;
-        }
-    }
-    return true;
 }

@@ -65,6 +65,7 @@ struct scene {
     uint8_t *disk;
     bool read_only;             /* grant no writing */
     bool ranges;                /* grant DISCARD and ZEROES */
+    bool maps;                  /* grant EXTENTS and COPY */
     bool park;                  /* keep requests instead of carrying out */
     bool refuse_queue;          /* queue_new fails */
     uint8_t identity[RDISK_ID_SIZE];    /* granted */
@@ -79,6 +80,8 @@ struct scene {
     unsigned int opens, closes, requests, flushes;
     struct rdisk_open_request last_open;
 
+    /* A test's own answer to EXTENTS; the list is zeroes. */
+    void (*forge)(struct rdisk_wire_extent *extents);
     /* A test's own look at remote writes. */
     void (*watch)(const struct fake_write *write);
     unsigned int idle_writes;   /* into slots after their idle event */
@@ -135,6 +138,14 @@ int scene_submit_iov(struct scene_io *io, struct scene_client *client,
 /* Submit, kick and pump; the result. */
 int scene_do(struct scene_client *client, enum rdisk_op op, uint64_t offset,
              void *buffer, uint32_t length);
+/* Submit and kick a request that has all its fields but complete. */
+int scene_start_request(struct scene_client *client, struct scene_io *io);
+/* The same, pumped; the result. */
+int scene_do_request(struct scene_client *client, struct scene_io *io);
+/* For scene.c: what an EXTENTS is answered with; a scene_io's completion. */
+void scene_tell_extents(struct scene *scene,
+                        struct rdisk_target_request *request);
+void scene_io_complete(struct rdisk_request *request, int result);
 /* Carry out the oldest parked request, or all of them. */
 void scene_unpark(struct scene *scene, unsigned int count);
 

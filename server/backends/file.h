@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Internal to the file backend: what its files share. */
+#ifndef SERVER_BACKENDS_FILE_H
+#define SERVER_BACKENDS_FILE_H
+
+#include <stdatomic.h>
+
+#include "server/backend.h"
+
+struct file {
+    struct backend base;
+    int fd;
+    bool device;                /* a block device, not a file */
+    bool direct;                /* past the page cache */
+    atomic_bool no_clone;       /* its file system cannot share blocks */
+    char *volume;               /* its name, for messages */
+};
+
+struct file_context {
+    struct backend_context base;
+    int fd;
+    int index;                  /* in the ring's table of files, or -1 */
+    uint64_t failures;
+};
+
+static inline struct file *file_of(struct backend *backend)
+{
+    return backend_of(backend, struct file, base);
+}
+
+/* Tell of a failure, unless it is one of too many. Reactor. */
+void file_fail(struct file_context *context, struct backend_io *io,
+               const char *why);
+/* Carry out EXTENTS or COPY, which io_uring does not have. Reactor. */
+void file_offload(struct file_context *context, struct backend_io *io);
+
+#endif

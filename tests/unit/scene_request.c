@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The scene's EXTENTS, requests that are more than a buffer, and patterns. */
+#include "scene.h"
+#include "unit.h"
+
+/* Blocks that are all zero are holes, the others data. */
+void scene_tell_extents(struct scene *scene,
+                        struct rdisk_target_request *request)
+{
+    static const uint8_t zeroes[SCENE_BLOCK];
+    struct rdisk_wire_extent *extents = request->data;
+    unsigned int count = 0;
+
+    if (scene->forge) {
+        scene->forge(extents);
+        return;
+    }
+    for (uint32_t done = 0; done < request->length; done += SCENE_BLOCK) {
+        bool zero = !memcmp(scene->disk + request->offset + done, zeroes,
+                            SCENE_BLOCK);
+        uint32_t flags = zero ? RDISK_EXTENT_HOLE | RDISK_EXTENT_ZERO : 0;
+
+        if (count && le32toh(extents[count - 1].flags) == flags) {
+            extents[count - 1].length += htole64(SCENE_BLOCK);
+        } else if (count == request->room) {
+            return;
+        } else {
+            extents[count].flags = htole32(flags);
+            extents[count++].length = htole64(SCENE_BLOCK);
+        }
+    }
+}
+
+int scene_start_request(struct scene_client *client, struct scene_io *io)
+{
+    int ret;
+
+    io->client = client;
+    io->completed = 0;
+    io->result = 1;
+    io->request.complete = scene_io_complete;
+    ret = rdisk_queue_submit(rdisk_initiator_queue(client->session, 0),
+                             &io->request);
+    if (ret == 0) {
+        client->outstanding++;
+        rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
+    }
+    return ret;
+}
+
+int scene_do_request(struct scene_client *client, struct scene_io *io)
+{
+    int ret = scene_start_request(client, io);
+
+    if (ret < 0) {
+        return ret;
+    }
+    scene_pump(client->scene);
+    CHECK_EQUAL(io->completed, 1);
+    return io->result;
+}
+
+/* ---- Patterns ---------------------------------------------------------- */
+
+static uint8_t pattern_byte(size_t i, uint32_t seed)
+{
+    uint32_t x = (uint32_t)i * 2654435761u ^ seed * 40503u;
+
+    return (uint8_t)(x >> 13);
+}
+
+void scene_pattern(void *buffer, size_t length, uint32_t seed)
+{
+    for (size_t i = 0; i < length; i++) {
+        ((uint8_t *)buffer)[i] = pattern_byte(i, seed);
+    }
+}
+
+bool scene_is_pattern(const void *buffer, size_t length, uint32_t seed)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (((const uint8_t *)buffer)[i] != pattern_byte(i, seed)) {
+            return false;
+        }
+    }
+    return true;
+}
