@@ -18,8 +18,8 @@
 /* Options of a URI's query; QEMU's own, like read-only, are given to QEMU */
 static const char *const rdma_uri_options[] = {
     "user", "key-secret", "shared", "queues", "slots", "slot-size",
-    "bounce-size", "open-timeout", "request-timeout", "reconnect-delay",
-    "heartbeat", NULL
+    "guest-memory", "bounce-size", "open-timeout", "request-timeout",
+    "reconnect-delay", "heartbeat", NULL
 };
 
 static int rdma_uri_option(void *opaque, const char *name, const char *value,
@@ -93,6 +93,18 @@ static unsigned int rdma_seconds_to_ms(double seconds)
                                                      : UINT_MAX;
 }
 
+static enum rdisk_guest_memory rdma_guest_memory(RdmaGuestMemory value)
+{
+    switch (value) {
+    case RDMA_GUEST_MEMORY_WINDOW:
+        return RDISK_GUEST_MEMORY_WINDOW;
+    case RDMA_GUEST_MEMORY_BOUNCE:
+        return RDISK_GUEST_MEMORY_BOUNCE;
+    default:
+        return RDISK_GUEST_MEMORY_DIRECT;
+    }
+}
+
 static bool rdma_read_secret(const char *id, struct rdisk_secret *secret,
                              Error **errp)
 {
@@ -148,6 +160,9 @@ bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
     }
     if (opts->has_slot_size) {
         o->slot_size = MIN(opts->slot_size, UINT32_MAX);
+    }
+    if (opts->has_guest_memory) {
+        o->guest_memory = rdma_guest_memory(opts->guest_memory);
     }
     if (opts->has_bounce_size) {
         o->bounce_size = MIN(opts->bounce_size, UINT32_MAX);

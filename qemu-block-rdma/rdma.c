@@ -175,6 +175,8 @@ static void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
         sum->reads += c.reads;
         sum->writes += c.writes;
         sum->flushes += c.flushes;
+        sum->discards += c.discards;
+        sum->zeroes += c.zeroes;
         sum->failed += c.failed;
         sum->read_bytes += c.read_bytes;
         sum->write_bytes += c.write_bytes;
@@ -185,7 +187,15 @@ static void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
         sum->doorbells += c.doorbells;
         sum->receives += c.receives;
         sum->wakeups += c.wakeups;
+        sum->windows += c.windows;
     }
+}
+
+static uint64_t rdma_reconnects(BDRVRdmaState *s)
+{
+    /* There is none after a reopen that failed */
+    return s->past_reconnects +
+           (s->session ? rdisk_initiator_reconnects(s->session) : 0);
 }
 
 static BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
@@ -199,6 +209,8 @@ static BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
         .reads = c.reads,
         .writes = c.writes,
         .flushes = c.flushes,
+        .discards = c.discards,
+        .zeroes = c.zeroes,
         .failed = c.failed,
         .read_bytes = c.read_bytes,
         .write_bytes = c.write_bytes,
@@ -209,6 +221,8 @@ static BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
         .doorbells = c.doorbells,
         .receives = c.receives,
         .wakeups = c.wakeups,
+        .windows = c.windows,
+        .reconnects = rdma_reconnects(bs->opaque),
     };
     return stats;
 }
@@ -291,6 +305,7 @@ static struct rdisk_initiator *rdma_stop_session(BlockDriverState *bs)
     BDRVRdmaState *s = bs->opaque;
 
     rdma_counters(s, &s->past);
+    s->past_reconnects = rdma_reconnects(s);
     rdma_detach_aio_context(bs);
     aio_set_fd_handler(qemu_get_aio_context(), rdisk_initiator_fd(s->session),
                        NULL, NULL, NULL, NULL, NULL);

@@ -40,6 +40,7 @@ typedef struct BDRVRdmaState {
 
     /* Main loop only */
     struct rdisk_queue_counters past;   /* of sessions that have ended */
+    uint64_t past_reconnects;
     QLIST_HEAD(, RdmaBuffer) buffers;
     bool register_warned;
 } BDRVRdmaState;

@@ -31,8 +31,22 @@ int rdisk_device_query(const struct rdisk_verbs *verbs,
     return 0;
 }
 
+/* What registered memory is good for besides local use. */
+static int memory_access(enum rdisk_guest_memory guest_memory)
+{
+    switch (guest_memory) {
+    case RDISK_GUEST_MEMORY_DIRECT:
+        return IBV_ACCESS_REMOTE_WRITE;
+    case RDISK_GUEST_MEMORY_WINDOW:
+        return IBV_ACCESS_MW_BIND;
+    default:
+        return 0;
+    }
+}
+
 static struct rdisk_device *device_new(const struct rdisk_verbs *verbs,
                                        struct ibv_context *context,
+                                       enum rdisk_guest_memory guest_memory,
                                        struct rdisk_error *err)
 {
     struct rdisk_device *device = calloc(1, sizeof(*device));
@@ -43,6 +57,7 @@ static struct rdisk_device *device_new(const struct rdisk_verbs *verbs,
     }
     device->verbs = verbs;
     device->context = context;
+    device->guest_memory = guest_memory;
     device->users = 1;
     if (rdisk_device_query(verbs, context, &device->limits, err) < 0) {
         goto fail;
@@ -53,7 +68,8 @@ static struct rdisk_device *device_new(const struct rdisk_verbs *verbs,
                         strerror(errno));
         goto fail;
     }
-    if (rdisk_memory_init(&device->memory, verbs, device->pd) < 0) {
+    if (rdisk_memory_init(&device->memory, verbs, device->pd,
+                          memory_access(guest_memory)) < 0) {
         verbs->dealloc_pd(device->pd);
         rdisk_error_set(err, -ENOMEM, "out of memory");
         goto fail;
@@ -67,19 +83,21 @@ fail:
 
 struct rdisk_device *rdisk_device_get(const struct rdisk_verbs *verbs,
                                       struct ibv_context *context,
+                                      enum rdisk_guest_memory guest_memory,
                                       struct rdisk_error *err)
 {
     struct rdisk_device *device;
 
     pthread_mutex_lock(&devices_lock);
     for (device = devices; device; device = device->next) {
-        if (device->context == context && device->verbs == verbs) {
+        if (device->context == context && device->verbs == verbs &&
+            device->guest_memory == guest_memory) {
             device->users++;
             break;
         }
     }
     if (!device) {
-        device = device_new(verbs, context, err);
+        device = device_new(verbs, context, guest_memory, err);
         if (device) {
             device->next = devices;
             devices = device;

@@ -4,12 +4,15 @@
  *
  * All sessions of the process on the same device share one protection domain
  * and one table of registered memory, so that a guest's RAM is pinned once,
- * however many disks it has.
+ * however many disks it has. But for those with another guest-memory: a key
+ * for all of the memory must open nothing through a queue pair of a session
+ * that hands out none.
  */
 #ifndef RDISK_DEVICE_H
 #define RDISK_DEVICE_H
 
 #include "env.h"
+#include "initiator.h"
 #include "memory.h"
 
 /* What of a device's limits matters to us. */
@@ -23,6 +26,7 @@ struct rdisk_device {
     const struct rdisk_verbs *verbs;
     struct ibv_context *context;        /* librdmacm's */
     struct ibv_pd *pd;
+    enum rdisk_guest_memory guest_memory;
     struct rdisk_device_limits limits;
     struct rdisk_memory memory;
     unsigned int users;                 /* under the list's lock */
@@ -34,9 +38,10 @@ int rdisk_device_query(const struct rdisk_verbs *verbs,
                        struct rdisk_device_limits *limits,
                        struct rdisk_error *err);
 
-/* The process's one device object for @context. Any thread. */
+/* The process's one device object for both. Any thread. */
 struct rdisk_device *rdisk_device_get(const struct rdisk_verbs *verbs,
                                       struct ibv_context *context,
+                                      enum rdisk_guest_memory guest_memory,
                                       struct rdisk_error *err);
 /* The last one frees it. Nothing of the device is in use any more. */
 void rdisk_device_put(struct rdisk_device *device);

@@ -245,7 +245,8 @@ int rdisk_initiator_device(struct rdisk_initiator *session,
                                "the path to %s moved to another RDMA device "
                                "while connecting", session->options.host);
     }
-    session->device = rdisk_device_get(session->env->verbs, context, err);
+    session->device = rdisk_device_get(session->env->verbs, context,
+                                       session->options.guest_memory, err);
     if (!session->device) {
         return err->code;
     }
@@ -307,6 +308,7 @@ static void ready(struct rdisk_initiator *session)
     atomic_store(&session->expired, false);
     rdisk_initiator_start_tick(session);
     if (session->established) {
+        rdisk_counter_add(&session->reconnects, 1);
         rdisk_log(session->env, RDISK_LOG_WARNING,
                   "%s:%u is back, epoch %llu", session->options.host,
                   session->options.port, (unsigned long long)session->epoch);
@@ -554,6 +556,11 @@ struct rdisk_queue *rdisk_initiator_queue(struct rdisk_initiator *session,
                                           unsigned int index)
 {
     return index < session->queue_count ? &session->queues[index] : NULL;
+}
+
+uint64_t rdisk_initiator_reconnects(const struct rdisk_initiator *session)
+{
+    return rdisk_counter_read(&session->reconnects);
 }
 
 int rdisk_initiator_ping(struct rdisk_initiator *session,

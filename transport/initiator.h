@@ -31,6 +31,13 @@ struct rdisk_queue;
 
 /* ---- Options ---------------------------------------------------------- */
 
+/* What the server may write to, of the memory that is registered. */
+enum rdisk_guest_memory {
+    RDISK_GUEST_MEMORY_DIRECT,  /* all of it, while the session lasts */
+    RDISK_GUEST_MEMORY_WINDOW,  /* a read's own, until its answer */
+    RDISK_GUEST_MEMORY_BOUNCE,  /* none: what is read is copied */
+};
+
 struct rdisk_initiator_options {
     const char *host;           /* name or address; copied */
     uint16_t port;              /* 0: RDISK_DEFAULT_PORT */
@@ -45,6 +52,7 @@ struct rdisk_initiator_options {
     unsigned int queues;        /* 1…RDISK_QUEUES_MAX */
     unsigned int slots;         /* per queue: 1…RDISK_SLOTS_MAX */
     uint32_t slot_size;         /* bytes, page multiple: largest request */
+    enum rdisk_guest_memory guest_memory;
     uint32_t bounce_size;       /* bytes per queue for unregistered buffers */
     unsigned int open_timeout_ms;       /* 1…3600000, all steps together */
     unsigned int request_timeout_ms;    /* 0: for ever; else …3600000 */
@@ -70,8 +78,9 @@ void rdisk_initiator_options_init(struct rdisk_initiator_options *options);
 /*
  * Set one option by its name, as in a URI's query or QEMU's -blockdev:
  * read-only, shared (on|off), queues, slots, slot-size, bounce-size (bytes,
- * with k or M), open-timeout, request-timeout, reconnect-delay, heartbeat
- * (seconds, with decimals). Returns 0 or -EINVAL with the allowed range in the sentence.
+ * with k or M), guest-memory (direct|window|bounce), open-timeout,
+ * request-timeout, reconnect-delay, heartbeat (seconds, with decimals).
+ * Returns 0 or -EINVAL with the allowed range in the sentence.
  */
 int rdisk_initiator_option_set(struct rdisk_initiator_options *options,
                                const char *name, const char *value,
@@ -280,6 +289,9 @@ struct rdisk_initiator_steps {
 void rdisk_initiator_steps(const struct rdisk_initiator *session,
                            struct rdisk_initiator_steps *steps);
 
+/* How often a lost connection has come back. Any thread. */
+uint64_t rdisk_initiator_reconnects(const struct rdisk_initiator *session);
+
 /*
  * Send a PING on the control queue, READY only. @pong is called from
  * _process() with the round trip in nanoseconds. One at a time: -EBUSY.
@@ -403,6 +415,7 @@ struct rdisk_queue_counters {
     uint64_t doorbells;         /* post_send calls */
     uint64_t receives;          /* receive completions: one per answer */
     uint64_t wakeups;           /* completion events taken from the fd */
+    uint64_t windows;           /* memory windows bound */
 };
 void rdisk_queue_counters(const struct rdisk_queue *queue,
                           struct rdisk_queue_counters *counters);

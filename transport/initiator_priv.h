@@ -108,7 +108,7 @@ struct rdisk_queue {
 
     struct rdisk_qp_counters qp_counters;
     struct rdisk_op_counters ops;
-    rdisk_counter copied_bytes, bounced, waited;
+    rdisk_counter copied_bytes, bounced, waited, windows_bound;
 };
 
 /* initiator_lease.c; home thread. */
@@ -211,6 +211,7 @@ struct rdisk_initiator {
     _Atomic uint64_t lost_since;    /* one from this number on tells */
 
     bool established;               /* was READY once: worth recovering */
+    rdisk_counter reconnects;       /* READY again */
     bool connected;                 /* there is something to disconnect */
     atomic_bool expired;            /* reconnect-delay is over: no waiting */
     uint64_t patience;              /* when it will be over */

@@ -481,5 +481,6 @@ void rdisk_queue_counters(const struct rdisk_queue *queue,
         .doorbells = rdisk_counter_read(&queue->qp_counters.doorbells),
         .receives = rdisk_counter_read(&queue->qp_counters.receives),
         .wakeups = rdisk_counter_read(&queue->qp_counters.wakeups),
+        .windows = rdisk_counter_read(&queue->windows_bound),
     };
 }

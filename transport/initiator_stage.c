@@ -239,6 +239,21 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
     stage_write(queue, request, pieces);
 }
 
+/*
+ * May the device reach the caller's own memory for this? A list of extents is
+ * checked before it is handed out: never.
+ */
+static bool may_be_direct(const struct rdisk_queue *queue,
+                          const struct rdisk_request *request)
+{
+    enum rdisk_guest_memory mode = queue->session->options.guest_memory;
+
+    return !request->bounced &&
+           (request->op == RDISK_OP_WRITE ||
+            (request->op == RDISK_OP_READ &&
+             mode != RDISK_GUEST_MEMORY_BOUNCE));
+}
+
 bool rdisk_queue_stage(struct rdisk_queue *queue,
                        struct rdisk_request *request)
 {
@@ -249,10 +264,9 @@ bool rdisk_queue_stage(struct rdisk_queue *queue,
     }
     if (request->op == RDISK_OP_READ || request->op == RDISK_OP_WRITE ||
         request->op == RDISK_OP_EXTENTS) {
-        /* A list of extents is checked before it is handed out: never
-         * direct. */
-        pieces = request->bounced || request->op == RDISK_OP_EXTENTS
-                 ? 0 : gather_direct(queue, request);
+        if (may_be_direct(queue, request)) {
+            pieces = gather_direct(queue, request);
+        }
         if (pieces == 0) {
             pieces = gather_bounce(queue, request);
         }

@@ -40,7 +40,8 @@ static struct rdisk_memory_table *table_new(unsigned int capacity)
 }
 
 int rdisk_memory_init(struct rdisk_memory *memory,
-                      const struct rdisk_verbs *verbs, struct ibv_pd *pd)
+                      const struct rdisk_verbs *verbs, struct ibv_pd *pd,
+                      int access)
 {
     struct rdisk_memory_table *table = table_new(16);
 
@@ -50,6 +51,7 @@ int rdisk_memory_init(struct rdisk_memory *memory,
     memset(memory, 0, sizeof(*memory));
     memory->verbs = verbs;
     memory->pd = pd;
+    memory->access = access;
     pthread_mutex_init(&memory->lock, NULL);
     atomic_init(&memory->table, table);
     return 0;
@@ -133,7 +135,7 @@ static int add_locked(struct rdisk_memory *memory, void *address,
         return 0;
     }
     mr = rdisk_mr_register(memory->verbs, memory->pd, address, length,
-                           IBV_ACCESS_REMOTE_WRITE, &why);
+                           memory->access, &why);
     if (!mr) {
         if (err) {
             *err = why;

@@ -23,6 +23,7 @@ struct rdisk_memory_table;
 struct rdisk_memory {
     const struct rdisk_verbs *verbs;
     struct ibv_pd *pd;              /* borrowed from the device */
+    int access;                     /* IBV_ACCESS_…, besides local use */
     pthread_mutex_t lock;           /* writers; covers all but the atomics */
     atomic_uint sequence;           /* odd while a writer is at work */
     struct rdisk_memory_table *_Atomic table;
@@ -35,13 +36,14 @@ struct rdisk_memory_keys {
 };
 
 int rdisk_memory_init(struct rdisk_memory *memory,
-                      const struct rdisk_verbs *verbs, struct ibv_pd *pd);
+                      const struct rdisk_verbs *verbs, struct ibv_pd *pd,
+                      int access);
 /* Deregisters what is left. No reader may be active. */
 void rdisk_memory_destroy(struct rdisk_memory *memory);
 
 /*
- * Register a range for local use and remote writes, or count one more user of
- * exactly this range. Takes as long as the kernel needs to pin the pages.
+ * Register a range with the table's access, or count one more user of exactly
+ * this range. Takes as long as the kernel needs to pin the pages.
  * Returns 0 or a negative errno with a sentence.
  */
 int rdisk_memory_add(struct rdisk_memory *memory, void *address,

@@ -15,6 +15,7 @@ enum option_kind {
     OPTION_COUNT,
     OPTION_SIZE,        /* bytes, with k or M */
     OPTION_TIME,        /* seconds with decimals; kept in milliseconds */
+    OPTION_WORD,        /* one of the words */
 };
 
 struct option {
@@ -24,10 +25,19 @@ struct option {
     uint32_t minimum, maximum;  /* in the unit kept */
     bool zero;          /* 0 is allowed too */
     uint32_t multiple;  /* of which the value must be; 0: any */
+    const char *const *words;   /* and NULL; kept is the index */
+};
+
+static const char *const guest_memory_words[] = {
+    [RDISK_GUEST_MEMORY_DIRECT] = "direct",
+    [RDISK_GUEST_MEMORY_WINDOW] = "window",
+    [RDISK_GUEST_MEMORY_BOUNCE] = "bounce",
+    NULL
 };
 
 #define OPTION(n, k, member, min, max, z, m) \
-    { n, k, offsetof(struct rdisk_initiator_options, member), min, max, z, m }
+    { n, k, offsetof(struct rdisk_initiator_options, member), min, max, z, m, \
+      NULL }
 
 static const struct option options_known[] = {
     OPTION("read-only", OPTION_BOOL, read_only, 0, 1, true, 0),
@@ -36,6 +46,9 @@ static const struct option options_known[] = {
     OPTION("slots", OPTION_COUNT, slots, 1, RDISK_SLOTS_MAX, false, 0),
     OPTION("slot-size", OPTION_SIZE, slot_size, RDISK_SLOT_SIZE_MIN,
            RDISK_SLOT_SIZE_MAX, false, RDISK_SLOT_SIZE_MIN),
+    { "guest-memory", OPTION_WORD,
+      offsetof(struct rdisk_initiator_options, guest_memory), 0,
+      RDISK_GUEST_MEMORY_BOUNCE, true, 0, guest_memory_words },
     OPTION("bounce-size", OPTION_SIZE, bounce_size, RDISK_BOUNCE_SIZE_MIN,
            RDISK_BOUNCE_SIZE_MAX, false, RDISK_BOUNCE_CHUNK),
     OPTION("open-timeout", OPTION_TIME, open_timeout_ms, 1, TIMEOUT_MAX_MS,
@@ -95,6 +108,10 @@ static int out_of_range(const struct option *option, const char *value,
     case OPTION_BOOL:
         return rdisk_error_set(err, -EINVAL, "%s=%s is neither on nor off",
                                option->name, value);
+    case OPTION_WORD:
+        return rdisk_error_set(err, -EINVAL,
+                               "%s=%s is not direct, window or bounce",
+                               option->name, value);
     case OPTION_TIME:
         return rdisk_error_set(err, -EINVAL,
             "%s=%s is not %s%g…%g seconds", option->name, value, zero,
@@ -129,6 +146,14 @@ static bool parse_value(const struct option *option, const char *text,
     if (option->kind == OPTION_BOOL) {
         *value = !strcmp(text, "on");
         return *value || !strcmp(text, "off");
+    }
+    if (option->kind == OPTION_WORD) {
+        for (*value = 0; option->words[*value]; ++*value) {
+            if (!strcmp(option->words[*value], text)) {
+                return true;
+            }
+        }
+        return false;
     }
     if (text[0] < '0' || text[0] > '9' || strpbrk(text, "xX")) {
         return false;
@@ -216,6 +241,11 @@ int rdisk_initiator_options_check(
                      number / 1000.0 : (double)number);
             return out_of_range(option, value, err);
         }
+    }
+    if (options->guest_memory == RDISK_GUEST_MEMORY_WINDOW) {
+        return rdisk_error_set(err, -ENOTSUP,
+            "guest-memory=window is not supported yet; guest-memory=bounce "
+            "keeps the server out of the guest's memory too");
     }
     if (options->bounce_size < options->slot_size) {
         return rdisk_error_set(err, -EINVAL,

@@ -104,6 +104,10 @@ void fake_fabric_observe(struct fake_fabric *fabric,
                                        const struct fake_write *write),
                          void *opaque);
 
+/* Can another host write into this memory by any key that it might have? */
+bool fake_host_exposes(struct fake_host *host, const void *address,
+                       size_t length);
+
 /* Called instead of abort(). */
 void fake_fabric_on_misuse(struct fake_fabric *fabric,
                            void (*misuse)(void *opaque, const char *sentence),

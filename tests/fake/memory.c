@@ -202,6 +202,24 @@ bool fake_key_allows(struct fake_host *host, struct fake_pd *pd, bool remote,
     return false;
 }
 
+bool fake_host_exposes(struct fake_host *host, const void *address,
+                       size_t length)
+{
+    uintptr_t start = (uintptr_t)address;
+    bool exposed = false;
+    struct fake_mr *mr;
+
+    fake_lock(host->fabric);
+    TAILQ_FOREACH(mr, &host->mrs, link) {
+        uintptr_t first = (uintptr_t)mr->mr.addr;
+
+        exposed |= (mr->access & IBV_ACCESS_REMOTE_WRITE) &&
+                   first < start + length && start < first + mr->mr.length;
+    }
+    fake_unlock(host->fabric);
+    return exposed;
+}
+
 void fake_memory_verbs(struct rdisk_verbs *verbs)
 {
     verbs->query_device = query_device;

@@ -25,7 +25,8 @@ static void begin(void)
     raw_init(&raw, fabric, host);
     raw_init(&peer, fabric, other);
     raw_pair(&raw, &peer);
-    REQUIRE(rdisk_memory_init(&memory, raw.verbs, raw.pd) == 0);
+    REQUIRE(rdisk_memory_init(&memory, raw.verbs, raw.pd,
+                              IBV_ACCESS_REMOTE_WRITE) == 0);
 }
 
 static void end(void)
@@ -184,7 +185,8 @@ static void reader_beside_writer(void)
 {
     pthread_t reader;
 
-    REQUIRE(rdisk_memory_init(&memory, &telling_verbs, NULL) == 0);
+    REQUIRE(rdisk_memory_init(&memory, &telling_verbs, NULL,
+                              IBV_ACCESS_REMOTE_WRITE) == 0);
     atomic_store(&stop, false);
     atomic_store(&wrong, 0);
     atomic_store(&lookups, 0);

@@ -82,6 +82,20 @@ static void sizes(void)
     CHECK_EQUAL(set("bounce-size", "8M"), 0);
 }
 
+static void words(void)
+{
+    CHECK_EQUAL(set("guest-memory", "window"), 0);
+    CHECK_EQUAL(options.guest_memory, RDISK_GUEST_MEMORY_WINDOW);
+    CHECK_EQUAL(set("guest-memory", "bounce"), 0);
+    CHECK_EQUAL(options.guest_memory, RDISK_GUEST_MEMORY_BOUNCE);
+    CHECK_EQUAL(set("guest-memory", "direct"), 0);
+    CHECK_EQUAL(options.guest_memory, RDISK_GUEST_MEMORY_DIRECT);
+    refuses("guest-memory", "windows");
+    CHECK_SAYS(err.text, "direct, window or bounce");
+    refuses("guest-memory", "");
+    refuses("guest-memory", "1");
+}
+
 static void times(void)
 {
     CHECK_EQUAL(set("open-timeout", "0.25"), 0);
@@ -133,6 +147,10 @@ static void structure_is_checked(void)
     CHECK_EQUAL(rdisk_initiator_options_check(&options, &err), -EINVAL);
     CHECK_SAYS(err.text, "must fit");
     defaults();
+    options.guest_memory = 3;
+    CHECK_EQUAL(rdisk_initiator_options_check(&options, &err), -EINVAL);
+    CHECK_SAYS(err.text, "guest-memory");
+    defaults();
     options.host = NULL;
     CHECK_EQUAL(rdisk_initiator_options_check(&options, &err), -EINVAL);
     defaults();
@@ -148,6 +166,7 @@ static const struct unit_test tests[] = {
     { "switches are on or off", booleans },
     { "counts are whole and in range", counts },
     { "sizes take k and M and are whole pages", sizes },
+    { "a choice takes its words only", words },
     { "times are seconds with decimals", times },
     { "an unknown option is named", unknown },
     { "a refusal tells the allowed range", ranges_are_told },
