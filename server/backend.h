@@ -97,6 +97,8 @@ struct backend {
     /* Filled by open, see identity.h; the same as long as it is open. */
     uint8_t identity[RDISK_ID_SIZE];
     uint8_t cache[RDISK_ID_SIZE];
+    bool inline_io;             /* submit carries out reads, writes and flushes
+                                   itself: they take no longer than a copy */
     struct backend *next;       /* that a filter wraps, else NULL */
 };
 

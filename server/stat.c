@@ -74,6 +74,8 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
     add_number(object, "sessions", sessions);
     add_bool(object, "configured", volume->configured);
     add_number(object, "block_size", volume->backend->geometry.block_size);
+    add_text(object, "submission",
+             volume->backend->inline_io ? "inline" : "io_uring");
     add_bool(object, "read_only", volume->backend->geometry.read_only);
     add_counters(object, &counters);
     return object;

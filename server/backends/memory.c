@@ -63,6 +63,7 @@ static struct backend *memory_open(const struct backend_spec *spec,
         pthread_spin_init(&memory->locks[i], PTHREAD_PROCESS_PRIVATE);
     }
     memory->base.class = &backend_memory;
+    memory->base.inline_io = true;
     memory->base.geometry = (struct backend_geometry) {
         .size = spec->size,
         .block_size = RDISK_BLOCK_SIZE_MIN,

@@ -27,6 +27,7 @@ static struct backend *null_open(const struct backend_spec *spec,
         return NULL;
     }
     backend->class = &backend_null;
+    backend->inline_io = true;
     backend->geometry = (struct backend_geometry) {
         .size = spec->size,
         .block_size = RDISK_BLOCK_SIZE_MIN,

@@ -76,6 +76,33 @@ check_a_disk_of_4_KiB_blocks_is_used_directly_with_its_block_size()
     stop_server
 }
 
+# submission VOLUME: as told while somebody has it open
+submission()
+{
+    client holder "$(uri "$1")"
+    stat_server "[v['submission'] for v in s['volumes'] if v['name'] == '$1'][0]"
+    say holder quit
+    wait_until 10 gone "${client[holder]}"
+}
+
+check_a_file_in_memory_is_read_and_written_by_the_reactor_itself()
+{
+    volume tmpfs 16M
+    equal "submission" "$(submission tmpfs)" inline
+    io tmpfs 'write -q -P 1 0 1M' 'write -q -P 2 512 512' flush \
+        'read -q -P 2 512 512' 'read -q -P 1 1024 1047552' \
+        'write -q -z -u 4k 8k' 'read -q -P 0 4k 8k' 'read -q -P 1 12k 4k'
+}
+
+check_a_file_on_a_disk_is_not()
+{
+    mount_4k
+    start_server
+    volume disk 16M
+    equal "submission" "$(submission disk)" io_uring
+    stop_server
+}
+
 check_a_volume_without_o_direct_is_served_and_said_so_once()
 {
     mount_4k

@@ -5,7 +5,8 @@
 # requests, doorbells, completions, wake-ups, copied bytes, and system calls.
 # A sleeper at depth 1 needs four calls on the client (post, arm, sleep, take
 # the event) and five on the server (its sleep, its backend, and the same
-# three); all else is ours to explain.  clock_gettime is not counted: it is no
+# three), which it also needs where the backend is a file in memory, as here,
+# that io_uring would give to a worker thread; all else is ours to explain.  clock_gettime is not counted: it is no
 # system call but where the kernel has no vDSO.
 # time-limit: 400
 . "$(dirname "$0")/lib.sh"

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "server/backend.h"
@@ -289,6 +290,44 @@ static void test_tmpfs(void)
     rig_close(&rig);
 }
 
+static bool takes_nowait(const char *path)
+{
+    char byte;
+    struct iovec iov = { &byte, 1 };
+    int fd = open(path, O_RDONLY);
+    bool takes = preadv2(fd, &iov, 1, 0, RWF_NOWAIT) >= 0 ||
+                 errno != EOPNOTSUPP;
+
+    close(fd);
+    return takes;
+}
+
+/* What goes through the ring comes out of it; messages do anyway. */
+static void check_way(const char *folder, bool memory)
+{
+    struct reactor_info before, after;
+    struct rig rig;
+    bool through_ring;
+
+    rig_open_file(&rig, folder, false);
+    through_ring = !memory || takes_nowait(rig.path);
+    CHECK_EQUAL(rig.backend->inline_io, !through_ring);
+    reactor_info(rig.reactor, &before);
+    check_many(&rig);
+    /* The counter moves at the end of a turn. */
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_FLUSH, 0, 0, 0), 0);
+    reactor_info(rig.reactor, &after);
+    CHECK_EQUAL(after.completions - before.completions >= 2 * MANY,
+                through_ring);
+    rig_close(&rig);
+}
+
+static void test_inline(void)
+{
+    check_way("/var/tmp", false);
+    check_way("/dev/shm", true);
+}
+
 static void test_memory(void)
 {
     struct backend_spec spec = { .volume = "m", .size = VOLUME };
@@ -377,11 +416,11 @@ static void test_null(void)
 
 /* ---- Failures --------------------------------------------------------- */
 
-static void test_truncated_behind_us(void)
+static void check_truncated(const char *folder)
 {
     struct rig rig;
 
-    rig_open_file(&rig, "/var/tmp", false);
+    rig_open_file(&rig, folder, false);
     memset(rig.memory, 'a', 8192);
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, 0, 0, 8192), 0);
     CHECK_EQUAL(truncate(rig.path, 4096), 0);
@@ -391,6 +430,12 @@ static void test_truncated_behind_us(void)
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 1 << 20, 4096), -EIO);
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 0, 4096), 0);
     rig_close(&rig);
+}
+
+static void test_truncated_behind_us(void)
+{
+    check_truncated("/var/tmp");
+    check_truncated("/dev/shm");
 }
 
 static void test_kernel_errors_come_back(void)
@@ -552,6 +597,7 @@ static void test_tables(void)
 static const struct unit_test tests[] = {
     { "a file keeps what was written, many at once", test_file },
     { "a file system without O_DIRECT serves the same", test_tmpfs },
+    { "only a file in memory is served without the ring", test_inline },
     { "memory keeps what was written", test_memory },
     { "discard gives space back, zeroes read as such", test_ranges },
     { "what a file system cannot do is said, not done otherwise",
