@@ -31,6 +31,7 @@ struct config {
     uint64_t port;
     uint64_t cores;             /* reactors; 0: as the machine suggests */
     char *core_list;            /* "0-3,8": exactly these; "": choose */
+    uint64_t poll_time;         /* microseconds; 0: reactors never spin */
     char *control;              /* path of the socket; "": none */
     enum rdisk_log_level log_level;
     enum access_method authentication;

@@ -117,6 +117,7 @@ static void queue_leave(struct queue *queue)
     struct reactor *reactor = queue->worker->reactor;
 
     queue->state = QUEUE_LEFT;
+    reactor_poller_remove(reactor, &queue->poller);
     reactor_buffer_remove(reactor, queue->buffer);
     detach(queue->worker, queue->attachment);
     queue->message.run = left_run;
@@ -153,7 +154,12 @@ static void poll_done(struct reactor_op *op, int result, unsigned int flags)
         queue->polling = false;
     }
     if (queue->state == QUEUE_RUNNING) {
-        rdisk_target_queue_process(queue->target);
+        queue->unarmed = reactor_spins(queue->worker->reactor);
+        if (queue->unarmed) {
+            rdisk_target_queue_poll(queue->target);
+        } else {
+            rdisk_target_queue_process(queue->target);
+        }
     }
     if (queue->polling) {
         return;
@@ -163,6 +169,25 @@ static void poll_done(struct reactor_op *op, int result, unsigned int flags)
     } else {
         reactor_defer(queue->worker->reactor, &queue->answers);
     }
+}
+
+static bool poller_poll(struct reactor_poller *poller)
+{
+    struct queue *queue = queue_of(poller, poller);
+
+    return queue->state == QUEUE_RUNNING &&
+           rdisk_target_queue_poll(queue->target) > 0;
+}
+
+static bool poller_rest(struct reactor_poller *poller)
+{
+    struct queue *queue = queue_of(poller, poller);
+
+    if (queue->state != QUEUE_RUNNING || !queue->unarmed) {
+        return false;
+    }
+    queue->unarmed = false;
+    return rdisk_target_queue_process(queue->target) > 0;
 }
 
 void queue_idle_event(void *queue_user, struct rdisk_target_queue *target)
@@ -193,6 +218,7 @@ static void start_run(struct message *message)
     queue->buffer = reactor_buffer_add(reactor, memory, length);
     queue->attachment = attach(queue->worker, queue->backend);
     queue->state = QUEUE_RUNNING;
+    reactor_poller_add(reactor, &queue->poller);
     poll_arm(queue);
     rdisk_target_queue_start(queue->target);
 }
@@ -217,6 +243,8 @@ struct queue *queue_start(struct rdisk_target_queue *target,
     queue->owner = owner;
     queue->state = QUEUE_STARTING;
     queue->poll.done = poll_done;
+    queue->poller.poll = poller_poll;
+    queue->poller.rest = poller_rest;
     queue->answers.run = answers_run;
     queue->buffer = -1;
     queue->slots = slots;

@@ -54,6 +54,8 @@ struct queue {
     struct attachment *attachment;
     struct reactor_op poll;
     bool polling;               /* the ring watches the descriptor */
+    struct reactor_poller poller;
+    bool unarmed;               /* the descriptor tells of nothing new */
     struct reactor_deferred answers;
     int buffer;                 /* its slots as a registered buffer, or -1 */
     unsigned int slots;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #if __has_include(<valgrind/valgrind.h>)
 #include <valgrind/valgrind.h>
@@ -19,6 +20,7 @@
 #endif
 
 #include "server/log.h"
+#include "server/poll_window.h"
 
 /* Entries a turn can prepare before an extra system call is needed. */
 #define SUBMISSIONS 512
@@ -28,6 +30,8 @@
 /* Volumes, and queues, of one reactor that get the fast path. */
 #define FILES 1024
 #define BUFFERS 4096
+/* Rounds of all pollers between two looks at the clock. */
+#define ROUNDS 16
 /* A limit of io_uring for one registered buffer. */
 #define BUFFER_SIZE_MAX (1ull << 30)
 
@@ -57,10 +61,14 @@ struct reactor {
     bool quitting;
     bool buffers_warned;
     struct reactor_deferred *deferred;
+    struct poll_window window;
+    struct reactor_poller *pollers;
+    bool restless;              /* some poller may have to rest */
 
     /* Written by its thread, read by any. */
     _Atomic uint64_t turns;
     _Atomic uint64_t completions;
+    _Atomic uint64_t spins;
 
     /* For reactor_create() to wait on. */
     sem_t ready;
@@ -172,20 +180,25 @@ void reactor_buffer_remove(struct reactor *reactor, int index)
 
 /* ---- Submissions ------------------------------------------------------ */
 
+static void reactor_submit(struct reactor *reactor)
+{
+    int result = io_uring_submit(&reactor->ring);
+
+    if (result < 0 && result != -EINTR && result != -EAGAIN &&
+        result != -EBUSY) {
+        log_error("reactor %u cannot submit to its io_uring: %s",
+                  reactor->index, strerror(-result));
+        abort();
+    }
+}
+
 struct io_uring_sqe *reactor_sqe(struct reactor *reactor)
 {
     struct io_uring_sqe *sqe;
 
     /* A full ring: hand over early what would have gone at the end. */
     while (!(sqe = io_uring_get_sqe(&reactor->ring))) {
-        int result = io_uring_submit(&reactor->ring);
-
-        if (result < 0 && result != -EINTR && result != -EAGAIN &&
-            result != -EBUSY) {
-            log_error("reactor %u cannot submit to its io_uring: %s",
-                      reactor->index, strerror(-result));
-            abort();
-        }
+        reactor_submit(reactor);
     }
     return sqe;
 }
@@ -243,11 +256,104 @@ void reactor_send(struct reactor *reactor, struct message *message)
     mailbox_send(&reactor->mailbox, message);
 }
 
+/* ---- Spinning --------------------------------------------------------- */
+
+void reactor_poller_add(struct reactor *reactor,
+                        struct reactor_poller *poller)
+{
+    poller->next = reactor->pollers;
+    reactor->pollers = poller;
+}
+
+void reactor_poller_remove(struct reactor *reactor,
+                           struct reactor_poller *poller)
+{
+    struct reactor_poller **link = &reactor->pollers;
+
+    while (*link != poller) {
+        link = &(*link)->next;
+    }
+    *link = poller->next;
+}
+
+bool reactor_spins(struct reactor *reactor)
+{
+    if (reactor->window.length) {
+        reactor->restless = true;
+    }
+    return reactor->restless;
+}
+
+static uint64_t clock_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Something on the ring, or work of the kernel's that will put it there? */
+static bool ring_ready(struct reactor *reactor)
+{
+    if (IO_URING_READ_ONCE(*reactor->ring.sq.kflags) & IORING_SQ_TASKRUN) {
+        io_uring_get_events(&reactor->ring);
+    }
+    return io_uring_cq_ready(&reactor->ring) != 0;
+}
+
+static bool poll_all(struct reactor *reactor)
+{
+    bool found = false;
+
+    for (struct reactor_poller *poller = reactor->pollers; poller;
+         poller = poller->next) {
+        found |= poller->poll(poller);
+    }
+    return found;
+}
+
+/* Look for work until the window, which began at @began, has passed. */
+static bool reactor_spin(struct reactor *reactor, uint64_t began)
+{
+    if (io_uring_sq_ready(&reactor->ring)) {
+        reactor_submit(reactor);
+    }
+    do {
+        for (unsigned int i = 0; i < ROUNDS; i++) {
+            if (poll_all(reactor)) {
+                count(&reactor->spins, 1);
+                return true;
+            }
+            if (ring_ready(reactor)) {
+                return true;
+            }
+        }
+        /* What we wait for may need this core: the device's own threads, if
+         * it is a software one, or the client. */
+        sched_yield();
+    } while (clock_now() - began < reactor->window.length);
+    return false;
+}
+
+/* Let everything be armed. True: there was something meanwhile. */
+static bool reactor_rest(struct reactor *reactor)
+{
+    bool found = false;
+
+    if (reactor->restless) {
+        reactor->restless = false;
+        for (struct reactor_poller *poller = reactor->pollers; poller;
+             poller = poller->next) {
+            found |= poller->rest(poller);
+        }
+    }
+    return found;
+}
+
 /* ---- The thread ------------------------------------------------------- */
 
-/* Submit, and sleep until something completes. The one place to wait in: a
- * reactor that spins first does so here. */
-static void reactor_wait(struct reactor *reactor)
+/* Submit, and sleep until something completes. */
+static void reactor_sleep(struct reactor *reactor)
 {
     int result;
 
@@ -269,12 +375,29 @@ static void reactor_wait(struct reactor *reactor)
     }
 }
 
+static void reactor_wait(struct reactor *reactor)
+{
+    struct poll_window *window = &reactor->window;
+    bool measured = poll_window_measures(window);
+    uint64_t began = measured ? clock_now() : 0;
+
+    if (!(window->length && reactor_spin(reactor, began)) &&
+        !reactor_rest(reactor)) {
+        reactor_sleep(reactor);
+    }
+    if (measured) {
+        poll_window_adapt(window, clock_now() - began);
+    }
+}
+
 static void reactor_reap(struct reactor *reactor)
 {
     struct io_uring_cqe *cqe;
     unsigned int n = 0;
 
-    while (io_uring_peek_cqe(&reactor->ring, &cqe) == 0) {
+    /* The first question keeps the second one from entering the kernel. */
+    while (io_uring_cq_ready(&reactor->ring) &&
+           io_uring_peek_cqe(&reactor->ring, &cqe) == 0) {
         struct reactor_op *op = io_uring_cqe_get_data(cqe);
         int result = cqe->res;
         unsigned int flags = cqe->flags;
@@ -304,8 +427,9 @@ static int ring_init(struct reactor *reactor)
 {
     /* From the newest kernels' best to what every io_uring takes. */
     static const unsigned int flags[] = {
-        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-        IORING_SETUP_COOP_TASKRUN,
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+            IORING_SETUP_TASKRUN_FLAG,
+        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
         0,
     };
     const size_t last = sizeof(flags) / sizeof(flags[0]) - 1;
@@ -392,7 +516,7 @@ static void reactor_free(struct reactor *reactor)
 }
 
 struct reactor *reactor_create(unsigned int index, int core,
-                               struct rdisk_error *err)
+                               uint64_t poll_time, struct rdisk_error *err)
 {
     struct reactor *reactor = calloc(1, sizeof(*reactor));
     char name[16];
@@ -404,6 +528,7 @@ struct reactor *reactor_create(unsigned int index, int core,
     }
     reactor->index = index;
     reactor->core = core;
+    reactor->window.max = poll_time;
     reactor->node = core >= 0 && numa_available() >= 0 ?
                     numa_node_of_cpu(core) : -1;
     reactor->mail.done = mail_done;
@@ -462,4 +587,5 @@ void reactor_info(const struct reactor *reactor, struct reactor_info *info)
     info->turns = atomic_load_explicit(&reactor->turns, memory_order_relaxed);
     info->completions = atomic_load_explicit(&reactor->completions,
                                              memory_order_relaxed);
+    info->spins = atomic_load_explicit(&reactor->spins, memory_order_relaxed);
 }

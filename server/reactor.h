@@ -9,6 +9,10 @@
  * deferred work (answers of all requests completed in this turn go out with
  * one doorbell per queue). Nothing to do costs nothing: no timer, no tick.
  *
+ * When requests follow each other closely, it looks for the next one for a
+ * while before it sleeps (poll_window.h), so that none of the system calls
+ * that put a thread to sleep and wake it is made.
+ *
  * Threads: create, destroy, send and info from the control thread, everything
  * else from the reactor's own.
  */
@@ -40,12 +44,23 @@ struct reactor_deferred {
     bool pending;
 };
 
+/* What a spinning reactor looks at. Both return whether there was something;
+ * neither adds or removes a poller. */
+struct reactor_poller {
+    /* Look, and take what there is. */
+    bool (*poll)(struct reactor_poller *poller);
+    /* The same, but a completion on the ring tells of what comes next. */
+    bool (*rest)(struct reactor_poller *poller);
+    struct reactor_poller *next;
+};
+
 /*
- * Start the thread, on @core (-1: anywhere). Returns NULL with @err filled,
- * e.g. when this kernel refuses io_uring.
+ * Start the thread, on @core (-1: anywhere). It spins for up to @poll_time
+ * nanoseconds before it sleeps; 0: never. Returns NULL with @err filled, e.g.
+ * when this kernel refuses io_uring.
  */
 struct reactor *reactor_create(unsigned int index, int core,
-                               struct rdisk_error *err);
+                               uint64_t poll_time, struct rdisk_error *err);
 /* End the thread; nothing is in flight on it any more. */
 void reactor_destroy(struct reactor *reactor);
 
@@ -58,6 +73,7 @@ struct reactor_info {
     int node;                   /* NUMA node of that core; -1: not known */
     uint64_t turns;             /* times it woke up */
     uint64_t completions;       /* taken from its ring */
+    uint64_t spins;             /* turns begun by a poller, without sleep */
 };
 void reactor_info(const struct reactor *reactor, struct reactor_info *info);
 
@@ -75,6 +91,14 @@ void reactor_defer(struct reactor *reactor, struct reactor_deferred *deferred);
 
 /* Let a thread beside this one run @job; its done() comes back to this one. */
 void reactor_offload(struct reactor *reactor, struct offload_job *job);
+
+void reactor_poller_add(struct reactor *reactor,
+                        struct reactor_poller *poller);
+void reactor_poller_remove(struct reactor *reactor,
+                           struct reactor_poller *poller);
+/* Will pollers be asked before the reactor sleeps? Then there is no need to
+ * arm anything now: each one's rest() is called in time. */
+bool reactor_spins(struct reactor *reactor);
 
 /*
  * Put a descriptor or a range of memory into the ring's tables, so that the

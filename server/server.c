@@ -193,7 +193,8 @@ static int start_workers(struct server *server, struct rdisk_error *err)
     }
     for (unsigned int i = 0; i < placement->cores; i++) {
         server->workers[i].reactor =
-            reactor_create(i, placement->core[i], err);
+            reactor_create(i, placement->core[i],
+                           server->config->poll_time * 1000, err);
         if (!server->workers[i].reactor) {
             return err->code;
         }

@@ -147,6 +147,7 @@ static struct json_object *stat_worker(const struct worker *worker)
     add_number(object, "queues", worker->queues);
     add_number(object, "turns", info.turns);
     add_number(object, "completions", info.completions);
+    add_number(object, "spins", info.spins);
     return object;
 }
 

@@ -85,9 +85,10 @@ static void print_reactor(struct json_object *reactor)
            client_number(reactor, "index"),
            (int64_t)client_number(reactor, "core"));
     print_node(reactor);
-    printf(", %" PRIu64 " queues, %" PRIu64 " turns, %" PRIu64
-           " completions\n", client_number(reactor, "queues"),
-           client_number(reactor, "turns"),
+    printf(", %" PRIu64 " queues, %" PRIu64 " turns (%" PRIu64
+           " without sleep), %" PRIu64 " completions\n",
+           client_number(reactor, "queues"), client_number(reactor, "turns"),
+           client_number(reactor, "spins"),
            client_number(reactor, "completions"));
 }
 

