@@ -22,6 +22,8 @@
 struct RdmaQueue {
     AioContext *ctx;            /* a reference is held */
     QEMUBH *wake_bh;
+    EventNotifier notifier;     /* only a name for the queue's descriptor */
+    bool polling;               /* ->ctx looks; touched only by its thread */
 
     /*
      * Protects ->queue.  Needed only because AioContexts may share a queue and
@@ -84,12 +86,18 @@ static void rdma_queue_wake_bh(void *opaque)
     rdma_queue_wake(opaque);
 }
 
-static void rdma_queue_process(void *opaque)
+static void rdma_queue_process(EventNotifier *e)
 {
-    RdmaQueue *q = opaque;
+    RdmaQueue *q = container_of(e, RdmaQueue, notifier);
 
     WITH_QEMU_LOCK_GUARD(&q->lock) {
-        if (q->queue) {
+        if (!q->queue) {
+            /* Released */
+        } else if (q->polling) {
+            /* The last event from before, no further one is asked for */
+            rdisk_queue_hush(q->queue);
+            rdisk_queue_poll(q->queue);
+        } else {
             rdisk_queue_process(q->queue);
         }
     }
@@ -98,10 +106,46 @@ static void rdma_queue_process(void *opaque)
 
 static bool rdma_queue_poll(void *opaque)
 {
-    RdmaQueue *q = opaque;
+    RdmaQueue *q = container_of(opaque, RdmaQueue, notifier);
 
     QEMU_LOCK_GUARD(&q->lock);
     return q->queue && rdisk_queue_pending(q->queue);
+}
+
+/*
+ * The queue need not be armed while ->ctx polls.  This handler is not polled
+ * while it runs, nor told of polling's end, so a nested event loop in a
+ * coroutine would wait for ever: they are woken by the bottom half.
+ */
+static void rdma_queue_poll_ready(EventNotifier *e)
+{
+    RdmaQueue *q = container_of(e, RdmaQueue, notifier);
+
+    WITH_QEMU_LOCK_GUARD(&q->lock) {
+        if (q->queue) {
+            rdisk_queue_poll(q->queue);
+        }
+    }
+    if (!QSIMPLEQ_EMPTY(&q->done)) {
+        qemu_bh_schedule(q->wake_bh);
+    }
+}
+
+static void rdma_queue_poll_begin(EventNotifier *e)
+{
+    container_of(e, RdmaQueue, notifier)->polling = true;
+}
+
+/* QEMU polls once more after this */
+static void rdma_queue_poll_end(EventNotifier *e)
+{
+    RdmaQueue *q = container_of(e, RdmaQueue, notifier);
+
+    q->polling = false;
+    QEMU_LOCK_GUARD(&q->lock);
+    if (q->queue) {
+        rdisk_queue_arm(q->queue);
+    }
 }
 
 /*
@@ -133,8 +177,11 @@ static RdmaQueue *rdma_queue_claim(BlockDriverState *bs, unsigned int index,
     q->queue = rdisk_initiator_queue(s->session, index);
     QSIMPLEQ_INIT(&q->done);
 
-    aio_set_fd_handler(ctx, rdisk_queue_fd(q->queue), rdma_queue_process, NULL,
-                       rdma_queue_poll, rdma_queue_process, q);
+    event_notifier_init_fd(&q->notifier, rdisk_queue_fd(q->queue));
+    aio_set_event_notifier(ctx, &q->notifier, rdma_queue_process,
+                           rdma_queue_poll, rdma_queue_poll_ready);
+    aio_set_event_notifier_poll(ctx, &q->notifier, rdma_queue_poll_begin,
+                                rdma_queue_poll_end);
     qatomic_store_release(&s->queues[index], q);
     return q;
 }
@@ -160,9 +207,10 @@ static void rdma_queue_release(BDRVRdmaState *s, unsigned int index)
 {
     RdmaQueue *q = s->queues[index];
 
-    aio_set_fd_handler(q->ctx, rdisk_queue_fd(q->queue), NULL, NULL, NULL,
-                       NULL, NULL);
+    aio_set_event_notifier(q->ctx, &q->notifier, NULL, NULL, NULL);
     WITH_QEMU_LOCK_GUARD(&q->lock) {
+        /* Polling may have been its last state; the next one waits */
+        rdisk_queue_arm(q->queue);
         rdisk_queue_rest(q->queue);
         q->queue = NULL;
     }

@@ -393,6 +393,15 @@ unsigned int rdisk_queue_process(struct rdisk_queue *queue);
 /* Is a completion waiting? Looks only; callbacks run in _process(). */
 bool rdisk_queue_pending(struct rdisk_queue *queue);
 /*
+ * For who looks again and again instead of sleeping: as _process(), but it
+ * leaves the descriptor alone, which then tells of one more completion at
+ * most. _hush() makes it unreadable after that one; _arm() lets it tell of the
+ * next one, after which one look with _pending() is due before any sleep.
+ */
+unsigned int rdisk_queue_poll(struct rdisk_queue *queue);
+void rdisk_queue_hush(struct rdisk_queue *queue);
+void rdisk_queue_arm(struct rdisk_queue *queue);
+/*
  * The thread that served the queue will not do so any more, and nothing is
  * outstanding. The next that submits serves it. Until then the home thread
  * can recover a lost connection without anybody else.

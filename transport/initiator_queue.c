@@ -387,8 +387,6 @@ static unsigned int serve(struct rdisk_queue *queue)
     struct rdisk_qp_completion completion;
     unsigned int count = 0;
 
-    rdisk_qp_take_events(&queue->qp);
-    rdisk_qp_arm(&queue->qp);
     while (rdisk_qp_next(&queue->qp, &completion)) {
         count += answer(queue, &completion);
     }
@@ -408,7 +406,29 @@ static unsigned int serve(struct rdisk_queue *queue)
     return count;
 }
 
+void rdisk_queue_hush(struct rdisk_queue *queue)
+{
+    take_wake(queue);
+    if (active(queue)) {
+        rdisk_qp_take_events(&queue->qp);
+    }
+}
+
+void rdisk_queue_arm(struct rdisk_queue *queue)
+{
+    if (active(queue)) {
+        rdisk_qp_arm(&queue->qp);
+    }
+}
+
 unsigned int rdisk_queue_process(struct rdisk_queue *queue)
+{
+    rdisk_queue_hush(queue);
+    rdisk_queue_arm(queue);
+    return rdisk_queue_poll(queue);
+}
+
+unsigned int rdisk_queue_poll(struct rdisk_queue *queue)
 {
     unsigned int count = 0;
     int code;

@@ -67,12 +67,13 @@ counter()
     stat_server "s['volumes'][0]['counters']['$1']"
 }
 
+# begin [OPTION…]: reactors do not spin, so that each wait is one call
 begin()
 {
     printf '[volume disk]\nbackend = file\npath = %s\n' "$work/disk" \
         >"$work/conf"
     truncate -s 64M "$work/disk"
-    start_server --config "$work/conf"
+    start_server --config "$work/conf" --poll-time 0 "$@"
 }
 
 need_strace()
@@ -150,6 +151,36 @@ check_a_request_under_load_takes_less_than_one_system_call_a_side()
     begin
     at_most "client's system calls per 100 reads" "$(client_calls 32)" 100
     at_most "server's system calls per 100 reads" "$(server_calls 32)" 100
+}
+
+turns()
+{
+    stat_server 'sum(r["turns"] for r in s["reactors"])'
+}
+
+# The two ends sleep longer than 10 ms at the start and the end only.
+check_a_busy_server_that_polls_is_not_woken_for_each_request()
+{
+    local wakeups
+    begin --poll-time 10000
+    wakeups=$(counter wakeups)
+    requests 1 1000
+    wait_until 10 no_sessions
+    at_most "wake-ups of the server for 1000 requests" \
+        $(($(counter wakeups) - wakeups)) 300
+}
+
+check_an_idle_server_that_polls_sleeps()
+{
+    local before
+    begin --poll-time 10000
+    client idle "$(uri disk)"
+    say idle 'read 0 64k'
+    answers idle '^read 65536/65536' 20
+    sleep 1
+    before=$(turns)
+    sleep 3
+    equal "turns of idle reactors in 3 seconds" $(($(turns) - before)) 0
 }
 
 run_checks

@@ -223,6 +223,9 @@ static bool serve_queue(struct scene_queue *queue)
         rdisk_target_queue_start(queue->queue);
         return true;
     }
+    if (queue->scene->polls) {
+        return rdisk_target_queue_poll(queue->queue) > 0 || queue->idle;
+    }
     if (readable(rdisk_target_queue_fd(queue->queue))) {
         rdisk_target_queue_process(queue->queue);
         return true;
@@ -269,8 +272,10 @@ static bool serve_client(struct scene_client *client)
         if (!queue) {
             break;
         }
-        if (readable(rdisk_queue_fd(queue))) {
-            rdisk_queue_process(queue);
+        if (client->polls ? rdisk_queue_pending(queue)
+                          : readable(rdisk_queue_fd(queue))) {
+            client->polls ? rdisk_queue_poll(queue)
+                          : rdisk_queue_process(queue);
             moved = true;
         }
     }

@@ -49,6 +49,7 @@ struct scene_client {
     unsigned int outstanding;           /* requests */
     bool unserved;                      /* nobody looks after its queues */
     unsigned int flags;                 /* of its requests */
+    bool polls;                         /* and waits for no descriptor */
 };
 
 struct scene {
@@ -71,6 +72,7 @@ struct scene {
     uint8_t identity[RDISK_ID_SIZE];    /* granted */
     uint8_t cache[RDISK_ID_SIZE];
     uint64_t generation;
+    bool polls;                 /* its queues are polled, not waited for */
     const char *user;           /* the one that may come in */
     struct rdisk_secret secret; /* its */
     struct scene_holder holders[SCENE_HOLDERS];
