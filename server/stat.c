@@ -49,6 +49,52 @@ static void add_counters(struct json_object *object,
     json_object_object_add(object, "counters", inner);
 }
 
+/* Microseconds, rounded up: "below that". */
+static void add_time(struct json_object *object, const char *key,
+                     const uint64_t *latency, double part)
+{
+    add_number(object, key,
+               (rdisk_histogram_percentile(latency, part) + 999) / 1000);
+}
+
+/* By operation, and bucket by bucket where somebody may want to subtract. */
+static void add_latency(struct json_object *object,
+                        const struct rdisk_target_counters *counters)
+{
+    static const char *const names[RDISK_OPS] = {
+        [RDISK_OP_READ] = "read", [RDISK_OP_WRITE] = "write",
+        [RDISK_OP_FLUSH] = "flush", [RDISK_OP_DISCARD] = "discard",
+        [RDISK_OP_ZEROES] = "zeroes", [RDISK_OP_EXTENTS] = "extents",
+        [RDISK_OP_COPY] = "copy",
+    };
+    struct json_object *all = json_object_new_object();
+
+    for (unsigned int op = 0; op < RDISK_OPS; op++) {
+        const uint64_t *latency = counters->latency[op];
+        struct json_object *inner, *buckets;
+
+        if (!rdisk_histogram_percentile(latency, 1)) {
+            continue;
+        }
+        inner = json_object_new_object();
+        buckets = json_object_new_object();
+        add_time(inner, "p50", latency, 0.5);
+        add_time(inner, "p99", latency, 0.99);
+        add_time(inner, "p999", latency, 0.999);
+        for (unsigned int i = 0; i < RDISK_HISTOGRAM_BUCKETS; i++) {
+            char key[8];
+
+            if (latency[i]) {
+                snprintf(key, sizeof(key), "%u", i);
+                add_number(buckets, key, latency[i]);
+            }
+        }
+        json_object_object_add(inner, "buckets", buckets);
+        json_object_object_add(all, names[op], inner);
+    }
+    json_object_object_add(object, "latency", all);
+}
+
 /* ---- Volumes ---------------------------------------------------------- */
 
 static struct json_object *stat_volume(const struct pool_entry *entry)
@@ -78,6 +124,7 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
              volume->backend->inline_io ? "inline" : "io_uring");
     add_bool(object, "read_only", volume->backend->geometry.read_only);
     add_counters(object, &counters);
+    add_latency(object, &counters);
     return object;
 }
 

@@ -16,6 +16,7 @@
 #include "transport/initiator.h"
 #include "transport/uri.h"
 
+#define DEFAULT_COUNT 4
 #define READ_SIZE 4096
 
 struct ping {
@@ -205,10 +206,11 @@ static int run_pings(struct ping *ping, const struct arguments *arguments)
     const struct rdisk_volume_info *info =
         rdisk_initiator_info(ping->session);
     uint32_t size = info->size < READ_SIZE ? info->block_size : READ_SIZE;
+    unsigned int count = arguments->count ? arguments->count : DEFAULT_COUNT;
     struct times messages = { 0 }, reads = { 0 };
     int result = 0;
 
-    for (unsigned int i = 1; i <= arguments->count && result == 0; i++) {
+    for (unsigned int i = 1; i <= count && result == 0; i++) {
         uint64_t message, read;
 
         if (i > 1 && arguments->interval > 0) {

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define DEFAULT_CONTROL "/run/rdiskd/control.sock"
-#define DEFAULT_COUNT 4
 
 static const struct {
     const char *name;
@@ -29,6 +28,9 @@ static const struct {
       "destroy a volume that nobody has open" },
     { "stat", command_stat, 0, "sj", "stat [--json]",
       "the server: its reactors, sessions, volumes and counters" },
+    { "top", command_top, 0, "sci",
+      "top [--interval SECONDS] [--count N]",
+      "requests, bytes and latencies of each volume, every second" },
     { "ping", command_ping, 1, "ciuf",
       "ping rdma://HOST[:PORT]/VOLUME [--count N] [--interval SECONDS]\n"
       "        [--user NAME --secret-file FILE]",
@@ -160,7 +162,6 @@ int main(int argc, char **argv)
 {
     struct arguments arguments = {
         .control = DEFAULT_CONTROL,
-        .count = DEFAULT_COUNT,
         .interval = 1,
     };
     char given[sizeof(options) / sizeof(options[0])] = "";

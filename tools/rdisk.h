@@ -9,7 +9,7 @@
 struct arguments {
     const char *control;        /* path of the server's socket */
     bool json;
-    unsigned int count;         /* of pings */
+    unsigned int count;         /* of pings or tables; 0: not told */
     double interval;            /* seconds between them */
     const char *user;           /* of a ping; NULL: none */
     const char *secret_file;
@@ -33,6 +33,7 @@ int command_delete(const struct arguments *arguments);
 int command_resize(const struct arguments *arguments);
 int command_list(const struct arguments *arguments);
 int command_stat(const struct arguments *arguments);
+int command_top(const struct arguments *arguments);
 int command_ping(const struct arguments *arguments);
 int command_secret(const struct arguments *arguments);
 

@@ -63,6 +63,25 @@ static void print_counters(struct json_object *object)
            client_number(counters, "wakeups"));
 }
 
+/* Percentiles in microseconds, a line for all operations. */
+static void print_latency(struct json_object *object)
+{
+    struct json_object *latency;
+    const char *comma = "    ";
+
+    if (!json_object_object_get_ex(object, "latency", &latency) ||
+        json_object_object_length(latency) == 0) {
+        return;
+    }
+    json_object_object_foreach(latency, op, times) {
+        printf("%s%s %" PRIu64 "/%" PRIu64 "/%" PRIu64, comma, op,
+               client_number(times, "p50"), client_number(times, "p99"),
+               client_number(times, "p999"));
+        comma = ", ";
+    }
+    printf(" us (50/99/99.9 %% take less)\n");
+}
+
 static void print_server(struct json_object *stat)
 {
     const char *device = client_text(stat, "device");
@@ -121,6 +140,7 @@ static void print_volume(struct json_object *volume)
            submission[0] ? ", " : "", submission,
            client_number(volume, "sessions"));
     print_counters(volume);
+    print_latency(volume);
 }
 
 static void print_each(struct json_object *stat, const char *key,

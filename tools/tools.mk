@@ -2,7 +2,7 @@
 # rdisk, the command line. Sizes are read and written as the server does.
 
 TOOLS_SOURCES := $(addprefix tools/, rdisk.c client.c ping.c secret.c server.c \
-	volume.c) \
+	top.c volume.c) \
 	server/size.c
 TOOLS_PACKAGES := $(TRANSPORT_PACKAGES) json-c
 

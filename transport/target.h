@@ -22,6 +22,7 @@
 #include "auth.h"
 #include "env.h"
 #include "error.h"
+#include "histogram.h"
 #include "wire.h"
 
 struct rdisk_target;
@@ -255,6 +256,8 @@ struct rdisk_target_counters {
     uint64_t work_requests;     /* sends posted */
     uint64_t doorbells;
     uint64_t wakeups;           /* completion events taken from the fd */
+    /* By operation: from receiving a request to posting its answer. */
+    uint64_t latency[RDISK_OPS][RDISK_HISTOGRAM_BUCKETS];
 };
 /* Sum into @counters. Any thread. */
 void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,

@@ -22,6 +22,8 @@ struct rdisk_target_slot {
     bool busy;                          /* from receive to answer */
 };
 
+#define RDISK_ANSWERED_MAX 64u
+
 struct rdisk_target_queue {
     struct rdisk_target_session *session;
     struct rdisk_target_queue *next;    /* of the session; control thread */
@@ -51,7 +53,21 @@ struct rdisk_target_queue {
     struct rdisk_qp_counters qp_counters;
     struct rdisk_op_counters ops;
     rdisk_counter refused;
+
+    /* Answers of which it is still to be noted how long they took: the clock
+     * is read once for all that go out together. */
+    struct {
+        uint64_t received;
+        enum rdisk_op op;
+    } answered[RDISK_ANSWERED_MAX];
+    unsigned int answered_count;
+    struct rdisk_histogram latency[RDISK_OPS];
 };
+
+/* target_latency.c: an answer is about to go out, and all have. */
+void rdisk_target_queue_answered(struct rdisk_target_queue *queue,
+                                 const struct rdisk_target_slot *slot);
+void rdisk_target_queue_posted(struct rdisk_target_queue *queue);
 
 /* Control thread: everything but the acceptance. */
 struct rdisk_target_queue *rdisk_target_queue_create(

@@ -194,6 +194,7 @@ static bool stage_answer(struct rdisk_target_queue *queue,
                                           (uint8_t)slot->status));
     rdisk_op_count(&queue->ops, slot->request.op, slot->request.length,
                    slot->status != RDISK_STATUS_OK);
+    rdisk_target_queue_answered(queue, slot);
     slot->busy = false;
     return true;
 }
@@ -434,6 +435,7 @@ void rdisk_target_queue_kick(struct rdisk_target_queue *queue)
     rdisk_qp_replenish(&queue->qp);
     stage_waiting(queue);
     rdisk_qp_post(&queue->qp);
+    rdisk_target_queue_posted(queue);
     if (atomic_load_explicit(&queue->qp.broken, memory_order_relaxed)) {
         tell_idle(queue);
     }
@@ -470,4 +472,10 @@ void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
         rdisk_counter_read(&queue->qp_counters.work_requests);
     counters->doorbells += rdisk_counter_read(&queue->qp_counters.doorbells);
     counters->wakeups += rdisk_counter_read(&queue->qp_counters.wakeups);
+    for (unsigned int op = 0; op < RDISK_OPS; op++) {
+        for (unsigned int i = 0; i < RDISK_HISTOGRAM_BUCKETS; i++) {
+            counters->latency[op][i] +=
+                rdisk_counter_read(&queue->latency[op].bucket[i]);
+        }
+    }
 }

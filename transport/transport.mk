@@ -3,12 +3,13 @@
 
 TRANSPORT_SOURCES := $(addprefix transport/, \
 	error.c env.c verbs.c status.c wire.c wire_request.c auth.c uri.c options.c \
-	device.c mr.c memory.c qp.c control.c bounce.c \
+	device.c mr.c memory.c qp.c control.c bounce.c histogram.c \
 	initiator.c initiator_link.c initiator_message.c initiator_auth.c \
 	initiator_lease.c initiator_queue.c initiator_stage.c \
 	initiator_cache.c \
 	initiator_memory.c initiator_recovery.c initiator_timer.c \
-	target.c target_session.c target_join.c target_auth.c target_queue.c)
+	target.c target_session.c target_join.c target_auth.c target_queue.c \
+	target_latency.c)
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 
 LIBRDISK := $(O)/lib/librdisk.a
@@ -20,7 +21,8 @@ $(LIBRDISK): $(call objects,$(TRANSPORT_SOURCES))
 
 # For other programs: what they include and link.
 TRANSPORT_HEADERS := $(addprefix transport/, \
-	error.h env.h verbs.h wire.h auth.h uri.h initiator.h target.h)
+	error.h env.h verbs.h wire.h auth.h uri.h counter.h \
+	histogram.h initiator.h target.h)
 PREFIX ?= /usr/local
 
 .PHONY: install-librdisk

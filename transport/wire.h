@@ -339,6 +339,7 @@ enum rdisk_op {
     RDISK_OP_EXTENTS = 6,       /* where does the volume have data? */
     RDISK_OP_COPY = 7,          /* from one range of the volume to another */
 };
+#define RDISK_OPS 8u            /* for tables by operation */
 
 /* Bytes that an operation without payload may name; 0: not such a one. */
 static inline uint32_t rdisk_op_range_max(enum rdisk_op op)
