@@ -95,7 +95,7 @@ static void begin(const struct backend_class *class, const char *folder)
         close(fd);
         spec.path = rig.path;
     }
-    rig.reactor = reactor_create(0, -1, &rig.err);
+    rig.reactor = reactor_create(0, -1, 0, &rig.err);
     REQUIRE(rig.reactor != NULL);
     rig.backend = class->open(&spec, NULL, &rig.err);
     REQUIRE(rig.backend != NULL);
