@@ -418,6 +418,9 @@ void rdisk_initiator_link_lost(struct rdisk_initiator *session,
     }
     if (rdisk_initiator_state(session) == RDISK_INITIATOR_DRAINING) {
         err = session->error;
+    } else if (atomic_load(&session->control.qp.reason) != IBV_WC_SUCCESS ||
+               atomic_load(&session->control.qp.gone)) {
+        rdisk_initiator_tell_break(session, &session->control.qp, &err);
     } else {
         rdisk_error_set(&err, -ECONNRESET, "%s:%u ended the connection",
                         session->options.host, session->options.port);
@@ -463,8 +466,7 @@ static void take_alarm(struct rdisk_initiator *session)
     for (unsigned int i = 0; i < session->queue_count; i++) {
         if (session->queues[i].created &&
             atomic_load(&session->queues[i].qp.broken)) {
-            rdisk_error_set(&err, -EIO, "the connection to %s:%u broke",
-                            session->options.host, session->options.port);
+            rdisk_initiator_tell_break(session, &session->queues[i].qp, &err);
             rdisk_initiator_fail(session, &err);
             return;
         }

@@ -250,6 +250,11 @@ void rdisk_initiator_drop(struct rdisk_initiator *session);
 /* READY was left for want of a connection: begin to get another one. */
 void rdisk_initiator_recover(struct rdisk_initiator *session,
                              const struct rdisk_error *err);
+/* @qp is broken: by whom, as far as its device tells. -ETIMEDOUT: nobody
+ * answered. */
+void rdisk_initiator_tell_break(const struct rdisk_initiator *session,
+                                const struct rdisk_qp *qp,
+                                struct rdisk_error *err);
 /* Go on as far as the queues' threads have let go. */
 void rdisk_initiator_recovery_step(struct rdisk_initiator *session);
 /* WAITING is over: the next attempt. */

@@ -51,6 +51,30 @@ void rdisk_initiator_break(struct rdisk_initiator *session)
     rdisk_link_disconnect(&session->link);
 }
 
+void rdisk_initiator_tell_break(const struct rdisk_initiator *session,
+                                const struct rdisk_qp *qp,
+                                struct rdisk_error *err)
+{
+    const struct rdisk_initiator_options *options = &session->options;
+    int reason = atomic_load(&qp->reason);
+
+    if (atomic_load(&qp->gone)) {
+        rdisk_error_set(err, -ENODEV, "RDMA device %s was removed",
+                        session->device_name);
+    } else if (reason == IBV_WC_RETRY_EXC_ERR) {
+        rdisk_error_set(err, -ETIMEDOUT, "%s:%u does not answer: the RDMA "
+                        "device has sent again as often as it may",
+                        options->host, options->port);
+    } else if (reason == IBV_WC_SUCCESS) {
+        rdisk_error_set(err, -EIO, "the connection to %s:%u broke",
+                        options->host, options->port);
+    } else {
+        rdisk_error_set(err, -EIO, "the connection to %s:%u broke: %s",
+                        options->host, options->port,
+                        rdisk_wc_status_name(reason));
+    }
+}
+
 void rdisk_initiator_drop(struct rdisk_initiator *session)
 {
     for (unsigned int i = 0; i < session->queue_count; i++) {

@@ -263,7 +263,7 @@ void rdisk_qp_post(struct rdisk_qp *qp)
         n = (unsigned int)(bad - qp->stage);
         rdisk_log(qp->env, RDISK_LOG_ERROR, "posting a send failed: %s",
                   strerror(-ret));
-        qp->reason = IBV_WC_GENERAL_ERR;
+        atomic_store(&qp->reason, IBV_WC_GENERAL_ERR);
         rdisk_qp_break(qp);
     }
     qp->send_posted += n;
@@ -289,7 +289,7 @@ static void post_receives(struct rdisk_qp *qp, struct ibv_recv_wr *chain,
         }
         rdisk_log(qp->env, RDISK_LOG_ERROR, "posting a receive failed: %s",
                   strerror(-ret));
-        qp->reason = IBV_WC_GENERAL_ERR;
+        atomic_store(&qp->reason, IBV_WC_GENERAL_ERR);
         rdisk_qp_break(qp);
     }
     qp->recv_posted += n;
@@ -367,9 +367,9 @@ static bool account(struct rdisk_qp *qp, const struct ibv_wc *wc,
         qp->send_done = wc->wr_id + 1;
     }
     if (wc->status != IBV_WC_SUCCESS) {
-        if (qp->reason == IBV_WC_SUCCESS &&
+        if (atomic_load(&qp->reason) == IBV_WC_SUCCESS &&
             wc->status != IBV_WC_WR_FLUSH_ERR) {
-            qp->reason = wc->status;
+            atomic_store(&qp->reason, (int)wc->status);
         }
         rdisk_qp_break(qp);
         return false;

@@ -72,7 +72,8 @@ struct rdisk_qp {
     bool armed;                 /* an event will come; asking is a syscall */
     atomic_bool broken;         /* in ERROR, or on the way */
     atomic_bool gone;           /* with its device; nothing comes back */
-    enum ibv_wc_status reason;  /* of the first failed completion */
+    _Atomic int reason;         /* enum ibv_wc_status of the first failed
+                                   completion; any thread may look */
 };
 
 /* What a receive brought. */

@@ -224,3 +224,8 @@ const struct rdisk_verbs rdisk_verbs_system = {
     .post_recv = sys_post_recv,
     .modify_qp = sys_modify_qp,
 };
+
+const char *rdisk_wc_status_name(int status)
+{
+    return ibv_wc_status_str((enum ibv_wc_status)status);
+}

@@ -78,4 +78,7 @@ struct rdisk_verbs {
 
 extern const struct rdisk_verbs rdisk_verbs_system;
 
+/* "remote access error": what a completion's status means. */
+const char *rdisk_wc_status_name(int status);
+
 #endif

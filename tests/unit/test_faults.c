@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "load.h"
 #include "unit.h"
@@ -44,6 +45,34 @@ static void server_loses_power(void)
         fake_host_start(load_scene.server_host);
         load_end();
     }
+}
+
+/* Who silently went away did not end anything: the message must not say so. */
+static void silence_is_told_from_an_end(void)
+{
+    const struct rdisk_error *why;
+
+    load_begin(3);
+    load_scene.park = true;
+    load_submit(IOS, RDISK_OP_WRITE);
+    fake_host_kill(load_scene.server_host, FAKE_POWER_FAILS);
+    scene_advance(&load_scene, 20000);
+    why = rdisk_initiator_error(client->session);
+    CHECK_EQUAL(why->code, -ETIMEDOUT);
+    CHECK(strstr(why->text, "does not answer") != NULL);
+    fake_host_start(load_scene.server_host);
+    load_end();
+
+    load_begin(3);
+    load_scene.park = true;
+    load_submit(IOS, RDISK_OP_WRITE);
+    scene_pump(&load_scene);
+    fake_host_kill(load_scene.server_host, FAKE_PROCESS_DIES);
+    scene_pump(&load_scene);
+    why = rdisk_initiator_error(client->session);
+    CHECK_EQUAL(why->code, -ECONNRESET);
+    CHECK(strstr(why->text, "ended the connection") != NULL);
+    load_end();
 }
 
 static void completion_waits_for_the_flush(void)
@@ -278,6 +307,7 @@ static const struct unit_test tests[] = {
       server_process_dies },
     { "when the server loses power every request ends in time",
       server_loses_power },
+    { "silence is told from an orderly end", silence_is_told_from_an_end },
     { "a request ends only after its queue pair was flushed",
       completion_waits_for_the_flush },
     { "when one queue breaks all end", one_queue_takes_all },
