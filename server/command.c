@@ -10,10 +10,12 @@
 #include "server/log.h"
 #include "server/request.h"
 #include "server/server.h"
+#include "server/session.h"
 
-static struct json_object *list(struct pool *pool, struct rdisk_error *err)
+static struct json_object *list(struct server *server,
+                                struct rdisk_error *err)
 {
-    struct json_object *volumes = stat_volumes(pool, err);
+    struct json_object *volumes = stat_volumes(server, err);
     struct json_object *reply;
 
     if (!volumes) {
@@ -35,6 +37,60 @@ static struct json_object *changed(int result, const char *format,
     return json_object_new_object();
 }
 
+/* What is left of a drained volume, or of all: who it is waited for. */
+static struct json_object *left(struct server *server, const char *volume)
+{
+    struct json_object *reply = json_object_new_object();
+    struct json_object *peers = json_object_new_array();
+
+    for (const struct session *session = server->sessions; session;
+         session = session->next) {
+        if (!volume[0] || strcmp(session->holder.volume->name, volume) == 0) {
+            json_object_array_add(peers, json_object_new_string(
+                                             session->holder.peer));
+        }
+    }
+    json_object_object_add(reply, "sessions", json_object_new_int64(
+                               json_object_array_length(peers)));
+    json_object_object_add(reply, "peers", peers);
+    return reply;
+}
+
+static struct json_object *drain(struct server *server, const char *name,
+                                 struct rdisk_error *err)
+{
+    struct volume *volume = NULL;
+
+    if (name[0]) {
+        /* Does it exist? */
+        volume = pool_get(&server->pool, name, err);
+        if (!volume) {
+            return NULL;
+        }
+        pool_put(&server->pool, volume);
+    }
+    if (!drain_covers(&server->drain, name)) {
+        log_info("draining %s%s%s", name[0] ? "volume '" : "all volumes", name,
+                 name[0] ? "'" : "");
+    }
+    if (drain_begin(&server->drain, name, err) < 0) {
+        return NULL;
+    }
+    session_drain(server);
+    return left(server, name);
+}
+
+static struct json_object *resume(struct server *server, const char *name,
+                                  struct rdisk_error *err)
+{
+    if (drain_end(&server->drain, name, err) < 0) {
+        return NULL;
+    }
+    log_info("resuming %s%s%s", name[0] ? "volume '" : "all volumes", name,
+             name[0] ? "'" : "");
+    return json_object_new_object();
+}
+
 static struct json_object *run(struct server *server,
                                const struct request *request,
                                struct rdisk_error *err)
@@ -52,9 +108,13 @@ static struct json_object *run(struct server *server,
         return changed(pool_resize(pool, request->name, request->size, err),
                        "volume '%s' resized to %" PRIu64 " bytes", request);
     case REQUEST_LIST:
-        return list(pool, err);
+        return list(server, err);
     case REQUEST_STAT:
         return stat_server(server, err);
+    case REQUEST_DRAIN:
+        return drain(server, request->name, err);
+    case REQUEST_RESUME:
+        return resume(server, request->name, err);
     }
     rdisk_error_set(err, -EINVAL, "there is no such request");
     return NULL;

@@ -13,7 +13,8 @@ char *command_run(void *opaque, const char *line);
 
 /* The volumes as an array; everything about the server as an object. NULL with
  * @err filled. */
-struct json_object *stat_volumes(struct pool *pool, struct rdisk_error *err);
+struct json_object *stat_volumes(struct server *server,
+                                 struct rdisk_error *err);
 struct json_object *stat_server(struct server *server,
                                 struct rdisk_error *err);
 

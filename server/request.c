@@ -12,13 +12,16 @@
 
 static const struct {
     const char *name;
-    bool named, sized;          /* takes, and needs, a name and a size */
+    bool named, sized;          /* takes a name, and a size, and needs them */
+    bool optional;              /* it does not need the name */
 } ops[] = {
-    [REQUEST_CREATE] = { "create", true, true },
-    [REQUEST_DELETE] = { "delete", true, false },
-    [REQUEST_RESIZE] = { "resize", true, true },
-    [REQUEST_LIST] = { "list", false, false },
-    [REQUEST_STAT] = { "stat", false, false },
+    [REQUEST_CREATE] = { "create", true, true, false },
+    [REQUEST_DELETE] = { "delete", true, false, false },
+    [REQUEST_RESIZE] = { "resize", true, true, false },
+    [REQUEST_LIST] = { "list", false, false, false },
+    [REQUEST_STAT] = { "stat", false, false, false },
+    [REQUEST_DRAIN] = { "drain", true, false, true },
+    [REQUEST_RESUME] = { "resume", true, false, true },
 };
 
 #define OPS (sizeof(ops) / sizeof(ops[0]))
@@ -42,7 +45,8 @@ static int parse_op(struct json_object *object, struct request *request,
         }
     }
     return rdisk_error_set(err, -EINVAL, "there is no op \"%.40s\": it is "
-                           "create, delete, resize, list or stat", name);
+                           "create, delete, resize, list, stat, drain or "
+                           "resume", name);
 }
 
 static int parse_name(struct json_object *object, struct request *request,
@@ -52,6 +56,10 @@ static int parse_name(struct json_object *object, struct request *request,
     const char *name;
     size_t length;
 
+    if (!json_object_object_get_ex(object, "name", &value) &&
+        ops[request->op].optional) {
+        return 0;
+    }
     if (!json_object_object_get_ex(object, "name", &value) ||
         !json_object_is_type(value, json_type_string)) {
         return rdisk_error_set(err, -EINVAL, "%s needs \"name\", a string",

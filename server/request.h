@@ -14,11 +14,13 @@ enum request_op {
     REQUEST_RESIZE,             /* {"op":"resize","name":NAME,"size":BYTES} */
     REQUEST_LIST,               /* {"op":"list"} */
     REQUEST_STAT,               /* {"op":"stat"} */
+    REQUEST_DRAIN,              /* {"op":"drain"[,"name":NAME]} */
+    REQUEST_RESUME,             /* {"op":"resume"[,"name":NAME]} */
 };
 
 struct request {
     enum request_op op;
-    char name[RDISK_VOLUME_NAME_MAX + 1];
+    char name[RDISK_VOLUME_NAME_MAX + 1];   /* "": not given */
     uint64_t size;              /* bytes */
 };
 

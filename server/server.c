@@ -292,6 +292,7 @@ void server_free(struct server *server)
         reactor_destroy(server->workers[i].reactor);
     }
     free(server->workers);
+    drain_end(&server->drain, "", NULL);
     pool_destroy(&server->pool);
     close(server->signal_fd);
     mailbox_destroy(&server->mailbox);

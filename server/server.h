@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "server/config.h"
+#include "server/drain.h"
 #include "server/loop.h"
 #include "server/mailbox.h"
 #include "server/placement.h"
@@ -24,6 +25,7 @@ struct server {
     struct loop loop;
     struct mailbox mailbox;     /* of the control thread */
     struct pool pool;
+    struct drain drain;         /* what takes no new sessions */
     struct worker *workers;     /* placement.cores of them */
     struct rdisk_target *target;
     struct control *control;    /* NULL: no socket */

@@ -2,8 +2,8 @@
 # rdiskd, the server.
 
 SERVER_SOURCES := $(addprefix server/, \
-	access.c backend.c command.c config.c control.c identity.c log.c loop.c \
-	mailbox.c offload.c options.c placement.c poll_window.c pool.c queue.c \
+	access.c backend.c command.c config.c control.c drain.c identity.c log.c \
+	loop.c mailbox.c offload.c options.c placement.c poll_window.c pool.c queue.c \
 	reactor.c request.c server.c session.c size.c \
 	stat.c volume.c) \
 	$(addprefix server/backends/, file.c file_offload.c memory.c null.c)

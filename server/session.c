@@ -83,6 +83,20 @@ static enum access access_of(const struct server *server,
     return client ? access_to(client, request->volume) : ACCESS_NONE;
 }
 
+/* Is it drained? Only who may see the volume is told. */
+static bool drained(const struct server *server,
+                    const struct rdisk_open_request *request,
+                    struct rdisk_error *err)
+{
+    if (!drain_covers(&server->drain, request->volume)) {
+        return false;
+    }
+    rdisk_error_set(err, -ESHUTDOWN, "volume '%s' is drained and takes no "
+                    "new sessions until the server resumes it",
+                    request->volume);
+    return true;
+}
+
 /* Let @session hold @volume, if it may. */
 static enum rdisk_status take_volume(struct session *session,
                                      struct volume *volume, enum access access,
@@ -145,8 +159,13 @@ static enum rdisk_status session_open(void *opaque,
     } else {
         volume = pool_get(&server->pool, request->volume, &why);
     }
-    status = volume ? take_volume(session, volume, access, request, &why) :
-             rdisk_status_from_errno(why.code);
+    if (!volume) {
+        status = rdisk_status_from_errno(why.code);
+    } else if (drained(server, request, &why)) {
+        status = RDISK_STATUS_SHUTTING_DOWN;
+    } else {
+        status = take_volume(session, volume, access, request, &why);
+    }
     if (status != RDISK_STATUS_OK) {
         if (err) {
             *err = why;
@@ -199,6 +218,18 @@ static void session_close(void *opaque, void *user, bool orderly)
     volume_release(&session->holder);
     pool_put(&server->pool, volume);
     free(session);
+}
+
+void session_drain(struct server *server)
+{
+    for (struct session *session = server->sessions; session;
+         session = session->next) {
+        if (drain_covers(&server->drain, session->holder.volume->name)) {
+            rdisk_target_session_end(session->target,
+                                     RDISK_STATUS_SHUTTING_DOWN,
+                                     "the volume is being drained");
+        }
+    }
 }
 
 /* ---- Queues ----------------------------------------------------------- */

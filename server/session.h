@@ -19,6 +19,10 @@ struct session {
 /* What the transport calls; its opaque is the struct server. */
 extern const struct rdisk_target_events session_events;
 
+/* Ask all sessions on what is drained to leave: requests already taken are
+ * carried out first. */
+void session_drain(struct server *server);
+
 /* Of all its queues, those that have ended included. */
 void session_counters(const struct session *session,
                       struct rdisk_target_counters *counters);

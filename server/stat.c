@@ -128,9 +128,18 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
     return object;
 }
 
+struct listing {
+    struct json_object *volumes;
+    const struct drain *drain;
+};
+
 static void add_volume(void *opaque, const struct pool_entry *entry)
 {
-    json_object_array_add(opaque, stat_volume(entry));
+    struct listing *listing = opaque;
+    struct json_object *volume = stat_volume(entry);
+
+    add_bool(volume, "drained", drain_covers(listing->drain, entry->name));
+    json_object_array_add(listing->volumes, volume);
 }
 
 static int by_name(const void *a, const void *b)
@@ -142,16 +151,20 @@ static int by_name(const void *a, const void *b)
         json_object_get_string(json_object_object_get(*y, "name")));
 }
 
-struct json_object *stat_volumes(struct pool *pool, struct rdisk_error *err)
+struct json_object *stat_volumes(struct server *server,
+                                 struct rdisk_error *err)
 {
-    struct json_object *volumes = json_object_new_array();
+    struct listing listing = {
+        .volumes = json_object_new_array(),
+        .drain = &server->drain,
+    };
 
-    if (pool_for_each(pool, add_volume, volumes, err) < 0) {
-        json_object_put(volumes);
+    if (pool_for_each(&server->pool, add_volume, &listing, err) < 0) {
+        json_object_put(listing.volumes);
         return NULL;
     }
-    json_object_array_sort(volumes, by_name);
-    return volumes;
+    json_object_array_sort(listing.volumes, by_name);
+    return listing.volumes;
 }
 
 /* ---- Sessions and reactors -------------------------------------------- */
@@ -201,7 +214,7 @@ static struct json_object *stat_worker(const struct worker *worker)
 struct json_object *stat_server(struct server *server,
                                 struct rdisk_error *err)
 {
-    struct json_object *volumes = stat_volumes(&server->pool, err);
+    struct json_object *volumes = stat_volumes(server, err);
     struct json_object *object, *reactors, *sessions;
     uint64_t memory = 0;
     char address[128];
@@ -224,7 +237,8 @@ struct json_object *stat_server(struct server *server,
         memory += bytes;
     }
     add_text(object, "version", RDISK_VERSION);
-    add_text(object, "state", server->stopping ? "stopping" : "serving");
+    add_text(object, "state", server->stopping ? "stopping" :
+             server->drain.all ? "drained" : "serving");
     add_number(object, "uptime",
                (rdisk_now(server->env) - server->started) / 1000000000);
     add_text(object, "address",

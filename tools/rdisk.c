@@ -9,33 +9,39 @@
 #include <string.h>
 
 #define DEFAULT_CONTROL "/run/rdiskd/control.sock"
+#define DEFAULT_TIMEOUT 30
 
 static const struct {
     const char *name;
     int (*run)(const struct arguments *arguments);
     int words;                  /* that must follow */
+    int more;                   /* words that may */
     const char *options;        /* it takes, as letters of the table below */
     const char *usage;
     const char *help;
 } commands[] = {
-    { "create", command_create, 2, "s", "create NAME SIZE",
+    { "create", command_create, 2, 0, "s", "create NAME SIZE",
       "make a volume of SIZE bytes (k, M, G, T are powers of 1024)" },
-    { "list", command_list, 0, "sj", "list [--json]",
+    { "list", command_list, 0, 0, "sj", "list [--json]",
       "the volumes of the server" },
-    { "resize", command_resize, 2, "s", "resize NAME SIZE",
+    { "resize", command_resize, 2, 0, "s", "resize NAME SIZE",
       "change the size of a volume that nobody has open" },
-    { "delete", command_delete, 1, "s", "delete NAME",
+    { "delete", command_delete, 1, 0, "s", "delete NAME",
       "destroy a volume that nobody has open" },
-    { "stat", command_stat, 0, "sj", "stat [--json]",
+    { "stat", command_stat, 0, 0, "sj", "stat [--json]",
       "the server: its reactors, sessions, volumes and counters" },
-    { "top", command_top, 0, "sci",
+    { "top", command_top, 0, 0, "sci",
       "top [--interval SECONDS] [--count N]",
       "requests, bytes and latencies of each volume, every second" },
-    { "ping", command_ping, 1, "ciuf",
+    { "drain", command_drain, 0, 1, "st", "drain [VOLUME] [--timeout SECONDS]",
+      "take no new sessions and wait until the present ones have left" },
+    { "resume", command_resume, 0, 1, "s", "resume [VOLUME]",
+      "take sessions again" },
+    { "ping", command_ping, 1, 0, "ciuf",
       "ping rdma://HOST[:PORT]/VOLUME [--count N] [--interval SECONDS]\n"
       "        [--user NAME --secret-file FILE]",
       "connect, tell each step, then time round trips" },
-    { "secret", command_secret, 0, "",
+    { "secret", command_secret, 0, 0, "",
       "secret", "a fresh random secret, to be put into a file for each side" },
 };
 
@@ -46,6 +52,7 @@ static const struct option options[] = {
     { "json", no_argument, NULL, 'j' },
     { "count", required_argument, NULL, 'c' },
     { "interval", required_argument, NULL, 'i' },
+    { "timeout", required_argument, NULL, 't' },
     { "user", required_argument, NULL, 'u' },
     { "secret-file", required_argument, NULL, 'f' },
     { "help", no_argument, NULL, 'h' },
@@ -118,6 +125,12 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
                 return EXIT_USAGE;
             }
             break;
+        case 't':
+            if (!parse_number(optarg, 0, 86400, &arguments->timeout)) {
+                failed("--timeout %s is not 0…86400 seconds", optarg);
+                return EXIT_USAGE;
+            }
+            break;
         case 'u':
             arguments->user = optarg;
             break;
@@ -144,7 +157,9 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
 static int run(size_t command, const struct arguments *arguments,
                const char *given)
 {
-    if (arguments->words_count != commands[command].words) {
+    int optional = arguments->words_count - commands[command].words;
+
+    if (optional < 0 || optional > commands[command].more) {
         fprintf(stderr, "Usage: rdisk %s\n", commands[command].usage);
         return EXIT_USAGE;
     }
@@ -163,6 +178,7 @@ int main(int argc, char **argv)
     struct arguments arguments = {
         .control = DEFAULT_CONTROL,
         .interval = 1,
+        .timeout = DEFAULT_TIMEOUT,
     };
     char given[sizeof(options) / sizeof(options[0])] = "";
     int result = read_options(argc, argv, &arguments, given);

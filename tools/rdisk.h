@@ -11,6 +11,7 @@ struct arguments {
     bool json;
     unsigned int count;         /* of pings or tables; 0: not told */
     double interval;            /* seconds between them */
+    double timeout;             /* seconds to wait for a drain */
     const char *user;           /* of a ping; NULL: none */
     const char *secret_file;
     char **words;               /* what follows the command */
@@ -34,6 +35,8 @@ int command_resize(const struct arguments *arguments);
 int command_list(const struct arguments *arguments);
 int command_stat(const struct arguments *arguments);
 int command_top(const struct arguments *arguments);
+int command_drain(const struct arguments *arguments);
+int command_resume(const struct arguments *arguments);
 int command_ping(const struct arguments *arguments);
 int command_secret(const struct arguments *arguments);
 

@@ -133,11 +133,12 @@ static void print_volume(struct json_object *volume)
 
     const char *submission = client_text(volume, "submission");
 
-    printf("volume %s: %s, %s%s%s%s, %" PRIu64 " sessions\n",
+    printf("volume %s: %s, %s%s%s%s%s, %" PRIu64 " sessions\n",
            client_text(volume, "name"), client_text(volume, "backend"),
            size_format(client_number(volume, "size"), size, sizeof(size)),
            client_number(volume, "read_only") ? ", read-only" : "",
            submission[0] ? ", " : "", submission,
+           client_number(volume, "drained") ? ", drained" : "",
            client_number(volume, "sessions"));
     print_counters(volume);
     print_latency(volume);

@@ -46,6 +46,10 @@ static enum rdisk_status owner_open(void *opaque,
                         request->volume);
         return RDISK_STATUS_NO_VOLUME;
     }
+    if (scene->drained) {
+        rdisk_error_set(err, -ESHUTDOWN, "volume 'vol' is drained");
+        return RDISK_STATUS_SHUTTING_DOWN;
+    }
     for (unsigned int i = 0; i < SCENE_HOLDERS; i++) {
         struct scene_holder *holder = &scene->holders[i];
 
@@ -560,6 +564,18 @@ void scene_stop_server(struct scene *scene)
     CHECK_EQUAL(scene->opens, scene->closes);
     rdisk_target_destroy(scene->target);
     scene->target = NULL;
+}
+
+void scene_drain(struct scene *scene)
+{
+    scene->drained = true;
+    for (unsigned int i = 0; i < SCENE_HOLDERS; i++) {
+        if (scene->holders[i].session) {
+            rdisk_target_session_end(scene->holders[i].session,
+                                     RDISK_STATUS_SHUTTING_DOWN,
+                                     "the volume is being drained");
+        }
+    }
 }
 
 void scene_restart_server(struct scene *scene)

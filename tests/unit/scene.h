@@ -73,6 +73,7 @@ struct scene {
     uint8_t cache[RDISK_ID_SIZE];
     uint64_t generation;
     bool polls;                 /* its queues are polled, not waited for */
+    bool drained;               /* takes no new sessions */
     const char *user;           /* the one that may come in */
     struct rdisk_secret secret; /* its */
     struct scene_holder holders[SCENE_HOLDERS];
@@ -114,6 +115,9 @@ void scene_stop_server(struct scene *scene);
 
 /* The server's program dies and is started again; the disk stays. */
 void scene_restart_server(struct scene *scene);
+
+/* From now on it is drained: ask all sessions to leave. */
+void scene_drain(struct scene *scene);
 
 /* Serve everybody until nothing moves. */
 void scene_pump(struct scene *scene);

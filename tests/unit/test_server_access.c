@@ -311,6 +311,26 @@ static void hidden_is_as_not_there(void)
     end_server();
 }
 
+/* Only who may see a volume learns that it is drained. */
+static void drained_is_refused(void)
+{
+    void *session;
+
+    begin_server();
+    REQUIRE(drain_begin(&server.drain, "disk-1", &err) == 0);
+    open_as("alice", "disk-1", RDISK_STATUS_SHUTTING_DOWN);
+    CHECK_SAYS(err.text, "volume 'disk-1' is drained");
+    session = open_as("alice", "shared", RDISK_STATUS_OK);
+    session_events.close(&server, session, true);
+    REQUIRE(drain_begin(&server.drain, "", &err) == 0);
+    open_as("alice", "shared", RDISK_STATUS_SHUTTING_DOWN);
+    open_as("alice", "hidden", RDISK_STATUS_NO_VOLUME);
+    REQUIRE(drain_end(&server.drain, "", &err) == 0);
+    session = open_as("alice", "disk-1", RDISK_STATUS_OK);
+    session_events.close(&server, session, true);
+    end_server();
+}
+
 static void secrets_are_told(void)
 {
     struct rdisk_secret secret = { .length = 7 };
@@ -338,6 +358,8 @@ static const struct unit_test tests[] = {
     { "access lists decide what a client may do", lists_decide },
     { "a hidden volume answers like one that does not exist",
       hidden_is_as_not_there },
+    { "a drained volume is refused, to those who may see it",
+      drained_is_refused },
     { "the server tells the transport its clients' secrets",
       secrets_are_told },
 };

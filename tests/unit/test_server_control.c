@@ -42,6 +42,14 @@ static void test_requests(void)
     CHECK_EQUAL(request_parse("{\"op\":\"resize\",\"name\":\"v\",\"size\":0}",
                               &request, &err), 0);
     CHECK_EQUAL(request.op, REQUEST_RESIZE);
+    CHECK_EQUAL(request_parse("{\"op\":\"drain\",\"name\":\"v\"}", &request,
+                              &err), 0);
+    CHECK_EQUAL(request.op, REQUEST_DRAIN);
+    CHECK_SAYS(request.name, "v");
+    CHECK_EQUAL(request_parse("{\"op\":\"drain\"}", &request, &err), 0);
+    CHECK_EQUAL(request.name[0], 0);
+    CHECK_EQUAL(request_parse("{\"op\":\"resume\"}", &request, &err), 0);
+    CHECK_EQUAL(request.op, REQUEST_RESUME);
 }
 
 static void test_malformed(void)
@@ -62,6 +70,7 @@ static void test_malformed(void)
     check_refused("{\"op\":\"delete\",\"name\":7}", "needs \"name\"");
     check_refused("{\"op\":\"delete\",\"name\":\"../x\"}", "no name");
     check_refused("{\"op\":\"delete\",\"name\":\"a\\u0000b\"}", "no name");
+    check_refused("{\"op\":\"drain\",\"name\":\"\"}", "no name");
     check_refused("{\"op\":\"create\",\"name\":\"v\"}", "needs \"size\"");
     check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":-1}",
                   "needs \"size\"");

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rdisk drain, resume */
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "tools/client.h"
+#include "tools/rdisk.h"
+
+#define LOOK_NS (100 * 1000 * 1000)     /* between two looks at what is left */
+
+static const char *volume_of(const struct arguments *arguments)
+{
+    return arguments->words_count ? arguments->words[0] : NULL;
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+/* "1 session is left: 10.9.0.1:4242" */
+static void tell_left(struct json_object *reply, uint64_t left)
+{
+    struct json_object *peers;
+
+    printf("%" PRIu64 " %s left", left, left == 1 ? "session is" :
+           "sessions are");
+    if (json_object_object_get_ex(reply, "peers", &peers)) {
+        for (size_t i = 0; i < json_object_array_length(peers); i++) {
+            printf("%s %s", i ? "," : ":", json_object_get_string(
+                       json_object_array_get_idx(peers, i)));
+        }
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+int command_drain(const struct arguments *arguments)
+{
+    const struct timespec pause = { .tv_nsec = LOOK_NS };
+    double end = seconds() + arguments->timeout;
+    uint64_t left, told = 0;
+
+    for (;;) {
+        /* To drain what is drained only tells what is left. */
+        struct json_object *reply =
+            client_call(arguments->control,
+                        client_request("drain", volume_of(arguments), NULL));
+
+        if (!reply) {
+            return EXIT_FAILED;
+        }
+        left = client_number(reply, "sessions");
+        if (left && left != told) {
+            tell_left(reply, left);
+            told = left;
+        }
+        json_object_put(reply);
+        if (!left) {
+            printf("drained\n");
+            return EXIT_OK;
+        }
+        if (seconds() >= end) {
+            return failed("%" PRIu64 " sessions are left after --timeout %g "
+                          "seconds; they will end, and 'rdisk drain' tells "
+                          "when; 'rdisk resume' takes new ones again", left,
+                          arguments->timeout);
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
+int command_resume(const struct arguments *arguments)
+{
+    struct json_object *reply =
+        client_call(arguments->control,
+                    client_request("resume", volume_of(arguments), NULL));
+
+    if (!reply) {
+        return EXIT_FAILED;
+    }
+    json_object_put(reply);
+    return EXIT_OK;
+}
