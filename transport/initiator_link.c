@@ -6,6 +6,12 @@
 #include "initiator_priv.h"
 #include "link.h"
 
+/*
+ * One try to resolve the server's address. Linux misses an answer to ARP that
+ * comes before it has begun to wait for it, and then waits in vain.
+ */
+#define RESOLVE_MS 1000
+
 /* The part of a refusal that says who refused what. */
 static void fail(struct rdisk_link *link, int code, const char *what)
 {
@@ -26,6 +32,17 @@ static int milliseconds_left(const struct rdisk_initiator *session)
            ? (int)((session->open_deadline - now) / RDISK_MSEC) + 1 : 1;
 }
 
+/* Which device reaches the server? For as long as one try takes. */
+static int resolve(struct rdisk_link *link)
+{
+    struct rdisk_initiator *session = link->session;
+    int left = milliseconds_left(session);
+
+    return session->env->verbs->resolve_addr(link->id,
+        (struct sockaddr *)&session->address,
+        left < RESOLVE_MS ? left : RESOLVE_MS);
+}
+
 int rdisk_link_start(struct rdisk_link *link, struct rdisk_error *err)
 {
     struct rdisk_initiator *session = link->session;
@@ -40,8 +57,7 @@ int rdisk_link_start(struct rdisk_link *link, struct rdisk_error *err)
                                strerror(-ret));
     }
     link->state = RDISK_LINK_ADDRESS;
-    ret = verbs->resolve_addr(link->id, (struct sockaddr *)&session->address,
-                              milliseconds_left(session));
+    ret = resolve(link);
     if (ret < 0) {
         link->state = RDISK_LINK_DOWN;
         return rdisk_error_set(err, ret,
@@ -182,6 +198,11 @@ void rdisk_link_event(struct rdisk_link *link,
         rejected(link, event);
         break;
     case RDMA_CM_EVENT_ADDR_ERROR:
+        if (event_code(event) == -ETIMEDOUT &&
+            rdisk_now(link->session->env) < link->session->open_deadline &&
+            resolve(link) == 0) {
+            break;
+        }
         fail(link, event_code(event), "no RDMA device reaches");
         break;
     case RDMA_CM_EVENT_ROUTE_ERROR:

@@ -4,7 +4,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +12,6 @@
 
 #include "link.h"
 #include "target_priv.h"
-
-#define BACKLOG 128
 
 void rdisk_target_options_init(struct rdisk_target_options *options)
 {
@@ -59,47 +56,6 @@ static int check_options(const struct rdisk_target_options *options,
     return 0;
 }
 
-static int listen_on(struct rdisk_target *target, struct rdisk_error *err)
-{
-    const struct rdisk_verbs *verbs = target->env->verbs;
-    const char *address = target->options.address;
-    struct addrinfo hints = {
-        .ai_socktype = SOCK_STREAM,
-        .ai_flags = AI_PASSIVE,
-    };
-    struct addrinfo *list;
-    char port[8];
-    int ret;
-
-    address = address && address[0] ? address : "0.0.0.0";
-    snprintf(port, sizeof(port), "%u", target->options.port);
-    ret = getaddrinfo(address, port, &hints, &list);
-    if (ret) {
-        return rdisk_error_set(err, -EINVAL, "cannot resolve address '%s': %s",
-                               address, gai_strerror(ret));
-    }
-    ret = verbs->create_id(target->channel, &target->listener, NULL);
-    if (ret < 0) {
-        target->listener = NULL;
-    } else {
-        ret = verbs->bind_addr(target->listener, list->ai_addr);
-    }
-    freeaddrinfo(list);
-    if (ret == 0) {
-        ret = verbs->listen(target->listener, BACKLOG);
-    }
-    if (ret == -ENODEV || ret == -EADDRNOTAVAIL) {
-        return rdisk_error_set(err, ret,
-            "cannot listen on %s:%s: no RDMA device has that address",
-            address, port);
-    }
-    if (ret < 0) {
-        return rdisk_error_set(err, ret, "cannot listen on %s:%s: %s",
-                               address, port, strerror(-ret));
-    }
-    return 0;
-}
-
 static int open_channel(struct rdisk_target *target, struct rdisk_error *err)
 {
     int ret;
@@ -116,7 +72,7 @@ static int open_channel(struct rdisk_target *target, struct rdisk_error *err)
         return rdisk_error_set(err, ret, "cannot watch for connections: %s",
                                strerror(-ret));
     }
-    return listen_on(target, err);
+    return rdisk_target_listen(target, err);
 }
 
 struct rdisk_target *rdisk_target_create(
@@ -138,6 +94,7 @@ struct rdisk_target *rdisk_target_create(
     target->options = *options;
     target->events = events;
     target->opaque = opaque;
+    target->listen_again = RDISK_NEVER;
     if (!target->options.port) {
         target->options.port = RDISK_DEFAULT_PORT;
     }
@@ -330,12 +287,9 @@ static struct rdma_cm_id *cm_event(struct rdisk_target *target,
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
         if (session) {
             link_ended(session);
-        } else if (event->event == RDMA_CM_EVENT_DEVICE_REMOVAL) {
-            rdisk_log(target->env, RDISK_LOG_ERROR,
-                      "the RDMA device that was listened on is gone; restart "
-                      "the server when it is back");
         }
-        return NULL;
+        return event->id == target->listener ? rdisk_target_deafen(target)
+                                             : NULL;
     default:
         return NULL;
     }
@@ -350,7 +304,7 @@ int rdisk_target_fd(const struct rdisk_target *target)
 
 uint64_t rdisk_target_deadline(const struct rdisk_target *target)
 {
-    uint64_t earliest = RDISK_NEVER;
+    uint64_t earliest = target->listen_again;
 
     for (const struct rdisk_target_session *session = target->sessions;
          session; session = session->next) {
@@ -410,6 +364,9 @@ void rdisk_target_process(struct rdisk_target *target)
         }
     }
     now = rdisk_now(target->env);
+    if (now >= target->listen_again) {
+        rdisk_target_listen_again(target);
+    }
     for (session = target->sessions; session; session = session->next) {
         rdisk_target_session_process(session, now);
     }
@@ -448,6 +405,7 @@ void rdisk_target_stop(struct rdisk_target *target, const char *text)
     struct rdisk_target_session *session;
 
     target->stopping = true;
+    target->listen_again = RDISK_NEVER;
     for (session = target->sessions; session; session = session->next) {
         rdisk_target_session_end(session, RDISK_STATUS_SHUTTING_DOWN, text);
     }

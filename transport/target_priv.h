@@ -180,7 +180,8 @@ struct rdisk_target {
     const struct rdisk_target_events *events;
     void *opaque;
     struct rdma_event_channel *channel;
-    struct rdma_cm_id *listener;
+    struct rdma_cm_id *listener;    /* NULL: its device is gone */
+    uint64_t listen_again;      /* when to try, or RDISK_NEVER */
     int poll_fd;                /* epoll over all control channels */
     uint8_t instance[16];
     struct rdisk_target_session *sessions;
@@ -191,5 +192,14 @@ struct rdisk_target {
 };
 
 int rdisk_target_watch(struct rdisk_target *target, int fd);
+
+/* target_listener.c */
+
+/* On failure a listener may be left, to be destroyed with the target. */
+int rdisk_target_listen(struct rdisk_target *target, struct rdisk_error *err);
+/* Its device is gone. Returns the id, to be destroyed after the event. */
+struct rdma_cm_id *rdisk_target_deafen(struct rdisk_target *target);
+/* Try whether the device is back. */
+void rdisk_target_listen_again(struct rdisk_target *target);
 
 #endif

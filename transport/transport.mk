@@ -8,8 +8,8 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 	initiator_lease.c initiator_queue.c initiator_stage.c \
 	initiator_cache.c \
 	initiator_memory.c initiator_recovery.c initiator_timer.c \
-	target.c target_session.c target_join.c target_auth.c target_queue.c \
-	target_latency.c)
+	target.c target_session.c target_join.c target_auth.c target_listener.c \
+	target_queue.c target_latency.c)
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 
 LIBRDISK := $(O)/lib/librdisk.a

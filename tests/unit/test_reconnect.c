@@ -96,6 +96,49 @@ static void queue_pair_breaks(void)
     }
 }
 
+/* It is asked for again and again, not once for as long as open-timeout. */
+static void address_is_found_when_it_appears(void)
+{
+    begin(2);
+    client->options.open_timeout_ms = 10000;
+    fake_host_kill(scene.server_host, FAKE_POWER_FAILS);
+    scene_advance(&scene, 20000);
+    scene_stop_server(&scene);
+    /* In the middle of an attempt. */
+    while (client->state != RDISK_INITIATOR_CONNECTING) {
+        scene_advance(&scene, 100);
+    }
+    scene_advance(&scene, 1000);
+    fake_host_start(scene.server_host);
+    scene_serve(&scene);
+    scene_advance(&scene, 1500);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+    scene_end(&scene);
+}
+
+/* The address it listens on goes with the device, and comes back with it. */
+static void servers_device_comes_back(void)
+{
+    for (uint64_t seed = 0; seed < 10; seed++) {
+        scene_prepare(&scene, seed);
+        scene.options.address = "10.0.0.1";
+        scene_serve(&scene);
+        REQUIRE(scene.target != NULL);
+        client->options.queues = 2;
+        client->options.reconnect_delay_ms = 60000;
+        REQUIRE(scene_connect(client));
+        submit(RDISK_OP_WRITE);
+        fake_host_remove_device(scene.server_host, seed % 2);
+        scene_advance(&scene, 5000);
+        fake_host_restore_device(scene.server_host);
+        scene_advance(&scene, 10000);
+        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+        CHECK_EQUAL(completed(0), IOS);
+        CHECK(on_disk());
+        scene_end(&scene);
+    }
+}
+
 static void requests_come_while_it_is_away(void)
 {
     begin(3);
@@ -436,6 +479,10 @@ static void random_faults(void)
 static const struct unit_test tests[] = {
     { "requests survive a restart of the server", server_restarts },
     { "requests survive a broken queue pair, whichever", queue_pair_breaks },
+    { "a server's address is found when it appears",
+      address_is_found_when_it_appears },
+    { "when the server's device comes back it listens again",
+      servers_device_comes_back },
     { "requests wait while the server is away",
       requests_come_while_it_is_away },
     { "after reconnect-delay requests fail until the server is back",
