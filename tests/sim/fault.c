@@ -151,6 +151,10 @@ void sim_event(struct sim *sim, const struct sim_event *event)
     case SIM_REPLAY:
         sim_server_replay(sim, event->a, event->b % 3);
         break;
+    case SIM_DRAIN:
+    case SIM_RESUME:
+        sim_server_drain(sim, event->kind == SIM_DRAIN);
+        break;
     case SIM_KILL:
     case SIM_POWER:
     case SIM_STOP:
@@ -183,6 +187,7 @@ void sim_heal(struct sim *sim)
         sim_client_kick(client);
     }
     server->stalled_until = 0;
+    server->drained = false;
     /* What the backend has begun still takes its time. */
     server->slowest = 200000;
     server->errors = 0;

@@ -100,6 +100,10 @@ static enum rdisk_status owner_open(void *opaque,
     holder->holder.shared = request->shared;
     whose(request->client, &holder->client, &holder->serial);
     status = decide(sim, holder, err);
+    if (status == RDISK_STATUS_OK && sim->server.drained) {
+        rdisk_error_set(err, -ESHUTDOWN, "it is drained");
+        status = RDISK_STATUS_SHUTTING_DOWN;
+    }
     if (status != RDISK_STATUS_OK) {
         return status;
     }
@@ -414,7 +418,7 @@ static void server_starts(struct sim *sim)
                                          &events, sim, &err);
     server->want_start = !server->target;
     server->start_at = sim_now(sim) + 500 * RDISK_MSEC;
-    server->dead = server->stopping = false;
+    server->dead = server->stopping = server->drained = false;
     sim_log(sim, "server: %s", server->target ? "runs" : err.text);
 }
 
@@ -463,6 +467,19 @@ void sim_server_stop(struct sim *sim)
     if (server->target && !server->dead && !server->stopping) {
         server->stopping = true;
         rdisk_target_stop(server->target, "told to stop");
+    }
+}
+
+void sim_server_drain(struct sim *sim, bool drained)
+{
+    struct sim_server *server = &sim->server;
+
+    server->drained = drained && server->target && !server->dead;
+    for (unsigned int i = 0; i < SIM_HOLDERS && server->drained; i++) {
+        if (server->holders[i].session) {
+            rdisk_target_session_end(server->holders[i].session,
+                                     RDISK_STATUS_SHUTTING_DOWN, "drained");
+        }
     }
 }
 

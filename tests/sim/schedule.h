@@ -35,6 +35,8 @@ enum sim_event_kind {
     SIM_KILL,           /* the server's program dies */
     SIM_POWER,          /* the server's power fails */
     SIM_STOP,           /* the server is told to stop */
+    SIM_DRAIN,          /* or only to let nobody in for now */
+    SIM_RESUME,
     SIM_START,          /* the server */
     SIM_REMOVE,         /* a client's device */
     SIM_RESTORE,

@@ -112,6 +112,7 @@ struct sim_server {
     struct rdisk_target *target;        /* NULL: not running */
     bool dead;                  /* killed; its objects are taken down */
     bool stopping;              /* or told to stop */
+    bool drained;               /* it lets nobody in for now */
     bool want_start;
     uint64_t start_at;
     uint64_t stalled_until;
@@ -190,6 +191,8 @@ void sim_client_observe(struct sim_client *client,
 void sim_server_begin(struct sim *sim);
 void sim_server_kill(struct sim *sim, enum fake_death death);
 void sim_server_stop(struct sim *sim);
+/* Send everybody away and let nobody in, until told otherwise. */
+void sim_server_drain(struct sim *sim, bool drained);
 /* An OPEN of this client that was under way for long: @age epochs old. */
 void sim_server_replay(struct sim *sim, unsigned int client,
                        unsigned int age);
