@@ -14,45 +14,8 @@ uml_recipe=1
 # Fill DIR with the program `linux`: uml_build DIR CONFIG
 uml_build()
 {
-    local dir=$1 source
-    apt_open "$dir/apt" trixie-backports || return 1
-    for source in $uml_sources; do
-        ! apt_unpack "$dir/apt" "$source" "$dir/source" || break
-    done
-    echo "lab: unpacking the kernel's source" >&2
-    mkdir "$dir/tree"
-    # The largest headers of all, for graphics cards.
-    tar -xJf "$dir"/source/usr/src/linux-source-*.tar.xz -C "$dir/tree" \
-        --strip-components 1 --exclude='*/drivers/gpu/drm/amd/include/*' ||
-        return 1
-    rm -rf "$dir/apt" "$dir/source"
-    if ! uml_compile "$dir" "$2" 3>&2 >"$dir/build.log" 2>&1; then
-        tail -n 20 "$dir/build.log" >&2
-        echo "lab: the user-mode kernel does not build" >&2
-        return 1
-    fi
-    rm -rf "$dir/tree"
-}
-
-uml_compile()
-{
-    local make missing
-    # Flags of a make that calls this one are not meant for the kernel.
-    make=(env -u MAKEFLAGS -u MAKEOVERRIDES -u MFLAGS make -C "$1/tree" ARCH=um
-        KBUILD_BUILD_USER=rdisk KBUILD_BUILD_HOST=lab)
-    "${make[@]}" defconfig || return 1
-    cat "$2" >>"$1/tree/.config"
-    "${make[@]}" olddefconfig || return 1
-    missing=$(grep -E '^CONFIG_[A-Z0-9_]+=[^n]' "$2" |
-              grep -vxF -f "$1/tree/.config")
-    if [ -n "$missing" ]; then
-        echo "this kernel refuses:" "$missing"
-        return 1
-    fi
-    echo "lab: building the kernel, about 7 minutes on 2 cores" >&3
-    "${make[@]}" -j"$(nproc)" vmlinux || return 1
-    strip -o "$1/linux" "$1/tree/vmlinux" &&
-        cp "$1/tree/.config" "$1/config"
+    source_unpack "$1" trixie-backports "$uml_sources" &&
+        source_build "$1" um defconfig "$2" "$1/linux"
 }
 
 uml_key()
