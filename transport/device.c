@@ -23,6 +23,9 @@ int rdisk_device_query(const struct rdisk_verbs *verbs,
     limits->max_sge = (unsigned int)attr.max_sge;
     limits->max_qp_wr = (unsigned int)attr.max_qp_wr;
     limits->max_cqe = (unsigned int)attr.max_cqe;
+    limits->windows = attr.device_cap_flags &
+                      (IBV_DEVICE_MEM_WINDOW_TYPE_2A |
+                       IBV_DEVICE_MEM_WINDOW_TYPE_2B);
     if (limits->max_sge < 2) {
         return rdisk_error_set(err, -ENOTSUP,
             "the RDMA device gathers from %u place only, 2 are needed",
@@ -44,6 +47,20 @@ static int memory_access(enum rdisk_guest_memory guest_memory)
     }
 }
 
+static int check_windows(const struct rdisk_device *device,
+                         struct rdisk_error *err)
+{
+    if (device->guest_memory != RDISK_GUEST_MEMORY_WINDOW ||
+        device->limits.windows) {
+        return 0;
+    }
+    return rdisk_error_set(err, -ENOTSUP,
+        "RDMA device '%s' has no type-2 memory windows, which "
+        "guest-memory=window needs; guest-memory=bounce keeps the server out "
+        "of the guest's memory on any device, but copies what is read",
+        device->context->device ? device->context->device->name : "?");
+}
+
 static struct rdisk_device *device_new(const struct rdisk_verbs *verbs,
                                        struct ibv_context *context,
                                        enum rdisk_guest_memory guest_memory,
@@ -59,7 +76,8 @@ static struct rdisk_device *device_new(const struct rdisk_verbs *verbs,
     device->context = context;
     device->guest_memory = guest_memory;
     device->users = 1;
-    if (rdisk_device_query(verbs, context, &device->limits, err) < 0) {
+    if (rdisk_device_query(verbs, context, &device->limits, err) < 0 ||
+        check_windows(device, err) < 0) {
         goto fail;
     }
     device->pd = verbs->alloc_pd(context);

@@ -20,6 +20,7 @@ struct rdisk_device_limits {
     unsigned int max_sge;       /* of a work request */
     unsigned int max_qp_wr;     /* of a queue pair, each direction */
     unsigned int max_cqe;
+    bool windows;               /* has memory windows of type 2 */
 };
 
 struct rdisk_device {
@@ -38,7 +39,10 @@ int rdisk_device_query(const struct rdisk_verbs *verbs,
                        struct rdisk_device_limits *limits,
                        struct rdisk_error *err);
 
-/* The process's one device object for both. Any thread. */
+/*
+ * The process's one device object for both. NULL with -ENOTSUP if the device
+ * cannot do what @guest_memory needs. Any thread.
+ */
 struct rdisk_device *rdisk_device_get(const struct rdisk_verbs *verbs,
                                       struct ibv_context *context,
                                       enum rdisk_guest_memory guest_memory,

@@ -368,7 +368,12 @@ struct rdisk_request {
     uint16_t slot;
     uint16_t chunk_count;       /* bounce chunks held */
     uint16_t chunk_first;
+    uint16_t window_count;      /* memory windows bound */
+    uint16_t window_first;
     bool bounced;
+    bool answered;              /* but its windows are still open */
+    int result;                 /* of the answer */
+    uint64_t revoked;           /* the send that closes the last of them */
 };
 
 /*

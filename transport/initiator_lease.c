@@ -35,6 +35,8 @@ int rdisk_queue_init(struct rdisk_queue *queue,
     queue->link.session = session;
     queue->link.queue = index;
     queue->waiting_end = &queue->waiting;
+    queue->answered_end = &queue->answered;
+    queue->revoking_end = &queue->revoking;
     queue->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     queue->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (queue->poll_fd < 0 || queue->wake_fd < 0) {
@@ -146,9 +148,13 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
     unsigned int longest = RDISK_SEGMENTS_MAX / max_sge + 1;
     /* Twice, since a quarter may be held by sends not yet proved done. */
     unsigned int sends = 2 * slots + 2 * longest;
+    bool windows = session->options.guest_memory == RDISK_GUEST_MEMORY_WINDOW;
+    /* Each is bound and invalidated. */
+    unsigned int binds = windows ? 2 * slots * RDISK_WINDOWS_PER_SLOT : 0;
     struct rdisk_qp_config config = {
         .counters = &queue->qp_counters,
-        .send_depth = sends < limits->max_qp_wr ? sends : limits->max_qp_wr,
+        .send_depth = sends + binds < limits->max_qp_wr ? sends + binds
+                                                        : limits->max_qp_wr,
         .recv_depth = slots,    /* one answer for each slot */
         .max_sge = max_sge,
         .max_inline = INLINE_WISH,
@@ -163,6 +169,9 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
     ret = allocate(queue, err);
     if (ret == 0) {
         ret = register_own(queue, err);
+    }
+    if (ret == 0 && windows) {
+        ret = rdisk_queue_windows_create(queue, err);
     }
     if (ret == 0) {
         ret = rdisk_qp_create(&queue->qp, session->env, queue->link.id,
@@ -201,6 +210,8 @@ void rdisk_queue_lease(struct rdisk_queue *queue,
 
 void rdisk_queue_disconnect(struct rdisk_queue *queue)
 {
+    /* Before the queue pair that they are bound to. */
+    rdisk_queue_windows_destroy(queue);
     rdisk_qp_destroy(&queue->qp);
     rdisk_bounce_destroy(&queue->bounce);
     rdisk_mr_deregister(queue->session->env->verbs, queue->headers_mr);

@@ -54,6 +54,28 @@ struct rdisk_piece {
     struct rdisk_memory_keys keys;
 };
 
+/*
+ * Memory windows (type 2) of a queue with guest-memory=window: each opens one
+ * piece of the guest's memory to the server, for one read. A window is free,
+ * or bound from the read's going out to its invalidation.
+ */
+struct rdisk_window {
+    struct ibv_mw *mw;          /* its rkey: of the last bind but one, until
+                                   the invalidation; the device wants it so */
+    uint32_t rkey;              /* of the last bind */
+    uint16_t next;              /* of a chain of free ones, or a request's */
+};
+
+struct rdisk_windows {
+    struct rdisk_window *list;  /* NULL: not in use */
+    unsigned int count;
+    unsigned int free_count;
+    uint16_t free_first;
+};
+
+#define RDISK_WINDOWS_PER_SLOT  4u  /* on average */
+#define RDISK_WINDOWS_PER_READ  8u  /* at most; what is more scattered bounces */
+
 /* ---- Queue ------------------------------------------------------------ */
 
 /*
@@ -91,6 +113,11 @@ struct rdisk_queue {
     uint16_t *free_slots;           /* a stack */
     unsigned int free_count;
     struct rdisk_bounce bounce;
+    struct rdisk_windows windows;
+    struct rdisk_request *answered; /* with windows to be invalidated */
+    struct rdisk_request **answered_end;
+    struct rdisk_request *revoking; /* the invalidation is on its way */
+    struct rdisk_request **revoking_end;
     struct rdisk_piece pieces[RDISK_SEGMENTS_MAX];  /* of the one being sent */
     struct rdisk_request *waiting;  /* first of those without a slot */
     struct rdisk_request **waiting_end;
@@ -141,6 +168,12 @@ void rdisk_queue_wake(struct rdisk_queue *queue);
  */
 bool rdisk_queue_stage(struct rdisk_queue *queue,
                        struct rdisk_request *request);
+/* The request leaves its slot, which stays in use. */
+struct rdisk_request *rdisk_queue_take_from_slot(struct rdisk_queue *queue,
+                                                 uint16_t slot);
+/* A request that is in no slot ends. */
+void rdisk_queue_complete(struct rdisk_queue *queue,
+                          struct rdisk_request *request, int result);
 /* Home thread: no request is in a slot. */
 bool rdisk_queue_dry(struct rdisk_queue *queue);
 /* Home thread: is a request later than @now? */
@@ -163,6 +196,31 @@ int rdisk_queue_account(struct rdisk_queue *queue,
 /* Home thread, every queue PARKED: the cache behind the volume is this one. */
 void rdisk_initiator_take_cache(struct rdisk_initiator *session,
                                 const uint8_t *cache);
+
+/* initiator_window.c: queue's thread, but for _create and _destroy */
+
+int rdisk_queue_windows_create(struct rdisk_queue *queue,
+                               struct rdisk_error *err);
+/* Nothing is bound any more. The home thread, or the one that parks. */
+void rdisk_queue_windows_destroy(struct rdisk_queue *queue);
+/* Does this go through windows, if it does not bounce? */
+bool rdisk_queue_needs_windows(const struct rdisk_queue *queue,
+                               const struct rdisk_request *request);
+/* Are there windows for so many pieces? */
+bool rdisk_queue_has_windows(const struct rdisk_queue *queue,
+                             unsigned int pieces);
+/* Stage what opens queue->pieces, and put the keys there. */
+void rdisk_queue_bind(struct rdisk_queue *queue,
+                      struct rdisk_request *request, unsigned int pieces);
+/* The request has its answer, but ends only when its windows are closed. */
+void rdisk_queue_answered(struct rdisk_queue *queue,
+                          struct rdisk_request *request, int result);
+/* Stage what closes windows of answered requests, as far as there is room. */
+void rdisk_queue_revoke(struct rdisk_queue *queue);
+/* Complete the requests whose windows the device has closed; their number. */
+unsigned int rdisk_queue_end_revoked(struct rdisk_queue *queue);
+/* Complete all that are answered: the queue pair has ended. */
+unsigned int rdisk_queue_end_answered(struct rdisk_queue *queue);
 
 /* ---- Session ---------------------------------------------------------- */
 

@@ -211,8 +211,8 @@ static int take_extents(struct rdisk_queue *queue,
     return 0;
 }
 
-static void complete(struct rdisk_queue *queue, struct rdisk_request *request,
-                     int result)
+void rdisk_queue_complete(struct rdisk_queue *queue,
+                          struct rdisk_request *request, int result)
 {
     if (request->op == RDISK_OP_EXTENTS) {
         if (result == 0) {
@@ -234,8 +234,8 @@ static void complete(struct rdisk_queue *queue, struct rdisk_request *request,
     request->complete(request, result);
 }
 
-static struct rdisk_request *take_from_slot(struct rdisk_queue *queue,
-                                            uint16_t slot)
+struct rdisk_request *rdisk_queue_take_from_slot(struct rdisk_queue *queue,
+                                                 uint16_t slot)
 {
     struct rdisk_request *request = queue->in_slot[slot];
 
@@ -264,14 +264,19 @@ static bool answer(struct rdisk_queue *queue,
     struct rdisk_request *request;
 
     if (!completion->with_immediate || slot >= queue->slots ||
-        !queue->in_slot[slot] ||
+        !queue->in_slot[slot] || queue->in_slot[slot]->answered ||
         (uint8_t)queue->in_slot[slot]->sequence != sequence) {
         bad_answer(queue, completion->immediate);
         return false;
     }
-    request = take_from_slot(queue, slot);
+    if (queue->in_slot[slot]->window_count) {
+        rdisk_queue_answered(queue, queue->in_slot[slot],
+                             rdisk_status_to_errno(status));
+        return false;
+    }
+    request = rdisk_queue_take_from_slot(queue, slot);
     queue->free_slots[queue->free_count++] = slot;
-    complete(queue, request, rdisk_status_to_errno(status));
+    rdisk_queue_complete(queue, request, rdisk_status_to_errno(status));
     return true;
 }
 
@@ -305,7 +310,7 @@ static void wait_again(struct rdisk_queue *queue)
 
     for (unsigned int i = 0; i < queue->slots; i++) {
         if (queue->in_slot[i]) {
-            insert(&again, take_from_slot(queue, (uint16_t)i));
+            insert(&again, rdisk_queue_take_from_slot(queue, (uint16_t)i));
         }
     }
     for (end = &again; *end; end = &(*end)->next) {
@@ -321,11 +326,14 @@ static void wait_again(struct rdisk_queue *queue)
  * The device has let go of everything: keep the requests, and give the
  * connection back to the home thread, which decides what becomes of them.
  */
-static void park(struct rdisk_queue *queue)
+static unsigned int park(struct rdisk_queue *queue)
 {
+    unsigned int count = rdisk_queue_end_answered(queue);
     struct rdisk_request *request;
 
     wait_again(queue);
+    /* Bound ones would keep the guest's memory from being deregistered. */
+    rdisk_queue_windows_destroy(queue);
     for (request = queue->waiting; request; request = request->next) {
         give_bounce(queue, request);
     }
@@ -334,6 +342,7 @@ static void park(struct rdisk_queue *queue)
     atomic_store_explicit(&queue->phase, RDISK_QUEUE_PARKED,
                           memory_order_release);
     ring_alarm(queue);
+    return count;
 }
 
 static unsigned int fail_waiting(struct rdisk_queue *queue, int code)
@@ -347,7 +356,7 @@ static unsigned int fail_waiting(struct rdisk_queue *queue, int code)
         if (!queue->waiting) {
             queue->waiting_end = &queue->waiting;
         }
-        complete(queue, request, code);
+        rdisk_queue_complete(queue, request, code);
         count++;
     }
     return count;
@@ -382,7 +391,7 @@ static void take_wake(struct rdisk_queue *queue)
 }
 
 /* Completions, then what waits. */
-static unsigned int serve(struct rdisk_queue *queue)
+static unsigned int serve_once(struct rdisk_queue *queue)
 {
     struct rdisk_qp_completion completion;
     unsigned int count = 0;
@@ -390,17 +399,30 @@ static unsigned int serve(struct rdisk_queue *queue)
     while (rdisk_qp_next(&queue->qp, &completion)) {
         count += answer(queue, &completion);
     }
+    count += rdisk_queue_end_revoked(queue);
     /* Receives first: an answer must never find none. */
     rdisk_qp_replenish(&queue->qp);
+    rdisk_queue_revoke(queue);
     stage_waiting(queue);
     rdisk_qp_post(&queue->qp);
+    return count;
+}
+
+static unsigned int serve(struct rdisk_queue *queue)
+{
+    unsigned int count = serve_once(queue);
+
+    if (queue->revoking) {
+        /* An invalidation takes the device no time to speak of. */
+        count += serve_once(queue);
+    }
     if (atomic_load_explicit(&queue->qp.broken, memory_order_relaxed)) {
         if (!queue->broken_told) {
             queue->broken_told = true;
             ring_alarm(queue);
         }
         if (rdisk_qp_drained(&queue->qp)) {
-            park(queue);
+            count += park(queue);
         }
     }
     return count;

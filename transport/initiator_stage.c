@@ -203,13 +203,17 @@ static void stage_write(struct rdisk_queue *queue,
     finish_work_request(queue, request, wr);
 }
 
-/* Work requests that @pieces of this operation take. */
+/* Work requests that @pieces of this request take. */
 static unsigned int work_requests(const struct rdisk_queue *queue,
-                                  enum rdisk_op op, unsigned int pieces)
+                                  const struct rdisk_request *request,
+                                  unsigned int pieces)
 {
     unsigned int max_sge = queue->qp.config.max_sge;
 
-    return op == RDISK_OP_WRITE ? (pieces + 1 + max_sge - 1) / max_sge : 1;
+    if (request->op == RDISK_OP_WRITE) {
+        return (pieces + 1 + max_sge - 1) / max_sge;
+    }
+    return rdisk_queue_needs_windows(queue, request) ? pieces + 1 : 1;
 }
 
 static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
@@ -220,12 +224,17 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
 
     request->slot = slot;
     request->sequence = queue->sequence++;
+    request->answered = false;
+    request->window_count = 0;
     queue->in_slot[slot] = request;
     atomic_fetch_add_explicit(&queue->in_slots, 1, memory_order_relaxed);
     if (timeout) {
         atomic_store_explicit(&queue->deadlines[slot],
                               rdisk_now(queue->session->env) +
                               timeout * RDISK_MSEC, memory_order_relaxed);
+    }
+    if (rdisk_queue_needs_windows(queue, request)) {
+        rdisk_queue_bind(queue, request, pieces);
     }
     if (request->op != RDISK_OP_WRITE) {
         stage_header_only(queue, request, pieces);
@@ -254,6 +263,22 @@ static bool may_be_direct(const struct rdisk_queue *queue,
              mode != RDISK_GUEST_MEMORY_BOUNCE));
 }
 
+/* Where a request's payload is, or goes; 0: not now. */
+static unsigned int gather(struct rdisk_queue *queue,
+                           struct rdisk_request *request)
+{
+    unsigned int pieces = 0;
+
+    if (may_be_direct(queue, request)) {
+        pieces = gather_direct(queue, request);
+    }
+    if (rdisk_queue_needs_windows(queue, request) &&
+        !rdisk_queue_has_windows(queue, pieces)) {
+        pieces = 0;
+    }
+    return pieces ? pieces : gather_bounce(queue, request);
+}
+
 bool rdisk_queue_stage(struct rdisk_queue *queue,
                        struct rdisk_request *request)
 {
@@ -264,18 +289,13 @@ bool rdisk_queue_stage(struct rdisk_queue *queue,
     }
     if (request->op == RDISK_OP_READ || request->op == RDISK_OP_WRITE ||
         request->op == RDISK_OP_EXTENTS) {
-        if (may_be_direct(queue, request)) {
-            pieces = gather_direct(queue, request);
-        }
-        if (pieces == 0) {
-            pieces = gather_bounce(queue, request);
-        }
+        pieces = gather(queue, request);
         if (pieces == 0) {
             return false;
         }
     }
     if (rdisk_qp_room(&queue->qp) <
-        work_requests(queue, request->op, pieces)) {
+        work_requests(queue, request, pieces)) {
         return false;
     }
     stage(queue, request, pieces);

@@ -17,7 +17,7 @@ struct entry {
     atomic_uintptr_t end;
     atomic_uint lkey;
     atomic_uint rkey;
-    struct ibv_mr *mr;          /* writers only */
+    _Atomic(struct ibv_mr *) mr;
     unsigned int users;         /* writers only */
 };
 
@@ -62,7 +62,8 @@ void rdisk_memory_destroy(struct rdisk_memory *memory)
     struct rdisk_memory_table *table = atomic_load(&memory->table);
 
     for (unsigned int i = 0; i < atomic_load(&table->count); i++) {
-        rdisk_mr_deregister(memory->verbs, table->entries[i].mr);
+        rdisk_mr_deregister(memory->verbs,
+                            atomic_load(&table->entries[i].mr));
     }
     free(table);
     while (memory->old) {
@@ -93,7 +94,7 @@ static void copy_entry(struct entry *to, struct entry *from)
     atomic_store(&to->end, atomic_load(&from->end));
     atomic_store(&to->lkey, atomic_load(&from->lkey));
     atomic_store(&to->rkey, atomic_load(&from->rkey));
-    to->mr = from->mr;
+    atomic_store(&to->mr, atomic_load(&from->mr));
     to->users = from->users;
 }
 
@@ -150,7 +151,7 @@ static int add_locked(struct rdisk_memory *memory, void *address,
         atomic_store(&entry->end, start + length);
         atomic_store(&entry->lkey, mr->lkey);
         atomic_store(&entry->rkey, mr->rkey);
-        entry->mr = mr;
+        atomic_store(&entry->mr, mr);
         entry->users = 1;
         atomic_fetch_add(&table->count, 1);
     }
@@ -192,7 +193,7 @@ void rdisk_memory_remove(struct rdisk_memory *memory, void *address,
     if (entry && --entry->users == 0) {
         unsigned int last = atomic_load(&table->count) - 1;
 
-        mr = entry->mr;
+        mr = atomic_load(&entry->mr);
         atomic_fetch_add(&memory->sequence, 1);
         copy_entry(entry, &table->entries[last]);
         atomic_store(&table->count, last);
@@ -219,6 +220,8 @@ static bool search(struct rdisk_memory_table *table, uintptr_t start,
                                               memory_order_acquire);
             keys->rkey = atomic_load_explicit(&entry->rkey,
                                               memory_order_acquire);
+            keys->mr = atomic_load_explicit(&entry->mr,
+                                            memory_order_acquire);
             return true;
         }
     }

@@ -33,6 +33,8 @@ struct rdisk_memory {
 struct rdisk_memory_keys {
     uint32_t lkey;
     uint32_t rkey;
+    struct ibv_mr *mr;          /* to bind windows to; as long as the range
+                                   stays registered */
 };
 
 int rdisk_memory_init(struct rdisk_memory *memory,

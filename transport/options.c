@@ -242,11 +242,6 @@ int rdisk_initiator_options_check(
             return out_of_range(option, value, err);
         }
     }
-    if (options->guest_memory == RDISK_GUEST_MEMORY_WINDOW) {
-        return rdisk_error_set(err, -ENOTSUP,
-            "guest-memory=window is not supported yet; guest-memory=bounce "
-            "keeps the server out of the guest's memory too");
-    }
     if (options->bounce_size < options->slot_size) {
         return rdisk_error_set(err, -EINVAL,
             "bounce-size=%u is smaller than slot-size=%u; the largest request "

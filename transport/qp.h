@@ -97,6 +97,19 @@ void rdisk_qp_destroy(struct rdisk_qp *qp);
 
 int rdisk_qp_fd(const struct rdisk_qp *qp);
 
+/* The sequence number of the work request that was staged last. */
+static inline uint64_t rdisk_qp_staged(const struct rdisk_qp *qp)
+{
+    return qp->send_posted + qp->staged - 1;
+}
+
+/* Have this one and all before it completed, and well? */
+static inline bool rdisk_qp_sent(const struct rdisk_qp *qp, uint64_t sequence)
+{
+    return qp->send_done > sequence &&
+           !atomic_load_explicit(&qp->broken, memory_order_acquire);
+}
+
 /* Sends that can still be staged or posted. */
 unsigned int rdisk_qp_room(const struct rdisk_qp *qp);
 /*

@@ -134,6 +134,16 @@ static int sys_dereg_mr(struct ibv_mr *mr)
     return -ibv_dereg_mr(mr);
 }
 
+static struct ibv_mw *sys_alloc_mw(struct ibv_pd *pd, enum ibv_mw_type type)
+{
+    return ibv_alloc_mw(pd, type);
+}
+
+static int sys_dealloc_mw(struct ibv_mw *mw)
+{
+    return -ibv_dealloc_mw(mw);
+}
+
 static struct ibv_comp_channel *sys_create_comp_channel(
     struct ibv_context *context)
 {
@@ -212,6 +222,8 @@ const struct rdisk_verbs rdisk_verbs_system = {
     .dealloc_pd = sys_dealloc_pd,
     .reg_mr = sys_reg_mr,
     .dereg_mr = sys_dereg_mr,
+    .alloc_mw = sys_alloc_mw,
+    .dealloc_mw = sys_dealloc_mw,
     .create_comp_channel = sys_create_comp_channel,
     .destroy_comp_channel = sys_destroy_comp_channel,
     .create_cq = ibv_create_cq,

@@ -54,6 +54,8 @@ struct rdisk_verbs {
     struct ibv_mr *(*reg_mr)(struct ibv_pd *pd, void *addr, size_t length,
                              int access);
     int (*dereg_mr)(struct ibv_mr *mr);
+    struct ibv_mw *(*alloc_mw)(struct ibv_pd *pd, enum ibv_mw_type type);
+    int (*dealloc_mw)(struct ibv_mw *mw);
 
     /* Completion queues */
     struct ibv_comp_channel *(*create_comp_channel)(struct ibv_context *ctx);

@@ -15,6 +15,7 @@ static const char *const object_names[FAKE_OBJECTS] = {
     [FAKE_OBJECT_CM_EVENT] = "unacknowledged connection event",
     [FAKE_OBJECT_PD] = "protection domain",
     [FAKE_OBJECT_MR] = "memory region",
+    [FAKE_OBJECT_MW] = "memory window",
     [FAKE_OBJECT_COMP_CHANNEL] = "completion channel",
     [FAKE_OBJECT_CQ] = "completion queue",
     [FAKE_OBJECT_QP] = "queue pair",

@@ -61,6 +61,7 @@ void fake_host_env(struct fake_host *host, struct rdisk_env *env);
  * calls. memlock: bytes that may be registered together. */
 struct fake_limits {
     int max_qp_wr, max_sge, max_cqe, max_qp, max_mr;
+    int max_mw;                 /* of type 2; 0: the device has none */
     uint32_t max_inline;
     uint64_t max_mr_size, memlock;
 };
@@ -131,6 +132,7 @@ enum fake_call {
     FAKE_QUERY_DEVICE,
     FAKE_ALLOC_PD,
     FAKE_REG_MR,
+    FAKE_ALLOC_MW,
     FAKE_CREATE_COMP_CHANNEL,
     FAKE_CREATE_CQ,
     FAKE_REQ_NOTIFY_CQ,

@@ -76,9 +76,11 @@ struct fake_host *fake_host_add(struct fake_fabric *fabric,
     host->limits = (struct fake_limits) {
         .max_qp_wr = 16384, .max_sge = 32, .max_cqe = 65536,
         .max_qp = 4096, .max_mr = 4096, .max_inline = 512,
+        .max_mw = 65536,
         .max_mr_size = UINT64_MAX / 2, .memlock = UINT64_MAX / 2,
     };
     TAILQ_INIT(&host->mrs);
+    TAILQ_INIT(&host->mws);
     host->context.device = &host->device;
     host->context.num_comp_vectors = 4;
     host->context.cmd_fd = -1;
@@ -88,6 +90,7 @@ struct fake_host *fake_host_add(struct fake_fabric *fabric,
     fake_cm_verbs(&host->verbs);
     fake_connection_verbs(&host->verbs);
     fake_memory_verbs(&host->verbs);
+    fake_window_verbs(&host->verbs);
     fake_cq_verbs(&host->verbs);
     fake_qp_verbs(&host->verbs);
     host->index = slot_take(host);

@@ -25,6 +25,7 @@ enum fake_object {
     FAKE_OBJECT_CM_EVENT,
     FAKE_OBJECT_PD,
     FAKE_OBJECT_MR,
+    FAKE_OBJECT_MW,
     FAKE_OBJECT_COMP_CHANNEL,
     FAKE_OBJECT_CQ,
     FAKE_OBJECT_QP,
@@ -121,6 +122,19 @@ struct fake_mr {
     TAILQ_ENTRY(fake_mr) link;  /* of the host */
     struct fake_pd *pd;
     int access;
+    unsigned int windows;       /* bound to it */
+};
+
+/* A memory window of type 2B. */
+struct fake_mw {
+    struct ibv_mw mw;           /* first; its rkey is the user's business */
+    TAILQ_ENTRY(fake_mw) link;  /* of the host */
+    struct fake_pd *pd;
+    uint32_t key;               /* of the last bind */
+    struct fake_mr *mr;         /* NULL: not bound */
+    struct fake_qp *qp;         /* through which it is good, while bound */
+    uint64_t address, length;
+    int access;
 };
 
 struct fake_comp_channel {
@@ -156,6 +170,13 @@ struct fake_cq {
     unsigned int users;
 };
 
+/* What a bind or an invalidation says, as the device hears it. */
+struct fake_bind {
+    uint32_t old_key, new_key, lkey;
+    uint64_t address, length;
+    int access;
+};
+
 struct fake_send {
     uint64_t wr_id;
     enum ibv_wr_opcode opcode;
@@ -168,6 +189,7 @@ struct fake_send {
     uint32_t length;            /* bytes of the message */
     uint32_t sent;              /* of these, on the wire */
     enum ibv_wc_status status;  /* as answered by the responder */
+    struct fake_bind bind;
 };
 
 struct fake_receive {
@@ -247,7 +269,8 @@ struct fake_host {
     struct fake_limits limits;
     struct fake_fault faults[FAKE_CALLS];
     TAILQ_HEAD(, fake_mr) mrs;
-    unsigned int mr_count, qp_count;
+    TAILQ_HEAD(, fake_mw) mws;
+    unsigned int mr_count, mw_count, qp_count;
     uint64_t registered;        /* bytes */
     bool down, removed;
     unsigned int removals;      /* so far; an older object stays dead */
@@ -344,6 +367,32 @@ void fake_memory_verbs(struct rdisk_verbs *verbs);
 bool fake_key_allows(struct fake_host *host, struct fake_pd *pd, bool remote,
                      uint32_t key, uint64_t address, uint64_t length,
                      int access);
+
+/* A key that is no window's, no region's, and follows from none. */
+uint32_t fake_new_key(struct fake_host *host);
+
+/* ---- window.c --------------------------------------------------------- */
+
+void fake_window_verbs(struct rdisk_verbs *verbs);
+/* Work that the device does by itself, without the peer. */
+static inline bool fake_is_local(enum ibv_wr_opcode opcode)
+{
+    return opcode == IBV_WR_BIND_MW || opcode == IBV_WR_LOCAL_INV;
+}
+
+/* What of a work request counts when it is carried out; -EINVAL if it can
+ * not be posted. */
+int fake_window_describe(const struct fake_qp *qp,
+                         const struct ibv_send_wr *wr, struct fake_bind *bind);
+/* Carry it out: IBV_WC_SUCCESS, or why not. */
+enum ibv_wc_status fake_window_execute(struct fake_qp *qp,
+                                       const struct fake_send *send);
+/* May the peer write here, by a window's key or a region's? */
+bool fake_remote_allows(struct fake_qp *qp, uint32_t key, uint64_t address,
+                        uint64_t length);
+struct fake_mw *fake_find_window(struct fake_host *host, uint32_t index);
+/* Windows that are bound to a queue pair. */
+unsigned int fake_windows_of(const struct fake_qp *qp);
 
 /* ---- cq.c ------------------------------------------------------------- */
 

@@ -35,6 +35,11 @@ static int query_device(struct ibv_context *context,
         attr->max_cq = 65536;
         attr->max_cqe = host->limits.max_cqe;
         attr->max_mr = host->limits.max_mr;
+        attr->max_mw = host->limits.max_mw;
+        if (host->limits.max_mw) {
+            attr->device_cap_flags = IBV_DEVICE_MEM_WINDOW |
+                                     IBV_DEVICE_MEM_WINDOW_TYPE_2B;
+        }
         attr->max_pd = 65536;
         attr->max_qp_rd_atom = 16;
         attr->max_qp_init_rd_atom = 16;
@@ -87,7 +92,7 @@ static int dealloc_pd(struct ibv_pd *ibv)
 }
 
 /* Unguessable: nothing of another region, or of the other key, follows. */
-static uint32_t new_key(struct fake_host *host)
+uint32_t fake_new_key(struct fake_host *host)
 {
     for (;;) {
         uint32_t key = fake_random64(&host->fabric->random_state);
@@ -98,7 +103,7 @@ static uint32_t new_key(struct fake_host *host)
                 break;
             }
         }
-        if (key && !mr) {
+        if (key && !mr && !fake_find_window(host, key >> 8)) {
             return key;
         }
     }
@@ -150,9 +155,9 @@ static struct ibv_mr *reg_mr(struct ibv_pd *ibv, void *addr, size_t length,
         mr->mr.pd = ibv;
         mr->mr.addr = addr;
         mr->mr.length = length;
-        mr->mr.lkey = new_key(host);
+        mr->mr.lkey = fake_new_key(host);
         do {
-            mr->mr.rkey = new_key(host);
+            mr->mr.rkey = fake_new_key(host);
         } while (mr->mr.rkey == mr->mr.lkey);
         TAILQ_INSERT_TAIL(&host->mrs, mr, link);
         pd->users++;
@@ -174,6 +179,10 @@ static int dereg_mr(struct ibv_mr *ibv)
     struct fake_host *host = mr->pd->host;
 
     fake_lock(host->fabric);
+    if (mr->windows) {
+        fake_misuse(host->fabric, "a region is deregistered with %u windows "
+                    "bound to it", mr->windows);
+    }
     TAILQ_REMOVE(&host->mrs, mr, link);
     mr->pd->users--;
     host->mr_count--;
@@ -200,24 +209,6 @@ bool fake_key_allows(struct fake_host *host, struct fake_pd *pd, bool remote,
         }
     }
     return false;
-}
-
-bool fake_host_exposes(struct fake_host *host, const void *address,
-                       size_t length)
-{
-    uintptr_t start = (uintptr_t)address;
-    bool exposed = false;
-    struct fake_mr *mr;
-
-    fake_lock(host->fabric);
-    TAILQ_FOREACH(mr, &host->mrs, link) {
-        uintptr_t first = (uintptr_t)mr->mr.addr;
-
-        exposed |= (mr->access & IBV_ACCESS_REMOTE_WRITE) &&
-                   first < start + length && start < first + mr->mr.length;
-    }
-    fake_unlock(host->fabric);
-    return exposed;
 }
 
 void fake_memory_verbs(struct rdisk_verbs *verbs)

@@ -235,6 +235,10 @@ static void destroy_qp(struct rdma_cm_id *rdma)
         return;
     }
     fake_lock(fabric);
+    if (fake_windows_of(qp)) {
+        fake_misuse(fabric, "a queue pair is destroyed with %u windows bound "
+                    "to it", fake_windows_of(qp));
+    }
     fake_qp_fail(qp);
     while ((packet = STAILQ_FIRST(&qp->wire))) {
         drop_packet(qp, packet);
@@ -288,7 +292,7 @@ static int modify_qp(struct ibv_qp *ibv, struct ibv_qp_attr *attr, int mask)
 static bool opcode_known(enum ibv_wr_opcode opcode)
 {
     return opcode == IBV_WR_SEND || opcode == IBV_WR_RDMA_WRITE ||
-           opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
+           opcode == IBV_WR_RDMA_WRITE_WITH_IMM || fake_is_local(opcode);
 }
 
 static int check_send(struct fake_qp *qp, const struct ibv_send_wr *wr,
@@ -320,9 +324,13 @@ static int post_one_send(struct fake_qp *qp, const struct ibv_send_wr *wr)
 {
     uint32_t place = qp->send_posted % qp->cap.max_send_wr;
     struct fake_send *send = &qp->sends[place];
+    struct fake_bind bind = { 0 };
     uint64_t length;
     int ret = check_send(qp, wr, &length);
 
+    if (ret == 0 && fake_is_local(wr->opcode)) {
+        ret = fake_window_describe(qp, wr, &bind);
+    }
     if (ret < 0) {
         return ret;
     }
@@ -341,6 +349,7 @@ static int post_one_send(struct fake_qp *qp, const struct ibv_send_wr *wr)
                        (size_t)place * qp->cap.max_inline_data,
         .length = length,
         .status = IBV_WC_SUCCESS,
+        .bind = bind,
     };
     if (wr->num_sge) {
         memcpy(send->sges, wr->sg_list, wr->num_sge * sizeof(*send->sges));

@@ -35,11 +35,29 @@ static void poison(struct fake_qp *qp, struct fake_cqe *cqe)
     cqe->wc.qp_num = qp->qp.qp_num;
 }
 
+static enum ibv_wc_opcode send_wc_opcode(enum ibv_wr_opcode opcode)
+{
+    switch (opcode) {
+    case IBV_WR_SEND:
+        return IBV_WC_SEND;
+    case IBV_WR_BIND_MW:
+        return IBV_WC_BIND_MW;
+    case IBV_WR_LOCAL_INV:
+        return IBV_WC_LOCAL_INV;
+    default:
+        return IBV_WC_RDMA_WRITE;
+    }
+}
+
 static void complete_send(struct fake_qp *qp, enum ibv_wc_status status)
 {
     struct fake_send *send = send_at(qp, qp->send_acked);
     struct fake_cqe cqe = { .send = true, .sequence = qp->send_acked };
 
+    if (qp->ack_limited && qp->send_acked == qp->ack_limit &&
+        fake_is_local(send->opcode)) {
+        qp->ack_limit++;    /* needed no answer */
+    }
     qp->send_acked++;
     if (status == IBV_WC_SUCCESS && !send->signalled) {
         return;
@@ -48,8 +66,7 @@ static void complete_send(struct fake_qp *qp, enum ibv_wc_status status)
     cqe.wc.wr_id = send->wr_id;
     cqe.wc.status = status;
     if (status == IBV_WC_SUCCESS) {
-        cqe.wc.opcode = send->opcode == IBV_WR_SEND ? IBV_WC_SEND :
-                                                      IBV_WC_RDMA_WRITE;
+        cqe.wc.opcode = send_wc_opcode(send->opcode);
         cqe.wc.wc_flags = 0;
     }
     fake_cq_push(qp->send_cq, &cqe, false);
@@ -135,12 +152,36 @@ static uint32_t piece_of(struct fake_qp *qp, const struct fake_send *send)
     return (1 + fake_pick(fabric, (left - 1) / FAKE_MTU)) * FAKE_MTU;
 }
 
+/* What the peer has executed is done up to the next that it must execute. */
+static void skip_local(struct fake_qp *qp)
+{
+    while (qp->send_executed != qp->send_sent &&
+           fake_is_local(send_at(qp, qp->send_executed)->opcode)) {
+        qp->send_executed++;
+    }
+}
+
+static void execute_local(struct fake_qp *qp, struct fake_send *send)
+{
+    send->status = fake_window_execute(qp, send);
+    if (send->status != IBV_WC_SUCCESS) {
+        qp->refused = true;
+        return;
+    }
+    qp->send_sent++;
+    skip_local(qp);
+}
+
 static void transmit(struct fake_qp *qp)
 {
     struct fake_send *send = send_at(qp, qp->send_sent);
     struct fake_packet *packet;
     uint32_t size;
 
+    if (fake_is_local(send->opcode)) {
+        execute_local(qp, send);
+        return;
+    }
     if (!source_allowed(qp, send)) {
         send->status = IBV_WC_LOC_PROT_ERR;
         qp->refused = true;
@@ -230,9 +271,8 @@ static bool land(struct fake_qp *qp, struct fake_packet *packet)
     if (packet->opcode == IBV_WR_SEND || !packet->total) {
         return true;
     }
-    if (!fake_key_allows(qp->host, qp->pd, true, packet->rkey,
-                         packet->remote_start, packet->total,
-                         IBV_ACCESS_REMOTE_WRITE)) {
+    if (!fake_remote_allows(qp, packet->rkey, packet->remote_start,
+                            packet->total)) {
         return false;
     }
     if (packet->size) {
@@ -345,6 +385,7 @@ static void arrive(struct fake_qp *qp)
     sender = find_sender(qp, packet);
     if (sender && packet->last) {
         sender->send_executed = packet->sequence + 1;
+        skip_local(sender);
         sender->rnr_tries = 0;
     }
     free(take_packet(qp));
@@ -423,7 +464,8 @@ static bool peer_listens(const struct fake_qp *qp)
 
 static bool answer_waits(struct fake_qp *qp)
 {
-    if (qp->ack_limited && qp->send_acked == qp->ack_limit && !qp->refused) {
+    if (qp->ack_limited && qp->send_acked == qp->ack_limit && !qp->refused &&
+        !fake_is_local(send_at(qp, qp->send_acked)->opcode)) {
         return false;
     }
     return qp->send_acked != qp->send_executed ||
@@ -448,11 +490,13 @@ static unsigned int sender_actions(struct fake_qp *qp, uint64_t *next)
         qp->stalled = RDISK_NEVER;
         return 0;
     }
-    if (up && answer_waits(qp)) {
+    if ((up || fake_is_local(send_at(qp, qp->send_acked)->opcode)) &&
+        answer_waits(qp)) {
         actions |= 1u << ANSWER;
     }
-    if (up && peer_listens(qp) && !qp->refused &&
-        qp->send_sent != qp->send_posted) {
+    if (qp->send_sent != qp->send_posted && !qp->refused &&
+        ((up && peer_listens(qp)) ||
+         fake_is_local(send_at(qp, qp->send_sent)->opcode))) {
         actions |= 1u << TRANSMIT;
     }
     if (actions || (up && peer_listens(qp))) {

@@ -116,6 +116,21 @@ static bool keeps_quiet(const struct sim_request *request, int result)
             request->submitted < sim->checker.power_failed);
 }
 
+/* Its memory is the application's again: nobody else may write to it. */
+static void check_closed(const struct sim_request *request)
+{
+    const struct sim_client *client = request->client;
+
+    if (client->sim->schedule->config.guest_memory !=
+            RDISK_GUEST_MEMORY_DIRECT &&
+        fake_host_exposes(client->host, request->buffer, SIM_CELL)) {
+        sim_violation("late DMA: request %u of client %u has ended, but its "
+                      "memory is still open to writes",
+                      (unsigned int)(request - client->requests),
+                      client->index);
+    }
+}
+
 static void finish(struct sim_request *request, int result)
 {
     struct sim_client *client = request->client;
@@ -130,6 +145,7 @@ static void finish(struct sim_request *request, int result)
             result ? strerror(-result) : "well");
     request->pending = false;
     client->outstanding--;
+    check_closed(request);
     if (request->write) {
         sim_check_write_end(checker, request->write, result == 0);
     } else if (request->request.op == RDISK_OP_FLUSH) {
@@ -359,6 +375,7 @@ static void start(struct sim_client *client)
     options.slots = config->slots;
     options.slot_size = SIM_RUN * SIM_BLOCK;
     options.bounce_size = 64 << 10;
+    options.guest_memory = config->guest_memory;
     options.reconnect_delay_ms = config->reconnect_delay_ms;
     options.heartbeat_ms = config->heartbeat_ms;
     options.request_timeout_ms = config->request_timeout_ms;

@@ -140,6 +140,19 @@ static int post_send_astray(struct ibv_qp *qp, struct ibv_send_wr *wr,
     return real.post_send(qp, wr, bad);
 }
 
+/* An invalidation completes, and nothing has been invalidated. */
+static int post_send_without_invalidation(struct ibv_qp *qp,
+                                          struct ibv_send_wr *wr,
+                                          struct ibv_send_wr **bad)
+{
+    for (struct ibv_send_wr *each = wr; each; each = each->next) {
+        if (each->opcode == IBV_WR_LOCAL_INV) {
+            each->opcode = IBV_WR_RDMA_WRITE;
+        }
+    }
+    return real.post_send(qp, wr, bad);
+}
+
 void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
                              enum sim_mutation mutation)
 {
@@ -150,6 +163,9 @@ void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
         verbs->disconnect = disconnect_late;
         verbs->destroy_qp = destroy_qp_forgotten;
         verbs->destroy_id = destroy_id_forgotten;
+        break;
+    case SIM_MUTATE_WINDOW_OPEN:
+        verbs->post_send = post_send_without_invalidation;
         break;
     case SIM_MUTATE_NO_ERROR_STATE:
         verbs->modify_qp = modify_qp_not;

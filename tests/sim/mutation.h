@@ -38,6 +38,8 @@
     X(TWO_WRITERS, "two-writers", 6, "a volume that is held is given again") \
     X(LATE_DMA, "late-dma", 4, \
       "requests end before their queue pairs are in ERROR") \
+    X(WINDOW_OPEN, "window-open", 4, \
+      "a read ends before its memory windows are closed") \
     X(RESEND_FAILED, "resend-failed", 3, \
       "a write that has failed is sent again later") \
     X(WRONG_ADDRESS, "wrong-address", 4, \

@@ -33,6 +33,7 @@ static void make_config(struct sim_config *config, uint64_t *state)
         .open_timeout_ms = 1000 + pick(state, 9000),
         .slowest_us = speeds[pick(state, COUNT(speeds))],
         .loss = pick(state, 8) ? 0 : 20 + pick(state, 200),
+        .guest_memory = pick(state, 3),
     };
 }
 
@@ -116,13 +117,16 @@ void sim_schedule_make(struct sim_schedule *schedule, uint64_t seed)
 
 void sim_config_text(const struct sim_config *config, char *text, size_t size)
 {
+    static const char *const modes[] = { "direct", "window", "bounce" };
+
     snprintf(text, size, "%u clients%s, %u queues of %u slots, "
              "reconnect-delay %u, heartbeat %u, request-timeout %u, "
-             "open-timeout %u ms, backend %u us, loss 1/%u", config->clients,
+             "open-timeout %u ms, backend %u us, loss 1/%u, guest-memory %s",
+             config->clients,
              config->shared ? " sharing" : ", one at a time", config->queues,
              config->slots, config->reconnect_delay_ms, config->heartbeat_ms,
              config->request_timeout_ms, config->open_timeout_ms,
-             config->slowest_us, config->loss);
+             config->slowest_us, config->loss, modes[config->guest_memory]);
 }
 
 static const char *op_name(unsigned int op)

@@ -33,7 +33,7 @@ static void drop_endpoint(struct raw *raw)
     if (raw->mr) {
         raw->verbs->dereg_mr(raw->mr);
     }
-    if (raw->pd) {
+    if (raw->pd && raw->pd != raw->share) {
         raw->verbs->dealloc_pd(raw->pd);
     }
     if (raw->id) {
@@ -84,7 +84,8 @@ void raw_endpoint(struct raw *raw)
         },
     };
 
-    raw->pd = raw->verbs->alloc_pd(raw->id->verbs);
+    raw->pd = raw->share ? raw->share
+                         : raw->verbs->alloc_pd(raw->id->verbs);
     REQUIRE(raw->pd != NULL);
     raw->mr = raw->verbs->reg_mr(raw->pd, raw->buffer, RAW_BUFFER,
                                  IBV_ACCESS_LOCAL_WRITE |
@@ -235,6 +236,30 @@ int raw_write(struct raw *raw, uint32_t offset, uint32_t size,
     };
 
     return post(raw, offset, size, &wr);
+}
+
+int raw_bind(struct raw *raw, struct ibv_mw *mw, struct ibv_mr *mr,
+             uint32_t key, void *address, uint64_t length)
+{
+    struct ibv_send_wr wr = {
+        .opcode = IBV_WR_BIND_MW,
+        .bind_mw = {
+            .mw = mw, .rkey = key,
+            .bind_info = { mr, (uintptr_t)address, length,
+                           IBV_ACCESS_REMOTE_WRITE },
+        },
+    };
+
+    return post(raw, 0, 0, &wr);
+}
+
+int raw_invalidate(struct raw *raw, uint32_t key)
+{
+    struct ibv_send_wr wr = {
+        .opcode = IBV_WR_LOCAL_INV, .invalidate_rkey = key,
+    };
+
+    return post(raw, 0, 0, &wr);
 }
 
 bool raw_poll(struct raw *raw, struct ibv_wc *wc)

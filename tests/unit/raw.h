@@ -19,6 +19,7 @@ struct raw {
     struct rdma_event_channel *channel;
     struct rdma_cm_id *listener;    /* a passive end's */
     struct rdma_cm_id *id;
+    struct ibv_pd *share;           /* somebody else's, to be used as pd */
     struct ibv_pd *pd;
     struct ibv_comp_channel *completions;
     struct ibv_cq *cq;
@@ -59,6 +60,10 @@ int raw_send(struct raw *raw, uint32_t offset, uint32_t size);
 /* Write from @offset of the buffer; with @imm unless it is negative. */
 int raw_write(struct raw *raw, uint32_t offset, uint32_t size,
               uint64_t remote, uint32_t rkey, int64_t imm);
+/* Bind a window, or undo that. */
+int raw_bind(struct raw *raw, struct ibv_mw *mw, struct ibv_mr *mr,
+             uint32_t key, void *address, uint64_t length);
+int raw_invalidate(struct raw *raw, uint32_t key);
 /* Poll one completion after the fabric ran; false if there is none. */
 bool raw_poll(struct raw *raw, struct ibv_wc *wc);
 

@@ -12,7 +12,7 @@ static const enum fake_call calls[] = {
     FAKE_CREATE_EVENT_CHANNEL, FAKE_CREATE_ID, FAKE_RESOLVE_ADDR,
     FAKE_RESOLVE_ROUTE, FAKE_SET_ACK_TIMEOUT, FAKE_CREATE_QP, FAKE_CONNECT,
     FAKE_ACCEPT, FAKE_REJECT, FAKE_DISCONNECT, FAKE_QUERY_DEVICE,
-    FAKE_ALLOC_PD, FAKE_REG_MR, FAKE_CREATE_COMP_CHANNEL, FAKE_CREATE_CQ,
+    FAKE_ALLOC_PD, FAKE_REG_MR, FAKE_ALLOC_MW, FAKE_CREATE_COMP_CHANNEL, FAKE_CREATE_CQ,
     FAKE_REQ_NOTIFY_CQ, FAKE_POLL_CQ, FAKE_POST_SEND, FAKE_POST_RECV,
     FAKE_CONNECT_RESPONSE,
 };
@@ -31,13 +31,15 @@ static struct fake_host *the_server(void)
 /* One session with requests; the @nth such call of @host fails. Returns
  * whether so many were made at all. */
 static bool life_with_failure(struct fake_host *(*host)(void),
-                              enum fake_call call, unsigned int nth)
+                              enum fake_call call, unsigned int nth,
+                              enum rdisk_guest_memory guest_memory)
 {
     unsigned int failures = CU_get_number_of_failures();
     uint64_t before;
     bool reached;
 
     load_prepare(nth);
+    client->options.guest_memory = guest_memory;
     before = fake_calls(host(), call);
     fake_fail(host(), call, nth, ENOMEM);
     if (scene_connect(client)) {
@@ -77,7 +79,8 @@ static void every_call_of_the_client_fails(void)
 {
     for (size_t i = 0; i < CALLS; i++) {
         for (unsigned int nth = 1; nth < 60 &&
-             life_with_failure(the_client, calls[i], nth); nth++) {
+             life_with_failure(the_client, calls[i], nth,
+                               RDISK_GUEST_MEMORY_DIRECT); nth++) {
             /* the next one */
         }
     }
@@ -87,7 +90,19 @@ static void every_call_of_the_server_fails(void)
 {
     for (size_t i = 0; i < CALLS; i++) {
         for (unsigned int nth = 1; nth < 60 &&
-             life_with_failure(the_server, calls[i], nth); nth++) {
+             life_with_failure(the_server, calls[i], nth,
+                               RDISK_GUEST_MEMORY_DIRECT); nth++) {
+            /* the next one */
+        }
+    }
+}
+
+static void every_call_fails_with_windows(void)
+{
+    for (size_t i = 0; i < CALLS; i++) {
+        for (unsigned int nth = 1; nth < 60 &&
+             life_with_failure(the_client, calls[i], nth,
+                               RDISK_GUEST_MEMORY_WINDOW); nth++) {
             /* the next one */
         }
     }
@@ -173,6 +188,7 @@ static void random_life(uint64_t seed)
     client->options.open_timeout_ms = 5000;
     client->options.request_timeout_ms = 5000;
     client->options.slots = 1 + (unsigned int)chance(8);
+    client->options.guest_memory = seed % 3;
     fault_at = (unsigned int)chance(200);
     scene_start(client);
     for (unsigned int turn = 0; turn < 200; turn++) {
@@ -254,6 +270,8 @@ static void random_faults(void)
 static const struct unit_test tests[] = {
     { "every call of the client may fail", every_call_of_the_client_fails },
     { "every call of the server may fail", every_call_of_the_server_fails },
+    { "every call of a client with windows may fail",
+      every_call_fails_with_windows },
     { "random faults harm no data and leave nothing behind",
       random_faults },
 };

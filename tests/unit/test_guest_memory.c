@@ -113,11 +113,172 @@ static void domains_are_apart(void)
     end();
 }
 
+/* ---- window ------------------------------------------------------------ */
+
+static struct scene_io ios[200];
+
+static void window_is_closed(void)
+{
+    begin(5, RDISK_GUEST_MEMORY_WINDOW);
+    CHECK(!exposed());
+    write_and_read();
+    CHECK(!exposed());
+    CHECK_EQUAL(counters().copied_bytes, 0);
+    CHECK_EQUAL(counters().windows, 1);
+    end();
+}
+
+/* A read: bind, header, invalidation; two doorbells. A write: as ever. */
+static void window_costs(void)
+{
+    struct rdisk_queue_counters before, after;
+
+    begin(6, RDISK_GUEST_MEMORY_WINDOW);
+    before = counters();
+    for (unsigned int i = 0; i < 10; i++) {
+        CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 4096), 0);
+    }
+    after = counters();
+    CHECK_EQUAL(after.windows - before.windows, 10);
+    CHECK_EQUAL(after.work_requests - before.work_requests, 30);
+    CHECK_EQUAL(after.doorbells - before.doorbells, 20);
+    before = after;
+    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 0, buffer, 4096), 0);
+    after = counters();
+    CHECK_EQUAL(after.windows - before.windows, 0);
+    CHECK_EQUAL(after.work_requests - before.work_requests, 1);
+    end();
+}
+
+static void read_scattered(unsigned int pieces, unsigned int windows,
+                           uint64_t copied)
+{
+    struct rdisk_queue_counters before = counters(), after;
+    struct scene_io *io = &ios[0];
+
+    for (unsigned int i = 0; i < pieces; i++) {
+        io->iov[i] = (struct iovec) { buffer + 8192 * i, 512 };
+    }
+    scene_pattern(scene.disk, 512 * pieces, pieces);
+    CHECK_EQUAL(scene_submit_iov(io, client, 0, RDISK_OP_READ, 0, pieces),
+                0);
+    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
+    scene_pump(&scene);
+    CHECK_EQUAL(io->result, 0);
+    for (unsigned int i = 0; i < pieces; i++) {
+        CHECK(!memcmp(buffer + 8192 * i, scene.disk + 512 * i, 512));
+    }
+    after = counters();
+    CHECK_EQUAL(after.windows - before.windows, windows);
+    CHECK_EQUAL(after.copied_bytes - before.copied_bytes, copied);
+    CHECK(!exposed());
+}
+
+static void window_for_each_piece(void)
+{
+    begin(7, RDISK_GUEST_MEMORY_WINDOW);
+    read_scattered(3, 3, 0);
+    read_scattered(8, 8, 0);
+    read_scattered(9, 0, 9 * 512);
+    end();
+}
+
+/* 200 reads of four pieces, with few windows: those that find none bounce. */
+static void window_for_as_many_as_there_are(void)
+{
+    scene_begin(&scene, 8);
+    client->options.guest_memory = RDISK_GUEST_MEMORY_WINDOW;
+    client->options.slots = 40;
+    client->options.bounce_size = 1 << 20;
+    REQUIRE(scene_connect(client));
+    REQUIRE(rdisk_initiator_register(client->session, buffer, sizeof(buffer),
+                                     &err) == 0);
+    scene_pattern(scene.disk, 65536, 3);
+    for (unsigned int i = 0; i < 200; i++) {
+        for (unsigned int j = 0; j < 8; j++) {
+            ios[i].iov[j] = (struct iovec) {
+                buffer + 4096 * i + 512 * (7 - j), 512,
+            };
+        }
+        CHECK_EQUAL(scene_submit_iov(&ios[i], client, 0, RDISK_OP_READ, 4096,
+                                     8), 0);
+    }
+    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
+    scene_pump(&scene);
+    for (unsigned int i = 0; i < 200; i++) {
+        CHECK_EQUAL(ios[i].completed, 1);
+        CHECK_EQUAL(ios[i].result, 0);
+        CHECK(!memcmp(buffer + 4096 * i + 3584, scene.disk + 4096, 512));
+    }
+    CHECK(counters().bounced > 0 && counters().windows > 0);
+    CHECK(!exposed());
+    end();
+}
+
+/* Work requests that are few for all those binds only make reads wait. */
+static void window_with_few_work_requests(void)
+{
+    scene_begin(&scene, 9);
+    fake_host_limits(client->host)->max_qp_wr = 100;
+    client->options.guest_memory = RDISK_GUEST_MEMORY_WINDOW;
+    REQUIRE(scene_connect(client));
+    REQUIRE(rdisk_initiator_register(client->session, buffer, sizeof(buffer),
+                                     &err) == 0);
+    for (unsigned int i = 0; i < 200; i++) {
+        CHECK_EQUAL(scene_submit(&ios[i], client, 0, RDISK_OP_READ, 0,
+                                 buffer + 4096 * i, 4096), 0);
+    }
+    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
+    scene_pump(&scene);
+    for (unsigned int i = 0; i < 200; i++) {
+        CHECK_EQUAL(ios[i].completed, 1);
+        CHECK_EQUAL(ios[i].result, 0);
+    }
+    end();
+}
+
+static void window_needs_windows(void)
+{
+    scene_begin(&scene, 10);
+    fake_host_limits(client->host)->max_mw = 0;
+    client->options.guest_memory = RDISK_GUEST_MEMORY_WINDOW;
+    CHECK(!scene_connect(client));
+    CHECK_SAYS(rdisk_initiator_error(client->session)->text,
+               "RDMA device 'fake1' has no type-2 memory windows");
+    CHECK_SAYS(rdisk_initiator_error(client->session)->text,
+               "guest-memory=bounce");
+    scene_end(&scene);
+}
+
+static void window_needs_enough_windows(void)
+{
+    scene_begin(&scene, 11);
+    fake_host_limits(client->host)->max_mw = 10;
+    client->options.guest_memory = RDISK_GUEST_MEMORY_WINDOW;
+    CHECK(!scene_connect(client));
+    CHECK_SAYS(rdisk_initiator_error(client->session)->text,
+               "memory windows for a queue of");
+    scene_end(&scene);
+}
+
 static const struct unit_test tests[] = {
     { "direct: a read is written into the guest's memory", direct_is_open },
     { "bounce: no key opens the guest's memory", bounce_is_closed },
     { "bounce: what is read is copied, what is written is not",
       bounce_copies_reads_only },
+    { "window: between its reads no key opens the guest's memory",
+      window_is_closed },
+    { "window: a read costs two work requests and a doorbell more",
+      window_costs },
+    { "window: each piece of a read has one, and many pieces bounce",
+      window_for_each_piece },
+    { "window: reads that find none left bounce",
+      window_for_as_many_as_there_are },
+    { "window: a short send queue makes reads wait",
+      window_with_few_work_requests },
+    { "window: a device without windows is named", window_needs_windows },
+    { "window: a device with too few windows is named",
+      window_needs_enough_windows },
     { "sessions with another guest-memory share no protection domain",
       domains_are_apart },
 };
