@@ -157,6 +157,17 @@ int access_method(enum access_method *method, const char *value,
     return 0;
 }
 
+int access_policy(bool *allowed, const char *key, const char *value,
+                  struct rdisk_error *err)
+{
+    if (strcmp(value, "allow") != 0 && strcmp(value, "deny") != 0) {
+        return rdisk_error_set(err, -EINVAL, "%s = %s is neither allow nor "
+                               "deny", key, value);
+    }
+    *allowed = value[0] == 'a';
+    return 0;
+}
+
 int access_check(const struct access_client *clients,
                  enum access_method method, struct rdisk_error *err)
 {

@@ -39,6 +39,9 @@ int access_set(struct access_client *client, const char *key,
 /* "hmac" or "none". */
 int access_method(enum access_method *method, const char *value,
                   struct rdisk_error *err);
+/* "allow" or "deny", of option @key. */
+int access_policy(bool *allowed, const char *key, const char *value,
+                  struct rdisk_error *err);
 /*
  * Can anybody come in, and does every client have a secret? Warns if all may
  * come in without one.

@@ -44,3 +44,24 @@ int backend_check_size(const char *volume, uint64_t size,
     }
     return 0;
 }
+
+int backend_resize(struct backend *backend, const char *volume, uint64_t size,
+                   struct rdisk_error *err)
+{
+    if (backend_check_size(volume, size, err) < 0) {
+        return -EINVAL;
+    }
+    if (backend->geometry.read_only) {
+        return rdisk_error_set(err, -EROFS, "cannot resize volume '%s': it is "
+                               "read-only", volume);
+    }
+    if (!backend->class->resize) {
+        return rdisk_error_set(err, -ENOTSUP, "cannot resize volume '%s': "
+                               "backend %s has no such thing", volume,
+                               backend->class->name);
+    }
+    if (size == backend->geometry.size) {
+        return 0;
+    }
+    return backend->class->resize(backend, size, err);
+}

@@ -13,7 +13,7 @@
  * the completion first. Instances of a chain are closed from the outside in by
  * their volume, so a filter closes only what is its own.
  *
- * Threads: open, close and resize run on the control thread; close and resize
+ * Threads: open, close, resize and allocated run on the control thread, close
  * only while the instance has no context. Everything that takes a context or
  * an io runs on that context's reactor.
  */
@@ -70,10 +70,18 @@ struct backend_class {
     struct backend *(*open)(const struct backend_spec *spec,
                             struct backend *next, struct rdisk_error *err);
     void (*close)(struct backend *backend);
-    /* Change the size and the geometry; the contents stay, growth reads as
-     * zeroes. NULL: cannot. Durable when it returns. */
+    /*
+     * Change the size and the geometry; the contents stay, growth reads as
+     * zeroes. NULL: cannot. Durable when it returns. While there are contexts
+     * their requests go on; of one that reaches beyond the new end the result
+     * is not defined, but it does no harm.
+     */
     int (*resize)(struct backend *backend, uint64_t size,
                   struct rdisk_error *err);
+
+    /* Bytes that the volume takes up; NULL: all of its size. 0 or a negative
+     * errno. */
+    int (*allocated)(struct backend *backend, uint64_t *bytes);
 
     /* Join and leave a reactor; leave with no io in flight. */
     struct backend_context *(*join)(struct backend *backend,
@@ -196,5 +204,12 @@ const char *backend_names(void);
  * a size that is zero, no multiple of that, or beyond what a file may have. */
 int backend_check_size(const char *volume, uint64_t size,
                        struct rdisk_error *err);
+
+/*
+ * Give the instance of @volume another size, durably; nothing to do is
+ * success. Who has it open, and who has to be told, is the caller's to see.
+ */
+int backend_resize(struct backend *backend, const char *volume, uint64_t size,
+                   struct rdisk_error *err);
 
 #endif

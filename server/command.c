@@ -9,6 +9,7 @@
 #include "server/control.h"
 #include "server/log.h"
 #include "server/request.h"
+#include "server/resize.h"
 #include "server/server.h"
 #include "server/session.h"
 
@@ -91,6 +92,20 @@ static struct json_object *resume(struct server *server, const char *name,
     return json_object_new_object();
 }
 
+static struct json_object *resized(struct server *server,
+                                   const struct request *request,
+                                   struct rdisk_error *err)
+{
+    int result = pool_resize(&server->pool, request->name, request->size,
+                             err);
+
+    if (result == 0) {
+        resize_tell(server, request->name);
+    }
+    return changed(result, "volume '%s' resized to %" PRIu64 " bytes",
+                   request);
+}
+
 static struct json_object *run(struct server *server,
                                const struct request *request,
                                struct rdisk_error *err)
@@ -105,8 +120,7 @@ static struct json_object *run(struct server *server,
         return changed(pool_delete(pool, request->name, err),
                        "volume '%s' deleted", request);
     case REQUEST_RESIZE:
-        return changed(pool_resize(pool, request->name, request->size, err),
-                       "volume '%s' resized to %" PRIu64 " bytes", request);
+        return resized(server, request, err);
     case REQUEST_LIST:
         return list(server, err);
     case REQUEST_STAT:

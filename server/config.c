@@ -20,6 +20,7 @@ enum kind {
     KIND_TIME,                  /* seconds with decimals, as milliseconds */
     KIND_LEVEL,
     KIND_AUTHENTICATION,
+    KIND_POLICY,                /* allow or deny */
 };
 
 /* One table says all there is to say about an option. */
@@ -89,6 +90,9 @@ static const struct option options[] = {
     { "pool", "directory", "pool", "DIRECTORY",
       "whose files are volumes; default: none", KIND_TEXT,
       offsetof(struct config, pool), 0, 0 },
+    { "pool", "resize", "resize", "allow|deny",
+      "whether clients may resize what they write of it; default allow",
+      KIND_POLICY, offsetof(struct config, resize), 0, 0 },
 };
 
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -191,6 +195,9 @@ static int set_option(struct config *config, const struct option *option,
         return 0;
     case KIND_AUTHENTICATION:
         return access_method(&config->authentication, value, err);
+    case KIND_POLICY:
+        return access_policy((bool *)((char *)config + option->offset),
+                             option->key, value, err);
     default:
         return set_number(config, option, value, err);
     }
@@ -518,6 +525,7 @@ int config_init(struct config *config)
         .handshake_timeout = target.handshake_timeout_ms,
         .stop_timeout = 10000,
         .pool = strdup(""),
+        .resize = true,
     };
     if (!config->listen || !config->core_list || !config->control ||
         !config->pool) {

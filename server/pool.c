@@ -270,30 +270,18 @@ int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err)
 int pool_resize(struct pool *pool, const char *name, uint64_t size,
                 struct rdisk_error *err)
 {
-    struct backend *backend;
-    struct volume *volume;
-    int result;
+    struct volume *volume = pool_get(pool, name, err);
+    int result = 0;
 
-    if (check_name(name, err) < 0 || backend_check_size(name, size, err) < 0) {
-        return -EINVAL;
-    }
-    volume = pool_get(pool, name, err);
     if (!volume) {
         return err ? err->code : -ENOENT;
     }
-    backend = volume->backend;
-    result = not_held(volume, "resize", err);
-    if (result == 0 && backend->geometry.read_only) {
-        result = rdisk_error_set(err, -EROFS, "cannot resize volume '%s': it "
-                                 "is read-only", name);
-    }
-    if (result == 0 && !backend->class->resize) {
-        result = rdisk_error_set(err, -ENOTSUP, "cannot resize volume '%s': "
-                                 "backend %s has no such thing", name,
-                                 backend->class->name);
+    /* What a guest has there it would not believe to be gone. */
+    if (size < volume->backend->geometry.size) {
+        result = not_held(volume, "shrink", err);
     }
     if (result == 0) {
-        result = backend->class->resize(backend, size, err);
+        result = backend_resize(volume->backend, name, size, err);
     }
     pool_put(pool, volume);
     return result;

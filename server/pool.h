@@ -33,7 +33,8 @@ struct volume *pool_get(struct pool *pool, const char *name,
 void pool_put(struct pool *pool, struct volume *volume);
 
 /* Commands of an administrator; durable when they return. A volume that
- * somebody holds is left alone: -EBUSY and a sentence with the peers. */
+ * somebody holds is not deleted or made smaller: -EBUSY and a sentence with
+ * the peers. If it is made larger, they have to be told (resize.h). */
 int pool_create(struct pool *pool, const char *name, uint64_t size,
                 struct rdisk_error *err);
 int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err);

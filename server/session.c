@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/log.h"
+#include "server/resize.h"
 
 void counters_add(struct rdisk_target_counters *sum,
                   const struct rdisk_target_counters *counters)
@@ -68,6 +69,8 @@ static void fill_grant(const struct session *session,
     memcpy(grant->cache, backend->cache, sizeof(grant->cache));
     grant->extents = geometry->extents;
     grant->copy = geometry->copy;
+    grant->resize = !session->read_only &&
+                    resize_allowed(session->server, session->holder.volume);
 }
 
 /* What may the one who asks do with the volume it asks for? */
@@ -288,6 +291,8 @@ const struct rdisk_target_events session_events = {
     .secret = session_secret,
     .open = session_open,
     .close = session_close,
+    .resize = resize_event,
+    .stat = resize_stat_event,
     .queue_new = session_queue_new,
     .request = queue_request_event,
     .queue_idle = queue_idle_event,

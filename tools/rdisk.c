@@ -25,7 +25,7 @@ static const struct {
     { "list", command_list, 0, 0, "sj", "list [--json]",
       "the volumes of the server" },
     { "resize", command_resize, 2, 0, "s", "resize NAME SIZE",
-      "change the size of a volume that nobody has open" },
+      "change the size of a volume; one that is open can only grow" },
     { "delete", command_delete, 1, 0, "s", "delete NAME",
       "destroy a volume that nobody has open" },
     { "stat", command_stat, 0, 0, "sj", "stat [--json]",

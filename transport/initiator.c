@@ -100,6 +100,7 @@ void rdisk_initiator_destroy(struct rdisk_initiator *session)
     if (!session) {
         return;
     }
+    rdisk_initiator_fail_calls(session, -ECANCELED);
     rdisk_initiator_break(session);
     rdisk_initiator_drop(session);
     for (unsigned int i = 0; i < session->queue_count; i++) {
@@ -320,6 +321,7 @@ static void ready(struct rdisk_initiator *session)
     for (unsigned int i = 0; i < session->queue_count; i++) {
         rdisk_queue_hand_over(&session->queues[i]);
     }
+    rdisk_initiator_ask_again(session);
 }
 
 void rdisk_initiator_link_up(struct rdisk_initiator *session,
@@ -374,6 +376,7 @@ void rdisk_initiator_end(struct rdisk_initiator *session,
     for (unsigned int i = 0; i < session->queue_count; i++) {
         rdisk_queue_wake(&session->queues[i]);
     }
+    rdisk_initiator_fail_calls(session, err->code);
 }
 
 void rdisk_initiator_fail(struct rdisk_initiator *session,
@@ -497,6 +500,9 @@ void rdisk_initiator_process(struct rdisk_initiator *session)
                       rdisk_qp_fd(&session->control.qp), NULL);
         }
     }
+    if (rdisk_initiator_state(session) == RDISK_INITIATOR_READY) {
+        rdisk_initiator_ask_again(session);
+    }
     take_alarm(session);
     rdisk_initiator_timers(session, rdisk_now(session->env));
     rdisk_initiator_recovery_step(session);
@@ -535,11 +541,6 @@ const struct rdisk_error *rdisk_initiator_error(
     const struct rdisk_initiator *session)
 {
     return &session->error;
-}
-
-uint64_t rdisk_initiator_size(const struct rdisk_initiator *session)
-{
-    return __atomic_load_n(&session->info.size, __ATOMIC_RELAXED);
 }
 
 const struct rdisk_volume_info *rdisk_initiator_info(

@@ -105,7 +105,8 @@ static void bye(struct rdisk_initiator *session,
     rdisk_initiator_drain(session, &err);
 }
 
-static void bad_message(struct rdisk_initiator *session, const char *text)
+void rdisk_initiator_bad_message(struct rdisk_initiator *session,
+                                 const char *text)
 {
     struct rdisk_error err;
 
@@ -120,13 +121,15 @@ static void hello_reply(struct rdisk_initiator *session,
     uint64_t features = le64toh(reply->features);
 
     if (features & ~RDISK_FEATURES_KNOWN) {
-        bad_message(session, "it chose features that were not offered");
+        rdisk_initiator_bad_message(session, "it chose features that were not "
+                                    "offered");
         return;
     }
     if (!session->established) {
         session->info.fua = features & RDISK_FEATURE_FUA;
     } else if (session->info.fua && !(features & RDISK_FEATURE_FUA)) {
-        bad_message(session, "it has forgotten FUA since the last connection");
+        rdisk_initiator_bad_message(session, "it has forgotten FUA since the "
+                                    "last connection");
         return;
     }
     session->steps.hello = rdisk_initiator_step(session);
@@ -151,6 +154,7 @@ static void take_volume(struct rdisk_initiator *session,
     info->zeroes = flags & RDISK_VOLUME_ZEROES;
     info->extents = flags & RDISK_VOLUME_EXTENTS;
     info->copy = flags & RDISK_VOLUME_COPY;
+    info->resize = flags & RDISK_VOLUME_RESIZE;
     info->queues = le16toh(reply->queues);
 }
 
@@ -161,7 +165,7 @@ static bool same_volume(const struct rdisk_initiator *session,
     const struct rdisk_volume_info *info = &session->info;
     bool read_only = le32toh(reply->volume_flags) & RDISK_VOLUME_READ_ONLY;
 
-    return le64toh(reply->size) >= info->size &&
+    return le64toh(reply->size) >= rdisk_initiator_least_size(session) &&
            le32toh(reply->block_size) <= info->block_size &&
            le32toh(reply->slot_size) == info->max_transfer &&
            le16toh(reply->queues) == info->queues &&
@@ -214,7 +218,8 @@ static void open_reply(struct rdisk_initiator *session,
     struct rdisk_volume_info *info = &session->info;
 
     if (!within_wishes(session, reply)) {
-        bad_message(session, "it granted more than was asked for");
+        rdisk_initiator_bad_message(session, "it granted more than was asked "
+                                    "for");
         return;
     }
     if (!session->established) {
@@ -222,6 +227,8 @@ static void open_reply(struct rdisk_initiator *session,
         memcpy(info->identity, reply->identity, sizeof(info->identity));
     } else if (!still_ours(session, reply)) {
         return;
+    } else {
+        rdisk_initiator_size_back(session, le64toh(reply->size));
     }
     info->slots = le16toh(reply->slots);
     info->epoch = session->epoch;
@@ -242,7 +249,7 @@ static void pong(struct rdisk_initiator *session,
     void (*callback)(void *opaque, uint64_t round_trip) = session->pong;
 
     if (!session->ping_sent || le64toh(ping->payload) != session->ping_time) {
-        bad_message(session, "PONG answers no PING");
+        rdisk_initiator_bad_message(session, "PONG answers no PING");
         return;
     }
     session->ping_sent = false;
@@ -269,6 +276,9 @@ static bool expected(enum rdisk_initiator_state state, unsigned int type)
         return state == RDISK_INITIATOR_CLOSING;
     case RDISK_MSG_PING:
     case RDISK_MSG_PONG:
+    case RDISK_MSG_VOLUME_CHANGED:
+    case RDISK_MSG_RESIZE_REPLY:
+    case RDISK_MSG_STAT_REPLY:
         return state >= RDISK_INITIATOR_JOINING;
     default:
         return false;
@@ -287,7 +297,7 @@ void rdisk_initiator_message(void *opaque, enum rdisk_status check,
         return;
     }
     if (check != RDISK_STATUS_OK) {
-        bad_message(session, err->text);
+        rdisk_initiator_bad_message(session, err->text);
         return;
     }
     session->heard = rdisk_now(session->env);
@@ -296,7 +306,11 @@ void rdisk_initiator_message(void *opaque, enum rdisk_status check,
         return;
     }
     if (!expected(state, type)) {
-        bad_message(session, "a message came out of turn");
+        rdisk_initiator_bad_message(session, "a message came out of turn");
+        return;
+    }
+    if (type == RDISK_MSG_RESIZE_REPLY || type == RDISK_MSG_STAT_REPLY) {
+        rdisk_initiator_answer(session, message);
         return;
     }
     if (le16toh(message->status)) {
@@ -327,6 +341,10 @@ void rdisk_initiator_message(void *opaque, enum rdisk_status check,
     }
     case RDISK_MSG_PONG:
         pong(session, (const struct rdisk_wire_ping *)message);
+        break;
+    case RDISK_MSG_VOLUME_CHANGED:
+        rdisk_initiator_changed(session,
+                                (const struct rdisk_wire_size *)message);
         break;
     case RDISK_MSG_CLOSE_REPLY:
         rdisk_initiator_set_state(session, RDISK_INITIATOR_CLOSED);

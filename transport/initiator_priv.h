@@ -232,6 +232,19 @@ struct rdisk_range {
     bool registered;
 };
 
+/* A RESIZE or a STAT. */
+struct rdisk_call {
+    bool pending;                   /* asked by the owner, not answered */
+    bool sent;                      /* on this connection */
+    uint32_t sequence;              /* of the message */
+    uint64_t deadline;              /* for the answer */
+    uint64_t size;                  /* RESIZE */
+    uint32_t flags;
+    rdisk_resize_fn *resized;
+    rdisk_stat_fn *told;
+    void *opaque;
+};
+
 struct rdisk_initiator {
     const struct rdisk_env *env;
     struct rdisk_initiator_options options;     /* strings are ours */
@@ -283,6 +296,9 @@ struct rdisk_initiator {
     void (*pong)(void *opaque, uint64_t round_trip);
     void *pong_opaque;
 
+    struct rdisk_call resize, stat;
+    uint32_t call_sequence;
+
     uint64_t step_started;
     struct rdisk_initiator_steps steps;
     char device_name[64];
@@ -291,6 +307,25 @@ struct rdisk_initiator {
 /* The session is over, another connection would not help. */
 void rdisk_initiator_end(struct rdisk_initiator *session,
                          const struct rdisk_error *err);
+
+/* initiator_call.c */
+
+/* The smallest size that the volume may come back with. */
+uint64_t rdisk_initiator_least_size(const struct rdisk_initiator *session);
+/* It came back with @size. */
+void rdisk_initiator_size_back(struct rdisk_initiator *session, uint64_t size);
+/* VOLUME_CHANGED, RESIZE_REPLY and STAT_REPLY have come. */
+void rdisk_initiator_changed(struct rdisk_initiator *session,
+                             const struct rdisk_wire_size *wire);
+void rdisk_initiator_answer(struct rdisk_initiator *session,
+                            const struct rdisk_wire_message *message);
+/* READY: ask what was not asked on this connection. */
+void rdisk_initiator_ask_again(struct rdisk_initiator *session);
+/* This connection will not answer any more. */
+void rdisk_initiator_unask(struct rdisk_initiator *session);
+/* There will be no answer at all. */
+void rdisk_initiator_fail_calls(struct rdisk_initiator *session, int code);
+bool rdisk_initiator_calls_late(struct rdisk_initiator *session, uint64_t now);
 
 /* initiator_memory.c */
 
@@ -348,6 +383,9 @@ void rdisk_initiator_say_hello(struct rdisk_initiator *session);
 void rdisk_initiator_say_open(struct rdisk_initiator *session);
 /* Send what the tick asks for: a PING. */
 void rdisk_initiator_say_ping(struct rdisk_initiator *session);
+/* The server cannot be trusted any more: the session ends. */
+void rdisk_initiator_bad_message(struct rdisk_initiator *session,
+                                 const char *text);
 /* rdisk_control_fn of a client. */
 void rdisk_initiator_message(void *opaque, enum rdisk_status check,
                              const struct rdisk_wire_message *message,

@@ -119,6 +119,7 @@ void rdisk_initiator_recover(struct rdisk_initiator *session,
         rdisk_log(session->env, RDISK_LOG_INFO, "no connection yet: %s",
                   err->text);
     }
+    rdisk_initiator_unask(session);
     session->tick = RDISK_NEVER;
     session->open_deadline = now + PARKING_MS * RDISK_MSEC;
     rdisk_initiator_set_state(session, RDISK_INITIATOR_PARKING);
@@ -172,6 +173,7 @@ void rdisk_initiator_expire(struct rdisk_initiator *session)
               session->options.reconnect_delay_ms / 1000.0);
     atomic_store(&session->expired, true);
     wake_all(session);
+    rdisk_initiator_fail_calls(session, -EIO);
 }
 
 void rdisk_initiator_cancel(struct rdisk_initiator *session)

@@ -96,6 +96,17 @@ static void open_timed_out(struct rdisk_initiator *session)
     rdisk_initiator_fail(session, &err);
 }
 
+/* Has something waited for its answer for too long? */
+static bool late(struct rdisk_initiator *session, uint64_t now)
+{
+    for (unsigned int i = 0; i < session->queue_count; i++) {
+        if (rdisk_queue_overdue(&session->queues[i], now)) {
+            return true;
+        }
+    }
+    return rdisk_initiator_calls_late(session, now);
+}
+
 static void tick(struct rdisk_initiator *session, uint64_t now)
 {
     const struct rdisk_initiator_options *options = &session->options;
@@ -111,15 +122,13 @@ static void tick(struct rdisk_initiator *session, uint64_t now)
         rdisk_initiator_fail(session, &err);
         return;
     }
-    for (unsigned int i = 0; i < session->queue_count; i++) {
-        if (rdisk_queue_overdue(&session->queues[i], now)) {
-            rdisk_error_set(&err, -ETIMEDOUT,
-                "%s:%u: a request got no answer within request-timeout=%g "
-                "seconds", options->host, options->port,
-                options->request_timeout_ms / 1000.0);
-            rdisk_initiator_fail(session, &err);
-            return;
-        }
+    if (late(session, now)) {
+        rdisk_error_set(&err, -ETIMEDOUT,
+            "%s:%u: a request got no answer within request-timeout=%g "
+            "seconds", options->host, options->port,
+            options->request_timeout_ms / 1000.0);
+        rdisk_initiator_fail(session, &err);
+        return;
     }
     if (options->heartbeat_ms) {
         rdisk_initiator_say_ping(session);

@@ -45,6 +45,7 @@ enum rdisk_status rdisk_status_from_errno(int code)
     case 0:
         return RDISK_STATUS_OK;
     case -ENOSPC:
+    case -EFBIG:
     case -EDQUOT:
         return RDISK_STATUS_NO_SPACE;
     case -EROFS:

@@ -72,6 +72,7 @@ struct rdisk_open_grant {
     uint8_t cache[RDISK_ID_SIZE];       /* which volatile cache is behind it */
     bool extents;               /* RDISK_OP_EXTENTS is carried out */
     bool copy;                  /* RDISK_OP_COPY is carried out */
+    bool resize;                /* events->resize may say yes */
 };
 
 /*
@@ -135,6 +136,20 @@ struct rdisk_target_events {
      */
     void (*close)(void *opaque, void *user, bool orderly);
     /*
+     * Control thread: give the session's volume @size bytes, whole blocks;
+     * fewer than now only if @shrink. Returns OK when that is so, durably,
+     * and rdisk_target_session_resize() was called for every session that has
+     * the volume, this one too; else what to refuse with. NULL: nobody may.
+     */
+    enum rdisk_status (*resize)(void *opaque, void *user, uint64_t size,
+                                bool shrink, struct rdisk_error *err);
+    /*
+     * Control thread: *@allocated gets the bytes that the session's volume
+     * takes up. NULL: nobody knows.
+     */
+    enum rdisk_status (*stat)(void *opaque, void *user, uint64_t *allocated,
+                              struct rdisk_error *err);
+    /*
      * Control thread: a queue wants to join. Hand it to a reactor, whose
      * thread calls rdisk_target_queue_start() on it. *@queue_user comes back
      * through rdisk_target_queue_user(). On an error the client is refused.
@@ -189,6 +204,16 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
  * events->close tells when its last request has been carried out.
  */
 void rdisk_target_session_fence(struct rdisk_target_session *session);
+
+/*
+ * The session's volume has another size: new requests are held against it from
+ * now on, and the client is told, unless it has asked for it itself.
+ */
+void rdisk_target_session_resize(struct rdisk_target_session *session,
+                                 uint64_t size);
+/* Are requests of this session under way? Those that come in this moment may
+ * be missed. */
+bool rdisk_target_session_busy(const struct rdisk_target_session *session);
 
 /* Give back a queue after its idle event. */
 void rdisk_target_queue_release(struct rdisk_target_queue *queue);

@@ -45,7 +45,8 @@ struct rdisk_target_queue {
     struct rdisk_wire_segment *segments; /* RDISK_SEGMENTS_MAX per slot */
     struct rdisk_target_slot *waiting;  /* answers without room to be sent */
     struct rdisk_target_slot **waiting_end;
-    unsigned int outstanding;           /* requests at the owner */
+    atomic_uint outstanding;            /* requests at the owner; the control
+                                           thread has a look at it */
     bool accepted;
     bool idle_told;
     struct rdisk_error violation;       /* why the reactor broke it, if so */
@@ -113,6 +114,10 @@ struct rdisk_target_session {
     uint64_t features;          /* chosen */
     unsigned int granted_queues, granted_slots;
     uint32_t granted_slot_size;
+    _Atomic uint64_t size;      /* of the volume, bytes; reactors read it */
+    bool asking;                /* the owner is asked for this client's
+                                   RESIZE */
+    bool untold;                /* VOLUME_CHANGED is to be sent */
     void *user;                 /* the owner's */
     bool owner_knows;           /* events->open said yes */
 
@@ -145,6 +150,13 @@ void rdisk_target_session_refuse(struct rdisk_target_session *session,
                                  uint32_t sequence,
                                  enum rdisk_message_type type,
                                  enum rdisk_status status, const char *text);
+
+/* target_call.c: RESIZE and STAT have come; send what is still untold. */
+void rdisk_target_session_asked_resize(struct rdisk_target_session *session,
+                                       const struct rdisk_wire_resize *wire);
+void rdisk_target_session_asked_stat(struct rdisk_target_session *session,
+                                     const struct rdisk_wire_message *wire);
+void rdisk_target_session_tell(struct rdisk_target_session *session);
 
 /* target_auth.c: AUTH and AUTH_PROOF have come; DENYING is over. */
 void rdisk_target_session_auth(struct rdisk_target_session *session,

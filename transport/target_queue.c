@@ -104,7 +104,6 @@ struct rdisk_target_queue *rdisk_target_queue_create(
                                                  le32toh(wire->slot_size));
     queue->limits = (struct rdisk_request_limits) {
         .epoch = session->request.epoch,
-        .size = session->grant.size,
         .block_size = session->grant.block_size,
         .slot_size = le32toh(wire->slot_size),
         .read_only = session->request.read_only,
@@ -145,6 +144,12 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
     free(queue->slot);
     free(queue->segments);
     free(queue);
+}
+
+/* One writer, the reactor, so no locked instruction. */
+static unsigned int outstanding(struct rdisk_target_queue *queue)
+{
+    return atomic_load_explicit(&queue->outstanding, memory_order_relaxed);
 }
 
 /* ---- Answers ---------------------------------------------------------- */
@@ -229,7 +234,8 @@ void rdisk_target_complete(struct rdisk_target_request *request,
 {
     struct rdisk_target_queue *queue = request->queue;
 
-    queue->outstanding--;
+    atomic_store_explicit(&queue->outstanding, outstanding(queue) - 1,
+                          memory_order_relaxed);
     answer(queue, &queue->slot[request->slot], status);
 }
 
@@ -264,6 +270,9 @@ static enum rdisk_status read_request(struct rdisk_target_queue *queue,
     struct rdisk_request_view view;
     enum rdisk_status status;
 
+    /* The volume may grow at any time. */
+    limits.size = atomic_load_explicit(&queue->session->size,
+                                       memory_order_relaxed);
     limits.slot = request->slot;
     limits.immediate_sequence = immediate_sequence;
     memcpy(&wire, (uint8_t *)request->data - sizeof(wire), sizeof(wire));
@@ -350,7 +359,8 @@ static void receive(struct rdisk_target_queue *queue,
         answer(queue, slot, status);
         return;
     }
-    queue->outstanding++;
+    atomic_store_explicit(&queue->outstanding, outstanding(queue) + 1,
+                          memory_order_relaxed);
     queue->session->target->events->request(queue->user, &slot->request);
 }
 
@@ -359,7 +369,7 @@ static void receive(struct rdisk_target_queue *queue,
 /* Tell the owner once, when nothing can touch the slots any more. */
 static bool tell_idle(struct rdisk_target_queue *queue)
 {
-    if (queue->idle_told || queue->outstanding ||
+    if (queue->idle_told || outstanding(queue) ||
         !(queue->accepted ? rdisk_qp_drained(&queue->qp)
                           : atomic_load(&queue->qp.broken))) {
         return false;

@@ -279,7 +279,10 @@ static void reply_open(struct rdisk_target_session *session,
                                   granted->extents)
          ? RDISK_VOLUME_EXTENTS : 0) |
         (rdisk_target_session_has(session, RDISK_FEATURE_COPY, granted->copy)
-         ? RDISK_VOLUME_COPY : 0);
+         ? RDISK_VOLUME_COPY : 0) |
+        (rdisk_target_session_has(session, RDISK_FEATURE_RESIZE,
+                                  granted->resize)
+         ? RDISK_VOLUME_RESIZE : 0);
     struct rdisk_wire_open_reply reply = {
         .message.type = htole16(RDISK_MSG_OPEN_REPLY),
         .message.sequence = wire->message.sequence,
@@ -341,6 +344,7 @@ void rdisk_target_session_ask(struct rdisk_target_session *session)
         return;
     }
     session->owner_knows = true;
+    atomic_store(&session->size, session->grant.size);
     request->read_only = request->read_only || session->grant.read_only;
     grant(session, &session->wish);
     rdisk_log(target->env, RDISK_LOG_INFO, "%s: opened %s%s, %u queues",
@@ -364,6 +368,8 @@ static bool expected(enum rdisk_target_state state, unsigned int type)
     case RDISK_MSG_PING:
     case RDISK_MSG_PONG:
     case RDISK_MSG_CLOSE:
+    case RDISK_MSG_RESIZE:
+    case RDISK_MSG_STAT:
         return state == RDISK_TARGET_OPEN;
     default:
         return false;
@@ -463,6 +469,13 @@ static void receive(void *opaque, enum rdisk_status check,
     case RDISK_MSG_CLOSE:
         close_volume(session, message);
         break;
+    case RDISK_MSG_RESIZE:
+        rdisk_target_session_asked_resize(
+            session, (const struct rdisk_wire_resize *)message);
+        break;
+    case RDISK_MSG_STAT:
+        rdisk_target_session_asked_stat(session, message);
+        break;
     default:
         break;
     }
@@ -483,6 +496,7 @@ void rdisk_target_session_process(struct rdisk_target_session *session,
                                   uint64_t now)
 {
     rdisk_control_process(&session->control, receive, session);
+    rdisk_target_session_tell(session);
     if (session->state == RDISK_TARGET_ENDED) {
         return;
     }

@@ -6,9 +6,10 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 	device.c mr.c memory.c qp.c control.c bounce.c histogram.c \
 	initiator.c initiator_link.c initiator_message.c initiator_auth.c \
 	initiator_lease.c initiator_queue.c initiator_stage.c \
-	initiator_window.c initiator_cache.c \
+	initiator_window.c initiator_cache.c initiator_call.c \
 	initiator_memory.c initiator_recovery.c initiator_timer.c \
 	target.c target_session.c target_join.c target_auth.c target_listener.c \
+	target_call.c \
 	target_queue.c target_latency.c)
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 

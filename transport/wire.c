@@ -230,6 +230,64 @@ static enum rdisk_status check_auth(const struct rdisk_wire_auth *wire,
     return RDISK_STATUS_OK;
 }
 
+/* Of a volume; that it is whole blocks of this one is the caller's to see. */
+static enum rdisk_status check_size(uint64_t size, const char *what,
+                                    struct rdisk_error *err)
+{
+    if (!size || size % RDISK_BLOCK_SIZE_MIN || size > INT64_MAX) {
+        return BAD(err, "%s: a volume cannot have %llu bytes", what,
+                   (unsigned long long)size);
+    }
+    return RDISK_STATUS_OK;
+}
+
+static enum rdisk_status check_told_size(const struct rdisk_wire_size *wire,
+                                         struct rdisk_error *err)
+{
+    if (wire->reserved) {
+        return BAD(err, "reserved bytes of a size are not zero");
+    }
+    return check_size(le64toh(wire->size), "size", err);
+}
+
+static enum rdisk_status check_resize(const struct rdisk_wire_resize *wire,
+                                      struct rdisk_error *err)
+{
+    if (wire->reserved || (le32toh(wire->flags) & ~RDISK_RESIZE_FLAGS_KNOWN)) {
+        return BAD(err, "resize with unknown flags 0x%x, or reserved bytes "
+                   "that are not zero", le32toh(wire->flags));
+    }
+    return check_size(le64toh(wire->size), "resize", err);
+}
+
+static enum rdisk_status check_create(const struct rdisk_wire_create *wire,
+                                      struct rdisk_error *err)
+{
+    size_t length = le16toh(wire->name_length);
+
+    if (wire->reserved || (le32toh(wire->flags) & ~RDISK_CREATE_FLAGS_KNOWN)) {
+        return BAD(err, "create with unknown flags 0x%x, or reserved bytes "
+                   "that are not zero", le32toh(wire->flags));
+    }
+    if (!rdisk_volume_name_valid((const char *)wire->name, length) ||
+        !all_zero(wire->name + length, sizeof(wire->name) - length)) {
+        return BAD(err, "the new volume's name is not well-formed");
+    }
+    return check_size(le64toh(wire->size), "create", err);
+}
+
+static enum rdisk_status check_stat_reply(
+    const struct rdisk_wire_stat_reply *wire, struct rdisk_error *err)
+{
+    if (!all_zero(wire->reserved, sizeof(wire->reserved)) ||
+        le64toh(wire->allocated) > INT64_MAX) {
+        return BAD(err, "stat reply with %llu bytes allocated, or reserved "
+                   "bytes that are not zero",
+                   (unsigned long long)le64toh(wire->allocated));
+    }
+    return check_size(le64toh(wire->size), "stat reply", err);
+}
+
 static const struct {
     size_t size;
     bool reply;
@@ -254,6 +312,19 @@ static const struct {
                                "AUTH_PROOF" },
     [RDISK_MSG_AUTH_REPLY] = { sizeof(struct rdisk_wire_auth_proof), true,
                                "AUTH_REPLY" },
+    [RDISK_MSG_VOLUME_CHANGED] = { sizeof(struct rdisk_wire_size), false,
+                                   "VOLUME_CHANGED" },
+    [RDISK_MSG_RESIZE] = { sizeof(struct rdisk_wire_resize), false,
+                           "RESIZE" },
+    [RDISK_MSG_RESIZE_REPLY] = { sizeof(struct rdisk_wire_size), true,
+                                 "RESIZE_REPLY" },
+    [RDISK_MSG_CREATE] = { sizeof(struct rdisk_wire_create), false,
+                           "CREATE" },
+    [RDISK_MSG_CREATE_REPLY] = { sizeof(struct rdisk_wire_message), true,
+                                 "CREATE_REPLY" },
+    [RDISK_MSG_STAT] = { sizeof(struct rdisk_wire_message), false, "STAT" },
+    [RDISK_MSG_STAT_REPLY] = { sizeof(struct rdisk_wire_stat_reply), true,
+                               "STAT_REPLY" },
 };
 
 /* Header against type and size; @body is set when the fields are to be read. */
@@ -316,6 +387,15 @@ enum rdisk_status rdisk_wire_check_message(const void *data, size_t size,
         return check_open(data, err);
     case RDISK_MSG_OPEN_REPLY:
         return check_open_reply(data, err);
+    case RDISK_MSG_VOLUME_CHANGED:
+    case RDISK_MSG_RESIZE_REPLY:
+        return check_told_size(data, err);
+    case RDISK_MSG_RESIZE:
+        return check_resize(data, err);
+    case RDISK_MSG_CREATE:
+        return check_create(data, err);
+    case RDISK_MSG_STAT_REPLY:
+        return check_stat_reply(data, err);
     default:
         return RDISK_STATUS_OK;
     }

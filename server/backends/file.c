@@ -306,11 +306,31 @@ static int file_resize(struct backend *backend, uint64_t size,
                                "block size, %u", file->volume, size,
                                backend->geometry.block_size);
     }
-    if (ftruncate(file->fd, size) < 0 || fsync(file->fd) < 0) {
+    /* A write that a shrinking overtook may have left something there. */
+    if ((size > backend->geometry.size &&
+         (uint64_t)st.st_size > backend->geometry.size &&
+         ftruncate(file->fd, backend->geometry.size) < 0) ||
+        ftruncate(file->fd, size) < 0 || fsync(file->fd) < 0) {
         return rdisk_error_set(err, -errno, "cannot resize volume '%s': %s",
                                file->volume, strerror(errno));
     }
     backend->geometry.size = size;
+    return 0;
+}
+
+static int file_allocated(struct backend *backend, uint64_t *bytes)
+{
+    struct file *file = file_of(backend);
+    struct stat st;
+
+    *bytes = backend->geometry.size;
+    if (file->device) {
+        return 0;
+    }
+    if (fstat(file->fd, &st) < 0) {
+        return -errno;
+    }
+    *bytes = (uint64_t)st.st_blocks * 512;
     return 0;
 }
 
@@ -533,6 +553,7 @@ const struct backend_class backend_file = {
     .open = file_open,
     .close = file_close,
     .resize = file_resize,
+    .allocated = file_allocated,
     .join = file_join,
     .leave = file_leave,
     .submit = file_submit,

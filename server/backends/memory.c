@@ -12,7 +12,7 @@
 
 #define BLOCK 4096u
 /* Reactors seldom meet on one of these. */
-#define LOCKS 256
+#define LOCKS 32
 
 struct memory {
     struct backend base;
@@ -90,26 +90,46 @@ static void memory_close(struct backend *backend)
     free(memory);
 }
 
+/* All blocks, so that none of them is looked at while they move. */
+static void lock_all(struct memory *memory)
+{
+    for (size_t i = 0; i < LOCKS; i++) {
+        pthread_spin_lock(&memory->locks[i]);
+    }
+}
+
+static void unlock_all(struct memory *memory)
+{
+    for (size_t i = 0; i < LOCKS; i++) {
+        pthread_spin_unlock(&memory->locks[i]);
+    }
+}
+
 static int memory_resize(struct backend *backend, uint64_t size,
                          struct rdisk_error *err)
 {
     struct memory *memory = memory_of(backend);
     uint64_t old = backend->geometry.size;
+    int result = 0;
     char *bytes;
 
-    if (size < old) {
-        /* The rest of the last page would come back with a later growth. */
-        memset(memory->bytes + size, 0, -size % BLOCK < old - size ?
-                                        -size % BLOCK : old - size);
-    }
+    lock_all(memory);
     bytes = mremap(memory->bytes, old, size, MREMAP_MAYMOVE);
     if (bytes == MAP_FAILED) {
-        return rdisk_error_set(err, -ENOMEM, "cannot map %" PRIu64 " bytes of "
-                               "memory: %s", size, strerror(errno));
+        result = -errno;
+    } else {
+        if (size < old) {
+            /* The rest of the last page would come back with a later growth;
+             * it is still mapped. */
+            memset(bytes + size, 0, -size % BLOCK);
+        }
+        memory->bytes = bytes;
+        backend->geometry.size = size;
     }
-    memory->bytes = bytes;
-    backend->geometry.size = size;
-    return 0;
+    unlock_all(memory);
+    return result == 0 ? 0 :
+           rdisk_error_set(err, -ENOMEM, "cannot map %" PRIu64 " bytes of "
+                           "memory: %s", size, strerror(-result));
 }
 
 static struct backend_context *memory_join(struct backend *backend,
@@ -132,70 +152,84 @@ static void memory_leave(struct backend_context *context)
     free(context);
 }
 
-static void transfer(struct memory *memory, struct backend_io *io)
+/* Under a block's lock: is the volume still as long as it was when the request
+ * came? */
+static bool inside(const struct memory *memory, uint64_t offset, uint32_t n)
 {
-    char *data = io->data;
-    uint64_t offset = io->offset;
-    uint32_t left = io->length;
+    return offset + n <= memory->base.geometry.size;
+}
 
-    while (left) {
-        uint32_t n = BLOCK - offset % BLOCK;
-        pthread_spinlock_t *lock = &memory->locks[offset / BLOCK % LOCKS];
+static bool transfer_block(struct memory *memory, enum rdisk_op op,
+                           uint64_t offset, char *data, uint32_t n)
+{
+    pthread_spinlock_t *lock = &memory->locks[offset / BLOCK % LOCKS];
+    bool done;
 
-        if (n > left) {
-            n = left;
-        }
-        pthread_spin_lock(lock);
-        switch (io->op) {
+    pthread_spin_lock(lock);
+    done = inside(memory, offset, n);
+    if (done) {
+        switch (op) {
         case RDISK_OP_READ:
             memcpy(data, memory->bytes + offset, n);
-            data += n;
             break;
         case RDISK_OP_WRITE:
             memcpy(memory->bytes + offset, data, n);
-            data += n;
             break;
         default:
             memset(memory->bytes + offset, 0, n);
             break;
         }
-        pthread_spin_unlock(lock);
-        offset += n;
-        left -= n;
     }
+    pthread_spin_unlock(lock);
+    return done;
+}
+
+static int transfer(struct memory *memory, struct backend_io *io)
+{
+    uint32_t n;
+
+    for (uint32_t done = 0; done < io->length; done += n) {
+        uint64_t offset = io->offset + done;
+
+        n = BLOCK - offset % BLOCK;
+        if (n > io->length - done) {
+            n = io->length - done;
+        }
+        if (!transfer_block(memory, io->op, offset, (char *)io->data + done,
+                            n)) {
+            return -EIO;
+        }
+    }
+    return 0;
 }
 
 /* Through a block of its own, since source and target may share a lock. */
-static void copy(struct memory *memory, uint64_t from, uint64_t to,
-                 uint32_t left)
+static int copy(struct memory *memory, const struct backend_io *io)
 {
     char block[BLOCK];
+    uint32_t n;
 
-    while (left) {
-        uint32_t n = BLOCK - (from % BLOCK > to % BLOCK ? from % BLOCK
-                                                        : to % BLOCK);
-        pthread_spinlock_t *lock = &memory->locks[from / BLOCK % LOCKS];
+    for (uint32_t done = 0; done < io->length; done += n) {
+        uint64_t from = io->source + done, to = io->offset + done;
+        uint64_t most = from % BLOCK > to % BLOCK ? from % BLOCK : to % BLOCK;
 
-        if (n > left) {
-            n = left;
+        n = BLOCK - most;
+        if (n > io->length - done) {
+            n = io->length - done;
         }
-        pthread_spin_lock(lock);
-        memcpy(block, memory->bytes + from, n);
-        pthread_spin_unlock(lock);
-        lock = &memory->locks[to / BLOCK % LOCKS];
-        pthread_spin_lock(lock);
-        memcpy(memory->bytes + to, block, n);
-        pthread_spin_unlock(lock);
-        from += n;
-        to += n;
-        left -= n;
+        if (!transfer_block(memory, RDISK_OP_READ, from, block, n) ||
+            !transfer_block(memory, RDISK_OP_WRITE, to, block, n)) {
+            return -EIO;
+        }
     }
+    return 0;
 }
 
 static void memory_submit(struct backend_context *context,
                           struct backend_io *io)
 {
     struct memory *memory = memory_of(context->backend);
+    int result = 0;
 
     switch (io->op) {
     case RDISK_OP_FLUSH:
@@ -206,13 +240,13 @@ static void memory_submit(struct backend_context *context,
         backend_io_extent(io, io->length, 0);
         break;
     case RDISK_OP_COPY:
-        copy(memory, io->source, io->offset, io->length);
+        result = copy(memory, io);
         break;
     default:
-        transfer(memory, io);
+        result = transfer(memory, io);
         break;
     }
-    backend_io_complete(io, 0);
+    backend_io_complete(io, result);
 }
 
 const struct backend_class backend_memory = {

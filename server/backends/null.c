@@ -54,6 +54,12 @@ static int null_resize(struct backend *backend, uint64_t size,
     return 0;
 }
 
+static int null_allocated(struct backend *backend, uint64_t *bytes)
+{
+    *bytes = 0;
+    return 0;
+}
+
 static struct backend_context *null_join(struct backend *backend,
                                          struct reactor *reactor,
                                          struct rdisk_error *err)
@@ -93,6 +99,7 @@ const struct backend_class backend_null = {
     .open = null_open,
     .close = null_close,
     .resize = null_resize,
+    .allocated = null_allocated,
     .join = null_join,
     .leave = null_leave,
     .submit = null_submit,

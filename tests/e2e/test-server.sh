@@ -98,7 +98,8 @@ check_a_held_volume_is_left_alone_and_its_holder_named()
     volume held 1M
     hold held
     control_fails "open at $addr:" delete held
-    control_fails "open at $addr:" resize held 2M
+    control_fails "open at $addr:" resize held 512k
+    rdisk resize held 2M --control "$control"
     kill -KILL "$holder"
     wait_until 20 sessions_are 0
     rdisk delete held --control "$control"

@@ -70,7 +70,7 @@ static enum rdisk_status owner_open(void *opaque,
     scene->last_open = *request;
     scene->opens++;
     *grant = (struct rdisk_open_grant) {
-        .size = SCENE_SIZE,
+        .size = scene->size,
         .block_size = SCENE_BLOCK,
         .optimal_size = 4096,
         .read_only = scene->read_only,
@@ -80,6 +80,7 @@ static enum rdisk_status owner_open(void *opaque,
         .generation = scene->generation,
         .extents = scene->maps,
         .copy = scene->maps,
+        .resize = scene->resizable,
     };
     memcpy(grant->identity, scene->identity, sizeof(grant->identity));
     memcpy(grant->cache, scene->cache, sizeof(grant->cache));
@@ -162,11 +163,11 @@ static void owner_request(void *queue_user,
     struct scene_queue *queue = queue_user;
     struct scene *scene = queue->scene;
 
-    CHECK(request->source + request->length <= SCENE_SIZE);
+    CHECK(request->source + request->length <= SCENE_DISK);
     CHECK(request->op == RDISK_OP_FLUSH ||
           (request->length && request->offset % SCENE_BLOCK == 0 &&
            request->length % SCENE_BLOCK == 0 &&
-           request->offset + request->length <= SCENE_SIZE));
+           request->offset + request->length <= SCENE_DISK));
     scene->requests++;
     if (scene->park) {
         REQUIRE(scene->parked_count < 4096);
@@ -366,8 +367,18 @@ static void client_state(void *opaque, enum rdisk_initiator_state state)
     client->state = state;
 }
 
+static void client_told(void *opaque, uint64_t size)
+{
+    struct scene_client *client = opaque;
+
+    CHECK_EQUAL(rdisk_initiator_size(client->session), size);
+    client->told_size = size;
+    client->told_sizes++;
+}
+
 static const struct rdisk_initiator_events client_events = {
     .state = client_state,
+    .volume_changed = client_told,
 };
 
 void scene_start(struct scene_client *client)
@@ -453,21 +464,6 @@ int scene_submit(struct scene_io *io, struct scene_client *client,
     return scene_submit_iov(io, client, queue, op, offset, length > 0);
 }
 
-int scene_do(struct scene_client *client, enum rdisk_op op, uint64_t offset,
-             void *buffer, uint32_t length)
-{
-    static struct scene_io io;
-    int ret = scene_submit(&io, client, 0, op, offset, buffer, length);
-
-    if (ret < 0) {
-        return ret;
-    }
-    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
-    scene_pump(client->scene);
-    CHECK_EQUAL(io.completed, 1);
-    return io.result;
-}
-
 /* ---- Beginning and end ------------------------------------------------- */
 
 /* Nothing may touch the slots of a queue that was told to be idle. */
@@ -498,7 +494,8 @@ void scene_prepare(struct scene *scene, uint64_t seed)
     fake_fabric_observe(scene->fabric, observe, scene);
     rdisk_target_options_init(&scene->options);
     scene->options.port = SCENE_PORT;
-    scene->disk = calloc(1, SCENE_SIZE);
+    scene->size = SCENE_SIZE;
+    scene->disk = calloc(1, SCENE_DISK);
     REQUIRE(scene->disk != NULL);
     for (unsigned int i = 0; i < SCENE_CLIENTS; i++) {
         struct scene_client *client = &scene->clients[i];
@@ -537,6 +534,8 @@ void scene_serve(struct scene *scene)
         .secret = owner_secret,
         .open = owner_open,
         .close = owner_close,
+        .resize = scene_resize_event,
+        .stat = scene_stat_event,
         .queue_new = owner_queue_new,
         .request = owner_request,
         .queue_idle = owner_queue_idle,

@@ -18,7 +18,8 @@
 #define SCENE_QUEUES    16u
 #define SCENE_HOLDERS   8u
 #define SCENE_PORT      7471
-#define SCENE_SIZE      (1u << 20)  /* bytes of the volume "vol" */
+#define SCENE_SIZE      (1u << 20)  /* bytes of the volume "vol" at first */
+#define SCENE_DISK      (2u << 20)  /* and at most */
 #define SCENE_BLOCK     512u
 
 struct scene;
@@ -46,6 +47,8 @@ struct scene_client {
     struct rdisk_initiator *session;
     struct rdisk_error error;           /* of create or start */
     enum rdisk_initiator_state state;   /* as last told */
+    uint64_t told_size;                 /* by volume_changed */
+    unsigned int told_sizes;            /* times */
     unsigned int outstanding;           /* requests */
     bool unserved;                      /* nobody looks after its queues */
     unsigned int flags;                 /* of its requests */
@@ -67,6 +70,9 @@ struct scene {
     bool read_only;             /* grant no writing */
     bool ranges;                /* grant DISCARD and ZEROES */
     bool maps;                  /* grant EXTENTS and COPY */
+    bool resizable;             /* grant RESIZE */
+    uint64_t size;              /* of the volume */
+    unsigned int resizes;       /* asked for */
     bool park;                  /* keep requests instead of carrying out */
     bool refuse_queue;          /* queue_new fails */
     uint8_t identity[RDISK_ID_SIZE];    /* granted */
@@ -148,6 +154,14 @@ int scene_do(struct scene_client *client, enum rdisk_op op, uint64_t offset,
 int scene_start_request(struct scene_client *client, struct scene_io *io);
 /* The same, pumped; the result. */
 int scene_do_request(struct scene_client *client, struct scene_io *io);
+/* Somebody else gives the volume another size. */
+void scene_resize(struct scene *scene, uint64_t size);
+/* For struct rdisk_target_events. */
+enum rdisk_status scene_resize_event(void *opaque, void *user, uint64_t size,
+                                     bool shrink, struct rdisk_error *err);
+enum rdisk_status scene_stat_event(void *opaque, void *user,
+                                   uint64_t *allocated,
+                                   struct rdisk_error *err);
 /* For scene.c: what an EXTENTS is answered with; a scene_io's completion. */
 void scene_tell_extents(struct scene *scene,
                         struct rdisk_target_request *request);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The scene's EXTENTS, requests that are more than a buffer, and patterns. */
+/* The scene's EXTENTS and RESIZE, other requests, and patterns. */
+#include <errno.h>
+
 #include "scene.h"
 #include "unit.h"
 
@@ -31,6 +33,46 @@ void scene_tell_extents(struct scene *scene,
     }
 }
 
+void scene_resize(struct scene *scene, uint64_t size)
+{
+    REQUIRE(size <= SCENE_DISK);
+    if (size < scene->size) {
+        memset(scene->disk + size, 0, scene->size - size);
+    }
+    scene->size = size;
+    for (unsigned int i = 0; i < SCENE_HOLDERS; i++) {
+        if (scene->holders[i].session) {
+            rdisk_target_session_resize(scene->holders[i].session, size);
+        }
+    }
+}
+
+enum rdisk_status scene_resize_event(void *opaque, void *user, uint64_t size,
+                                     bool shrink, struct rdisk_error *err)
+{
+    struct scene *scene = opaque;
+
+    scene->resizes++;
+    if (scene->fail_with != RDISK_STATUS_OK) {
+        rdisk_error_set(err, -ENOSPC, "the disk says no");
+        return scene->fail_with;
+    }
+    CHECK(shrink || size >= scene->size);
+    scene_resize(scene, size);
+    return RDISK_STATUS_OK;
+}
+
+enum rdisk_status scene_stat_event(void *opaque, void *user,
+                                   uint64_t *allocated,
+                                   struct rdisk_error *err)
+{
+    struct scene *scene = opaque;
+
+    *allocated = 12345;
+    rdisk_error_set(err, -EIO, "the disk says no");
+    return scene->fail_with;
+}
+
 int scene_start_request(struct scene_client *client, struct scene_io *io)
 {
     int ret;
@@ -58,6 +100,21 @@ int scene_do_request(struct scene_client *client, struct scene_io *io)
     scene_pump(client->scene);
     CHECK_EQUAL(io->completed, 1);
     return io->result;
+}
+
+int scene_do(struct scene_client *client, enum rdisk_op op, uint64_t offset,
+             void *buffer, uint32_t length)
+{
+    static struct scene_io io;
+    int ret = scene_submit(&io, client, 0, op, offset, buffer, length);
+
+    if (ret < 0) {
+        return ret;
+    }
+    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
+    scene_pump(client->scene);
+    CHECK_EQUAL(io.completed, 1);
+    return io.result;
 }
 
 /* ---- Patterns ---------------------------------------------------------- */

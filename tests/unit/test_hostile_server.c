@@ -269,6 +269,38 @@ static void bye_with_a_reason(void)
     ended("replaced by you!");
 }
 
+/* Answers to questions that nobody asked. */
+static void answers_unasked(void)
+{
+    struct rdisk_wire_size size = {
+        .message.epoch = htole64(1), .size = htole64(1 << 20),
+    };
+    struct rdisk_wire_stat_reply stat = {
+        .message.epoch = htole64(1), .size = htole64(1 << 20),
+    };
+
+    rogue_begin(1);
+    rogue_take_read();
+    rogue_say(RDISK_MSG_RESIZE_REPLY, &size, sizeof(size));
+    ended("what was not asked");
+    rogue_begin(1);
+    rogue_take_read();
+    rogue_say(RDISK_MSG_STAT_REPLY, &stat, sizeof(stat));
+    ended("what was not asked");
+}
+
+static void volume_of_odd_size(void)
+{
+    struct rdisk_wire_size size = {
+        .message.epoch = htole64(1), .size = htole64((1 << 20) - 512),
+    };
+
+    rogue_begin(1);
+    rogue_take_read();
+    rogue_say(RDISK_MSG_VOLUME_CHANGED, &size, sizeof(size));
+    ended("made the volume smaller");
+}
+
 static const struct unit_test tests[] = {
     { "(a good answer by hand works)", good_answer_works },
     { "a lease of more slots than granted ends the session",
@@ -298,6 +330,8 @@ static const struct unit_test tests[] = {
     { "a message of another epoch ends the session",
       message_of_another_epoch },
     { "a BYE tells its reason", bye_with_a_reason },
+    { "an answer to no question ends the session", answers_unasked },
+    { "a volume that gets smaller ends the session", volume_of_odd_size },
 };
 
 UNIT_SUITE("hostile-server", tests)

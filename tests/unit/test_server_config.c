@@ -55,6 +55,7 @@ static void test_all_keys(void)
         "stop-timeout = 1\n"
         "[pool]\n"
         "directory = /srv\n"
+        "resize = deny\n"
         "[volume a]\n"
         "backend = memory\n"
         "size = 64M\n"
@@ -83,6 +84,7 @@ static void test_all_keys(void)
     CHECK_EQUAL(config.handshake_timeout, 2500);
     CHECK_EQUAL(config.stop_timeout, 1000);
     CHECK_SAYS(config.pool, "/srv");
+    CHECK(!config.resize);
     REQUIRE(config.volumes && config.volumes->next);
     CHECK_SAYS(config.volumes->name, "a");
     CHECK(config.volumes->backend == &backend_memory);
@@ -107,6 +109,7 @@ static void test_errors_name_the_line(void)
     check_refused("[server]\nmax-memory = 999999999999999999999\n",
                   "out of range");
     check_refused("[server]\nlog-level = loud\n", "error, warning");
+    check_refused("[pool]\nresize = yes\n", "neither allow nor deny");
     check_refused("[volume v]\nsize = 1000\nbackend = memory\n",
                   ".conf:2: the size of volume 'v', 1000 bytes, is no "
                   "multiple of 512; round it up to 1024");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What backends do beside the ring: extents and copies. */
+/* What backends do beside the ring: extents, copies, and other sizes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <semaphore.h>
@@ -315,6 +315,82 @@ static void copy_of_what_is_lost(void)
     }
 }
 
+/* ---- Another size ------------------------------------------------------ */
+
+static unsigned int wrong_bytes;
+
+static void read_many_times(void)
+{
+    static char data[65536];
+
+    for (unsigned int i = 0; i < 3000; i++) {
+        rig.io = (struct backend_io) {
+            .op = RDISK_OP_READ, .offset = 0, .length = sizeof(data),
+            .data = data, .buffer = -1,
+        };
+        submit();
+        wrong_bytes += data[i] != 'a' || rig.result != 0;
+    }
+    sem_post(&rig.done);
+}
+
+static void resized_under_requests(void)
+{
+    begin(&backend_memory, NULL);
+    fill(0, 65536, 'a');
+    wrong_bytes = 0;
+    rig.fn = read_many_times;
+    rig.message.run = message_run;
+    reactor_send(rig.reactor, &rig.message);
+    for (unsigned int i = 1; i <= 200; i++) {
+        CHECK_EQUAL(backend_memory.resize(rig.backend,
+                                          i % 2 ? VOLUME / 2 : 2 * VOLUME,
+                                          &rig.err), 0);
+    }
+    /* Each read posts, and then their loop. */
+    for (unsigned int i = 0; i < 3001; i++) {
+        while (sem_wait(&rig.done) < 0) {
+            /* interrupted */
+        }
+    }
+    CHECK_EQUAL(wrong_bytes, 0);
+    /* What came before it was cut off must not go beyond the end. */
+    CHECK_EQUAL(backend_memory.resize(rig.backend, BLOCK, &rig.err), 0);
+    CHECK_EQUAL(copy(0, 16 << 20, BLOCK, 0), -EIO);
+    end();
+}
+
+/* A write that was on its way when the file was cut comes after that. */
+static void growth_is_zeroes(void)
+{
+    int fd;
+
+    begin(&backend_file, "/var/tmp");
+    CHECK_EQUAL(backend_file.resize(rig.backend, 1 << 20, &rig.err), 0);
+    fd = open(rig.path, O_WRONLY);
+    CHECK_EQUAL(pwrite(fd, "late", 4, 2 << 20), 4);
+    close(fd);
+    CHECK_EQUAL(backend_file.resize(rig.backend, 4 << 20, &rig.err), 0);
+    CHECK_EQUAL(others(2 << 20, BLOCK, 0), 0);
+    end();
+}
+
+static void tells_allocated(void)
+{
+    uint64_t empty, full;
+
+    begin(&backend_file, "/var/tmp");
+    CHECK_EQUAL(backend_file.allocated(rig.backend, &empty), 0);
+    fill(0, 1 << 20, 'a');
+    CHECK_EQUAL(backend_file.allocated(rig.backend, &full), 0);
+    CHECK(full >= empty + (1 << 20) && full < VOLUME);
+    end();
+    begin(&backend_null, NULL);
+    CHECK_EQUAL(backend_null.allocated(rig.backend, &empty), 0);
+    CHECK_EQUAL(empty, 0);
+    end();
+}
+
 /* ---- The thread -------------------------------------------------------- */
 
 static struct job {
@@ -336,7 +412,8 @@ static bool turn(struct offload_job *base)
     if (!job->order[0]) {
         job->order[0] = ++clock_now;
     }
-    if (--job->left) {
+    /* The long one is done when the others are, or when it is hopeless. */
+    if (job->left && --job->left && !(jobs[1].order[1] && jobs[2].order[1])) {
         return true;
     }
     job->order[1] = ++clock_now;
@@ -358,7 +435,7 @@ static void submit_jobs(void)
     for (unsigned int i = 0; i < 3; i++) {
         jobs[i] = (struct job) {
             .job = { .run = turn, .done = turned },
-            .left = i == 0 ? 100000 : 1,
+            .left = i == 0 ? 1u << 30 : 1,
         };
     }
     for (unsigned int i = 0; i < 3; i++) {
@@ -386,6 +463,10 @@ static const struct unit_test tests[] = {
     { "a copy is one, and apart from its source", copies },
     { "a copy may be as long as the protocol lets it", longest_copy },
     { "a copy of what a file has lost fails", copy_of_what_is_lost },
+    { "memory is resized under its requests", resized_under_requests },
+    { "what a file grows by is zeroes, whatever was there",
+      growth_is_zeroes },
+    { "a file tells what it takes up, null takes nothing", tells_allocated },
     { "a long job does not hold up short ones", jobs_take_turns },
 };
 

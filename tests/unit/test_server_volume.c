@@ -150,11 +150,13 @@ static void test_held_is_left_alone(void)
     volume_hold(volume, &one);
     CHECK_EQUAL(pool_delete(&scene.pool, "a", &scene.err), -EBUSY);
     CHECK_SAYS(scene.err.text, "10.9.0.7:1234");
-    CHECK_EQUAL(pool_resize(&scene.pool, "a", 8192, &scene.err), -EBUSY);
+    CHECK_EQUAL(pool_resize(&scene.pool, "a", 2048, &scene.err), -EBUSY);
     CHECK_SAYS(scene.err.text, "10.9.0.7:1234");
+    CHECK_EQUAL(pool_resize(&scene.pool, "a", 8192, &scene.err), 0);
+    CHECK_EQUAL(volume->backend->geometry.size, 8192);
     volume_release(&one);
     pool_put(&scene.pool, volume);
-    CHECK_EQUAL(pool_resize(&scene.pool, "a", 8192, &scene.err), 0);
+    CHECK_EQUAL(pool_resize(&scene.pool, "a", 4096, &scene.err), 0);
     CHECK_EQUAL(pool_delete(&scene.pool, "a", &scene.err), 0);
     scene_close(&scene);
 }
@@ -321,7 +323,7 @@ static const struct unit_test tests[] = {
       test_stays_inside },
     { "sizes that are no multiple of 512 are refused with a sentence",
       test_odd_sizes },
-    { "a held volume is not deleted or resized; its peer is named",
+    { "a held volume is not deleted or made smaller; its peer is named",
       test_held_is_left_alone },
     { "a configured volume stays open and cannot be deleted",
       test_configured },
