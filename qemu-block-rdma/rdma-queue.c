@@ -46,7 +46,15 @@ typedef struct RdmaRequest {
     Coroutine *co;
     int ret;
     QSIMPLEQ_ENTRY(RdmaRequest) next;
+    unsigned int parts;         /* under way; 0: ->req itself is.  q->lock */
 } RdmaRequest;
+
+/* As much of a large request as fits into a slot */
+typedef struct RdmaPart {
+    struct rdisk_request req;
+    RdmaRequest *r;
+    QEMUIOVector qiov;
+} RdmaPart;
 
 /* Called by rdisk_queue_process(), with q->lock held */
 static void rdma_request_complete(struct rdisk_request *req, int result)
@@ -55,6 +63,19 @@ static void rdma_request_complete(struct rdisk_request *req, int result)
 
     r->ret = result;
     QSIMPLEQ_INSERT_TAIL(&r->q->done, r, next);
+}
+
+/* The same, of a part */
+static void rdma_part_complete(struct rdisk_request *req, int result)
+{
+    RdmaRequest *r = container_of(req, RdmaPart, req)->r;
+
+    if (result < 0 && r->ret == 0) {
+        r->ret = result;
+    }
+    if (--r->parts == 0) {
+        QSIMPLEQ_INSERT_TAIL(&r->q->done, r, next);
+    }
 }
 
 /* In the thread that serves q->ctx, without q->lock */
@@ -261,11 +282,47 @@ void rdma_detach_aio_context(BlockDriverState *bs)
     }
 }
 
+/*
+ * Submit a request that is larger than a slot in parts, all at once: the
+ * network carries one while the server's disk works on another.  Called with
+ * q->lock held.  0: the coroutine is to wait.
+ */
+static int rdma_submit_parts(RdmaRequest *r, RdmaPart *parts, size_t max,
+                             QEMUIOVector *qiov)
+{
+    int ret = 0;
+
+    for (size_t done = 0; done < qiov->size && ret == 0; done += max) {
+        RdmaPart *part = parts++;
+        size_t length = MIN(max, qiov->size - done);
+
+        qemu_iovec_init_slice(&part->qiov, qiov, done, length);
+        part->r = r;
+        part->req = r->req;
+        part->req.offset += done;
+        part->req.length = length;
+        part->req.iov = part->qiov.iov;
+        part->req.iovcnt = part->qiov.niov;
+        part->req.complete = rdma_part_complete;
+        ret = rdisk_queue_submit(r->q->queue, &part->req);
+        r->parts += ret == 0;
+    }
+    if (r->parts) {
+        /* Those that went out come back first */
+        r->ret = ret;
+        ret = 0;
+    }
+    return ret;
+}
+
 int coroutine_fn rdma_co_request(BlockDriverState *bs, enum rdisk_op op,
                                  int64_t offset, int64_t bytes,
                                  QEMUIOVector *qiov, unsigned int flags)
 {
     RdmaQueue *q = rdma_queue_find(bs);
+    size_t max = bs->bl.max_transfer / RDMA_PARTS;
+    size_t n = qiov ? DIV_ROUND_UP(bytes, max) : 1;
+    RdmaPart *parts = n > 1 ? g_new0(RdmaPart, n) : NULL;
     RdmaRequest r = {
         .req = {
             .op = op,
@@ -283,13 +340,20 @@ int coroutine_fn rdma_co_request(BlockDriverState *bs, enum rdisk_op op,
 
     trace_rdma_submit(bs, &r, op, offset, bytes, flags);
     WITH_QEMU_LOCK_GUARD(&q->lock) {
-        ret = rdisk_queue_submit(q->queue, &r.req);
+        ret = parts ? rdma_submit_parts(&r, parts, max, qiov)
+                    : rdisk_queue_submit(q->queue, &r.req);
     }
     if (ret == 0) {
         defer_call(rdma_queue_kick, q);
         qemu_coroutine_yield();
         ret = r.ret;
     }
+    for (size_t i = 0; parts && i < n; i++) {
+        if (parts[i].qiov.iov) {
+            qemu_iovec_destroy(&parts[i].qiov);
+        }
+    }
+    g_free(parts);
     trace_rdma_done(bs, &r, ret);
     return ret;
 }

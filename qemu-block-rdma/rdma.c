@@ -515,8 +515,8 @@ static void rdma_refresh_limits(BlockDriverState *bs, Error **errp)
     const struct rdisk_volume_info *info = rdisk_initiator_info(s->session);
 
     bs->bl.request_alignment = info->block_size;
-    bs->bl.max_transfer = QEMU_ALIGN_DOWN(info->max_transfer,
-                                          info->block_size);
+    bs->bl.max_transfer = RDMA_PARTS * QEMU_ALIGN_DOWN(info->max_transfer,
+                                                       info->block_size);
     bs->bl.opt_transfer = info->optimal_size % info->block_size ||
                           info->optimal_size > bs->bl.max_transfer
                           ? 0 : info->optimal_size;

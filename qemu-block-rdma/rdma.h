@@ -73,6 +73,9 @@ void rdma_attach_aio_context(BlockDriverState *bs, AioContext *ctx);
 /* bdrv_detach_aio_context: no AioContext serves a queue.  Node drained. */
 void rdma_detach_aio_context(BlockDriverState *bs);
 
+/* Slots that one request can take: what ->bl.max_transfer is divided by */
+#define RDMA_PARTS 16
+
 /* Send a request from any AioContext; @qiov is NULL for a flush */
 int coroutine_fn rdma_co_request(BlockDriverState *bs, enum rdisk_op op,
                                  int64_t offset, int64_t bytes,
