@@ -5,18 +5,21 @@
  * poll, none of which qemu-img bench has.
  *
  *   client URI [-w | -m PERCENT] [-s SIZE] [-d DEPTH] [-c COUNT] [-p] [-u]
+ *          [-S SESSIONS] [-i SECONDS]
  *
  * -w writes, -m reads PERCENT and writes the rest; -p polls instead of
- * sleeping; -u leaves the buffers unregistered. Prints a line, see result.h,
- * and another one of the queue's counters.
+ * sleeping; -u leaves the buffers unregistered; -S shares the depth among
+ * sessions. Prints a line, see result.h, and another one of the queues'
+ * counters. With -i it says "idle" then, and stays so long without a request.
  */
+#include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "tests/bench/result.h"
@@ -24,19 +27,28 @@
 #include "transport/uri.h"
 
 #define DEPTH_MAX       1024u
+#define SESSIONS_MAX    256u
 #define SPIN_YIELD      256u    /* empty polls before the CPU is offered */
 #define HEARTBEAT_NS    100000000u  /* how often a poller serves its session */
 
+struct lane {
+    struct rdisk_initiator *session;
+    struct rdisk_queue *queue;
+};
+
 struct io {
     struct rdisk_request request;   /* first */
+    struct lane *lane;
     struct iovec iov;
     uint64_t begun;
 };
 
 static struct {
-    struct rdisk_initiator *session;
-    struct rdisk_queue *queue;
+    struct lane lanes[SESSIONS_MAX];
+    unsigned int sessions;
+    int epoll;
     bool poll, unregistered;
+    uint64_t idle;              /* seconds */
     int read_percent;
     uint32_t size, depth;
     uint64_t count, started, ended, span, seed;
@@ -44,7 +56,7 @@ static struct {
     struct io io[DEPTH_MAX];
     struct result result;
 } bench = {
-    .read_percent = 100, .size = 4096, .depth = 1, .count = 1000,
+    .sessions = 1, .read_percent = 100, .size = 4096, .depth = 1, .count = 1000,
     .seed = 88172645463325252ull,
 };
 
@@ -69,7 +81,7 @@ static void submit(struct io *io)
     io->request.op = read ? RDISK_OP_READ : RDISK_OP_WRITE;
     io->request.offset = bench.started++ * bench.size % bench.span;
     io->begun = result_now();
-    result = rdisk_queue_submit(bench.queue, &io->request);
+    result = rdisk_queue_submit(io->lane->queue, &io->request);
     if (result < 0) {
         die("submit", strerror(-result));
     }
@@ -89,40 +101,64 @@ static void completed(struct rdisk_request *request, int result)
     }
 }
 
-static void serve_session(void)
+static void serve_session(struct rdisk_initiator *session)
 {
-    rdisk_initiator_process(bench.session);
-    if (rdisk_initiator_state(bench.session) != RDISK_INITIATOR_READY) {
-        die("the session ended", rdisk_initiator_error(bench.session)->text);
+    rdisk_initiator_process(session);
+    if (rdisk_initiator_state(session) != RDISK_INITIATOR_READY) {
+        die("the session ended", rdisk_initiator_error(session)->text);
     }
 }
 
-static void wait_sleeping(void)
+static void serve_sessions(void)
 {
-    struct pollfd fds[] = {
-        { .fd = rdisk_queue_fd(bench.queue), .events = POLLIN },
-        { .fd = rdisk_initiator_fd(bench.session), .events = POLLIN },
-    };
-
-    /* Well below any heartbeat: a bound behind every sleep. */
-    if (poll(fds, 2, 100) == 0 || fds[1].revents) {
-        serve_session();
+    for (unsigned int i = 0; i < bench.sessions; i++) {
+        serve_session(bench.lanes[i].session);
     }
-    rdisk_queue_process(bench.queue);
+}
+
+/* Queues are known by even numbers, sessions by odd ones. */
+static void watch(int fd, uint64_t number)
+{
+    struct epoll_event event = { .events = EPOLLIN, .data.u64 = number };
+
+    if (epoll_ctl(bench.epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
+        die("cannot watch a descriptor", strerror(errno));
+    }
+}
+
+/* Returns whether anything happened. @limit is in milliseconds. */
+static bool wait_sleeping(int limit)
+{
+    struct epoll_event events[64];
+    int n = epoll_wait(bench.epoll, events, 64, limit);
+
+    for (int i = 0; i < n; i++) {
+        struct lane *lane = &bench.lanes[events[i].data.u64 / 2];
+
+        if (events[i].data.u64 % 2) {
+            serve_session(lane->session);
+        } else {
+            rdisk_queue_process(lane->queue);
+        }
+    }
+    return n > 0;
 }
 
 /* Never armed: nothing is to tell of what it looks for. */
 static void wait_polling(void)
 {
     static uint64_t served;
-    unsigned int empty = 0;
+    unsigned int found = 0, empty = 0;
 
-    while (!rdisk_queue_poll(bench.queue)) {
+    while (!found) {
+        for (unsigned int i = 0; i < bench.sessions; i++) {
+            found += rdisk_queue_poll(bench.lanes[i].queue);
+        }
         if (++empty % SPIN_YIELD == 0) {
             sched_yield();
             if (result_now() - served > HEARTBEAT_NS) {
                 served = result_now();
-                serve_session();
+                serve_sessions();
             }
         }
     }
@@ -133,6 +169,7 @@ static void run(void)
     for (uint32_t i = 0; i < bench.depth; i++) {
         struct io *io = &bench.io[i];
 
+        io->lane = &bench.lanes[i % bench.sessions];
         io->iov.iov_base = bench.memory + (size_t)i * bench.size;
         io->iov.iov_len = bench.size;
         io->request.iov = &io->iov;
@@ -145,22 +182,57 @@ static void run(void)
          i++) {
         submit(&bench.io[i]);
     }
-    rdisk_queue_kick(bench.queue);
+    for (unsigned int i = 0; i < bench.sessions; i++) {
+        rdisk_queue_kick(bench.lanes[i].queue);
+    }
     while (bench.ended < bench.count) {
         if (bench.poll) {
             wait_polling();
-        } else {
-            wait_sleeping();
+        } else if (!wait_sleeping(100)) {
+            /* Well below any heartbeat: a bound behind every sleep. */
+            serve_sessions();
         }
     }
     result_print(&bench.result);
 }
 
+static void be_idle(void)
+{
+    uint64_t end = result_now() + bench.idle * 1000000000;
+
+    puts("idle");
+    fflush(stdout);
+    while (result_now() < end) {
+        uint64_t deadline = end;
+
+        for (unsigned int i = 0; i < bench.sessions; i++) {
+            uint64_t its = rdisk_initiator_deadline(bench.lanes[i].session);
+
+            deadline = its < deadline ? its : deadline;
+        }
+        if (!wait_sleeping((int)(deadline > result_now() ?
+                                 (deadline - result_now()) / 1000000 + 1 :
+                                 0))) {
+            serve_sessions();
+        }
+    }
+}
+
 static void print_counters(void)
 {
-    struct rdisk_queue_counters counters;
+    struct rdisk_queue_counters counters = { 0 };
 
-    rdisk_queue_counters(bench.queue, &counters);
+    for (unsigned int i = 0; i < bench.sessions; i++) {
+        struct rdisk_queue_counters its;
+
+        rdisk_queue_counters(bench.lanes[i].queue, &its);
+        counters.copied_bytes += its.copied_bytes;
+        counters.waited += its.waited;
+        counters.work_requests += its.work_requests;
+        counters.doorbells += its.doorbells;
+        counters.receives += its.receives;
+        counters.wakeups += its.wakeups;
+    }
     printf("copied_bytes=%" PRIu64 " waited=%" PRIu64 " work_requests=%" PRIu64
            " doorbells=%" PRIu64 " receives=%" PRIu64 " wakeups=%" PRIu64
            "\n", counters.copied_bytes, counters.waited,
@@ -174,7 +246,7 @@ static int set_option(void *opaque, const char *name, const char *value,
     return rdisk_initiator_option_set(opaque, name, value, err);
 }
 
-static void connect_to(const char *text)
+static void connect_lane(struct lane *lane, const char *text)
 {
     static const struct rdisk_initiator_events events = { 0 };
     struct rdisk_initiator_options options;
@@ -190,28 +262,44 @@ static void connect_to(const char *text)
     options.host = uri.host;
     options.port = uri.port;
     options.volume = uri.volume;
-    bench.session = rdisk_initiator_create(&rdisk_env_system, &options,
+    lane->session = rdisk_initiator_create(&rdisk_env_system, &options,
                                            &events, NULL, &err);
-    if (!bench.session || rdisk_initiator_start(bench.session, &err) < 0 ||
-        rdisk_initiator_wait(bench.session, &err) < 0) {
+    if (!lane->session || rdisk_initiator_start(lane->session, &err) < 0 ||
+        rdisk_initiator_wait(lane->session, &err) < 0) {
         die(text, err.text);
     }
-    bench.queue = rdisk_initiator_queue(bench.session, 0);
-    bench.span = rdisk_initiator_info(bench.session)->size / bench.size *
+    lane->queue = rdisk_initiator_queue(lane->session, 0);
+    bench.span = rdisk_initiator_info(lane->session)->size / bench.size *
                  bench.size;
+    watch(rdisk_queue_fd(lane->queue), 2 * (uint64_t)(lane - bench.lanes));
+    watch(rdisk_initiator_fd(lane->session),
+          2 * (uint64_t)(lane - bench.lanes) + 1);
     if (!bench.unregistered &&
-        rdisk_initiator_register(bench.session, bench.memory,
+        rdisk_initiator_register(lane->session, bench.memory,
                                  (size_t)bench.depth * bench.size,
                                  &err) < 0) {
         die("register", err.text);
     }
 }
 
+static void disconnect_lane(struct lane *lane)
+{
+    struct rdisk_error err = { 0 };
+
+    if (!bench.unregistered) {
+        rdisk_initiator_unregister(lane->session, bench.memory,
+                                   (size_t)bench.depth * bench.size);
+    }
+    rdisk_initiator_close(lane->session);
+    rdisk_initiator_wait(lane->session, &err);
+    rdisk_initiator_destroy(lane->session);
+}
+
 static void parse(int argc, char **argv)
 {
     int option;
 
-    while ((option = getopt(argc - 1, argv + 1, "wm:s:d:c:pu")) != -1) {
+    while ((option = getopt(argc - 1, argv + 1, "wm:s:d:c:puS:i:")) != -1) {
         switch (option) {
         case 'w':
             bench.read_percent = 0;
@@ -234,6 +322,13 @@ static void parse(int argc, char **argv)
         case 'u':
             bench.unregistered = true;
             break;
+        case 'S':
+            bench.sessions = (unsigned int)parse_number("-S", optarg, 1,
+                                                        SESSIONS_MAX);
+            break;
+        case 'i':
+            bench.idle = parse_number("-i", optarg, 1, 3600);
+            break;
         default:
             exit(2);
         }
@@ -242,12 +337,11 @@ static void parse(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct rdisk_error err = { 0 };
     size_t length;
 
     if (argc < 2) {
         fputs("usage: client URI [-w | -m PERCENT] [-s SIZE] [-d DEPTH] "
-              "[-c COUNT] [-p] [-u]\n", stderr);
+              "[-c COUNT] [-p] [-u] [-S SESSIONS] [-i SECONDS]\n", stderr);
         return 2;
     }
     parse(argc, argv);
@@ -256,15 +350,18 @@ int main(int argc, char **argv)
         die("buffers", "no memory");
     }
     memset(bench.memory, 0x5a, length);
-    connect_to(argv[1]);
+    bench.epoll = epoll_create1(EPOLL_CLOEXEC);
+    for (unsigned int i = 0; i < bench.sessions; i++) {
+        connect_lane(&bench.lanes[i], argv[1]);
+    }
     run();
     print_counters();
-    if (!bench.unregistered) {
-        rdisk_initiator_unregister(bench.session, bench.memory, length);
+    if (bench.idle) {
+        be_idle();
     }
-    rdisk_initiator_close(bench.session);
-    rdisk_initiator_wait(bench.session, &err);
-    rdisk_initiator_destroy(bench.session);
+    for (unsigned int i = 0; i < bench.sessions; i++) {
+        disconnect_lane(&bench.lanes[i]);
+    }
     free(bench.memory);
     return 0;
 }

@@ -1,0 +1,94 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# What requests and sessions cost beside time: allocations, wake-ups.  The
+# client is tests/bench/client.c, librdisk without QEMU.
+# time-limit: 300
+. "$(dirname "$0")/lib.sh"
+
+few=2000
+many=12000
+preload=$top/build/lib/count-allocations.so
+
+need_programs()
+{
+    [ -x "$top/build/bin/bench-client" ] && [ -e "$preload" ] ||
+        skip "not built: make e2e-programs"
+}
+
+begin()
+{
+    start_server --volume disk=memory:64M
+}
+
+# client_allocations COUNT OPTION…
+client_allocations()
+{
+    ALLOCATIONS=$work/count LD_PRELOAD=$preload within 60 bench-client \
+        "$(uri disk)" -c "$1" "${@:2}" >"$work/io" || fail "bench-client"
+    cat "$work/count"
+}
+
+# server_allocations COUNT OPTION…: of a server from start to end
+server_allocations()
+{
+    server_under="env ALLOCATIONS=$work/count LD_PRELOAD=$preload" begin
+    within 60 bench-client "$(uri disk)" -c "$1" "${@:2}" >"$work/io" ||
+        fail "bench-client"
+    wait_until 10 no_sessions
+    stop_server >&2
+    cat "$work/count"
+}
+
+# What runs by the clock may differ: heartbeats, looks at the statistics.
+check_a_request_takes_no_allocation_of_the_client()
+{
+    local before
+    need_programs
+    begin
+    before=$(client_allocations $few -d 32 -m 50)
+    at_most "allocations for $((many - few)) requests more" \
+        $(($(client_allocations $many -d 32 -m 50) - before)) 20
+}
+
+check_a_request_takes_no_allocation_of_the_server()
+{
+    local before
+    need_programs
+    before=$(server_allocations $few -d 32 -m 50)
+    port=$((port + 1))
+    at_most "allocations for $((many - few)) requests more" \
+        $(($(server_allocations $many -d 32 -m 50) - before)) 200
+}
+
+# All threads' voluntary context switches, which waking up for work ends in
+switches()
+{
+    cat /proc/"$server"/task/*/status |
+        awk '$1 == "voluntary_ctxt_switches:" { sum += $2 }
+             END { print sum }'
+}
+
+sessions_there()
+{
+    [ "$(stat_server 'len(s["sessions"])')" = "$1" ]
+}
+
+check_64_idle_sessions_wake_nobody()
+{
+    local before
+    need_programs
+    begin
+    bench-client "$(uri disk)?shared=on&slots=8&slot-size=64k&heartbeat=0" \
+        -S 64 -d 64 -c 640 -i 120 >"$work/idle" 2>&1 &
+    end_later $!
+    wait_until 60 grep -q '^idle' "$work/idle" ||
+        fail "bench-client: $(tail -n 1 "$work/idle")"
+    sessions_there 64 || fail "not 64 sessions"
+    sleep 1
+    before=$(switches)
+    sleep 5
+    equal "wake-ups of the server in 5 seconds" $(($(switches) - before)) 0
+}
+
+run_checks
