@@ -7,6 +7,7 @@ Absent with the reason, which the report tells.
 import glob
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -267,6 +268,37 @@ class RdiskPolling(RdiskLibrary):
     flags = ['-p']
 
 
+class RdiskBothPolling(RdiskPolling):
+    """Like the ideal program's, its server is there only when measured."""
+    name, title = 'rdisk-both-poll', 'librdisk, both sides poll'
+    port = 7472
+
+    def start(self, store):
+        # A server locks its file, so this one has its own.
+        self.file = os.path.join(self.lab.folder, 'disk.polling')
+        shutil.copy(store.file, self.file)
+        self.control = os.path.join(self.lab.folder, 'polling.control')
+
+    def before(self):
+        write_file(os.path.join(self.lab.folder, self.name + '.log'), '')
+        self.spawn(
+            [os.path.join(self.lab.bin, 'rdiskd'), '--config', '',
+             '--authentication', 'none', '--volume',
+             'disk=file:' + self.file, '--poll-time', '10000',
+             '--listen', self.lab.address, '--port', str(self.port),
+             '--control', self.control],
+            lambda: self.said('rdiskd: serving'))
+
+    def after(self):
+        Contestant.stop(self)
+
+    def stop(self):
+        Contestant.stop(self)
+
+    def pids(self):
+        return [process.pid for process in self.processes]
+
+
 class RdiskLibraryMemory(RdiskLibrary):
     name, title = 'rdisk-lib-memory', 'librdisk, memory backend'
     volume = 'memory'
@@ -495,5 +527,5 @@ class NvmeTcp(NvmeRdma):
 
 
 ALL = (Local, Rdisk, RdiskLarge, RdiskMemory, RdiskLibrary, RdiskPolling,
-       RdiskLibraryMemory, Iser, NvmeRdma, NvmeTcp, QemuNbd, Nbdkit, Ideal,
+       RdiskBothPolling, RdiskLibraryMemory, Iser, NvmeRdma, NvmeTcp, QemuNbd, Nbdkit, Ideal,
        IdealFile, IdealPolling)
