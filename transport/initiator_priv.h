@@ -122,6 +122,8 @@ struct rdisk_queue {
     struct rdisk_request *waiting;  /* first of those without a slot */
     struct rdisk_request **waiting_end;
     uint32_t sequence;
+    uint64_t batch;                 /* when the requests to be posted next were
+                                       staged; 0: none was */
     atomic_uint outstanding;        /* taken and not completed */
     atomic_uint in_slots;           /* of these, on their way */
     /* When each slot's request is too late; RDISK_NEVER if free. Read by the

@@ -161,6 +161,7 @@ static void stage_waiting(struct rdisk_queue *queue)
 
 void rdisk_queue_kick(struct rdisk_queue *queue)
 {
+    queue->batch = 0;
     if (atomic_load_explicit(&queue->phase, memory_order_acquire) ==
         RDISK_QUEUE_ACTIVE) {
         rdisk_qp_post(&queue->qp);
@@ -404,6 +405,7 @@ static unsigned int serve_once(struct rdisk_queue *queue)
     rdisk_qp_replenish(&queue->qp);
     rdisk_queue_revoke(queue);
     stage_waiting(queue);
+    queue->batch = 0;
     rdisk_qp_post(&queue->qp);
     return count;
 }

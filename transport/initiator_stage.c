@@ -216,6 +216,15 @@ static unsigned int work_requests(const struct rdisk_queue *queue,
     return rdisk_queue_needs_windows(queue, request) ? pieces + 1 : 1;
 }
 
+/* One look at the clock for all that go out with one doorbell. */
+static uint64_t batch_time(struct rdisk_queue *queue)
+{
+    if (queue->batch == 0) {
+        queue->batch = rdisk_now(queue->session->env);
+    }
+    return queue->batch;
+}
+
 static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
                   unsigned int pieces)
 {
@@ -230,7 +239,7 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
     atomic_fetch_add_explicit(&queue->in_slots, 1, memory_order_relaxed);
     if (timeout) {
         atomic_store_explicit(&queue->deadlines[slot],
-                              rdisk_now(queue->session->env) +
+                              batch_time(queue) +
                               timeout * RDISK_MSEC, memory_order_relaxed);
     }
     if (rdisk_queue_needs_windows(queue, request)) {

@@ -28,7 +28,7 @@ $(BENCH_SHMGET): $(call objects,tests/bench/shmget.c)
 	$(CC) -shared -o $@ $^ -ldl
 
 $(BENCH_COUNT): $(call objects,tests/bench/instructions.c \
-	tests/bench/result.c tests/unit/scene.c $(wildcard tests/fake/*.c)) \
+	tests/bench/result.c $(wildcard tests/unit/scene*.c tests/fake/*.c)) \
 	$(LIBRDISK)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
