@@ -112,20 +112,25 @@ enum access access_to(const struct access_client *client, const char *volume)
            matches(client->read_only, volume) ? ACCESS_READ : ACCESS_NONE;
 }
 
+bool access_to_create(const struct access_client *client, const char *volume)
+{
+    return matches(client->create, volume);
+}
+
 /* ---- Sections --------------------------------------------------------- */
 
 int access_set(struct access_client *client, const char *key,
                const char *value, struct rdisk_error *err)
 {
     static const char *const keys[] = { "secret-file", "read-write",
-                                        "read-only" };
+                                        "read-only", "create" };
     unsigned int i = 0;
     int result;
 
-    while (i < 3 && strcmp(keys[i], key) != 0) {
+    while (i < 4 && strcmp(keys[i], key) != 0) {
         i++;
     }
-    if (i < 3 && (client->seen & 1u << i)) {
+    if (i < 4 && (client->seen & 1u << i)) {
         return rdisk_error_set(err, -EINVAL, "%s of client '%s' is given "
                                "twice", key, client->name);
     }
@@ -139,10 +144,12 @@ int access_set(struct access_client *client, const char *key,
         return set_patterns(client, &client->read_write, key, value, err);
     case 2:
         return set_patterns(client, &client->read_only, key, value, err);
+    case 3:
+        return set_patterns(client, &client->create, key, value, err);
     default:
         return rdisk_error_set(err, -EINVAL, "a client has no key '%s' (it "
-                               "has secret-file, read-write and read-only)",
-                               key);
+                               "has secret-file, read-write, read-only and "
+                               "create)", key);
     }
 }
 
@@ -212,6 +219,7 @@ void access_free(struct access_client *clients)
         free(clients->name);
         free(clients->read_write);
         free(clients->read_only);
+        free(clients->create);
         free(clients);
         clients = next;
     }

@@ -14,6 +14,7 @@ struct access_client {
     struct rdisk_secret secret;
     char *read_write;           /* patterns of volume names; NULL: none */
     char *read_only;
+    char *create;
     unsigned int seen;          /* keys given, bit by bit */
 };
 
@@ -53,6 +54,8 @@ const struct access_client *access_find(const struct access_client *clients,
                                         const char *name);
 /* What may it do with @volume? Writing wins where both lists name it. */
 enum access access_to(const struct access_client *client, const char *volume);
+/* May it make a volume of that name? */
+bool access_to_create(const struct access_client *client, const char *volume);
 /* Wipes the secrets. */
 void access_free(struct access_client *clients);
 

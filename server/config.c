@@ -90,6 +90,9 @@ static const struct option options[] = {
     { "pool", "directory", "pool", "DIRECTORY",
       "whose files are volumes; default: none", KIND_TEXT,
       offsetof(struct config, pool), 0, 0 },
+    { "pool", "create", "create", "allow|deny",
+      "whether clients may make volumes; only without authentication; default "
+      "deny", KIND_POLICY, offsetof(struct config, create), 0, 0 },
     { "pool", "resize", "resize", "allow|deny",
       "whether clients may resize what they write of it; default allow",
       KIND_POLICY, offsetof(struct config, resize), 0, 0 },

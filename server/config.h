@@ -44,6 +44,7 @@ struct config {
     uint64_t handshake_timeout; /* milliseconds */
     uint64_t stop_timeout;      /* milliseconds */
     char *pool;                 /* directory; "": none */
+    bool create;                /* clients may, without authentication */
     bool resize;                /* clients may, what they write of the pool */
     struct config_volume *volumes;  /* in the order given */
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -205,21 +206,23 @@ static int not_held(const struct volume *volume, const char *what,
     return 0;
 }
 
-int pool_create(struct pool *pool, const char *name, uint64_t size,
-                struct rdisk_error *err)
+static int check_new(const struct pool *pool, const char *name, uint64_t size,
+                     struct rdisk_error *err)
 {
-    int fd;
-
     if (check_name(name, err) < 0 || need_directory(pool, err) < 0 ||
         backend_check_size(name, size, err) < 0) {
         return err ? err->code : -EINVAL;
     }
-    if (find(pool, name)) {
-        return rdisk_error_set(err, -EEXIST, "there is a volume '%s' already",
-                               name);
-    }
-    fd = openat(pool->directory, name,
-                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return 0;
+}
+
+/* A file of @size bytes for volume @name; @flags: O_EXCL or O_TRUNC. */
+static int make_file(struct pool *pool, const char *file, int flags,
+                     const char *name, uint64_t size, struct rdisk_error *err)
+{
+    int fd = openat(pool->directory, file,
+                    O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
+
     if (fd < 0) {
         return errno == EEXIST ?
                rdisk_error_set(err, -EEXIST, "there is a volume '%s' already",
@@ -231,11 +234,78 @@ int pool_create(struct pool *pool, const char *name, uint64_t size,
         int code = -errno;
 
         close(fd);
-        unlinkat(pool->directory, name, 0);
+        unlinkat(pool->directory, file, 0);
         return rdisk_error_set(err, code, "cannot give volume '%s' %" PRIu64
                                " bytes: %s", name, size, strerror(-code));
     }
     close(fd);
+    return 0;
+}
+
+int pool_create(struct pool *pool, const char *name, uint64_t size,
+                struct rdisk_error *err)
+{
+    int result = check_new(pool, name, size, err);
+
+    if (result == 0 && find(pool, name)) {
+        result = rdisk_error_set(err, -EEXIST, "there is a volume '%s' "
+                                 "already", name);
+    }
+    if (result == 0) {
+        result = make_file(pool, name, O_EXCL, name, size, err);
+    }
+    return result < 0 ? result : sync_directory(pool, err);
+}
+
+/* May what is there, if anything, give way? */
+static int may_replace(struct pool *pool, const char *name,
+                       struct rdisk_error *err)
+{
+    struct rdisk_error why = { 0 };
+    struct volume *volume = pool_get(pool, name, &why);
+    int result;
+
+    /* Opened, so that one that another server serves, or that is no volume,
+     * is not taken away. */
+    if (!volume) {
+        return why.code == -ENOENT ? 0 : rdisk_error_set(err, why.code, "%s",
+                                                         why.text);
+    }
+    if (volume->configured) {
+        result = rdisk_error_set(err, -EPERM, "cannot replace volume '%s': it "
+                                 "is part of the server's configuration",
+                                 name);
+    } else {
+        result = not_held(volume, "replace", err);
+    }
+    pool_put(pool, volume);
+    return result;
+}
+
+int pool_replace(struct pool *pool, const char *name, uint64_t size,
+                 struct rdisk_error *err)
+{
+    char file[RDISK_VOLUME_NAME_MAX + 8];
+    int result = check_new(pool, name, size, err);
+
+    if (result == 0) {
+        result = may_replace(pool, name, err);
+    }
+    if (result < 0) {
+        return result;
+    }
+    /* No volume has such a name; one that a crash left is of no use. */
+    snprintf(file, sizeof(file), ".%s.new", name);
+    result = make_file(pool, file, O_TRUNC, name, size, err);
+    if (result < 0) {
+        return result;
+    }
+    if (renameat(pool->directory, file, pool->directory, name) < 0) {
+        result = rdisk_error_set(err, -errno, "cannot replace volume '%s': "
+                                 "%s", name, strerror(errno));
+        unlinkat(pool->directory, file, 0);
+        return result;
+    }
     return sync_directory(pool, err);
 }
 

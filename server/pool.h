@@ -37,6 +37,10 @@ void pool_put(struct pool *pool, struct volume *volume);
  * the peers. If it is made larger, they have to be told (resize.h). */
 int pool_create(struct pool *pool, const char *name, uint64_t size,
                 struct rdisk_error *err);
+/* The same, but a volume of that name that nobody has open gives way to the
+ * new one, at once or not at all. */
+int pool_replace(struct pool *pool, const char *name, uint64_t size,
+                 struct rdisk_error *err);
 int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err);
 int pool_resize(struct pool *pool, const char *name, uint64_t size,
                 struct rdisk_error *err);

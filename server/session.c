@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/create.h"
 #include "server/log.h"
 #include "server/resize.h"
 
@@ -291,6 +292,7 @@ const struct rdisk_target_events session_events = {
     .secret = session_secret,
     .open = session_open,
     .close = session_close,
+    .create = create_event,
     .resize = resize_event,
     .stat = resize_stat_event,
     .queue_new = session_queue_new,

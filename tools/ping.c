@@ -12,9 +12,7 @@
 #include <string.h>
 
 #include "server/size.h"
-#include "tools/rdisk.h"
-#include "transport/initiator.h"
-#include "transport/uri.h"
+#include "tools/remote.h"
 
 #define DEFAULT_COUNT 4
 #define READ_SIZE 4096
@@ -239,12 +237,6 @@ static int run_pings(struct ping *ping, const struct arguments *arguments)
 
 /* ---- The command ------------------------------------------------------ */
 
-static int set_option(void *opaque, const char *name, const char *value,
-                      struct rdisk_error *err)
-{
-    return rdisk_initiator_option_set(opaque, name, value, err);
-}
-
 static int say_failure(const struct ping *ping, const char *uri,
                        const struct rdisk_error *err, int result)
 {
@@ -293,43 +285,28 @@ int command_ping(const struct arguments *arguments)
     static const struct rdisk_initiator_events events = {
         .state = state_changed,
     };
-    struct rdisk_initiator_options options;
-    struct rdisk_secret secret;
+    struct remote_options where = { 0 };
     struct ping ping = { 0 };
     struct rdisk_error err;
-    struct rdisk_uri uri;
     int result;
 
-    rdisk_initiator_options_init(&options);
     /* Harmless beside a guest that writes, unless asked otherwise. */
-    options.read_only = true;
-    if (rdisk_uri_parse(arguments->words[0], &uri, set_option, &options,
-                        &err) < 0) {
-        failed("%s", err.text);
-        return EXIT_USAGE;
-    }
-    options.host = uri.host;
-    options.port = uri.port;
-    options.volume = uri.volume;
-    options.user = arguments->user;
-    if (arguments->secret_file) {
-        if (rdisk_secret_read(&secret, arguments->secret_file, &err) < 0) {
-            return failed("%s", err.text);
-        }
-        options.secret = &secret;
+    result = remote_options_read(&where, arguments, true);
+    if (result != EXIT_OK) {
+        return result;
     }
     if (posix_memalign((void **)&ping.buffer, READ_SIZE, READ_SIZE)) {
         return failed("no memory");
     }
     memset(ping.buffer, 0, READ_SIZE);
-    ping.session = rdisk_initiator_create(&rdisk_env_system, &options,
+    ping.session = rdisk_initiator_create(&rdisk_env_system, &where.options,
                                           &events, &ping, &err);
-    rdisk_secret_wipe(&secret);
+    rdisk_secret_wipe(&where.secret);
     if (!ping.session) {
         free(ping.buffer);
         return failed("%s", err.text);
     }
-    result = connect_and_ping(&ping, &uri, arguments);
+    result = connect_and_ping(&ping, &where.uri, arguments);
     rdisk_initiator_destroy(ping.session);
     free(ping.buffer);
     return result;

@@ -20,11 +20,13 @@ static const struct {
     const char *usage;
     const char *help;
 } commands[] = {
-    { "create", command_create, 2, 0, "s", "create NAME SIZE",
+    { "create", command_create, 2, 0, "sufR",
+      "create NAME|URI SIZE [--replace]",
       "make a volume of SIZE bytes (k, M, G, T are powers of 1024)" },
     { "list", command_list, 0, 0, "sj", "list [--json]",
       "the volumes of the server" },
-    { "resize", command_resize, 2, 0, "s", "resize NAME SIZE",
+    { "resize", command_resize, 2, 0, "sufS",
+      "resize NAME|URI SIZE [--shrink]",
       "change the size of a volume; one that is open can only grow" },
     { "delete", command_delete, 1, 0, "s", "delete NAME",
       "destroy a volume that nobody has open" },
@@ -37,9 +39,10 @@ static const struct {
       "take no new sessions and wait until the present ones have left" },
     { "resume", command_resume, 0, 1, "s", "resume [VOLUME]",
       "take sessions again" },
+    { "map", command_map, 1, 0, "ujf", "map URI [--json]",
+      "where a volume has data, and what it takes up on the server" },
     { "ping", command_ping, 1, 0, "ciuf",
-      "ping rdma://HOST[:PORT]/VOLUME [--count N] [--interval SECONDS]\n"
-      "        [--user NAME --secret-file FILE]",
+      "ping URI [--count N] [--interval SECONDS]",
       "connect, tell each step, then time round trips" },
     { "secret", command_secret, 0, 0, "",
       "secret", "a fresh random secret, to be put into a file for each side" },
@@ -53,6 +56,8 @@ static const struct option options[] = {
     { "count", required_argument, NULL, 'c' },
     { "interval", required_argument, NULL, 'i' },
     { "timeout", required_argument, NULL, 't' },
+    { "replace", no_argument, NULL, 'R' },
+    { "shrink", no_argument, NULL, 'S' },
     { "user", required_argument, NULL, 'u' },
     { "secret-file", required_argument, NULL, 'f' },
     { "help", no_argument, NULL, 'h' },
@@ -83,6 +88,9 @@ static void print_help(void)
     printf("\n  --control PATH\n"
            "        control socket of the server; default\n"
            "        " DEFAULT_CONTROL "\n"
+           "  --user NAME --secret-file FILE\n"
+           "        with a URI, rdma://HOST[:PORT]/VOLUME, whose server asks\n"
+           "        who comes in\n"
            "  --help\n  --version\n\nSee rdisk(1).\n");
 }
 
@@ -130,6 +138,12 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
                 failed("--timeout %s is not 0…86400 seconds", optarg);
                 return EXIT_USAGE;
             }
+            break;
+        case 'R':
+            arguments->replace = true;
+            break;
+        case 'S':
+            arguments->shrink = true;
             break;
         case 'u':
             arguments->user = optarg;

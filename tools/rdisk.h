@@ -12,7 +12,9 @@ struct arguments {
     unsigned int count;         /* of pings or tables; 0: not told */
     double interval;            /* seconds between them */
     double timeout;             /* seconds to wait for a drain */
-    const char *user;           /* of a ping; NULL: none */
+    bool replace;               /* a volume of the same name */
+    bool shrink;                /* it may get smaller */
+    const char *user;           /* with a URI; NULL: none */
     const char *secret_file;
     char **words;               /* what follows the command */
     int words_count;
@@ -37,6 +39,7 @@ int command_stat(const struct arguments *arguments);
 int command_top(const struct arguments *arguments);
 int command_drain(const struct arguments *arguments);
 int command_resume(const struct arguments *arguments);
+int command_map(const struct arguments *arguments);
 int command_ping(const struct arguments *arguments);
 int command_secret(const struct arguments *arguments);
 

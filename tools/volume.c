@@ -8,15 +8,22 @@
 #include "server/size.h"
 #include "tools/client.h"
 #include "tools/rdisk.h"
+#include "tools/remote.h"
 
+/* @remote runs it if the first word is a URI; NULL: only its server can. */
 static int change(const struct arguments *arguments, const char *op,
-                  bool sized)
+                  bool sized, int (*remote)(const struct arguments *arguments,
+                                            uint64_t size))
 {
     const char *name = arguments->words[0];
     struct json_object *reply;
     uint64_t size = 0;
     int result = sized ? size_parse(arguments->words[1], &size) : 0;
 
+    if (result == 0 && remote_is_uri(name)) {
+        return remote ? remote(arguments, size) : failed("%s takes the name "
+            "of a volume of this machine's server", op);
+    }
     if (result < 0) {
         failed("'%s' is %s; write e.g. 512M or 10G", arguments->words[1],
                result == -ERANGE ? "too large" : "no size");
@@ -33,17 +40,17 @@ static int change(const struct arguments *arguments, const char *op,
 
 int command_create(const struct arguments *arguments)
 {
-    return change(arguments, "create", true);
+    return change(arguments, "create", true, remote_create);
 }
 
 int command_delete(const struct arguments *arguments)
 {
-    return change(arguments, "delete", false);
+    return change(arguments, "delete", false, NULL);
 }
 
 int command_resize(const struct arguments *arguments)
 {
-    return change(arguments, "resize", true);
+    return change(arguments, "resize", true, remote_resize);
 }
 
 int command_list(const struct arguments *arguments)

@@ -23,6 +23,7 @@ const char *rdisk_initiator_state_name(enum rdisk_initiator_state state)
         [RDISK_INITIATOR_NAMING] = "telling its name",
         [RDISK_INITIATOR_PROVING] = "proving its secret",
         [RDISK_INITIATOR_OPENING] = "opening the volume",
+        [RDISK_INITIATOR_CREATING] = "making the volume",
         [RDISK_INITIATOR_JOINING] = "connecting its queues",
         [RDISK_INITIATOR_READY] = "ready",
         [RDISK_INITIATOR_DRAINING] = "draining",

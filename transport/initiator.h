@@ -103,6 +103,8 @@ enum rdisk_initiator_state {
     RDISK_INITIATOR_NAMING,     /* AUTH sent: the challenge comes */
     RDISK_INITIATOR_PROVING,    /* AUTH_PROOF sent: the server's proof comes */
     RDISK_INITIATOR_OPENING,    /* OPEN sent */
+    RDISK_INITIATOR_CREATING,   /* CREATE sent, instead: rdisk_initiator_
+                                   make() */
     RDISK_INITIATOR_JOINING,    /* data queues connect */
     RDISK_INITIATOR_READY,      /* requests flow */
     RDISK_INITIATOR_DRAINING,   /* the server shuts down: what is on its way

@@ -47,6 +47,10 @@ void rdisk_initiator_say_open(struct rdisk_initiator *session)
         .generation = htole64(session->info.generation),
     };
 
+    if (session->make_size) {
+        rdisk_initiator_say_create(session);
+        return;
+    }
     memcpy(open.client, session->client, sizeof(open.client));
     memcpy(open.name, options->volume, length);
     rdisk_initiator_set_state(session, RDISK_INITIATOR_OPENING);
@@ -272,6 +276,8 @@ static bool expected(enum rdisk_initiator_state state, unsigned int type)
         return state == RDISK_INITIATOR_PROVING;
     case RDISK_MSG_OPEN_REPLY:
         return state == RDISK_INITIATOR_OPENING;
+    case RDISK_MSG_CREATE_REPLY:
+        return state == RDISK_INITIATOR_CREATING;
     case RDISK_MSG_CLOSE_REPLY:
         return state == RDISK_INITIATOR_CLOSING;
     case RDISK_MSG_PING:
@@ -341,6 +347,9 @@ void rdisk_initiator_message(void *opaque, enum rdisk_status check,
     }
     case RDISK_MSG_PONG:
         pong(session, (const struct rdisk_wire_ping *)message);
+        break;
+    case RDISK_MSG_CREATE_REPLY:
+        rdisk_initiator_created(session);
         break;
     case RDISK_MSG_VOLUME_CHANGED:
         rdisk_initiator_changed(session,

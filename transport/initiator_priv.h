@@ -298,6 +298,8 @@ struct rdisk_initiator {
     void (*pong)(void *opaque, uint64_t round_trip);
     void *pong_opaque;
 
+    uint64_t make_size;             /* of a volume to be made; 0: open one */
+    unsigned int make_flags;
     struct rdisk_call resize, stat;
     uint32_t call_sequence;
 
@@ -309,6 +311,10 @@ struct rdisk_initiator {
 /* The session is over, another connection would not help. */
 void rdisk_initiator_end(struct rdisk_initiator *session,
                          const struct rdisk_error *err);
+
+/* initiator_create.c: what is said instead of OPEN; CREATE_REPLY has come. */
+void rdisk_initiator_say_create(struct rdisk_initiator *session);
+void rdisk_initiator_created(struct rdisk_initiator *session);
 
 /* initiator_call.c */
 

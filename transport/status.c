@@ -58,6 +58,8 @@ enum rdisk_status rdisk_status_from_errno(int code)
         return RDISK_STATUS_BUSY;
     case -EEXIST:
         return RDISK_STATUS_EXISTS;
+    case -ESHUTDOWN:
+        return RDISK_STATUS_SHUTTING_DOWN;
     case -EACCES:
     case -EPERM:
         return RDISK_STATUS_DENIED;

@@ -58,6 +58,16 @@ struct rdisk_open_request {
                                    back, and was granted this one */
 };
 
+/* A volume that a client wants to be made; checked for form. */
+struct rdisk_create_request {
+    char volume[RDISK_VOLUME_NAME_MAX + 1];
+    const char *peer;           /* address of the client, for logs */
+    const char *user;           /* who has proved to be; "" if that was not
+                                   demanded */
+    uint64_t size;              /* bytes, multiple of 512 */
+    bool exclusive;             /* only if there is none of that name */
+};
+
 /* What the owner grants. */
 struct rdisk_open_grant {
     uint64_t size;              /* bytes, multiple of block_size */
@@ -143,6 +153,13 @@ struct rdisk_target_events {
      */
     enum rdisk_status (*resize)(void *opaque, void *user, uint64_t size,
                                 bool shrink, struct rdisk_error *err);
+    /*
+     * Control thread: make a volume, if this client may. Returns OK when it is
+     * there, durably, else what to refuse with. NULL: nobody may.
+     */
+    enum rdisk_status (*create)(void *opaque,
+                                const struct rdisk_create_request *request,
+                                struct rdisk_error *err);
     /*
      * Control thread: *@allocated gets the bytes that the session's volume
      * takes up. NULL: nobody knows.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a client asks about its volume, and what it is told of it unasked. */
 #include <errno.h>
+#include <string.h>
 
 #include "target_priv.h"
 
@@ -15,6 +16,44 @@ static void refuse(struct rdisk_target_session *session,
                               text)) {
         rdisk_target_session_cut(session);
     }
+}
+
+/* ---- CREATE, instead of OPEN ------------------------------------------- */
+
+void rdisk_target_session_asked_create(struct rdisk_target_session *session,
+                                       const struct rdisk_wire_create *wire)
+{
+    const struct rdisk_target *target = session->target;
+    struct rdisk_create_request request = {
+        .peer = session->request.peer,
+        .user = session->request.user,
+        .size = le64toh(wire->size),
+        .exclusive = le32toh(wire->flags) & RDISK_CREATE_EXCLUSIVE,
+    };
+    struct rdisk_wire_message reply = {
+        .type = htole16(RDISK_MSG_CREATE_REPLY),
+        .sequence = wire->message.sequence,
+    };
+    struct rdisk_error err = { 0 };
+    enum rdisk_status status = RDISK_STATUS_UNSUPPORTED;
+
+    memcpy(request.volume, wire->name, le16toh(wire->name_length));
+    if (target->events->create && (session->features & RDISK_FEATURE_CREATE)) {
+        status = target->events->create(target->opaque, &request, &err);
+    } else {
+        rdisk_error_set(&err, -ENOTSUP, "this server makes no volumes for its "
+                        "clients");
+    }
+    if (status != RDISK_STATUS_OK) {
+        rdisk_target_session_refuse(session, le32toh(wire->message.sequence),
+                                    RDISK_MSG_CREATE_REPLY, status, err.text);
+        return;
+    }
+    rdisk_log(target->env, RDISK_LOG_INFO, "%s: made volume '%s', %llu bytes",
+              session->request.peer, request.volume,
+              (unsigned long long)request.size);
+    rdisk_target_session_leave(session);
+    rdisk_target_session_reply(session, &reply, sizeof(reply));
 }
 
 /* ---- RESIZE ------------------------------------------------------------ */

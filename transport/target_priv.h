@@ -151,7 +151,13 @@ void rdisk_target_session_refuse(struct rdisk_target_session *session,
                                  enum rdisk_message_type type,
                                  enum rdisk_status status, const char *text);
 
-/* target_call.c: RESIZE and STAT have come; send what is still untold. */
+/* Nothing more to say: the client has a second to go. */
+void rdisk_target_session_leave(struct rdisk_target_session *session);
+
+/* target_call.c: CREATE, RESIZE and STAT have come; send what is still
+ * untold. */
+void rdisk_target_session_asked_create(struct rdisk_target_session *session,
+                                       const struct rdisk_wire_create *wire);
 void rdisk_target_session_asked_resize(struct rdisk_target_session *session,
                                        const struct rdisk_wire_resize *wire);
 void rdisk_target_session_asked_stat(struct rdisk_target_session *session,

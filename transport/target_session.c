@@ -201,6 +201,11 @@ void rdisk_target_session_refuse(struct rdisk_target_session *session,
         rdisk_target_session_cut(session);
         return;
     }
+    rdisk_target_session_leave(session);
+}
+
+void rdisk_target_session_leave(struct rdisk_target_session *session)
+{
     session->state = RDISK_TARGET_LEAVING;
     session->deadline = rdisk_now(session->target->env) +
                         LEAVE_MS * RDISK_MSEC;
@@ -364,6 +369,7 @@ static bool expected(enum rdisk_target_state state, unsigned int type)
     case RDISK_MSG_AUTH_PROOF:
         return state == RDISK_TARGET_CHALLENGED;
     case RDISK_MSG_OPEN:
+    case RDISK_MSG_CREATE:
         return state == RDISK_TARGET_GREETED;
     case RDISK_MSG_PING:
     case RDISK_MSG_PONG:
@@ -468,6 +474,10 @@ static void receive(void *opaque, enum rdisk_status check,
     }
     case RDISK_MSG_CLOSE:
         close_volume(session, message);
+        break;
+    case RDISK_MSG_CREATE:
+        rdisk_target_session_asked_create(
+            session, (const struct rdisk_wire_create *)message);
         break;
     case RDISK_MSG_RESIZE:
         rdisk_target_session_asked_resize(

@@ -7,6 +7,7 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 	initiator.c initiator_link.c initiator_message.c initiator_auth.c \
 	initiator_lease.c initiator_queue.c initiator_stage.c \
 	initiator_window.c initiator_cache.c initiator_call.c \
+	initiator_create.c \
 	initiator_memory.c initiator_recovery.c initiator_timer.c \
 	target.c target_session.c target_join.c target_auth.c target_listener.c \
 	target_call.c \

@@ -182,7 +182,8 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_COPY      (1ull << 6)     /* RDISK_OP_COPY */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
-     RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_COPY)
+     RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_CREATE | \
+     RDISK_FEATURE_COPY)
 
 /* How the peers prove who they are, right after HELLO_REPLY. */
 enum rdisk_auth_method {

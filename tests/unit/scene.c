@@ -515,25 +515,13 @@ void scene_prepare(struct scene *scene, uint64_t seed)
     }
 }
 
-void scene_authenticate(struct scene *scene, const char *user,
-                        const char *secret)
-{
-    scene->user = user;
-    REQUIRE(rdisk_secret_parse(&scene->secret, secret, strlen(secret),
-                               NULL) == 0);
-    scene->options.authenticate = true;
-    for (unsigned int i = 0; i < SCENE_CLIENTS; i++) {
-        scene->clients[i].options.user = user;
-        scene->clients[i].options.secret = &scene->secret;
-    }
-}
-
 void scene_serve(struct scene *scene)
 {
     static const struct rdisk_target_events events = {
         .secret = owner_secret,
         .open = owner_open,
         .close = owner_close,
+        .create = scene_create_event,
         .resize = scene_resize_event,
         .stat = scene_stat_event,
         .queue_new = owner_queue_new,

@@ -71,6 +71,9 @@ struct scene {
     bool ranges;                /* grant DISCARD and ZEROES */
     bool maps;                  /* grant EXTENTS and COPY */
     bool resizable;             /* grant RESIZE */
+    bool creatable;             /* take CREATE */
+    struct rdisk_create_request last_create;    /* peer and user are gone */
+    unsigned int creates;
     uint64_t size;              /* of the volume */
     unsigned int resizes;       /* asked for */
     bool park;                  /* keep requests instead of carrying out */
@@ -159,6 +162,9 @@ void scene_resize(struct scene *scene, uint64_t size);
 /* For struct rdisk_target_events. */
 enum rdisk_status scene_resize_event(void *opaque, void *user, uint64_t size,
                                      bool shrink, struct rdisk_error *err);
+enum rdisk_status scene_create_event(
+    void *opaque, const struct rdisk_create_request *request,
+    struct rdisk_error *err);
 enum rdisk_status scene_stat_event(void *opaque, void *user,
                                    uint64_t *allocated,
                                    struct rdisk_error *err);

@@ -62,6 +62,21 @@ enum rdisk_status scene_resize_event(void *opaque, void *user, uint64_t size,
     return RDISK_STATUS_OK;
 }
 
+enum rdisk_status scene_create_event(
+    void *opaque, const struct rdisk_create_request *request,
+    struct rdisk_error *err)
+{
+    struct scene *scene = opaque;
+
+    CHECK(request->peer[0] != '\0');
+    CHECK_SAYS(request->user, scene->user ? scene->user : "");
+    scene->last_create = *request;
+    scene->creates++;
+    rdisk_error_set(err, -EPERM, "not here");
+    return scene->fail_with != RDISK_STATUS_OK ? scene->fail_with :
+           scene->creatable ? RDISK_STATUS_OK : RDISK_STATUS_DENIED;
+}
+
 enum rdisk_status scene_stat_event(void *opaque, void *user,
                                    uint64_t *allocated,
                                    struct rdisk_error *err)
@@ -115,6 +130,19 @@ int scene_do(struct scene_client *client, enum rdisk_op op, uint64_t offset,
     scene_pump(client->scene);
     CHECK_EQUAL(io.completed, 1);
     return io.result;
+}
+
+void scene_authenticate(struct scene *scene, const char *user,
+                        const char *secret)
+{
+    scene->user = user;
+    REQUIRE(rdisk_secret_parse(&scene->secret, secret, strlen(secret),
+                               NULL) == 0);
+    scene->options.authenticate = true;
+    for (unsigned int i = 0; i < SCENE_CLIENTS; i++) {
+        scene->clients[i].options.user = user;
+        scene->clients[i].options.secret = &scene->secret;
+    }
 }
 
 /* ---- Patterns ---------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* RESIZE and STAT of a client that does as it likes. */
+/* RESIZE, STAT and CREATE of a client that does as it likes. */
 #include "hostile.h"
 #include "unit.h"
 
@@ -83,10 +83,68 @@ static void not_told(void)
     hostile_end();
 }
 
+static struct rdisk_wire_message *create(void)
+{
+    struct rdisk_wire_create *wire =
+        hostile_message(RDISK_MSG_CREATE, sizeof(*wire));
+
+    wire->message.sequence = htole32(77);
+    wire->message.epoch = htole64(5);
+    wire->size = htole64(1 << 20);
+    wire->name_length = htole16(3);
+    memcpy(wire->name, "new", 3);
+    return hostile_say(sizeof(*wire));
+}
+
+static void create_not_agreed(void)
+{
+    const struct rdisk_wire_message *reply;
+
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    hostile_message(RDISK_MSG_HELLO, sizeof(struct rdisk_wire_hello));
+    hostile_say(sizeof(struct rdisk_wire_hello));
+    reply = create();
+    is(reply, RDISK_MSG_CREATE_REPLY, RDISK_STATUS_UNSUPPORTED);
+    CHECK_EQUAL(le32toh(reply->sequence), 77);
+    CHECK_EQUAL(hostile_scene.creates, 0);
+    hostile_end();
+}
+
+static void create_out_of_turn(void)
+{
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    is(create(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    hostile_end();
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    hostile_open_volume();
+    is(create(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    CHECK_EQUAL(hostile_scene.creates, 0);
+    hostile_end();
+}
+
+/* Not even its name counts before it has proved it. */
+static void create_before_proof(void)
+{
+    hostile_begin_stranger(1, "alice", "00112233445566778899aabbccddeeff");
+    hostile_scene.creatable = true;
+    hostile_message(RDISK_MSG_HELLO, sizeof(struct rdisk_wire_hello));
+    hostile_say(sizeof(struct rdisk_wire_hello));
+    is(create(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    CHECK_EQUAL(hostile_scene.creates, 0);
+    hostile_end();
+}
+
 static const struct unit_test tests[] = {
     { "what was not agreed on is refused, and nothing else", not_agreed },
     { "questions before OPEN end the session", before_open },
     { "a volume of no size ends the session", no_size },
+    { "a create that was not agreed on is refused", create_not_agreed },
+    { "a create before HELLO or after OPEN ends the session",
+      create_out_of_turn },
+    { "a create before the proof ends the session", create_before_proof },
     { "who does not know of resizes is not told", not_told },
 };
 

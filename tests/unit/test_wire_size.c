@@ -10,6 +10,7 @@ static union {
     struct rdisk_wire_size told;
     struct rdisk_wire_resize resize;
     struct rdisk_wire_stat_reply stat;
+    struct rdisk_wire_create create;
     uint8_t bytes[RDISK_MESSAGE_MAX];
 } message;
 static size_t size;
@@ -27,6 +28,10 @@ static void good(enum rdisk_message_type type, size_t bytes)
     message.header.epoch = htole64(4);
     /* All of them have it there. */
     message.told.size = htole64(1 << 20);
+    if (type == RDISK_MSG_CREATE) {
+        message.create.name_length = htole16(3);
+        memcpy(message.create.name, "vol", 3);
+    }
 }
 
 static enum rdisk_status check(void)
@@ -50,6 +55,7 @@ static const struct {
     { RDISK_MSG_RESIZE, 48, false },
     { RDISK_MSG_RESIZE_REPLY, 48, true },
     { RDISK_MSG_STAT_REPLY, 64, true },
+    { RDISK_MSG_CREATE, 176, false },
 };
 
 #define EACH(i) (size_t i = 0; i < sizeof(sized) / sizeof(sized[0]); i++)
@@ -65,6 +71,11 @@ static void lengths(void)
         bad("bytes");
     }
     good(RDISK_MSG_STAT, 32);
+    message.told.size = 0;
+    CHECK_EQUAL(check(), RDISK_STATUS_OK);
+    size = 40;
+    bad("bytes");
+    good(RDISK_MSG_CREATE_REPLY, 32);
     message.told.size = 0;
     CHECK_EQUAL(check(), RDISK_STATUS_OK);
     size = 40;
@@ -124,6 +135,42 @@ static void resize_flags(void)
     bad("flags 0x2");
 }
 
+static void create_flags(void)
+{
+    good(RDISK_MSG_CREATE, 176);
+    message.create.flags = htole32(RDISK_CREATE_EXCLUSIVE);
+    CHECK_EQUAL(check(), RDISK_STATUS_OK);
+    message.create.flags = htole32(2);
+    bad("flags 0x2");
+    good(RDISK_MSG_CREATE, 176);
+    message.create.reserved = 1;
+    bad("reserved");
+}
+
+static void create_names(void)
+{
+    good(RDISK_MSG_CREATE, 176);
+    message.create.name_length = 0;
+    bad("name");
+    good(RDISK_MSG_CREATE, 176);
+    message.create.name_length = htole16(RDISK_VOLUME_NAME_MAX + 1);
+    bad("name");
+    good(RDISK_MSG_CREATE, 176);
+    message.create.name[0] = '.';
+    bad("name");
+    good(RDISK_MSG_CREATE, 176);
+    message.create.name[1] = '/';
+    bad("name");
+    /* Nothing hides behind it. */
+    good(RDISK_MSG_CREATE, 176);
+    message.create.name[100] = 'x';
+    bad("name");
+    good(RDISK_MSG_CREATE, 176);
+    memset(message.create.name, 'x', RDISK_VOLUME_NAME_MAX);
+    message.create.name_length = htole16(RDISK_VOLUME_NAME_MAX);
+    CHECK_EQUAL(check(), RDISK_STATUS_OK);
+}
+
 static void allocated(void)
 {
     good(RDISK_MSG_STAT_REPLY, 64);
@@ -140,6 +187,8 @@ static const struct unit_test tests[] = {
     { "only replies refuse", refusals },
     { "reserved bytes are zero", reserved },
     { "a resize knows one flag", resize_flags },
+    { "a create knows one flag", create_flags },
+    { "the name of a new volume is a volume's", create_names },
     { "what is allocated fits a file's size", allocated },
 };
 

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tools/remote.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+bool remote_is_uri(const char *word)
+{
+    return strstr(word, "://") != NULL;
+}
+
+static int set_option(void *opaque, const char *name, const char *value,
+                      struct rdisk_error *err)
+{
+    return rdisk_initiator_option_set(opaque, name, value, err);
+}
+
+int remote_options_read(struct remote_options *remote,
+                        const struct arguments *arguments, bool read_only)
+{
+    struct rdisk_initiator_options *options = &remote->options;
+    struct rdisk_error err;
+
+    rdisk_initiator_options_init(options);
+    options->read_only = read_only;
+    if (rdisk_uri_parse(arguments->words[0], &remote->uri, set_option, options,
+                        &err) < 0) {
+        failed("%s", err.text);
+        return EXIT_USAGE;
+    }
+    options->host = remote->uri.host;
+    options->port = remote->uri.port;
+    options->volume = remote->uri.volume;
+    options->user = arguments->user;
+    if (arguments->secret_file) {
+        if (rdisk_secret_read(&remote->secret, arguments->secret_file,
+                              &err) < 0) {
+            return failed("%s", err.text);
+        }
+        options->secret = &remote->secret;
+    }
+    return EXIT_OK;
+}
+
+/* ---- A session --------------------------------------------------------- */
+
+int remote_open(struct remote *remote, const struct arguments *arguments,
+                bool read_only)
+{
+    struct rdisk_error err = { 0 };
+    int result;
+
+    *remote = (struct remote) { .word = arguments->words[0] };
+    result = remote_options_read(&remote->where, arguments, read_only);
+    if (result != EXIT_OK) {
+        return result;
+    }
+    remote->session = rdisk_initiator_create(
+        &rdisk_env_system, &remote->where.options, NULL, NULL, &err);
+    rdisk_secret_wipe(&remote->where.secret);
+    if (!remote->session) {
+        return failed("%s", err.text);
+    }
+    result = rdisk_initiator_start(remote->session, &err);
+    if (result == 0) {
+        result = rdisk_initiator_wait(remote->session, &err);
+    }
+    if (result == 0) {
+        return EXIT_OK;
+    }
+    failed("%s: %s", remote->word, err.text);
+    rdisk_initiator_destroy(remote->session);
+    return EXIT_FAILED;
+}
+
+int remote_serve(struct remote *remote)
+{
+    struct rdisk_queue *queue = rdisk_initiator_queue(remote->session, 0);
+    const struct rdisk_env *env = &rdisk_env_system;
+
+    while (!remote->done) {
+        struct pollfd fds[] = {
+            { .fd = rdisk_initiator_fd(remote->session), .events = POLLIN },
+            { .fd = rdisk_queue_fd(queue), .events = POLLIN },
+        };
+        uint64_t deadline = rdisk_initiator_deadline(remote->session);
+        uint64_t now = rdisk_now(env);
+        uint64_t left = deadline > now ? (deadline - now) / RDISK_MSEC + 1 : 0;
+
+        /* At most a second at a time: a bound behind every sleep. */
+        poll(fds, 2, left < 1000 ? (int)left : 1000);
+        rdisk_queue_process(queue);
+        rdisk_initiator_process(remote->session);
+    }
+    return remote->result;
+}
+
+int remote_close(struct remote *remote, int result)
+{
+    struct rdisk_error err = { 0 };
+
+    if (result == 0) {
+        rdisk_initiator_close(remote->session);
+        result = rdisk_initiator_wait(remote->session, &err);
+    } else {
+        err = remote->error;
+    }
+    if (result < 0) {
+        const struct rdisk_error *why = rdisk_initiator_error(remote->session);
+
+        failed("%s: %s", remote->word, err.code ? err.text : why->code
+               ? why->text : strerror(-result));
+    }
+    rdisk_initiator_destroy(remote->session);
+    return result < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+/* ---- Commands ---------------------------------------------------------- */
+
+int remote_create(const struct arguments *arguments, uint64_t size)
+{
+    struct remote_options where = { 0 };
+    struct rdisk_error err = { 0 };
+    int result = remote_options_read(&where, arguments, false);
+
+    if (result != EXIT_OK) {
+        return result;
+    }
+    result = rdisk_create_volume(&rdisk_env_system, &where.options, size,
+                                 arguments->replace ? 0
+                                 : RDISK_CREATE_EXCLUSIVE, &err);
+    rdisk_secret_wipe(&where.secret);
+    return result < 0 ? failed("%s: %s", arguments->words[0], err.text)
+                      : EXIT_OK;
+}
+
+static void resized(void *opaque, int result, const struct rdisk_error *err)
+{
+    struct remote *remote = opaque;
+
+    remote->done = true;
+    remote->result = result;
+    remote->error = *err;
+}
+
+int remote_resize(const struct arguments *arguments, uint64_t size)
+{
+    struct remote remote;
+    int result = remote_open(&remote, arguments, false);
+
+    if (result != EXIT_OK) {
+        return result;
+    }
+    result = rdisk_initiator_resize(remote.session, size, arguments->shrink
+                                    ? RDISK_RESIZE_SHRINK : 0, resized,
+                                    &remote);
+    switch (result) {
+    case 0:
+        result = remote_serve(&remote);
+        break;
+    case -ENOTSUP:
+        rdisk_error_set(&remote.error, result, "this client may not resize "
+                        "the volume");
+        break;
+    case -EINVAL:
+        rdisk_error_set(&remote.error, result, "the volume has %llu bytes in "
+                        "blocks of %u: the new size must be whole blocks, and "
+                        "a smaller one takes --shrink",
+                        (unsigned long long)rdisk_initiator_size(
+                            remote.session),
+                        rdisk_initiator_info(remote.session)->block_size);
+        break;
+    default:
+        break;
+    }
+    return remote_close(&remote, result);
+}
