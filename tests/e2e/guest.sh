@@ -13,14 +13,20 @@ guest_here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 guest_pid=''
 
 # guest_start DIR URI [BOOT-OPTION…]; the guest's console goes to DIR/console.
-# Returns 1 when QEMU does not start; DIR/boot tells why.
+# Returns 1 when QEMU does not start; DIR/boot tells why.  With
+# guest_iothread=PROPERTY=VALUE the disk is served by such an IOThread.
 guest_start()
 {
     local dir=$1 uri=$2 tries=300
+    local disk=(-drive "file=$uri,format=raw,if=virtio")
     shift 2
+    [ -z "${guest_iothread:-}" ] ||
+        disk=(-object "iothread,id=io,$guest_iothread"
+            -drive "file=$uri,format=raw,if=none,id=disk"
+            -device virtio-blk-pci,drive=disk,iothread=io)
     : >"$dir/console"
     "$guest_here/../lab/guest/boot" --task auto --log "$dir/console" "$@" -- \
-        -drive "file=$uri,format=raw,if=virtio" \
+        "${disk[@]}" \
         -qmp "unix:$dir/qmp,server=on,wait=off" -S -action shutdown=pause \
         >/dev/null 2>"$dir/boot" &
     guest_pid=$!
