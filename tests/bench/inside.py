@@ -298,6 +298,24 @@ class Bench:
                 server.kill()
                 server.wait()
 
+    # ---- Many sessions: the same 64 requests under way, shared among them
+
+    def growth(self, number):
+        uri = (f'rdma://{self.lab.address}:{peers.Rdisk.port}/memory'
+               '?shared=on&slots=64&slot-size=4k')
+        for sessions in (1, 8, 64):
+            try:
+                output = run_client(
+                    [os.path.join(peers.BIN, 'bench-client'), uri, '-d', '64',
+                     '-S', str(sessions), '-c', '6000'], 60)[0]
+            except RuntimeError as why:
+                self.absent('memory', f'{sessions} sessions', 'growth', why)
+                continue
+            seconds = float(re.search(r'seconds=([0-9.]+)', output)[1])
+            self.write('growth.csv', ('round', 'sessions', 'us', 'iops'),
+                       (number, sessions, f'{seconds / 6000 * 1e6:.2f}',
+                        f'{6000 / seconds:.0f}'))
+
     # ---- Counted runs: what does not depend on the clock
 
     def counted(self, store, running):
@@ -442,6 +460,8 @@ class Bench:
                 if index == 0:
                     self.perftest(number)
                 self.round(number, store, running)
+                if index == 0 and self.options.growth:
+                    self.growth(number)
                 longest = max(longest, time.monotonic() - start)
                 print(f'  round {number}: {time.monotonic() - start:.0f} s',
                       flush=True)
@@ -473,6 +493,7 @@ def main():
     parser.add_argument('--only', default='')
     parser.add_argument('--quick', action='store_true')
     parser.add_argument('--no-counts', action='store_true')
+    parser.add_argument('--growth', action='store_true')
     options = parser.parse_args()
     options.work_list = [
         work for work in peers.make_works()

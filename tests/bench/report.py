@@ -9,7 +9,8 @@ from collections import defaultdict
 
 import peers
 
-FILES = ('raw.csv', 'floors.csv', 'counted.csv', 'absent.csv', 'machine.json')
+FILES = ('raw.csv', 'floors.csv', 'growth.csv', 'counted.csv', 'absent.csv',
+         'machine.json')
 VALUES = ('us', 'iops', 'mbs', 'client_cpu_us', 'server_cpu_us',
           'machine_cpu_us', 'p50', 'p99', 'p999')
 TITLES = {kind.name: kind.title for kind in peers.ALL}
@@ -33,7 +34,7 @@ def add(old, new):
     measured = {row['work'] for row in read(new, 'raw.csv')}
     for name in FILES:
         rows = [row for row in read(old, name)
-                if name.endswith('.csv') and name != 'floors.csv' and
+                if name.endswith('.csv') and 'work' in row and
                 row['work'].split(' ')[0] not in measured and
                 row['work'] != '*']
         rows += read(new, name) if name.endswith('.csv') else []
@@ -225,6 +226,7 @@ def write_table(folder, summary):
     for store in summary.stores:
         write_store(folder, summary, store, lines)
     write_floors(folder, lines)
+    write_growth(folder, lines)
     write_counted(folder, lines)
     rows = dict.fromkeys(
         (row['store'], TITLES.get(row['contestant'], row['contestant']),
@@ -283,6 +285,21 @@ def write_floors(folder, lines):
             (name, number(statistics.median(us for us, _ in pairs)),
              number(statistics.median(mbs for _, mbs in pairs)))
             for name, pairs in values.items()])
+
+
+def write_growth(folder, lines):
+    values = defaultdict(list)
+    for row in read(folder, 'growth.csv'):
+        values[int(row['sessions'])].append(float(row['iops']))
+    if values:
+        medians = {sessions: statistics.median(iops)
+                   for sessions, iops in values.items()}
+        lines += ['## Sessions', '', '4 KiB reads of the memory backend, 64 '
+                  'under way in all, by one process.', '']
+        table(lines, ('sessions', 'IOPS', 'of the best'), [
+            (str(sessions), number(iops),
+             factor(iops / max(medians.values())))
+            for sessions, iops in medians.items()])
 
 
 def write_counted(folder, lines):
