@@ -107,6 +107,7 @@ struct backend {
     uint8_t cache[RDISK_ID_SIZE];
     bool inline_io;             /* submit carries out reads, writes and flushes
                                    itself: they take no longer than a copy */
+    bool lasting;               /* it outlives this process */
     struct backend *next;       /* that a filter wraps, else NULL */
 };
 

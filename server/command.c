@@ -106,6 +106,28 @@ static struct json_object *resized(struct server *server,
                    request);
 }
 
+static struct json_object *fence(struct server *server,
+                                 const struct request *request,
+                                 struct rdisk_error *err)
+{
+    struct json_object *reply;
+    unsigned int sessions;
+    uint64_t generation;
+
+    if (session_fence(server, request->name, &generation, &sessions,
+                      err) < 0) {
+        return NULL;
+    }
+    log_info("volume '%s' fenced: generation %" PRIu64 ", %u sessions ended",
+             request->name, generation, sessions);
+    reply = json_object_new_object();
+    json_object_object_add(reply, "generation",
+                           json_object_new_int64(generation));
+    json_object_object_add(reply, "sessions",
+                           json_object_new_int64(sessions));
+    return reply;
+}
+
 static struct json_object *run(struct server *server,
                                const struct request *request,
                                struct rdisk_error *err)
@@ -121,6 +143,8 @@ static struct json_object *run(struct server *server,
                        "volume '%s' deleted", request);
     case REQUEST_RESIZE:
         return resized(server, request, err);
+    case REQUEST_FENCE:
+        return fence(server, request, err);
     case REQUEST_LIST:
         return list(server, err);
     case REQUEST_STAT:

@@ -87,6 +87,13 @@ static const struct option options[] = {
     { "server", "stop-timeout", "stop-timeout", "SECONDS",
       "for requests to finish after SIGTERM, 0.1…3600; default 10", KIND_TIME,
       offsetof(struct config, stop_timeout), 100, 3600000 },
+    { "server", "lease-time", "lease-time", "SECONDS",
+      "that a volume is kept for a writer that lost its connection, 0…3600; "
+      "default 0", KIND_TIME,
+      offsetof(struct config, lease_time), 0, 3600000 },
+    { "server", "state", "state", "DIRECTORY",
+      "for records of who may write; default: .rdisk in the pool directory",
+      KIND_TEXT, offsetof(struct config, state), 0, 0 },
     { "pool", "directory", "pool", "DIRECTORY",
       "whose files are volumes; default: none", KIND_TEXT,
       offsetof(struct config, pool), 0, 0 },
@@ -527,11 +534,12 @@ int config_init(struct config *config)
         .max_memory = target.max_memory,
         .handshake_timeout = target.handshake_timeout_ms,
         .stop_timeout = 10000,
+        .state = strdup(""),
         .pool = strdup(""),
         .resize = true,
     };
     if (!config->listen || !config->core_list || !config->control ||
-        !config->pool) {
+        !config->state || !config->pool) {
         config_free(config);
         return -ENOMEM;
     }
@@ -543,6 +551,7 @@ void config_free(struct config *config)
     free(config->listen);
     free(config->core_list);
     free(config->control);
+    free(config->state);
     free(config->pool);
     access_free(config->clients);
     while (config->volumes) {

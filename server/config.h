@@ -43,6 +43,8 @@ struct config {
     uint64_t max_memory;        /* bytes */
     uint64_t handshake_timeout; /* milliseconds */
     uint64_t stop_timeout;      /* milliseconds */
+    uint64_t lease_time;        /* milliseconds; 0: not kept */
+    char *state;                /* directory of records; "": a default */
     char *pool;                 /* directory; "": none */
     bool create;                /* clients may, without authentication */
     bool resize;                /* clients may, what they write of the pool */

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/identity.h"
 #include "server/log.h"
 
 int pool_init(struct pool *pool, const char *path, struct rdisk_error *err)
@@ -39,6 +40,12 @@ void pool_destroy(struct pool *pool)
 
         pool->volumes = volume->next;
         volume_free(volume);
+    }
+    while (pool->leases) {
+        struct lease *lease = pool->leases;
+
+        pool->leases = lease->next;
+        free(lease);
     }
     if (pool->directory >= 0) {
         close(pool->directory);
@@ -172,6 +179,89 @@ void pool_put(struct pool *pool, struct volume *volume)
     volume_free(volume);
 }
 
+/* ---- Leases ----------------------------------------------------------- */
+
+static struct lease **find_lease(struct pool *pool, const uint8_t *identity)
+{
+    struct lease **link = &pool->leases;
+
+    while (*link && memcmp((*link)->identity, identity, RDISK_ID_SIZE)) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+static struct lease *new_lease(struct pool *pool, const struct volume *volume,
+                               struct rdisk_error *err)
+{
+    const struct backend *backend = volume->backend;
+    struct lease *lease = calloc(1, sizeof(*lease));
+
+    if (!lease) {
+        rdisk_error_set(err, -ENOMEM, "no memory for a lease of volume '%s'",
+                        volume->name);
+        return NULL;
+    }
+    memcpy(lease->identity, backend->identity, sizeof(lease->identity));
+    lease->store = backend->lasting && pool->records
+                   ? &pool->records->store : NULL;
+    lease->patience = pool->lease_time;
+    if (lease_load(lease, pool->started, err) < 0) {
+        free(lease);
+        return NULL;
+    }
+    lease->next = pool->leases;
+    pool->leases = lease;
+    return lease;
+}
+
+int pool_lease(struct pool *pool, struct volume *volume,
+               struct rdisk_error *err)
+{
+    struct lease *lease = *find_lease(pool, volume->backend->identity);
+    struct rdisk_error why;
+
+    if (!lease) {
+        lease = new_lease(pool, volume, &why);
+    }
+    if (!lease) {
+        if (err) {
+            *err = why;
+        }
+        return why.code;
+    }
+    snprintf(lease->name, sizeof(lease->name), "%s", volume->name);
+    volume->lease = lease;
+    return 0;
+}
+
+/* Of a volume that is not open: one of this name was. */
+static const struct lease *named_lease(const struct pool *pool,
+                                       const char *name)
+{
+    const struct lease *lease = pool->leases;
+
+    while (lease && strcmp(lease->name, name)) {
+        lease = lease->next;
+    }
+    return lease;
+}
+
+/* The volume is deleted, and its lease with it. */
+static void forget_lease(struct pool *pool, const uint8_t *identity)
+{
+    struct lease **link = find_lease(pool, identity);
+    struct lease *lease = *link;
+
+    if (lease) {
+        *link = lease->next;
+        free(lease);
+    }
+    if (pool->records) {
+        records_forget(pool->records, identity);
+    }
+}
+
 /* ---- Commands --------------------------------------------------------- */
 
 static int need_directory(const struct pool *pool, struct rdisk_error *err)
@@ -282,11 +372,31 @@ static int may_replace(struct pool *pool, const char *name,
     return result;
 }
 
+/* Of a file of the pool that is not open; false if there is none. */
+static bool identify(struct pool *pool, const char *name, uint8_t *identity)
+{
+    int fd = openat(pool->directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    bool found;
+
+    if (fd < 0) {
+        return false;
+    }
+    found = fstat(fd, &st) == 0;
+    if (found) {
+        identity_of_file(fd, &st, identity);
+    }
+    close(fd);
+    return found;
+}
+
 int pool_replace(struct pool *pool, const char *name, uint64_t size,
                  struct rdisk_error *err)
 {
     char file[RDISK_VOLUME_NAME_MAX + 8];
     int result = check_new(pool, name, size, err);
+    uint8_t identity[RDISK_ID_SIZE];
+    bool older;
 
     if (result == 0) {
         result = may_replace(pool, name, err);
@@ -300,17 +410,22 @@ int pool_replace(struct pool *pool, const char *name, uint64_t size,
     if (result < 0) {
         return result;
     }
+    older = identify(pool, name, identity);
     if (renameat(pool->directory, file, pool->directory, name) < 0) {
         result = rdisk_error_set(err, -errno, "cannot replace volume '%s': "
                                  "%s", name, strerror(errno));
         unlinkat(pool->directory, file, 0);
         return result;
     }
+    if (older) {
+        forget_lease(pool, identity);
+    }
     return sync_directory(pool, err);
 }
 
 int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err)
 {
+    uint8_t identity[RDISK_ID_SIZE];
     struct volume *volume;
     struct stat st;
 
@@ -327,13 +442,14 @@ int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err)
         return err ? err->code : -EBUSY;
     }
     if (fstatat(pool->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        !S_ISREG(st.st_mode)) {
+        !S_ISREG(st.st_mode) || !identify(pool, name, identity)) {
         return rdisk_error_set(err, -ENOENT, "there is no volume '%s'", name);
     }
     if (unlinkat(pool->directory, name, 0) < 0) {
         return rdisk_error_set(err, -errno, "cannot delete volume '%s': %s",
                                name, strerror(errno));
     }
+    forget_lease(pool, identity);
     return sync_directory(pool, err);
 }
 
@@ -372,6 +488,7 @@ static void list_file(struct pool *pool, const char *name,
         return;
     }
     entry.size = st.st_size;
+    entry.lease = named_lease(pool, name);
     fn(opaque, &entry);
 }
 
@@ -390,6 +507,7 @@ int pool_for_each(struct pool *pool,
             .backend = volume->backend->class->name,
             .size = volume->backend->geometry.size,
             .volume = volume,
+            .lease = volume->lease,
         };
 
         fn(opaque, &entry);

@@ -7,12 +7,18 @@
 #ifndef SERVER_POOL_H
 #define SERVER_POOL_H
 
+#include "server/records.h"
 #include "server/volume.h"
 
 struct pool {
     char *path;                 /* NULL: no pool directory */
     int directory;              /* its descriptor, or -1 */
     struct volume *volumes;     /* that are open */
+    /* Of all volumes that were written since the server started. */
+    struct lease *leases;
+    struct records *records;    /* NULL: leases end with the server */
+    uint64_t lease_time;        /* ns that one is kept for who is away */
+    uint64_t started;           /* rdisk_now() */
 };
 
 /* @path may be NULL. 0 or a negative errno with @err filled. */
@@ -32,6 +38,11 @@ struct volume *pool_get(struct pool *pool, const char *name,
                         struct rdisk_error *err);
 void pool_put(struct pool *pool, struct volume *volume);
 
+/* Somebody wants to write it: see to it that it has its lease. 0 or a negative
+ * errno with @err filled. */
+int pool_lease(struct pool *pool, struct volume *volume,
+               struct rdisk_error *err);
+
 /* Commands of an administrator; durable when they return. A volume that
  * somebody holds is not deleted or made smaller: -EBUSY and a sentence with
  * the peers. If it is made larger, they have to be told (resize.h). */
@@ -50,6 +61,8 @@ struct pool_entry {
     const char *backend;        /* name of its class */
     uint64_t size;              /* bytes */
     const struct volume *volume;    /* NULL: not open */
+    const struct lease *lease;  /* NULL: nobody has written it since the
+                                   server started */
 };
 /* Calls @fn for each volume. 0 or a negative errno with @err filled. */
 int pool_for_each(struct pool *pool,

@@ -18,6 +18,7 @@ static const struct {
     [REQUEST_CREATE] = { "create", true, true, false },
     [REQUEST_DELETE] = { "delete", true, false, false },
     [REQUEST_RESIZE] = { "resize", true, true, false },
+    [REQUEST_FENCE] = { "fence", true, false, false },
     [REQUEST_LIST] = { "list", false, false, false },
     [REQUEST_STAT] = { "stat", false, false, false },
     [REQUEST_DRAIN] = { "drain", true, false, true },
@@ -45,8 +46,8 @@ static int parse_op(struct json_object *object, struct request *request,
         }
     }
     return rdisk_error_set(err, -EINVAL, "there is no op \"%.40s\": it is "
-                           "create, delete, resize, list, stat, drain or "
-                           "resume", name);
+                           "create, delete, resize, fence, list, stat, drain "
+                           "or resume", name);
 }
 
 static int parse_name(struct json_object *object, struct request *request,

@@ -12,6 +12,7 @@ enum request_op {
     REQUEST_CREATE,             /* {"op":"create","name":NAME,"size":BYTES} */
     REQUEST_DELETE,             /* {"op":"delete","name":NAME} */
     REQUEST_RESIZE,             /* {"op":"resize","name":NAME,"size":BYTES} */
+    REQUEST_FENCE,              /* {"op":"fence","name":NAME} */
     REQUEST_LIST,               /* {"op":"list"} */
     REQUEST_STAT,               /* {"op":"stat"} */
     REQUEST_DRAIN,              /* {"op":"drain"[,"name":NAME]} */

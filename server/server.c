@@ -164,10 +164,42 @@ static int start_watching(struct server *server, struct rdisk_error *err)
                                        err);
 }
 
+static int start_leases(struct server *server, struct rdisk_error *err)
+{
+    const struct config *config = server->config;
+
+    if (records_init(&server->records, config->state, config->pool) < 0) {
+        return rdisk_error_set(err, -ENOMEM, "no memory for leases");
+    }
+    server->pool.records = &server->records;
+    server->pool.lease_time = config->lease_time * RDISK_MSEC;
+    server->pool.started = server->started;
+    return 0;
+}
+
+/* If somebody may write to something that stays, now is the time to tell. */
+static void prepare_records(struct server *server)
+{
+    struct rdisk_error err;
+    bool needed = server->config->pool[0];
+
+    for (const struct config_volume *volume = server->config->volumes; volume;
+         volume = volume->next) {
+        needed |= volume->backend == &backend_file && !volume->read_only;
+    }
+    if (needed && records_prepare(&server->records, &err) < 0) {
+        log_warning("nobody can write to volumes that are files: %s",
+                    err.text);
+    }
+}
+
 static int start_volumes(struct server *server, struct rdisk_error *err)
 {
     int result = pool_init(&server->pool, server->config->pool, err);
 
+    if (result == 0) {
+        result = start_leases(server, err);
+    }
     for (const struct config_volume *volume = server->config->volumes;
          volume && result == 0; volume = volume->next) {
         struct backend_spec spec = {
@@ -179,6 +211,9 @@ static int start_volumes(struct server *server, struct rdisk_error *err)
         };
 
         result = pool_configure(&server->pool, volume->backend, &spec, err);
+    }
+    if (result == 0) {
+        prepare_records(server);
     }
     return result;
 }
@@ -246,6 +281,7 @@ int server_start(struct server *server, const struct config *config,
         .config = config,
         .env = log_env_init(),
         .pool = { .directory = -1 },
+        .records = { .directory = -1 },
     };
     server->started = rdisk_now(server->env);
     result = placement_choose(&server->placement, config->listen,
@@ -294,6 +330,7 @@ void server_free(struct server *server)
     free(server->workers);
     drain_end(&server->drain, "", NULL);
     pool_destroy(&server->pool);
+    records_destroy(&server->records);
     close(server->signal_fd);
     mailbox_destroy(&server->mailbox);
     loop_destroy(&server->loop);

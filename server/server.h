@@ -26,6 +26,7 @@ struct server {
     struct mailbox mailbox;     /* of the control thread */
     struct pool pool;
     struct drain drain;         /* what takes no new sessions */
+    struct records records;     /* of its leases */
     struct worker *workers;     /* placement.cores of them */
     struct rdisk_target *target;
     struct control *control;    /* NULL: no socket */

@@ -66,6 +66,7 @@ static void fill_grant(const struct session *session,
     grant->rotational = geometry->rotational;
     grant->discard = geometry->discard;
     grant->zeroes = geometry->zeroes;
+    grant->generation = session->holder.generation;
     memcpy(grant->identity, backend->identity, sizeof(grant->identity));
     memcpy(grant->cache, backend->cache, sizeof(grant->cache));
     grant->extents = geometry->extents;
@@ -110,6 +111,7 @@ static enum rdisk_status take_volume(struct session *session,
     struct volume_holder *holder = &session->holder;
     struct volume_holder *older;
     enum rdisk_status status;
+    int result;
 
     session->read_only = request->read_only || access != ACCESS_WRITE ||
                          volume->backend->geometry.read_only;
@@ -119,7 +121,15 @@ static enum rdisk_status take_volume(struct session *session,
     holder->epoch = request->epoch;
     holder->writer = !session->read_only;
     holder->shared = request->shared;
-    status = volume_check(volume, holder, &older, err);
+    holder->generation = request->generation;
+    if (holder->writer) {
+        result = pool_lease(&session->server->pool, volume, err);
+        if (result < 0) {
+            return rdisk_status_from_errno(result);
+        }
+    }
+    status = volume_check(volume, holder, rdisk_now(session->server->env),
+                          &older, err);
     if (status != RDISK_STATUS_OK) {
         return status;
     }
@@ -134,8 +144,7 @@ static enum rdisk_status take_volume(struct session *session,
         }
         return RDISK_OPEN_LATER;
     }
-    volume_hold(volume, holder);
-    return RDISK_STATUS_OK;
+    return rdisk_status_from_errno(volume_hold(volume, holder, err));
 }
 
 static enum rdisk_status session_open(void *opaque,
@@ -156,6 +165,7 @@ static enum rdisk_status session_open(void *opaque,
                         "session");
         return RDISK_STATUS_NO_RESOURCES;
     }
+    session->server = server;
     if (access == ACCESS_NONE) {
         /* Not even looked for, so that nothing tells whether it exists. */
         rdisk_error_set(&why, -ENOENT, "there is no volume '%s'",
@@ -180,7 +190,6 @@ static enum rdisk_status session_open(void *opaque,
         free(session);
         return status;
     }
-    session->server = server;
     session->target = target;
     session->next = server->sessions;
     server->sessions = session;
@@ -219,7 +228,7 @@ static void session_close(void *opaque, void *user, bool orderly)
              session->past.writes, session->past.flushes,
              session->past.failed);
     counters_add(&volume->past, &session->past);
-    volume_release(&session->holder);
+    volume_release(&session->holder, orderly, rdisk_now(server->env));
     pool_put(&server->pool, volume);
     free(session);
 }
@@ -234,6 +243,51 @@ void session_drain(struct server *server)
                                      "the volume is being drained");
         }
     }
+}
+
+/* ---- Fencing by hand -------------------------------------------------- */
+
+static unsigned int end_writers(struct server *server,
+                                const struct volume *volume)
+{
+    unsigned int count = 0;
+    char text[256];
+
+    snprintf(text, sizeof(text), "volume '%s' was taken away from this client "
+             "with rdisk fence: it may not write any more", volume->name);
+    for (struct session *session = server->sessions; session;
+         session = session->next) {
+        if (session->holder.volume == volume && session->holder.writer) {
+            session->holder.fenced = true;
+            rdisk_target_session_end(session->target, RDISK_STATUS_STALE,
+                                     text);
+            count++;
+        }
+    }
+    return count;
+}
+
+int session_fence(struct server *server, const char *name,
+                  uint64_t *generation, unsigned int *sessions,
+                  struct rdisk_error *err)
+{
+    struct volume *volume = pool_get(&server->pool, name, err);
+    int result;
+
+    if (!volume) {
+        return err->code;
+    }
+    result = pool_lease(&server->pool, volume, err);
+    if (result == 0) {
+        /* First for good, then for now. */
+        result = lease_fence(volume->lease, err);
+    }
+    if (result == 0) {
+        *generation = volume->lease->record.generation;
+        *sessions = end_writers(server, volume);
+    }
+    pool_put(&server->pool, volume);
+    return result;
 }
 
 /* ---- Queues ----------------------------------------------------------- */

@@ -16,6 +16,15 @@ struct session {
     struct session *next;       /* of the server's list */
 };
 
+/*
+ * Take the lease of a volume away from whoever has it, or is away with it, for
+ * good, and end their sessions. 0 with the new @generation and the number of
+ * sessions, or a negative errno with @err filled.
+ */
+int session_fence(struct server *server, const char *name,
+                  uint64_t *generation, unsigned int *sessions,
+                  struct rdisk_error *err);
+
 /* What the transport calls; its opaque is the struct server. */
 extern const struct rdisk_target_events session_events;
 

@@ -97,6 +97,33 @@ static void add_latency(struct json_object *object,
 
 /* ---- Volumes ---------------------------------------------------------- */
 
+static void add_client(struct json_object *object, const uint8_t *client)
+{
+    char text[2 * 16 + 1];
+
+    for (size_t i = 0; i < 16; i++) {
+        snprintf(text + 2 * i, 3, "%02x", client[i]);
+    }
+    add_text(object, "client", text);
+}
+
+/* Who has it, or had it last. */
+static void add_lease(struct json_object *object, const struct lease *lease)
+{
+    const struct lease_record *record = &lease->record;
+    uint64_t kept = lease_seconds_kept(lease, rdisk_now(&rdisk_env_system));
+    struct json_object *inner = json_object_new_object();
+
+    add_number(inner, "generation", record->generation);
+    add_bool(inner, "held", record->held);
+    add_bool(inner, "shared", record->shared);
+    add_number(inner, "writers", lease->writers);
+    add_text(inner, "peer", record->peer);
+    add_client(inner, record->client);
+    add_number(inner, "kept", lease->writers ? 0 : kept);
+    json_object_object_add(object, "lease", inner);
+}
+
 static struct json_object *stat_volume(const struct pool_entry *entry)
 {
     struct json_object *object = json_object_new_object();
@@ -107,6 +134,9 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
     add_text(object, "name", entry->name);
     add_text(object, "backend", entry->backend);
     add_number(object, "size", entry->size);
+    if (entry->lease) {
+        add_lease(object, entry->lease);
+    }
     if (!volume) {
         add_number(object, "sessions", 0);
         return object;
@@ -174,17 +204,14 @@ static struct json_object *stat_session(const struct session *session)
     const struct volume_holder *holder = &session->holder;
     struct json_object *object = json_object_new_object();
     struct rdisk_target_counters counters = { 0 };
-    char client[2 * sizeof(holder->client) + 1];
     uint64_t memory;
 
-    for (size_t i = 0; i < sizeof(holder->client); i++) {
-        snprintf(client + 2 * i, 3, "%02x", holder->client[i]);
-    }
     add_text(object, "peer", holder->peer);
     add_text(object, "volume", holder->volume->name);
     add_text(object, "user", holder->user);
-    add_text(object, "client", client);
+    add_client(object, holder->client);
     add_number(object, "epoch", holder->epoch);
+    add_number(object, "generation", holder->generation);
     add_bool(object, "read_only", session->read_only);
     add_bool(object, "shared", holder->shared);
     add_bool(object, "fenced", holder->fenced);

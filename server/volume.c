@@ -42,10 +42,10 @@ static bool conflict(const struct volume_holder *a,
     return a->writer && b->writer && !(a->shared && b->shared);
 }
 
-enum rdisk_status volume_check(const struct volume *volume,
-                               const struct volume_holder *wanted,
-                               struct volume_holder **older,
-                               struct rdisk_error *err)
+static enum rdisk_status find_older(const struct volume *volume,
+                                    const struct volume_holder *wanted,
+                                    struct volume_holder **older,
+                                    struct rdisk_error *err)
 {
     *older = NULL;
     for (struct volume_holder *holder = volume->holders; holder;
@@ -64,31 +64,64 @@ enum rdisk_status volume_check(const struct volume *volume,
         }
         *older = holder;
     }
-    if (*older) {
-        return RDISK_STATUS_OK;
+    return RDISK_STATUS_OK;
+}
+
+enum rdisk_status volume_check(const struct volume *volume,
+                               const struct volume_holder *wanted,
+                               uint64_t now, struct volume_holder **older,
+                               struct rdisk_error *err)
+{
+    enum rdisk_status status = find_older(volume, wanted, older, err);
+
+    if (status == RDISK_STATUS_OK && wanted->writer) {
+        status = lease_check_generation(volume->lease, wanted, err);
+    }
+    if (status != RDISK_STATUS_OK || *older) {
+        return status;
     }
     for (struct volume_holder *holder = volume->holders; holder;
          holder = holder->next) {
         if (conflict(holder, wanted)) {
+            if (holder->fenced) {
+                *older = holder;
+                return RDISK_STATUS_OK;
+            }
             rdisk_error_set(err, -EBUSY, "volume '%s' is being written by %s; "
                             "close it there, open it read-only, or let both "
                             "ask for shared", volume->name, holder->peer);
             return RDISK_STATUS_BUSY;
         }
     }
-    return RDISK_STATUS_OK;
+    return wanted->writer ? lease_check_kept(volume->lease, wanted, now, err)
+                          : RDISK_STATUS_OK;
 }
 
-void volume_hold(struct volume *volume, struct volume_holder *holder)
+int volume_hold(struct volume *volume, struct volume_holder *holder,
+                struct rdisk_error *err)
 {
-    holder->volume = volume;
-    holder->next = volume->holders;
-    volume->holders = holder;
+    int result = 0;
+
+    if (holder->writer) {
+        result = lease_take(volume->lease, holder, err);
+    } else {
+        holder->generation = 0;
+    }
+    if (result == 0) {
+        holder->volume = volume;
+        holder->next = volume->holders;
+        volume->holders = holder;
+    }
+    return result;
 }
 
-void volume_release(struct volume_holder *holder)
+void volume_release(struct volume_holder *holder, bool orderly, uint64_t now)
 {
     struct volume_holder **link = &holder->volume->holders;
+
+    if (holder->writer) {
+        lease_release(holder->volume->lease, holder, orderly, now);
+    }
 
     while (*link != holder) {
         link = &(*link)->next;

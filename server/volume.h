@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "server/backend.h"
+#include "server/lease.h"
 #include "transport/target.h"
 
 struct volume;
@@ -21,11 +22,14 @@ struct volume_holder {
     char user[RDISK_USER_NAME_MAX + 1]; /* "" without authentication */
     uint8_t client[16];
     uint64_t epoch;
+    uint64_t generation;        /* that it comes back with, or 0; as a holder,
+                                   of its lease: 0 for a reader */
     bool writer;
     bool shared;                /* a writer that lets others write */
     /*
-     * A newer session of the same client waits for its place; it is on its
-     * way out, and only its requests may still be under way.
+     * It is on its way out, and only its requests may still be under way: a
+     * newer session of the same client waits for its place, or somebody has
+     * taken the lease away by hand.
      */
     bool fenced;
     struct volume_holder *next;
@@ -37,6 +41,7 @@ struct volume {
     bool configured;            /* has a section of its own; stays open */
     unsigned int references;    /* holders, and one if configured */
     struct volume_holder *holders;
+    struct lease *lease;        /* the pool's; NULL: not needed yet */
     struct rdisk_target_counters past;  /* of sessions that have ended */
     struct volume *next;        /* of the pool's list */
 };
@@ -47,19 +52,26 @@ void volume_free(struct volume *volume);
 
 /*
  * May @wanted, not yet a holder, have the volume? OK; BUSY with a sentence
- * that names who holds it; STALE if this client has a newer session.
+ * that names who holds it, or for whom it is kept; STALE if this client has a
+ * newer session, or comes back after somebody else had the lease. Before it is
+ * asked for a writer, the volume has its lease.
  *
  * Fencing: if *@older comes back, that is an older session of the same
- * client. The caller must fence it, and ask again when it is no holder any
- * more.
+ * client, or one that was fenced by hand. The caller must fence it, and ask
+ * again when it is no holder any more.
  */
 enum rdisk_status volume_check(const struct volume *volume,
                                const struct volume_holder *wanted,
-                               struct volume_holder **older,
+                               uint64_t now, struct volume_holder **older,
                                struct rdisk_error *err);
-/* Enter and leave the list; does not change the reference count. */
-void volume_hold(struct volume *volume, struct volume_holder *holder);
-void volume_release(struct volume_holder *holder);
+/*
+ * After that: enter the list, and for a writer take the lease, which may fail.
+ * Does not change the reference count.
+ */
+int volume_hold(struct volume *volume, struct volume_holder *holder,
+                struct rdisk_error *err);
+/* Leave it. @orderly: the client does not come back. */
+void volume_release(struct volume_holder *holder, bool orderly, uint64_t now);
 
 /* "10.0.0.1:4242 and 10.0.0.2:4243"; returns @text. */
 char *volume_peers(const struct volume *volume, char *text, size_t size);

@@ -30,6 +30,8 @@ static const struct {
       "change the size of a volume; one that is open can only grow" },
     { "delete", command_delete, 1, 0, "s", "delete NAME",
       "destroy a volume that nobody has open" },
+    { "fence", command_fence, 1, 0, "s", "fence NAME",
+      "take a volume away from whoever writes to it, for good" },
     { "stat", command_stat, 0, 0, "sj", "stat [--json]",
       "the server: its reactors, sessions, volumes and counters" },
     { "top", command_top, 0, 0, "sci",

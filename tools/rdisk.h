@@ -34,6 +34,7 @@ int failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int command_create(const struct arguments *arguments);
 int command_delete(const struct arguments *arguments);
 int command_resize(const struct arguments *arguments);
+int command_fence(const struct arguments *arguments);
 int command_list(const struct arguments *arguments);
 int command_stat(const struct arguments *arguments);
 int command_top(const struct arguments *arguments);

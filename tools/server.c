@@ -127,6 +127,29 @@ static void print_session(struct json_object *session)
     print_counters(session);
 }
 
+static void print_lease(struct json_object *volume)
+{
+    struct json_object *lease;
+    uint64_t kept;
+
+    if (!json_object_object_get_ex(volume, "lease", &lease)) {
+        return;
+    }
+    kept = client_number(lease, "kept");
+    printf("    generation %" PRIu64, client_number(lease, "generation"));
+    if (client_number(lease, "writers")) {
+        printf(", written by %" PRIu64 ", last by %s",
+               client_number(lease, "writers"), client_text(lease, "peer"));
+    } else if (kept) {
+        printf(", kept for %" PRIu64 " s for %s", kept,
+               client_text(lease, "peer"));
+    } else {
+        printf(", not written by anybody, last by %s",
+               client_text(lease, "peer"));
+    }
+    printf("\n");
+}
+
 static void print_volume(struct json_object *volume)
 {
     char size[SIZE_TEXT];
@@ -140,6 +163,7 @@ static void print_volume(struct json_object *volume)
            submission[0] ? ", " : "", submission,
            client_number(volume, "drained") ? ", drained" : "",
            client_number(volume, "sessions"));
+    print_lease(volume);
     print_counters(volume);
     print_latency(volume);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rdisk create, delete, resize, list */
+/* rdisk create, delete, resize, fence, list */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -51,6 +51,22 @@ int command_delete(const struct arguments *arguments)
 int command_resize(const struct arguments *arguments)
 {
     return change(arguments, "resize", true, remote_resize);
+}
+
+int command_fence(const struct arguments *arguments)
+{
+    const char *name = arguments->words[0];
+    struct json_object *reply =
+        client_call(arguments->control, client_request("fence", name, NULL));
+
+    if (!reply) {
+        return EXIT_FAILED;
+    }
+    printf("volume %s: generation %" PRIu64 ", %" PRIu64 " sessions ended\n",
+           name, client_number(reply, "generation"),
+           client_number(reply, "sessions"));
+    json_object_put(reply);
+    return EXIT_OK;
 }
 
 int command_list(const struct arguments *arguments)

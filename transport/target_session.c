@@ -132,19 +132,24 @@ void rdisk_target_session_destroy(struct rdisk_target_session *session)
 
 /* ---- The end ---------------------------------------------------------- */
 
-void rdisk_target_session_cut(struct rdisk_target_session *session)
+static void break_queues(struct rdisk_target_session *session)
 {
     struct rdisk_target_queue *queue;
 
+    for (queue = session->queues; queue; queue = queue->next) {
+        rdisk_qp_break(&queue->qp);
+    }
+}
+
+void rdisk_target_session_cut(struct rdisk_target_session *session)
+{
     if (session->state == RDISK_TARGET_ENDED) {
         return;
     }
     session->state = RDISK_TARGET_ENDED;
     session->deadline = RDISK_NEVER;
     session->heartbeat = RDISK_NEVER;
-    for (queue = session->queues; queue; queue = queue->next) {
-        rdisk_qp_break(&queue->qp);
-    }
+    break_queues(session);
     rdisk_qp_break(&session->control.qp);
     session->target->env->verbs->disconnect(session->id);
 }
@@ -177,6 +182,9 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
     session->state = RDISK_TARGET_LEAVING;
     session->heartbeat = RDISK_NEVER;
     session->deadline = rdisk_now(session->target->env) + grace * RDISK_MSEC;
+    if (status != RDISK_STATUS_SHUTTING_DOWN) {
+        break_queues(session);
+    }
 }
 
 /* ---- Conversation ----------------------------------------------------- */
@@ -389,17 +397,13 @@ static bool expected(enum rdisk_target_state state, unsigned int type)
 static void close_volume(struct rdisk_target_session *session,
                          const struct rdisk_wire_message *message)
 {
-    struct rdisk_target_queue *queue;
-
     session->state = RDISK_TARGET_CLOSING;
     session->closed = true;
     session->close_sequence = message->sequence;
     session->heartbeat = RDISK_NEVER;
     session->deadline = rdisk_now(session->target->env) +
                         LEAVE_MS * RDISK_MSEC;
-    for (queue = session->queues; queue; queue = queue->next) {
-        rdisk_qp_break(&queue->qp);
-    }
+    break_queues(session);
     rdisk_target_session_drained(session);
 }
 

@@ -191,6 +191,7 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
     geometry->zeroes = true;
     identity_of_file(file->fd, &st, file->base.identity);
     identity_of_boot(file->base.cache);
+    file->base.lasting = true;
     geometry->extents = true;
     geometry->copy = true;
     choose_direct(file, &st);

@@ -299,6 +299,23 @@ void sim_check_flushed(struct sim_checker *checker)
     }
 }
 
+/* Has somebody had the volume since, and written? */
+static void check_term(struct sim_checker *checker, unsigned int client,
+                       unsigned int serial)
+{
+    const struct sim_newest *newest = &checker->newest[client];
+
+    if (!newest->exclusive) {
+        return;
+    }
+    if (newest->serial != serial || newest->term < checker->written) {
+        sim_violation("client %u still writes (session %u), although somebody "
+                      "who had the volume after it has written", client,
+                      serial);
+    }
+    checker->written = newest->term;
+}
+
 void sim_check_carried_out(struct sim_checker *checker, unsigned int client,
                            unsigned int serial, unsigned int block,
                            uint64_t word)
@@ -319,6 +336,7 @@ void sim_check_carried_out(struct sim_checker *checker, unsigned int client,
         sim_violation("write %u arrived through the session of another client",
                       number);
     }
+    check_term(checker, client, serial);
     carried_out(checker, number);
 }
 
@@ -329,6 +347,7 @@ void sim_check_range_carried_out(struct sim_checker *checker,
 {
     bool found = false;
 
+    check_term(checker, client, serial);
     /* Which of several alike cannot be told: it may have been any. */
     for (unsigned int i = 1; i < checker->write_count; i++) {
         const struct sim_write *write = &checker->writes[i];
@@ -413,6 +432,9 @@ void sim_check_granted(struct sim_checker *checker, unsigned int client,
         sim_violation("epoch %llu of client %u is let in after its epoch %llu",
                       (unsigned long long)epoch, client,
                       (unsigned long long)newest->epoch);
+    }
+    if (serial > newest->serial) {
+        newest->term = ++checker->term;
     }
     if (serial >= newest->serial) {
         newest->serial = serial;

@@ -29,6 +29,8 @@
  *   had failed before it was submitted.
  * - A session's epochs only grow, and a writer that does not share the volume
  *   is the only one that has it.
+ * - After one that was let in later has written, no write of a session takes
+ *   effect any more, even if it comes back, if they do not share the volume.
  * - A DISCARD is a candidate that reads as anything.
  */
 #ifndef SIM_CHECKER_H
@@ -78,10 +80,13 @@ struct sim_checker {
      * often the server has it. */
     struct sim_newest {
         unsigned int serial;
+        unsigned int term;      /* of that session */
         uint64_t epoch;
         unsigned int open;      /* sessions of any serial */
         bool exclusive;
     } newest[SIM_CLIENTS];
+    unsigned int term;          /* one more with each new exclusive session */
+    unsigned int written;       /* newest term that has written */
 };
 
 /* The word that write number @write puts into @block. */

@@ -128,6 +128,10 @@ void sim_event(struct sim *sim, const struct sim_event *event)
     case SIM_MEND:
         fake_link_cut(client->host, server, event->kind == SIM_CUT);
         break;
+    case SIM_AWAY:
+        fake_link_cut(client->host, server, true);
+        sim_server_lose(sim, event->a);
+        break;
     case SIM_DELAY:
         fake_link_delay(client->host, server, event->c % 6000 * RDISK_MSEC);
         break;

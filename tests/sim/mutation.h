@@ -35,6 +35,10 @@
       "a flush that was under way when the cache was lost succeeds") \
     X(NO_EPOCH_CHECK, "no-epoch-check", 3, \
       "an OPEN of an older epoch cuts off the newer session") \
+    X(NO_GENERATION_CHECK, "no-generation-check", 6, \
+      "a client comes back although somebody else had the volume") \
+    X(LEASE_NOT_SAVED, "lease-not-saved", 6, \
+      "a restarted server knows of no generation but the first") \
     X(TWO_WRITERS, "two-writers", 6, "a volume that is held is given again") \
     X(LATE_DMA, "late-dma", 4, \
       "requests end before their queue pairs are in ERROR") \

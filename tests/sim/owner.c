@@ -3,6 +3,7 @@
  * The server around the real target: who may have the volume, by the real
  * rule of server/volume.c, and a backend that takes its time.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,6 +38,17 @@ bool sim_server_holds(const struct sim *sim, unsigned int client,
     return false;
 }
 
+void sim_server_lose(struct sim *sim, unsigned int client)
+{
+    for (unsigned int i = 0; i < SIM_HOLDERS; i++) {
+        struct sim_holder *holder = &sim->server.holders[i];
+
+        if (holder->session && holder->client == client) {
+            rdisk_target_session_fence(holder->session);
+        }
+    }
+}
+
 static void fence(struct volume_holder *older)
 {
     if (!older->fenced) {
@@ -51,8 +63,12 @@ static enum rdisk_status decide(struct sim *sim, struct sim_holder *holder,
 {
     struct volume *volume = &sim->server.volume;
     struct volume_holder *older;
-    enum rdisk_status status = volume_check(volume, &holder->holder, &older,
-                                            err);
+    enum rdisk_status status;
+
+    if (mutated(sim, SIM_MUTATE_NO_GENERATION_CHECK)) {
+        holder->holder.generation = 0;
+    }
+    status = volume_check(volume, &holder->holder, sim_now(sim), &older, err);
 
     if (status == RDISK_STATUS_STALE &&
         mutated(sim, SIM_MUTATE_NO_EPOCH_CHECK)) {
@@ -98,21 +114,26 @@ static enum rdisk_status owner_open(void *opaque,
     holder->holder.epoch = request->epoch;
     holder->holder.writer = !request->read_only;
     holder->holder.shared = request->shared;
+    holder->holder.generation = request->generation;
     whose(request->client, &holder->client, &holder->serial);
     status = decide(sim, holder, err);
     if (status == RDISK_STATUS_OK && sim->server.drained) {
         rdisk_error_set(err, -ESHUTDOWN, "it is drained");
         status = RDISK_STATUS_SHUTTING_DOWN;
     }
+    if (status == RDISK_STATUS_OK) {
+        status = rdisk_status_from_errno(volume_hold(&sim->server.volume,
+                                                     &holder->holder, err));
+    }
     if (status != RDISK_STATUS_OK) {
         return status;
     }
-    sim_log(sim, "server: client %u session %u epoch %llu is let in",
-            holder->client, holder->serial,
-            (unsigned long long)request->epoch);
+    sim_log(sim, "server: client %u session %u epoch %llu is let in, "
+            "generation %llu", holder->client, holder->serial,
+            (unsigned long long)request->epoch,
+            (unsigned long long)holder->holder.generation);
     sim_check_granted(&sim->checker, holder->client, holder->serial,
                       request->epoch, !request->shared);
-    volume_hold(&sim->server.volume, &holder->holder);
     holder->session = session;
     *grant = (struct rdisk_open_grant) {
         .size = SIM_BLOCKS * SIM_BLOCK,
@@ -120,6 +141,9 @@ static enum rdisk_status owner_open(void *opaque,
         .discard = true,
         .zeroes = true,
     };
+    grant->generation = mutated(sim, SIM_MUTATE_NO_GENERATION_CHECK) &&
+                        request->generation ? request->generation
+                                            : holder->holder.generation;
     grant->cache[0] = mutated(sim, SIM_MUTATE_LOSS_HIDDEN)
                       ? 0 : sim->server.cache;
     *user = holder;
@@ -150,7 +174,7 @@ static void owner_close(void *opaque, void *user, bool orderly)
     struct sim_holder *holder = user;
     struct sim_client *client = &sim->clients[holder->client];
 
-    volume_release(&holder->holder);
+    volume_release(&holder->holder, orderly, sim_now(sim));
     holder->session = NULL;
     sim_check_closed(&sim->checker, holder->client, holder->serial);
     if (!client->session || client->serial != holder->serial) {
@@ -400,6 +424,38 @@ static void owner_request(void *queue_user,
     }
 }
 
+/* ---- Leases, on stable storage ----------------------------------------- */
+
+static int record_load(void *opaque, const uint8_t *identity,
+                       struct lease_record *record, struct rdisk_error *err)
+{
+    struct sim *sim = opaque;
+
+    *record = sim->server.record;
+    return record->generation ? 0 : -ENOENT;
+}
+
+/* What the program of a dead server still does in here, it does not do. */
+static int record_save(void *opaque, const uint8_t *identity,
+                       const struct lease_record *record,
+                       struct rdisk_error *err)
+{
+    struct sim *sim = opaque;
+    struct sim_server *server = &sim->server;
+    bool fails = server->errors && sim_random(sim, server->errors) == 0;
+
+    if (server->dead ||
+        (mutated(sim, SIM_MUTATE_LEASE_NOT_SAVED) &&
+         server->record.generation)) {
+        return 0;
+    }
+    if (!fails || sim_random(sim, 2)) {
+        server->record = *record;
+    }
+    return fails ? rdisk_error_set(err, -EIO, "the record was not written")
+                 : 0;
+}
+
 /* ---- The program ------------------------------------------------------- */
 
 static void server_starts(struct sim *sim)
@@ -414,6 +470,11 @@ static void server_starts(struct sim *sim)
     struct sim_server *server = &sim->server;
     struct rdisk_error err = { 0 };
 
+    server->lease = (struct lease) {
+        .name = "vol", .store = &server->store,
+        .patience = sim->schedule->config.lease_time_ms * RDISK_MSEC,
+    };
+    lease_load(&server->lease, sim_now(sim), &err);
     server->target = rdisk_target_create(&server->env, &server->options,
                                          &events, sim, &err);
     server->want_start = !server->target;
@@ -561,5 +622,9 @@ void sim_server_begin(struct sim *sim)
     server->options.max_queues = 2;
     server->slowest = sim->schedule->config.slowest_us * 1000ull;
     snprintf(server->volume.name, sizeof(server->volume.name), "vol");
+    server->volume.lease = &server->lease;
+    server->store = (struct lease_store) {
+        .load = record_load, .save = record_save, .opaque = sim,
+    };
     server->want_start = true;
 }

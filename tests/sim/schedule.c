@@ -20,6 +20,7 @@ static void make_config(struct sim_config *config, uint64_t *state)
     static const unsigned int delays[] = { 0, 2000, 20000, 3600000 };
     static const unsigned int heartbeats[] = { 1000, 4000, 10000 };
     static const unsigned int timeouts[] = { 0, 3000, 60000 };
+    static const unsigned int leases[] = { 0, 0, 2000, 20000 };
     static const unsigned int speeds[] = { 0, 200, 200, 20000, 2000000 };
 
     *config = (struct sim_config) {
@@ -34,6 +35,7 @@ static void make_config(struct sim_config *config, uint64_t *state)
         .slowest_us = speeds[pick(state, COUNT(speeds))],
         .loss = pick(state, 8) ? 0 : 20 + pick(state, 200),
         .guest_memory = pick(state, 3),
+        .lease_time_ms = leases[pick(state, COUNT(leases))],
     };
 }
 
@@ -71,7 +73,7 @@ static void make_request(struct sim_event *event, uint64_t *state)
 static void make_fault(struct sim_event *event, uint64_t *state)
 {
     static const enum sim_event_kind kinds[] = {
-        SIM_CUT, SIM_CUT, SIM_MEND, SIM_MEND, SIM_DELAY, SIM_LOSS, SIM_BREAK,
+        SIM_CUT, SIM_CUT, SIM_AWAY, SIM_AWAY, SIM_MEND, SIM_MEND, SIM_DELAY, SIM_LOSS, SIM_BREAK,
         SIM_BREAK, SIM_BREAK, SIM_BREAK, SIM_CUT_QP, SIM_CUT_QP, SIM_KILL,
         SIM_KILL, SIM_POWER, SIM_POWER, SIM_STOP, SIM_DRAIN, SIM_RESUME, SIM_START, SIM_START,
         SIM_START, SIM_REMOVE, SIM_RESTORE, SIM_FAIL, SIM_FAIL, SIM_FAIL,
@@ -89,18 +91,70 @@ static void make_fault(struct sim_event *event, uint64_t *state)
                                                                      : 8000);
 }
 
+static struct sim_event *add_event(struct sim_schedule *schedule,
+                                   unsigned int client,
+                                   enum sim_event_kind kind,
+                                   unsigned int wait_ms, uint64_t *state)
+{
+    struct sim_event *event = &schedule->events[schedule->count++];
+
+    if (kind == SIM_SUBMIT) {
+        make_request(event, state);
+        event->b = RDISK_OP_WRITE;
+    } else {
+        make_fault(event, state);
+    }
+    event->kind = kind;
+    event->a = client;
+    event->wait_ms = wait_ms;
+    return event;
+}
+
+/*
+ * The volume moves: a client is away with a write under way, another one has
+ * it and writes, and the server may be started again before the first is back.
+ */
+static void make_move(struct sim_schedule *schedule, uint64_t *state)
+{
+    unsigned int clients = schedule->config.clients;
+    unsigned int first = pick(state, clients);
+
+    for (unsigned int i = 0; i < clients; i++) {
+        add_event(schedule, i, SIM_SUBMIT, 0, state);
+    }
+    for (unsigned int i = 0; i < clients; i++) {
+        /* Who has it is known only then. */
+        add_event(schedule, (first + i) % clients, SIM_AWAY, 0, state);
+        for (unsigned int j = 0; j < clients; j++) {
+            add_event(schedule, j, SIM_SUBMIT, j ? 0 : 700, state);
+        }
+        if (pick(state, 2)) {
+            add_event(schedule, 0, SIM_KILL, 0, state)->c = 1;
+        }
+        add_event(schedule, (first + i) % clients, SIM_MEND, pick(state, 500),
+                  state);
+    }
+}
+
 void sim_schedule_make(struct sim_schedule *schedule, uint64_t seed)
 {
     uint64_t state = seed * 0x9e3779b97f4a7c15ull + 0x7471;
     unsigned int requests = 10 + pick(&state, 60);
     unsigned int faults = pick(&state, 14);
+    unsigned int moves;
 
     memset(schedule, 0, sizeof(*schedule));
     schedule->seed = seed;
     make_config(&schedule->config, &state);
+    moves = !schedule->config.shared && schedule->config.clients > 1;
     while (requests + faults) {
-        struct sim_event *event = &schedule->events[schedule->count++];
+        struct sim_event *event;
 
+        if (moves && pick(&state, 40) == 0) {
+            make_move(schedule, &state);
+            moves--;
+        }
+        event = &schedule->events[schedule->count++];
         event->a = pick(&state, schedule->config.clients);
         if (pick(&state, requests + faults) < requests) {
             event->kind = SIM_SUBMIT;
@@ -121,12 +175,14 @@ void sim_config_text(const struct sim_config *config, char *text, size_t size)
 
     snprintf(text, size, "%u clients%s, %u queues of %u slots, "
              "reconnect-delay %u, heartbeat %u, request-timeout %u, "
-             "open-timeout %u ms, backend %u us, loss 1/%u, guest-memory %s",
+             "open-timeout %u ms, lease-time %u ms, backend %u us, "
+             "loss 1/%u, guest-memory %s",
              config->clients,
              config->shared ? " sharing" : ", one at a time", config->queues,
              config->slots, config->reconnect_delay_ms, config->heartbeat_ms,
              config->request_timeout_ms, config->open_timeout_ms,
-             config->slowest_us, config->loss, modes[config->guest_memory]);
+             config->lease_time_ms, config->slowest_us, config->loss,
+             modes[config->guest_memory]);
 }
 
 static const char *op_name(unsigned int op)
@@ -150,6 +206,7 @@ void sim_event_text(const struct sim_event *event, char *text, size_t size)
     static const char *const names[SIM_KINDS] = {
         [SIM_SUBMIT] = "request",
         [SIM_CUT] = "link is cut", [SIM_MEND] = "link is mended",
+        [SIM_AWAY] = "link is cut, and the server knows",
         [SIM_DELAY] = "link is slow", [SIM_LOSS] = "packets are lost",
         [SIM_BREAK] = "a queue pair breaks",
         [SIM_CUT_QP] = "a queue pair hears nothing",

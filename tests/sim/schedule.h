@@ -20,6 +20,7 @@ struct sim_config {
     unsigned int queues, slots;
     unsigned int reconnect_delay_ms, heartbeat_ms, request_timeout_ms;
     unsigned int open_timeout_ms;
+    unsigned int lease_time_ms; /* of the server */
     unsigned int slowest_us;    /* that the backend takes for a request */
     unsigned int guest_memory;  /* enum rdisk_guest_memory, of all clients */
     unsigned int loss;          /* one packet in so many; 0: none */
@@ -29,6 +30,7 @@ enum sim_event_kind {
     SIM_SUBMIT,         /* a request */
     SIM_CUT,            /* a client's link */
     SIM_MEND,
+    SIM_AWAY,           /* it is, and the server knows at once */
     SIM_DELAY,          /* packets of a client's link */
     SIM_LOSS,           /* of packets, everywhere */
     SIM_BREAK,          /* a queue pair */

@@ -117,6 +117,9 @@ struct sim_server {
     uint64_t start_at;
     uint64_t stalled_until;
     struct volume volume;
+    struct lease lease;
+    struct lease_store store;
+    struct lease_record record; /* on stable storage */
     struct sim_holder holders[SIM_HOLDERS];
     struct sim_queue queues[SIM_QUEUES];
     struct sim_op ops[SIM_OPS];
@@ -196,6 +199,8 @@ void sim_server_drain(struct sim *sim, bool drained);
 /* An OPEN of this client that was under way for long: @age epochs old. */
 void sim_server_replay(struct sim *sim, unsigned int client,
                        unsigned int age);
+/* The server finds that this client's connection is lost. */
+void sim_server_lose(struct sim *sim, unsigned int client);
 /* The program, the backend; true if something was done. */
 bool sim_server_life(struct sim *sim);
 bool sim_server_serve_queue(struct sim_queue *queue, bool readable);

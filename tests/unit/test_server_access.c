@@ -238,7 +238,7 @@ static void begin_server(void)
                         "read-write = disk*\nread-only = disk-2 shared\n"
                         "[client bob]\nsecret-file = %s\n"
                         "read-write = disk-1\n") == 0);
-    server = (struct server) { .config = &config };
+    server = (struct server) { .config = &config, .env = &rdisk_env_system };
     REQUIRE(pool_init(&server.pool, "", &err) == 0);
     for (unsigned int i = 0; i < 3; i++) {
         static const char *const names[] = { "disk-1", "shared", "hidden" };

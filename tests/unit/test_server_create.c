@@ -219,11 +219,11 @@ static void not_what_is_held(void)
     CHECK_EQUAL(create("", "a", 8192, true), RDISK_STATUS_OK);
     volume = pool_get(&server.pool, "a", &err);
     REQUIRE(volume != NULL);
-    volume_hold(volume, &holder);
+    CHECK_EQUAL(volume_hold(volume, &holder, &err), 0);
     CHECK_EQUAL(create("", "a", 4096, false), RDISK_STATUS_BUSY);
     CHECK_SAYS(err.text, "10.9.0.7:1234");
     CHECK_EQUAL(size_of("a"), 8192);
-    volume_release(&holder);
+    volume_release(&holder, true, 0);
     pool_put(&server.pool, volume);
     end();
 }

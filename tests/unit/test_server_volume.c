@@ -147,14 +147,15 @@ static void test_held_is_left_alone(void)
     CHECK_EQUAL(pool_create(&scene.pool, "a", 4096, &scene.err), 0);
     volume = pool_get(&scene.pool, "a", &scene.err);
     REQUIRE(volume != NULL);
-    volume_hold(volume, &one);
+    REQUIRE(pool_lease(&scene.pool, volume, &scene.err) == 0);
+    CHECK_EQUAL(volume_hold(volume, &one, &scene.err), 0);
     CHECK_EQUAL(pool_delete(&scene.pool, "a", &scene.err), -EBUSY);
     CHECK_SAYS(scene.err.text, "10.9.0.7:1234");
     CHECK_EQUAL(pool_resize(&scene.pool, "a", 2048, &scene.err), -EBUSY);
     CHECK_SAYS(scene.err.text, "10.9.0.7:1234");
     CHECK_EQUAL(pool_resize(&scene.pool, "a", 8192, &scene.err), 0);
     CHECK_EQUAL(volume->backend->geometry.size, 8192);
-    volume_release(&one);
+    volume_release(&one, true, 0);
     pool_put(&scene.pool, volume);
     CHECK_EQUAL(pool_resize(&scene.pool, "a", 4096, &scene.err), 0);
     CHECK_EQUAL(pool_delete(&scene.pool, "a", &scene.err), 0);
@@ -226,13 +227,21 @@ static void test_no_pool(void)
 
 /* ---- Holders ---------------------------------------------------------- */
 
-static struct volume volume = { .name = "v" };
+static struct lease lease = { .name = "v" };
+static struct volume volume = { .name = "v", .lease = &lease };
 
 static enum rdisk_status ask(struct volume_holder *wanted,
                              struct volume_holder **older,
                              struct rdisk_error *err)
 {
-    return volume_check(&volume, wanted, older, err);
+    return volume_check(&volume, wanted, 0, older, err);
+}
+
+static void hold(struct volume_holder *one)
+{
+    struct rdisk_error err;
+
+    CHECK_EQUAL(volume_hold(&volume, one, &err), 0);
 }
 
 static void test_one_writer(void)
@@ -243,17 +252,17 @@ static void test_one_writer(void)
     struct volume_holder *older;
     struct rdisk_error err;
 
-    volume_hold(&volume, &reader);
+    hold(&reader);
     CHECK_EQUAL(ask(&writer, &older, &err), RDISK_STATUS_OK);
-    volume_hold(&volume, &writer);
+    hold(&writer);
     CHECK_EQUAL(ask(&second, &older, &err), RDISK_STATUS_BUSY);
     CHECK_SAYS(err.text, "peer-a");
     second.writer = false;
     CHECK_EQUAL(ask(&second, &older, &err), RDISK_STATUS_OK);
-    volume_release(&writer);
+    volume_release(&writer, true, 0);
     second.writer = true;
     CHECK_EQUAL(ask(&second, &older, &err), RDISK_STATUS_OK);
-    volume_release(&reader);
+    volume_release(&reader, true, 0);
     CHECK(!volume.holders);
 }
 
@@ -264,14 +273,14 @@ static void test_shared_by_all(void)
     struct volume_holder *older;
     struct rdisk_error err;
 
-    volume_hold(&volume, &a);
+    hold(&a);
     CHECK_EQUAL(ask(&b, &older, &err), RDISK_STATUS_OK);
     b.shared = false;
     CHECK_EQUAL(ask(&b, &older, &err), RDISK_STATUS_BUSY);
     b.shared = true;
     a.shared = false;
     CHECK_EQUAL(ask(&b, &older, &err), RDISK_STATUS_BUSY);
-    volume_release(&a);
+    volume_release(&a, true, 0);
 }
 
 static void test_newer_epoch_fences(void)
@@ -281,24 +290,24 @@ static void test_newer_epoch_fences(void)
     struct volume_holder *older;
     struct rdisk_error err;
 
-    volume_hold(&volume, &first);
+    hold(&first);
     CHECK_EQUAL(ask(&again, &older, &err), RDISK_STATUS_OK);
     CHECK(older == &first);
     /* Fenced is not gone: its requests may still be under way. */
     first.fenced = true;
     CHECK_EQUAL(ask(&again, &older, &err), RDISK_STATUS_OK);
     CHECK(older == &first);
-    volume_release(&first);
+    volume_release(&first, true, 0);
     CHECK_EQUAL(ask(&again, &older, &err), RDISK_STATUS_OK);
     CHECK(older == NULL);
-    volume_hold(&volume, &again);
+    hold(&again);
     /* The one that was fenced cannot come back, even with what it had. */
     first.fenced = false;
     CHECK_EQUAL(ask(&first, &older, &err), RDISK_STATUS_STALE);
     CHECK_SAYS(err.text, "epoch 1");
     first.epoch = 2;
     CHECK_EQUAL(ask(&first, &older, &err), RDISK_STATUS_STALE);
-    volume_release(&again);
+    volume_release(&again, true, 0);
 }
 
 static void test_peers(void)
@@ -308,13 +317,13 @@ static void test_peers(void)
     char text[64], tiny[8];
 
     CHECK(volume_peers(&volume, text, sizeof(text))[0] == '\0');
-    volume_hold(&volume, &a);
-    volume_hold(&volume, &b);
+    hold(&a);
+    hold(&b);
     CHECK_SAYS(volume_peers(&volume, text, sizeof(text)),
                "10.0.0.2:2 and 10.0.0.1:1");
     CHECK_EQUAL(strlen(volume_peers(&volume, tiny, sizeof(tiny))), 7);
-    volume_release(&a);
-    volume_release(&b);
+    volume_release(&a, true, 0);
+    volume_release(&b, true, 0);
 }
 
 static const struct unit_test tests[] = {
