@@ -65,6 +65,8 @@ include tests/sim/sim.mk
 include tests/lab/lab.mk
 include tests/bench/bench.mk
 include tests/e2e/e2e.mk
+include tests/faults/faults.mk
+include tests/fuzz/fuzz.mk
 
 # What is ours, without QEMU.
 .PHONY: ours
@@ -101,6 +103,8 @@ help:
 	@echo "make unit-valgrind"
 	@echo "make sim         random faults in virtual time; SEED=n replays one"
 	@echo "make sim-mutations  is what is broken on purpose found?"
+	@echo "make fuzz        hostile peers, found by coverage (clang)"
+	@echo "make faults      what breaks, broken on purpose, in the lab"
 	@echo "make bench       rdisk beside its peers, measured (sets up everything)"
 	@echo "make lab-shell   a shell where an RDMA device exists"
 	@echo "make lab-uml     the lab's user-mode kernel: faster guests (7 minutes)"

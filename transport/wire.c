@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The checks of private data and control messages. */
+#include <stddef.h>
 #include <string.h>
 
 #include "wire_priv.h"
@@ -11,20 +12,22 @@ static enum rdisk_status check_start(const void *data, size_t size,
                                      size_t minimum, const char *what,
                                      struct rdisk_error *err)
 {
-    const struct rdisk_wire_connect *start = data;
+    struct rdisk_wire_connect start;
 
     if (!data || size < minimum) {
         return BAD(err, "%s of %zu bytes is shorter than %zu", what, size,
                    minimum);
     }
-    if (le32toh(start->magic) != RDISK_WIRE_MAGIC) {
+    /* Private data lies wherever the library has put it. */
+    memcpy(&start, data, offsetof(struct rdisk_wire_connect, kind));
+    if (le32toh(start.magic) != RDISK_WIRE_MAGIC) {
         return BAD(err, "%s starts with 0x%08x, this is not rdisk", what,
-                   le32toh(start->magic));
+                   le32toh(start.magic));
     }
-    if (le16toh(start->version) != RDISK_WIRE_VERSION) {
+    if (le16toh(start.version) != RDISK_WIRE_VERSION) {
         return REFUSE(err, RDISK_STATUS_BAD_VERSION, -EPROTO,
                       "the peer speaks protocol version %u, this side %u",
-                      le16toh(start->version), RDISK_WIRE_VERSION);
+                      le16toh(start.version), RDISK_WIRE_VERSION);
     }
     return RDISK_STATUS_OK;
 }
@@ -47,30 +50,31 @@ static enum rdisk_status check_slots(unsigned int slots, uint32_t slot_size,
 enum rdisk_status rdisk_wire_check_connect(const void *data, size_t size,
                                            struct rdisk_error *err)
 {
-    const struct rdisk_wire_connect *wire = data;
+    struct rdisk_wire_connect wire;
     enum rdisk_status status;
 
-    status = check_start(data, size, sizeof(*wire), "connection request", err);
+    status = check_start(data, size, sizeof(wire), "connection request", err);
     if (status != RDISK_STATUS_OK) {
         return status;
     }
-    switch (wire->kind) {
+    memcpy(&wire, data, sizeof(wire));
+    switch (wire.kind) {
     case RDISK_LINK_CONTROL:
-        if (le16toh(wire->queue)) {
+        if (le16toh(wire.queue)) {
             return BAD(err, "control connection with queue index %u",
-                       le16toh(wire->queue));
+                       le16toh(wire.queue));
         }
         return RDISK_STATUS_OK;
     case RDISK_LINK_DATA:
-        if (!le16toh(wire->queue) ||
-            le16toh(wire->queue) > RDISK_QUEUES_MAX) {
+        if (!le16toh(wire.queue) ||
+            le16toh(wire.queue) > RDISK_QUEUES_MAX) {
             return BAD(err, "data queue index %u is not in 1…%u",
-                       le16toh(wire->queue), RDISK_QUEUES_MAX);
+                       le16toh(wire.queue), RDISK_QUEUES_MAX);
         }
-        return check_slots(le16toh(wire->slots), le32toh(wire->slot_size),
+        return check_slots(le16toh(wire.slots), le32toh(wire.slot_size),
                            "connection request", err);
     default:
-        return BAD(err, "unknown kind of connection %u", wire->kind);
+        return BAD(err, "unknown kind of connection %u", wire.kind);
     }
 }
 
@@ -78,37 +82,38 @@ enum rdisk_status rdisk_wire_check_accept(const void *data, size_t size,
                                           unsigned int queue,
                                           struct rdisk_error *err)
 {
-    const struct rdisk_wire_accept *wire = data;
+    struct rdisk_wire_accept wire;
     enum rdisk_status status;
     uint64_t stride;
 
-    status = check_start(data, size, sizeof(*wire), "acceptance", err);
+    status = check_start(data, size, sizeof(wire), "acceptance", err);
     if (status != RDISK_STATUS_OK) {
         return status;
     }
-    if (le16toh(wire->queue) != queue) {
+    memcpy(&wire, data, sizeof(wire));
+    if (le16toh(wire.queue) != queue) {
         return BAD(err, "acceptance for queue %u arrived on queue %u",
-                   le16toh(wire->queue), queue);
+                   le16toh(wire.queue), queue);
     }
     if (queue == 0) {
         return RDISK_STATUS_OK;
     }
-    status = check_slots(le16toh(wire->slots), le32toh(wire->slot_size),
+    status = check_slots(le16toh(wire.slots), le32toh(wire.slot_size),
                          "acceptance", err);
     if (status != RDISK_STATUS_OK) {
         return status;
     }
-    stride = le32toh(wire->stride);
-    if (stride < RDISK_HEADER_AREA + (uint64_t)le32toh(wire->slot_size) ||
-        le64toh(wire->base) > UINT64_MAX - stride * le16toh(wire->slots)) {
+    stride = le32toh(wire.stride);
+    if (stride < RDISK_HEADER_AREA + (uint64_t)le32toh(wire.slot_size) ||
+        le64toh(wire.base) > UINT64_MAX - stride * le16toh(wire.slots)) {
         return BAD(err, "slots of %u bytes every %llu from 0x%llx do not fit",
-                   le32toh(wire->slot_size), (unsigned long long)stride,
-                   (unsigned long long)le64toh(wire->base));
+                   le32toh(wire.slot_size), (unsigned long long)stride,
+                   (unsigned long long)le64toh(wire.base));
     }
-    if (le16toh(wire->max_segments) < RDISK_SEGMENTS_MIN ||
-        le16toh(wire->max_segments) > RDISK_SEGMENTS_MAX) {
+    if (le16toh(wire.max_segments) < RDISK_SEGMENTS_MIN ||
+        le16toh(wire.max_segments) > RDISK_SEGMENTS_MAX) {
         return BAD(err, "a limit of %u segments is not in %u…%u",
-                   le16toh(wire->max_segments), RDISK_SEGMENTS_MIN,
+                   le16toh(wire.max_segments), RDISK_SEGMENTS_MIN,
                    RDISK_SEGMENTS_MAX);
     }
     return RDISK_STATUS_OK;
@@ -129,26 +134,28 @@ static void copy_text(char *to, size_t to_size, const uint8_t *from,
 enum rdisk_status rdisk_wire_read_reject(const void *data, size_t size,
                                          struct rdisk_error *err)
 {
-    const struct rdisk_wire_reject *wire = data;
-    char text[sizeof(wire->text) + 1];
+    struct rdisk_wire_reject wire = { 0 };
+    char text[sizeof(wire.text) + 1];
     unsigned int status;
     size_t length;
 
-    if (!data || size < sizeof(*wire) ||
-        le32toh(wire->magic) != RDISK_WIRE_MAGIC) {
+    if (data && size >= sizeof(wire)) {
+        memcpy(&wire, data, sizeof(wire));
+    }
+    if (le32toh(wire.magic) != RDISK_WIRE_MAGIC) {
         return REFUSE(err, RDISK_STATUS_DENIED, -ECONNREFUSED,
                       "connection refused: nothing that speaks rdisk listens "
                       "there");
     }
-    status = le16toh(wire->status);
+    status = le16toh(wire.status);
     if (status == RDISK_STATUS_OK || status >= RDISK_STATUS_COUNT) {
         status = RDISK_STATUS_BAD_MESSAGE;
     }
-    length = le16toh(wire->text_length);
-    if (length > sizeof(wire->text)) {
-        length = sizeof(wire->text);
+    length = le16toh(wire.text_length);
+    if (length > sizeof(wire.text)) {
+        length = sizeof(wire.text);
     }
-    copy_text(text, sizeof(text), wire->text, length);
+    copy_text(text, sizeof(text), wire.text, length);
     rdisk_error_set(err, rdisk_status_to_errno(status), "server refused: %s",
                     text[0] ? text : rdisk_status_text(status));
     return status;

@@ -42,7 +42,13 @@ skip()
     exit 77
 }
 
-# The checks of this file, in their order; names on the command line choose.
+# What a check has measured goes behind its name.
+report()
+{
+    echo "$*" >>"$work/report"
+}
+
+# The checks of this file, in their order.
 run_checks()
 {
     local check name status failed=0
@@ -50,7 +56,7 @@ run_checks()
         name=${check#check_}
         name=${name//_/ }
         : >"$work/log"
-        rm -f "$work/why"
+        rm -f "$work/why" "$work/report"
         : >"$work/pids"
         rm -f "$work"/pool.*/*
         # Without a server of the whole file, each check begins with no volume.
@@ -78,7 +84,8 @@ tell()
     local why log
     case $2 in
     0)
-        echo "ok - $1"
+        why=$(paste -sd';' "$work/report" 2>/dev/null) || true
+        echo "ok - $1${why:+ ($why)}"
         return 0
         ;;
     77)
@@ -213,6 +220,13 @@ stop_server()
         tail -n 5 "$server_log" | sed 's/^/#   /'
         return 1
     }
+}
+
+kill_server()
+{
+    kill -KILL "$server"
+    wait_until 10 gone "$server" || fail "the server does not die"
+    server=''
 }
 
 # volume NAME SIZE: a new one

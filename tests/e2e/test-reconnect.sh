@@ -7,13 +7,6 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
-kill_server()
-{
-    kill -KILL "$server"
-    wait_until 10 gone "$server" || fail "the server does not die"
-    server=''
-}
-
 # A client with one write behind it, then a server that dies.
 bereaved_client()
 {

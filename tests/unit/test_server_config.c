@@ -55,6 +55,7 @@ static void test_all_keys(void)
         "stop-timeout = 1\n"
         "[pool]\n"
         "directory = /srv\n"
+        "create = allow\n"
         "resize = deny\n"
         "[volume a]\n"
         "backend = memory\n"
@@ -84,6 +85,7 @@ static void test_all_keys(void)
     CHECK_EQUAL(config.handshake_timeout, 2500);
     CHECK_EQUAL(config.stop_timeout, 1000);
     CHECK_SAYS(config.pool, "/srv");
+    CHECK(config.create);
     CHECK(!config.resize);
     REQUIRE(config.volumes && config.volumes->next);
     CHECK_SAYS(config.volumes->name, "a");

@@ -1,0 +1,145 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Volumes from far: made, resized and mapped by their URI.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$(realpath "$0")")/lib.sh"
+
+# rdisk with a time limit: far COMMAND…
+far()
+{
+    within 30 rdisk "$@"
+}
+
+size_on_disk()
+{
+    stat -c %s "$pool/$1"
+}
+
+check_a_volume_is_made_from_far()
+{
+    start_server --create allow
+    far create "$(uri new)" 8M
+    equal "its size" "$(size_on_disk new)" 8388608
+    io new 'read -q -P 0 0 8M' 'write -q -P 7 0 1M'
+    refused "there is a volume 'new' already" 30 rdisk create "$(uri new)" 4M
+    equal "its size" "$(size_on_disk new)" 8388608
+}
+
+check_a_volume_is_replaced_only_when_told_and_idle()
+{
+    start_server --create allow
+    volume old 4M
+    io old 'write -q -P 7 0 1M'
+    client c "$(uri old)"
+    refused 'open at' 30 rdisk create --replace "$(uri old)" 2M
+    say c quit
+    wait_until 20 no_sessions
+    far create --replace "$(uri old)" 2M
+    equal "its size" "$(size_on_disk old)" 2097152
+    io old 'read -q -P 0 0 2M'
+}
+
+check_nobody_makes_volumes_unless_allowed()
+{
+    start_server
+    refused 'may not make a volume' 30 rdisk create "$(uri new)" 8M
+    [ ! -e "$pool/new" ]
+}
+
+check_a_client_makes_the_volumes_of_its_list()
+{
+    local secret=$work/alice.secret config=$work/rdiskd.conf as
+    (umask 077 && rdisk secret >"$secret")
+    cat >"$config" <<END
+[client alice]
+secret-file = $secret
+read-write = a*
+create = a*
+END
+    start_server --config "$config" --authentication hmac
+    as=(--user alice --secret-file "$secret")
+    far create "${as[@]}" "$(uri a1)" 4M
+    equal "its size" "$(size_on_disk a1)" 4194304
+    far create "${as[@]}" --replace "$(uri a1)" 2M
+    refused 'may not make a volume' 30 rdisk create "${as[@]}" "$(uri b)" 4M
+    refused 'demands authentication' 30 rdisk create "$(uri a2)" 4M
+    far resize "${as[@]}" "$(uri a1)" 6M
+    equal "its size" "$(size_on_disk a1)" 6291456
+    rm "$secret"
+}
+
+check_a_volume_is_resized_from_far()
+{
+    start_server
+    volume v 4M
+    far resize "$(uri v)" 8M
+    equal "its size" "$(size_on_disk v)" 8388608
+    io v 'write -q -P 3 7M 1M' 'read -q -P 0 4M 3M'
+    refused 'takes --shrink' 30 rdisk resize "$(uri v)" 4M
+    far resize --shrink "$(uri v)" 4M
+    equal "its size" "$(size_on_disk v)" 4194304
+    # What was cut off does not come back.
+    far resize "$(uri v)" 8M
+    io v 'read -q -P 0 4M 4M'
+}
+
+check_a_volume_in_use_grows_but_does_not_shrink()
+{
+    start_server
+    volume v 4M
+    client c "$(uri v)?shared=on"
+    far resize "$(uri v)?shared=on" 8M
+    equal "its size" "$(size_on_disk v)" 8388608
+    refused 'it can only grow' 30 rdisk resize --shrink \
+        "$(uri v)?shared=on" 4M
+    far resize v 12M --control "$control"
+    refused 'open at' 20 rdisk resize v 4M --control "$control"
+    equal "its size" "$(size_on_disk v)" 12582912
+    say c 'write -P 5 0 1M'
+    answers c 'wrote 1048576/1048576' 20
+}
+
+check_a_server_may_keep_its_sizes()
+{
+    start_server --resize deny --volume m=memory:4M
+    volume v 4M
+    refused 'may not resize' 30 rdisk resize "$(uri v)" 8M
+    refused 'may not resize' 30 rdisk resize "$(uri m)" 8M
+    equal "its size" "$(size_on_disk v)" 4194304
+}
+
+check_a_map_tells_data_from_holes()
+{
+    start_server --volume n=null:1G
+    volume v 64M
+    io v 'write -q -P 1 8M 1M' 'write -q -P 1 32M 64k'
+    far map "$(uri v)" >"$work/map"
+    says "$work/map" '^67108864 bytes, 1[01][0-9]{5} allocated$'
+    says "$work/map" '^ *0 +8388608  hole$'
+    says "$work/map" '^ *8388608 +1048576  data$'
+    says "$work/map" '^ *33554432 +65536  data$'
+    equal "lines" "$(wc -l <"$work/map")" 6
+    far map --json "$(uri v)" | python3 -Sc 'import json, sys
+m = json.load(sys.stdin)
+assert m["size"] == sum(e["length"] for e in m["map"]) == 64 << 20
+assert [e["kind"] for e in m["map"]] == ["hole", "data"] * 2 + ["hole"]'
+    far map "$(uri n)" >"$work/map"
+    says "$work/map" '^1073741824 bytes, 0 allocated$'
+    says "$work/map" '^ *0 +1073741824  hole$'
+}
+
+check_a_map_of_many_pieces_is_whole()
+{
+    local i commands=()
+    start_server
+    volume v 64M
+    for ((i = 0; i < 700; i++)); do
+        commands+=("write -q -P 1 $((i * 65536)) 4k")
+    done
+    printf '%s\n' "${commands[@]}" | io_script v
+    far map "$(uri v)" >"$work/map"
+    equal "pieces of data" "$(grep -c data "$work/map")" 700
+}
+
+run_checks

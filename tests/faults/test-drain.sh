@@ -1,0 +1,40 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A server restarted in good order, many times, under a writer that must not
+# notice more than a pause.
+# shellcheck source=tests/faults/lib.sh
+. "$(dirname "$(realpath "$0")")/lib.sh"
+
+check_a_server_drained_and_restarted_again_and_again()
+{
+    local round
+    start_server
+    volume v 32M
+    writer_start v
+    for ((round = 0; round < $(often 2 10); round++)); do
+        sleep 0.5
+        within 30 rdisk drain --control "$control"
+        stop_server
+        start_server
+        healed
+    done
+    writer_ends "$pool/v"
+}
+
+check_a_volume_drained_and_resumed_again_and_again()
+{
+    local round
+    start_server
+    volume v 32M
+    writer_start v
+    for ((round = 0; round < $(often 2 10); round++)); do
+        sleep 0.5
+        within 30 rdisk drain v --control "$control"
+        within 20 rdisk resume v --control "$control"
+        healed
+    done
+    writer_ends "$pool/v"
+}
+
+run_checks

@@ -1,0 +1,71 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A network that loses and reorders packets, loses its link, or drops all of
+# RoCE (UDP 4791), under a writer.
+# shellcheck source=tests/faults/lib.sh
+. "$(dirname "$(realpath "$0")")/lib.sh"
+
+begin()
+{
+    start_server
+    volume v 32M
+    writer_start v
+    sleep 1
+}
+
+lossy()
+{
+    wire
+    begin
+    hurt delay 1ms reorder 25% 50% loss "$1"
+    sleep "$(often 4 15)"
+    ask pause 60
+    pauses+=("$answer")
+    heal
+    healed
+    writer_ends "$pool/v"
+}
+
+check_1_percent_of_the_packets_lost_and_some_reordered()
+{
+    lossy 1%
+}
+
+check_5_percent_of_the_packets_lost_and_some_reordered()
+{
+    lossy 5%
+}
+
+check_20_percent_of_the_packets_lost_and_some_reordered()
+{
+    lossy 20%
+}
+
+check_the_link_goes_down_and_up()
+{
+    local round
+    wire
+    begin
+    for ((round = 0; round < $(often 1 3); round++)); do
+        ip link set near0 down
+        sleep $((5 * slow))
+        ip link set near0 up
+        healed
+    done
+    writer_ends "$pool/v"
+}
+
+check_everything_is_dropped_for_30_seconds()
+{
+    wire
+    begin
+    hurt loss 100%
+    sleep "$(often 6 30)"
+    heal
+    healed
+    says "$work/nbd.log" 'does not answer|silent for longer than'
+    writer_ends "$pool/v"
+}
+
+run_checks

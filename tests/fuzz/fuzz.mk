@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Parsers and conversations under random input (CONTRIBUTING.md):
+#   make fuzz                 search with libFuzzer (clang), FUZZ_SECONDS each
+#   make fuzz FUZZ=server     one of them
+#   make fuzz-corpus          run what was found worth keeping; any compiler
+
+FUZZERS := wire text server client
+FUZZ_SECONDS ?= 60
+FUZZ_DIR := tests/fuzz
+FUZZ_COMMON := tests/fuzz/check.c $(addprefix tests/unit/, hostile.c raw.c \
+	$(notdir $(wildcard tests/unit/scene*.c))) $(wildcard tests/fake/*.c) $(addprefix server/, log.c \
+	request.c size.c)
+FUZZ_PACKAGES := $(TRANSPORT_PACKAGES) json-c
+
+# Objects of their own, with coverage and sanitizers.
+FO := $(BUILD)/fuzz
+FUZZ_FLAGS := -std=gnu11 -O1 -g -fPIC -pthread -fno-omit-frame-pointer \
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+fuzz_objects = $(patsubst %.c,$(FO)/%.o,$(1))
+
+$(FO)/%.o: %.c
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
+
+$(addprefix $(FO)/bin/,$(FUZZERS)): $(FO)/bin/%: $(FO)/tests/fuzz/%.o \
+		$(call fuzz_objects,$(FUZZ_COMMON) $(TRANSPORT_SOURCES))
+	@mkdir -p $(@D)
+	clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ \
+		$(call libs,$(FUZZ_PACKAGES))
+
+-include $(shell find $(FO) -name '*.d' 2>/dev/null)
+
+$(addprefix $(O)/bin/rdisk-fuzz-,$(FUZZERS)): $(O)/bin/rdisk-fuzz-%: \
+		$(O)/obj/tests/fuzz/%.o $(O)/obj/tests/fuzz/main.o \
+		$(call objects,$(FUZZ_COMMON)) $(LIBRDISK)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
+		$(call libs,$(FUZZ_PACKAGES))
+
+# What is new goes to build/fuzz/NAME; a failing input is kept beside it.
+.PHONY: fuzz fuzz-corpus
+fuzz: $(addprefix $(FO)/bin/,$(or $(FUZZ),$(FUZZERS)))
+	@for name in $(or $(FUZZ),$(FUZZERS)); do \
+		mkdir -p $(FO)/$$name; \
+		echo "fuzz $$name for $(FUZZ_SECONDS) s"; \
+		$(FO)/bin/$$name -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
+		    -max_len=1024 -print_final_stats=1 \
+		    -artifact_prefix=$(FO)/$$name- $(FO)/$$name \
+		    $(FUZZ_DIR)/corpus/$$name 2>$(FO)/$$name.log || \
+		    { tail -n 40 $(FO)/$$name.log; exit 1; }; \
+		grep -E 'stat::number_of_executed|cov:' $(FO)/$$name.log | \
+		    tail -n 2; \
+	done
+
+fuzz-corpus: $(addprefix $(O)/bin/rdisk-fuzz-,$(FUZZERS))
+	@status=0; for name in $(FUZZERS); do \
+		if $(O)/bin/rdisk-fuzz-$$name $(FUZZ_DIR)/corpus/$$name; \
+		then echo "ok - $$name survives its corpus"; \
+		else echo "not ok - $$name survives its corpus"; status=1; fi; \
+	done; exit $$status
