@@ -14,6 +14,9 @@ uint64_t sim_word(const struct sim_checker *checker, unsigned int write,
     if (!write || checker->writes[write].op == RDISK_OP_ZEROES) {
         return 0;
     }
+    if (checker->writes[write].op == RDISK_OP_COPY) {
+        return SIM_COPIED;
+    }
     return MARK << 56 | (uint64_t)write << 16 | block;
 }
 
@@ -167,6 +170,10 @@ static void explain(const struct sim_checker *checker, unsigned int block,
     }
     if (word == SIM_RUBBISH) {
         sim_violation("block %u reads as what a discard left, which was "
+                      "written over and must not come back", block);
+    }
+    if (word == SIM_COPIED) {
+        sim_violation("block %u reads as what was copied there, which was "
                       "written over and must not come back", block);
     }
     if (word >> 56 != MARK || number >= checker->write_count) {

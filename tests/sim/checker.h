@@ -95,6 +95,9 @@ uint64_t sim_word(const struct sim_checker *checker, unsigned int write,
 /* Words that no write has. */
 #define SIM_POISON      0xdeaddeaddeaddeadull   /* buffers not in use */
 #define SIM_RUBBISH     0xddddddddddddddddull   /* what was discarded */
+#define SIM_COPIED      0xc0c0c0c0c0c0c0c0ull   /* what a COPY copies: blocks
+                                                   behind the others that
+                                                   nobody writes to */
 
 void sim_check_begin(struct sim_checker *checker);
 
@@ -120,7 +123,7 @@ void sim_check_flush_end(struct sim_checker *checker, uint64_t submitted,
 void sim_check_carried_out(struct sim_checker *checker, unsigned int client,
                            unsigned int serial, unsigned int block,
                            uint64_t word);
-/* The same for ZEROES and DISCARD, which have no bytes. */
+/* The same for ZEROES, DISCARD and COPY, which have no bytes. */
 void sim_check_range_carried_out(struct sim_checker *checker,
                                  unsigned int client, unsigned int serial,
                                  enum rdisk_op op, unsigned int block,

@@ -151,6 +151,8 @@ static void finish(struct sim_request *request, int result)
     } else if (request->request.op == RDISK_OP_FLUSH) {
         sim_check_flush_end(checker, request->submitted, client->index,
                             request->serial, result == 0);
+    } else if (result == 0 && request->request.op == RDISK_OP_EXTENTS) {
+        sim_check_extents(request);
     } else if (result == 0) {
         gather(request, flat);
         sim_check_read_end(checker, request->submitted, request->block,
@@ -188,6 +190,7 @@ static unsigned int flags_of(enum rdisk_op op, unsigned int how)
 {
     switch (op) {
     case RDISK_OP_WRITE:
+    case RDISK_OP_COPY:
         return HOW_FUA(how) ? RDISK_REQUEST_FUA : 0;
     case RDISK_OP_ZEROES:
         return (HOW_FUA(how) ? RDISK_REQUEST_FUA : 0) |
@@ -204,7 +207,7 @@ static void announce(struct sim_request *request, unsigned int flags)
     struct sim_checker *checker = &client->sim->checker;
     enum rdisk_op op = request->request.op;
 
-    if (op == RDISK_OP_READ || op == RDISK_OP_FLUSH) {
+    if (rdisk_op_has_segments(op) || op == RDISK_OP_FLUSH) {
         request->submitted = sim_check_submit(checker);
         return;
     }
@@ -233,6 +236,8 @@ static void submit(struct sim_client *client, enum rdisk_op op,
     };
     request->request = (struct rdisk_request) {
         .op = op, .flags = flags_of(op, how), .complete = complete,
+        .source = op == RDISK_OP_COPY ? SIM_BLOCKS * SIM_BLOCK : 0,
+        .extents = request->extents, .extent_count = 1 + how % SIM_RUN,
     };
     poison(request);
     if (!range) {
@@ -361,6 +366,7 @@ static void start(struct sim_client *client)
 {
     static const struct rdisk_initiator_events events = {
         .state = state_changed,
+        .volume_changed = sim_client_told,
     };
     const struct sim_config *config = &client->sim->schedule->config;
     struct rdisk_initiator_options options;

@@ -104,6 +104,9 @@ static void program_event(struct sim *sim, struct sim_client *client,
             rdisk_initiator_cancel(client->session);
         }
         break;
+    case SIM_RESIZE:
+        sim_client_resize(client, event->b % 4);
+        break;
     case SIM_CLOSE:
         client->want_close = client->session != NULL;
         break;

@@ -25,6 +25,8 @@
     X(NO_FUA, "no-fua", 1, "FUA is not heeded") \
     X(KILL_LOSES_CACHE, "kill-loses-cache", 1, \
       "answered writes die with the server's program") \
+    X(FALSE_HOLE, "false-hole", 1, "extents call data zeroes") \
+    X(UNTOLD, "untold", 1, "other sessions are not told of a resize") \
     X(STALE_READ, "stale-read", 1, "reads come from a cache that gets old") \
     X(TORN_WRITE, "torn-write", 2, "a block is half old, half new") \
     X(LOSS_HIDDEN, "loss-hidden", 5, \

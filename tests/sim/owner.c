@@ -136,10 +136,13 @@ static enum rdisk_status owner_open(void *opaque,
                       request->epoch, !request->shared);
     holder->session = session;
     *grant = (struct rdisk_open_grant) {
-        .size = SIM_BLOCKS * SIM_BLOCK,
+        .size = sim->size,
         .block_size = SIM_BLOCK,
         .discard = true,
         .zeroes = true,
+        .extents = true,
+        .copy = true,
+        .resize = true,
     };
     grant->generation = mutated(sim, SIM_MUTATE_NO_GENERATION_CHECK) &&
                         request->generation ? request->generation
@@ -316,6 +319,7 @@ static void write_blocks(struct sim *sim, const struct sim_op *op, bool part)
                                   op->block + i, word);
         } else {
             word = op->op == RDISK_OP_ZEROES ? 0
+                   : op->op == RDISK_OP_COPY ? SIM_COPIED
                    : discarded(sim, op->block + i);
         }
         if (!part || sim_random(sim, 2)) {
@@ -329,6 +333,9 @@ static void carry_out(struct sim *sim, const struct sim_op *op, bool part)
     switch (op->op) {
     case RDISK_OP_READ:
         read_blocks(sim, op);
+        break;
+    case RDISK_OP_EXTENTS:
+        sim_server_tell_extents(sim, op);
         break;
     case RDISK_OP_FLUSH:
         if (!part && !mutated(sim, SIM_MUTATE_NO_FLUSH)) {
@@ -402,6 +409,11 @@ static void owner_request(void *queue_user,
     if (mutated(sim, SIM_MUTATE_LOST_REQUEST) && sim_random(sim, 40) == 0) {
         return;
     }
+    if (request->op == RDISK_OP_COPY &&
+        request->source != SIM_BLOCKS * SIM_BLOCK) {
+        sim_violation("a copy from byte %llu, which nobody asked for",
+                      (unsigned long long)request->source);
+    }
     if (server->op_count == SIM_OPS) {
         sim_violation("more requests than slots");
     }
@@ -463,6 +475,7 @@ static void server_starts(struct sim *sim)
     static const struct rdisk_target_events events = {
         .open = owner_open,
         .close = owner_close,
+        .resize = sim_server_resize,
         .queue_new = owner_queue_new,
         .request = owner_request,
         .queue_idle = owner_queue_idle,

@@ -41,7 +41,7 @@ static void make_config(struct sim_config *config, uint64_t *state)
 
 static enum rdisk_op make_op(uint64_t *state)
 {
-    switch (pick(state, 16)) {
+    switch (pick(state, 18)) {
     case 0 ... 5:
         return RDISK_OP_READ;
     case 6 ... 11:
@@ -50,6 +50,10 @@ static enum rdisk_op make_op(uint64_t *state)
         return RDISK_OP_FLUSH;
     case 14:
         return RDISK_OP_ZEROES;
+    case 15:
+        return RDISK_OP_EXTENTS;
+    case 16:
+        return RDISK_OP_COPY;
     default:
         return RDISK_OP_DISCARD;
     }
@@ -79,7 +83,7 @@ static void make_fault(struct sim_event *event, uint64_t *state)
         SIM_START, SIM_REMOVE, SIM_RESTORE, SIM_FAIL, SIM_FAIL, SIM_FAIL,
         SIM_STALL, SIM_STALL, SIM_STALL_SERVER, SIM_SLOW, SIM_SLOW, SIM_SLOW,
         SIM_ERRORS, SIM_CANCEL, SIM_CLOSE, SIM_CLOSE, SIM_CRASH, SIM_REPLAY,
-        SIM_REPLAY,
+        SIM_REPLAY, SIM_RESIZE, SIM_RESIZE,
     };
 
     event->kind = kinds[pick(state, COUNT(kinds))];
@@ -196,6 +200,10 @@ static const char *op_name(unsigned int op)
         return "zeroes";
     case RDISK_OP_DISCARD:
         return "discards";
+    case RDISK_OP_EXTENTS:
+        return "maps";
+    case RDISK_OP_COPY:
+        return "copies to";
     default:
         return "flushes";
     }
@@ -221,6 +229,7 @@ void sim_event_text(const struct sim_event *event, char *text, size_t size)
         [SIM_ERRORS] = "backend's error rate changes",
         [SIM_CANCEL] = "cancels", [SIM_CLOSE] = "closes",
         [SIM_CRASH] = "crashes", [SIM_REPLAY] = "an old OPEN arrives",
+        [SIM_RESIZE] = "makes the volume larger",
     };
 
     if (event->kind == SIM_SUBMIT) {

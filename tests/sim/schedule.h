@@ -52,6 +52,7 @@ enum sim_event_kind {
     SIM_CLOSE,          /* a session, to be opened again later */
     SIM_CRASH,          /* a client's program dies */
     SIM_REPLAY,         /* an OPEN arrives that is older than the session */
+    SIM_RESIZE,         /* a client makes the volume larger */
     SIM_KINDS
 };
 

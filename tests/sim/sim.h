@@ -8,6 +8,8 @@
  *   fault.c      makes one event happen
  *   world.c      the loop: who is served when, and how time passes
  *   client.c     hosts, sessions, requests and their buffers
+ *   map.c        what the volume has where
+ *   size.c       the volume grows
  *   owner.c      the server: who may have the volume, and the backend
  *   disk.c       a disk with a volatile cache
  *   checker.c    holds the promises against all that is seen
@@ -48,6 +50,7 @@ struct sim_request {
     uint64_t submitted;         /* the checker's clock */
     uint8_t *buffer;            /* its cell */
     struct iovec iov[SIM_PIECES];
+    struct rdisk_extent extents[SIM_RUN];
     bool pending;               /* taken, not completed */
     bool given_up;              /* told the application early: a mutation */
 };
@@ -65,6 +68,7 @@ struct sim_client {
     struct sim_request requests[SIM_EVENTS + SIM_BLOCKS];
     unsigned int request_count;
     unsigned int outstanding;
+    uint64_t wanted;            /* by a resize that has not ended; 0: none */
     uint8_t *cells[2];          /* unregistered, registered */
     bool opened;                /* the session was READY once */
     bool register_tried, registered;
@@ -141,6 +145,7 @@ struct sim {
     struct sim_server server;
     struct sim_client clients[SIM_CLIENTS];
     struct sim_disk disk;
+    uint64_t size;              /* of the volume, bytes */
     struct sim_checker checker;
 };
 
@@ -207,6 +212,17 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable);
 uint64_t sim_server_due(const struct sim *sim);
 bool sim_server_holds(const struct sim *sim, unsigned int client,
                       unsigned int serial);
+
+/* map.c */
+void sim_check_extents(const struct sim_request *request);
+void sim_server_tell_extents(struct sim *sim, const struct sim_op *op);
+
+/* size.c */
+void sim_client_resize(struct sim_client *client, unsigned int blocks);
+void sim_client_told(void *opaque, uint64_t size);
+enum rdisk_status sim_server_resize(void *opaque, void *user, uint64_t size,
+                                    bool shrink, struct rdisk_error *err);
+bool sim_sizes_known(struct sim *sim);
 
 /* Is @data one block of one word? */
 bool sim_block_read(const void *data, uint64_t *word);

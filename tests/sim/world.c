@@ -328,6 +328,8 @@ static void settle(struct sim *sim)
     if (sim->schedule->config.shared) {
         within_bound(sim, requests_ended, "requests did not end");
         within_bound(sim, clients_ready, "clients did not come back");
+        within_bound(sim, sim_sizes_known,
+                     "clients did not hear of the volume's size");
     }
     /* Else who has the volume must leave it for others to finish. */
     close_all(sim);
@@ -389,6 +391,7 @@ void sim_run(struct sim *sim, const struct sim_schedule *schedule,
     fake_fabric_on_misuse(sim->fabric, misuse, sim);
     fake_fabric_loss(sim->fabric, schedule->config.loss);
     sim_disk_begin(&sim->disk);
+    sim->size = (SIM_BLOCKS + SIM_RUN) * SIM_BLOCK;
     sim_check_begin(&sim->checker);
     sim_server_begin(sim);
     sim_clients_begin(sim);
