@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What requests and sessions cost beside time: allocations, wake-ups.  The
+# What requests and sessions cost: allocations, wake-ups, and how the time that
+# they take is shown.  The
 # client is tests/bench/client.c, librdisk without QEMU.
 # time-limit: 300
 . "$(dirname "$0")/lib.sh"
@@ -89,6 +90,35 @@ check_64_idle_sessions_wake_nobody()
     before=$(switches)
     sleep 5
     equal "wake-ups of the server in 5 seconds" $(($(switches) - before)) 0
+}
+
+# Columns of rdisk top: name, reads/s, writes/s, …, p50 and p99 of reads
+check_top_shows_what_a_volume_does()
+{
+    need_programs
+    begin
+    bench-client "$(uri disk)" -d 8 -c 1000000 >/dev/null 2>&1 &
+    end_later $!
+    wait_until 20 sessions_there 1 || fail "no session"
+    within 30 rdisk top --control "$control" --interval 1 --count 2 \
+        >"$work/top"
+    cat "$work/top"
+    awk '$1 == "disk" && $2 > 0 && $3 == 0 && $5 > 0 && $7 > 0 && $8 >= $7 {
+             lines++
+         }
+         END { exit lines != 2 }' "$work/top" || fail "top shows it wrongly"
+}
+
+check_stat_tells_percentiles_of_each_operation()
+{
+    need_programs
+    begin
+    within 60 bench-client "$(uri disk)" -d 8 -c 500 -m 50 >/dev/null
+    within 20 rdisk stat --control "$control" >"$work/stat.text"
+    says "$work/stat.text" \
+        'read [0-9]+/[0-9]+/[0-9]+, write [0-9]+/[0-9]+/[0-9]+ us'
+    equal "requests counted" "$(stat_server "sum(sum(o['buckets'].values())
+        for o in s['volumes'][0]['latency'].values())")" 500
 }
 
 run_checks
