@@ -235,6 +235,34 @@ int pool_lease(struct pool *pool, struct volume *volume,
     return 0;
 }
 
+/* Nobody has it open: is its writer to come back? */
+static int not_kept(struct pool *pool, const char *name,
+                    const uint8_t *identity, const char *what,
+                    struct rdisk_error *err)
+{
+    const struct lease *lease = *find_lease(pool, identity);
+    struct lease found = { .patience = pool->lease_time };
+    uint64_t seconds;
+
+    if (!lease && pool->records) {
+        memcpy(found.identity, identity, sizeof(found.identity));
+        found.store = &pool->records->store;
+        if (lease_load(&found, pool->started, err) < 0) {
+            return err ? err->code : -EIO;
+        }
+    }
+    lease = lease ? lease : &found;
+    seconds = lease_seconds_kept(lease, rdisk_now(&rdisk_env_system));
+    if (seconds) {
+        return rdisk_error_set(err, -EBUSY, "cannot %s volume '%s': it is "
+                               "kept for %" PRIu64 " more seconds for %s, "
+                               "which has lost its connection; 'rdisk fence "
+                               "%s' gives it up", what, name, seconds,
+                               lease->record.peer, name);
+    }
+    return 0;
+}
+
 /* Of a volume that is not open: one of this name was. */
 static const struct lease *named_lease(const struct pool *pool,
                                        const char *name)
@@ -368,6 +396,10 @@ static int may_replace(struct pool *pool, const char *name,
     } else {
         result = not_held(volume, "replace", err);
     }
+    if (result == 0) {
+        result = not_kept(pool, name, volume->backend->identity, "replace",
+                          err);
+    }
     pool_put(pool, volume);
     return result;
 }
@@ -444,6 +476,9 @@ int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err)
     if (fstatat(pool->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
         !S_ISREG(st.st_mode) || !identify(pool, name, identity)) {
         return rdisk_error_set(err, -ENOENT, "there is no volume '%s'", name);
+    }
+    if (not_kept(pool, name, identity, "delete", err) < 0) {
+        return err ? err->code : -EBUSY;
     }
     if (unlinkat(pool->directory, name, 0) < 0) {
         return rdisk_error_set(err, -errno, "cannot delete volume '%s': %s",

@@ -279,6 +279,32 @@ static void another_generation_ends_the_session(void)
     scene_end(&scene);
 }
 
+/* What the server does when somebody says 'rdisk fence'. */
+static void taken_away_lease_ends_the_session(void)
+{
+    struct scene_io io[2];
+    unsigned int opens;
+
+    begin();
+    opens = scene.opens;
+    scene.park = true;
+    submit(&io[0], 0, RDISK_OP_WRITE, 0);
+    for (unsigned int i = 0; i < SCENE_HOLDERS; i++) {
+        if (scene.holders[i].session) {
+            rdisk_target_session_end(scene.holders[i].session,
+                                     RDISK_STATUS_STALE, "taken away");
+        }
+    }
+    client->flags = 0;
+    scene_submit(&io[1], client, 1, RDISK_OP_WRITE, BYTES, buffer, BYTES);
+    scene_advance(&scene, 60000);
+    ended("taken away");
+    CHECK_EQUAL(io[0].result, -EIO);
+    CHECK_EQUAL(scene.opens, opens);
+    CHECK_EQUAL(scene.requests, 1);
+    scene_end(&scene);
+}
+
 static const struct unit_test tests[] = {
     { "after a lost cache the next flush fails, and only that",
       next_flush_fails },
@@ -308,6 +334,8 @@ static const struct unit_test tests[] = {
       generation_is_named_again },
     { "a client accepts no generation but its own",
       another_generation_ends_the_session },
+    { "a client whose lease is taken away writes no more and stays away",
+      taken_away_lease_ends_the_session },
 };
 
 UNIT_SUITE("durability", tests)

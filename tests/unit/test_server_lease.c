@@ -463,6 +463,31 @@ static void deleted_volume_leaves_no_lease(void)
     end_pool();
 }
 
+static void kept_volume_is_not_deleted(void)
+{
+    struct volume_holder a = writer('a', false, 0);
+    struct volume *disk;
+
+    begin_pool();
+    pool.started = rdisk_now(&rdisk_env_system);
+    disk = pool_get(&pool, "disk", &err);
+    REQUIRE(disk && pool_lease(&pool, disk, &err) == 0);
+    CHECK_EQUAL(volume_hold(disk, &a, &err), 0);
+    volume_release(&a, false, rdisk_now(&rdisk_env_system));
+    pool_put(&pool, disk);
+    CHECK_EQUAL(pool_delete(&pool, "disk", &err), -EBUSY);
+    CHECK_SAYS(err.text, "more seconds for peer-a");
+    CHECK_EQUAL(pool_replace(&pool, "disk", 8192, &err), -EBUSY);
+    /* A server that was started again knows it from the record. */
+    free(pool.leases);
+    pool.leases = NULL;
+    CHECK_EQUAL(pool_delete(&pool, "disk", &err), -EBUSY);
+    pool.started = 0;
+    pool.lease_time = 0;
+    CHECK_EQUAL(pool_delete(&pool, "disk", &err), 0);
+    end_pool();
+}
+
 static void records_are_no_volumes(void)
 {
     begin_pool();
@@ -504,6 +529,8 @@ static const struct unit_test tests[] = {
     { "a lease outlives the closing of its volume's file",
       lease_outlives_the_open_file },
     { "a deleted volume leaves no lease", deleted_volume_leaves_no_lease },
+    { "a volume that is kept for who is away is not deleted or replaced",
+      kept_volume_is_not_deleted },
     { "records are no volumes", records_are_no_volumes },
 };
 
