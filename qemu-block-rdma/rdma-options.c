@@ -182,6 +182,13 @@ bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
     return true;
 }
 
+int64_t rdma_open_timeout_ns(const BlockdevOptionsRdma *opts)
+{
+    return opts->has_open_timeout
+           ? opts->open_timeout * NANOSECONDS_PER_SECOND
+           : (int64_t)RDISK_DEFAULT_OPEN_TIMEOUT_MS * SCALE_MS;
+}
+
 char *rdma_base_uri(const BlockdevOptionsRdma *opts)
 {
     const InetSocketAddressBase *server = opts->server;

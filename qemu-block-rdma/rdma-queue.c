@@ -315,30 +315,24 @@ static int rdma_submit_parts(RdmaRequest *r, RdmaPart *parts, size_t max,
     return ret;
 }
 
-int coroutine_fn rdma_co_request(BlockDriverState *bs, enum rdisk_op op,
-                                 int64_t offset, int64_t bytes,
-                                 QEMUIOVector *qiov, unsigned int flags)
+/* @qiov is what @req reads or writes, or NULL */
+static int coroutine_fn rdma_co_send(BlockDriverState *bs,
+                                     struct rdisk_request *req,
+                                     QEMUIOVector *qiov)
 {
     RdmaQueue *q = rdma_queue_find(bs);
     size_t max = bs->bl.max_transfer / RDMA_PARTS;
-    size_t n = qiov ? DIV_ROUND_UP(bytes, max) : 1;
+    size_t n = qiov ? DIV_ROUND_UP(req->length, max) : 1;
     RdmaPart *parts = n > 1 ? g_new0(RdmaPart, n) : NULL;
     RdmaRequest r = {
-        .req = {
-            .op = op,
-            .flags = flags,
-            .offset = offset,
-            .length = bytes,
-            .iov = qiov ? qiov->iov : NULL,
-            .iovcnt = qiov ? qiov->niov : 0,
-            .complete = rdma_request_complete,
-        },
+        .req = *req,
         .q = q,
         .co = qemu_coroutine_self(),
     };
     int ret;
 
-    trace_rdma_submit(bs, &r, op, offset, bytes, flags);
+    r.req.complete = rdma_request_complete;
+    trace_rdma_submit(bs, &r, req->op, req->offset, req->length, req->flags);
     WITH_QEMU_LOCK_GUARD(&q->lock) {
         ret = parts ? rdma_submit_parts(&r, parts, max, qiov)
                     : rdisk_queue_submit(q->queue, &r.req);
@@ -347,6 +341,7 @@ int coroutine_fn rdma_co_request(BlockDriverState *bs, enum rdisk_op op,
         defer_call(rdma_queue_kick, q);
         qemu_coroutine_yield();
         ret = r.ret;
+        req->extent_count = r.req.extent_count;
     }
     for (size_t i = 0; parts && i < n; i++) {
         if (parts[i].qiov.iov) {
@@ -356,4 +351,26 @@ int coroutine_fn rdma_co_request(BlockDriverState *bs, enum rdisk_op op,
     g_free(parts);
     trace_rdma_done(bs, &r, ret);
     return ret;
+}
+
+int coroutine_fn rdma_co_submit(BlockDriverState *bs,
+                                struct rdisk_request *req)
+{
+    return rdma_co_send(bs, req, NULL);
+}
+
+int coroutine_fn rdma_co_request(BlockDriverState *bs, enum rdisk_op op,
+                                 int64_t offset, int64_t bytes,
+                                 QEMUIOVector *qiov, unsigned int flags)
+{
+    struct rdisk_request req = {
+        .op = op,
+        .flags = flags,
+        .offset = offset,
+        .length = bytes,
+        .iov = qiov ? qiov->iov : NULL,
+        .iovcnt = qiov ? qiov->niov : 0,
+    };
+
+    return rdma_co_send(bs, &req, qiov);
 }

@@ -3,12 +3,12 @@
  * Block driver for volumes of an rdisk server, reached over RDMA
  *
  * librdisk holds the session with the server and does everything that touches
- * verbs.  This file turns the block layer's calls into its requests and serves
- * its descriptors in QEMU's event loops.
+ * verbs.  This driver turns the block layer's calls into its requests and
+ * serves its descriptors in QEMU's event loops.
  *
  * The session (control messages, time-outs, memory registration) is served in
  * the main loop, whatever AioContext the node is in, so it needs no lock:
- * open, close and bdrv_register_buf() run there too.
+ * open, close and bdrv_register_buf() run there too.  See rdma-session.c.
  * Requests come from any AioContext; rdma-queue.c finds each a queue.
  */
 
@@ -17,61 +17,12 @@
 #include "block/block_int.h"
 #include "exec/memory.h" /* for ram_block_discard_disable() */
 #include "qapi/error.h"
-#include "qemu/error-report.h"
-#include "qemu/main-loop.h"
+#include "qemu/cutils.h"
 #include "qemu/module.h"
+#include "qemu/range.h"
 #include "trace/trace-block.h"
 
 #include "rdma.h"
-
-/* Called by librdisk from any thread */
-static void rdma_log(void *opaque, enum rdisk_log_level level,
-                     const char *line)
-{
-    switch (level) {
-    case RDISK_LOG_ERROR:
-        error_report("rdma: %s", line);
-        break;
-    case RDISK_LOG_WARNING:
-        warn_report("rdma: %s", line);
-        break;
-    default:
-        trace_rdma_log(line);
-        break;
-    }
-}
-
-/* The state changed.  Main loop. */
-static void rdma_session_state(void *opaque, enum rdisk_initiator_state state)
-{
-    BlockDriverState *bs = opaque;
-    BDRVRdmaState *s = bs->opaque;
-
-    trace_rdma_state(bs, rdisk_initiator_state_name(state));
-    /* An error while connecting goes to the caller of rdma_connect() */
-    if (state == RDISK_INITIATOR_FAILED && !s->connecting) {
-        error_report("rdma: volume '%s' on %s: %s", s->opts->volume,
-                     s->opts->server->host,
-                     rdisk_initiator_error(s->session)->text);
-    }
-}
-
-/* Serve the session.  Main loop. */
-static void rdma_session_process(void *opaque)
-{
-    BlockDriverState *bs = opaque;
-    BDRVRdmaState *s = bs->opaque;
-    uint64_t deadline;
-
-    rdisk_initiator_process(s->session);
-    deadline = rdisk_initiator_deadline(s->session);
-    if (deadline == RDISK_NEVER) {
-        timer_del(s->timer);
-    } else {
-        /* rdisk_now() and QEMU_CLOCK_REALTIME are both CLOCK_MONOTONIC */
-        timer_mod(s->timer, deadline);
-    }
-}
 
 static int coroutine_fn rdma_co_preadv(BlockDriverState *bs, int64_t offset,
                                        int64_t bytes, QEMUIOVector *qiov,
@@ -84,6 +35,11 @@ static int coroutine_fn rdma_co_pwritev(BlockDriverState *bs, int64_t offset,
                                         int64_t bytes, QEMUIOVector *qiov,
                                         BdrvRequestFlags flags)
 {
+    int ret = rdma_co_grow(bs, offset + bytes);
+
+    if (ret < 0) {
+        return ret;
+    }
     return rdma_co_request(bs, RDISK_OP_WRITE, offset, bytes, qiov,
                            flags & BDRV_REQ_FUA ? RDISK_REQUEST_FUA : 0);
 }
@@ -108,62 +64,105 @@ static int coroutine_fn rdma_co_pwrite_zeroes(BlockDriverState *bs,
         (flags & BDRV_REQ_MAY_UNMAP ? RDISK_REQUEST_UNMAP : 0) |
         (flags & BDRV_REQ_NO_FALLBACK ? RDISK_REQUEST_FAST : 0);
 
+    int ret = rdma_co_grow(bs, offset + bytes);
+
+    if (ret < 0) {
+        return ret;
+    }
     return rdma_co_request(bs, RDISK_OP_ZEROES, offset, bytes, NULL,
                            wire_flags);
 }
 
-static bool rdma_register_buf(BlockDriverState *bs, void *host, size_t size,
-                              Error **errp)
+static int coroutine_fn GRAPH_RDLOCK
+rdma_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
+                     int64_t bytes, int64_t *pnum, int64_t *map,
+                     BlockDriverState **file)
 {
     BDRVRdmaState *s = bs->opaque;
-    struct rdisk_error err = { 0 };
-    RdmaBuffer *buffer;
+    struct rdisk_extent extent;
+    struct rdisk_request req = {
+        .op = RDISK_OP_EXTENTS,
+        .offset = offset,
+        .length = MIN(bytes, RDISK_RANGE_MAX),
+        .extents = &extent,
+        .extent_count = 1,
+    };
     int ret;
 
-    ret = rdisk_initiator_register(s->session, host, size, &err);
-    trace_rdma_register(bs, host, size, ret);
-    if (ret < 0) {
-        /*
-         * Not fatal: librdisk looks each buffer up and copies what it does not
-         * know.  An error would make virtio-blk give up on all other memory.
-         */
-        if (!s->register_warned) {
-            s->register_warned = true;
-            warn_report("rdma: I/O on part of the memory will be copied: %s",
-                        err.text);
-        }
-        return true;
+    *pnum = bytes;
+    *map = offset;
+    *file = bs;
+    if (!rdisk_initiator_info(s->session)->extents) {
+        return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID;
     }
 
-    buffer = g_new(RdmaBuffer, 1);
-    buffer->host = host;
-    buffer->size = size;
-    QLIST_INSERT_HEAD(&s->buffers, buffer, next);
-    return true;
+    ret = rdma_co_submit(bs, &req);
+    if (ret < 0) {
+        return ret;
+    }
+    *pnum = extent.length;
+    return (extent.flags & RDISK_EXTENT_HOLE ? 0 : BDRV_BLOCK_DATA) |
+           (extent.flags & RDISK_EXTENT_ZERO ? BDRV_BLOCK_ZERO : 0) |
+           BDRV_BLOCK_OFFSET_VALID;
 }
 
-static void rdma_forget_buffer(BDRVRdmaState *s, RdmaBuffer *buffer)
+static int coroutine_fn GRAPH_RDLOCK
+rdma_co_copy_range_from(BlockDriverState *bs, BdrvChild *src,
+                        int64_t src_offset, BdrvChild *dst, int64_t dst_offset,
+                        int64_t bytes, BdrvRequestFlags read_flags,
+                        BdrvRequestFlags write_flags)
 {
-    rdisk_initiator_unregister(s->session, buffer->host, buffer->size);
-    QLIST_REMOVE(buffer, next);
-    g_free(buffer);
+    return bdrv_co_copy_range_to(src, src_offset, dst, dst_offset, bytes,
+                                 read_flags, write_flags);
 }
 
-static void rdma_unregister_buf(BlockDriverState *bs, void *host, size_t size)
+/* Are these the same volume, in two nodes perhaps? */
+static bool rdma_same_volume(BDRVRdmaState *a, BDRVRdmaState *b)
+{
+    const struct rdisk_volume_info *x = rdisk_initiator_info(a->session);
+    const struct rdisk_volume_info *y = rdisk_initiator_info(b->session);
+
+    return a == b ||
+           (!buffer_is_zero(x->identity, sizeof(x->identity)) &&
+            !memcmp(x->identity, y->identity, sizeof(x->identity)) &&
+            !memcmp(x->instance, y->instance, sizeof(x->instance)));
+}
+
+/* The server copies within a volume */
+static int coroutine_fn GRAPH_RDLOCK
+rdma_co_copy_range_to(BlockDriverState *bs, BdrvChild *src, int64_t src_offset,
+                      BdrvChild *dst, int64_t dst_offset, int64_t bytes,
+                      BdrvRequestFlags read_flags,
+                      BdrvRequestFlags write_flags)
 {
     BDRVRdmaState *s = bs->opaque;
-    RdmaBuffer *buffer;
+    int ret;
 
-    QLIST_FOREACH(buffer, &s->buffers, next) {
-        if (buffer->host == host && buffer->size == size) {
-            rdma_forget_buffer(s, buffer);
-            return;
-        }
+    if (src->bs->drv != bs->drv || !rdma_same_volume(src->bs->opaque, s) ||
+        ranges_overlap(src_offset, bytes, dst_offset, bytes) ||
+        !rdisk_initiator_info(s->session)->copy) {
+        return -ENOTSUP;
     }
+
+    ret = rdma_co_grow(bs, dst_offset + bytes);
+    while (bytes && ret == 0) {
+        struct rdisk_request req = {
+            .op = RDISK_OP_COPY,
+            .flags = write_flags & BDRV_REQ_FUA ? RDISK_REQUEST_FUA : 0,
+            .offset = dst_offset,
+            .length = MIN(bytes, RDISK_COPY_MAX),
+            .source = src_offset,
+        };
+
+        ret = rdma_co_submit(bs, &req);
+        dst_offset += req.length;
+        src_offset += req.length;
+        bytes -= req.length;
+    }
+    return ret;
 }
 
-/* Counters of all queues, and of the sessions before a reopen */
-static void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
+void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
 {
     unsigned int i;
 
@@ -177,6 +176,8 @@ static void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
         sum->flushes += c.flushes;
         sum->discards += c.discards;
         sum->zeroes += c.zeroes;
+        sum->extents += c.extents;
+        sum->copies += c.copies;
         sum->failed += c.failed;
         sum->read_bytes += c.read_bytes;
         sum->write_bytes += c.write_bytes;
@@ -191,7 +192,7 @@ static void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
     }
 }
 
-static uint64_t rdma_reconnects(BDRVRdmaState *s)
+uint64_t rdma_reconnects(BDRVRdmaState *s)
 {
     /* There is none after a reopen that failed */
     return s->past_reconnects +
@@ -211,6 +212,8 @@ static BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
         .flushes = c.flushes,
         .discards = c.discards,
         .zeroes = c.zeroes,
+        .extents = c.extents,
+        .copies = c.copies,
         .failed = c.failed,
         .read_bytes = c.read_bytes,
         .write_bytes = c.write_bytes,
@@ -227,100 +230,11 @@ static BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
     return stats;
 }
 
-/* Connect and open the volume.  Returns NULL with @errp set. */
-static struct rdisk_initiator *rdma_connect(BlockDriverState *bs,
-                                            bool read_only, Error **errp)
-{
-    static const struct rdisk_initiator_events events = {
-        .state = rdma_session_state,
-    };
-    static struct rdisk_env env;
-    BDRVRdmaState *s = bs->opaque;
-    struct rdisk_initiator_options o;
-    struct rdisk_secret secret;
-    struct rdisk_initiator *session;
-    struct rdisk_error err = { 0 };
-    int ret = -ENOMEM;
-
-    if (!rdma_convert_options(s->opts, read_only, &secret, &o, errp)) {
-        return NULL;
-    }
-
-    env = rdisk_env_system;
-    env.log = rdma_log;
-    s->connecting = true;
-    session = rdisk_initiator_create(&env, &o, &events, bs, &err);
-    rdisk_secret_wipe(&secret);
-    if (session) {
-        ret = rdisk_initiator_start(session, &err);
-    }
-    if (ret == 0) {
-        ret = rdisk_initiator_wait(session, &err);
-    }
-    s->connecting = false;
-    if (ret < 0) {
-        error_setg(errp, "%s", err.text);
-        rdisk_initiator_destroy(session);
-        return NULL;
-    }
-    return session;
-}
-
-static void rdma_disconnect(struct rdisk_initiator *session)
-{
-    struct rdisk_error err;
-
-    if (rdisk_initiator_state(session) == RDISK_INITIATOR_READY) {
-        rdisk_initiator_close(session);
-        /* However it ends, it ends: a failure has been reported */
-        rdisk_initiator_wait(session, &err);
-    }
-    rdisk_initiator_destroy(session);
-}
-
-/* Make @session the one that serves requests */
-static void rdma_start_session(BlockDriverState *bs,
-                               struct rdisk_initiator *session, bool read_only)
-{
-    BDRVRdmaState *s = bs->opaque;
-    const struct rdisk_volume_info *info = rdisk_initiator_info(session);
-
-    s->session = session;
-    s->read_only = read_only;
-    s->queue_count = info->queues;
-    s->queues = g_new0(RdmaQueue *, s->queue_count);
-    bs->supported_write_flags = info->fua ? BDRV_REQ_FUA : 0;
-    bs->supported_zero_flags = info->zeroes ? BDRV_REQ_FUA |
-        BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK : 0;
-
-    aio_set_fd_handler(qemu_get_aio_context(), rdisk_initiator_fd(session),
-                       rdma_session_process, NULL, NULL, NULL, bs);
-    rdma_session_process(bs);
-    rdma_attach_aio_context(bs, bdrv_get_aio_context(bs));
-}
-
-/* The reverse; the caller owns the session.  Node drained. */
-static struct rdisk_initiator *rdma_stop_session(BlockDriverState *bs)
-{
-    BDRVRdmaState *s = bs->opaque;
-
-    rdma_counters(s, &s->past);
-    s->past_reconnects = rdma_reconnects(s);
-    rdma_detach_aio_context(bs);
-    aio_set_fd_handler(qemu_get_aio_context(), rdisk_initiator_fd(s->session),
-                       NULL, NULL, NULL, NULL, NULL);
-    timer_del(s->timer);
-    g_free(s->queues);
-    s->queues = NULL;
-    s->queue_count = 0;
-    return s->session;
-}
-
 static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
                      Error **errp)
 {
     BDRVRdmaState *s = bs->opaque;
-    bool read_only = !(flags & BDRV_O_RDWR);
+    bool read_only = rdma_only_reads(flags);
     struct rdisk_initiator *session;
     int ret;
 
@@ -329,13 +243,12 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
         return -EINVAL;
     }
 
-    session = rdma_connect(bs, read_only, errp);
-    if (!session) {
-        ret = -EIO;
+    ret = rdma_connect(bs, read_only, &session, errp);
+    if (ret < 0) {
         goto fail_options;
     }
 
-    if (rdisk_initiator_info(session)->read_only) {
+    if (rdisk_initiator_info(session)->read_only && !read_only) {
         bdrv_graph_rdlock_main_loop();
         ret = bdrv_apply_auto_read_only(bs, "the volume is read-only on the "
                                         "server", errp);
@@ -355,9 +268,9 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     }
 
     qemu_mutex_init(&s->claim_lock);
+    qemu_co_mutex_init(&s->control_lock);
+    s->resized_bh = aio_bh_new(qemu_get_aio_context(), rdma_resized_bh, bs);
     QLIST_INIT(&s->buffers);
-    s->timer = aio_timer_new(qemu_get_aio_context(), QEMU_CLOCK_REALTIME,
-                             SCALE_NS, rdma_session_process, bs);
     rdma_start_session(bs, session, read_only);
 
     trace_rdma_open(bs, s->opts->server->host, s->opts->server->port,
@@ -366,7 +279,7 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     return 0;
 
 fail_session:
-    rdma_disconnect(session);
+    rdma_disconnect(bs, session);
 fail_options:
     qapi_free_BlockdevOptionsRdma(s->opts);
     return ret;
@@ -375,132 +288,16 @@ fail_options:
 static void rdma_close(BlockDriverState *bs)
 {
     BDRVRdmaState *s = bs->opaque;
-    struct rdisk_initiator *session = rdma_stop_session(bs);
-    RdmaBuffer *buffer, *next;
 
+    rdma_end_session(bs);
+    qemu_bh_delete(s->resized_bh);
     trace_rdma_close(bs, s->past.reads, s->past.writes, s->past.flushes,
                      s->past.read_bytes, s->past.write_bytes,
                      s->past.copied_bytes, s->past.work_requests);
 
-    QLIST_FOREACH_SAFE(buffer, &s->buffers, next, next) {
-        rdma_forget_buffer(s, buffer);
-    }
-    rdma_disconnect(session);
-
-    timer_free(s->timer);
     ram_block_discard_disable(false);
     qemu_mutex_destroy(&s->claim_lock);
     qapi_free_BlockdevOptionsRdma(s->opts);
-}
-
-/*
- * The server is told at open whether we will write, and locks by that.  So a
- * change between read-only and read-write takes a new session, which must be
- * there before the old one ends, or there would be no way back.
- */
-static int rdma_reopen_prepare(BDRVReopenState *state,
-                               BlockReopenQueue *queue, Error **errp)
-{
-    BDRVRdmaState *s = state->bs->opaque;
-    bool read_only = !(state->flags & BDRV_O_RDWR);
-    struct rdisk_initiator *session;
-    const struct rdisk_volume_info *info;
-
-    if (read_only == s->read_only) {
-        return 0;
-    }
-
-    session = rdma_connect(state->bs, read_only, errp);
-    if (!session) {
-        return -EIO;
-    }
-    info = rdisk_initiator_info(session);
-    if (info->read_only && !read_only) {
-        error_setg(errp, "the volume is read-only on the server");
-        rdma_disconnect(session);
-        return -EACCES;
-    }
-    if (info->size != rdisk_initiator_info(s->session)->size) {
-        error_setg(errp, "the size of volume '%s' has changed, from %" PRIu64
-                   " to %" PRIu64 " bytes; close and open it", s->opts->volume,
-                   rdisk_initiator_info(s->session)->size, info->size);
-        rdma_disconnect(session);
-        return -EINVAL;
-    }
-    state->opaque = session;
-    return 0;
-}
-
-static void rdma_reopen_commit(BDRVReopenState *state)
-{
-    BlockDriverState *bs = state->bs;
-    BDRVRdmaState *s = bs->opaque;
-    struct rdisk_initiator *new = state->opaque, *old;
-    RdmaBuffer *buffer, *next;
-
-    if (!new) {
-        return;
-    }
-
-    old = rdma_stop_session(bs);
-    rdma_start_session(bs, new, !(state->flags & BDRV_O_RDWR));
-    QLIST_FOREACH_SAFE(buffer, &s->buffers, next, next) {
-        bool ok = rdisk_initiator_register(new, buffer->host, buffer->size,
-                                           NULL) == 0;
-
-        rdisk_initiator_unregister(old, buffer->host, buffer->size);
-        if (!ok) {
-            QLIST_REMOVE(buffer, next);
-            g_free(buffer);
-        }
-    }
-    rdma_disconnect(old);
-    state->opaque = NULL;
-}
-
-static void rdma_reopen_abort(BDRVReopenState *state)
-{
-    if (state->opaque) {
-        rdma_disconnect(state->opaque);
-        state->opaque = NULL;
-    }
-}
-
-/* Requests that wait for a lost connection are to end now */
-static void rdma_cancel_in_flight(BlockDriverState *bs)
-{
-    BDRVRdmaState *s = bs->opaque;
-
-    rdisk_initiator_cancel(s->session);
-}
-
-static int64_t coroutine_fn rdma_co_getlength(BlockDriverState *bs)
-{
-    BDRVRdmaState *s = bs->opaque;
-
-    return rdisk_initiator_info(s->session)->size;
-}
-
-/* Creating an image on the volume comes here too; it has its size already */
-static int coroutine_fn rdma_co_truncate(BlockDriverState *bs, int64_t offset,
-                                         bool exact, PreallocMode prealloc,
-                                         BdrvRequestFlags flags, Error **errp)
-{
-    BDRVRdmaState *s = bs->opaque;
-    int64_t size = rdisk_initiator_info(s->session)->size;
-
-    if (prealloc != PREALLOC_MODE_OFF) {
-        error_setg(errp, "Unsupported preallocation mode '%s'",
-                   PreallocMode_str(prealloc));
-        return -ENOTSUP;
-    }
-    if (offset > size || (exact && offset != size)) {
-        error_setg(errp, "volume '%s' has %" PRId64 " bytes, not %" PRId64
-                   "; resize it on the server (rdisk resize)",
-                   s->opts->volume, size, offset);
-        return -ENOTSUP;
-    }
-    return 0;
 }
 
 static int coroutine_fn rdma_co_get_info(BlockDriverState *bs,
@@ -528,6 +325,19 @@ static void rdma_refresh_limits(BlockDriverState *bs, Error **errp)
     /* The device takes any address; whole pages make fewer segments */
     bs->bl.min_mem_alignment = 1;
     bs->bl.opt_mem_alignment = qemu_real_host_page_size();
+}
+
+/*
+ * A disk whose sectors stay 512 bytes boots and can be read wherever it moves;
+ * a guest that knows the server's block size aligns its requests to it.
+ */
+static int rdma_probe_blocksizes(BlockDriverState *bs, BlockSizes *bsz)
+{
+    BDRVRdmaState *s = bs->opaque;
+
+    bsz->log = BDRV_SECTOR_SIZE;
+    bsz->phys = rdisk_initiator_info(s->session)->block_size;
+    return 0;
 }
 
 static void rdma_refresh_filename(BlockDriverState *bs)
@@ -575,11 +385,19 @@ static BlockDriver bdrv_rdma = {
     .bdrv_co_pwritev            = rdma_co_pwritev,
     .bdrv_co_pdiscard           = rdma_co_pdiscard,
     .bdrv_co_pwrite_zeroes      = rdma_co_pwrite_zeroes,
+    .bdrv_co_block_status       = rdma_co_block_status,
+    .bdrv_co_copy_range_from    = rdma_co_copy_range_from,
+    .bdrv_co_copy_range_to      = rdma_co_copy_range_to,
     .bdrv_co_flush_to_disk      = rdma_co_flush,
     .bdrv_co_getlength          = rdma_co_getlength,
     .bdrv_cancel_in_flight      = rdma_cancel_in_flight,
     .bdrv_co_truncate           = rdma_co_truncate,
+    .bdrv_co_get_allocated_file_size = rdma_co_get_allocated_file_size,
     .bdrv_co_get_info           = rdma_co_get_info,
+    .bdrv_probe_blocksizes      = rdma_probe_blocksizes,
+    .bdrv_inactivate            = rdma_inactivate,
+    .bdrv_set_perm              = rdma_set_perm,
+    .bdrv_co_invalidate_cache   = rdma_co_invalidate_cache,
     .bdrv_refresh_limits        = rdma_refresh_limits,
     .bdrv_register_buf          = rdma_register_buf,
     .bdrv_unregister_buf        = rdma_unregister_buf,

@@ -24,7 +24,11 @@ typedef struct BDRVRdmaState {
     BlockdevOptionsRdma *opts;
     struct rdisk_initiator *session;
     bool read_only;             /* what the server was told */
-    bool connecting;            /* a new session, perhaps beside this one */
+    bool waiting;               /* for a session to begin or to end */
+    struct rdisk_initiator *spare;      /* reads, once the node is inactive */
+
+    CoMutex control_lock;       /* one resize or the like at a time */
+    QEMUBH *resized_bh;         /* calls rdma_resized_bh() */
 
     /* Calls rdma_session_process() when the session's deadline comes */
     QEMUTimer *timer;
@@ -61,10 +65,77 @@ bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
                           struct rdisk_secret *secret,
                           struct rdisk_initiator_options *o, Error **errp);
 
+/* How long opening may take */
+int64_t rdma_open_timeout_ns(const BlockdevOptionsRdma *opts);
+
 /* "rdma://host:port/", to be freed */
 char *rdma_base_uri(const BlockdevOptionsRdma *opts);
 /* A URI with all that decides whether opening works, to be freed */
 char *rdma_uri(const BlockdevOptionsRdma *opts);
+
+/* rdma.c */
+
+/* Counters of all queues, and of the sessions that have ended */
+void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum);
+uint64_t rdma_reconnects(BDRVRdmaState *s);
+
+/* rdma-session.c, main loop only */
+
+/* An inactive node leaves writing to another QEMU */
+static inline bool rdma_only_reads(int flags)
+{
+    return (flags & (BDRV_O_RDWR | BDRV_O_INACTIVE)) != BDRV_O_RDWR;
+}
+
+/* What librdisk needs of the system; with its log in QEMU's */
+const struct rdisk_env *rdma_env(void);
+
+/*
+ * Connect and open the volume.  Returns 0 with @new set, or a negative errno
+ * with @errp set: -EBUSY when another client writes.
+ */
+int rdma_connect(BlockDriverState *bs, bool read_only,
+                 struct rdisk_initiator **new, Error **errp);
+/* Ends a session that serves no requests (any more) */
+void rdma_disconnect(BlockDriverState *bs, struct rdisk_initiator *session);
+
+/* Make @session the one that serves requests; it is the node's from now on */
+void rdma_start_session(BlockDriverState *bs, struct rdisk_initiator *session,
+                        bool read_only);
+/* The reverse, at close */
+void rdma_end_session(BlockDriverState *bs);
+/* Serve the node's session; after anything that may change its deadline */
+void rdma_session_process(void *opaque);
+
+/* Callbacks of the block driver */
+bool rdma_register_buf(BlockDriverState *bs, void *host, size_t size,
+                       Error **errp);
+void rdma_unregister_buf(BlockDriverState *bs, void *host, size_t size);
+int rdma_reopen_prepare(BDRVReopenState *state, BlockReopenQueue *queue,
+                        Error **errp);
+void rdma_reopen_commit(BDRVReopenState *state);
+void rdma_reopen_abort(BDRVReopenState *state);
+int GRAPH_RDLOCK rdma_inactivate(BlockDriverState *bs);
+void rdma_set_perm(BlockDriverState *bs, uint64_t perm, uint64_t shared);
+void coroutine_fn GRAPH_RDLOCK
+rdma_co_invalidate_cache(BlockDriverState *bs, Error **errp);
+void rdma_cancel_in_flight(BlockDriverState *bs);
+
+/* rdma-size.c */
+
+/* The session tells that another client has made the volume larger */
+void rdma_volume_changed(void *opaque, uint64_t size);
+/* Tell the users of the node its length.  Main loop. */
+void rdma_resized_bh(void *opaque);
+/* Make the volume end at @end or later; -ENOSPC if that may not be */
+int coroutine_fn rdma_co_grow(BlockDriverState *bs, uint64_t end);
+
+/* Callbacks of the block driver */
+int coroutine_fn rdma_co_truncate(BlockDriverState *bs, int64_t offset,
+                                  bool exact, PreallocMode prealloc,
+                                  BdrvRequestFlags flags, Error **errp);
+int64_t coroutine_fn rdma_co_getlength(BlockDriverState *bs);
+int64_t coroutine_fn rdma_co_get_allocated_file_size(BlockDriverState *bs);
 
 /* rdma-queue.c */
 
@@ -76,7 +147,13 @@ void rdma_detach_aio_context(BlockDriverState *bs);
 /* Slots that one request can take: what ->bl.max_transfer is divided by */
 #define RDMA_PARTS 16
 
-/* Send a request from any AioContext; @qiov is NULL for a flush */
+/*
+ * Send a request from any AioContext and wait for its answer.  Of @req the
+ * caller fills the first group; extent_count is filled in at the end.
+ */
+int coroutine_fn rdma_co_submit(BlockDriverState *bs,
+                                struct rdisk_request *req);
+/* The same in one line; @qiov is NULL for what has no payload */
 int coroutine_fn rdma_co_request(BlockDriverState *bs, enum rdisk_op op,
                                  int64_t offset, int64_t bytes,
                                  QEMUIOVector *qiov, unsigned int flags);
