@@ -41,8 +41,9 @@ check_convert_without_n_accepts_a_volume_of_the_size()
     cmp "$work/random" "$pool/again"
 }
 
-check_convert_to_a_volume_that_is_too_small_is_refused()
+check_convert_to_a_volume_that_may_not_grow_is_refused()
 {
+    start_server --resize deny
     volume small 8M
     refused '8388608 bytes|smaller|too small|resize' 60 \
         qemu-img convert -f raw -O raw "$work/random" "$(uri small)"

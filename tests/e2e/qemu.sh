@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+#
+# QEMU under QMP: machines whose guest is bootdisk.S, and storage daemons.
+# Each has a name; its socket is $work/NAME.qmp, what it says $work/NAME.log.
+
+declare -A vm=()                # processes by name
+
+# launched NAME PROGRAM OPTION…: it runs and answers
+launched()
+{
+    local name=$1
+    shift
+    rm -f "$work/$name.qmp"
+    "$@" >"$work/$name.log" 2>&1 </dev/null &
+    vm[$name]=$!
+    end_later $!
+    wait_until 30 test -S "$work/$name.qmp" ||
+        fail "${1##*/}: $(tail -n 1 "$work/$name.log")"
+    qmp "$name" query-version >/dev/null
+}
+
+# machine NAME OPTION…: with 32 MiB of memory and the firmware's console off
+machine()
+{
+    local name=$1
+    shift
+    launched "$name" qemu-system-x86_64 -M pc -accel tcg -cpu qemu64,cx16=off \
+        -m 32 -nodefaults -no-user-config -nic none -vga none -display none \
+        -serial "file:$work/$name.serial" \
+        -qmp "unix:$work/$name.qmp,server=on,wait=off" "$@"
+}
+
+# daemon NAME OPTION…
+daemon()
+{
+    local name=$1
+    shift
+    launched "$name" qemu-storage-daemon \
+        --chardev "socket,id=qmp,path=$work/$name.qmp,server=on,wait=off" \
+        --monitor chardev=qmp "$@"
+}
+
+# qmp NAME COMMAND [ARGUMENTS]; what it says when it fails is in $work/qmp.err
+qmp()
+{
+    "$here/qmp" "$work/$1.qmp" "${@:2}" 2>"$work/qmp.err" || {
+        cat "$work/qmp.err"
+        [ -n "${qmp_may_fail:-}" ] || fail "$(tail -n 1 "$work/qmp.err")"
+        return 1
+    }
+}
+
+# qmp_refused REGEX NAME COMMAND [ARGUMENTS]
+qmp_refused()
+{
+    local regex=$1
+    shift
+    ! qmp_may_fail=1 qmp "$@" || fail "'$2' was not refused"
+    says "$work/qmp.err" "$regex"
+}
+
+# In good order
+quit()
+{
+    qmp "$1" quit >/dev/null
+    wait_until 20 gone "${vm[$1]}" || fail "$1 does not quit"
+    wait "${vm[$1]}" || fail "$1 ended with $?: $(tail -n 1 "$work/$1.log")"
+}
+
+# vm_io NAME NODE COMMAND…: of qemu-io, which tells QEMU's log
+vm_io()
+{
+    local name=$1 node=$2 command before
+    shift 2
+    before=$(stat -c %s "$work/$name.log")
+    for command in "$@"; do
+        qmp "$name" human-monitor-command \
+            "{\"command-line\": \"qemu-io $node \\\"$command\\\"\"}" \
+            >"$work/returned"
+        grep -qx '""' "$work/returned" || fail "$(cat "$work/returned")"
+    done
+    ! tail -c +$((before + 1)) "$work/$name.log" | grep -aE 'failed|error' ||
+        fail "qemu-io: $(tail -n 1 "$work/$name.log")"
+}
+
+# The options of a node: node NAME VOLUME [MEMBER…], in JSON
+node()
+{
+    local name=$1 volume=$2 member
+    shift 2
+    printf '{"driver": "rdma", "node-name": "%s", "volume": "%s",' \
+        "$name" "$volume"
+    for member in "$@"; do
+        printf ' %s,' "$member"
+    done
+    printf ' "server": {"host": "%s", "port": "%s"}}\n' "$addr" "$port"
+}
+
+# The same for the tools: image VOLUME [PREFIX], e.g. of PREFIX "file."
+image()
+{
+    echo "${2:-}driver=rdma,${2:-}server.host=$addr,${2:-}server.port=$port,${2:-}volume=$1"
+}
+
+# from NAME COMMAND ARGUMENTS EXPRESSION: of Python, on what it returns, r
+from()
+{
+    qmp "$1" "$2" "$3" >"$work/returned"
+    python3 -Sc 'import json, sys
+r = json.load(open(sys.argv[1]))
+print(eval(sys.argv[2]))' "$work/returned" "$4"
+}
+
+# A job has ended well, and is forgotten: job_done NAME JOB SECONDS
+job_done()
+{
+    local name=$1 job=$2
+    wait_until "$3" job_is "$name" "$job" concluded ||
+        fail "job $job is not done after $3 s: $(cat "$work/returned")"
+    equal "the error of job $job" "$(from "$name" query-jobs '{}' \
+        "[j.get('error') for j in r if j['id'] == '$job'][0]")" None
+    qmp "$name" job-dismiss "{\"id\": \"$job\"}" >/dev/null
+}
+
+job_is()
+{
+    [ "$(from "$1" query-jobs '{}' \
+        "[j['status'] for j in r if j['id'] == '$2'][0]")" = "$3" ]
+}
+
+# ---- The guest of one sector ------------------------------------------
+
+# boot_volume NAME: a new volume with the guest on it
+boot_volume()
+{
+    if [ ! -e "$work/boot.bin" ]; then
+        as --32 -o "$work/boot.o" "$here/bootdisk.S"
+        objcopy -O binary -j .text "$work/boot.o" "$work/boot.bin"
+    fi
+    volume "$1" 4M
+    io "$1" "write -q -s $work/boot.bin 0 512"
+}
+
+# How often a guest has told that it goes on
+rounds()
+{
+    tr -cd . <"$work/$1.serial" | wc -c
+}
+
+has_rounds()
+{
+    [ "$(rounds "$1")" -ge "$2" ] || ! sound "$1"
+}
+
+sound()
+{
+    ! grep -aq '[EX]' "$work/$1.serial"
+}
+
+# goes_on NAME [N]: its guest does I/O, without an error, N times more
+goes_on()
+{
+    local before
+    before=$(rounds "$1")
+    wait_until 60 has_rounds "$1" $((before + ${2:-3})) ||
+        fail "the guest of $1 stands still: $(tail -c 60 "$work/$1.serial")"
+    sound "$1" || fail "the guest of $1: $(tail -c 60 "$work/$1.serial")"
+}
+
+# The file of a stopped guest's volume holds what its last rounds wrote
+whole()
+{
+    python3 -S - "$pool/$1" <<'END' || fail "volume '$1' is not whole"
+import struct
+import sys
+
+BLOCKS, SIZE, FIRST = 512, 4096, 64 * 512
+data = open(sys.argv[1], "rb").read()
+found = []
+for n in range(BLOCKS):
+    at = FIRST + n * SIZE
+    words = set(struct.unpack(f"<{SIZE // 4}I", data[at:at + SIZE]))
+    if len(words) != 1:
+        sys.exit(f"block {n} is torn: {sorted(words)[:4]}")
+    found.append(words.pop())
+last = max(found)
+for n, value in enumerate(found):
+    wanted = last - (last - n) % BLOCKS
+    if value != max(wanted, 0):
+        sys.exit(f"block {n} holds round {value}, not {wanted}, of {last}")
+print(f"# {last} rounds are whole")
+END
+}

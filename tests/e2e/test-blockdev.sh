@@ -1,0 +1,208 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A volume as a node of a running QEMU: added, reopened, plugged into a running
+# guest, taken out again, and what QEMU tells of it.
+# time-limit: 900
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$(realpath "$0")")/lib.sh"
+# shellcheck source=tests/e2e/qemu.sh
+. "$here/qemu.sh"
+
+# empty NAME OPTION…: a QEMU without a machine
+empty()
+{
+    local name=$1
+    shift
+    launched "$name" qemu-system-x86_64 -M none -nodefaults -display none \
+        -qmp "unix:$work/$name.qmp,server=on,wait=off" "$@"
+}
+
+sessions()
+{
+    stat_server "sorted(s['volume'] + (' reads' if s['read_only'] else '')
+        for s in s['sessions'])"
+}
+
+check_a_node_is_added_used_and_deleted()
+{
+    local i
+    volume one 4M
+    empty qemu
+    for ((i = 1; i <= 20; i++)); do
+        qmp qemu blockdev-add "$(node disk one)" >/dev/null
+        vm_io qemu disk "write -P $i 0 64k" "read -P $i 0 64k"
+        qmp qemu blockdev-del '{"node-name": "disk"}' >/dev/null
+    done
+    no_sessions || fail "sessions are left"
+    quit qemu
+}
+
+check_a_node_that_cannot_be_opened_leaves_nothing()
+{
+    volume taken 4M
+    client owner "$(uri taken)"
+    empty qemu
+    qmp_refused "is being written by $addr" qemu blockdev-add \
+        "$(node disk taken)"
+    qmp_refused "queues.*1.*64" qemu blockdev-add \
+        "$(node disk taken '"queues": 65')"
+    qmp_refused "no volume 'nobody'" qemu blockdev-add "$(node disk nobody)"
+    qmp_refused "Parameter 'volume' is missing" qemu blockdev-add \
+        '{"driver": "rdma", "node-name": "x",
+          "server": {"host": "a", "port": "1"}}'
+    equal sessions "$(stat_server 'len(s["sessions"])')" 1
+    quit qemu
+}
+
+check_reopen_changes_between_reading_and_writing()
+{
+    volume both 4M
+    empty qemu -blockdev "$(node disk both)"
+    vm_io qemu disk "write -P 1 0 64k"
+    qmp qemu blockdev-reopen \
+        "{\"options\": [$(node disk both '"read-only": true')]}" >/dev/null
+    equal sessions "$(sessions)" "['both reads']"
+    # So now somebody else may write, and then it may not.
+    client owner "$(uri both)"
+    qmp_refused "is being written by $addr" qemu blockdev-reopen \
+        "{\"options\": [$(node disk both '"read-only": false')]}"
+    vm_io qemu disk "read -P 1 0 64k"
+    say owner quit
+    wait_until 10 gone "${client[owner]}"
+    qmp qemu blockdev-reopen \
+        "{\"options\": [$(node disk both '"read-only": false')]}" >/dev/null
+    vm_io qemu disk "write -P 2 0 64k" "read -P 2 0 64k"
+    equal sessions "$(sessions)" "['both']"
+    quit qemu
+}
+
+check_reopen_does_not_change_the_volume()
+{
+    volume here 4M
+    volume elsewhere 4M
+    empty qemu -blockdev "$(node disk here)"
+    qmp_refused "Cannot change the option 'volume'" qemu blockdev-reopen \
+        "{\"options\": [$(node disk elsewhere)]}"
+    vm_io qemu disk "write -P 2 0 64k"
+    quit qemu
+    io here 'read -q -P 2 0 64k'
+}
+
+check_query_blockstats_counts_what_was_done()
+{
+    volume counted 4M
+    empty qemu -blockdev "$(node disk counted '"discard": "unmap"')"
+    vm_io qemu disk "write -P 1 0 64k" "write -z 64k 64k" "discard 1M 64k" \
+        "read 0 128k" flush
+    qmp qemu rdma >"$work/counters"
+    cat "$work/counters"
+    says "$work/counters" '^reads 1$'
+    says "$work/counters" '^writes 1$'
+    says "$work/counters" '^zeroes 1$'
+    says "$work/counters" '^discards 1$'
+    says "$work/counters" '^read-bytes 131072$'
+    says "$work/counters" '^write-bytes 65536$'
+    says "$work/counters" '^failed 0$'
+    quit qemu
+}
+
+check_counters_survive_a_reopen()
+{
+    volume kept 4M
+    empty qemu -blockdev "$(node disk kept)"
+    vm_io qemu disk "write -P 1 0 64k"
+    qmp qemu blockdev-reopen \
+        "{\"options\": [$(node disk kept '"read-only": true')]}" >/dev/null
+    vm_io qemu disk "read -P 1 0 64k"
+    qmp qemu rdma >"$work/counters"
+    says "$work/counters" '^writes 1$'
+    says "$work/counters" '^reads 1$'
+    quit qemu
+}
+
+check_query_named_block_nodes_tells_a_name_that_opens_the_same()
+{
+    local name
+    volume named 4M
+    empty qemu -blockdev "$(node disk named '"shared": true' '"queues": 2')"
+    name=$(from qemu query-named-block-nodes '{}' 'r[0]["image"]["filename"]')
+    equal "file name" "$name" "rdma://$addr:$port/named?shared=on"
+    within 30 qemu-io -f raw -c 'write -q -P 7 0 64k' "$name"
+    vm_io qemu disk "read -P 7 0 64k"
+    equal driver "$(from qemu query-named-block-nodes '{}' 'r[0]["drv"]')" rdma
+    quit qemu
+}
+
+check_info_tells_a_name_that_opens_the_same()
+{
+    local name
+    volume again 4M
+    io again 'write -q -P 9 0 64k'
+    name=$(within 30 qemu-img info --output json --image-opts \
+        "driver=rdma,server.host=$addr,server.port=$port,volume=again" |
+        python3 -Sc 'import json, sys; print(json.load(sys.stdin)["filename"])')
+    within 30 qemu-io -f raw -c 'read -q -P 9 0 64k' "$name"
+}
+
+# A relative backing file lies on the same server.
+check_a_relative_backing_file_is_a_volume_beside()
+{
+    volume below 4M
+    io below 'write -q -P 5 0 64k'
+    volume above 16M
+    within 30 qemu-img create -q -f qcow2 -F raw -u -b below "$(uri above)" 4M
+    within 30 qemu-io -f qcow2 -c 'read -q -P 5 0 64k' "$(uri above)"
+}
+
+# The server's block size is the physical one; sectors stay as they were.
+check_a_disk_has_sectors_of_512_bytes()
+{
+    boot_volume sectors
+    machine qemu -blockdev "$(node disk sectors)" \
+        -device virtio-blk-pci,drive=disk,id=front
+    goes_on qemu
+    equal "sector size" "$(from qemu qom-get '{"path":
+        "/machine/peripheral/front", "property": "logical_block_size"}' r)" 512
+    equal "physical size" "$(from qemu qom-get '{"path":
+        "/machine/peripheral/front", "property": "physical_block_size"}' r)" \
+        "$(stat_server "[v for v in s['volumes']
+            if v['name'] == 'sectors'][0]['block_size']")"
+    quit qemu
+}
+
+# Beside a guest that writes; the firmware knows nothing of the second disk, so
+# it goes as it came.
+check_disks_come_and_go_while_a_guest_writes()
+{
+    local i
+    boot_volume first
+    volume second 4M
+    machine qemu -blockdev "$(node disk first)" \
+        -object iothread,id=t0 -device virtio-scsi-pci,id=bus,iothread=t0 \
+        -device virtio-blk-pci,drive=disk,bootindex=0
+    goes_on qemu
+    for ((i = 0; i < 5; i++)); do
+        qmp qemu blockdev-add "$(node more second)" >/dev/null
+        qmp qemu device_add '{"driver": "scsi-hd", "id": "extra",
+            "drive": "more", "bus": "bus.0"}' >/dev/null
+        vm_io qemu more "read 0 64k"
+        goes_on qemu 1
+        qmp qemu device_del '{"id": "extra"}' >/dev/null
+        wait_until 20 unplugged qemu extra || fail "the disk is still there"
+        qmp qemu blockdev-del '{"node-name": "more"}' >/dev/null
+        equal sessions "$(sessions)" "['first']"
+    done
+    goes_on qemu
+    quit qemu
+    whole first
+}
+
+unplugged()
+{
+    ! qmp_may_fail=1 qmp "$1" qom-list \
+        "{\"path\": \"/machine/peripheral/$2\"}" >/dev/null
+}
+
+start_server
+run_checks

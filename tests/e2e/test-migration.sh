@@ -1,0 +1,352 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Live migration between two QEMUs on one server: the guest goes on, with every
+# byte it has written; and at each moment one QEMU may write, whatever fails.
+# time-limit: 1500
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$(realpath "$0")")/lib.sh"
+# shellcheck source=tests/e2e/qemu.sh
+. "$here/qemu.sh"
+
+# guest NAME VOLUME [OPTION…]: a machine that runs the guest on the volume
+guest()
+{
+    local name=$1 volume=$2
+    shift 2
+    machine "$name" -blockdev "$(node disk "$volume" '"open-timeout": 3')" \
+        -device virtio-blk-pci,drive=disk "$@"
+}
+
+# twin NAME VOLUME: a machine that waits for the guest
+twin()
+{
+    guest "$1" "$2" -incoming "unix:$work/$1.socket"
+}
+
+start_migration()
+{
+    qmp "$1" migrate "{\"uri\": \"unix:$work/$2.socket\"}" >/dev/null
+}
+
+migration_is()
+{
+    from "$1" query-migrate '{}' 'r.get("status")' >"$work/status"
+    grep -qxE "$2" "$work/status"
+}
+
+# migration_ends NAME STATUS
+migration_ends()
+{
+    wait_until 120 migration_is "$1" 'completed|failed|cancelled' ||
+        fail "migration is $(cat "$work/status") after 120 s"
+    equal "the migration" "$(cat "$work/status")" "$2"
+}
+
+status_is()
+{
+    [ "$(from "$1" query-status '{}' 'r["status"]')" = "$2" ]
+}
+
+migrate()
+{
+    start_migration "$1" "$2"
+    migration_ends "$1" completed
+    wait_until 20 status_is "$2" running || fail "$2 does not run"
+}
+
+# With "pause-before-switchover" there is a moment to let things fail in.
+pause_before_switchover()
+{
+    qmp "$1" migrate-set-capabilities '{"capabilities": [
+        {"capability": "pause-before-switchover", "state": true}]}' >/dev/null
+}
+
+nobody_else_may_write()
+{
+    refused "is being written by" 20 \
+        qemu-io -f raw -c 'write 3M 4k' "$(uri "$1")"
+}
+
+check_a_guest_goes_on_on_the_other_side_and_comes_back()
+{
+    boot_volume there
+    guest left there
+    goes_on left
+    twin right there
+    migrate left right
+    goes_on right 80
+    quit left
+    twin left there
+    migrate right left
+    goes_on left 80
+    quit right
+    quit left
+    whole there
+}
+
+check_nobody_else_may_write_before_and_after()
+{
+    boot_volume locked
+    guest left locked
+    goes_on left
+    twin right locked
+    nobody_else_may_write locked
+    migrate left right
+    nobody_else_may_write locked
+    goes_on right
+    quit left
+    nobody_else_may_write locked
+    quit right
+    whole locked
+}
+
+check_the_source_cannot_go_on_while_the_destination_runs()
+{
+    boot_volume owned
+    guest left owned
+    goes_on left
+    twin right owned
+    migrate left right
+    qmp_refused "'owned' is being written by" left cont
+    goes_on right
+    quit right
+    # Now nobody writes, so it may.
+    qmp left cont >/dev/null
+    goes_on left
+    quit left
+    whole owned
+}
+
+# Nobody is there any more when the source has given the volume up.
+check_a_destination_killed_before_the_switch_leaves_the_source_writing()
+{
+    boot_volume early
+    guest left early
+    goes_on left
+    twin right early
+    pause_before_switchover left
+    start_migration left right
+    wait_until 60 migration_is left pre-switchover || fail "no pre-switchover"
+    kill -KILL "${vm[right]}"
+    qmp left migrate-continue '{"state": "pre-switchover"}' >/dev/null
+    migration_ends left failed
+    wait_until 20 status_is left running || fail "left does not run"
+    goes_on left 80
+    nobody_else_may_write early
+    quit left
+    whole early
+}
+
+# The source has given the volume up when the destination does not take it.
+check_a_destination_that_dies_at_the_switch_gives_it_back_to_the_source()
+{
+    boot_volume late
+    guest left late
+    goes_on left
+    twin right late
+    pause_before_switchover left
+    start_migration left right
+    wait_until 60 migration_is left pre-switchover || fail "no pre-switchover"
+    kill -STOP "${vm[right]}"
+    qmp left migrate-continue '{"state": "pre-switchover"}' >/dev/null
+    wait_until 20 gave_it_up late || fail "left still writes"
+    kill -KILL "${vm[right]}"
+    wait_until 60 migration_is left 'completed|failed' || fail "no end"
+    # As far as QEMU knows it is done, if all was sent before the other died.
+    status_is left running || qmp left cont >/dev/null
+    goes_on left 80
+    nobody_else_may_write late
+    quit left
+    whole late
+}
+
+gave_it_up()
+{
+    [ "$(stat_server "sum(1 for s in s['sessions']
+        if not s['read_only'])")" = 0 ]
+}
+
+check_a_source_killed_after_the_switch_does_not_disturb_the_guest()
+{
+    boot_volume orphan
+    guest left orphan
+    goes_on left
+    twin right orphan
+    migrate left right
+    kill -KILL "${vm[left]}"
+    goes_on right 80
+    quit right
+    whole orphan
+}
+
+# The memory of the destination is registered with the session that writes.
+check_the_destination_copies_nothing()
+{
+    boot_volume fast
+    guest left fast
+    goes_on left
+    twin right fast
+    migrate left right
+    copied=$(qmp right rdma | sed -n 's/^copied-bytes //p')
+    goes_on right 80
+    equal "copied bytes" "$(qmp right rdma | sed -n 's/^copied-bytes //p')" \
+        "$copied"
+    quit left
+    quit right
+}
+
+# It would throw away pages that the device has pinned.
+check_postcopy_is_refused()
+{
+    boot_volume post
+    twin right post
+    qmp_refused 'keeps it pinned' right migrate-set-capabilities \
+        '{"capabilities": [{"capability": "postcopy-ram", "state": true}]}'
+    quit right
+}
+
+# ---- Without a guest: the same in a storage daemon ---------------------
+
+# set_active NAME BOOLEAN: arguments of blockdev-set-active
+set_active()
+{
+    echo "{\"node-name\": \"$1\", \"active\": $2}"
+}
+
+sleeper()
+{
+    daemon "$1" --blockdev "$(node disk "$2" '"active": false' \
+        '"open-timeout": '"${3:-3}")"
+}
+
+check_an_inactive_node_lets_another_client_write()
+{
+    volume asleep 4M
+    sleeper left asleep
+    io asleep 'write -q -P 1 0 64k'
+    qmp left blockdev-set-active "$(set_active disk true)" >/dev/null
+    nobody_else_may_write asleep
+    qmp left blockdev-set-active "$(set_active disk false)" >/dev/null
+    io asleep 'read -q -P 1 0 64k' 'write -q -P 2 0 64k'
+    quit left
+}
+
+check_activation_waits_for_the_old_owner_to_go()
+{
+    volume soon 4M
+    client owner "$(uri soon)"
+    sleeper left soon 20
+    { sleep 2; say owner quit; } &
+    qmp left blockdev-set-active "$(set_active disk true)" >/dev/null
+    nobody_else_may_write soon
+    quit left
+}
+
+check_activation_is_refused_when_the_old_owner_stays()
+{
+    local began
+    volume never 4M
+    client owner "$(uri never)"
+    sleeper left never 2
+    began=$SECONDS
+    qmp_refused "'never' is being written by $addr" left \
+        blockdev-set-active "$(set_active disk true)"
+    at_most seconds $((SECONDS - began)) $((8 * slow))
+    say owner 'write -P 3 0 64k'
+    answers owner '^wrote 65536/65536' 20
+    # It still reads, and becomes active when it can.
+    say owner quit
+    wait_until 10 gone "${client[owner]}"
+    qmp left blockdev-set-active "$(set_active disk true)" >/dev/null
+    quit left
+}
+
+# An export that writes objects after the driver was asked.
+check_a_refused_inactivation_leaves_the_writer_writing()
+{
+    volume busy 4M
+    daemon left --blockdev "$(node disk busy)" \
+        --nbd-server "addr.type=unix,addr.path=$work/nbd" \
+        --export nbd,id=e,node-name=disk,name=x,writable=on
+    qmp_refused 'Failed to inactivate' left \
+        blockdev-set-active "$(set_active disk false)"
+    within 20 qemu-io -f raw -c 'write -q -P 5 0 64k' -c flush \
+        "nbd+unix:///x?socket=$work/nbd"
+    nobody_else_may_write busy
+    quit left
+    io busy 'read -q -P 5 0 64k'
+}
+
+check_a_node_without_its_server_does_not_become_inactive()
+{
+    start_server
+    volume alone 4M
+    daemon left --blockdev "$(node disk alone '"open-timeout": 2' \
+        '"reconnect-delay": 30' '"heartbeat": 30')"
+    kill -STOP "$server"
+    qmp_refused 'Failed to inactivate' left \
+        blockdev-set-active "$(set_active disk false)"
+    says "$work/left.log" "'alone' (stays with this QEMU|cannot be flushed)"
+    kill -CONT "$server"
+    nobody_else_may_write alone
+    quit left
+}
+
+# ---- A whole system ----------------------------------------------------
+
+# linux NAME [OPTION…]: the lab's test guest on the volume "root"
+linux()
+{
+    local name=$1
+    shift
+    : >"$work/$name.console"
+    "$top/tests/lab/guest/boot" --task auto --files 24 \
+        --log "$work/$name.console" -- \
+        -drive "file=$(uri 'root?open-timeout=60&heartbeat=60'),format=raw,if=virtio" \
+        -qmp "unix:$work/$name.qmp,server=on,wait=off" \
+        -action shutdown=pause "$@" >/dev/null 2>"$work/$name.log" &
+    vm[$name]=$!
+    end_later $!
+    wait_until 60 test -S "$work/$name.qmp" ||
+        fail "the guest: $(tail -n 1 "$work/$name.log")"
+}
+
+# tells NAME REGEX SECONDS: the guest does so, on its console
+tells()
+{
+    wait_until "$3" grep -aqE "RDISK-GUEST: (FAILED|$2)" \
+        "$work/$1.console" || {
+        tail -n 5 "$work/$1.console"
+        fail "the guest did not say '$2' in $3 s"
+    }
+    ! grep -aE 'RDISK-GUEST: FAILED|I/O error' "$work/$1.console" ||
+        fail "the guest failed"
+}
+
+check_a_linux_guest_moves_while_it_writes_and_its_files_are_whole()
+{
+    local image
+    image=$("$top/tests/lab/guest/build")/root.ext4
+    volume root "$(stat -c %s "$image")"
+    within 120 qemu-img convert -n -f raw -O raw "$image" "$(uri root)"
+    linux first
+    tells first 'DIRECT 1M ok' 400
+    linux second -incoming "unix:$work/second.socket"
+    migrate first second
+    qmp first quit >/dev/null
+    # It has written, and boots again to verify.
+    tells second 'BOOTED' 400
+    linux third -incoming "unix:$work/third.socket"
+    migrate second third
+    qmp second quit >/dev/null
+    tells third 'VERIFIED 24 files' 400
+    tells third 'poweroff' 100
+    wait_until 60 status_is third shutdown || fail "it is not off"
+    qmp third quit >/dev/null
+    wait_until 20 no_sessions || fail "sessions are left"
+    "$top/tests/lab/guest/check-image" "$pool/root"
+}
+
+start_server
+run_checks
