@@ -67,6 +67,8 @@ include tests/bench/bench.mk
 include tests/e2e/e2e.mk
 include tests/faults/faults.mk
 include tests/fuzz/fuzz.mk
+include tests/iotests/iotests.mk
+include tests/workloads/workloads.mk
 
 # What is ours, without QEMU.
 .PHONY: ours
@@ -105,6 +107,8 @@ help:
 	@echo "make sim-mutations  is what is broken on purpose found?"
 	@echo "make fuzz        hostile peers, found by coverage (clang)"
 	@echo "make faults      what breaks, broken on purpose, in the lab"
+	@echo "make iotests     QEMU's own tests of its block layer, on rdma://"
+	@echo "make workloads   a Debian on an rdma disk: file systems, database, ..."
 	@echo "make bench       rdisk beside its peers, measured (sets up everything)"
 	@echo "make lab-shell   a shell where an RDMA device exists"
 	@echo "make lab-uml     the lab's user-mode kernel: faster guests (7 minutes)"
