@@ -84,7 +84,8 @@ static unsigned int gather_bounce(struct rdisk_queue *queue,
         struct rdisk_piece piece = {
             .address = (uintptr_t)rdisk_bounce_chunk(&queue->bounce, chunk),
             .length = left < RDISK_BOUNCE_CHUNK ? left : RDISK_BOUNCE_CHUNK,
-            .keys = { queue->bounce.mr->lkey, queue->bounce.mr->rkey },
+            .keys.lkey = queue->bounce.mr->lkey,
+            .keys.rkey = queue->bounce.mr->rkey,
         };
 
         if (!add_piece(queue, &count, &piece)) {
