@@ -31,7 +31,7 @@
 #define DEPTH_MAX       1024u
 #define SESSIONS_MAX    256u
 #define SPIN_YIELD      256u    /* empty polls before the CPU is offered */
-#define HEARTBEAT_NS    100000000u  /* how often a poller serves its session */
+#define HEARTBEAT_NS    100000000u  /* how often sessions are served, if busy */
 
 struct lane {
     struct rdisk_initiator *session;
@@ -120,6 +120,17 @@ static void serve_sessions(void)
     }
 }
 
+/* However busy the queues are, the sessions have their heartbeats. */
+static void serve_sessions_in_time(void)
+{
+    static uint64_t served;
+
+    if (result_now() - served > HEARTBEAT_NS) {
+        served = result_now();
+        serve_sessions();
+    }
+}
+
 /* Queues are known by even numbers, sessions by odd ones. */
 static void watch(int fd, uint64_t number)
 {
@@ -151,7 +162,6 @@ static bool wait_sleeping(int limit)
 /* Never armed: nothing is to tell of what it looks for. */
 static void wait_polling(void)
 {
-    static uint64_t served;
     unsigned int found = 0, empty = 0;
 
     while (!found) {
@@ -160,10 +170,7 @@ static void wait_polling(void)
         }
         if (++empty % SPIN_YIELD == 0) {
             sched_yield();
-            if (result_now() - served > HEARTBEAT_NS) {
-                served = result_now();
-                serve_sessions();
-            }
+            serve_sessions_in_time();
         }
     }
 }
@@ -196,6 +203,7 @@ static void run(void)
             /* Well below any heartbeat: a bound behind every sleep. */
             serve_sessions();
         }
+        serve_sessions_in_time();
         if (bench.timeline) {
             /* The next one went out while the last one was completed. */
             bench.until_posted += result_now() - bench.io[0].begun;
