@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The size of a volume, for the block driver "rdma"
+ * The size of a volume, from its creation on, for the block driver "rdma"
  *
  * The server resizes a volume and tells its other clients.  Both go over the
  * session, which is served in the main loop, while the block layer asks from
- * any AioContext.
+ * any AioContext.  Creating a volume takes a session of its own and blocks, so
+ * a worker thread does it.
  */
 
 #include "qemu/osdep.h"
 #include "block/block-io.h"
+#include "block/thread-pool.h"
 #include "qapi/error.h"
+#include "qapi/qapi-visit-block-core.h"
 #include "qemu/main-loop.h"
+#include "qemu/option.h"
+#include "qobject/qdict.h"
 #include "trace/trace-block.h"
 
 #include "rdma.h"
@@ -225,4 +230,87 @@ void rdma_volume_changed(void *opaque, uint64_t size)
     if (s->resized_bh) {
         qemu_bh_schedule(s->resized_bh);
     }
+}
+
+typedef struct RdmaCreate {
+    struct rdisk_initiator_options options;
+    uint64_t size;
+    struct rdisk_error err;
+} RdmaCreate;
+
+static int rdma_create_worker(void *opaque)
+{
+    RdmaCreate *create = opaque;
+
+    return rdisk_create_volume(rdma_env(), &create->options, create->size, 0,
+                               &create->err);
+}
+
+static int coroutine_fn rdma_co_make(const BlockdevOptionsRdma *location,
+                                     int64_t size, Error **errp)
+{
+    struct rdisk_secret secret = { 0 };
+    RdmaCreate create = {
+        .size = ROUND_UP(MAX(size, 1), BDRV_SECTOR_SIZE),
+    };
+    int ret;
+
+    if (!rdma_convert_options(location, false, &secret, &create.options,
+                              errp)) {
+        return -EINVAL;
+    }
+    ret = thread_pool_submit_co(rdma_create_worker, &create);
+    rdisk_secret_wipe(&secret);
+    if (ret < 0) {
+        error_setg(errp, "%s", create.err.text);
+    }
+    return ret;
+}
+
+int coroutine_fn rdma_co_create(BlockdevCreateOptions *options, Error **errp)
+{
+    assert(options->driver == BLOCKDEV_DRIVER_RDMA);
+    return rdma_co_make(options->u.rdma.location, options->u.rdma.size, errp);
+}
+
+/*
+ * Where only the administrator of the server makes volumes, an image can still
+ * be created in one that there is.
+ */
+int coroutine_fn rdma_co_create_opts(BlockDriver *drv, const char *filename,
+                                     QemuOpts *opts, Error **errp)
+{
+    g_autoptr(BlockdevOptionsRdma) location = NULL;
+    g_autoptr(QDict) options = qdict_new();
+    g_autofree char *prealloc = NULL;
+    Error *why = NULL;
+    int ret;
+
+    rdma_parse_filename(filename, options, &why);
+    if (why) {
+        error_propagate(errp, why);
+        return -EINVAL;
+    }
+    location = rdma_parse_options(options, errp);
+    if (!location) {
+        return -EINVAL;
+    }
+    prealloc = g_strdup(qemu_opt_get(opts, BLOCK_OPT_PREALLOC));
+    if (prealloc && !g_str_equal(prealloc, "off")) {
+        error_setg(errp, "Unsupported preallocation mode '%s'", prealloc);
+        return -ENOTSUP;
+    }
+
+    ret = rdma_co_make(location, qemu_opt_get_size(opts, BLOCK_OPT_SIZE, 0),
+                       &why);
+    if (ret == -ENOTSUP || ret == -EACCES) {
+        ret = bdrv_co_create_opts_simple(drv, filename, opts, errp);
+        if (ret < 0) {
+            error_prepend(errp, "%s; ", error_get_pretty(why));
+        }
+        error_free(why);
+    } else if (ret < 0) {
+        error_propagate(errp, why);
+    }
+    return ret;
 }

@@ -131,6 +131,11 @@ void rdma_resized_bh(void *opaque);
 int coroutine_fn rdma_co_grow(BlockDriverState *bs, uint64_t end);
 
 /* Callbacks of the block driver */
+int coroutine_fn GRAPH_UNLOCKED
+rdma_co_create(BlockdevCreateOptions *options, Error **errp);
+int coroutine_fn GRAPH_UNLOCKED
+rdma_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
+                    Error **errp);
 int coroutine_fn rdma_co_truncate(BlockDriverState *bs, int64_t offset,
                                   bool exact, PreallocMode prealloc,
                                   BdrvRequestFlags flags, Error **errp);

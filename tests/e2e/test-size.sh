@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Volumes that QEMU resizes, maps and copies, and what it makes of a
+# Volumes that QEMU creates, resizes, maps and copies, and what it makes of a
 # volume that somebody else resizes.
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
@@ -67,9 +67,46 @@ print(json.load(sys.stdin)["actual-size"])')
     equal "allocated size" "$size" $(($(stat -c %b "$pool/lean") * 512))
 }
 
+check_create_makes_a_volume()
+{
+    within 20 qemu-img create -q -f raw "$(uri made)" 8M
+    equal size "$(size_of made)" 8388608
+    io made 'write -q -P 1 0 8M' 'read -q -P 1 0 8M'
+}
+
+check_create_replaces_a_volume_that_nobody_has_open()
+{
+    within 20 qemu-img create -q -f raw "$(uri again)" 8M
+    io again 'write -q -P 1 0 8M'
+    within 20 qemu-img create -q -f raw "$(uri again)" 4M
+    equal size "$(size_of again)" 4194304
+    io again 'read -q -P 0 0 4M'
+    client holder "$(uri again)" -r
+    refused "again" 20 qemu-img create -q -f raw "$(uri again)" 8M
+    equal size "$(size_of again)" 4194304
+}
+
+check_blockdev_create_makes_a_volume()
+{
+    daemon qsd
+    qmp qsd blockdev-create "{\"job-id\": \"c\", \"options\":
+        {\"driver\": \"rdma\", \"size\": 8388608, \"location\":
+        {\"volume\": \"job\", \"server\":
+        {\"host\": \"$addr\", \"port\": \"$port\"}}}}" >/dev/null
+    job_done qsd c 20
+    equal size "$(size_of job)" 8388608
+    quit qsd
+}
+
+check_convert_makes_its_target()
+{
+    head -c 5M /dev/urandom >"$work/random"
+    within 60 qemu-img convert -f raw -O raw "$work/random" "$(uri target)"
+    cmp "$work/random" "$pool/target"
+}
+
 check_a_qcow2_volume_grows_as_it_is_written()
 {
-    volume cow 512
     within 60 qemu-img create -q -f qcow2 "$(uri cow)" 1G
     at_most "size" "$(size_of cow)" $((1 << 20))
     within 60 qemu-io -f qcow2 -c 'write -q -P 3 100M 4M' \
@@ -168,5 +205,5 @@ check_a_server_may_deny_resizing()
     equal size "$(size_of fixed)" 4194304
 }
 
-start_server
+start_server --create allow
 run_checks
