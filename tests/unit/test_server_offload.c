@@ -161,6 +161,7 @@ static unsigned int others(uint64_t offset, uint32_t length, char byte)
     unsigned int wrong = 0;
 
     REQUIRE(data != NULL);
+    memset(data, ~byte, length);
     rig.io = (struct backend_io) {
         .op = RDISK_OP_READ, .offset = offset, .length = length,
         .data = data, .buffer = -1,
