@@ -14,10 +14,10 @@ kill_server()
     server=''
 }
 
-# writer NAME [OPTIONS]: a client that has written, and waits if need be
+# writer NAME: a client that has written, and waits if need be
 writer()
 {
-    client "$1" "$(uri "v?reconnect-delay=60&heartbeat=1$2")"
+    client "$1" "$(uri 'v?reconnect-delay=60&heartbeat=1')"
     say "$1" 'write -P 1 0 4k'
     answers "$1" 'wrote 4096/4096 bytes at offset 0' 20
 }
@@ -63,7 +63,7 @@ check_each_new_writer_has_the_next_generation()
     volume v 8M
     for expected in 1 2; do
         io v 'write 0 4k'
-        equal generation "$(lease generation)" $expected
+        equal generation "$(lease generation)" "$expected"
         equal held "$(lease held)" False
     done
     stop_server
@@ -119,7 +119,7 @@ check_a_volume_is_kept_for_who_lost_its_connection()
     away a
     refused 'is kept for [0-9]+ more seconds for .*rdisk fence v' 20 \
         qemu-io -f raw -c 'write 0 4k' "$(uri v)"
-    io 'v?read-only=on' 'read -P 1 0 4k'
+    io_options=-r io v 'read -P 1 0 4k'
     back a
     say a 'write -P 4 0 4k'
     answers a 'wrote 4096/4096 bytes at offset 0' 40
@@ -200,13 +200,14 @@ same_boot()
     umount /proc/sys/kernel/random/boot_id 2>/dev/null || true
 }
 
+# qemu-io does not tell how a flush ended; the driver's trace does.  Without -t
+# it would write with FUA.
 check_a_lost_cache_makes_the_next_flush_fail()
 {
     trap same_boot EXIT
     start_server
     volume v 8M
-    io_options='-t none'
-    client a "$(uri 'v?reconnect-delay=60')" -t none
+    client a "$(uri 'v?reconnect-delay=60')" -t writeback --trace rdma_done
     say a 'write -P 1 0 4k'
     answers a 'wrote 4096/4096' 20
     kill_server
@@ -217,27 +218,27 @@ check_a_lost_cache_makes_the_next_flush_fail()
     says "$work/a.out" 'has lost its volatile cache'
     : >"$work/a.out"
     say a 'flush'
-    answers a 'nput/output error' 20
+    answers a 'rdma_done .* ret -5' 20
     : >"$work/a.out"
     say a 'flush'
-    say a 'read -P 1 0 4k'
-    answers a 'read 4096/4096' 20
-    ! said a 'nput/output error' || fail "the loss was told twice"
+    answers a 'rdma_done .* ret 0' 20
 }
 
 check_a_killed_server_loses_nothing()
 {
     start_server
     volume v 8M
-    client a "$(uri 'v?reconnect-delay=60')" -t none
+    client a "$(uri 'v?reconnect-delay=60')" -t writeback --trace rdma_done
     say a 'write -P 1 0 4k'
     answers a 'wrote 4096/4096' 20
     kill_server
     start_server
-    say a 'flush'
     say a 'read -P 1 0 4k'
     answers a 'read 4096/4096' 40
-    ! said a 'lost its volatile cache|nput/output error' ||
+    : >"$work/a.out"
+    say a 'flush'
+    answers a 'rdma_done .* ret 0' 20
+    ! said a 'lost its volatile cache' ||
         fail "a loss is told, but there was none"
 }
 
@@ -249,7 +250,7 @@ check_without_a_record_nobody_writes()
     says "$server_log" 'nobody can write to volumes that are files'
     refused "record of who may write in '/proc/rdisk'" 20 \
         qemu-io -f raw -c 'write 0 4k' "$(uri v)"
-    io 'v?read-only=on' 'read -P 0 0 4k'
+    io_options=-r io v 'read -P 0 0 4k'
 }
 
 run_checks
