@@ -217,6 +217,14 @@ static bool overlap(uint64_t a, uint64_t a_length, uint64_t b,
     return a < b + b_length && b < a + a_length;
 }
 
+/* Does it let writes in? In ERROR one more may land until all is flushed. */
+static bool lets_in(const struct fake_qp *qp)
+{
+    return qp->qp.state != IBV_QPS_ERR ||
+           (qp->late && (qp->send_acked != qp->send_posted ||
+                         qp->recv_consumed != qp->recv_posted));
+}
+
 bool fake_host_exposes(struct fake_host *host, const void *address,
                        size_t length)
 {
@@ -233,7 +241,7 @@ bool fake_host_exposes(struct fake_host *host, const void *address,
     }
     TAILQ_FOREACH(mw, &host->mws, link) {
         exposed |= mw->mr && (mw->access & IBV_ACCESS_REMOTE_WRITE) &&
-                   (mw->qp->qp.state != IBV_QPS_ERR || mw->qp->late) &&
+                   lets_in(mw->qp) &&
                    overlap(mw->address, mw->length, start, length);
     }
     pthread_mutex_unlock(&host->fabric->mutex);
