@@ -4,6 +4,7 @@
 # A volume as a node of a running QEMU: added, reopened, plugged into a running
 # guest, taken out again, and what QEMU tells of it.
 # time-limit: 900
+# quick-lab: a guest's disks come and go
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 # shellcheck source=tests/e2e/qemu.sh

@@ -5,6 +5,7 @@
 # as an NBD export, as a file (FUSE), and to a stock QEMU (vhost-user-blk).
 # Each check has a server of its own.
 # time-limit: 1600
+# quick-lab: guests boot on exports
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 

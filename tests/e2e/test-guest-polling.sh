@@ -5,6 +5,7 @@
 # and for most of them no completion event was asked for.  (Were every one
 # told by an event, there would be as many wake-ups as requests.)
 # time-limit: 900
+# quick-lab: a guest boots
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 # shellcheck source=tests/e2e/guest.sh

@@ -4,6 +4,7 @@
 # Block jobs to and from volumes while the guest writes: mirror, backup,
 # snapshot, commit, stream; what they leave is whole.
 # time-limit: 1200
+# quick-lab: block jobs move whole disks
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 # shellcheck source=tests/e2e/qemu.sh

@@ -4,6 +4,7 @@
 # The examples of docs/libvirt.md: libvirt accepts them, and its guests boot
 # from a volume, by either way.
 # time-limit: 1600
+# quick-lab: guests boot
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
