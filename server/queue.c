@@ -146,9 +146,19 @@ static void poll_arm(struct queue *queue)
     queue->polling = true;
 }
 
+/* Its own completion says nothing; the poll's last one does. */
+static void poll_disarm(struct queue *queue)
+{
+    struct io_uring_sqe *sqe = reactor_sqe(queue->worker->reactor);
+
+    io_uring_prep_poll_remove(sqe, (__u64)(uintptr_t)&queue->poll);
+    io_uring_sqe_set_data(sqe, NULL);
+}
+
 static void poll_done(struct reactor_op *op, int result, unsigned int flags)
 {
     struct queue *queue = queue_of(op, poll);
+    bool drained = queue->state == QUEUE_DRAINED;
 
     if (!(flags & IORING_CQE_F_MORE)) {
         queue->polling = false;
@@ -162,6 +172,11 @@ static void poll_done(struct reactor_op *op, int result, unsigned int flags)
         }
     }
     if (queue->polling) {
+        if (drained) {
+            /* This event was under way when the poll was to be removed, which
+             * the kernel then refuses (EALREADY). */
+            poll_disarm(queue);
+        }
         return;
     }
     if (queue->state == QUEUE_RUNNING) {
@@ -197,11 +212,7 @@ void queue_idle_event(void *queue_user, struct rdisk_target_queue *target)
 
     queue->state = QUEUE_DRAINED;
     if (queue->polling) {
-        struct io_uring_sqe *sqe = reactor_sqe(reactor);
-
-        /* Its own completion says nothing; the poll's last one does. */
-        io_uring_prep_poll_remove(sqe, (__u64)(uintptr_t)&queue->poll);
-        io_uring_sqe_set_data(sqe, NULL);
+        poll_disarm(queue);
     } else {
         reactor_defer(reactor, &queue->answers);
     }
