@@ -132,8 +132,8 @@ const struct rdisk_env *rdma_env(void)
     return &env;
 }
 
-int rdma_connect(BlockDriverState *bs, bool read_only,
-                 struct rdisk_initiator **new, Error **errp)
+int rdma_open_session(BlockDriverState *bs, bool read_only,
+                      struct rdisk_initiator **new, Error **errp)
 {
     static const struct rdisk_initiator_events events = {
         .state = rdma_session_state,
@@ -169,7 +169,7 @@ int rdma_connect(BlockDriverState *bs, bool read_only,
     return 0;
 }
 
-void rdma_disconnect(BlockDriverState *bs, struct rdisk_initiator *session)
+void rdma_close_session(BlockDriverState *bs, struct rdisk_initiator *session)
 {
     BDRVRdmaState *s = bs->opaque;
     struct rdisk_error err = { 0 };
@@ -240,7 +240,7 @@ void rdma_end_session(BlockDriverState *bs)
     QLIST_FOREACH_SAFE(buffer, &s->buffers, next, next) {
         rdma_forget_buffer(s, buffer);
     }
-    rdma_disconnect(bs, session);
+    rdma_close_session(bs, session);
     if (s->spare) {
         rdisk_initiator_destroy(s->spare);
     }
@@ -272,18 +272,18 @@ static int rdma_check_successor(BlockDriverState *bs,
     return 0;
 }
 
-/* As rdma_connect(), for a session that takes the place of the node's */
-static int rdma_connect_successor(BlockDriverState *bs, bool read_only,
+/* As rdma_open_session(), for a session that takes the place of the node's */
+static int rdma_open_successor(BlockDriverState *bs, bool read_only,
                                   struct rdisk_initiator **new, Error **errp)
 {
-    int ret = rdma_connect(bs, read_only, new, errp);
+    int ret = rdma_open_session(bs, read_only, new, errp);
 
     if (ret < 0) {
         return ret;
     }
     ret = rdma_check_successor(bs, *new, read_only, errp);
     if (ret < 0) {
-        rdma_disconnect(bs, *new);
+        rdma_close_session(bs, *new);
         *new = NULL;
     }
     return ret;
@@ -316,7 +316,7 @@ static void rdma_replace_session(BlockDriverState *bs,
             g_free(buffer);
         }
     }
-    rdma_disconnect(bs, old);
+    rdma_close_session(bs, old);
 }
 
 int rdma_reopen_prepare(BDRVReopenState *state, BlockReopenQueue *queue,
@@ -332,7 +332,7 @@ int rdma_reopen_prepare(BDRVReopenState *state, BlockReopenQueue *queue,
         return 0;
     }
 
-    ret = rdma_connect_successor(bs, read_only, &session, errp);
+    ret = rdma_open_successor(bs, read_only, &session, errp);
     if (ret < 0) {
         return ret;
     }
@@ -352,7 +352,7 @@ void rdma_reopen_commit(BDRVReopenState *state)
 void rdma_reopen_abort(BDRVReopenState *state)
 {
     if (state->opaque) {
-        rdma_disconnect(state->bs, state->opaque);
+        rdma_close_session(state->bs, state->opaque);
         state->opaque = NULL;
     }
 }
@@ -384,7 +384,7 @@ int rdma_inactivate(BlockDriverState *bs)
                      "write to it: %s", s->opts->volume, strerror(-ret));
         return ret;
     }
-    ret = rdma_connect_successor(bs, true, &s->spare, &local_err);
+    ret = rdma_open_successor(bs, true, &s->spare, &local_err);
     if (ret < 0) {
         error_reportf_err(local_err, "rdma: volume '%s' stays with this QEMU: ",
                           s->opts->volume);
@@ -427,7 +427,7 @@ void coroutine_fn rdma_co_invalidate_cache(BlockDriverState *bs, Error **errp)
     for (;;) {
         Error *local_err = NULL;
 
-        ret = rdma_connect_successor(bs, false, &session, &local_err);
+        ret = rdma_open_successor(bs, false, &session, &local_err);
         if (ret == 0) {
             break;
         }

@@ -243,7 +243,7 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
         return -EINVAL;
     }
 
-    ret = rdma_connect(bs, read_only, &session, errp);
+    ret = rdma_open_session(bs, read_only, &session, errp);
     if (ret < 0) {
         goto fail_options;
     }
@@ -279,7 +279,7 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     return 0;
 
 fail_session:
-    rdma_disconnect(bs, session);
+    rdma_close_session(bs, session);
 fail_options:
     qapi_free_BlockdevOptionsRdma(s->opts);
     return ret;

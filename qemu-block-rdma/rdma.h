@@ -94,10 +94,10 @@ const struct rdisk_env *rdma_env(void);
  * Connect and open the volume.  Returns 0 with @new set, or a negative errno
  * with @errp set: -EBUSY when another client writes.
  */
-int rdma_connect(BlockDriverState *bs, bool read_only,
-                 struct rdisk_initiator **new, Error **errp);
+int rdma_open_session(BlockDriverState *bs, bool read_only,
+                      struct rdisk_initiator **new, Error **errp);
 /* Ends a session that serves no requests (any more) */
-void rdma_disconnect(BlockDriverState *bs, struct rdisk_initiator *session);
+void rdma_close_session(BlockDriverState *bs, struct rdisk_initiator *session);
 
 /* Make @session the one that serves requests; it is the node's from now on */
 void rdma_start_session(BlockDriverState *bs, struct rdisk_initiator *session,
