@@ -391,6 +391,9 @@ enum ibv_wc_status fake_window_execute(struct fake_qp *qp,
 bool fake_remote_allows(struct fake_qp *qp, uint32_t key, uint64_t address,
                         uint64_t length);
 struct fake_mw *fake_find_window(struct fake_host *host, uint32_t index);
+/* Unbind what is bound to this region, or this queue pair. */
+void fake_windows_drop(struct fake_host *host, const struct fake_mr *mr,
+                       const struct fake_qp *qp);
 /* Windows that are bound to a queue pair. */
 unsigned int fake_windows_of(const struct fake_qp *qp);
 

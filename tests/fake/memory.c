@@ -182,6 +182,7 @@ static int dereg_mr(struct ibv_mr *ibv)
     if (mr->windows) {
         fake_misuse(host->fabric, "a region is deregistered with %u windows "
                     "bound to it", mr->windows);
+        fake_windows_drop(host, mr, NULL);
     }
     TAILQ_REMOVE(&host->mrs, mr, link);
     mr->pd->users--;

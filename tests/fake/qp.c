@@ -238,6 +238,7 @@ static void destroy_qp(struct rdma_cm_id *rdma)
     if (fake_windows_of(qp)) {
         fake_misuse(fabric, "a queue pair is destroyed with %u windows bound "
                     "to it", fake_windows_of(qp));
+        fake_windows_drop(qp->host, NULL, qp);
     }
     fake_qp_fail(qp);
     while ((packet = STAILQ_FIRST(&qp->wire))) {

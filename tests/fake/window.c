@@ -40,6 +40,18 @@ static void unbind(struct fake_mw *mw)
     mw->qp = NULL;
 }
 
+void fake_windows_drop(struct fake_host *host, const struct fake_mr *mr,
+                       const struct fake_qp *qp)
+{
+    struct fake_mw *mw;
+
+    TAILQ_FOREACH(mw, &host->mws, link) {
+        if (mw->mr && (mw->mr == mr || mw->qp == qp)) {
+            unbind(mw);
+        }
+    }
+}
+
 /* ---- Life -------------------------------------------------------------- */
 
 static int check_alloc(struct fake_host *host, enum ibv_mw_type type)

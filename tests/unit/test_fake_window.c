@@ -239,7 +239,7 @@ static void misuse(void *opaque, const char *sentence)
     snprintf(misused, sizeof(misused), "%s", sentence);
 }
 
-static void bound_objects_must_stay(void)
+static void bound_region_must_stay(void)
 {
     begin();
     fake_fabric_on_misuse(fabric, misuse, NULL);
@@ -249,13 +249,17 @@ static void bound_objects_must_stay(void)
     owner.verbs->dealloc_mw(window);
     raw_unpair(&owner, &peer);
     CHECK_EQUAL(fake_fabric_free(fabric), 0);
-    misused[0] = 0;
+}
+
+static void bound_queue_pair_must_stay(void)
+{
     begin();
     fake_fabric_on_misuse(fabric, misuse, NULL);
     CHECK_EQUAL(bind_middle(), IBV_WC_SUCCESS);
-    raw_unpair(&owner, &peer);
+    owner.verbs->destroy_qp(owner.id);
+    owner.qp = NULL;
     CHECK_SAYS(misused, "queue pair is destroyed");
-    fake_fabric_free(fabric);
+    end();
 }
 
 static void device_without(void)
@@ -287,7 +291,10 @@ static const struct unit_test tests[] = {
     { "binds keep their place among the sends", local_work_keeps_its_place },
     { "an invalidation on a broken queue pair is flushed",
       error_state_flushes },
-    { "what has windows bound to it must stay", bound_objects_must_stay },
+    { "a region with windows bound to it must stay",
+      bound_region_must_stay },
+    { "a queue pair with windows bound to it must stay",
+      bound_queue_pair_must_stay },
     { "a device may have none", device_without },
 };
 
