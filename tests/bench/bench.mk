@@ -53,3 +53,9 @@ bench-quick: bench-programs ours
 	packaging/setup lab bench
 	$(MAKE) qemu
 	tests/bench/run --quick $(BENCH_OPTIONS)
+
+# What each guest-memory costs a read; minutes, and the table on the screen.
+.PHONY: bench-modes
+bench-modes: ours $(BENCH_CLIENT)
+	packaging/setup lab
+	tests/lab/lab -- python3 -B tests/bench/modes.py $(BENCH_OPTIONS)
