@@ -64,6 +64,7 @@ include tests/tests.mk
 include tests/sim/sim.mk
 include tests/lab/lab.mk
 include tests/bench/bench.mk
+include tests/adversary/adversary.mk
 include tests/e2e/e2e.mk
 include tests/faults/faults.mk
 include tests/fuzz/fuzz.mk

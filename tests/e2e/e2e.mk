@@ -8,6 +8,6 @@ $(E2E_PRELOAD): $(call objects,tests/e2e/allocations.c)
 	$(CC) -shared -o $@ $^
 
 .PHONY: e2e e2e-programs
-e2e-programs: ours $(E2E_PRELOAD) bench-programs
+e2e-programs: ours $(E2E_PRELOAD) bench-programs adversary
 e2e: e2e-programs qemu
 	@tests/e2e/run $(E2E)

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A client by bare verbs that attacks a live server and the session of another
+ * client, each way it knows:
+ *
+ *   adversary-client ADDRESS PORT OWN-VOLUME VICTIM'S-VOLUME
+ *
+ * After each attack the victim writes and reads as ever. Prints "ok - …" or
+ * "not ok - …" for each, and ends with status 0 if all were warded off.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "session.h"
+
+static const char *address, *port, *own_volume;
+static struct session own, victim;
+static bool failed;
+
+static void expect(bool good, const char *what)
+{
+    if (!good) {
+        fprintf(stderr, "# not so: %s\n", what);
+        failed = true;
+    }
+}
+#define EXPECT(condition) expect(condition, #condition)
+
+static void begin(void)
+{
+    session_open(&own, address, port, own_volume);
+    session_join(&own);
+}
+
+/* ---- The victim -------------------------------------------------------- */
+
+static uint8_t victim_byte = 1;
+
+/* It sends a payload in two steps, so that an attack fits in between: first
+ * the bytes into the slot, then the header with the immediate. */
+static void victim_fills_slot(void)
+{
+    memset(victim.data.buffer + SESSION_PAYLOAD, ++victim_byte, 4096);
+    EXPECT(end_write(&victim.data, SESSION_PAYLOAD, 4096,
+                     session_header(&victim, 0) + 64, session_key(&victim),
+                     -1) == IBV_WC_SUCCESS);
+}
+
+static void victim_sends_slot(void)
+{
+    session_make(&victim, RDISK_OP_WRITE, 0, 0);
+    EXPECT(session_send(&victim, 0, 0) == IBV_WC_SUCCESS);
+    EXPECT(session_answer(&victim) == RDISK_STATUS_OK);
+}
+
+static void victim_reads_it_back(void)
+{
+    struct rdisk_wire_request *wire =
+        session_make(&victim, RDISK_OP_READ, 1, 0);
+    struct rdisk_wire_segment *segment = (struct rdisk_wire_segment *)wire - 1;
+    uint32_t sequence = victim.sequence++;
+    uint8_t *place = victim.data.buffer + SESSION_PAYLOAD + 4096;
+
+    memset(place, 0, 4096);
+    wire->segments = htole16(1);
+    *segment = (struct rdisk_wire_segment) {
+        .address = htole64((uintptr_t)place), .length = htole32(4096),
+        .key = htole32(victim.data.mr->rkey),
+    };
+    EXPECT(end_write(&victim.data, SESSION_HEADER - sizeof(*segment),
+                     sizeof(*segment) + sizeof(*wire),
+                     session_header(&victim, 1) - sizeof(*segment),
+                     session_key(&victim),
+                     rdisk_imm_request(1, sequence)) == IBV_WC_SUCCESS);
+    EXPECT(session_answer(&victim) == RDISK_STATUS_OK);
+    for (unsigned int i = 0; i < 4096; i++) {
+        if (place[i] != victim_byte) {
+            expect(false, "the victim reads what it wrote");
+            return;
+        }
+    }
+}
+
+static void victim_is_unharmed(void)
+{
+    victim_fills_slot();
+    victim_sends_slot();
+    victim_reads_it_back();
+}
+
+/* ---- Keys and addresses ------------------------------------------------ */
+
+/* Write rubbish to the victim's slot by this key: refused? The victim's
+ * payload is in there meanwhile. */
+static void write_to_victim(uint32_t key)
+{
+    enum ibv_wc_status status;
+
+    begin();
+    victim_fills_slot();
+    memset(own.data.buffer + SESSION_PAYLOAD, 0xee, 4096);
+    status = end_write(&own.data, SESSION_PAYLOAD, 4096,
+                       session_header(&victim, 0) + 64, key, -1);
+    EXPECT(status == IBV_WC_REM_ACCESS_ERR);
+    EXPECT(session_ended(&own));
+    session_drop(&own);
+    victim_sends_slot();
+    victim_reads_it_back();
+}
+
+static void key_of_another_client(void)
+{
+    write_to_victim(session_key(&victim));
+}
+
+static void own_key_at_the_victims_address(void)
+{
+    uint32_t key;
+
+    begin();
+    key = session_key(&own);
+    session_close(&own);
+    write_to_victim(key);
+    begin();
+    EXPECT(end_write(&own.data, SESSION_PAYLOAD, 4096,
+                     session_header(&victim, 0) + 64, session_key(&own),
+                     -1) == IBV_WC_REM_ACCESS_ERR);
+    session_drop(&own);
+}
+
+static void guessed_keys(void)
+{
+    static const uint32_t changes[] = { 1, 0x80, 0x100, 0xffffff00 };
+
+    for (size_t i = 0; i < 4; i++) {
+        write_to_victim(session_key(&victim) + changes[i]);
+    }
+}
+
+static void stale_key(void)
+{
+    uint64_t place;
+    uint32_t key;
+
+    begin();
+    place = session_header(&own, 0);
+    key = session_key(&own);
+    session_close(&own);
+    begin();
+    EXPECT(end_write(&own.data, SESSION_PAYLOAD, 64, place, key, -1) ==
+           IBV_WC_REM_ACCESS_ERR);
+    EXPECT(session_ended(&own));
+    session_drop(&own);
+}
+
+static void addresses_outside_the_slots(void)
+{
+    for (unsigned int i = 0; i < 4; i++) {
+        uint64_t base, end, place[4];
+
+        begin();
+        base = le64toh(own.lease.base);
+        end = base + SESSION_SLOTS * (uint64_t)le32toh(own.lease.stride);
+        place[0] = base - 64;
+        place[1] = end - 32;        /* half in, half out */
+        place[2] = end + (1u << 20);
+        place[3] = 0;
+        EXPECT(end_write(&own.data, SESSION_PAYLOAD, 64, place[i],
+                         session_key(&own), -1) == IBV_WC_REM_ACCESS_ERR);
+        EXPECT(session_ended(&own));
+        session_drop(&own);
+    }
+}
+
+/* ---- Joining ----------------------------------------------------------- */
+
+static void refused_to_join(const struct rdisk_wire_connect *request)
+{
+    const struct rdisk_wire_reject *reject = (void *)own.data.data;
+
+    EXPECT(!session_join_with(&own, request));
+    EXPECT(own.data.event == RDMA_CM_EVENT_REJECTED);
+    EXPECT(reject->magic == htole32(RDISK_WIRE_MAGIC));
+    end_close(&own.data);
+}
+
+static void wrong_token(void)
+{
+    struct rdisk_wire_connect request;
+
+    session_open(&own, address, port, own_volume);
+    request = session_request(&own);
+    request.token[15] ^= 1;
+    refused_to_join(&request);
+    memset(request.token, 0, sizeof(request.token));
+    refused_to_join(&request);
+    /* The victim's session with this one's token. */
+    request = session_request(&own);
+    request.session = victim.granted.session;
+    refused_to_join(&request);
+    session_drop(&own);
+}
+
+static void queue_that_has_joined(void)
+{
+    struct session thief = victim;
+    struct rdisk_wire_connect request = session_request(&victim);
+
+    EXPECT(!session_join_with(&thief, &request));
+    end_close(&thief.data);
+}
+
+/* ---- Requests ---------------------------------------------------------- */
+
+/* A request that is spoilt by @spoil ends the session. */
+static void spoilt(void (*spoil)(struct rdisk_wire_request *wire))
+{
+    begin();
+    spoil(session_make(&own, RDISK_OP_WRITE, 0, 0));
+    EXPECT(session_send(&own, 0, 4096) == IBV_WC_SUCCESS);
+    EXPECT(session_ended(&own));
+    session_drop(&own);
+}
+
+static void all_ones(struct rdisk_wire_request *wire)
+{
+    memset(wire, 0xff, sizeof(*wire));
+}
+
+static void noise(struct rdisk_wire_request *wire)
+{
+    if (getentropy(wire, sizeof(*wire)) < 0) {
+        die("no random bytes");
+    }
+    wire->reserved[0] |= 1;
+}
+
+static void too_long(struct rdisk_wire_request *wire)
+{
+    wire->length = htole32(SESSION_SLOT + 512);
+}
+
+static void longest(struct rdisk_wire_request *wire)
+{
+    wire->length = htole32(0xfffffe00);
+}
+
+static void other_slot(struct rdisk_wire_request *wire)
+{
+    wire->slot = htole16(1);
+}
+
+static void other_epoch(struct rdisk_wire_request *wire)
+{
+    wire->epoch = htole64(2);
+}
+
+static void segments_of_a_write(struct rdisk_wire_request *wire)
+{
+    wire->segments = htole16(500);
+}
+
+static void garbage_headers(void)
+{
+    spoilt(all_ones);
+    for (unsigned int i = 0; i < 8; i++) {
+        spoilt(noise);
+    }
+    spoilt(other_slot);
+    spoilt(other_epoch);
+    spoilt(segments_of_a_write);
+}
+
+static void bad_lengths(void)
+{
+    spoilt(too_long);
+    spoilt(longest);
+    /* What is only misaligned, or beyond the end, gets an answer. */
+    begin();
+    session_make(&own, RDISK_OP_WRITE, 0, 0)->length = htole32(100);
+    session_send(&own, 0, 4096);
+    EXPECT(session_answer(&own) == RDISK_STATUS_MISALIGNED);
+    session_make(&own, RDISK_OP_WRITE, 0, 1ull << 62);
+    session_send(&own, 0, 4096);
+    EXPECT(session_answer(&own) == RDISK_STATUS_OUT_OF_RANGE);
+    session_close(&own);
+}
+
+static void replays(void)
+{
+    /* An immediate alone: the header in the slot has been answered. */
+    begin();
+    session_make(&own, RDISK_OP_WRITE, 0, 0);
+    session_send(&own, 0, 4096);
+    EXPECT(session_answer(&own) == RDISK_STATUS_OK);
+    end_write(&own.data, 0, 0, 0, 0, rdisk_imm_request(0, own.sequence));
+    EXPECT(session_ended(&own) && !session_answered(&own));
+    session_drop(&own);
+    begin();
+    end_write(&own.data, 0, 0, 0, 0, rdisk_imm_request(1000, 0));
+    EXPECT(session_ended(&own) && !session_answered(&own));
+    session_drop(&own);
+}
+
+static void garbage_messages(void)
+{
+    for (unsigned int i = 0; i < 4; i++) {
+        session_open(&own, address, port, own_volume);
+        memset(own.control.buffer + END_SAY, 0xff, RDISK_MESSAGE_MAX);
+        end_say(&own.control, i * 77, i ? RDISK_MESSAGE_MAX : 64, 1);
+        EXPECT(session_ended(&own));
+        session_drop(&own);
+    }
+}
+
+/* ---- Handshakes -------------------------------------------------------- */
+
+#define SILENT  16u
+
+static void silent_connections(void)
+{
+    struct rdisk_wire_connect request = {
+        .magic = htole32(RDISK_WIRE_MAGIC),
+        .version = htole16(RDISK_WIRE_VERSION),
+    };
+    static struct end silent[SILENT];
+
+    for (unsigned int i = 0; i < SILENT; i++) {
+        EXPECT(end_connect(&silent[i], address, port, &request,
+                           sizeof(request)));
+    }
+    victim_is_unharmed();
+    for (unsigned int i = 0; i < SILENT; i++) {
+        EXPECT(end_disconnected(&silent[i], END_WAIT_MS));
+        end_close(&silent[i]);
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} attacks[] = {
+    { "a key of another client's slots opens nothing", key_of_another_client },
+    { "an own key opens nothing at another client's slots",
+      own_key_at_the_victims_address },
+    { "keys guessed from another client's open nothing", guessed_keys },
+    { "a key of a session that has ended opens nothing", stale_key },
+    { "an address outside of the slots is refused",
+      addresses_outside_the_slots },
+    { "a wrong token does not let a queue join", wrong_token },
+    { "a queue that has joined cannot join again", queue_that_has_joined },
+    { "a header of garbage ends its session only", garbage_headers },
+    { "a bad length ends its session, or is answered", bad_lengths },
+    { "a request that is replayed ends its session only", replays },
+    { "a message of garbage ends its session only", garbage_messages },
+    { "connections that say nothing are dropped", silent_connections },
+};
+
+int main(int argc, char **argv)
+{
+    bool any = false;
+
+    if (argc != 5) {
+        die("usage: adversary-client ADDRESS PORT OWN-VOLUME VICTIM-VOLUME");
+    }
+    address = argv[1];
+    port = argv[2];
+    own_volume = argv[3];
+    session_open(&victim, address, port, argv[4]);
+    session_join(&victim);
+    victim_is_unharmed();
+    for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++) {
+        failed = false;
+        attacks[i].run();
+        victim_is_unharmed();
+        printf("%s - %s\n", failed ? "not ok" : "ok", attacks[i].name);
+        fflush(stdout);
+        any |= failed;
+    }
+    session_close(&victim);
+    return any;
+}
