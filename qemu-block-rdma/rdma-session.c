@@ -274,7 +274,7 @@ static int rdma_check_successor(BlockDriverState *bs,
 
 /* As rdma_open_session(), for a session that takes the place of the node's */
 static int rdma_open_successor(BlockDriverState *bs, bool read_only,
-                                  struct rdisk_initiator **new, Error **errp)
+                               struct rdisk_initiator **new, Error **errp)
 {
     int ret = rdma_open_session(bs, read_only, new, errp);
 
