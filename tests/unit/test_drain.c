@@ -5,18 +5,14 @@
  */
 #include <errno.h>
 
-#include "scene.h"
+#include "batch.h"
 #include "server/drain.h"
 #include "unit.h"
-
-#define IOS 24u                 /* more than the queues have slots */
-#define BYTES 4096u
 
 static struct scene scene;
 static struct scene_client *client = &scene.clients[0];
 static struct scene_client *late = &scene.clients[1];
-static struct scene_io ios[IOS];
-static uint8_t buffers[IOS][BYTES];
+static struct batch batch;
 
 static void begin(uint64_t seed, unsigned int delay_ms)
 {
@@ -26,61 +22,30 @@ static void begin(uint64_t seed, unsigned int delay_ms)
     REQUIRE(scene_connect(client));
 }
 
-static void submit(unsigned int from, unsigned int to)
-{
-    for (unsigned int i = from; i < to; i++) {
-        scene_pattern(buffers[i], BYTES, i);
-        CHECK_EQUAL(scene_submit(&ios[i], client, i % 2, RDISK_OP_WRITE,
-                                 (uint64_t)i * BYTES, buffers[i], BYTES), 0);
-    }
-    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
-    rdisk_queue_kick(rdisk_initiator_queue(client->session, 1));
-}
-
-static unsigned int completed(int result)
-{
-    unsigned int count = 0;
-
-    for (unsigned int i = 0; i < IOS; i++) {
-        CHECK(ios[i].completed <= 1);
-        count += ios[i].completed && ios[i].result == result;
-    }
-    return count;
-}
-
-static bool on_disk(void)
-{
-    for (unsigned int i = 0; i < IOS; i++) {
-        if (!scene_is_pattern(scene.disk + (size_t)i * BYTES, BYTES, i)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* ---- Under requests ---------------------------------------------------- */
 
 static void requests_wait_for_resume(void)
 {
     for (uint64_t seed = 0; seed < 20; seed++) {
-        memset(ios, 0, sizeof(ios));
+        memset(&batch, 0, sizeof(batch));
         begin(seed, 60000);
-        submit(0, IOS / 2);
+        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS / 2);
         for (uint64_t i = fake_fabric_random(scene.fabric, 60); i; i--) {
             fake_fabric_step(scene.fabric);
         }
         scene_drain(&scene);
         scene_advance(&scene, 6000);
         CHECK_EQUAL(scene.opens, scene.closes);
-        submit(IOS / 2, IOS);
+        batch_submit(&batch, client, RDISK_OP_WRITE, BATCH_IOS / 2, BATCH_IOS);
         scene_advance(&scene, 20000);
-        CHECK(completed(0) <= IOS / 2);
-        CHECK_EQUAL(client->outstanding, IOS - completed(0));
+        CHECK(batch_completed(&batch, 0) <= BATCH_IOS / 2);
+        CHECK_EQUAL(client->outstanding,
+                    BATCH_IOS - batch_completed(&batch, 0));
         scene.drained = false;
         scene_advance(&scene, 10000);
         CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(completed(0), IOS);
-        CHECK(on_disk());
+        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+        CHECK(batch_on_disk(&scene));
         scene_end(&scene);
     }
 }
@@ -88,29 +53,29 @@ static void requests_wait_for_resume(void)
 static void requests_wait_for_a_restart(void)
 {
     for (uint64_t seed = 0; seed < 20; seed++) {
-        memset(ios, 0, sizeof(ios));
+        memset(&batch, 0, sizeof(batch));
         begin(seed, 60000);
-        submit(0, IOS / 2);
+        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS / 2);
         scene_drain(&scene);
         scene_advance(&scene, 100);
         scene_stop_server(&scene);
-        submit(IOS / 2, IOS);
+        batch_submit(&batch, client, RDISK_OP_WRITE, BATCH_IOS / 2, BATCH_IOS);
         scene.drained = false;
         scene_serve(&scene);
         scene_advance(&scene, 10000);
         CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(completed(0), IOS);
-        CHECK(on_disk());
+        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+        CHECK(batch_on_disk(&scene));
         scene_end(&scene);
     }
 }
 
 static void taken_requests_are_finished_first(void)
 {
-    memset(ios, 0, sizeof(ios));
+    memset(&batch, 0, sizeof(batch));
     begin(1, 60000);
     scene.park = true;
-    submit(0, 8);
+    batch_submit(&batch, client, RDISK_OP_WRITE, 0, 8);
     scene_pump(&scene);
     CHECK_EQUAL(scene.parked_count, 8);
     scene_drain(&scene);
@@ -121,7 +86,7 @@ static void taken_requests_are_finished_first(void)
     scene_unpark(&scene, 8);
     scene_advance(&scene, 100);
     CHECK_EQUAL(scene.closes, 1);
-    CHECK_EQUAL(completed(0), 8);
+    CHECK_EQUAL(batch_completed(&batch, 0), 8);
     /* They were carried out once: nothing is left to be sent again. */
     CHECK_EQUAL(scene.requests, 8);
     scene.drained = false;
@@ -150,16 +115,16 @@ static void new_clients_are_refused(void)
 
 static void patience_ends(void)
 {
-    memset(ios, 0, sizeof(ios));
+    memset(&batch, 0, sizeof(batch));
     begin(3, 2000);
     scene_drain(&scene);
     scene_advance(&scene, 100);
-    submit(0, 4);
+    batch_submit(&batch, client, RDISK_OP_WRITE, 0, 4);
     scene_advance(&scene, 1000);
     CHECK_EQUAL(client->outstanding, 4);
     scene_advance(&scene, 2000);
     CHECK_EQUAL(client->outstanding, 0);
-    CHECK_EQUAL(completed(0), 0);
+    CHECK_EQUAL(batch_completed(&batch, 0), 0);
     scene.drained = false;
     scene_advance(&scene, 10000);
     CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);

@@ -5,16 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "scene.h"
+#include "batch.h"
 #include "unit.h"
-
-#define IOS 24u                 /* more than the queues have slots */
-#define BYTES 4096u
 
 static struct scene scene;
 static struct scene_client *client = &scene.clients[0];
-static struct scene_io ios[IOS];
-static uint8_t buffers[IOS][BYTES];
+static struct batch batch;
 
 static void begin(uint64_t seed)
 {
@@ -25,53 +21,19 @@ static void begin(uint64_t seed)
     REQUIRE(scene_connect(client));
 }
 
-static void submit(enum rdisk_op op)
-{
-    for (unsigned int i = 0; i < IOS; i++) {
-        if (op == RDISK_OP_WRITE) {
-            scene_pattern(buffers[i], BYTES, i);
-        }
-        CHECK_EQUAL(scene_submit(&ios[i], client, i % 2, op,
-                                 (uint64_t)i * BYTES, buffers[i], BYTES), 0);
-    }
-    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
-    rdisk_queue_kick(rdisk_initiator_queue(client->session, 1));
-}
-
-static unsigned int completed(int result)
-{
-    unsigned int count = 0;
-
-    for (unsigned int i = 0; i < IOS; i++) {
-        CHECK(ios[i].completed <= 1);
-        count += ios[i].completed && ios[i].result == result;
-    }
-    return count;
-}
-
-static bool on_disk(void)
-{
-    for (unsigned int i = 0; i < IOS; i++) {
-        if (!scene_is_pattern(scene.disk + (size_t)i * BYTES, BYTES, i)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void server_restarts(void)
 {
     for (uint64_t seed = 0; seed < 30; seed++) {
         begin(seed);
         scene.park = true;
-        submit(RDISK_OP_WRITE);
+        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         scene_pump(&scene);
-        CHECK_EQUAL(completed(0), 0);
+        CHECK_EQUAL(batch_completed(&batch, 0), 0);
         scene_restart_server(&scene);
         scene_advance(&scene, 10000);
         CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(completed(0), IOS);
-        CHECK(on_disk());
+        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+        CHECK(batch_on_disk(&scene));
         CHECK(rdisk_initiator_info(client->session)->epoch >= 2);
         CHECK_EQUAL(scene_do(client, RDISK_OP_FLUSH, 0, NULL, 0), 0);
         scene_end(&scene);
@@ -82,7 +44,7 @@ static void queue_pair_breaks(void)
 {
     for (uint64_t seed = 0; seed < 30; seed++) {
         begin(seed);
-        submit(RDISK_OP_WRITE);
+        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         for (uint64_t i = fake_fabric_random(scene.fabric, 40); i; i--) {
             fake_fabric_step(scene.fabric);
         }
@@ -90,8 +52,8 @@ static void queue_pair_breaks(void)
             (unsigned int)fake_fabric_random(scene.fabric, 3)));
         scene_advance(&scene, 20000);
         CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(completed(0), IOS);
-        CHECK(on_disk());
+        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+        CHECK(batch_on_disk(&scene));
         scene_end(&scene);
     }
 }
@@ -127,14 +89,14 @@ static void servers_device_comes_back(void)
         client->options.queues = 2;
         client->options.reconnect_delay_ms = 60000;
         REQUIRE(scene_connect(client));
-        submit(RDISK_OP_WRITE);
+        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         fake_host_remove_device(scene.server_host, seed % 2);
         scene_advance(&scene, 5000);
         fake_host_restore_device(scene.server_host);
         scene_advance(&scene, 10000);
         CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(completed(0), IOS);
-        CHECK(on_disk());
+        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+        CHECK(batch_on_disk(&scene));
         scene_end(&scene);
     }
 }
@@ -144,17 +106,17 @@ static void requests_come_while_it_is_away(void)
     begin(3);
     fake_host_kill(scene.server_host, FAKE_PROCESS_DIES);
     scene_advance(&scene, 1000);
-    submit(RDISK_OP_WRITE);
+    batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
     scene_advance(&scene, 1000);
-    CHECK_EQUAL(completed(0), 0);
-    CHECK_EQUAL(client->outstanding, IOS);
+    CHECK_EQUAL(batch_completed(&batch, 0), 0);
+    CHECK_EQUAL(client->outstanding, BATCH_IOS);
     scene_stop_server(&scene);
     fake_host_start(scene.server_host);
     scene_serve(&scene);
     scene_advance(&scene, 10000);
     CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-    CHECK_EQUAL(completed(0), IOS);
-    CHECK(on_disk());
+    CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+    CHECK(batch_on_disk(&scene));
     scene_end(&scene);
 }
 
@@ -165,20 +127,21 @@ static void delay_expires(void)
     scene_disconnect(client);
     REQUIRE(scene_connect(client));
     scene.park = true;
-    submit(RDISK_OP_READ);
+    batch_submit(&batch, client, RDISK_OP_READ, 0, BATCH_IOS);
     scene_pump(&scene);
     fake_host_kill(scene.server_host, FAKE_PROCESS_DIES);
     scene_advance(&scene, 4900);
-    CHECK_EQUAL(client->outstanding, IOS);
+    CHECK_EQUAL(client->outstanding, BATCH_IOS);
     scene_advance(&scene, 200);
-    CHECK_EQUAL(completed(-EIO), IOS);
+    CHECK_EQUAL(batch_completed(&batch, -EIO), BATCH_IOS);
     /* New ones fail at once, until the server is back. */
-    CHECK_EQUAL(scene_submit(&ios[0], client, 0, RDISK_OP_READ, 0, buffers[0],
-                             BYTES), -ENOTCONN);
+    CHECK_EQUAL(scene_submit(&batch.ios[0], client, 0, RDISK_OP_READ, 0,
+                             batch.buffers[0], BATCH_BYTES), -ENOTCONN);
     scene_restart_server(&scene);
     scene_advance(&scene, 10000);
     CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffers[0], BYTES), 0);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, batch.buffers[0],
+                         BATCH_BYTES), 0);
     scene_end(&scene);
 }
 
@@ -186,14 +149,14 @@ static void cancel_ends_the_wait(void)
 {
     begin(5);
     scene.park = true;
-    submit(RDISK_OP_WRITE);
+    batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
     scene_pump(&scene);
     fake_host_kill(scene.server_host, FAKE_PROCESS_DIES);
     scene_advance(&scene, 1000);
-    CHECK_EQUAL(client->outstanding, IOS);
+    CHECK_EQUAL(client->outstanding, BATCH_IOS);
     rdisk_initiator_cancel(client->session);
     scene_pump(&scene);
-    CHECK_EQUAL(completed(-EIO), IOS);
+    CHECK_EQUAL(batch_completed(&batch, -EIO), BATCH_IOS);
     scene_end(&scene);
 }
 
@@ -203,7 +166,7 @@ static void old_requests_end_before_new_ones_begin(void)
     for (uint64_t seed = 0; seed < 20; seed++) {
         begin(seed);
         scene.park = true;
-        submit(RDISK_OP_WRITE);
+        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         scene_pump(&scene);
         CHECK(scene.parked_count > 0);
         fake_qp_break(fake_host_qp(client->host, 1));
@@ -211,15 +174,15 @@ static void old_requests_end_before_new_ones_begin(void)
         /* The server still works at requests of the older epoch. */
         CHECK(client->state != RDISK_INITIATOR_READY);
         CHECK_EQUAL(scene.opens, 1);
-        CHECK_EQUAL(client->outstanding, IOS);
+        CHECK_EQUAL(client->outstanding, BATCH_IOS);
         scene.park = false;
         scene_unpark(&scene, scene.parked_count);
         scene_advance(&scene, 10000);
         CHECK_EQUAL(scene.opens, 2);
         CHECK_EQUAL(scene.closes, 1);
         CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(completed(0), IOS);
-        CHECK(on_disk());
+        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+        CHECK(batch_on_disk(&scene));
         scene_end(&scene);
     }
 }
@@ -228,22 +191,23 @@ static void device_comes_back(void)
 {
     for (int flush = 0; flush <= 1; flush++) {
         begin(6);
-        CHECK_EQUAL(rdisk_initiator_register(client->session, buffers,
-                                             sizeof(buffers), NULL), 0);
+        CHECK_EQUAL(rdisk_initiator_register(client->session, batch.buffers,
+                                             sizeof(batch.buffers), NULL), 0);
         scene.park = true;
-        submit(RDISK_OP_WRITE);
+        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         scene_pump(&scene);
         fake_host_remove_device(client->host, flush);
         scene.park = false;
         scene_unpark(&scene, scene.parked_count);
         scene_advance(&scene, 2000);
-        CHECK_EQUAL(client->outstanding, IOS);
+        CHECK_EQUAL(client->outstanding, BATCH_IOS);
         fake_host_restore_device(client->host);
         scene_advance(&scene, 20000);
         CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(completed(0), IOS);
-        CHECK(on_disk());
-        rdisk_initiator_unregister(client->session, buffers, sizeof(buffers));
+        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+        CHECK(batch_on_disk(&scene));
+        rdisk_initiator_unregister(client->session, batch.buffers,
+                                   sizeof(batch.buffers));
         scene_end(&scene);
     }
 }
@@ -252,9 +216,9 @@ static void device_comes_back(void)
 static void rested_queues_need_nobody(void)
 {
     begin(9);
-    submit(RDISK_OP_WRITE);
+    batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
     scene_pump(&scene);
-    CHECK_EQUAL(completed(0), IOS);
+    CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
     client->unserved = true;
     rdisk_queue_rest(rdisk_initiator_queue(client->session, 0));
     fake_qp_break(fake_host_qp(client->host, 1));
@@ -265,11 +229,11 @@ static void rested_queues_need_nobody(void)
     scene_advance(&scene, 10000);
     CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
     client->unserved = false;
-    memset(scene.disk, 0, IOS * BYTES);
-    submit(RDISK_OP_WRITE);
+    memset(scene.disk, 0, BATCH_IOS * BATCH_BYTES);
+    batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
     scene_pump(&scene);
-    CHECK_EQUAL(completed(0), IOS);
-    CHECK(on_disk());
+    CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+    CHECK(batch_on_disk(&scene));
     scene_end(&scene);
 }
 
@@ -280,7 +244,7 @@ static void parked_queue_does_not_spin(void)
     struct pollfd pfd = { .events = POLLIN };
 
     begin(9);
-    submit(RDISK_OP_WRITE);
+    batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
     queue = rdisk_initiator_queue(client->session, 0);
     pfd.fd = rdisk_queue_fd(queue);
     fake_host_remove_device(client->host, false);
@@ -292,7 +256,7 @@ static void parked_queue_does_not_spin(void)
     CHECK_EQUAL(poll(&pfd, 1, 0), 0);
     fake_host_restore_device(client->host);
     scene_advance(&scene, 20000);
-    CHECK_EQUAL(completed(0), IOS);
+    CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
     scene_end(&scene);
 }
 
@@ -301,13 +265,13 @@ static void device_is_back_at_once(void)
 {
     for (int flush = 0; flush <= 1; flush++) {
         begin(10);
-        submit(RDISK_OP_WRITE);
+        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         fake_host_remove_device(client->host, flush);
         fake_host_restore_device(client->host);
         scene_advance(&scene, 20000);
         CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(completed(0), IOS);
-        CHECK(on_disk());
+        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+        CHECK(batch_on_disk(&scene));
         scene_end(&scene);
     }
 }
@@ -363,12 +327,12 @@ static void polling_fails_once(void)
             REQUIRE(scene_connect(client));
             fake_fail(side ? client->host : scene.server_host, FAKE_POLL_CQ,
                       nth, EINVAL);
-            CHECK_EQUAL(scene_submit(&ios[0], client, 0, RDISK_OP_READ, 0,
-                                     buffers[0], BYTES), 0);
+            CHECK_EQUAL(scene_submit(&batch.ios[0], client, 0, RDISK_OP_READ, 0,
+                                     batch.buffers[0], BATCH_BYTES), 0);
             rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
             scene_advance(&scene, 20000);
-            CHECK_EQUAL(ios[0].completed, 1);
-            CHECK_EQUAL(ios[0].result, 0);
+            CHECK_EQUAL(batch.ios[0].completed, 1);
+            CHECK_EQUAL(batch.ios[0].result, 0);
             CHECK_EQUAL(client->outstanding, 0);
             scene_end(&scene);
         }
@@ -378,7 +342,7 @@ static void polling_fails_once(void)
 static void shutdown_lets_clients_wait(void)
 {
     begin(7);
-    submit(RDISK_OP_WRITE);
+    batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
     rdisk_target_stop(scene.target, "back in a minute");
     scene_advance(&scene, 6000);
     CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
@@ -387,8 +351,8 @@ static void shutdown_lets_clients_wait(void)
     scene_serve(&scene);
     scene_advance(&scene, 10000);
     CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-    CHECK_EQUAL(completed(0), IOS);
-    CHECK(on_disk());
+    CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+    CHECK(batch_on_disk(&scene));
     scene_end(&scene);
 }
 
@@ -441,7 +405,7 @@ static void random_event(void)
     default:
         scene.park = fake_fabric_random(scene.fabric, 2);
         scene_unpark(&scene, (unsigned int)
-                     fake_fabric_random(scene.fabric, IOS));
+                     fake_fabric_random(scene.fabric, BATCH_IOS));
         break;
     }
     scene_advance(&scene, fake_fabric_random(scene.fabric, 6000));
@@ -455,9 +419,10 @@ static void random_faults(void)
         /* For ever, as far as this test goes. */
         client->options.reconnect_delay_ms = 3600000;
         REQUIRE(scene_connect(client));
-        CHECK_EQUAL(rdisk_initiator_register(client->session, buffers,
-                                             sizeof(buffers) / 2, NULL), 0);
-        submit(RDISK_OP_WRITE);
+        CHECK_EQUAL(rdisk_initiator_register(client->session, batch.buffers,
+                                             sizeof(batch.buffers) / 2, NULL),
+                    0);
+        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         for (unsigned int i = 0; i < 8; i++) {
             random_event();
         }
@@ -466,12 +431,12 @@ static void random_faults(void)
         fake_link_cut(client->host, scene.server_host, false);
         scene_advance(&scene, 120000);
         if (client->state != RDISK_INITIATOR_READY ||
-            completed(0) != IOS || !on_disk()) {
+            batch_completed(&batch, 0) != BATCH_IOS || !batch_on_disk(&scene)) {
             fprintf(stderr, "reconnect: seed %u\n", (unsigned int)seed);
         }
         CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(completed(0), IOS);
-        CHECK(on_disk());
+        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+        CHECK(batch_on_disk(&scene));
         scene_end(&scene);
     }
 }
