@@ -38,8 +38,10 @@ writer_start()
     end_later $writer
     exec {words}>"$work/words"
     rm "$work/words"
-    wait_until 20 grep -q ' blocks$' "$work/writer" ||
+    wait_until 20 grep -q ' blocks$' "$work/writer" || {
+        tail -n 5 "$work/nbd.log"
         fail "$(tail -n 1 "$work/writer")"
+    }
     answer_is
     pauses=() returns=()
 }
@@ -224,7 +226,7 @@ heal()
 # `disk`, a path, and `disk_control`, its folder of attributes.
 nullb()
 {
-    local name=rdisk$((nullbs += 1)) index
+    local name=rdisk$BASHPID index
     modprobe -q null_blk nr_devices=0 2>/dev/null || true
     mountpoint -q /sys/kernel/config ||
         mount -t configfs configfs /sys/kernel/config 2>/dev/null || true
@@ -236,13 +238,11 @@ nullb()
     [ -z "${2:-}" ] || echo "$2" >"$disk_control/mbps"
     echo 1 >"$disk_control/power"
     read -r index <"$disk_control/index"
-    disk=/dev/nullb$index
     for disk in "/dev/$name" "/dev/nullb$index"; do
         [ ! -b "$disk" ] || return 0
     done
     fail "null_blk made no device: $(echo /dev/nullb*)"
 }
-nullbs=0
 
 nullb_end()
 {
