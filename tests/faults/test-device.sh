@@ -5,6 +5,15 @@
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
+# unplug DEVICE [PREFIX…]: what hangs there is told
+unplug()
+{
+    "${@:2}" timeout -s KILL $((20 * slow)) rdma link del "$1" || {
+        grep -s . /proc/[0-9]*/task/*/wchan | grep -v ':0$' | tail -n 25
+        fail "rdma link del $1 hangs"
+    }
+}
+
 check_the_device_of_both_ends_is_removed_and_comes_back()
 {
     local round
@@ -13,7 +22,7 @@ check_the_device_of_both_ends_is_removed_and_comes_back()
     writer_start v
     for ((round = 0; round < $(often 1 3); round++)); do
         sleep 1
-        rdma link del rxe0
+        unplug rxe0
         sleep 2
         rdma link add rxe0 type rxe netdev lab0
         healed
@@ -31,7 +40,7 @@ check_the_clients_device_is_removed_and_comes_back()
     writer_start v
     for ((round = 0; round < $(often 1 3); round++)); do
         sleep 1
-        rdma link del rxnear
+        unplug rxnear
         sleep 2
         wire_add_near
         healed
@@ -49,7 +58,7 @@ check_the_servers_device_is_removed_and_comes_back()
     writer_start v
     for ((round = 0; round < $(often 1 3); round++)); do
         sleep 1
-        "${far[@]}" rdma link del rxfar
+        unplug rxfar "${far[@]}"
         sleep 2
         wire_add_far
         healed
