@@ -94,7 +94,7 @@ check_query_blockstats_counts_what_was_done()
 {
     volume counted 4M
     empty qemu -blockdev "$(node disk counted '"discard": "unmap"')"
-    vm_io qemu disk "write -P 1 0 64k" "write -z 64k 64k" "discard 1M 64k" \
+    vm_io qemu disk "write -P 1 0 64k" "write -z -u 64k 64k" "discard 1M 64k" \
         "read 0 128k" flush
     qmp qemu rdma >"$work/counters"
     cat "$work/counters"
