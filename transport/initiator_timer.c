@@ -110,8 +110,19 @@ static bool late(struct rdisk_initiator *session, uint64_t now)
 static void tick(struct rdisk_initiator *session, uint64_t now)
 {
     const struct rdisk_initiator_options *options = &session->options;
+    uint64_t interval = tick_interval(session);
     struct rdisk_error err;
 
+    /*
+     * A tick that comes late by so much was not the server's doing: we were
+     * away, and have not asked it anything meanwhile.  That time does not count.
+     */
+    if (now - session->tick > interval) {
+        session->heard += now - session->tick;
+        if (session->heard > now) {
+            session->heard = now;
+        }
+    }
     schedule_tick(session, now);
     if (options->heartbeat_ms &&
         now - session->heard > options->heartbeat_ms * RDISK_MSEC) {
