@@ -150,6 +150,14 @@ wire_add_far()
     "${far[@]}" rdma link add rxfar type rxe netdev far0
 }
 
+# unplug DEVICE [PREFIX…]: remove an RDMA device that is in use
+unplug()
+{
+    "${@:2}" timeout -s KILL $((20 * slow)) rdma link del "$1" ||
+        skip "this kernel does not finish 'rdma link del $1' while the" \
+            "device is in use; try --engine tcg"
+}
+
 wire_namespace()
 {
     ip netns add far 2>/dev/null || return 1

@@ -54,7 +54,7 @@ check_the_link_goes_down_and_up()
         # Some kernels' Soft-RoCE hears nobody any more when a message of the
         # connection manager met a link that was down: then nothing connects.
         wire_works || {
-            rdma link del rxnear
+            unplug rxnear
             wire_add_near
             report "this kernel's device had to be made anew"
         }
