@@ -206,9 +206,9 @@ wire_works()
 {
     local before after
     read -r before </sys/class/net/near0/statistics/tx_packets
-    timeout 10 "${far[@]}" rping -s -C 3 -a $far_address -p 7999 &
+    timeout -s KILL 10 "${far[@]}" rping -s -C 3 -a $far_address -p 7999 &
     sleep 0.5
-    timeout 5 rping -c -C 3 -a $far_address -p 7999 || return 1
+    timeout -s KILL 5 rping -c -C 3 -a $far_address -p 7999 || return 1
     wait $! || return 1
     read -r after </sys/class/net/near0/statistics/tx_packets
     [ "$after" -ge $((before + 6)) ]

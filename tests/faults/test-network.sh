@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# A network that loses and reorders packets, loses its link, or drops all of
-# RoCE (UDP 4791), under a writer.
+# A network that loses and reorders packets, or drops all of RoCE (UDP 4791),
+# under a writer.
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
@@ -40,27 +40,6 @@ check_5_percent_of_the_packets_lost_and_some_reordered()
 check_20_percent_of_the_packets_lost_and_some_reordered()
 {
     lossy 20%
-}
-
-check_the_link_goes_down_and_up()
-{
-    local round
-    wire
-    begin
-    for ((round = 0; round < $(often 1 3); round++)); do
-        ip link set near0 down
-        sleep $((5 * slow))
-        ip link set near0 up
-        # Some kernels' Soft-RoCE hears nobody any more when a message of the
-        # connection manager met a link that was down: then nothing connects.
-        wire_works || {
-            unplug rxnear
-            wire_add_near
-            report "this kernel's device had to be made anew"
-        }
-        healed
-    done
-    writer_ends "$pool/v"
 }
 
 check_everything_is_dropped_for_30_seconds()
