@@ -9,5 +9,5 @@ $(E2E_PRELOAD): $(call objects,tests/e2e/allocations.c)
 
 .PHONY: e2e e2e-programs
 e2e-programs: ours $(E2E_PRELOAD) bench-programs adversary
-e2e: e2e-programs qemu
+e2e: e2e-programs qemu lab-guest
 	@tests/e2e/run $(E2E)
