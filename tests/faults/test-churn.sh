@@ -23,6 +23,7 @@ check_a_hundred_connects_and_disconnects_leave_nothing_behind()
     rounds=$(often 20 100)
     start_server
     volume v 4M
+    volume load 4M
     io v 'write -q -P 5 0 1M' flush
     wait_until 15 no_sessions || fail "a session is left"
     before=$(objects)
@@ -37,7 +38,7 @@ check_a_hundred_connects_and_disconnects_leave_nothing_behind()
             ;;
         1)
             timeout -s KILL 0.$((RANDOM % 4 + 3)) qemu-img bench -f raw -w \
-                -c 100000 -d 16 -o 2M "$(uri v)" >/dev/null 2>&1 || true
+                -c 100000 -d 16 "$(uri load)" >/dev/null 2>&1 || true
             ;;
         *)
             within 20 rdisk ping --count 1 --interval 0 "$(uri v)" >/dev/null
