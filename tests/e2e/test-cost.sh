@@ -4,6 +4,7 @@
 # What requests and sessions cost: allocations, wake-ups, and how the time that
 # they take is shown.  The
 # client is tests/bench/client.c, librdisk without QEMU.
+# quick-lab: thousands of requests are counted
 # time-limit: 300
 . "$(dirname "$0")/lib.sh"
 

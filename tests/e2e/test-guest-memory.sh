@@ -8,6 +8,7 @@
 # What the device refuses its kernel module tells; and that it can deregister a
 # region only after its windows, when a victim ends with both.
 # lab: --allow non-flush.error.status.=.10|rxe_dereg_mr:..returned.err.=.-22
+# quick-lab: it has a boot of its own
 # time-limit: 300
 . "$(dirname "$0")/lib.sh"
 

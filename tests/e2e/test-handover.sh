@@ -3,6 +3,7 @@
 #
 # The right to write goes from one QEMU to another, as in a migration but without
 # a guest: nodes that are told to become inactive, and active.
+# quick-lab: many QEMUs start
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 # shellcheck source=tests/e2e/qemu.sh

@@ -4,6 +4,7 @@
 # Who may write, and what is left when the server comes back: generations that
 # outlive it, lease-time, rdisk fence, a replaced volume, a lost cache.  Each
 # check has a server of its own.
+# quick-lab: servers start and stop dozens of times
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 

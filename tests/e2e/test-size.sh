@@ -3,6 +3,7 @@
 #
 # Volumes that QEMU creates, resizes, maps and copies, and what it makes of a
 # volume that somebody else resizes.
+# quick-lab: volumes grow under many programs
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 # shellcheck source=tests/e2e/qemu.sh

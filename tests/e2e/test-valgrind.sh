@@ -3,6 +3,7 @@
 #
 # A short run of the server and of rdisk under valgrind: no use of memory that
 # is not there, and nothing left at the end.
+# quick-lab: valgrind emulates a third time
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 

@@ -3,6 +3,7 @@
 #
 # The server's disk fills up, or fails: the writer gets errors, nothing else is
 # hurt, and when the disk is well again so is everything.
+# quick-lab: seconds are counted
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 

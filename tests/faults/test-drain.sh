@@ -3,6 +3,7 @@
 #
 # A server restarted in good order, many times, under a writer that must not
 # notice more than a pause.
+# quick-lab: seconds are counted
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
