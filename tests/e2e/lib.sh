@@ -329,6 +329,18 @@ said()
     sed 's/qemu-io> //g' "$work/$1.out" | grep -aqE -- "$2"
 }
 
+# Stop a process; SIGSTOP has its effect some time after kill(1) returns.
+freeze()
+{
+    kill -STOP "$1"
+    wait_until 10 frozen "$1" || fail "process $1 does not stop"
+}
+
+frozen()
+{
+    ! grep -LE '^State:[[:space:]]+T' /proc/"$1"/task/*/status | grep -q .
+}
+
 # answers NAME REGEX SECONDS
 answers()
 {

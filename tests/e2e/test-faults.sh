@@ -75,7 +75,7 @@ start_burst()
     burst=$!
     end_later $burst
     wait_until 20 grep -q '^wrote 4096' "$work/burst" || fail "no client"
-    kill -STOP "$server"
+    freeze "$server"
     sleep $((4 * slow))
     equal "answers of a server that sleeps" "$(ended)" 0
 }
@@ -105,7 +105,7 @@ check_a_silent_server_is_noticed_by_heartbeat()
 {
     local began
     fresh_client '?heartbeat=1'
-    kill -STOP "$server"
+    freeze "$server"
     began=$SECONDS
     say c 'write -P 2 0 4k'
     answers c 'write failed' 10
@@ -117,7 +117,7 @@ check_a_request_without_an_answer_is_ended_by_request_timeout()
 {
     local began
     fresh_client '?heartbeat=0&request-timeout=2'
-    kill -STOP "$server"
+    freeze "$server"
     began=$SECONDS
     say c 'write -P 2 0 4k'
     answers c 'write failed' 12
@@ -128,7 +128,7 @@ check_a_request_without_an_answer_is_ended_by_request_timeout()
 check_a_pause_shorter_than_the_heartbeat_goes_unnoticed()
 {
     fresh_client '?heartbeat=20'
-    kill -STOP "$server"
+    freeze "$server"
     say c 'write -P 2 0 64k'
     sleep 2
     kill -CONT "$server"

@@ -5,6 +5,7 @@
 # it, writes it and verifies it; formats on top of it do; and the node moves
 # between IOThreads meanwhile.
 # time-limit: 1200
+# apart: a guest on LUKS may take minutes on a busy machine
 # quick-lab: firmware and guests boot on each
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
