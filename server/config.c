@@ -213,150 +213,6 @@ static int set_option(struct config *config, const struct option *option,
     }
 }
 
-/* ---- Volumes ---------------------------------------------------------- */
-
-static struct config_volume *add_volume(struct config *config,
-                                        const char *name,
-                                        struct rdisk_error *err)
-{
-    struct config_volume **link = &config->volumes;
-    struct config_volume *volume;
-
-    if (!rdisk_volume_name_valid(name, strlen(name))) {
-        rdisk_error_set(err, -EINVAL, "'%.140s' is no name for a volume: it "
-                        "takes 1 to %d letters, digits and . _ - + @ , and "
-                        "starts with neither . nor -", name,
-                        RDISK_VOLUME_NAME_MAX);
-        return NULL;
-    }
-    while (*link) {
-        if (strcmp((*link)->name, name) == 0) {
-            return *link;
-        }
-        link = &(*link)->next;
-    }
-    volume = calloc(1, sizeof(*volume));
-    if (!volume || !(volume->name = strdup(name))) {
-        free(volume);
-        rdisk_error_set(err, -ENOMEM, "no memory for volume '%s'", name);
-        return NULL;
-    }
-    *link = volume;
-    return volume;
-}
-
-static int set_backend(struct config_volume *volume, const char *value,
-                       struct rdisk_error *err)
-{
-    volume->backend = backend_find(value);
-    if (!volume->backend) {
-        return rdisk_error_set(err, -EINVAL, "backend = %s of volume '%s' is "
-                               "none of: %s", value, volume->name,
-                               backend_names());
-    }
-    return 0;
-}
-
-static int set_size(struct config_volume *volume, const char *value,
-                    struct rdisk_error *err)
-{
-    int result = size_parse(value, &volume->size);
-
-    if (result < 0) {
-        return rdisk_error_set(err, -EINVAL, "size = %s of volume '%s' is "
-                               "%s (512…8E bytes, e.g. 10G)", value,
-                               volume->name, result == -ERANGE ?
-                               "out of range" : "not a size");
-    }
-    return backend_check_size(volume->name, volume->size, err);
-}
-
-static int set_volume_key(struct config_volume *volume, const char *key,
-                          const char *value, struct rdisk_error *err)
-{
-    static const char *const keys[] = { "backend", "path", "size",
-                                        "read-only" };
-    unsigned int i = 0;
-
-    while (i < 4 && strcmp(keys[i], key) != 0) {
-        i++;
-    }
-    if (i < 4 && (volume->seen & 1u << i)) {
-        return rdisk_error_set(err, -EINVAL, "%s of volume '%s' is given "
-                               "twice", key, volume->name);
-    }
-    volume->seen |= 1u << i;
-    switch (i) {
-    case 0:
-        return set_backend(volume, value, err);
-    case 1:
-        return set_text(&volume->path, value, err);
-    case 2:
-        return set_size(volume, value, err);
-    case 3:
-        volume->read_only = strcmp(value, "on") == 0;
-        if (!volume->read_only && strcmp(value, "off") != 0) {
-            return rdisk_error_set(err, -EINVAL, "read-only = %s of volume "
-                                   "'%s' is neither on nor off", value,
-                                   volume->name);
-        }
-        return 0;
-    default:
-        return rdisk_error_set(err, -EINVAL, "a volume has no key '%s' (it "
-                               "has backend, path, size and read-only)", key);
-    }
-}
-
-int config_set_volume(struct config *config, const char *text,
-                      struct rdisk_error *err)
-{
-    struct config_volume *volume = NULL;
-    char *copy = strdup(text);
-    char *backend, *argument, *end;
-    size_t length;
-    int result = -EINVAL;
-
-    if (!copy) {
-        return rdisk_error_set(err, -ENOMEM, "no memory for '%s'", text);
-    }
-    backend = strchr(copy, '=');
-    argument = backend ? strchr(backend, ':') : NULL;
-    if (!argument) {
-        rdisk_error_set(err, -EINVAL, "'%s' is not NAME=file:PATH, "
-                        "NAME=memory:SIZE or NAME=null:SIZE, each with "
-                        "\",read-only\" at its end if you like", text);
-        free(copy);
-        return -EINVAL;
-    }
-    *backend++ = '\0';
-    *argument++ = '\0';
-    volume = add_volume(config, copy, err);
-    if (volume) {
-        /* The command line says all of a volume, or nothing. */
-        volume->seen = 0;
-        volume->read_only = false;
-        volume->size = 0;
-        free(volume->path);
-        volume->path = NULL;
-        length = strlen(argument);
-        end = length > 10 ? argument + length - 10 : NULL;
-        if (end && strcmp(end, ",read-only") == 0) {
-            *end = '\0';
-            volume->read_only = true;
-        }
-        result = set_backend(volume, backend, err);
-        if (result == 0) {
-            result = volume->backend == &backend_file ?
-                     set_text(&volume->path, argument, err) :
-                     set_size(volume, argument, err);
-        }
-    } else if (err) {
-        result = err->code;
-    }
-    free(copy);
-    return result;
-}
-
 /* ---- The file --------------------------------------------------------- */
 
 struct parser {
@@ -404,7 +260,8 @@ static void read_section(struct parser *parser, const char *text)
     volume = section_name(section, "volume ");
     client = section_name(section, "client ");
     if (volume || client) {
-        if (volume ? !add_volume(parser->config, volume, &why)
+        if (volume ? !config_volume_add(&parser->config->volumes, volume,
+                                         &why)
                    : !access_add(&parser->config->clients, client, &why)) {
             parser_fail(parser, &why);
         }
@@ -449,9 +306,10 @@ static int set_key(struct config *config, const char *section,
     const char *name = section_name(section, "volume ");
 
     if (name) {
-        struct config_volume *volume = add_volume(config, name, err);
+        struct config_volume *volume = config_volume_add(&config->volumes,
+                                                         name, err);
 
-        return volume ? set_volume_key(volume, key, value, err) : -EINVAL;
+        return volume ? config_volume_set(volume, key, value, err) : -EINVAL;
     }
     name = section_name(section, "client ");
     if (name) {
@@ -554,14 +412,7 @@ void config_free(struct config *config)
     free(config->state);
     free(config->pool);
     access_free(config->clients);
-    while (config->volumes) {
-        struct config_volume *volume = config->volumes;
-
-        config->volumes = volume->next;
-        free(volume->name);
-        free(volume->path);
-        free(volume);
-    }
+    config_volume_free(config->volumes);
     memset(config, 0, sizeof(*config));
 }
 

@@ -10,21 +10,10 @@
 #include <stdint.h>
 
 #include "server/access.h"
-#include "server/backend.h"
+#include "server/config_volume.h"
 #include "transport/env.h"
 
 #define CONFIG_DEFAULT_CONTROL "/run/rdiskd/control.sock"
-
-/* A [volume NAME] section, or --volume NAME=… */
-struct config_volume {
-    struct config_volume *next;
-    char *name;
-    const struct backend_class *backend;    /* NULL: not told */
-    char *path;                 /* NULL: none */
-    uint64_t size;              /* bytes; 0: not told */
-    bool read_only;
-    unsigned int seen;          /* keys given, bit by bit */
-};
 
 struct config {
     char *listen;               /* address; "": any */
@@ -65,9 +54,6 @@ int config_read(struct config *config, const char *path,
 /* Set an option by its name, as on the command line: --NAME VALUE. */
 int config_set(struct config *config, const char *name, const char *value,
                struct rdisk_error *err);
-/* "NAME=memory:64M", "NAME=file:/dev/sdb,read-only" */
-int config_set_volume(struct config *config, const char *text,
-                      struct rdisk_error *err);
 /* Is everything there that must be? Last. Warns if anybody may come in. */
 int config_check(const struct config *config, struct rdisk_error *err);
 

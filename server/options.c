@@ -113,7 +113,7 @@ static int read_options(int argc, char **argv, const struct option *table,
     while (result == 0 &&
            (option = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (option == OPTION_VOLUME) {
-            result = config_set_volume(config, optarg, err);
+            result = config_volume_parse(&config->volumes, optarg, err);
         } else if (option != OPTION_CONFIG) {
             result = config_set(config, table[option].name, optarg, err);
         }
