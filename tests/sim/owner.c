@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The server around the real target: who may have the volume, by the real
- * rule of server/volume.c, and a backend that takes its time.
+ * rule of server/volume.c.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tests/sim/sim.h"
-
-static bool mutated(const struct sim *sim, enum sim_mutation mutation)
-{
-    return sim->mutation == mutation;
-}
 
 /* ---- Sessions ---------------------------------------------------------- */
 
@@ -65,13 +60,13 @@ static enum rdisk_status decide(struct sim *sim, struct sim_holder *holder,
     struct volume_holder *older;
     enum rdisk_status status;
 
-    if (mutated(sim, SIM_MUTATE_NO_GENERATION_CHECK)) {
+    if (sim_mutated(sim, SIM_MUTATE_NO_GENERATION_CHECK)) {
         holder->holder.generation = 0;
     }
     status = volume_check(volume, &holder->holder, sim_now(sim), &older, err);
 
     if (status == RDISK_STATUS_STALE &&
-        mutated(sim, SIM_MUTATE_NO_EPOCH_CHECK)) {
+        sim_mutated(sim, SIM_MUTATE_NO_EPOCH_CHECK)) {
         for (older = volume->holders; older; older = older->next) {
             if (!memcmp(older->client, holder->holder.client,
                         sizeof(older->client))) {
@@ -80,15 +75,16 @@ static enum rdisk_status decide(struct sim *sim, struct sim_holder *holder,
         }
         return RDISK_OPEN_LATER;
     }
-    if (status == RDISK_STATUS_BUSY && mutated(sim, SIM_MUTATE_TWO_WRITERS)) {
+    if (status == RDISK_STATUS_BUSY &&
+        sim_mutated(sim, SIM_MUTATE_TWO_WRITERS)) {
         return RDISK_STATUS_OK;
     }
     if (status != RDISK_STATUS_OK || !older ||
-        mutated(sim, SIM_MUTATE_NO_FENCE)) {
+        sim_mutated(sim, SIM_MUTATE_NO_FENCE)) {
         return status;
     }
     fence(older);
-    return mutated(sim, SIM_MUTATE_NO_DRAIN) ? RDISK_STATUS_OK
+    return sim_mutated(sim, SIM_MUTATE_NO_DRAIN) ? RDISK_STATUS_OK
                                              : RDISK_OPEN_LATER;
 }
 
@@ -144,10 +140,10 @@ static enum rdisk_status owner_open(void *opaque,
         .copy = true,
         .resize = true,
     };
-    grant->generation = mutated(sim, SIM_MUTATE_NO_GENERATION_CHECK) &&
+    grant->generation = sim_mutated(sim, SIM_MUTATE_NO_GENERATION_CHECK) &&
                         request->generation ? request->generation
                                             : holder->holder.generation;
-    grant->cache[0] = mutated(sim, SIM_MUTATE_LOSS_HIDDEN)
+    grant->cache[0] = sim_mutated(sim, SIM_MUTATE_LOSS_HIDDEN)
                       ? 0 : sim->server.cache;
     *user = holder;
     return RDISK_STATUS_OK;
@@ -232,7 +228,7 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
         }
         queue->queue = NULL;
         queue->idle = false;
-        if (!mutated(queue->sim, SIM_MUTATE_LEAK) ||
+        if (!sim_mutated(queue->sim, SIM_MUTATE_LEAK) ||
             sim_random(queue->sim, 4)) {
             rdisk_target_queue_release(target);
         }
@@ -247,193 +243,6 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
         rdisk_target_queue_process(target);
     }
     return readable;
-}
-
-/* ---- The backend ------------------------------------------------------- */
-
-static void read_blocks(struct sim *sim, const struct sim_op *op)
-{
-    uint64_t *old = sim->server.old;
-
-    for (unsigned int i = 0; i < op->count; i++) {
-        unsigned int block = op->block + i;
-        uint8_t *data = (uint8_t *)op->request->data + (size_t)i * SIM_BLOCK;
-
-        sim_block_fill(data, sim_disk_read(&sim->disk, block));
-        if (mutated(sim, SIM_MUTATE_STALE_READ)) {
-            if (old[block] && sim_random(sim, 2)) {
-                sim_block_fill(data, old[block]);
-            }
-            sim_block_read(data, &old[block]);
-        } else if (mutated(sim, SIM_MUTATE_TORN_WRITE) && old[block]) {
-            memcpy(data, &old[block], sizeof(old[block]));
-        }
-    }
-}
-
-static void write_block(struct sim *sim, const struct sim_op *op,
-                        unsigned int i, uint64_t word)
-{
-    unsigned int block = op->block + i;
-
-    if (mutated(sim, SIM_MUTATE_TORN_WRITE)) {
-        sim->server.old[block] = sim_random(sim, 8)
-                                 ? 0 : sim_disk_read(&sim->disk, block);
-    }
-    sim_disk_write(&sim->disk, block, word,
-                   op->flags & RDISK_REQUEST_FUA &&
-                   !mutated(sim, SIM_MUTATE_NO_FUA));
-}
-
-/* A discarded block may keep its bytes, lose them, or become anything. */
-static uint64_t discarded(struct sim *sim, unsigned int block)
-{
-    switch (sim_random(sim, 3)) {
-    case 0:
-        return 0;
-    case 1:
-        return SIM_RUBBISH;
-    default:
-        return sim_disk_read(&sim->disk, block);
-    }
-}
-
-/* @part: only some of the blocks, for the power fails or the disk does. */
-static void write_blocks(struct sim *sim, const struct sim_op *op, bool part)
-{
-    if (op->op != RDISK_OP_WRITE) {
-        sim_check_range_carried_out(&sim->checker, op->client, op->serial,
-                                    op->op, op->block, op->count);
-    }
-    for (unsigned int i = 0; i < op->count; i++) {
-        uint64_t word = op->words[i];
-
-        if (op->op == RDISK_OP_WRITE) {
-            if (op->request &&
-                !sim_block_read((uint8_t *)op->request->data +
-                                (size_t)i * SIM_BLOCK, &word)) {
-                sim_violation("a payload for block %u arrived torn",
-                              op->block + i);
-            }
-            sim_check_carried_out(&sim->checker, op->client, op->serial,
-                                  op->block + i, word);
-        } else {
-            word = op->op == RDISK_OP_ZEROES ? 0
-                   : op->op == RDISK_OP_COPY ? SIM_COPIED
-                   : discarded(sim, op->block + i);
-        }
-        if (!part || sim_random(sim, 2)) {
-            write_block(sim, op, i, word);
-        }
-    }
-}
-
-static void carry_out(struct sim *sim, const struct sim_op *op, bool part)
-{
-    switch (op->op) {
-    case RDISK_OP_READ:
-        read_blocks(sim, op);
-        break;
-    case RDISK_OP_EXTENTS:
-        sim_server_tell_extents(sim, op);
-        break;
-    case RDISK_OP_FLUSH:
-        if (!part && !mutated(sim, SIM_MUTATE_NO_FLUSH)) {
-            sim_disk_flush(&sim->disk);
-            sim_check_flushed(&sim->checker);
-        }
-        break;
-    default:
-        write_blocks(sim, op, part);
-        break;
-    }
-}
-
-/* The answer of a request that was carried out, or could not be. */
-static void answer(struct sim_op *op, enum rdisk_status status)
-{
-    if (op->request) {
-        rdisk_target_complete(op->request, status);
-        /* May end the queue. */
-        rdisk_target_queue_kick(op->queue->queue);
-    }
-}
-
-static void take(struct sim_server *server, unsigned int index,
-                 struct sim_op *op)
-{
-    *op = server->ops[index];
-    server->ops[index] = server->ops[--server->op_count];
-}
-
-static bool backend_life(struct sim *sim)
-{
-    struct sim_server *server = &sim->server;
-    uint64_t now = sim_now(sim);
-    unsigned int first;
-
-    if (!server->op_count) {
-        return false;
-    }
-    /* In no order. */
-    first = (unsigned int)sim_random(sim, server->op_count);
-    for (unsigned int i = 0; i < server->op_count; i++) {
-        unsigned int index = (first + i) % server->op_count;
-        struct sim_op op;
-        bool fails;
-
-        if (server->ops[index].due > now) {
-            continue;
-        }
-        take(server, index, &op);
-        fails = server->errors && sim_random(sim, server->errors) == 0;
-        carry_out(sim, &op, fails);
-        answer(&op, fails ? RDISK_STATUS_IO_ERROR : RDISK_STATUS_OK);
-        return true;
-    }
-    return false;
-}
-
-static void owner_request(void *queue_user,
-                          struct rdisk_target_request *request)
-{
-    struct sim_queue *queue = queue_user;
-    struct sim *sim = queue->sim;
-    struct sim_server *server = &sim->server;
-    struct sim_op *op = &server->ops[server->op_count];
-
-    if (server->dead) {
-        rdisk_target_complete(request, RDISK_STATUS_IO_ERROR);
-        return;
-    }
-    if (mutated(sim, SIM_MUTATE_LOST_REQUEST) && sim_random(sim, 40) == 0) {
-        return;
-    }
-    if (request->op == RDISK_OP_COPY &&
-        request->source != SIM_BLOCKS * SIM_BLOCK) {
-        sim_violation("a copy from byte %llu, which nobody asked for",
-                      (unsigned long long)request->source);
-    }
-    if (server->op_count == SIM_OPS) {
-        sim_violation("more requests than slots");
-    }
-    *op = (struct sim_op) {
-        .request = request, .queue = queue, .op = request->op,
-        .client = queue->holder->client, .serial = queue->holder->serial,
-        .flags = request->flags,
-        .block = (unsigned int)(request->offset / SIM_BLOCK),
-        .count = request->length / SIM_BLOCK,
-        .due = sim_now(sim) + sim_random(sim, server->slowest + 1),
-    };
-    server->op_count++;
-    if (mutated(sim, SIM_MUTATE_EARLY_ANSWER) && op->op == RDISK_OP_WRITE) {
-        for (unsigned int i = 0; i < op->count; i++) {
-            sim_block_read((uint8_t *)request->data + (size_t)i * SIM_BLOCK,
-                           &op->words[i]);
-        }
-        op->request = NULL;
-        rdisk_target_complete(request, RDISK_STATUS_OK);
-    }
 }
 
 /* ---- Leases, on stable storage ----------------------------------------- */
@@ -457,7 +266,7 @@ static int record_save(void *opaque, const uint8_t *identity,
     bool fails = server->errors && sim_random(sim, server->errors) == 0;
 
     if (server->dead ||
-        (mutated(sim, SIM_MUTATE_LEASE_NOT_SAVED) &&
+        (sim_mutated(sim, SIM_MUTATE_LEASE_NOT_SAVED) &&
          server->record.generation)) {
         return 0;
     }
@@ -477,7 +286,7 @@ static void server_starts(struct sim *sim)
         .close = owner_close,
         .resize = sim_server_resize,
         .queue_new = owner_queue_new,
-        .request = owner_request,
+        .request = sim_backend_request,
         .queue_idle = owner_queue_idle,
     };
     struct sim_server *server = &sim->server;
@@ -496,22 +305,6 @@ static void server_starts(struct sim *sim)
     sim_log(sim, "server: %s", server->target ? "runs" : err.text);
 }
 
-/* What was under way may have been carried out, in part, or not. */
-static void ops_die(struct sim *sim)
-{
-    struct sim_server *server = &sim->server;
-
-    while (server->op_count) {
-        struct sim_op op;
-
-        take(server, 0, &op);
-        if (op.request && sim_random(sim, 2)) {
-            carry_out(sim, &op, true);
-        }
-        answer(&op, RDISK_STATUS_IO_ERROR);
-    }
-}
-
 void sim_server_kill(struct sim *sim, enum fake_death death)
 {
     struct sim_server *server = &sim->server;
@@ -522,13 +315,13 @@ void sim_server_kill(struct sim *sim, enum fake_death death)
     fake_host_kill(server->host, death);
     server->dead = true;
     server->stalled_until = 0;
-    ops_die(sim);
+    sim_backend_die(sim);
     sim_check_all_settled(&sim->checker);
     if (death == FAKE_POWER_FAILS) {
         sim_disk_power_fails(&sim->disk, &sim->random_state);
         sim_check_power_fails(&sim->checker);
         server->cache++;
-    } else if (mutated(sim, SIM_MUTATE_KILL_LOSES_CACHE)) {
+    } else if (sim_mutated(sim, SIM_MUTATE_KILL_LOSES_CACHE)) {
         sim_disk_power_fails(&sim->disk, &sim->random_state);
     }
     rdisk_target_stop(server->target, "dead");
@@ -579,7 +372,7 @@ bool sim_server_life(struct sim *sim)
         sim_log(sim, "server: has ended");
         return true;
     }
-    return backend_life(sim);
+    return sim_backend_life(sim);
 }
 
 uint64_t sim_server_due(const struct sim *sim)

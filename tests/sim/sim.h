@@ -10,7 +10,8 @@
  *   client.c     hosts, sessions, requests and their buffers
  *   map.c        what the volume has where
  *   size.c       the volume grows
- *   owner.c      the server: who may have the volume, and the backend
+ *   owner.c      the server: its life, and who may have the volume
+ *   backend.c    what it does to the disk
  *   disk.c       a disk with a volatile cache
  *   checker.c    holds the promises against all that is seen
  *   mutation.c   what is broken on purpose, to see that it is found
@@ -206,12 +207,20 @@ void sim_server_replay(struct sim *sim, unsigned int client,
                        unsigned int age);
 /* The server finds that this client's connection is lost. */
 void sim_server_lose(struct sim *sim, unsigned int client);
-/* The program, the backend; true if something was done. */
+/* The program and its backend; true if something was done. */
 bool sim_server_life(struct sim *sim);
 bool sim_server_serve_queue(struct sim_queue *queue, bool readable);
 uint64_t sim_server_due(const struct sim *sim);
 bool sim_server_holds(const struct sim *sim, unsigned int client,
                       unsigned int serial);
+
+/* backend.c */
+void sim_backend_request(void *queue_user,
+                         struct rdisk_target_request *request);
+/* True if a request was carried out. */
+bool sim_backend_life(struct sim *sim);
+/* What was under way is carried out, in part, or not. */
+void sim_backend_die(struct sim *sim);
 
 /* map.c */
 void sim_check_extents(const struct sim_request *request);
@@ -223,6 +232,13 @@ void sim_client_told(void *opaque, uint64_t size);
 enum rdisk_status sim_server_resize(void *opaque, void *user, uint64_t size,
                                     bool shrink, struct rdisk_error *err);
 bool sim_sizes_known(struct sim *sim);
+
+/* Is this broken on purpose? */
+static inline bool sim_mutated(const struct sim *sim,
+                               enum sim_mutation mutation)
+{
+    return sim->mutation == mutation;
+}
 
 /* Is @data one block of one word? */
 bool sim_block_read(const void *data, uint64_t *word);
