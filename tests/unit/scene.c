@@ -400,6 +400,16 @@ bool scene_connect(struct scene_client *client)
     return client->state == RDISK_INITIATOR_READY;
 }
 
+void scene_failed(const struct scene_client *client, int code,
+                  const char *words)
+{
+    const struct rdisk_error *why = rdisk_initiator_error(client->session);
+
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
+    CHECK_EQUAL(why->code, code);
+    CHECK_SAYS(why->text, words);
+}
+
 void scene_drop(struct scene_client *client)
 {
     CHECK_EQUAL(client->outstanding, 0);

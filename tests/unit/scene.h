@@ -137,6 +137,9 @@ void scene_advance(struct scene *scene, uint64_t milliseconds);
 void scene_start(struct scene_client *client);
 /* The same, pumped: is it READY? */
 bool scene_connect(struct scene_client *client);
+/* Check that its session has FAILED with this code and these words. */
+void scene_failed(const struct scene_client *client, int code,
+                  const char *words);
 /* Orderly end if it is READY; then destroy it. */
 void scene_disconnect(struct scene_client *client);
 /* Destroy it, whatever its state. */

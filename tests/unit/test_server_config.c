@@ -175,7 +175,8 @@ static void test_options_win(void)
                       "backend = file\npath = /x\n", &err) == 0);
     CHECK_EQUAL(config_set(&config, "port", "7001", &err), 0);
     CHECK_EQUAL(config.port, 7001);
-    CHECK_EQUAL(config_set_volume(&config, "m=memory:2M,read-only", &err), 0);
+    CHECK_EQUAL(config_volume_parse(&config.volumes, "m=memory:2M,read-only",
+                                    &err), 0);
     CHECK(config.volumes->backend == &backend_memory);
     CHECK(!config.volumes->path);
     CHECK_EQUAL(config.volumes->size, 2 << 20);
@@ -199,10 +200,11 @@ static void test_volume_option(void)
     REQUIRE(config_init(&config) == 0);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         err.text[0] = '\0';
-        CHECK(config_set_volume(&config, wrong[i], &err) < 0);
+        CHECK(config_volume_parse(&config.volumes, wrong[i], &err) < 0);
         CHECK(err.text[0]);
     }
-    CHECK_EQUAL(config_set_volume(&config, "f=file:/a:b=c,d", &err), 0);
+    CHECK_EQUAL(config_volume_parse(&config.volumes, "f=file:/a:b=c,d", &err),
+                0);
     while (config.volumes->next) {
         struct config_volume *volume = config.volumes;
 
