@@ -126,9 +126,14 @@ void rdma_unregister_buf(BlockDriverState *bs, void *host, size_t size)
 const struct rdisk_env *rdma_env(void)
 {
     static struct rdisk_env env;
+    static gsize once;
 
-    env = rdisk_env_system;
-    env.log = rdma_log;
+    /* Volumes are created in worker threads */
+    if (g_once_init_enter(&once)) {
+        env = rdisk_env_system;
+        env.log = rdma_log;
+        g_once_init_leave(&once, 1);
+    }
     return &env;
 }
 

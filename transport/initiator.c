@@ -83,7 +83,8 @@ struct rdisk_initiator *rdisk_initiator_create(
     session->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     session->alarm_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (!session->options.host || !session->options.volume ||
-        (options->user && !session->options.user) || session->poll_fd < 0 || session->alarm_fd < 0) {
+        (options->user && !session->options.user) || session->poll_fd < 0 ||
+        session->alarm_fd < 0) {
         rdisk_initiator_destroy(session);
         goto no_memory;
     }

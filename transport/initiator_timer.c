@@ -115,7 +115,8 @@ static void tick(struct rdisk_initiator *session, uint64_t now)
 
     /*
      * A tick that comes late by so much was not the server's doing: we were
-     * away, and have not asked it anything meanwhile.  That time does not count.
+     * away, and have not asked it anything meanwhile. That time does not
+     * count.
      */
     if (now - session->tick > interval) {
         session->heard += now - session->tick;
