@@ -5,10 +5,6 @@
 # client: tests/adversary/client.c has each attack. The device refuses what the
 # protection domains keep apart, the server what breaks the protocol; after each
 # attack the victim's data and session are as they were.
-# What the device refuses its kernel module tells.
-# lab: --allow non-flush.error.status.=.10
-# apart: the kernel complains of attacks in more words than are known
-# quick-lab: it has a boot of its own
 # time-limit: 300
 . "$(dirname "$0")/lib.sh"
 
