@@ -241,7 +241,12 @@ int rdisk_initiator_device(struct rdisk_initiator *session,
                            struct rdisk_error *err)
 {
     if (session->device && session->device->context == context) {
+        rdisk_initiator_weigh_anchor(session);
         return 0;
+    }
+    if (session->anchor) {
+        /* No connection is left on the other one. */
+        rdisk_initiator_leave_device(session);
     }
     if (session->device) {
         return rdisk_error_set(err, -ENODEV,
@@ -487,8 +492,15 @@ void rdisk_initiator_process(struct rdisk_initiator *session)
         return;
     }
     while (verbs->get_cm_event(session->channel, &event) == 0) {
-        rdisk_link_event(event->id->context, event);
+        if (event->id != session->anchor) {
+            rdisk_link_event(event->id->context, event);
+        } else if (event->event == RDMA_CM_EVENT_DEVICE_REMOVAL) {
+            session->device_lost = true;
+        }
         verbs->ack_cm_event(event);
+    }
+    if (session->device_lost && session->anchor) {
+        rdisk_initiator_leave_device(session);
     }
     if (session->control.created) {
         rdisk_control_process(&session->control, rdisk_initiator_message,

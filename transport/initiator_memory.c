@@ -76,6 +76,14 @@ void rdisk_initiator_register_all(struct rdisk_initiator *session)
     }
 }
 
+void rdisk_initiator_weigh_anchor(struct rdisk_initiator *session)
+{
+    if (session->anchor) {
+        session->env->verbs->destroy_id(session->anchor);
+        session->anchor = NULL;
+    }
+}
+
 void rdisk_initiator_leave_device(struct rdisk_initiator *session)
 {
     struct rdisk_range *range;
@@ -92,5 +100,6 @@ void rdisk_initiator_leave_device(struct rdisk_initiator *session)
     }
     rdisk_device_put(session->device);
     session->device = NULL;
+    rdisk_initiator_weigh_anchor(session);
     session->device_lost = false;
 }

@@ -262,6 +262,8 @@ struct rdisk_initiator {
     struct rdisk_device *device;    /* from the control link's device on */
     struct rdisk_link link;         /* the control link */
     struct rdisk_control control;
+    struct rdma_cm_id *anchor;      /* keeps the device while no connection
+                                     * does, and tells of its removal */
     bool device_lost;               /* it was removed: let go of it */
     struct rdisk_range *ranges;
     struct rdisk_queue *queues;     /* queue_count of them, from JOINING on */
@@ -341,6 +343,8 @@ bool rdisk_initiator_calls_late(struct rdisk_initiator *session, uint64_t now);
 void rdisk_initiator_register_all(struct rdisk_initiator *session);
 /* Undo that, and let go of the device. */
 void rdisk_initiator_leave_device(struct rdisk_initiator *session);
+/* A connection keeps the device, or nobody needs to. */
+void rdisk_initiator_weigh_anchor(struct rdisk_initiator *session);
 
 /* initiator_recovery.c */
 

@@ -84,6 +84,10 @@ void rdisk_initiator_drop(struct rdisk_initiator *session)
     if (session->device_lost) {
         /* Before its last id goes, and librdmacm closes it. */
         rdisk_initiator_leave_device(session);
+    } else if (!session->anchor && session->device && session->link.id &&
+               session->link.id->verbs == session->device->context) {
+        session->anchor = session->link.id;
+        session->link.id = NULL;
     }
     for (unsigned int i = 0; i < session->queue_count; i++) {
         rdisk_link_destroy(&session->queues[i].link);

@@ -30,10 +30,30 @@ static struct rdma_event_channel *sys_create_event_channel(void)
     return channel;
 }
 
+/*
+ * librdmacm has each device open that it ever met, and closes it only after it
+ * has missed it in the list of devices, at which it looks only when asked for
+ * it. Soft-RoCE's kernel module cannot take a device from those who have it
+ * open, so until then whoever removes it waits.
+ */
+static void miss_device(void)
+{
+    struct ibv_context **devices = rdma_get_devices(NULL);
+
+    if (devices) {
+        rdma_free_devices(devices);
+    }
+}
+
 static int sys_get_cm_event(struct rdma_event_channel *channel,
                             struct rdma_cm_event **event)
 {
-    return cm_result(rdma_get_cm_event(channel, event));
+    int ret = cm_result(rdma_get_cm_event(channel, event));
+
+    if (ret == 0 && (*event)->event == RDMA_CM_EVENT_DEVICE_REMOVAL) {
+        miss_device();
+    }
+    return ret;
 }
 
 static void sys_ack_cm_event(struct rdma_cm_event *event)

@@ -97,6 +97,26 @@ check_a_client_that_lost_its_connection_gets_in_again()
     answers c 'read 4096/4096' 20
 }
 
+# The server is restarted where another device leads.
+check_a_client_comes_back_through_another_device()
+{
+    [ -e /sys/class/net/lab1 ] || skip "there is one RDMA device only"
+    bereaved_client 'reconnect-delay=60'
+    say c 'write -P 2 64k 4k'
+    move_address lab0 lab1
+    trap 'stop_server; move_address lab1 lab0' EXIT
+    start_server
+    answers c 'wrote 4096/4096 bytes at offset 65536' 40
+    say c 'read -P 1 0 4k'
+    answers c 'read 4096/4096 bytes at offset 0' 20
+}
+
+move_address()
+{
+    ip addr del "$addr/24" dev "$1"
+    ip addr add "$addr/24" dev "$2"
+}
+
 one_session()
 {
     [ "$(stat_server 'len(s["sessions"])')" = 1 ]

@@ -76,6 +76,7 @@ static void event_taken(struct fake_event *event)
     switch (event->event.event) {
     case RDMA_CM_EVENT_ADDR_RESOLVED:
         id->id.verbs = &id->host->context;
+        id->born = id->host->removals;
         id->id.port_num = 1;
         break;
     case RDMA_CM_EVENT_CONNECT_REQUEST:
@@ -219,8 +220,12 @@ static void destroy_id(struct rdma_cm_id *rdma)
 {
     struct fake_id *id = (struct fake_id *)rdma;
     struct fake_fabric *fabric = id->host->fabric;
+    struct fake_host *host = id->host;
+    unsigned int born = id->born;
+    bool last;
 
     fake_lock(fabric);
+    last = id->id.verbs && fake_gone(host, born);
     if (id->id.qp) {
         fake_misuse(fabric, "connection id destroyed before its queue pair");
         ((struct fake_qp *)id->id.qp)->id = NULL;
@@ -232,6 +237,9 @@ static void destroy_id(struct rdma_cm_id *rdma)
     ((struct fake_channel *)id->id.channel)->ids--;
     fabric->live[FAKE_OBJECT_ID]--;
     fake_id_discard(id);
+    if (last) {
+        fake_device_closes(host, born);
+    }
     fake_unlock(fabric);
 }
 
@@ -278,6 +286,7 @@ static int bind_locked(struct fake_id *id, const struct sockaddr_in *addr)
             return -ENODEV;
         }
         id->id.verbs = &host->context;
+        id->born = host->removals;
         id->id.port_num = 1;
     }
     if (addr->sin_port && port_taken(host, addr->sin_port)) {

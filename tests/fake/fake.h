@@ -191,7 +191,8 @@ void fake_host_start(struct fake_host *host);
 /*
  * The device goes away: DEVICE_REMOVAL on each id, completion channels become
  * readable and stay so, calls fail with EIO, no byte moves any more. With
- * @flush the queue pairs still flush, else nothing is ever heard of them.
+ * @flush the queue pairs still flush, else nothing is ever heard of them. With
+ * the last id on it the connection manager closes it: nothing may be left then.
  */
 void fake_host_remove_device(struct fake_host *host, bool flush);
 void fake_host_restore_device(struct fake_host *host);

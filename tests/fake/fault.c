@@ -198,6 +198,26 @@ static void alarm_channels(struct fake_host *host)
     }
 }
 
+void fake_device_closes(struct fake_host *host, unsigned int born)
+{
+    struct fake_id *id;
+    struct fake_pd *pd;
+
+    TAILQ_FOREACH(id, &host->fabric->ids, link) {
+        if (id->host == host && id->id.verbs && id->born == born) {
+            return;
+        }
+    }
+    TAILQ_FOREACH(pd, &host->pds, link) {
+        if (pd->born == born) {
+            fake_misuse(host->fabric, "the connection manager closes a "
+                        "removed device on which there is still a protection "
+                        "domain");
+            return;
+        }
+    }
+}
+
 void fake_host_remove_device(struct fake_host *host, bool flush)
 {
     struct fake_id *id;
@@ -216,6 +236,7 @@ void fake_host_remove_device(struct fake_host *host, bool flush)
             }
         }
     }
+    fake_device_closes(host, host->removals - 1);
     fake_unlock(host->fabric);
 }
 

@@ -76,6 +76,7 @@ struct fake_id {
     struct fake_host *remote_host;
     uint32_t remote_qpn;
     enum fake_cm_state state;
+    unsigned int born;          /* host's removals when it got its device */
     struct fake_id *listener;   /* of a child that was not taken yet */
     unsigned int unacked;
     unsigned int backlog, waiting;
@@ -113,7 +114,9 @@ struct fake_message {
 
 struct fake_pd {
     struct ibv_pd pd;           /* first */
+    TAILQ_ENTRY(fake_pd) link;  /* of the host */
     struct fake_host *host;
+    unsigned int born;          /* host's removals then */
     unsigned int users;
 };
 
@@ -268,6 +271,7 @@ struct fake_host {
     struct ibv_context context;
     struct fake_limits limits;
     struct fake_fault faults[FAKE_CALLS];
+    TAILQ_HEAD(, fake_pd) pds;
     TAILQ_HEAD(, fake_mr) mrs;
     TAILQ_HEAD(, fake_mw) mws;
     unsigned int mr_count, mw_count, qp_count;
@@ -331,6 +335,8 @@ void fake_host_release(struct fake_host *host);
 int fake_called(struct fake_host *host, enum fake_call call);
 /* May something pass now? If not, *@due is when it may, or RDISK_NEVER. */
 bool fake_link_up(struct fake_host *a, struct fake_host *b, uint64_t *due);
+/* librdmacm closes a removed device with the last id on it. */
+void fake_device_closes(struct fake_host *host, unsigned int born);
 
 /* ---- cm.c, connection.c, message.c ------------------------------------ */
 

@@ -63,7 +63,9 @@ static struct ibv_pd *alloc_pd(struct ibv_context *context)
     if (ret == 0) {
         pd = fake_alloc(sizeof(*pd));
         pd->host = host;
+        pd->born = host->removals;
         pd->pd.context = context;
+        TAILQ_INSERT_TAIL(&host->pds, pd, link);
         host->fabric->live[FAKE_OBJECT_PD]++;
     }
     fake_unlock(host->fabric);
@@ -85,6 +87,7 @@ static int dealloc_pd(struct ibv_pd *ibv)
         ret = -EBUSY;
     } else {
         fabric->live[FAKE_OBJECT_PD]--;
+        TAILQ_REMOVE(&pd->host->pds, pd, link);
         free(pd);
     }
     fake_unlock(fabric);

@@ -255,6 +255,7 @@ static void connect_request(struct fake_message *message)
     child->retry_count = message->param.retry_count;
     child->rnr_retry = message->param.rnr_retry_count;
     child->id.verbs = &host->context;
+    child->born = host->removals;
     child->id.port_num = 1;
     child->id.route.addr.dst_sin = message->address;
     child->id.route.addr.src_sin.sin_family = AF_INET;

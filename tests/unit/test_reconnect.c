@@ -212,6 +212,34 @@ static void device_comes_back(void)
     }
 }
 
+/* The device that goes while there is no connection that could tell of it. */
+static void waiting_session_lets_go_of_the_device(void)
+{
+    begin(6);
+    CHECK_EQUAL(rdisk_initiator_register(client->session, batch.buffers,
+                                         sizeof(batch.buffers), NULL), 0);
+    fake_link_cut(client->host, scene.server_host, true);
+    fake_qp_break(fake_host_qp(client->host, 0));
+    for (unsigned int i = 0; i < 1000 &&
+         client->state != RDISK_INITIATOR_WAITING; i++) {
+        scene_advance(&scene, 10);
+    }
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_WAITING);
+    CHECK(fake_host_exposes(client->host, batch.buffers, 1));
+    fake_host_remove_device(client->host, false);
+    scene_advance(&scene, 1);
+    CHECK(!fake_host_exposes(client->host, batch.buffers, 1));
+    fake_host_restore_device(client->host);
+    fake_link_cut(client->host, scene.server_host, false);
+    batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
+    scene_advance(&scene, 20000);
+    CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+    CHECK(batch_on_disk(&scene));
+    rdisk_initiator_unregister(client->session, batch.buffers,
+                               sizeof(batch.buffers));
+    scene_end(&scene);
+}
+
 /* A queue that no thread serves must not keep the session from coming back. */
 static void rested_queues_need_nobody(void)
 {
@@ -458,6 +486,8 @@ static const struct unit_test tests[] = {
     { "a device that goes and comes back is used again", device_comes_back },
     { "a queue that has let go of a removed device sleeps",
       parked_queue_does_not_spin },
+    { "a session that waits lets go of a device that is removed",
+      waiting_session_lets_go_of_the_device },
     { "a device that is back at once is used again", device_is_back_at_once },
     { "a completion that could not be taken once is not lost",
       polling_fails_once },
