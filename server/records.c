@@ -98,24 +98,32 @@ int records_prepare(struct records *records, struct rdisk_error *err)
 
 /* ---- Reading ---------------------------------------------------------- */
 
-static bool is_yes(const char *word, bool *yes)
+/* The file of @record: RECORD_MAX bytes at @text. */
+static void print(const struct lease_record *record, char *text)
 {
-    *yes = strcmp(word, "yes") == 0;
-    return *yes || strcmp(word, "no") == 0;
+    char client[HEX + 1];
+
+    to_hex(record->client, client);
+    snprintf(text, RECORD_MAX, FORMAT, record->volume, record->generation,
+             client, record->peer[0] ? record->peer : "-",
+             record->held ? "yes" : "no", record->shared ? "yes" : "no");
 }
 
+/* What is not just as this server writes it is damaged. */
 static bool parse(const char *text, struct lease_record *record)
 {
-    char client[HEX + 2], held[4], shared[4];
-    int end = 0;
+    char client[HEX + 2], held[4], shared[4], again[RECORD_MAX];
 
-    return sscanf(text, "rdisk lease 1 volume %128s generation %" SCNu64
-                  " client %33s peer %63s held %3s shared %3s end%n",
-                  record->volume, &record->generation, client, record->peer,
-                  held, shared, &end) == 6 && end && record->generation &&
-           strcmp(text + end, "\n") == 0 &&
-           from_hex(client, record->client) &&
-           is_yes(held, &record->held) && is_yes(shared, &record->shared);
+    if (sscanf(text, "rdisk lease 1 volume %128s generation %" SCNu64
+               " client %33s peer %63s held %3s shared %3s", record->volume,
+               &record->generation, client, record->peer, held, shared) != 6 ||
+        !record->generation || !from_hex(client, record->client)) {
+        return false;
+    }
+    record->held = strcmp(held, "yes") == 0;
+    record->shared = strcmp(shared, "yes") == 0;
+    print(record, again);
+    return strcmp(text, again) == 0;
 }
 
 static int load(void *opaque, const uint8_t *identity,
@@ -204,16 +212,13 @@ static int save(void *opaque, const uint8_t *identity,
 {
     struct records *records = opaque;
     int result = records_prepare(records, err);
-    char name[HEX + 1], client[HEX + 1], text[RECORD_MAX];
+    char name[HEX + 1], text[RECORD_MAX];
 
     if (result < 0) {
         return result;
     }
     to_hex(identity, name);
-    to_hex(record->client, client);
-    snprintf(text, sizeof(text), FORMAT, record->volume, record->generation,
-             client, record->peer[0] ? record->peer : "-",
-             record->held ? "yes" : "no", record->shared ? "yes" : "no");
+    print(record, text);
     result = replace(records, name, text);
     if (result < 0) {
         return rdisk_error_set(err, result, "the server cannot write '%s/%s', "

@@ -335,6 +335,11 @@ static void damaged_record_is_an_error(void)
         "rdisk lease 1\nvolume v\ngeneration 1\nclient "
         "00112233445566778899aabbccddeeff\npeer p\nheld no\nshared no\nend\n"
         "more",
+        /* Nearly numbers. */
+        "rdisk lease 1\nvolume v\ngeneration -1\nclient "
+        "00112233445566778899aabbccddeeff\npeer p\nheld no\nshared no\nend\n",
+        "rdisk lease 1\nvolume v\ngeneration 1\nclient "
+        "+1112233445566778899aabbccddeeff\npeer p\nheld no\nshared no\nend\n",
     };
 
     begin(0);
