@@ -4,13 +4,12 @@
 #   make fuzz FUZZ=server     one of them
 #   make fuzz-corpus          run what was found worth keeping; any compiler
 
-FUZZERS := wire text server client
+FUZZERS := wire text files server client
 FUZZ_SECONDS ?= 60
 FUZZ_DIR := tests/fuzz
 FUZZ_COMMON := tests/fuzz/check.c $(addprefix tests/unit/, hostile.c raw.c \
-	$(notdir $(wildcard tests/unit/scene*.c))) $(wildcard tests/fake/*.c) $(addprefix server/, log.c \
-	request.c size.c)
-FUZZ_PACKAGES := $(TRANSPORT_PACKAGES) json-c
+	$(notdir $(wildcard tests/unit/scene*.c))) $(wildcard tests/fake/*.c) \
+	$(SERVER_SOURCES)
 
 # Objects of their own, with coverage and sanitizers.
 FO := $(BUILD)/fuzz
@@ -26,7 +25,7 @@ $(addprefix $(FO)/bin/,$(FUZZERS)): $(FO)/bin/%: $(FO)/tests/fuzz/%.o \
 		$(call fuzz_objects,$(FUZZ_COMMON) $(TRANSPORT_SOURCES))
 	@mkdir -p $(@D)
 	clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ \
-		$(call libs,$(FUZZ_PACKAGES))
+		$(call libs,$(SERVER_PACKAGES))
 
 -include $(shell find $(FO) -name '*.d' 2>/dev/null)
 
@@ -35,22 +34,23 @@ $(addprefix $(O)/bin/rdisk-fuzz-,$(FUZZERS)): $(O)/bin/rdisk-fuzz-%: \
 		$(call objects,$(FUZZ_COMMON)) $(LIBRDISK)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
-		$(call libs,$(FUZZ_PACKAGES))
+		$(call libs,$(SERVER_PACKAGES))
 
 # What is new goes to build/fuzz/NAME; a failing input is kept beside it.
 .PHONY: fuzz fuzz-corpus
 fuzz: $(addprefix $(FO)/bin/,$(or $(FUZZ),$(FUZZERS)))
-	@for name in $(or $(FUZZ),$(FUZZERS)); do \
+	@status=0; for name in $(or $(FUZZ),$(FUZZERS)); do \
 		mkdir -p $(FO)/$$name; \
-		echo "fuzz $$name for $(FUZZ_SECONDS) s"; \
-		$(FO)/bin/$$name -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
+		if $(FO)/bin/$$name -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
 		    -max_len=1024 -print_final_stats=1 \
 		    -artifact_prefix=$(FO)/$$name- $(FO)/$$name \
-		    $(FUZZ_DIR)/corpus/$$name 2>$(FO)/$$name.log || \
-		    { tail -n 40 $(FO)/$$name.log; exit 1; }; \
-		grep -E 'stat::number_of_executed|cov:' $(FO)/$$name.log | \
-		    tail -n 2; \
-	done
+		    $(FUZZ_DIR)/corpus/$$name 2>$(FO)/$$name.log; \
+		then echo "ok - $$name survives $$(sed -n \
+		    's/^stat::number_of_executed_units: *//p' \
+		    $(FO)/$$name.log) inputs made up in $(FUZZ_SECONDS) s"; \
+		else tail -n 40 $(FO)/$$name.log; \
+		    echo "not ok - $$name survives what is made up"; status=1; fi; \
+	done; exit $$status
 
 fuzz-corpus: $(addprefix $(O)/bin/rdisk-fuzz-,$(FUZZERS))
 	@status=0; for name in $(FUZZERS); do \
