@@ -121,6 +121,7 @@ void rdisk_target_destroy(struct rdisk_target *target)
     if (target->listener) {
         target->env->verbs->destroy_id(target->listener);
     }
+    rdisk_target_weigh_anchors(target);
     if (target->channel) {
         target->env->verbs->destroy_event_channel(target->channel);
     }
@@ -228,6 +229,7 @@ static struct rdma_cm_id *connect_request(struct rdisk_target *target,
 
     /* A child inherits the listener's context. */
     event->id->context = NULL;
+    rdisk_target_anchor(target, event->id);
     status = rdisk_wire_check_connect(conn->private_data,
                                       conn->private_data_len, &err);
     if (status == RDISK_STATUS_OK && target->stopping) {
@@ -287,6 +289,9 @@ static struct rdma_cm_id *cm_event(struct rdisk_target *target,
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
         if (session) {
             link_ended(session);
+        }
+        if (rdisk_target_weigh_anchor(target, event->id)) {
+            return event->id;
         }
         return event->id == target->listener ? rdisk_target_deafen(target)
                                              : NULL;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "target_priv.h"
@@ -84,4 +85,87 @@ void rdisk_target_listen_again(struct rdisk_target *target)
         target->listener = NULL;
     }
     target->listen_again = rdisk_now(target->env) + AGAIN_MS * RDISK_MSEC;
+}
+
+/* ---- Devices ----------------------------------------------------------- */
+
+/*
+ * A listener on all devices is not told when one is removed, and without a
+ * connection nobody is; librdmacm keeps it open all the same (verbs.c). So an
+ * id stays on each device that ever had a connection.
+ */
+struct rdisk_target_anchor {
+    struct rdisk_target_anchor *next;
+    struct rdma_cm_id *id;
+};
+
+static struct rdma_cm_id *bind_anchor(struct rdisk_target *target,
+                                      const struct rdma_cm_id *id)
+{
+    const struct rdisk_verbs *verbs = target->env->verbs;
+    struct rdma_addr address = id->route.addr;
+    struct rdma_cm_id *anchor;
+    int ret = verbs->create_id(target->channel, &anchor, NULL);
+
+    if (ret < 0) {
+        return NULL;
+    }
+    /* The port is at the same place in both families. */
+    address.src_sin.sin_port = 0;
+    ret = verbs->bind_addr(anchor, &address.src_addr);
+    if (ret < 0) {
+        verbs->destroy_id(anchor);
+        return NULL;
+    }
+    return anchor;
+}
+
+void rdisk_target_anchor(struct rdisk_target *target,
+                         const struct rdma_cm_id *id)
+{
+    struct rdisk_target_anchor *anchor;
+
+    if (target->listener && target->listener->verbs) {
+        return;                 /* it is told */
+    }
+    for (anchor = target->anchors; anchor; anchor = anchor->next) {
+        if (anchor->id->verbs == id->verbs) {
+            return;
+        }
+    }
+    anchor = malloc(sizeof(*anchor));
+    if (!anchor || !(anchor->id = bind_anchor(target, id))) {
+        /* The next connection tries again. */
+        free(anchor);
+        return;
+    }
+    anchor->next = target->anchors;
+    target->anchors = anchor;
+}
+
+bool rdisk_target_weigh_anchor(struct rdisk_target *target,
+                               const struct rdma_cm_id *id)
+{
+    struct rdisk_target_anchor **link = &target->anchors, *anchor;
+
+    while (*link && (*link)->id != id) {
+        link = &(*link)->next;
+    }
+    anchor = *link;
+    if (!anchor) {
+        return false;
+    }
+    *link = anchor->next;
+    free(anchor);
+    return true;
+}
+
+void rdisk_target_weigh_anchors(struct rdisk_target *target)
+{
+    while (target->anchors) {
+        struct rdma_cm_id *id = target->anchors->id;
+
+        rdisk_target_weigh_anchor(target, id);
+        target->env->verbs->destroy_id(id);
+    }
 }

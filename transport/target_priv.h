@@ -199,6 +199,7 @@ struct rdisk_target {
     void *opaque;
     struct rdma_event_channel *channel;
     struct rdma_cm_id *listener;    /* NULL: its device is gone */
+    struct rdisk_target_anchor *anchors;    /* one for each device */
     uint64_t listen_again;      /* when to try, or RDISK_NEVER */
     int poll_fd;                /* epoll over all control channels */
     uint8_t instance[16];
@@ -219,5 +220,12 @@ int rdisk_target_listen(struct rdisk_target *target, struct rdisk_error *err);
 struct rdma_cm_id *rdisk_target_deafen(struct rdisk_target *target);
 /* Try whether the device is back. */
 void rdisk_target_listen_again(struct rdisk_target *target);
+/* Hear of the removal of the device that @id is on. */
+void rdisk_target_anchor(struct rdisk_target *target,
+                         const struct rdma_cm_id *id);
+/* Is it an anchor, no more needed? Then it is the caller's to destroy. */
+bool rdisk_target_weigh_anchor(struct rdisk_target *target,
+                               const struct rdma_cm_id *id);
+void rdisk_target_weigh_anchors(struct rdisk_target *target);
 
 #endif

@@ -101,6 +101,27 @@ static void servers_device_comes_back(void)
     }
 }
 
+/* It listens on any device, and nobody is connected. */
+static void idle_server_lets_go_of_its_device(void)
+{
+    unsigned int before, idle;
+
+    scene_begin(&scene, 4);
+    before = fake_fabric_live(scene.fabric, NULL, 0);
+    for (unsigned int i = 0; i < 2; i++) {
+        REQUIRE(scene_connect(client));
+        scene_drop(client);
+        scene_advance(&scene, 20000);
+        idle = fake_fabric_live(scene.fabric, NULL, 0);
+        fake_host_remove_device(scene.server_host, true);
+        scene_advance(&scene, 1);
+        CHECK_EQUAL(fake_fabric_live(scene.fabric, NULL, 0), idle - 1);
+        CHECK_EQUAL(idle - 1, before);
+        fake_host_restore_device(scene.server_host);
+    }
+    scene_end(&scene);
+}
+
 static void requests_come_while_it_is_away(void)
 {
     begin(3);
@@ -476,6 +497,8 @@ static const struct unit_test tests[] = {
       address_is_found_when_it_appears },
     { "when the server's device comes back it listens again",
       servers_device_comes_back },
+    { "an idle server lets go of a device that is removed",
+      idle_server_lets_go_of_its_device },
     { "requests wait while the server is away",
       requests_come_while_it_is_away },
     { "after reconnect-delay requests fail until the server is back",
