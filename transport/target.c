@@ -194,6 +194,7 @@ static enum rdisk_status new_session(struct rdisk_target *target,
     if (!session) {
         return RDISK_STATUS_NO_RESOURCES;
     }
+    target->env->verbs->set_ack_timeout(id, RDISK_ACK_TIMEOUT);
     ret = target->env->verbs->accept(id, &param);
     if (ret < 0) {
         /* The id is destroyed with the session; there is no one to tell. */
