@@ -27,6 +27,13 @@ $(BENCH_SHMGET): $(call objects,tests/bench/shmget.c)
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ -ldl
 
+# Counts and notes what a program does with verbs.
+BENCH_PROBE := $(O)/lib/bench-probe.so
+
+$(BENCH_PROBE): $(call objects,tests/bench/probe.c tests/e2e/allocations.c)
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ -ldl
+
 $(BENCH_COUNT): $(call objects,tests/bench/instructions.c \
 	tests/bench/result.c $(wildcard tests/unit/scene*.c tests/fake/*.c)) \
 	$(LIBRDISK)
@@ -40,7 +47,7 @@ bench-instructions: $(BENCH_COUNT)
 	tests/bench/instructions docs/performance/instructions.md
 
 .PHONY: bench-programs bench bench-quick
-bench-programs: $(BENCH_IDEAL) $(BENCH_CLIENT) $(BENCH_SHMGET)
+bench-programs: $(BENCH_IDEAL) $(BENCH_CLIENT) $(BENCH_SHMGET) $(BENCH_PROBE)
 
 # Sets up everything; results go to docs/performance/. A quarter of an hour.
 bench: bench-programs ours

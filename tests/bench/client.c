@@ -5,14 +5,12 @@
  * poll, none of which qemu-img bench has.
  *
  *   client URI [-w | -m PERCENT] [-s SIZE] [-d DEPTH] [-c COUNT] [-p] [-u]
- *          [-S SESSIONS] [-i SECONDS] [-t]
+ *          [-S SESSIONS] [-i SECONDS]
  *
  * -w writes, -m reads PERCENT and writes the rest; -p polls instead of
  * sleeping; -u leaves the buffers unregistered; -S shares the depth among
  * sessions. Prints a line, see result.h, and another one of the queues'
  * counters. With -i it says "idle" then, and stays so long without a request.
- * -t tells, at depth 1, how long it takes until a request is posted; what the
- * server took is in rdisk stat, and the rest is the network and two wake-ups.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -51,8 +49,6 @@ static struct {
     int epoll;
     bool poll, unregistered;
     uint64_t idle;              /* seconds */
-    bool timeline;
-    uint64_t until_posted;      /* sum, nanoseconds */
     int read_percent;
     uint32_t size, depth;
     uint64_t count, started, ended, span, seed;
@@ -85,6 +81,7 @@ static void submit(struct io *io)
     io->request.op = read ? RDISK_OP_READ : RDISK_OP_WRITE;
     io->request.offset = bench.started++ * bench.size % bench.span;
     io->begun = result_now();
+    result_stamp('s');
     result = rdisk_queue_submit(io->lane->queue, &io->request);
     if (result < 0) {
         die("submit", strerror(-result));
@@ -204,16 +201,8 @@ static void run(void)
             serve_sessions();
         }
         serve_sessions_in_time();
-        if (bench.timeline) {
-            /* The next one went out while the last one was completed. */
-            bench.until_posted += result_now() - bench.io[0].begun;
-        }
     }
     result_print(&bench.result);
-    if (bench.timeline) {
-        printf("posted_us=%.2f\n", (double)bench.until_posted /
-               (double)bench.count / 1e3);
-    }
 }
 
 static void be_idle(void)
@@ -319,7 +308,7 @@ static void parse(int argc, char **argv)
 {
     int option;
 
-    while ((option = getopt(argc - 1, argv + 1, "wm:s:d:c:puS:i:t")) != -1) {
+    while ((option = getopt(argc - 1, argv + 1, "wm:s:d:c:puS:i:")) != -1) {
         switch (option) {
         case 'w':
             bench.read_percent = 0;
@@ -349,9 +338,6 @@ static void parse(int argc, char **argv)
         case 'i':
             bench.idle = parse_number("-i", optarg, 1, 3600);
             break;
-        case 't':
-            bench.timeline = true;
-            break;
         default:
             exit(2);
         }
@@ -364,14 +350,10 @@ int main(int argc, char **argv)
 
     if (argc < 2) {
         fputs("usage: client URI [-w | -m PERCENT] [-s SIZE] [-d DEPTH] "
-              "[-c COUNT] [-p] [-u] [-S SESSIONS] [-i SECONDS] "
-              "[-t]\n", stderr);
+              "[-c COUNT] [-p] [-u] [-S SESSIONS] [-i SECONDS]\n", stderr);
         return 2;
     }
     parse(argc, argv);
-    if (bench.timeline && bench.depth != 1) {
-        die("-t", "only at depth 1");
-    }
     length = (size_t)bench.depth * bench.size;
     if (posix_memalign((void **)&bench.memory, 4096, length)) {
         die("buffers", "no memory");

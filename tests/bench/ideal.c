@@ -189,6 +189,7 @@ static void request(struct side *side, uint32_t slot)
         read = side->seed % 100 < (unsigned int)side->read_percent;
     }
     side->begun[slot] = result_now();
+    result_stamp('s');
     if (read) {
         send_message(side, slot, false, side->started * side->size);
     } else {

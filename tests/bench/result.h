@@ -19,6 +19,9 @@ uint64_t result_now(void);
 /* Exits with a sentence when there is no memory. The clock starts here. */
 void result_begin(struct result *result, uint64_t capacity);
 void result_add(struct result *result, uint64_t nanoseconds);
+/* For the timeline, if the probe is there: 's' for submit; result_add() does
+ * it when a request is done. */
+void result_stamp(char what);
 /*
  * One line of name=value: seconds, ios, p50, p99, p999 and max in us, CPU time
  * of this process in us, its voluntary and involuntary context switches.
