@@ -61,6 +61,14 @@ bench-quick: bench-programs ours
 	$(MAKE) qemu
 	tests/bench/run --quick $(BENCH_OPTIONS)
 
+# Where the time of a request goes, and what is counted of it.
+.PHONY: bench-timeline bench-counts
+bench-timeline bench-counts: bench-programs ours
+	packaging/setup lab bench
+	$(MAKE) qemu
+	tests/bench/run --stores tmpfs --parts $(@:bench-%=%) \
+		--output build/bench $(BENCH_OPTIONS)
+
 # What each guest-memory costs a read; minutes, and the table on the screen.
 .PHONY: bench-modes
 bench-modes: ours $(BENCH_CLIENT)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The part of the bench that runs in the lab; tests/bench/run starts it.
 
-Writes raw.csv, floors.csv, counted.csv and absent.csv into the output folder
-as it goes, so that what was measured stays whatever ends the run.
+Writes raw.csv, floors.csv, counted.csv and so on into the output folder as it
+goes, so that what was measured stays whatever ends the run.
 """
 import argparse
 import csv
@@ -11,15 +11,18 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+import counted                                          # noqa: E402
 import peers                                            # noqa: E402
+import probe                                            # noqa: E402
+import timeline                                         # noqa: E402
+from clients import process_cpu, run_client             # noqa: E402
 
-TICK = os.sysconf('SC_CLK_TCK')
+GROWTH_REQUESTS = 6000
 COLUMNS = ('round', 'store', 'contestant', 'work', 'ios', 'us', 'iops', 'mbs',
            'client_cpu_us', 'server_cpu_us', 'machine_cpu_us', 'p50', 'p99',
            'p999')
@@ -31,6 +34,10 @@ class Lab:
         self.engine = os.environ.get('RDISK_LAB_ENGINE', '?')
         self.folder = '/dev/shm/bench'
         self.options = options
+        # Of the servers that are started from now on: variables, and what
+        # they run under.
+        self.environment, self.under = {}, []
+        self.probe = os.path.join(self.folder, 'probe')
         os.makedirs(self.folder, exist_ok=True)
         # A build in the middle of a run changes nothing.
         self.bin = self.folder
@@ -70,55 +77,6 @@ class Store:
         os.unlink(self.file)
 
 
-# ---- CPU time
-
-
-def process_cpu(pids):
-    """Seconds of CPU time that these processes have used, all threads."""
-    ticks = 0
-    for pid in pids:
-        with open(f'/proc/{pid}/stat') as file:
-            fields = file.read().rsplit(')', 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICK
-
-
-def machine_cpu():
-    """Seconds that the CPUs of this machine were busy, the kernel included."""
-    with open('/proc/stat') as file:
-        user, nice, system, _, _, irq, softirq = map(
-            int, file.readline().split()[1:8])
-    return (user + nice + system + irq + softirq) / TICK
-
-
-def run_client(command, limit):
-    """Output, CPU seconds of the client, CPU seconds of the machine."""
-    machine = machine_cpu()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True,
-                               start_new_session=True)
-
-    def expired(*_):
-        os.killpg(process.pid, signal.SIGKILL)
-    signal.signal(signal.SIGALRM, expired)
-    signal.alarm(limit)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    signal.alarm(0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode == -signal.SIGKILL:
-        raise RuntimeError(f'not finished after {limit} s')
-    if process.returncode:
-        words = output.strip().splitlines() or ['no word']
-        # Its complaint, or else the last it said.
-        complaints = [line for line in words
-                      if re.search('rror|ailed|annot|nable', line)]
-        raise RuntimeError(f'status {process.returncode}: '
-                           f'{(complaints or words)[-1]}')
-    return output, usage.ru_utime + usage.ru_stime, machine_cpu() - machine
-
-
 def fio_result(output):
     report = json.loads(output[output.index('{'):])
     job = report['jobs'][0]
@@ -138,6 +96,7 @@ class Bench:
         self.start_up = {}      # CPU seconds of a client that does one I/O
         self.failures = {}
         self.files = {}
+        self.part = ''          # of --parts, that runs
 
     def write(self, name, columns, row):
         if name not in self.files:
@@ -152,13 +111,17 @@ class Bench:
     def absent(self, store, contestant, work, reason):
         reason = ' '.join(str(reason).split())
         print(f'  {store} {contestant} {work}: {reason}', flush=True)
-        self.write('absent.csv', ('store', 'contestant', 'work', 'reason'),
-                   (store, contestant, work, reason))
+        self.write('absent.csv',
+                   ('part', 'store', 'contestant', 'work', 'reason'),
+                   (self.part, store, contestant, work, reason))
 
-    def begin(self, store):
+    def begin(self, store, names=None):
+        """Starts all contestants, or those of these names."""
         running = []
         for kind in peers.ALL:
-            if (self.options.only and
+            if (store.kind not in kind.stores or
+                    names is not None and kind.name not in names or
+                    self.options.only and
                     kind.name not in self.options.only.split(',')):
                 continue
             contestant = kind(self.lab)
@@ -179,15 +142,15 @@ class Bench:
         pids = contestant.pids()
         server = process_cpu(pids)
         limit = int(30 + 6 * self.options.seconds)
-        output, client, machine = run_client(
-            contestant.command(work, count), limit)
+        run = run_client(contestant.command(work, count), limit)
+        output = run.output
         server = process_cpu(pids) - server
         if output.lstrip().startswith('{') or '"jobs"' in output:
             ios, seconds, extra = fio_result(output)
         else:
             seconds, extra = contestant.finished(output, count)
             ios = count
-        return ios, seconds, extra, client, server, machine
+        return ios, seconds, extra, run.cpu, server, run.machine
 
     def measure(self, number, store, contestant, work):
         key = (store.kind, contestant.name, work.name)
@@ -254,19 +217,19 @@ class Bench:
     # ---- perftest, by the clock: some machines do not tell it their MHz
 
     def perftest(self, number):
-        for name, program, size, count in (
-                ('send_lat_64', 'ib_send_lat', 64, 1000),
-                ('write_lat_4k', 'ib_write_lat', 4096, 1000),
-                ('write_bw_64k', 'ib_write_bw', 65536, 1000)):
+        for name, program, size, count, flags in (
+                ('send_lat_64', 'ib_send_lat', 64, 1000, ()),
+                ('write_lat_4k', 'ib_write_lat', 4096, 1000, ()),
+                ('write_bw_64k', 'ib_write_bw', 65536, 1000, ('-t', '64'))):
             if self.options.quick:
                 count //= 4
             try:
                 peers.need(program)
                 if os.cpu_count() == 1 and program != 'ib_write_bw':
                     raise peers.Absent('both ends poll, and there is one CPU')
-                few = self.perftest_run(program, size, 10)
-                many = self.perftest_run(program, size, count)
-                if many < 2 * few:
+                few = self.perftest_run(program, size, 10, flags)
+                many = self.perftest_run(program, size, count, flags)
+                if many < 1.3 * few:
                     raise RuntimeError('lost in the noise of starting')
                 us = (many - few) / (count - 10) * 1e6
                 if program != 'ib_write_bw':
@@ -277,12 +240,10 @@ class Bench:
             except (RuntimeError, OSError, peers.Absent) as reason:
                 self.absent('-', 'perftest', name, reason)
 
-    def perftest_run(self, program, size, count):
+    def perftest_run(self, program, size, count, flags):
         # perftest wants at least 5 iterations; -F: any CPU frequency.
         command = [program, '-R', '-F', '-s', str(size), '-n', str(count),
-                   '-p', '18515']
-        if program == 'ib_write_bw':
-            command += ['-t', '64']
+                   '-p', '18515', *flags]
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL)
@@ -298,188 +259,116 @@ class Bench:
                 server.kill()
                 server.wait()
 
-    # ---- Many sessions: the same 64 requests under way, shared among them
+    # ---- Many sessions: the same 64 requests under way, shared among them,
+    # and 8 of each
 
     def growth(self, number):
         uri = (f'rdma://{self.lab.address}:{peers.Rdisk.port}/memory'
                '?shared=on&slots=64&slot-size=4k')
-        for sessions in (1, 8, 64):
-            try:
-                output = run_client(
-                    [os.path.join(peers.BIN, 'bench-client'), uri, '-d', '64',
-                     '-S', str(sessions), '-c', '6000'], 60)[0]
-            except RuntimeError as why:
-                self.absent('memory', f'{sessions} sessions', 'growth', why)
-                continue
-            seconds = float(re.search(r'seconds=([0-9.]+)', output)[1])
-            self.write('growth.csv', ('round', 'sessions', 'us', 'iops'),
-                       (number, sessions, f'{seconds / 6000 * 1e6:.2f}',
-                        f'{6000 / seconds:.0f}'))
+        for depth in ('64 in all', '8 each'):
+            for sessions in (1, 8, 64):
+                self.grow(number, uri, sessions, depth)
 
-    # ---- Counted runs: what does not depend on the clock
-
-    def counted(self, store, running):
-        for contestant in running:
-            if hasattr(contestant, 'before') or contestant.large_only:
-                continue
-            for work in self.options.work_list:
-                if work.name in ('4k-qd1-read', '4k-qd32-write'):
-                    try:
-                        self.count(store, contestant, work)
-                    except (RuntimeError, OSError, TypeError) as why:
-                        self.absent(store.kind, contestant.name,
-                                    work.name + ' (counted)', why)
-
-    def count(self, store, contestant, work):
-        count = 800
-        values = {}
-        if isinstance(contestant, peers.Rdisk):
-            values.update(self.rdisk_counters(contestant, work, count))
-        for name, calls in self.client_calls(contestant, work,
-                                             count).items():
-            values['client ' + name] = calls
-        for name, calls in self.server_calls(contestant, work,
-                                             count).items():
-            values['server ' + name] = calls
-        for name, value in sorted(values.items()):
-            self.write('counted.csv',
-                       ('store', 'contestant', 'work', 'count', 'per_io'),
-                       (store.kind, contestant.name, work.name, name,
-                        f'{value:.4f}'))
-
-    def rdisk_counters(self, contestant, work, count):
-        """Of the server, and of the driver where it is QEMU's."""
-        command = contestant.command(work, count)
-        if command[0] == peers.OWN_IMG:
-            command[1:1] = ['-T', 'rdma_close']
-        before = self.server_counters(contestant)
-        output = run_client(command, 60)[0]
-        after = self.server_counters(contestant)
-        values = {f'server: {name}': (after[name] - before[name]) / count
-                  for name in after}
-        line = re.search(r'rdma_close (.*)', output)
-        if line:
-            for name, value in re.findall(r'([a-z][a-z ]*[a-z]) (\d+)',
-                                          line[1]):
-                values['client: ' + name.replace(' ', '_')] = (
-                    int(value) / count)
-        else:
-            for name, value in re.findall(r'([a-z_]+)=(\d+)(?=\s)',
-                                          output.splitlines()[-1]):
-                values['client: ' + name] = int(value) / count
-        return values
-
-    def server_counters(self, contestant):
-        for _ in range(50):
-            result = subprocess.run(
-                [os.path.join(self.lab.bin, 'rdisk'), 'stat', '--json',
-                 '--control', contestant.control], capture_output=True,
-                text=True, check=True)
-            stat = json.loads(result.stdout)
-            if not stat['sessions']:
-                break
-            time.sleep(0.1)
-        counters = next(dict(volume['counters'])
-                        for volume in stat['volumes']
-                        if volume['name'] == contestant.volume)
-        for name in ('turns', 'completions'):
-            counters['reactor_' + name] = sum(
-                reactor[name] for reactor in stat['reactors'])
-        return counters
-
-    @staticmethod
-    def parse_strace(path):
-        calls = {}
-        with open(path) as file:
-            for line in file:
-                words = line.split()
-                if (len(words) >= 5 and re.fullmatch(r'[0-9.]+', words[0])
-                        and words[-1] != 'total'):
-                    calls[words[-1]] = int(words[3])
-        return calls
-
-    def strace(self, command, limit):
-        path = os.path.join(self.lab.folder, 'strace')
-        run_client(['strace', '-f', '-c', '-o', path, *command], limit)
-        return self.parse_strace(path)
-
-    def client_calls(self, contestant, work, count):
-        """The slope between two counts, so that starting costs nothing."""
-        few = self.strace(contestant.command(work, count // 4), 120)
-        many = self.strace(contestant.command(work, count), 120)
-        share = count - count // 4
-        calls = {name: (many.get(name, 0) - few.get(name, 0)) / share
-                 for name in many}
-        calls['system calls'] = sum(calls.values())
-        return {name: value for name, value in calls.items()
-                if value >= 0.005 or name == 'system calls'}
-
-    def server_calls(self, contestant, work, count):
-        if not contestant.pids():
-            return {}
-        totals = []
-        for part in (count // 4, count):
-            path = os.path.join(self.lab.folder, 'strace.server')
-            tracer = subprocess.Popen(
-                ['strace', '-f', '-c', '-o', path, '-p',
-                 str(contestant.pids()[0])], stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                time.sleep(1)
-                run_client(contestant.command(work, part), 120)
-            finally:
-                tracer.send_signal(signal.SIGINT)
-                tracer.wait(20)
-            totals.append(self.parse_strace(path))
-        few, many = totals
-        share = count - count // 4
-        calls = {name: (many.get(name, 0) - few.get(name, 0)) / share
-                 for name in many}
-        calls['system calls'] = sum(calls.values())
-        return {name: value for name, value in calls.items()
-                if value >= 0.005 or name == 'system calls'}
+    def grow(self, number, uri, sessions, depth):
+        under_way = 64 if depth == '64 in all' else 8 * sessions
+        try:
+            output = run_client(
+                [os.path.join(peers.BIN, 'bench-client'), uri,
+                 '-d', str(under_way), '-S', str(sessions),
+                 '-c', str(GROWTH_REQUESTS)], 60).output
+        except RuntimeError as why:
+            self.absent('memory', f'{sessions} sessions, {depth}', 'growth',
+                        why)
+            return
+        seconds = float(re.search(r'seconds=([0-9.]+)', output)[1])
+        self.write('growth.csv', ('round', 'depth', 'sessions', 'us', 'iops'),
+                   (number, depth, sessions,
+                    f'{seconds / GROWTH_REQUESTS * 1e6:.2f}',
+                    f'{GROWTH_REQUESTS / seconds:.0f}'))
 
     # ---- All of it
 
-    def run(self):
-        begin = time.monotonic()
-        kinds = self.options.stores.split(',')
-        share = self.options.minutes * 60 / len(kinds)
-        for index, kind in enumerate(kinds):
-            store = Store(kind, self.lab.folder)
-            running = self.begin(store)
-            print(f'{kind}: ' + ' '.join(c.name for c in running),
+    def rounds(self, store, running, end, first):
+        longest = 0
+        for number in range(1, self.options.rounds + 1):
+            if number > 1 and longest > end - time.monotonic():
+                print(f'  no time for round {number}', flush=True)
+                break
+            start = time.monotonic()
+            for part, run in (
+                    ('floors', self.perftest),
+                    ('rounds', lambda n: self.round(n, store, running)),
+                    ('growth', self.growth)):
+                if part in self.options.parts and (first or part == 'rounds'):
+                    self.part = part
+                    run(number)
+            longest = max(longest, time.monotonic() - start)
+            print(f'  round {number}: {time.monotonic() - start:.0f} s',
                   flush=True)
-            longest = 0
-            for number in range(1, self.options.rounds + 1):
-                left = share * (index + 1) - (time.monotonic() - begin)
-                if number > 1 and longest > left:
-                    print(f'  no time for round {number}', flush=True)
-                    break
-                start = time.monotonic()
-                if index == 0:
-                    self.perftest(number)
-                self.round(number, store, running)
-                if index == 0 and self.options.growth:
-                    self.growth(number)
-                longest = max(longest, time.monotonic() - start)
-                print(f'  round {number}: {time.monotonic() - start:.0f} s',
-                      flush=True)
-            if index == 0 and not (self.options.no_counts or
-                                   self.options.quick):
-                start = time.monotonic()
-                self.counted(store, running)
-                print(f'  counted: {time.monotonic() - start:.0f} s',
-                      flush=True)
-            for contestant in reversed(running):
-                contestant.stop()
-            store.remove()
+
+    def probed(self, store):
+        """With other servers, which have the probe: they are slower."""
+        parts = self.options.parts
+        names = None if 'counts' in parts else timeline.CONTESTANTS
+        self.lab.environment = probe.environment(self.lab.probe,
+                                                 timeline.STAMPS)
+        running = self.begin(store, names)
+        try:
+            for part, run in (
+                    ('timeline', lambda: timeline.run(self, running)),
+                    ('counts', lambda: counted.Counted(self).run(running))):
+                if part in parts:
+                    self.timed(part, run)
+        finally:
+            self.lab.environment = {}
+            self.end(running)
+
+    def timed(self, part, run):
+        self.part = part
+        start = time.monotonic()
+        run()
+        print(f'  {part}: {time.monotonic() - start:.0f} s', flush=True)
+
+    @staticmethod
+    def end(running):
+        for contestant in reversed(running):
+            contestant.stop()
+
+    def on_store(self, store, end, first):
+        parts = self.options.parts
+        if {'floors', 'rounds', 'growth'} & set(parts):
+            self.part = 'rounds'
+            running = self.begin(store)
+            print(f'{store.kind}: ' + ' '.join(c.name for c in running),
+                  flush=True)
+            try:
+                self.rounds(store, running, end, first)
+            finally:
+                self.end(running)
+        if first and {'timeline', 'counts'} & set(parts):
+            self.probed(store)
+        if first and 'instructions' in parts:
+            self.timed('instructions',
+                       lambda: counted.Counted(self).instructions(store))
+
+    def run(self):
+        kinds = self.options.stores.split(',')
         with open(os.path.join(self.options.output, 'machine.json'),
                   'w') as file:
             json.dump({
                 'engine': self.lab.engine, 'kernel': os.uname().release,
                 'cpus': os.cpu_count(), 'stores': kinds,
-                'seconds': self.options.seconds}, file)
+                'seconds': self.options.seconds,
+                'date': time.strftime('%Y-%m-%d', time.gmtime())}, file)
+        end = time.monotonic() + self.options.minutes * 60
+        for index, kind in enumerate(kinds):
+            store = Store(kind, self.lab.folder)
+            # What is left is shared among the stores that are left.
+            left = end - time.monotonic()
+            self.on_store(store,
+                          time.monotonic() + left / (len(kinds) - index),
+                          index == 0)
+            store.remove()
 
 
 def main():
@@ -492,9 +381,9 @@ def main():
     parser.add_argument('--works', default='')
     parser.add_argument('--only', default='')
     parser.add_argument('--quick', action='store_true')
-    parser.add_argument('--no-counts', action='store_true')
-    parser.add_argument('--growth', action='store_true')
+    parser.add_argument('--parts', required=True)
     options = parser.parse_args()
+    options.parts = options.parts.split(',')
     options.work_list = [
         work for work in peers.make_works()
         if not options.works or any(part in work.name

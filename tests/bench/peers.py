@@ -18,6 +18,7 @@ BIN = os.path.join(TOP, 'build/bin')
 OWN_IMG = os.path.join(BIN, 'qemu-img')
 SYSTEM_IMG = '/usr/bin/qemu-img'        # it has libiscsi; ours has not
 STORE_SIZE = 256 << 20
+VALGRIND = ['valgrind', '--tool=callgrind', '--callgrind-out-file=/dev/null']
 
 
 class Absent(Exception):
@@ -87,6 +88,8 @@ class Contestant:
     large_only = False          # measured with 1 MiB only
     user_space = False          # a peer whose server is in user space
     floor = False               # a floor, not a peer
+    in_kernel = False           # both its sides, where no probe sees them
+    stores = ('tmpfs', 'loop')  # those of the bench that it can serve
 
     def __init__(self, lab):
         self.lab = lab          # address, folder, engine
@@ -109,9 +112,14 @@ class Contestant:
 
     def spawn(self, command, ready=None, environment=None):
         log = open(os.path.join(self.lab.folder, self.name + '.log'), 'a+')
+        variables = dict(self.lab.environment)
+        for name, value in (environment or {}).items():
+            # Preloaded are the lab's library and the contestant's own.
+            variables[name] = ' '.join(filter(None, (value,
+                                                     variables.get(name))))
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            env=dict(os.environ, **(environment or {})))
+            self.lab.under + command, stdin=subprocess.DEVNULL, stdout=log,
+            stderr=log, env=dict(os.environ, **variables))
         self.processes.append(process)
         if ready is None:
             return process
@@ -234,6 +242,7 @@ class RdiskLarge(Rdisk):
 
 class RdiskMemory(Rdisk):
     name, title = 'rdisk-memory', 'rdisk, memory backend'
+    stores = ('tmpfs',)
     volume = 'memory'
 
 
@@ -265,6 +274,7 @@ class RdiskLibrary(Tool, Rdisk):
 
 class RdiskPolling(RdiskLibrary):
     name, title = 'rdisk-lib-poll', 'librdisk, client polls'
+    stores = ('tmpfs',)
     flags = ['-p']
 
 
@@ -301,6 +311,7 @@ class RdiskBothPolling(RdiskPolling):
 
 class RdiskLibraryMemory(RdiskLibrary):
     name, title = 'rdisk-lib-memory', 'librdisk, memory backend'
+    stores = ('tmpfs',)
     volume = 'memory'
 
 
@@ -336,6 +347,7 @@ class IdealFile(Ideal):
 class IdealPolling(Ideal):
     """Its server burns a CPU: it is there only while it is measured."""
     name, title, port = 'ideal-poll', 'ideal program, polling', 7503
+    stores = ('tmpfs',)
     flags = ['-p']
 
     def start(self, store):
@@ -448,6 +460,7 @@ NVMET = '/sys/kernel/config/nvmet'
 
 class NvmeRdma(Device):
     name, title = 'nvme-rdma', 'NVMe-oF/RDMA'
+    in_kernel = True
     transport, port = 'rdma', 4420
 
     @property
@@ -526,6 +539,36 @@ class NvmeTcp(NvmeRdma):
     transport, port = 'tcp', 4421
 
 
+# ---- RNBD, client and server in the kernel
+
+RNBD = '/sys/class/rnbd-client/ctl'
+
+
+class Rnbd(Device):
+    """Its server has block devices only, and any that a client names."""
+    name, title, stores = 'rnbd', 'RNBD', ('loop',)
+    in_kernel = True
+
+    def start(self, store):
+        for module in ('rnbd-server', 'rnbd-client'):
+            subprocess.run(['modprobe', module], capture_output=True)
+        if not os.path.isdir(RNBD):
+            raise Absent('this kernel has no RNBD')
+        try:
+            write_file(f'{RNBD}/map_device',
+                       f'sessname=bench path=ip:{self.lab.address} '
+                       f'device_path={store.path()} access_mode=rw')
+        except OSError as error:
+            raise Absent(f'{error}') from error
+        wait_for(lambda: glob.glob('/sys/block/rnbd*/rnbd/unmap_device'),
+                 'a block device of RNBD appears')
+        self.path = '/dev/' + glob.glob('/sys/block/rnbd*')[0].split('/')[-1]
+
+    def stop(self):
+        for path in glob.glob('/sys/block/rnbd*/rnbd/unmap_device'):
+            write_file(path, 'force')
+
+
 ALL = (Local, Rdisk, RdiskLarge, RdiskMemory, RdiskLibrary, RdiskPolling,
-       RdiskBothPolling, RdiskLibraryMemory, Iser, NvmeRdma, NvmeTcp, QemuNbd, Nbdkit, Ideal,
-       IdealFile, IdealPolling)
+       RdiskBothPolling, RdiskLibraryMemory, Iser, NvmeRdma, NvmeTcp, Rnbd,
+       QemuNbd, Nbdkit, Ideal, IdealFile, IdealPolling)

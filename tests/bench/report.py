@@ -9,14 +9,15 @@ from collections import defaultdict
 
 import peers
 
-FILES = ('raw.csv', 'floors.csv', 'growth.csv', 'counted.csv', 'absent.csv',
-         'machine.json')
+FILES = ('raw.csv', 'floors.csv', 'growth.csv', 'timeline.csv', 'counted.csv',
+         'instructions.csv', 'absent.csv', 'machine.json')
 VALUES = ('us', 'iops', 'mbs', 'client_cpu_us', 'server_cpu_us',
           'machine_cpu_us', 'p50', 'p99', 'p999')
 TITLES = {kind.name: kind.title for kind in peers.ALL}
 ORDER = [kind.name for kind in peers.ALL]
 WORKS = [work.name for work in peers.make_works()]
-PEERS = ('iser', 'nvme-rdma', 'nvme-tcp', 'nbd-qemu', 'nbd-nbdkit')
+PEERS = ('iser', 'nvme-rdma', 'nvme-tcp', 'rnbd', 'nbd-qemu', 'nbd-nbdkit')
+WRITTEN = '<!-- Written by tests/bench/run; do not edit. -->'
 
 
 def read(folder, name):
@@ -28,21 +29,21 @@ def read(folder, name):
 
 
 def add(old, new):
-    """Put into folder NEW the rows of OLD for works that NEW has not got.  A
-    work is compared within one boot, so two boots' works can be side by
-    side, but not one work of two boots."""
+    """Put into raw.csv of folder NEW the rows of OLD for works that NEW has
+    not got.  A work is compared within one boot, so two boots' works can be
+    side by side, but not one work of two boots."""
     measured = {row['work'] for row in read(new, 'raw.csv')}
-    for name in FILES:
-        rows = [row for row in read(old, name)
-                if name.endswith('.csv') and 'work' in row and
-                row['work'].split(' ')[0] not in measured and
-                row['work'] != '*']
-        rows += read(new, name) if name.endswith('.csv') else []
-        if rows:
-            with open(os.path.join(new, name), 'w', newline='') as file:
-                writer = csv.DictWriter(file, rows[0].keys())
-                writer.writeheader()
-                writer.writerows(rows)
+    merge(old, new, 'raw.csv', lambda row: row['work'] not in measured)
+
+
+def merge(old, new, name, kept):
+    """Before NEW's rows of this file those of OLD that are kept."""
+    rows = list(filter(kept, read(old, name))) + read(new, name)
+    if rows:
+        with open(os.path.join(new, name), 'w', newline='') as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def machine(folder):
@@ -131,124 +132,41 @@ def write_summary(folder, summary):
                 factor(median / ideal if ideal else None)))
 
 
-# ---- The targets
-
-
-def bandwidth_floor(folder):
-    values = [float(row['mbs']) for row in read(folder, 'floors.csv')
-              if row['floor'] == 'write_bw_64k']
-    return statistics.median(values) if values else None
-
-
-def targets(folder, summary, store):
-    """What was wanted, the figure, whether it is met.  Ratios of IOPS and
-    throughput are inverse ratios of time."""
-    rows = []
-
-    def at_most(what, work, ours, other, limit):
-        ratio = summary.ratio(store, work, ours, other)
-        if ratio is not None:
-            rows.append((what, work, f'≤ {limit}', ratio, ratio <= limit))
-
-    def at_least(what, work, ours, other, limit):
-        ratio = summary.ratio(store, work, other, ours)
-        if ratio is not None:
-            rows.append((what, work, f'≥ {limit}', ratio, ratio >= limit))
-
-    for way in ('read', 'write'):
-        work = f'4k-qd1-{way}'
-        ideal = summary.median(store, work, 'ideal')
-        local = summary.median(store, work, 'local')
-        ours = summary.median(store, work, 'rdisk')
-        if ideal and local and ours:
-            ratio = (ours - local) / ideal
-            rows.append(('(latency - local store) / ideal, both sleeping',
-                         work, '≤ 1.25', ratio, ratio <= 1.25))
-        ideal = summary.median(store, work, 'ideal-poll')
-        ours = summary.median(store, work, 'rdisk-both-poll')
-        if ideal and local and ours:
-            ratio = (ours - local) / ideal
-            rows.append(('(latency - local store) / ideal, both polling',
-                         work, '≤ 1.25', ratio, ratio <= 1.25))
-        at_most('latency, both polling / NVMe-oF/RDMA', work,
-                'rdisk-both-poll', 'nvme-rdma', 0.5)
-        at_most('latency / NVMe-oF/RDMA', work, 'rdisk', 'nvme-rdma', 1.0)
-        for peer in ('iser', 'nbd-qemu', 'nbd-nbdkit'):
-            at_most(f'latency / {TITLES[peer]}', work, 'rdisk', peer, 0.6)
-    for way in ('read', 'write'):
-        work = f'4k-qd32-{way}'
-        at_least('IOPS / ideal', work, 'rdisk', 'ideal', 0.8)
-        at_least('IOPS / NVMe-oF/RDMA', work, 'rdisk', 'nvme-rdma', 1.3)
-        for peer in ('iser', 'nbd-qemu', 'nbd-nbdkit'):
-            at_least(f'IOPS / {TITLES[peer]}', work, 'rdisk', peer, 1.5)
-    wire = bandwidth_floor(folder)
-    for size in ('128k-qd8', '1m-qd4'):
-        for way in ('read', 'write'):
-            work = f'{size}-{way}'
-            at_least('throughput / ideal', work, 'rdisk', 'ideal', 0.95)
-            at_least('throughput / NVMe-oF/RDMA', work, 'rdisk', 'nvme-rdma',
-                     1.05)
-            time = summary.median(store, work, 'rdisk')
-            if wire and time:
-                ratio = (131072 if size[1] == '2' else 1 << 20) / time / wire
-                rows.append(('throughput / ib_write_bw', work, '≥ 0.95',
-                             ratio, ratio >= 0.95))
-    for side in ('client', 'server'):
-        for way in ('read', 'write'):
-            for depth in ('qd1', 'qd32'):
-                work = f'4k-{depth}-{way}'
-                ours = summary.median(store, work, 'rdisk',
-                                      side + '_cpu_us')
-                user = [summary.median(store, work, name, side + '_cpu_us')
-                        for name in ('iser', 'nbd-qemu', 'nbd-nbdkit')]
-                user = [value for value in user if value]
-                if ours is not None and user:
-                    ratio = ours / min(user)
-                    rows.append((f'{side} CPU / least user-space peer', work,
-                                 '< 1', ratio, ratio < 1))
-    return rows
-
-
 # ---- Markdown
 
 
-def write_table(folder, summary):
+def describe(folder):
     facts = machine(folder)
+    return (f'Engine {facts.get("engine", "?")}, Linux '
+            f'{facts.get("kernel", "?")}, {facts.get("cpus", "?")} CPU(s), '
+            f'{facts.get("date", "?")}. What the figures mean, and what they '
+            'do not: [performance.md](../../performance.md).\n')
+
+
+def write_table(folder, summary):
     lines = [
-        '<!-- Written by tests/bench/run; do not edit. -->',
-        f'# Bench: engine {facts.get("engine", "?")}, Linux '
-        f'{facts.get("kernel", "?")}, {facts.get("cpus", "?")} CPU(s)', '',
+        WRITTEN, '# Bench', '', describe(folder),
         'Medians of the rounds; ± is half the range between the quartiles. '
         'Ratios are of time per I/O: below 1 is better. CPU is per I/O; '
         '"machine" is all busy CPU time, the kernel\'s and the device\'s '
-        'included; empty where a round lost it in the noise of starting. What these figures mean, and what they do not: '
-        '[performance.md](../../performance.md).', '']
+        'included; empty where a round lost it in the noise of starting.', '']
     for store in summary.stores:
-        write_store(folder, summary, store, lines)
+        write_store(summary, store, lines)
     write_floors(folder, lines)
     write_growth(folder, lines)
-    write_counted(folder, lines)
     rows = dict.fromkeys(
-        (row['store'], TITLES.get(row['contestant'], row['contestant']),
-         row['work'], row['reason']) for row in read(folder, 'absent.csv'))
+        (row['part'], row['store'],
+         TITLES.get(row['contestant'], row['contestant']), row['work'],
+         row['reason']) for row in read(folder, 'absent.csv'))
     if rows:
         lines += ['## Not measured', '']
-        table(lines, ('store', 'contestant', 'work', 'why'), rows)
+        table(lines, ('part', 'store', 'contestant', 'work', 'why'), rows)
     with open(os.path.join(folder, 'table.md'), 'w') as file:
         file.write('\n'.join(lines))
 
 
-def write_store(folder, summary, store, lines):
-    best = Summary(folder, min)
-    rows = [(what, work, limit, f'{ratio:.2f}', f'{quiet:.2f}',
-             'met' if met else '**missed**')
-            for (what, work, limit, ratio, met), (_, _, _, quiet, _) in zip(
-                targets(folder, summary, store), targets(folder, best, store))]
-    if rows:
-        met = sum(row[-1] == 'met' for row in rows)
-        lines += [f'## Store: {store}: {met} of {len(rows)} targets met', '']
-        table(lines, ('target', 'work', 'wanted', 'medians', 'best rounds',
-                      'by the medians'), rows)
+def write_store(summary, store, lines):
+    lines += [f'## Store: {store}', '']
     for work in WORKS:
         rows = []
         best, best_name = summary.best_peer(store, work)
@@ -287,49 +205,26 @@ def write_floors(folder, lines):
             for name, pairs in values.items()])
 
 
-def write_growth(folder, lines):
-    values = defaultdict(list)
+def growth(folder):
+    """IOPS of each number of sessions, for each way to share the depth."""
+    values = defaultdict(lambda: defaultdict(list))
     for row in read(folder, 'growth.csv'):
-        values[int(row['sessions'])].append(float(row['iops']))
-    if values:
-        medians = {sessions: statistics.median(iops)
-                   for sessions, iops in values.items()}
-        lines += ['## Sessions', '', '4 KiB reads of the memory backend, 64 '
-                  'under way in all, by one process.', '']
-        table(lines, ('sessions', 'IOPS', 'of the best'), [
-            (str(sessions), number(iops),
-             factor(iops / max(medians.values())))
-            for sessions, iops in medians.items()])
+        values[row['depth']][int(row['sessions'])].append(float(row['iops']))
+    return {depth: {sessions: statistics.median(iops)
+                    for sessions, iops in its.items()}
+            for depth, its in values.items()}
 
 
-def write_counted(folder, lines):
-    rows = read(folder, 'counted.csv')
-    if not rows:
-        return
-    lines += ['## Counted, per I/O', '',
-              'System calls by `strace -c`, as the slope between two counts, '
-              'so that starting costs nothing. Being traced slows a process, '
-              'and with it what is batched at depth 32.', '']
-    calls = defaultdict(dict)
-    for row in rows:
-        for side in ('client', 'server'):
-            if row['count'] == f'{side} system calls':
-                calls[row['contestant'], row['work']][side] = row['per_io']
-    table(lines, ('', 'work', 'client system calls', 'server system calls'), [
-        (TITLES[name], work, sides.get('client', ''), sides.get('server', ''))
-        for (name, work), sides in calls.items()])
-    details = defaultdict(list)
-    for row in rows:
-        if row['contestant'].startswith('rdisk') and \
-                not row['count'].endswith('system calls') and \
-                float(row['per_io']):
-            details[row['contestant'], row['work']].append(
-                f'{row["count"]} {float(row["per_io"]):.2f}')
-    lines += ['rdisk in detail; `client: …` and `server: …` are its own '
-              'counters, the others system calls.', '']
-    table(lines, ('', 'work', 'per I/O'), [
-        (TITLES[name], work, ', '.join(values))
-        for (name, work), values in details.items()])
+def write_growth(folder, lines):
+    rows = [(depth, str(sessions), number(iops),
+             factor(iops / max(its.values())))
+            for depth, its in growth(folder).items()
+            for sessions, iops in its.items()]
+    if rows:
+        lines += ['## Sessions', '', '4 KiB reads of the memory backend by '
+                  'one process of librdisk\'s client.', '']
+        table(lines, ('requests under way', 'sessions', 'IOPS',
+                      'of the best'), rows)
 
 
 # ---- Plots
@@ -338,7 +233,9 @@ def write_counted(folder, lines):
 def plot(folder, summary, store, works, value, title, unit):
     names = [name for name in ORDER if any(
         summary.median(store, work, name, value) for work in works)]
-    if not names:
+    works = [work for work in works if any(
+        summary.median(store, work, name, value) for name in names)]
+    if not works:
         return
     data = os.path.join(folder, 'plot.data')
     with open(data, 'w') as file:
