@@ -111,6 +111,7 @@ help:
 	@echo "make iotests     QEMU's own tests of its block layer, on rdma://"
 	@echo "make workloads   a Debian on an rdma disk: file systems, database, ..."
 	@echo "make bench       rdisk beside its peers, measured (sets up everything)"
+	@echo "make bench-guest fio in a guest on rdisk, NBD and a local file"
 	@echo "make lab-shell   a shell where an RDMA device exists"
 	@echo "make lab-uml     the lab's user-mode kernel: faster guests (7 minutes)"
 	@echo "make install     into PREFIX ($(PREFIX)), below DESTDIR"

@@ -69,6 +69,13 @@ bench-timeline bench-counts: bench-programs ours
 	tests/bench/run --stores tmpfs --parts $(@:bench-%=%) \
 		--output build/bench $(BENCH_OPTIONS)
 
+# fio in a guest; minutes, or with BENCH_OPTIONS=--quick two.
+.PHONY: bench-guest
+bench-guest: ours
+	packaging/setup lab bench workloads
+	$(MAKE) qemu
+	tests/bench/guest $(BENCH_OPTIONS)
+
 # What each guest-memory costs a read; minutes, and the table on the screen.
 .PHONY: bench-modes
 bench-modes: ours $(BENCH_CLIENT)
