@@ -27,6 +27,8 @@ const char *rdisk_initiator_state_name(enum rdisk_initiator_state state)
         [RDISK_INITIATOR_JOINING] = "connecting its queues",
         [RDISK_INITIATOR_READY] = "ready",
         [RDISK_INITIATOR_DRAINING] = "draining",
+        [RDISK_INITIATOR_PARKING] = "letting go of a lost connection",
+        [RDISK_INITIATOR_WAITING] = "waiting to connect again",
         [RDISK_INITIATOR_CLOSING] = "closing",
         [RDISK_INITIATOR_CLOSED] = "closed",
         [RDISK_INITIATOR_FAILED] = "failed",

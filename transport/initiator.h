@@ -247,8 +247,8 @@ int rdisk_initiator_resize(struct rdisk_initiator *session, uint64_t size,
 
 /*
  * Ask how much space the volume takes up on the server; @allocated in bytes,
- * valid if @result is 0. As _resize() in everything else; -ENOTSUP if
- * info->extents is false.
+ * valid if @result is 0. A lost connection is not waited for: -ENOTCONN. As
+ * _resize() in everything else; -ENOTSUP if info->extents is false.
  */
 typedef void rdisk_stat_fn(void *opaque, int result, uint64_t allocated,
                            const struct rdisk_error *err);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Questions to the server that are no requests: RESIZE and STAT. Like
- * requests they wait for a lost connection and are asked again; either does no
- * harm when it is carried out twice. And what the server tells unasked: that
- * the volume has another size.
+ * Questions to the server that are no requests: RESIZE and STAT. Like a
+ * request RESIZE waits for a lost connection and is asked again; it does no
+ * harm when it is carried out twice. STAT does not: who wants to see how a disk
+ * is does not want to wait for it. And what the server tells unasked: that the
+ * volume has another size.
  */
 #include <errno.h>
 #include <string.h>
@@ -204,36 +205,41 @@ void rdisk_initiator_answer(struct rdisk_initiator *session,
     for (struct rdisk_call *call = &(session)->resize; call; \
          call = call == &(session)->resize ? &(session)->stat : NULL)
 
+static void fail(struct rdisk_initiator *session, struct rdisk_call *call,
+                 int code)
+{
+    struct rdisk_error err;
+
+    if (call->pending) {
+        rdisk_error_set(&err, code, "%s:%u did not answer %s: %s",
+                        session->options.host, session->options.port,
+                        name_of(session, call),
+                        session->error.code ? session->error.text
+                                            : "the session ends");
+        finish(session, call, 0, &err);
+    }
+}
+
 void rdisk_initiator_ask_again(struct rdisk_initiator *session)
 {
-    EACH_CALL(session, call) {
-        if (call->pending && !call->sent) {
-            say(session, call);
-        }
+    struct rdisk_call *resize = &session->resize;
+
+    if (resize->pending && !resize->sent) {
+        say(session, resize);
     }
 }
 
 void rdisk_initiator_unask(struct rdisk_initiator *session)
 {
-    EACH_CALL(session, call) {
-        call->sent = false;
-        call->deadline = RDISK_NEVER;
-    }
+    session->resize.sent = false;
+    session->resize.deadline = RDISK_NEVER;
+    fail(session, &session->stat, -ENOTCONN);
 }
 
 void rdisk_initiator_fail_calls(struct rdisk_initiator *session, int code)
 {
-    struct rdisk_error err;
-
     EACH_CALL(session, call) {
-        if (call->pending) {
-            rdisk_error_set(&err, code, "%s:%u did not answer %s: %s",
-                            session->options.host, session->options.port,
-                            name_of(session, call),
-                            session->error.code ? session->error.text
-                                                : "the session ends");
-            finish(session, call, 0, &err);
-        }
+        fail(session, call, code);
     }
 }
 

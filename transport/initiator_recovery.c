@@ -123,11 +123,11 @@ void rdisk_initiator_recover(struct rdisk_initiator *session,
         rdisk_log(session->env, RDISK_LOG_INFO, "no connection yet: %s",
                   err->text);
     }
-    rdisk_initiator_unask(session);
     session->tick = RDISK_NEVER;
     session->open_deadline = now + PARKING_MS * RDISK_MSEC;
     rdisk_initiator_set_state(session, RDISK_INITIATOR_PARKING);
     rdisk_initiator_break(session);
+    rdisk_initiator_unask(session);
 }
 
 void rdisk_initiator_recovery_step(struct rdisk_initiator *session)

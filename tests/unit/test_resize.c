@@ -260,15 +260,14 @@ static void no_answer_at_all(void)
     begin(3, 5000);
     cut(true);
     CHECK_EQUAL(ask(LARGER, 0), 0);
-    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), 0);
     scene_advance(&scene, 60000);
-    CHECK_EQUAL(answer.times, 2);
+    CHECK_EQUAL(answer.times, 1);
     CHECK_EQUAL(answer.result, -EIO);
     CHECK_SAYS(answer.err.text, "did not answer");
     CHECK_EQUAL(ask(LARGER, 0), -ENOTCONN);
     cut(false);
     scene_advance(&scene, 60000);
-    CHECK_EQUAL(answer.times, 2);
+    CHECK_EQUAL(answer.times, 1);
     CHECK_EQUAL(scene.size, SCENE_SIZE);
     scene_end(&scene);
 }
@@ -312,6 +311,27 @@ static void tells_what_is_allocated(void)
     scene_end(&scene);
 }
 
+/* However long requests wait. */
+static void stat_does_not_wait_for_a_lost_connection(void)
+{
+    begin(3, 3600000);
+    cut(true);
+    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), 0);
+    scene_advance(&scene, 60000);
+    CHECK_EQUAL(answer.times, 1);
+    CHECK_EQUAL(answer.result, -ENOTCONN);
+    CHECK_SAYS(answer.err.text, "did not answer STAT");
+    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), -ENOTCONN);
+    cut(false);
+    scene_advance(&scene, 60000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+    CHECK_EQUAL(answer.times, 1);
+    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), 0);
+    scene_pump(&scene);
+    CHECK_EQUAL(answer.allocated, 12345);
+    scene_end(&scene);
+}
+
 static const struct unit_test tests[] = {
     { "offered only when the owner grants it", offered },
     { "a volume grows under its client", grows },
@@ -327,9 +347,11 @@ static const struct unit_test tests[] = {
     { "a resize is asked for again after a loss", asked_again },
     { "a lost answer changes nothing", lost_answers },
     { "a volume may come back larger", larger_after_a_loss },
-    { "after reconnect-delay questions fail", no_answer_at_all },
+    { "after reconnect-delay a resize fails", no_answer_at_all },
     { "questions end with the session", the_end_of_the_session },
     { "stat tells what is allocated", tells_what_is_allocated },
+    { "stat does not wait for a lost connection",
+      stat_does_not_wait_for_a_lost_connection },
 };
 
 UNIT_SUITE("resize", tests)
