@@ -177,6 +177,10 @@ int64_t coroutine_fn rdma_co_get_allocated_file_size(BlockDriverState *bs)
         .bs = bs,
     };
 
+    /* Asked by query-block in the main loop, which must not stand still */
+    if (rdisk_initiator_state(s->session) != RDISK_INITIATOR_READY) {
+        return -ENOTCONN;
+    }
     /* The block layer does not count this as a request */
     bdrv_inc_in_flight(bs);
     qemu_co_mutex_lock(&s->control_lock);

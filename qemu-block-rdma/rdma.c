@@ -194,9 +194,7 @@ void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
 
 uint64_t rdma_reconnects(BDRVRdmaState *s)
 {
-    /* There is none after a reopen that failed */
-    return s->past_reconnects +
-           (s->session ? rdisk_initiator_reconnects(s->session) : 0);
+    return s->past_reconnects + rdisk_initiator_reconnects(s->session);
 }
 
 static BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
@@ -228,6 +226,59 @@ static BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
         .reconnects = rdma_reconnects(bs->opaque),
     };
     return stats;
+}
+
+static RdmaSessionState rdma_info_state(struct rdisk_initiator *session)
+{
+    switch (rdisk_initiator_state(session)) {
+    case RDISK_INITIATOR_READY:
+        return RDMA_SESSION_STATE_READY;
+    case RDISK_INITIATOR_DRAINING:
+        return RDMA_SESSION_STATE_DRAINING;
+    case RDISK_INITIATOR_FAILED:
+        return RDMA_SESSION_STATE_FAILED;
+    default:
+        return RDMA_SESSION_STATE_RECONNECTING;
+    }
+}
+
+static char *rdma_identity(const struct rdisk_volume_info *info)
+{
+    GString *hex;
+
+    if (buffer_is_zero(info->identity, sizeof(info->identity))) {
+        return NULL;
+    }
+    hex = g_string_new(NULL);
+    for (size_t i = 0; i < sizeof(info->identity); i++) {
+        g_string_append_printf(hex, "%02x", info->identity[i]);
+    }
+    return g_string_free(hex, FALSE);
+}
+
+static ImageInfoSpecific *rdma_get_specific_info(BlockDriverState *bs,
+                                                 Error **errp)
+{
+    BDRVRdmaState *s = bs->opaque;
+    const struct rdisk_volume_info *info = rdisk_initiator_info(s->session);
+    ImageInfoSpecific *specific = g_new(ImageInfoSpecific, 1);
+    ImageInfoSpecificRdma *rdma = g_new(ImageInfoSpecificRdma, 1);
+
+    *rdma = (ImageInfoSpecificRdma) {
+        .state = rdma_info_state(s->session),
+        .block_size = info->block_size,
+        .queues = info->queues,
+        .slots = info->slots,
+        .identity = rdma_identity(info),
+        .has_generation = info->generation > 0,
+        .generation = info->generation,
+    };
+    if (rdma->state == RDMA_SESSION_STATE_FAILED) {
+        rdma->error = g_strdup(rdisk_initiator_error(s->session)->text);
+    }
+    specific->type = IMAGE_INFO_SPECIFIC_KIND_RDMA;
+    specific->u.rdma.data = rdma;
+    return specific;
 }
 
 static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
@@ -402,6 +453,7 @@ static BlockDriver bdrv_rdma = {
     .bdrv_refresh_limits        = rdma_refresh_limits,
     .bdrv_register_buf          = rdma_register_buf,
     .bdrv_unregister_buf        = rdma_unregister_buf,
+    .bdrv_get_specific_info     = rdma_get_specific_info,
     .bdrv_get_specific_stats    = rdma_get_specific_stats,
     .bdrv_refresh_filename      = rdma_refresh_filename,
     .bdrv_dirname               = rdma_dirname,

@@ -146,6 +146,63 @@ check_info_tells_a_name_that_opens_the_same()
     within 30 qemu-io -f raw -c 'read -q -P 9 0 64k' "$name"
 }
 
+# specific NAME MEMBER: of what its only node tells of its volume
+specific()
+{
+    from "$1" query-named-block-nodes '{}' \
+        "r[0]['image']['format-specific']['data'].get('$2')"
+}
+
+check_query_named_block_nodes_tells_what_the_server_granted()
+{
+    local first
+    volume granted 4M
+    empty qemu -blockdev "$(node disk granted '"queues": 2' '"slots": 7')"
+    equal state "$(specific qemu state)" ready
+    equal queues "$(specific qemu queues)" 2
+    equal slots "$(specific qemu slots)" 7
+    equal "block size" "$(specific qemu block-size)" "$(stat_server \
+        "[v for v in s['volumes'] if v['name'] == 'granted'][0]['block_size']")"
+    specific qemu identity | grep -qxE '[0-9a-f]{32}' ||
+        fail "the identity is $(specific qemu identity)"
+    first=$(specific qemu generation)
+    quit qemu
+    # Each writer is told from those before it; who reads has no lease.
+    empty qemu -blockdev "$(node disk granted)"
+    equal generation "$(specific qemu generation)" $((first + 1))
+    qmp qemu blockdev-reopen \
+        "{\"options\": [$(node disk granted '"read-only": true')]}" >/dev/null
+    equal generation "$(specific qemu generation)" None
+    quit qemu
+}
+
+state_is()
+{
+    [ "$(specific "$1" state)" = "$2" ]
+}
+
+# Though requests wait, and what the volume takes up cannot be asked.
+check_queries_are_answered_while_the_connection_is_lost()
+{
+    local began
+    start_server
+    volume lost 4M
+    empty qemu -blockdev "$(node disk lost '"reconnect-delay": 600')"
+    kill_server
+    wait_until 60 state_is qemu reconnecting ||
+        fail "the state is '$(specific qemu state)'"
+    began=$SECONDS
+    qmp qemu query-named-block-nodes >"$work/nodes"
+    qmp qemu query-blockstats '{"query-nodes": true}' >"$work/stats"
+    at_most seconds $((SECONDS - began)) $((5 * slow))
+    ! grep -q '"actual-size"' "$work/nodes" || fail "it tells a size"
+    start_server
+    wait_until 60 state_is qemu ready ||
+        fail "the state is '$(specific qemu state)'"
+    vm_io qemu disk "write -P 1 0 64k"
+    quit qemu
+}
+
 # A relative backing file lies on the same server.
 check_a_relative_backing_file_is_a_volume_beside()
 {
@@ -197,6 +254,40 @@ check_disks_come_and_go_while_a_guest_writes()
     goes_on qemu
     quit qemu
     whole first
+}
+
+# virtio-mem takes memory away from the guest that the device has pinned.
+check_virtio_mem_and_a_volume_exclude_each_other()
+{
+    volume pinned 4M
+    machine qemu -m 32M,maxmem=1G -blockdev "$(node disk pinned)" \
+        -object memory-backend-ram,id=m0,size=128M
+    qmp_refused 'Discarding RAM is disabled' qemu device_add \
+        '{"driver": "virtio-mem-pci", "id": "mem", "memdev": "m0"}'
+    qmp qemu blockdev-del '{"node-name": "disk"}' >/dev/null
+    qmp qemu device_add '{"driver": "virtio-mem-pci", "id": "mem",
+        "memdev": "m0"}' >/dev/null
+    qmp_refused 'memory that can be discarded' qemu blockdev-add \
+        "$(node disk pinned)"
+    no_sessions || fail "a session is left"
+    quit qemu
+}
+
+# As it is when it was there at first
+check_memory_that_is_plugged_in_is_registered_beside_a_guest_that_writes()
+{
+    boot_volume growing
+    machine qemu -m 32M,slots=1,maxmem=1G -trace rdma_register \
+        -blockdev "$(node disk growing)" -device virtio-blk-pci,drive=disk
+    goes_on qemu
+    qmp qemu object-add '{"qom-type": "memory-backend-ram", "id": "m0",
+        "size": 134217728}' >/dev/null
+    qmp qemu device_add '{"driver": "pc-dimm", "id": "dimm",
+        "memdev": "m0"}' >/dev/null
+    says "$work/qemu.log" 'rdma_register .* size 134217728 ret 0'
+    goes_on qemu
+    quit qemu
+    whole growing
 }
 
 unplugged()

@@ -47,6 +47,28 @@ check_zeroes_without_unmap_keep_the_space()
         'read -q -P 1 3211264 64k'
 }
 
+# Where they are quick they are made, otherwise nothing is.
+check_zeroes_that_must_be_quick_are_never_written_as_data()
+{
+    volume q 4M
+    io q 'write -q -P 1 0 4M'
+    io q 'write -q -z -u -n 0 1M'
+    equal "bytes written" "$(closed 'write bytes')" 0
+    refused 'not supported' 20 qemu-io -f raw -c 'write -z -n 1M 1M' "$(uri q)"
+    io q 'read -q -P 0 0 1M' 'read -q -P 1 1M 3M'
+}
+
+check_forced_zeroes_need_no_flush()
+{
+    local without
+    volume f 4M
+    # Closing flushes too, so look at what comes on top.
+    io f 'write -q -z -u 0 64k'
+    without=$(closed flushes)
+    io f 'write -q -z -u -f 0 64k' 'write -q -z -u -f 1M 64k'
+    equal flushes "$(closed flushes)" "$without"
+}
+
 check_a_sparse_image_stays_sparse()
 {
     volume s 16M
