@@ -78,12 +78,14 @@ class Store:
 
 
 def fio_result(output):
-    report = json.loads(output[output.index('{'):])
-    job = report['jobs'][0]
-    ios = job['read']['total_ios'] + job['write']['total_ios']
-    seconds = max(job['read']['runtime'], job['write']['runtime']) / 1e3
+    job = json.loads(output[output.index('{'):])['jobs'][0]
+    ios, seconds = job['mixed']['total_ios'], job['mixed']['runtime'] / 1e3
     cpu = (job['usr_cpu'] + job['sys_cpu']) / 100 * seconds
-    return ios, seconds, {'cpu': cpu * 1e6}
+    values = {'cpu': cpu * 1e6}
+    for name, share in (('p50', 50), ('p99', 99), ('p999', 99.9)):
+        values[name] = job['mixed']['clat_ns']['percentile'][
+            f'{share:.6f}'] / 1e3
+    return ios, seconds, values
 
 
 # ---- The rounds

@@ -164,6 +164,7 @@ def fio(work, seconds, *options):
     return ['fio', '--name=mix', '--rw=rw', f'--rwmixread={work.read}',
             f'--bs={work.size}', f'--iodepth={work.depth}',
             f'--size={STORE_SIZE}', '--time_based', f'--runtime={seconds}',
+            '--unified_rw_reporting=1', '--percentile_list=50:99:99.9',
             '--output-format=json', *options]
 
 

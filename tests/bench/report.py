@@ -155,7 +155,7 @@ def write_table(folder, summary):
     write_floors(folder, lines)
     write_growth(folder, lines)
     rows = dict.fromkeys(
-        (row['part'], row['store'],
+        (row.get('part', ''), row['store'],
          TITLES.get(row['contestant'], row['contestant']), row['work'],
          row['reason']) for row in read(folder, 'absent.csv'))
     if rows:
