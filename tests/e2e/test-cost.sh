@@ -11,6 +11,7 @@
 few=2000
 many=12000
 preload=$top/build/lib/count-allocations.so
+probe=$top/build/lib/bench-probe.so
 
 need_programs()
 {
@@ -61,6 +62,43 @@ check_a_request_takes_no_allocation_of_the_server()
     port=$((port + 1))
     at_most "allocations for $((many - few)) requests more" \
         $(($(server_allocations $many -d 32 -m 50) - before)) 200
+}
+
+# probed COUNT: work requests and copied bytes of client and server, as counted
+# by the bench's probe between them and libibverbs
+probed()
+{
+    server_under="env PROBE=$work/probe.server LD_PRELOAD=$probe" begin
+    PROBE=$work/probe.client LD_PRELOAD=$probe within 60 bench-client \
+        "$(uri 'disk?heartbeat=0')" -c "$1" -d 8 -m 50 >"$work/io" ||
+        fail "bench-client"
+    wait_until 10 no_sessions
+    stop_server >&2
+    python3 -BSc 'import sys
+sys.path.insert(0, sys.argv[1])
+import probe
+for path in sys.argv[2:]:
+    seen = probe.counters(path)
+    print(seen["work_requests"], seen["copied_bytes"])' \
+        "$top/tests/bench" "$work/probe.client" "$work/probe.server"
+    rm "$work"/probe.*
+}
+
+# Not by our own counters: half read and half written.
+check_from_outside_a_request_is_one_work_request_and_no_copy()
+{
+    local before after side
+    [ -e "$probe" ] || skip "not built: make bench-programs"
+    mapfile -t before < <(probed $few)
+    port=$((port + 1))
+    mapfile -t after < <(probed $many)
+    for side in 0 1; do
+        report "${after[$side]%% *} work requests"
+        at_most "work requests for $((many - few)) requests more" \
+            $((${after[$side]% *} - ${before[$side]% *})) $((many - few + 20))
+        equal "bytes copied for them" \
+            $((${after[$side]#* } - ${before[$side]#* })) 0
+    done
 }
 
 # All threads' voluntary context switches, which waking up for work ends in
