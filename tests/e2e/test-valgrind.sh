@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# A short run of the server and of rdisk under valgrind: no use of memory that
+# The server and each command of rdisk under valgrind: no use of memory that
 # is not there, and nothing left at the end.
 # quick-lab: valgrind emulates a third time
 # shellcheck source=tests/e2e/lib.sh
@@ -33,14 +33,52 @@ check_the_server_uses_memory_correctly_and_leaves_none()
     }
 }
 
-check_ping_uses_memory_correctly_and_leaves_none()
+# watched ARGUMENT…: rdisk under valgrind
+watched()
 {
-    command -v valgrind >/dev/null || skip "no valgrind"
-    start_server --volume m=memory:4M
     within 120 valgrind --quiet --leak-check=full \
         --show-leak-kinds=definite --errors-for-leak-kinds=definite \
-        --error-exitcode=9 rdisk ping --count 2 --interval 0 \
-        "$(uri 'm?open-timeout=60&heartbeat=60')"
+        --error-exitcode=9 rdisk "$@" >"$work/watched" 2>&1 || {
+        cat "$work/watched"
+        fail "rdisk $1: $(tail -n 1 "$work/watched")"
+    }
+}
+
+# slow_uri NAME: valgrind takes its time
+slow_uri()
+{
+    uri "$1?open-timeout=60&heartbeat=60"
+}
+
+check_rdisk_uses_memory_correctly_at_a_client_and_leaves_none()
+{
+    command -v valgrind >/dev/null || skip "no valgrind"
+    start_server --create allow
+    watched create "$(slow_uri c)" 4M
+    watched ping --count 2 --interval 0 "$(slow_uri c)"
+    watched resize "$(slow_uri c)" 8M
+    watched map "$(slow_uri c)"
+    watched map --json "$(slow_uri c)"
+    stop_server
+}
+
+check_rdisk_uses_memory_correctly_at_a_server_and_leaves_none()
+{
+    local command
+    command -v valgrind >/dev/null || skip "no valgrind"
+    start_server
+    watched create v 4M --control "$control"
+    client c "$(uri v)"
+    for command in list 'list --json' stat 'stat --json' \
+            'top --count 2 --interval 0.2' 'resize v 8M' 'drain v' \
+            'resume v' 'fence v'; do
+        # shellcheck disable=SC2086 # words
+        watched $command --control "$control"
+    done
+    kill -KILL "${client[c]}"
+    wait_until 30 no_sessions
+    watched delete v --control "$control"
+    watched secret
     stop_server
 }
 

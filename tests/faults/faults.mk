@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What breaks, broken on purpose, in the lab: all of it in a quarter of an
-# hour, those of FAULTS="kill network", or QUICK=1 as in `make check`.
+# What breaks, broken on purpose, in the lab: all of it in half an hour, those of
+# FAULTS="kill network", or QUICK=1 as in `make check`.
 .PHONY: faults
 faults: ours qemu
 	@tests/faults/run $(if $(QUICK),--quick) $(FAULTS)

@@ -82,12 +82,43 @@ ask()
 # pause that it made?
 healed()
 {
-    ask next "${1:-60}"
+    ask next 60
     returns+=("$answer")
     # What waited goes out together; let it.
     sleep 0.3
     ask pause 20
     pauses+=("$answer")
+}
+
+# again ROUNDS COMMAND…: a writer on a volume, and so often the command, which
+# hurts and heals; it may use `round`.
+again()
+{
+    local round
+    start_server
+    volume v 32M
+    writer_start v
+    for ((round = 0; round < $1; round++)); do
+        sleep 0.$((RANDOM % 8 + 2))
+        "${@:2}"
+        healed
+    done
+    writer_ends "$pool/v"
+    report "$1 rounds"
+}
+
+replace_server()
+{
+    kill_server
+    start_server
+}
+
+# doze NAME SECONDS: the process in the variable sleeps
+doze()
+{
+    freeze "${!1}"
+    sleep $(($2 * slow))
+    kill -CONT "${!1}"
 }
 
 # The largest of some numbers.
@@ -150,14 +181,6 @@ wire_add_far()
     "${far[@]}" rdma link add rxfar type rxe netdev far0
 }
 
-# unplug DEVICE [PREFIX…]: remove an RDMA device that is in use
-unplug()
-{
-    "${@:2}" timeout -s KILL $((20 * slow)) rdma link del "$1" ||
-        skip "this kernel does not finish 'rdma link del $1' while the" \
-            "device is in use; try --engine tcg"
-}
-
 wire_namespace()
 {
     ip netns add far 2>/dev/null || return 1
@@ -194,10 +217,13 @@ wire_routes()
         ip rule add pref 100 lookup local
         ip rule del pref 0
     fi
-    ip addr add $near peer $far_address/32 dev near0
-    ip addr add $far_address peer $near/32 dev far0
+    # Not with "peer": RDMA would take the peer's address for its own.
+    ip addr add $near/32 dev near0
+    ip addr add $far_address/32 dev far0
     ip link set near0 up
     ip link set far0 up
+    ip route add $far_address dev near0 src $near
+    ip route add $near dev far0 src $far_address
     wire_add_near && wire_add_far && wait_until 10 wire_works
 }
 
@@ -230,23 +256,29 @@ heal()
 
 # ---- A disk that can be hurt ------------------------------------------
 
-# A block device in memory with faults of its own: nullb SIZE-IN-MIB; sets
-# `disk`, a path, and `disk_control`, its folder of attributes.
+# A block device in memory with faults of its own: nullb SIZE-IN-MIB
+# [ATTRIBUTE=VALUE…]; sets `disk`, a path, and `disk_control`, its folder of
+# attributes.
 nullb()
 {
-    local name=rdisk$BASHPID index
+    local name=rdisk$BASHPID attribute
     modprobe -q null_blk nr_devices=0 2>/dev/null || true
     mountpoint -q /sys/kernel/config ||
         mount -t configfs configfs /sys/kernel/config 2>/dev/null || true
     disk_control=/sys/kernel/config/nullb/$name
     mkdir "$disk_control" 2>/dev/null || skip "this kernel has no null_blk"
-    echo "$1" >"$disk_control/size"
-    echo 4096 >"$disk_control/blocksize"
-    echo 1 >"$disk_control/memory_backed"
-    [ -z "${2:-}" ] || echo "$2" >"$disk_control/mbps"
+    for attribute in size="$1" blocksize=4096 memory_backed=1 "${@:2}"; do
+        echo "${attribute#*=}" >"$disk_control/${attribute%%=*}"
+    done
+    nullb_on
+}
+
+nullb_on()
+{
+    local index
     echo 1 >"$disk_control/power"
     read -r index <"$disk_control/index"
-    for disk in "/dev/$name" "/dev/nullb$index"; do
+    for disk in "/dev/${disk_control##*/}" "/dev/nullb$index"; do
         [ ! -b "$disk" ] || return 0
     done
     fail "null_blk made no device: $(echo /dev/nullb*)"

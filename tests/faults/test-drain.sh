@@ -7,35 +7,27 @@
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
+restart()
+{
+    within 30 rdisk drain --control "$control"
+    stop_server
+    start_server
+}
+
+rest()
+{
+    within 30 rdisk drain v --control "$control"
+    within 20 rdisk resume v --control "$control"
+}
+
 check_a_server_drained_and_restarted_again_and_again()
 {
-    local round
-    start_server
-    volume v 32M
-    writer_start v
-    for ((round = 0; round < $(often 2 10); round++)); do
-        sleep 0.5
-        within 30 rdisk drain --control "$control"
-        stop_server
-        start_server
-        healed
-    done
-    writer_ends "$pool/v"
+    again "$(often 2 10)" restart
 }
 
 check_a_volume_drained_and_resumed_again_and_again()
 {
-    local round
-    start_server
-    volume v 32M
-    writer_start v
-    for ((round = 0; round < $(often 2 10); round++)); do
-        sleep 0.5
-        within 30 rdisk drain v --control "$control"
-        within 20 rdisk resume v --control "$control"
-        healed
-    done
-    writer_ends "$pool/v"
+    again "$(often 2 10)" rest
 }
 
 run_checks

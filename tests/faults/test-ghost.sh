@@ -11,7 +11,7 @@
 # 8 MB/s, and half of the requests on 16 blocks.
 slow_disk()
 {
-    nullb 32 8
+    nullb 32 mbps=8
     start_server --volume "n=file:$disk"
     writer_uri='reconnect-delay=120&heartbeat=3&queues=2' \
         writer_start n --hot 16
@@ -25,7 +25,7 @@ check_writes_of_a_session_that_was_cut_never_come_late()
     slow_disk
     for ((round = 0; round < $(often 2 8); round++)); do
         # The client misses its server after 3 s, the server its client
-        # after 6: mostly the client comes back to a session that is alive.
+        # after 6. The client knocks once in between, and again 4 s later.
         hurt loss 100%
         sleep $((4 * slow))
         heal
@@ -35,6 +35,25 @@ check_writes_of_a_session_that_was_cut_never_come_late()
     writer_ends "$disk"
     report "$(grep -c 'fenced, its client' "$server_log" || true) of $round" \
         "cut sessions were fenced"
+    stop_server
+    nullb_end
+}
+
+# It wakes up with the old session's requests in its completion queues, and with
+# the client at its door.
+check_writes_of_a_server_that_slept_never_come_late()
+{
+    local round
+    slow_disk
+    for ((round = 0; round < $(often 2 8); round++)); do
+        sleep 0.$((RANDOM % 5 + 1))
+        doze server 4
+        healed
+    done
+    writer_ends "$disk"
+    says "$server_log" 'fenced, its client'
+    report "$(grep -c 'fenced, its client' "$server_log") sessions of $round" \
+        "sleeps were fenced"
     stop_server
     nullb_end
 }

@@ -8,19 +8,7 @@
 
 check_a_server_killed_and_restarted_again_and_again()
 {
-    local round rounds
-    rounds=$(often 6 60)
-    start_server
-    volume v 32M
-    writer_start v
-    for ((round = 0; round < rounds; round++)); do
-        sleep 0.$((RANDOM % 5 + 1))
-        kill_server
-        start_server
-        healed
-    done
-    writer_ends "$pool/v"
-    report "$rounds rounds"
+    again "$(often 6 60)" replace_server
 }
 
 run_checks

@@ -9,25 +9,21 @@
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
+flap()
+{
+    ip link set near0 down
+    sleep $((5 * slow))
+    ip link set near0 up
+    # Can anybody connect, if this client cannot?
+    wait_until 30 wire_works ||
+        skip "this kernel's Soft-RoCE connects nobody any more when its" \
+            "link was down under load; try --engine tcg"
+}
+
 check_the_link_goes_down_and_up()
 {
-    local round
     wire
-    start_server
-    volume v 32M
-    writer_start v
-    for ((round = 0; round < $(often 1 3); round++)); do
-        sleep 1
-        ip link set near0 down
-        sleep $((5 * slow))
-        ip link set near0 up
-        # Can anybody connect, if this client cannot?
-        wait_until 30 wire_works ||
-            skip "this kernel's Soft-RoCE connects nobody any more when its" \
-                "link was down under load; try --engine tcg"
-        healed
-    done
-    writer_ends "$pool/v"
+    again "$(often 1 3)" flap
 }
 
 run_checks

@@ -16,18 +16,9 @@ limited()
 
 check_a_client_that_may_lock_little_goes_on_and_comes_back()
 {
-    local round
-    start_server
-    volume v 32M
     # Enough for the session's own memory, for none of a guest's.
-    writer_under=$(limited $((8 << 20))) writer_start v
-    for ((round = 0; round < $(often 1 3); round++)); do
-        sleep 1
-        kill_server
-        start_server
-        healed
-    done
-    writer_ends "$pool/v"
+    writer_under=$(limited $((8 << 20)))
+    again "$(often 1 3)" replace_server
 }
 
 check_a_server_restarted_with_the_wrong_limit_says_so_and_then_right()

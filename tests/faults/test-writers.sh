@@ -18,7 +18,7 @@ fighter()
             if grep -E 'failed|mismatch|Pattern' "$work/fighter.$1"; then
                 echo "fighter $1: $(cat "$work/fighter.$1")" >>"$work/harm"
             fi
-            echo "$1" >>"$work/won"
+            echo "$1 $EPOCHREALTIME" >>"$work/won"
         elif grep -q 'is being written by' "$work/fighter.$1"; then
             echo "$1" >>"$work/lost"
         else
@@ -46,14 +46,17 @@ check_two_writers_fight_and_the_volume_is_one_ones()
     wait_until 60 gone $two || fail "a fighter hangs"
     [ ! -e "$work/harm" ] || fail "$(head -n 1 "$work/harm")"
     # Both have been in, and met the other.
-    grep -q 17 "$work/won" && grep -q 34 "$work/won" ||
+    grep -q '^17 ' "$work/won" && grep -q '^34 ' "$work/won" ||
         fail "one of them never got the volume"
     [ -s "$work/lost" ] || fail "they never met"
     byte=$(od -An -tu1 -N1 "$pool/v" | tr -d ' ')
     head -c 2M /dev/zero | tr '\0' "\\$(printf %03o "$byte")" |
         cmp - "$pool/v" || fail "the volume is not one writer's"
     report "$(grep -c . "$work/won") times let in," \
-        "$(grep -c . "$work/lost") times refused"
+        "$(grep -c . "$work/lost") times refused," \
+        "done with one after the other within $(awk '
+            NR > 1 && $2 - last > most { most = $2 - last }
+            { last = $2 } END { printf "%.1f", most }' "$work/won") s"
 }
 
 run_checks
