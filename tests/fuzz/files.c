@@ -11,6 +11,7 @@
 
 #include "fuzz.h"
 #include "server/config.h"
+#include "server/placement.h"
 #include "server/records.h"
 #include "tests/unit/unit.h"
 
@@ -60,12 +61,16 @@ static void command_line(const char *text)
 {
     struct config_volume *volumes = NULL;
     struct rdisk_error err = { 0 };
+    struct placement placement = { 0 };
 
     if (config_volume_parse(&volumes, text, &err) < 0) {
         CHECK(err.text[0]);
     }
     check_volumes(volumes);
     config_volume_free(volumes);
+    if (placement_choose(&placement, "", 0, text, &err) == 0) {
+        CHECK(placement.cores <= PLACEMENT_CORES_MAX);
+    }
 }
 
 static void secret(const struct fuzz_input *input)

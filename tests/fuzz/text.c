@@ -7,13 +7,14 @@
 #include "server/size.h"
 #include "tests/unit/unit.h"
 #include "transport/auth.h"
+#include "transport/initiator.h"
 #include "transport/uri.h"
 
 static int option(void *opaque, const char *key, const char *value,
                   struct rdisk_error *err)
 {
     CHECK(key && value);
-    return 0;
+    return rdisk_initiator_option_set(opaque, key, value, err);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -33,9 +34,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[input.size] = '\0';
     switch (which) {
     case 0: {
+        struct rdisk_initiator_options options;
         struct rdisk_uri uri;
 
-        if (rdisk_uri_parse(text, &uri, option, NULL, &err) == 0) {
+        rdisk_initiator_options_init(&options);
+        if (rdisk_uri_parse(text, &uri, option, &options, &err) == 0) {
             CHECK(rdisk_volume_name_valid(uri.volume, strlen(uri.volume)));
         }
         break;

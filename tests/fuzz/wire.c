@@ -41,6 +41,7 @@ static void segments(struct fuzz_input *input)
     unsigned int count = fuzz_byte(input) % (RDISK_SEGMENTS_MAX + 1);
     uint32_t length = fuzz_word(input);
     struct rdisk_error err = { 0 };
+    unsigned int room = 0;
     uint64_t sum = 0;
 
     fuzz_take(input, segments, sizeof(segments));
@@ -50,6 +51,10 @@ static void segments(struct fuzz_input *input)
             sum += le32toh(segments[i].length);
         }
         CHECK_EQUAL(sum, length);
+    }
+    if (rdisk_wire_check_room(segments, count, &room, &err) ==
+        RDISK_STATUS_OK) {
+        CHECK(room >= 1 && room <= RDISK_EXTENTS_MAX);
     }
 }
 
