@@ -147,6 +147,7 @@ static struct ibv_cq *create_cq(struct ibv_context *context, int cqe,
         if (channel) {
             cq->channel->cqs++;
         }
+        TAILQ_INSERT_TAIL(&host->cqs, cq, link);
         host->fabric->live[FAKE_OBJECT_CQ]++;
     }
     fake_unlock(host->fabric);
@@ -193,6 +194,7 @@ static int destroy_cq(struct ibv_cq *ibv)
         if (cq->channel) {
             forget_events(cq);
         }
+        TAILQ_REMOVE(&cq->host->cqs, cq, link);
         fabric->live[FAKE_OBJECT_CQ]--;
         free(cq->entries);
         free(cq);

@@ -202,6 +202,7 @@ void fake_device_closes(struct fake_host *host, unsigned int born)
 {
     struct fake_id *id;
     struct fake_pd *pd;
+    struct fake_cq *cq;
 
     TAILQ_FOREACH(id, &host->fabric->ids, link) {
         if (id->host == host && id->id.verbs && id->born == born) {
@@ -213,6 +214,14 @@ void fake_device_closes(struct fake_host *host, unsigned int born)
             fake_misuse(host->fabric, "the connection manager closes a "
                         "removed device on which there is still a protection "
                         "domain");
+            return;
+        }
+    }
+    TAILQ_FOREACH(cq, &host->cqs, link) {
+        if (cq->born == born) {
+            fake_misuse(host->fabric, "the connection manager closes a "
+                        "removed device on which there is still a completion "
+                        "queue");
             return;
         }
     }

@@ -80,6 +80,7 @@ struct fake_host *fake_host_add(struct fake_fabric *fabric,
         .max_mr_size = UINT64_MAX / 2, .memlock = UINT64_MAX / 2,
     };
     TAILQ_INIT(&host->pds);
+    TAILQ_INIT(&host->cqs);
     TAILQ_INIT(&host->mrs);
     TAILQ_INIT(&host->mws);
     host->context.device = &host->device;

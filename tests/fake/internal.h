@@ -163,6 +163,7 @@ enum fake_arm { FAKE_DISARMED, FAKE_ARMED, FAKE_ARMED_SOLICITED };
 
 struct fake_cq {
     struct ibv_cq cq;           /* first */
+    TAILQ_ENTRY(fake_cq) link;  /* of the host */
     struct fake_host *host;
     unsigned int born;          /* host's removals then */
     struct fake_comp_channel *channel;
@@ -272,6 +273,7 @@ struct fake_host {
     struct fake_limits limits;
     struct fake_fault faults[FAKE_CALLS];
     TAILQ_HEAD(, fake_pd) pds;
+    TAILQ_HEAD(, fake_cq) cqs;
     TAILQ_HEAD(, fake_mr) mrs;
     TAILQ_HEAD(, fake_mw) mws;
     unsigned int mr_count, mw_count, qp_count;
