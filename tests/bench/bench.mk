@@ -49,7 +49,7 @@ bench-instructions: $(BENCH_COUNT)
 .PHONY: bench-programs bench bench-quick
 bench-programs: $(BENCH_IDEAL) $(BENCH_CLIENT) $(BENCH_SHMGET) $(BENCH_PROBE)
 
-# Sets up everything; results go to docs/performance/. A quarter of an hour.
+# Sets up everything; results go to docs/performance/. Some 18 minutes.
 bench: bench-programs ours
 	packaging/setup lab bench
 	$(MAKE) qemu
