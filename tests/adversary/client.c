@@ -8,6 +8,7 @@
  * After each attack the victim writes and reads as ever. Prints "ok - …" or
  * "not ok - …" for each, and ends with status 0 if all were warded off.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -315,27 +316,126 @@ static void garbage_messages(void)
     }
 }
 
+/* ---- Floods ------------------------------------------------------------ */
+
+#define FLOOD   2000u
+
+/* Nobody takes the answers, for which there are END_RECEIVES places. */
+static void flood_of_requests(void)
+{
+    unsigned int i = 0;
+
+    begin();
+    do {
+        session_make(&own, RDISK_OP_WRITE, i % SESSION_SLOTS, 0);
+    } while (session_send(&own, i % SESSION_SLOTS, 4096) == IBV_WC_SUCCESS &&
+             ++i < FLOOD);
+    EXPECT(i < FLOOD);
+    EXPECT(session_ended(&own));
+    session_drop(&own);
+}
+
+static void flood_of_messages(void)
+{
+    unsigned int i = 0;
+
+    begin();
+    while (end_say(&own.control, RDISK_MSG_PING, 40, 1) == IBV_WC_SUCCESS &&
+           ++i < FLOOD) {
+    }
+    EXPECT(i < FLOOD);
+    EXPECT(session_ended(&own));
+    session_drop(&own);
+}
+
 /* ---- Handshakes -------------------------------------------------------- */
 
 #define SILENT  16u
+#define CROWD   64u     /* more than the server's max-sessions */
 
-static void silent_connections(void)
+static bool knock(struct end *end)
 {
     struct rdisk_wire_connect request = {
         .magic = htole32(RDISK_WIRE_MAGIC),
         .version = htole16(RDISK_WIRE_VERSION),
     };
+
+    return end_connect(end, address, port, &request, sizeof(request));
+}
+
+/* So many, that say so many words of the handshake and then nothing. */
+static void silent_after(unsigned int words)
+{
     static struct end silent[SILENT];
 
     for (unsigned int i = 0; i < SILENT; i++) {
-        EXPECT(end_connect(&silent[i], address, port, &request,
-                           sizeof(request)));
+        EXPECT(knock(&silent[i]));
+        if (words) {
+            end_say(&silent[i], RDISK_MSG_HELLO,
+                    sizeof(struct rdisk_wire_hello), 0);
+            EXPECT(end_hear(&silent[i]) != NULL);
+        }
     }
     victim_is_unharmed();
     for (unsigned int i = 0; i < SILENT; i++) {
         EXPECT(end_disconnected(&silent[i], END_WAIT_MS));
         end_close(&silent[i]);
     }
+}
+
+static void silent_connections(void)
+{
+    silent_after(0);
+}
+
+static void half_handshakes(void)
+{
+    silent_after(1);
+}
+
+static void garbage_requests(void)
+{
+    uint32_t magic = htole32(RDISK_WIRE_MAGIC);
+    uint16_t version = htole16(RDISK_WIRE_VERSION);
+    uint8_t data[56];
+    struct end end;
+
+    for (unsigned int i = 0; i < 16; i++) {
+        if (getentropy(data, sizeof(data)) < 0) {
+            die("no random bytes");
+        }
+        if (i % 2) {
+            /* Right as far as the kind: a queue of no session. */
+            memcpy(data, &magic, sizeof(magic));
+            memcpy(data + 4, &version, sizeof(version));
+            data[6] = RDISK_LINK_DATA;
+        }
+        EXPECT(!end_connect(&end, address, port, data, i % 2
+                            ? sizeof(struct rdisk_wire_connect) : 3 * i));
+        end_close(&end);
+    }
+}
+
+static void crowd(void)
+{
+    static struct end end[CROWD];
+    unsigned int in = 0;
+
+    while (in < CROWD && knock(&end[in])) {
+        in++;
+    }
+    EXPECT(in < CROWD);
+    victim_is_unharmed();
+    for (unsigned int i = 0; i < CROWD && i <= in; i++) {
+        end_close(&end[i]);
+    }
+    /* There is room again as soon as the server has seen them go. */
+    for (unsigned int i = 0; i < 200 && !knock(&end[0]); i++) {
+        end_close(&end[0]);
+        poll(NULL, 0, 50);
+    }
+    EXPECT(end[0].event == RDMA_CM_EVENT_ESTABLISHED);
+    end_close(&end[0]);
 }
 
 static const struct {
@@ -355,7 +455,12 @@ static const struct {
     { "a bad length ends its session, or is answered", bad_lengths },
     { "a request that is replayed ends its session only", replays },
     { "a message of garbage ends its session only", garbage_messages },
+    { "a flood of requests ends its session only", flood_of_requests },
+    { "a flood of messages ends its session only", flood_of_messages },
     { "connections that say nothing are dropped", silent_connections },
+    { "handshakes that stop half-way are dropped", half_handshakes },
+    { "connection requests of garbage are refused", garbage_requests },
+    { "connections beyond max-sessions are refused, until some end", crowd },
 };
 
 int main(int argc, char **argv)

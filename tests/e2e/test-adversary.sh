@@ -72,9 +72,34 @@ check_garbage_messages_end_their_session_only()
     warded_off "a message of garbage ends its session only"
 }
 
+check_a_flood_of_requests_ends_its_session_only()
+{
+    warded_off "a flood of requests ends its session only"
+}
+
+check_a_flood_of_messages_ends_its_session_only()
+{
+    warded_off "a flood of messages ends its session only"
+}
+
 check_silent_connections_are_dropped()
 {
     warded_off "connections that say nothing are dropped"
+}
+
+check_handshakes_that_stop_half_way_are_dropped()
+{
+    warded_off "handshakes that stop half-way are dropped"
+}
+
+check_connection_requests_of_garbage_are_refused()
+{
+    warded_off "connection requests of garbage are refused"
+}
+
+check_a_crowd_of_connections_is_refused_until_some_end()
+{
+    warded_off "connections beyond max-sessions are refused, until some end"
 }
 
 check_the_server_keeps_nothing_of_all_that()
@@ -84,7 +109,7 @@ check_the_server_keeps_nothing_of_all_that()
     io after 'write -q -P 9 0 64k' 'read -q -P 9 0 64k'
 }
 
-start_server
+start_server --max-sessions 40
 volume own 1M
 volume victim 1M
 within 200 adversary-client "$addr" "$port" own victim >"$work/attacks" 2>&1 ||
