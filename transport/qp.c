@@ -6,10 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* wr_id of a receive: this bit and the buffer's index. */
+/*
+ * wr_id: whether it is a receive, the tag, and of a send the low bits of its
+ * sequence number, of a receive the buffer's index.
+ */
 #define WR_RECV         (1ull << 63)
+#define WR_TAG_SHIFT    40
+#define WR_NUMBER       ((1ull << WR_TAG_SHIFT) - 1)
 #define STAGE_MAX       64u     /* work requests per doorbell */
-#define EVENTS_MAX      64u     /* acknowledging takes a lock: in batches */
+
+_Static_assert(RDISK_QP_TAGS == 1u << (63 - WR_TAG_SHIFT), "tags fit");
+
+static uint64_t wr_id(const struct rdisk_qp *qp, uint64_t number)
+{
+    return (uint64_t)qp->config.tag << WR_TAG_SHIFT | (number & WR_NUMBER);
+}
 
 /* ---- Creation --------------------------------------------------------- */
 
@@ -28,7 +39,7 @@ static int allocate(struct rdisk_qp *qp, struct rdisk_error *err)
         qp->stage[i].sg_list = qp->stage_sge + (size_t)i * config->max_sge;
     }
     for (unsigned int i = 0; i < config->recv_depth; i++) {
-        qp->recv_chain[i].wr_id = WR_RECV;
+        qp->recv_chain[i].wr_id = WR_RECV | wr_id(qp, 0);
         if (i + 1 < config->recv_depth) {
             qp->recv_chain[i].next = &qp->recv_chain[i + 1];
         }
@@ -36,25 +47,18 @@ static int allocate(struct rdisk_qp *qp, struct rdisk_error *err)
     return 0;
 }
 
-static int create_cq(struct rdisk_qp *qp, struct rdisk_error *err)
+static int choose_cq(struct rdisk_qp *qp, struct rdisk_error *err)
 {
-    const struct rdisk_verbs *verbs = qp->env->verbs;
-    /* In ERROR every send and receive completes, signalled or not. */
-    int depth = (int)(qp->config.send_depth + qp->config.recv_depth);
+    const struct rdisk_qp_config *config = &qp->config;
 
-    qp->channel = verbs->create_comp_channel(qp->id->verbs);
-    if (!qp->channel) {
-        return rdisk_error_set(err, -errno,
-            "cannot create a completion channel: %s", strerror(errno));
+    qp->cq = config->cq ? config->cq : &qp->own;
+    if (config->cq) {
+        return 0;
     }
-    qp->cq = verbs->create_cq(qp->id->verbs, depth, qp, qp->channel,
-                              qp->config.vector);
-    if (!qp->cq) {
-        return rdisk_error_set(err, -errno,
-            "cannot create a completion queue of %d entries: %s", depth,
-            strerror(errno));
-    }
-    return 0;
+    /* In ERROR every send and receive completes, signalled or not. */
+    return rdisk_cq_create(&qp->own, qp->env, qp->id->verbs,
+                           config->send_depth + config->recv_depth,
+                           config->vector, err);
 }
 
 /* A device may offer less inline space than wished, down to none. */
@@ -65,8 +69,8 @@ static int create_qp(struct rdisk_qp *qp, struct ibv_pd *pd,
 
     for (;;) {
         struct ibv_qp_init_attr attr = {
-            .send_cq = qp->cq,
-            .recv_cq = qp->cq,
+            .send_cq = qp->cq->cq,
+            .recv_cq = qp->cq->cq,
             .qp_type = IBV_QPT_RC,
             .cap = {
                 .max_send_wr = config->send_depth,
@@ -92,7 +96,7 @@ static int create_qp(struct rdisk_qp *qp, struct ibv_pd *pd,
     }
 }
 
-static int post_all_receives(struct rdisk_qp *qp, struct rdisk_error *err)
+int rdisk_qp_begin(struct rdisk_qp *qp, struct rdisk_error *err)
 {
     qp->recv_spent = qp->config.recv_depth;
     if (!qp->config.recv_buffers) {
@@ -122,13 +126,13 @@ int rdisk_qp_create(struct rdisk_qp *qp, const struct rdisk_env *env,
     qp->config = *config;
     ret = allocate(qp, err);
     if (ret == 0) {
-        ret = create_cq(qp, err);
+        ret = choose_cq(qp, err);
     }
     if (ret == 0) {
         ret = create_qp(qp, pd, err);
     }
-    if (ret == 0) {
-        ret = post_all_receives(qp, err);
+    if (ret == 0 && !config->cq) {
+        ret = rdisk_qp_begin(qp, err);
     }
     if (ret < 0) {
         rdisk_qp_destroy(qp);
@@ -138,31 +142,18 @@ int rdisk_qp_create(struct rdisk_qp *qp, const struct rdisk_env *env,
 
 void rdisk_qp_destroy(struct rdisk_qp *qp)
 {
-    const struct rdisk_verbs *verbs;
-
     if (!qp->env) {
         return;
     }
-    verbs = qp->env->verbs;
     if (qp->qp) {
-        verbs->destroy_qp(qp->id);
+        qp->env->verbs->destroy_qp(qp->id);
     }
-    if (qp->cq) {
-        rdisk_qp_take_events(qp);
-        if (qp->events) {
-            verbs->ack_cq_events(qp->cq, qp->events);
-        }
-        verbs->destroy_cq(qp->cq);
-    }
-    if (qp->channel) {
-        verbs->destroy_comp_channel(qp->channel);
-    }
+    rdisk_cq_destroy(&qp->own);
     free(qp->stage);
     free(qp->stage_sge);
     free(qp->recv_chain);
     qp->qp = NULL;
     qp->cq = NULL;
-    qp->channel = NULL;
     qp->stage = NULL;
     qp->stage_sge = NULL;
     qp->recv_chain = NULL;
@@ -171,7 +162,24 @@ void rdisk_qp_destroy(struct rdisk_qp *qp)
 
 int rdisk_qp_fd(const struct rdisk_qp *qp)
 {
-    return qp->channel->fd;
+    return rdisk_cq_fd(qp->cq);
+}
+
+/* ---- ERROR ------------------------------------------------------------ */
+
+static void enter_error(struct rdisk_qp *qp)
+{
+    struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+    int ret = qp->env->verbs->modify_qp(qp->qp, &attr, IBV_QP_STATE);
+
+    if (ret < 0) {
+        if (ret == -EIO) {
+            /* With its device, see cq.c. */
+            atomic_store(&qp->gone, true);
+        }
+        rdisk_log(qp->env, RDISK_LOG_ERROR,
+                  "moving a queue pair to ERROR failed: %s", strerror(-ret));
+    }
 }
 
 /* ---- Sends ------------------------------------------------------------ */
@@ -209,7 +217,7 @@ struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp)
 static void post_last(struct rdisk_qp *qp)
 {
     struct ibv_send_wr wr = {
-        .wr_id = qp->send_posted,
+        .wr_id = wr_id(qp, qp->send_posted),
         .opcode = IBV_WR_RDMA_WRITE,
         .send_flags = IBV_SEND_SIGNALED,
     };
@@ -251,7 +259,7 @@ void rdisk_qp_post(struct rdisk_qp *qp)
     }
     qp->staged = 0;
     for (unsigned int i = 0; i < n; i++) {
-        qp->stage[i].wr_id = qp->send_posted + i;
+        qp->stage[i].wr_id = wr_id(qp, qp->send_posted + i);
         if (++qp->send_silent >= cadence) {
             qp->stage[i].send_flags |= IBV_SEND_SIGNALED;
             qp->send_silent = 0;
@@ -277,6 +285,7 @@ static void post_receives(struct rdisk_qp *qp, struct ibv_recv_wr *chain,
                           unsigned int n)
 {
     struct ibv_recv_wr *bad = chain;
+    bool whole = false;
     int ret;
 
     if (atomic_load_explicit(&qp->broken, memory_order_relaxed)) {
@@ -294,6 +303,15 @@ static void post_receives(struct rdisk_qp *qp, struct ibv_recv_wr *chain,
     }
     qp->recv_posted += n;
     qp->recv_spent -= n;
+    /*
+     * Another thread may have broken it since we looked. rxe flushes what is
+     * posted when ERROR is entered, and not what comes later: enter it again.
+     * Writing the flag puts the two threads in an order; in the other one the
+     * flush finds these receives.
+     */
+    if (!atomic_compare_exchange_strong(&qp->broken, &whole, false)) {
+        enter_error(qp);
+    }
 }
 
 void rdisk_qp_replenish(struct rdisk_qp *qp)
@@ -321,7 +339,7 @@ void rdisk_qp_replenish_buffer(struct rdisk_qp *qp, unsigned int buffer)
         .lkey = qp->config.recv_lkey,
     };
     struct ibv_recv_wr wr = {
-        .wr_id = WR_RECV | buffer,
+        .wr_id = WR_RECV | wr_id(qp, buffer),
         .sg_list = &sge,
         .num_sge = 1,
     };
@@ -331,32 +349,14 @@ void rdisk_qp_replenish_buffer(struct rdisk_qp *qp, unsigned int buffer)
 
 /* ---- Completions ------------------------------------------------------ */
 
-/* Refill the parking place; false if the device has nothing. */
-static bool poll_device(struct rdisk_qp *qp)
+uint32_t rdisk_qp_tag(const struct ibv_wc *wc)
 {
-    int n;
-
-    if (qp->parked_next < qp->parked_count) {
-        return true;
-    }
-    n = qp->env->verbs->poll_cq(qp->cq, RDISK_QP_BATCH, qp->parked);
-    if (n < 0) {
-        rdisk_log(qp->env, RDISK_LOG_ERROR, "polling completions failed: %s",
-                  strerror(-n));
-        rdisk_qp_break(qp);
-        /* What lies there already will wake nobody again, and without it the
-         * queue pair would never count as drained. */
-        n = qp->env->verbs->poll_cq(qp->cq, RDISK_QP_BATCH, qp->parked);
-        n = n < 0 ? 0 : n;
-    }
-    qp->parked_next = 0;
-    qp->parked_count = (unsigned int)n;
-    return n > 0;
+    return (uint32_t)((wc->wr_id & ~WR_RECV) >> WR_TAG_SHIFT);
 }
 
 /* Only wr_id and status of a failed completion are defined. */
-static bool account(struct rdisk_qp *qp, const struct ibv_wc *wc,
-                    struct rdisk_qp_completion *out)
+bool rdisk_qp_take(struct rdisk_qp *qp, const struct ibv_wc *wc,
+                   struct rdisk_qp_completion *out)
 {
     bool receive = wc->wr_id & WR_RECV;
 
@@ -364,7 +364,8 @@ static bool account(struct rdisk_qp *qp, const struct ibv_wc *wc,
         qp->recv_posted--;
         qp->recv_spent++;
     } else {
-        qp->send_done = wc->wr_id + 1;
+        /* This one, and all between it and the last one known. */
+        qp->send_done += ((wc->wr_id - qp->send_done) & WR_NUMBER) + 1;
     }
     if (wc->status != IBV_WC_SUCCESS) {
         if (atomic_load(&qp->reason) == IBV_WC_SUCCESS &&
@@ -380,105 +381,68 @@ static bool account(struct rdisk_qp *qp, const struct ibv_wc *wc,
     rdisk_counter_add(&qp->config.counters->receives, 1);
     out->with_immediate = wc->wc_flags & IBV_WC_WITH_IMM;
     out->immediate = out->with_immediate ? ntohl(wc->imm_data) : 0;
-    out->buffer = (unsigned int)(wc->wr_id & ~WR_RECV);
+    out->buffer = (unsigned int)(wc->wr_id & WR_NUMBER);
     out->length = wc->byte_len;
     return true;
 }
 
+void rdisk_qp_heed(struct rdisk_qp *qp)
+{
+    if (rdisk_cq_failed(qp->cq)) {
+        if (atomic_load(&qp->cq->gone)) {
+            atomic_store(&qp->gone, true);
+        }
+        rdisk_qp_break(qp);
+    }
+}
+
 bool rdisk_qp_next(struct rdisk_qp *qp, struct rdisk_qp_completion *out)
 {
-    while (poll_device(qp)) {
-        if (account(qp, &qp->parked[qp->parked_next++], out)) {
+    const struct ibv_wc *wc;
+
+    while ((wc = rdisk_cq_next(qp->cq))) {
+        if (rdisk_qp_take(qp, wc, out)) {
             return true;
         }
     }
+    rdisk_qp_heed(qp);
     return false;
 }
 
 bool rdisk_qp_pending(struct rdisk_qp *qp)
 {
-    return poll_device(qp);
+    return rdisk_cq_pending(qp->cq) || rdisk_cq_failed(qp->cq);
 }
 
-/*
- * EIO is the kernel's word for a removed device. It destroys the device's queue
- * pairs before it says so, hence nothing touches our memory any more, but
- * flushed completions need not come (ib_uverbs_free_hw_resources).
- */
-static void note_removal(struct rdisk_qp *qp, int code)
-{
-    if (code == -EIO) {
-        atomic_store(&qp->gone, true);
-    }
-}
-
-/* One completion queue per channel, so arming brings one event at most. */
 void rdisk_qp_take_events(struct rdisk_qp *qp)
 {
-    struct ibv_cq *cq;
-    void *context;
-    int ret;
-
-    if (!qp->armed) {
-        return;
+    if (rdisk_cq_take_event(qp->cq)) {
+        rdisk_counter_add(&qp->config.counters->wakeups, 1);
     }
-    ret = qp->env->verbs->get_cq_event(qp->channel, &cq, &context);
-    if (ret == -EIO) {
-        note_removal(qp, ret);
-        rdisk_qp_break(qp);
-    }
-    if (ret < 0) {
-        return;
-    }
-    qp->armed = false;
-    rdisk_counter_add(&qp->config.counters->wakeups, 1);
-    if (++qp->events >= EVENTS_MAX) {
-        qp->env->verbs->ack_cq_events(qp->cq, qp->events);
-        qp->events = 0;
-    }
+    rdisk_qp_heed(qp);
 }
 
 void rdisk_qp_arm(struct rdisk_qp *qp)
 {
-    int ret;
-
-    if (qp->armed || atomic_load_explicit(&qp->gone, memory_order_relaxed)) {
-        return;
-    }
-    ret = qp->env->verbs->req_notify_cq(qp->cq, 0);
-    if (ret < 0) {
-        rdisk_log(qp->env, RDISK_LOG_ERROR, "arming completions failed: %s",
-                  strerror(-ret));
-        note_removal(qp, ret);
-        rdisk_qp_break(qp);
-        /* Once more, to hear of the flush. */
-        ret = qp->env->verbs->req_notify_cq(qp->cq, 0);
-    }
-    qp->armed = ret == 0;
+    rdisk_cq_arm(qp->cq);
+    rdisk_qp_heed(qp);
 }
 
 /* ---- The end ---------------------------------------------------------- */
 
 void rdisk_qp_break(struct rdisk_qp *qp)
 {
-    struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
-    int ret;
-
-    if (!qp->qp || atomic_exchange(&qp->broken, true)) {
-        return;
-    }
-    ret = qp->env->verbs->modify_qp(qp->qp, &attr, IBV_QP_STATE);
-    if (ret < 0) {
-        note_removal(qp, ret);
-        rdisk_log(qp->env, RDISK_LOG_ERROR,
-                  "moving a queue pair to ERROR failed: %s", strerror(-ret));
+    if (qp->qp && !atomic_exchange(&qp->broken, true)) {
+        enter_error(qp);
     }
 }
 
 bool rdisk_qp_drained(const struct rdisk_qp *qp)
 {
-    return atomic_load(&qp->broken) &&
-           qp->parked_next == qp->parked_count &&
-           (atomic_load(&qp->gone) || (qp->recv_posted == 0 &&
-                                       qp->send_done == qp->send_posted));
+    if (!atomic_load(&qp->broken)) {
+        return false;
+    }
+    return atomic_load(&qp->gone) ? rdisk_cq_empty(qp->cq)
+                                  : qp->recv_posted == 0 &&
+                                    qp->send_done == qp->send_posted;
 }

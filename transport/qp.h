@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Internal to the transport: a queue pair with its completion queue, and the
- * accounts that keep both from overflowing.
+ * Internal to the transport: a queue pair, and the accounts that keep it and
+ * its completion queue from overflowing. The completion queue is its own, or
+ * one that it shares with others (target_cq.h).
  *
  * Sends are staged in a chain and posted together with one doorbell. Most are
  * unsignalled: the completion of a later one proves them. Receives carry
@@ -18,24 +19,30 @@
 #include <stdbool.h>
 
 #include "counter.h"
+#include "cq.h"
 #include "env.h"
 #include "error.h"
 #include "verbs.h"
-
-#define RDISK_QP_BATCH  32      /* completions taken per poll */
 
 /* Kept by the owner, who may have one queue pair after the other. */
 struct rdisk_qp_counters {
     rdisk_counter work_requests, doorbells, receives, wakeups;
 };
 
+#define RDISK_QP_TAGS   (1u << 23)
+
 struct rdisk_qp_config {
     struct rdisk_qp_counters *counters;
     unsigned int send_depth;    /* work requests */
-    unsigned int recv_depth;    /* receives; all are posted at creation */
+    unsigned int recv_depth;    /* receives */
     unsigned int max_sge;       /* of a send */
     uint32_t max_inline;        /* bytes wished; less if the device says so */
-    int vector;                 /* completion vector */
+    int vector;                 /* completion vector, of its own queue */
+    /* A completion queue with room for both depths, shared with others, and
+     * what this one's completions are known by there, below
+     * RDISK_QP_TAGS. Else NULL and 0: it gets its own. */
+    struct rdisk_cq *cq;
+    uint32_t tag;
     /* Control: recv_depth buffers of recv_size bytes; else NULL and 0. */
     void *recv_buffers;
     uint32_t recv_size;
@@ -45,12 +52,12 @@ struct rdisk_qp_config {
 struct rdisk_qp {
     const struct rdisk_env *env;
     struct rdma_cm_id *id;      /* borrowed from the connection */
-    struct ibv_comp_channel *channel;
-    struct ibv_cq *cq;
+    struct rdisk_cq *cq;        /* its own, or config.cq */
+    struct rdisk_cq own;
     struct ibv_qp *qp;          /* owned through id */
     struct rdisk_qp_config config;
 
-    /* Sends: sequence numbers are the wr_id of their work requests. */
+    /* Sends: the low bits of sequence numbers are in their wr_id. */
     uint64_t send_posted;       /* next sequence number */
     uint64_t send_done;         /* all below have completed */
     unsigned int send_silent;   /* posted since the last signalled one */
@@ -64,12 +71,6 @@ struct rdisk_qp {
     unsigned int recv_spent;    /* completed and not posted again */
     struct ibv_recv_wr *recv_chain;     /* without buffers: ready to post */
 
-    /* Completions taken from the device and not yet handed out. */
-    struct ibv_wc parked[RDISK_QP_BATCH];
-    unsigned int parked_next, parked_count;
-
-    unsigned int events;        /* taken and not yet acknowledged */
-    bool armed;                 /* an event will come; asking is a syscall */
     atomic_bool broken;         /* in ERROR, or on the way */
     atomic_bool gone;           /* with its device; nothing comes back */
     _Atomic int reason;         /* enum ibv_wc_status of the first failed
@@ -85,8 +86,10 @@ struct rdisk_qp_completion {
 };
 
 /*
- * Create the completion queue and the queue pair on @id, post all receives
- * and arm nothing yet. On failure nothing is left behind.
+ * Create the queue pair on @id, and its completion queue unless that is shared;
+ * arm nothing yet. On failure nothing is left behind. All receives are posted,
+ * but with a shared completion queue: then nothing of the queue pair is in
+ * there before rdisk_qp_begin().
  */
 int rdisk_qp_create(struct rdisk_qp *qp, const struct rdisk_env *env,
                     struct rdma_cm_id *id, struct ibv_pd *pd,
@@ -94,6 +97,9 @@ int rdisk_qp_create(struct rdisk_qp *qp, const struct rdisk_env *env,
                     struct rdisk_error *err);
 /* Afterwards no device touches anything on the queue pair's behalf. */
 void rdisk_qp_destroy(struct rdisk_qp *qp);
+
+/* With a shared completion queue: post all receives, in its thread. */
+int rdisk_qp_begin(struct rdisk_qp *qp, struct rdisk_error *err);
 
 int rdisk_qp_fd(const struct rdisk_qp *qp);
 
@@ -124,22 +130,34 @@ struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp);
  */
 void rdisk_qp_post(struct rdisk_qp *qp);
 
+/* By which of those that share a completion queue is this one expected? */
+uint32_t rdisk_qp_tag(const struct ibv_wc *wc);
 /*
- * The next completed receive, in order. False if none is there now. Accounts
- * for sends on the way, and breaks the queue pair on a failed completion.
+ * Account for a completion of this queue pair, and break it on a failed one.
+ * True with @out filled if it is a receive.
  */
+bool rdisk_qp_take(struct rdisk_qp *qp, const struct ibv_wc *wc,
+                   struct rdisk_qp_completion *out);
+
+/* ---- With a completion queue of its own ---- */
+
+/* The next completed receive, in order. False if none is there now. */
 bool rdisk_qp_next(struct rdisk_qp *qp, struct rdisk_qp_completion *out);
 /* Would there be one, or an error? Looks only, apart from parking. */
 bool rdisk_qp_pending(struct rdisk_qp *qp);
+/* Take the event off the channel. */
+void rdisk_qp_take_events(struct rdisk_qp *qp);
+/* Ask for an event at the next completion. Poll once more afterwards. */
+void rdisk_qp_arm(struct rdisk_qp *qp);
+
+/* ---- Any ---- */
+
 /* Post the spent receives of a data queue again, in one go. */
 void rdisk_qp_replenish(struct rdisk_qp *qp);
 /* Post one message buffer of a control queue again. */
 void rdisk_qp_replenish_buffer(struct rdisk_qp *qp, unsigned int buffer);
-
-/* Take the events off the channel. */
-void rdisk_qp_take_events(struct rdisk_qp *qp);
-/* Ask for an event at the next completion. Poll once more afterwards. */
-void rdisk_qp_arm(struct rdisk_qp *qp);
+/* Its completion queue does not work any more: break, too. */
+void rdisk_qp_heed(struct rdisk_qp *qp);
 
 /*
  * Move to ERROR: from here on no new remote access to our memory is accepted,

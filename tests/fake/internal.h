@@ -239,6 +239,7 @@ struct fake_qp {
     struct fake_receive *receives;
     struct ibv_sge *recv_sges;
     uint32_t recv_posted, recv_consumed, recv_freed;
+    uint32_t recv_flush;        /* in ERR: how far they are flushed */
 
     struct fake_qp *peer;       /* NULL: none, or gone */
     struct fake_host *peer_host;

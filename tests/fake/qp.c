@@ -211,8 +211,13 @@ static void stop_answers(struct fake_qp *qp)
     }
 }
 
+/*
+ * As in rxe, where a program's receives never pass through the kernel: what is
+ * posted later is flushed when ERROR is entered once more, and not before.
+ */
 void fake_qp_fail(struct fake_qp *qp)
 {
+    qp->recv_flush = qp->recv_posted;
     if (qp->qp.state == IBV_QPS_ERR) {
         return;
     }

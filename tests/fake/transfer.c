@@ -528,7 +528,7 @@ static unsigned int qp_actions(struct fake_qp *qp, uint64_t *next)
         if (qp->send_acked != qp->send_posted) {
             actions |= 1u << FLUSH_SEND;
         }
-        if (qp->recv_consumed != qp->recv_posted) {
+        if (qp->recv_consumed != qp->recv_flush) {
             actions |= 1u << FLUSH_RECEIVE;
         }
         if (!actions) {
