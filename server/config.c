@@ -81,6 +81,10 @@ static const struct option options[] = {
     { "server", "max-memory", "max-memory", "SIZE",
       "slots of all sessions together, 1M…16T", KIND_SIZE,
       offsetof(struct config, max_memory), 1u << 20, 1ull << 44 },
+    { "server", "cq-entries", "cq-entries", "N",
+      "of a completion queue, which the queues of a reactor share, "
+      "1024…4194304; default 32768", KIND_NUMBER,
+      offsetof(struct config, cq_entries), 1024, 1u << 22 },
     { "server", "handshake-timeout", "handshake-timeout", "SECONDS",
       "from connect to open, 0.1…3600", KIND_TIME,
       offsetof(struct config, handshake_timeout), 100, 3600000 },
@@ -385,6 +389,7 @@ int config_init(struct config *config)
         .poll_time = 32,
         .control = strdup(CONFIG_DEFAULT_CONTROL),
         .log_level = RDISK_LOG_INFO,
+        .cq_entries = 32768,
         .max_sessions = target.max_sessions,
         .max_queues = target.max_queues,
         .max_slots = target.max_slots,

@@ -25,6 +25,7 @@ struct config {
     enum rdisk_log_level log_level;
     enum access_method authentication;
     struct access_client *clients;  /* in the order given */
+    uint64_t cq_entries;
     uint64_t max_sessions;
     uint64_t max_queues;        /* per session */
     uint64_t max_slots;         /* per queue */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/queue.h"
 
-#include <poll.h>
 #include <stdlib.h>
 
+#include "server/completion.h"
 #include "server/log.h"
 
 /* A backend's context on a reactor, shared by the queues it has there. */
@@ -111,13 +111,10 @@ static void left_run(struct message *message)
     queue->left(queue);
 }
 
-/* Nothing of the ring knows the queue any more: back to the control thread. */
-static void queue_leave(struct queue *queue)
+void queue_leave(struct queue *queue)
 {
     struct reactor *reactor = queue->worker->reactor;
 
-    queue->state = QUEUE_LEFT;
-    reactor_poller_remove(reactor, &queue->poller);
     reactor_buffer_remove(reactor, queue->buffer);
     detach(queue->worker, queue->attachment);
     queue->message.run = left_run;
@@ -131,91 +128,19 @@ static void answers_run(struct reactor_deferred *deferred)
 
     if (queue->state == QUEUE_RUNNING) {
         rdisk_target_queue_kick(queue->target);
-    } else if (queue->state == QUEUE_DRAINED && !queue->polling) {
-        queue_leave(queue);
+    } else if (queue->state == QUEUE_DRAINED) {
+        queue->state = QUEUE_LEFT;
+        completion_leave(queue->completion, queue);
     }
 }
 
-static void poll_arm(struct queue *queue)
-{
-    struct io_uring_sqe *sqe = reactor_sqe(queue->worker->reactor);
-
-    io_uring_prep_poll_multishot(sqe, rdisk_target_queue_fd(queue->target),
-                                 POLLIN);
-    reactor_sqe_set(sqe, &queue->poll);
-    queue->polling = true;
-}
-
-/* Its own completion says nothing; the poll's last one does. */
-static void poll_disarm(struct queue *queue)
-{
-    struct io_uring_sqe *sqe = reactor_sqe(queue->worker->reactor);
-
-    io_uring_prep_poll_remove(sqe, (__u64)(uintptr_t)&queue->poll);
-    io_uring_sqe_set_data(sqe, NULL);
-}
-
-static void poll_done(struct reactor_op *op, int result, unsigned int flags)
-{
-    struct queue *queue = queue_of(op, poll);
-    bool drained = queue->state == QUEUE_DRAINED;
-
-    if (!(flags & IORING_CQE_F_MORE)) {
-        queue->polling = false;
-    }
-    if (queue->state == QUEUE_RUNNING) {
-        queue->unarmed = reactor_spins(queue->worker->reactor);
-        if (queue->unarmed) {
-            rdisk_target_queue_poll(queue->target);
-        } else {
-            rdisk_target_queue_process(queue->target);
-        }
-    }
-    if (queue->polling) {
-        if (drained) {
-            /* This event was under way when the poll was to be removed, which
-             * the kernel then refuses (EALREADY). */
-            poll_disarm(queue);
-        }
-        return;
-    }
-    if (queue->state == QUEUE_RUNNING) {
-        poll_arm(queue);
-    } else {
-        reactor_defer(queue->worker->reactor, &queue->answers);
-    }
-}
-
-static bool poller_poll(struct reactor_poller *poller)
-{
-    struct queue *queue = queue_of(poller, poller);
-
-    return queue->state == QUEUE_RUNNING &&
-           rdisk_target_queue_poll(queue->target) > 0;
-}
-
-static bool poller_rest(struct reactor_poller *poller)
-{
-    struct queue *queue = queue_of(poller, poller);
-
-    if (queue->state != QUEUE_RUNNING || !queue->unarmed) {
-        return false;
-    }
-    queue->unarmed = false;
-    return rdisk_target_queue_process(queue->target) > 0;
-}
-
+/* Not from within: its answers may be on the list of this turn's end. */
 void queue_idle_event(void *queue_user, struct rdisk_target_queue *target)
 {
     struct queue *queue = queue_user;
-    struct reactor *reactor = queue->worker->reactor;
 
     queue->state = QUEUE_DRAINED;
-    if (queue->polling) {
-        poll_disarm(queue);
-    } else {
-        reactor_defer(reactor, &queue->answers);
-    }
+    reactor_defer(queue->worker->reactor, &queue->answers);
 }
 
 static void start_run(struct message *message)
@@ -229,8 +154,7 @@ static void start_run(struct message *message)
     queue->buffer = reactor_buffer_add(reactor, memory, length);
     queue->attachment = attach(queue->worker, queue->backend);
     queue->state = QUEUE_RUNNING;
-    reactor_poller_add(reactor, &queue->poller);
-    poll_arm(queue);
+    queue->completion = completion_join(queue);
     rdisk_target_queue_start(queue->target);
 }
 
@@ -242,10 +166,14 @@ struct queue *queue_start(struct rdisk_target_queue *target,
 {
     struct queue *queue = calloc(1, sizeof(*queue) +
                                     slots * sizeof(queue->requests[0]));
+    struct completion *spare = completion_new();
 
-    if (!queue) {
+    if (!queue || !spare) {
+        completion_free(spare);
+        free(queue);
         return NULL;
     }
+    queue->spare = spare;
     queue->target = target;
     queue->worker = worker;
     queue->backend = backend;
@@ -253,9 +181,6 @@ struct queue *queue_start(struct rdisk_target_queue *target,
     queue->left = left;
     queue->owner = owner;
     queue->state = QUEUE_STARTING;
-    queue->poll.done = poll_done;
-    queue->poller.poll = poller_poll;
-    queue->poller.rest = poller_rest;
     queue->answers.run = answers_run;
     queue->buffer = -1;
     queue->slots = slots;
@@ -269,5 +194,6 @@ struct queue *queue_start(struct rdisk_target_queue *target,
 void queue_free(struct queue *queue)
 {
     queue->worker->queues--;
+    completion_free(queue->spare);
     free(queue);
 }

@@ -12,19 +12,22 @@
 #include "transport/target.h"
 
 struct attachment;
+struct completion;
 
 /* A reactor, and what the server keeps with it. */
 struct worker {
     struct reactor *reactor;
+    struct rdisk_target_group *group;   /* its queues; control thread */
     unsigned int queues;        /* given to it; control thread */
-    struct attachment *attachments;     /* reactor's thread */
+    struct attachment *attachments;     /* this and the next: its thread */
+    struct completion *completions;
 };
 
 enum queue_state {
     QUEUE_STARTING,             /* on its way to the reactor */
     QUEUE_RUNNING,              /* takes requests */
-    QUEUE_DRAINED,              /* idle; its descriptor's poll is ending */
-    QUEUE_LEFT,                 /* on its way back, the reactor forgot it */
+    QUEUE_DRAINED,              /* idle; it leaves when it may */
+    QUEUE_LEFT,                 /* on its way back to the control thread */
 };
 
 /* What a slot's request becomes. One for each slot, so that a request costs
@@ -52,10 +55,9 @@ struct queue {
     /* The reactor's. */
     enum queue_state state;
     struct attachment *attachment;
-    struct reactor_op poll;
-    bool polling;               /* the ring watches the descriptor */
-    struct reactor_poller poller;
-    bool unarmed;               /* the descriptor tells of nothing new */
+    struct completion *completion;
+    struct completion *spare;   /* NULL: it was needed */
+    struct queue *next_leaving; /* of its completion queue */
     struct reactor_deferred answers;
     int buffer;                 /* its slots as a registered buffer, or -1 */
     unsigned int slots;
@@ -74,6 +76,10 @@ struct queue *queue_start(struct rdisk_target_queue *target,
                           void (*left)(struct queue *queue), void *owner,
                           void **user);
 void queue_free(struct queue *queue);
+
+/* Reactor thread: nothing of the ring knows the queue any more; back to the
+ * control thread. */
+void queue_leave(struct queue *queue);
 
 /* For struct rdisk_target_events. */
 void queue_request_event(void *queue_user,

@@ -309,7 +309,8 @@ static bool poll_all(struct reactor *reactor)
          poller = poller->next) {
         found |= poller->poll(poller);
     }
-    return found;
+    /* What was found need be no request: a queue that has ended, say. */
+    return found || reactor->deferred;
 }
 
 /* Look for work until the window, which began at @began, has passed. */
@@ -347,7 +348,7 @@ static bool reactor_rest(struct reactor *reactor)
             found |= poller->rest(poller);
         }
     }
-    return found;
+    return found || reactor->deferred;
 }
 
 /* ---- The thread ------------------------------------------------------- */

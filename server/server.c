@@ -233,6 +233,13 @@ static int start_workers(struct server *server, struct rdisk_error *err)
         if (!server->workers[i].reactor) {
             return err->code;
         }
+        server->workers[i].group =
+            rdisk_target_group_create(server->env,
+                                      (unsigned int)server->config->cq_entries,
+                                      i);
+        if (!server->workers[i].group) {
+            return rdisk_error_set(err, -ENOMEM, "no memory for reactors");
+        }
     }
     return 0;
 }
@@ -326,6 +333,7 @@ void server_free(struct server *server)
     for (unsigned int i = 0; server->workers && i < server->placement.cores;
          i++) {
         reactor_destroy(server->workers[i].reactor);
+        rdisk_target_group_destroy(server->workers[i].group);
     }
     free(server->workers);
     drain_end(&server->drain, "", NULL);

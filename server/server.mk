@@ -2,7 +2,7 @@
 # rdiskd, the server.
 
 SERVER_SOURCES := $(addprefix server/, \
-	access.c backend.c command.c config.c config_volume.c control.c \
+	access.c backend.c command.c completion.c config.c config_volume.c control.c \
 	create.c drain.c identity.c lease.c log.c loop.c mailbox.c offload.c options.c \
 	placement.c poll_window.c pool.c queue.c reactor.c records.c request.c \
 	resize.c server.c session.c size.c \

@@ -321,6 +321,12 @@ static void session_queue_left(struct queue *queue)
     rdisk_target_queue_release(target);
 }
 
+static struct rdisk_target_group *session_queue_group(void *opaque,
+                                                      void *user)
+{
+    return idlest_worker(opaque)->group;
+}
+
 static int session_queue_new(void *opaque, void *user,
                              struct rdisk_target_queue *target,
                              void **queue_user, struct rdisk_error *err)
@@ -349,6 +355,7 @@ const struct rdisk_target_events session_events = {
     .create = create_event,
     .resize = resize_event,
     .stat = resize_stat_event,
+    .queue_group = session_queue_group,
     .queue_new = session_queue_new,
     .request = queue_request_event,
     .queue_idle = queue_idle_event,

@@ -28,6 +28,8 @@
 struct rdisk_target;
 struct rdisk_target_session;
 struct rdisk_target_queue;
+struct rdisk_target_group;      /* the queues of one reactor */
+struct rdisk_target_cq;         /* a completion queue that they share */
 
 struct rdisk_target_options {
     const char *address;        /* to listen on; NULL or "": any */
@@ -167,7 +169,12 @@ struct rdisk_target_events {
     enum rdisk_status (*stat)(void *opaque, void *user, uint64_t *allocated,
                               struct rdisk_error *err);
     /*
-     * Control thread: a queue wants to join. Hand it to a reactor, whose
+     * Control thread: which reactor will the next queue of this session be
+     * handed to?
+     */
+    struct rdisk_target_group *(*queue_group)(void *opaque, void *user);
+    /*
+     * Control thread: a queue wants to join, of the group just told. Hand it to a reactor, whose
      * thread calls rdisk_target_queue_start() on it. *@queue_user comes back
      * through rdisk_target_queue_user(). On an error the client is refused.
      */
@@ -175,7 +182,7 @@ struct rdisk_target_events {
                      struct rdisk_target_queue *queue, void **queue_user,
                      struct rdisk_error *err);
     /*
-     * Reactor thread: a request to carry out, within rdisk_target_queue_
+     * Reactor thread: a request to carry out, within rdisk_target_cq_
      * process(). It may be completed from within.
      */
     void (*request)(void *queue_user, struct rdisk_target_request *request);
@@ -235,6 +242,18 @@ bool rdisk_target_session_busy(const struct rdisk_target_session *session);
 /* Give back a queue after its idle event. */
 void rdisk_target_queue_release(struct rdisk_target_queue *queue);
 
+/*
+ * What the queues of one reactor have together: completion queues of @depth
+ * entries, fewer where the device has no more. There is one while its entries
+ * suffice, then another; the last queue takes it along. Every completion queue
+ * of the group interrupts by the same vector, @vector modulo the device's.
+ * NULL: no memory.
+ */
+struct rdisk_target_group *rdisk_target_group_create(
+    const struct rdisk_env *env, unsigned int depth, unsigned int vector);
+/* No queue of it is left. */
+void rdisk_target_group_destroy(struct rdisk_target_group *group);
+
 struct rdisk_target_session_info {
     uint64_t id;
     char peer[64];
@@ -254,21 +273,28 @@ void rdisk_target_for_each_session(
 /* ---- Reactor thread --------------------------------------------------- */
 
 /*
- * First call on a queue from its reactor: arms the descriptor and accepts the
- * connection. On failure the queue ends with its idle event as always.
+ * First call on a queue from its reactor: posts its receives, arms its
+ * completion queue and accepts the connection. On failure the queue ends with
+ * its idle event as always.
  */
 void rdisk_target_queue_start(struct rdisk_target_queue *queue);
 
-/* Readable when a completion waits and the queue is armed. Constant. */
-int rdisk_target_queue_fd(const struct rdisk_target_queue *queue);
+/* Where its completions come to, together with those of others. Constant. It
+ * stays while a queue of it is not released. */
+struct rdisk_target_cq *rdisk_target_queue_cq(
+    const struct rdisk_target_queue *queue);
+
+/* Readable when a completion waits and it is armed. Constant. */
+int rdisk_target_cq_fd(const struct rdisk_target_cq *cq);
 /*
- * Take all completions, run events->request for each new one, post the
- * answers ready so far, re-arm. Returns the number of completions taken. May
- * run events->queue_idle, after which the queue must not be touched.
+ * Take all completions, run events->request for each new request, post the
+ * answers ready so far, re-arm. Returns the number of requests taken. May run
+ * events->queue_idle for any of its queues, after which that queue must not be
+ * touched.
  */
-unsigned int rdisk_target_queue_process(struct rdisk_target_queue *queue);
+unsigned int rdisk_target_cq_process(struct rdisk_target_cq *cq);
 /* The same without touching or arming the descriptor, for a spinning reactor. */
-unsigned int rdisk_target_queue_poll(struct rdisk_target_queue *queue);
+unsigned int rdisk_target_cq_poll(struct rdisk_target_cq *cq);
 
 /*
  * The request is done: send the payload of a READ and the answer with the
@@ -297,7 +323,8 @@ struct rdisk_target_counters {
     uint64_t receives;          /* receive completions: one per request */
     uint64_t work_requests;     /* sends posted */
     uint64_t doorbells;
-    uint64_t wakeups;           /* completion events taken from the fd */
+    uint64_t wakeups;           /* completion events taken from the fd; one
+                                   for several queues counts at one of them */
     /* By operation: from receiving a request to posting its answer. */
     uint64_t latency[RDISK_OPS][RDISK_HISTOGRAM_BUCKETS];
 };

@@ -39,15 +39,18 @@ struct rdisk_target_queue {
     uint32_t stride;
     struct ibv_mr *mr;
 
+    struct rdisk_target_cq *cq; /* shared with others of its reactor */
+
     /* Reactor thread from start to idle. */
     struct rdisk_qp qp;
+    struct rdisk_target_queue *touched_next;    /* of its completion queue */
+    bool touched;
     struct rdisk_target_slot *slot;
     struct rdisk_wire_segment *segments; /* RDISK_SEGMENTS_MAX per slot */
     struct rdisk_target_slot *waiting;  /* answers without room to be sent */
     struct rdisk_target_slot **waiting_end;
     atomic_uint outstanding;            /* requests at the owner; the control
                                            thread has a look at it */
-    bool accepted;
     bool idle_told;
     struct rdisk_error violation;       /* why the reactor broke it, if so */
 
@@ -75,7 +78,32 @@ struct rdisk_target_queue *rdisk_target_queue_create(
     struct rdisk_target_session *session, struct rdma_cm_id *id,
     const struct rdisk_wire_connect *wire, struct rdisk_error *err);
 void rdisk_target_queue_destroy(struct rdisk_target_queue *queue);
+/* Its reactor: a completion of it, taken at @now. True if it was a request. */
+bool rdisk_target_queue_take(struct rdisk_target_queue *queue,
+                             const struct ibv_wc *wc, uint64_t now);
 size_t rdisk_target_queue_size(unsigned int slots, uint32_t slot_size);
+
+/* ---- Completion queues: target_cq.c ------------------------------------ */
+
+/*
+ * Control thread: one of the group's with room for a queue pair such as
+ * @config, whose part in it is filled in. NULL with @err filled.
+ */
+struct rdisk_target_cq *rdisk_target_cq_join(
+    struct rdisk_target_group *group, struct ibv_context *context,
+    const struct rdisk_device_limits *limits, struct rdisk_qp_config *config,
+    struct rdisk_error *err);
+/* The queue pair is destroyed. The last one takes the completion queue along. */
+void rdisk_target_cq_leave(struct rdisk_target_cq *cq,
+                           const struct rdisk_qp_config *config);
+
+/* Reactor: its first work request is about to be posted; its last one has come
+ * back. */
+void rdisk_target_cq_enter(struct rdisk_target_cq *cq,
+                           struct rdisk_target_queue *queue);
+void rdisk_target_cq_forget(struct rdisk_target_cq *cq,
+                            struct rdisk_target_queue *queue);
+void rdisk_target_cq_arm(struct rdisk_target_cq *cq);
 
 /* ---- Session ---------------------------------------------------------- */
 

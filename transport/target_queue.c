@@ -62,7 +62,8 @@ static int create_verbs(struct rdisk_target_queue *queue,
                         struct rdisk_error *err)
 {
     struct rdisk_target_session *session = queue->session;
-    const struct rdisk_env *env = session->target->env;
+    struct rdisk_target *target = session->target;
+    const struct rdisk_env *env = target->env;
     unsigned int sends = SENDS(queue->slots);
     struct rdisk_qp_config config = {
         .counters = &queue->qp_counters,
@@ -71,6 +72,7 @@ static int create_verbs(struct rdisk_target_queue *queue,
         .recv_depth = queue->slots,     /* one request for each slot */
         .max_sge = 1,
     };
+    int ret;
 
     queue->mr = rdisk_mr_register(env->verbs, session->pd, queue->memory,
                                   queue->memory_size, IBV_ACCESS_REMOTE_WRITE,
@@ -86,8 +88,19 @@ static int create_verbs(struct rdisk_target_queue *queue,
             "the RDMA device takes %u work requests per queue pair, %u are "
             "needed", config.send_depth, 2 * RDISK_SEGMENTS_MIN);
     }
-    return rdisk_qp_create(&queue->qp, env, queue->id, session->pd, &config,
-                           err);
+    queue->cq = rdisk_target_cq_join(
+        target->events->queue_group(target->opaque, session->user),
+        queue->id->verbs, &session->limits, &config, err);
+    if (!queue->cq) {
+        return -ENOMEM;
+    }
+    ret = rdisk_qp_create(&queue->qp, env, queue->id, session->pd, &config,
+                          err);
+    if (ret < 0) {
+        rdisk_target_cq_leave(queue->cq, &config);
+        queue->cq = NULL;
+    }
+    return ret;
 }
 
 struct rdisk_target_queue *rdisk_target_queue_create(
@@ -137,6 +150,9 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
     const struct rdisk_verbs *verbs = session->target->env->verbs;
 
     rdisk_qp_destroy(&queue->qp);
+    if (queue->cq) {
+        rdisk_target_cq_leave(queue->cq, &queue->qp.config);
+    }
     rdisk_mr_deregister(verbs, queue->mr);
     if (queue->memory) {
         munmap(queue->memory, queue->memory_size);
@@ -375,11 +391,11 @@ static void receive(struct rdisk_target_queue *queue,
 static bool tell_idle(struct rdisk_target_queue *queue)
 {
     if (queue->idle_told || outstanding(queue) ||
-        !(queue->accepted ? rdisk_qp_drained(&queue->qp)
-                          : atomic_load(&queue->qp.broken))) {
+        !rdisk_qp_drained(&queue->qp)) {
         return false;
     }
     queue->idle_told = true;
+    rdisk_target_cq_forget(queue->cq, queue);
     queue->session->target->events->queue_idle(queue->user, queue);
     return true;
 }
@@ -399,9 +415,15 @@ void rdisk_target_queue_start(struct rdisk_target_queue *queue)
     };
     struct rdma_conn_param param = rdisk_conn_param(&accept, sizeof(accept));
     const struct rdisk_env *env = queue->session->target->env;
+    struct rdisk_error err;
     int ret;
 
-    rdisk_qp_arm(&queue->qp);
+    rdisk_target_cq_enter(queue->cq, queue);
+    rdisk_target_cq_arm(queue->cq);
+    rdisk_qp_heed(&queue->qp);
+    if (rdisk_qp_begin(&queue->qp, &err) < 0) {
+        rdisk_qp_break(&queue->qp);
+    }
     if (!atomic_load(&queue->qp.broken)) {
         env->verbs->set_ack_timeout(queue->id, RDISK_ACK_TIMEOUT);
         ret = env->verbs->accept(queue->id, &param);
@@ -409,39 +431,27 @@ void rdisk_target_queue_start(struct rdisk_target_queue *queue)
             rdisk_log(env, RDISK_LOG_WARNING, "accepting a queue failed: %s",
                       strerror(-ret));
             rdisk_qp_break(&queue->qp);
-        } else {
-            queue->accepted = true;
         }
     }
     tell_idle(queue);
 }
 
-int rdisk_target_queue_fd(const struct rdisk_target_queue *queue)
+struct rdisk_target_cq *rdisk_target_queue_cq(
+    const struct rdisk_target_queue *queue)
 {
-    return rdisk_qp_fd(&queue->qp);
+    return queue->cq;
 }
 
-unsigned int rdisk_target_queue_poll(struct rdisk_target_queue *queue)
+bool rdisk_target_queue_take(struct rdisk_target_queue *queue,
+                             const struct ibv_wc *wc, uint64_t now)
 {
     struct rdisk_qp_completion completion;
-    unsigned int count = 0;
-    uint64_t now = 0;
+    bool received = rdisk_qp_take(&queue->qp, wc, &completion);
 
-    while (rdisk_qp_next(&queue->qp, &completion)) {
-        if (count++ == 0) {
-            now = rdisk_now(queue->session->target->env);
-        }
+    if (received) {
         receive(queue, &completion, now);
     }
-    rdisk_target_queue_kick(queue);
-    return count;
-}
-
-unsigned int rdisk_target_queue_process(struct rdisk_target_queue *queue)
-{
-    rdisk_qp_take_events(&queue->qp);
-    rdisk_qp_arm(&queue->qp);
-    return rdisk_target_queue_poll(queue);
+    return received;
 }
 
 void rdisk_target_queue_kick(struct rdisk_target_queue *queue)

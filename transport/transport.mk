@@ -11,7 +11,7 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 	initiator_memory.c initiator_recovery.c initiator_timer.c \
 	target.c target_session.c target_join.c target_auth.c target_listener.c \
 	target_call.c \
-	target_queue.c target_latency.c)
+	target_cq.c target_queue.c target_latency.c)
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 
 LIBRDISK := $(O)/lib/librdisk.a

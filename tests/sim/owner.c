@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/sim/sim.h"
@@ -183,6 +184,13 @@ static void owner_close(void *opaque, void *user, bool orderly)
 
 /* ---- Queues ------------------------------------------------------------ */
 
+static struct rdisk_target_group *owner_queue_group(void *opaque, void *user)
+{
+    struct sim *sim = opaque;
+
+    return sim->server.group;
+}
+
 static int owner_queue_new(void *opaque, void *user,
                            struct rdisk_target_queue *target,
                            void **queue_user, struct rdisk_error *err)
@@ -240,7 +248,8 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
         return true;
     }
     if (readable) {
-        rdisk_target_queue_process(target);
+        /* And what others have there that share it. */
+        rdisk_target_cq_process(rdisk_target_queue_cq(target));
     }
     return readable;
 }
@@ -285,6 +294,7 @@ static void server_starts(struct sim *sim)
         .open = owner_open,
         .close = owner_close,
         .resize = sim_server_resize,
+        .queue_group = owner_queue_group,
         .queue_new = owner_queue_new,
         .request = sim_backend_request,
         .queue_idle = owner_queue_idle,
@@ -299,6 +309,13 @@ static void server_starts(struct sim *sim)
     lease_load(&server->lease, sim_now(sim), &err);
     server->target = rdisk_target_create(&server->env, &server->options,
                                          &events, sim, &err);
+    if (server->target) {
+        server->group = rdisk_target_group_create(&server->env, SIM_ENTRIES,
+                                                  0);
+        if (!server->group) {
+            abort();
+        }
+    }
     server->want_start = !server->target;
     server->start_at = sim_now(sim) + 500 * RDISK_MSEC;
     server->dead = server->stopping = server->drained = false;
@@ -365,6 +382,7 @@ bool sim_server_life(struct sim *sim)
         !rdisk_target_sessions(server->target)) {
         rdisk_target_destroy(server->target);
         server->target = NULL;
+        rdisk_target_group_destroy(server->group);
         if (server->dead) {
             fake_host_start(server->host);
         }

@@ -32,6 +32,7 @@
 #define SIM_PORT        7471
 #define SIM_HOLDERS     32u
 #define SIM_QUEUES      64u
+#define SIM_ENTRIES     1200u   /* of a completion queue of the server */
 #define SIM_OPS         1024u   /* at the backend at a time */
 #define SIM_PIECES      4u      /* iovecs of a request */
 /* A request's buffer, and a space behind it that nobody may touch. */
@@ -115,6 +116,7 @@ struct sim_server {
     struct rdisk_verbs verbs;
     struct rdisk_target_options options;
     struct rdisk_target *target;        /* NULL: not running */
+    struct rdisk_target_group *group;   /* all its queues */
     bool dead;                  /* killed; its objects are taken down */
     bool stopping;              /* or told to stop */
     bool drained;               /* it lets nobody in for now */

@@ -68,7 +68,8 @@ static void collect(struct sim *sim, struct sources *sources)
         struct sim_queue *queue = &server->queues[i];
 
         add_source(sources, queue->queue && queue->started && !queue->idle
-                            ? rdisk_target_queue_fd(queue->queue) : -1);
+                            ? rdisk_target_cq_fd(
+                                  rdisk_target_queue_cq(queue->queue)) : -1);
     }
     for (unsigned int i = 0; i < sim->schedule->config.clients; i++) {
         struct rdisk_initiator *session = sim->clients[i].session;

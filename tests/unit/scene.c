@@ -98,6 +98,13 @@ static void owner_close(void *opaque, void *user, bool orderly)
     scene->closes++;
 }
 
+static struct rdisk_target_group *owner_queue_group(void *opaque, void *user)
+{
+    struct scene *scene = opaque;
+
+    return scene->group;
+}
+
 static int owner_queue_new(void *opaque, void *user,
                            struct rdisk_target_queue *queue,
                            void **queue_user, struct rdisk_error *err)
@@ -207,6 +214,8 @@ void scene_unpark(struct scene *scene, unsigned int count)
 
 static bool serve_queue(struct scene_queue *queue)
 {
+    struct rdisk_target_cq *cq;
+
     if (!queue->queue) {
         return false;
     }
@@ -228,11 +237,12 @@ static bool serve_queue(struct scene_queue *queue)
         rdisk_target_queue_start(queue->queue);
         return true;
     }
+    cq = rdisk_target_queue_cq(queue->queue);
     if (queue->scene->polls) {
-        return rdisk_target_queue_poll(queue->queue) > 0 || queue->idle;
+        return rdisk_target_cq_poll(cq) > 0 || queue->idle;
     }
-    if (readable(rdisk_target_queue_fd(queue->queue))) {
-        rdisk_target_queue_process(queue->queue);
+    if (readable(rdisk_target_cq_fd(cq))) {
+        rdisk_target_cq_process(cq);
         return true;
     }
     return false;
@@ -534,6 +544,7 @@ void scene_serve(struct scene *scene)
         .create = scene_create_event,
         .resize = scene_resize_event,
         .stat = scene_stat_event,
+        .queue_group = owner_queue_group,
         .queue_new = owner_queue_new,
         .request = owner_request,
         .queue_idle = owner_queue_idle,
@@ -541,6 +552,11 @@ void scene_serve(struct scene *scene)
 
     scene->target = rdisk_target_create(&scene->env, &scene->options, &events,
                                         scene, &scene->error);
+    if (!scene->group) {
+        scene->group = rdisk_target_group_create(&scene->env, SCENE_ENTRIES,
+                                                 0);
+        REQUIRE(scene->group != NULL);
+    }
 }
 
 void scene_begin(struct scene *scene, uint64_t seed)
@@ -594,6 +610,7 @@ void scene_end(struct scene *scene)
     if (scene->target) {
         scene_stop_server(scene);
     }
+    rdisk_target_group_destroy(scene->group);
     CHECK_EQUAL(scene->idle_writes, 0);
     CHECK_EQUAL(fake_fabric_free(scene->fabric), 0);
     free(scene->disk);

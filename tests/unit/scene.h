@@ -21,6 +21,8 @@
 #define SCENE_SIZE      (1u << 20)  /* bytes of the volume "vol" at first */
 #define SCENE_DISK      (2u << 20)  /* and at most */
 #define SCENE_BLOCK     512u
+#define SCENE_ENTRIES   1200u       /* of a completion queue: for two queues
+                                       of few slots, or one of many */
 
 struct scene;
 
@@ -61,6 +63,7 @@ struct scene {
     struct rdisk_env env;
     struct rdisk_target_options options;
     struct rdisk_target *target;
+    struct rdisk_target_group *group;   /* all its queues */
     struct rdisk_error error;
     struct scene_queue queues[SCENE_QUEUES];
     struct scene_client clients[SCENE_CLIENTS];

@@ -51,6 +51,7 @@ static void test_all_keys(void)
         "max-slots = 16\n"
         "max-slot-size = 64k\n"
         "max-memory = 1G\n"
+        "cq-entries = 2048\n"
         "handshake-timeout = 2.5\n"
         "stop-timeout = 1\n"
         "[pool]\n"
@@ -82,6 +83,7 @@ static void test_all_keys(void)
     CHECK_EQUAL(config.max_slots, 16);
     CHECK_EQUAL(config.max_slot_size, 65536);
     CHECK_EQUAL(config.max_memory, 1 << 30);
+    CHECK_EQUAL(config.cq_entries, 2048);
     CHECK_EQUAL(config.handshake_timeout, 2500);
     CHECK_EQUAL(config.stop_timeout, 1000);
     CHECK_SAYS(config.pool, "/srv");

@@ -65,7 +65,8 @@ struct taker {
     struct message join, leave;
     struct reactor *reactor;
     struct reactor_poller poller;
-    atomic_uint given, taken, polls, rests;
+    struct reactor_deferred deferred;
+    atomic_uint given, taken, polls, rests, put_off, done;
 };
 
 #define taker_of(pointer, member) \
@@ -87,8 +88,19 @@ static bool take(struct reactor_poller *poller)
 
 static bool rest(struct reactor_poller *poller)
 {
-    taker_of(poller, poller)->rests++;
+    struct taker *taker = taker_of(poller, poller);
+
+    taker->rests++;
+    if (taker->put_off) {
+        taker->put_off--;
+        reactor_defer(taker->reactor, &taker->deferred);
+    }
     return false;
+}
+
+static void deferred_run(struct reactor_deferred *deferred)
+{
+    taker_of(deferred, deferred)->done++;
 }
 
 static void join_run(struct message *message)
@@ -131,6 +143,7 @@ static void begin(struct taker *taker, uint64_t poll_time)
     *taker = (struct taker) {
         .join.run = join_run, .leave.run = leave_run,
         .poller = { .poll = take, .rest = rest },
+        .deferred.run = deferred_run,
         .reactor = reactor_create(0, -1, poll_time, &err),
     };
     REQUIRE(taker->reactor != NULL);
@@ -184,6 +197,24 @@ static void test_spins(void)
     end(&taker);
 }
 
+/* Nothing will wake it for that. */
+static void test_deferred_by_poller(void)
+{
+    struct taker taker;
+
+    begin(&taker, 10000000);
+    taker.put_off = 1;
+    for (unsigned int i = 0; i < TRIES && taker.polls == 0; i++) {
+        nudge(taker.reactor);
+    }
+    for (unsigned int i = 0; i < 100 && taker.done == 0; i++) {
+        usleep(10000);
+    }
+    CHECK_EQUAL(taker.put_off, 0);
+    CHECK_EQUAL(taker.done, 1);
+    end(&taker);
+}
+
 static void test_never_spins(void)
 {
     struct taker taker;
@@ -204,6 +235,8 @@ static const struct unit_test tests[] = {
     { "a closed window seldom needs the clock", test_window_samples },
     { "an idle reactor does not wake up", test_idle_sleeps },
     { "a busy reactor looks before it sleeps, and then sleeps", test_spins },
+    { "what is put off while it looks is done before it sleeps",
+      test_deferred_by_poller },
     { "without poll-time a reactor never looks", test_never_spins },
 };
 
