@@ -117,14 +117,25 @@ static void serve_sessions(void)
     }
 }
 
-/* However busy the queues are, the sessions have their heartbeats. */
+/*
+ * However busy the queues are, the sessions have their heartbeats. Who sleeps
+ * hears of messages as of everything else; who polls has to look.
+ */
 static void serve_sessions_in_time(void)
 {
     static uint64_t served;
+    uint64_t now = result_now();
 
-    if (result_now() - served > HEARTBEAT_NS) {
-        served = result_now();
-        serve_sessions();
+    if (now - served <= HEARTBEAT_NS) {
+        return;
+    }
+    served = now;
+    for (unsigned int i = 0; i < bench.sessions; i++) {
+        struct rdisk_initiator *session = bench.lanes[i].session;
+
+        if (bench.poll || rdisk_initiator_deadline(session) <= now) {
+            serve_session(session);
+        }
     }
 }
 
