@@ -16,8 +16,8 @@ flap()
     ip link set near0 up
     # Can anybody connect, if this client cannot?
     wait_until 30 wire_works ||
-        skip "this kernel's Soft-RoCE connects nobody any more when its" \
-            "link was down under load; try --engine tcg"
+        skip "this kernel's Soft-RoCE connects nobody any more, rping" \
+            "neither, when its link was down under load"
 }
 
 check_the_link_goes_down_and_up()
