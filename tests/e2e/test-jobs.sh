@@ -125,5 +125,36 @@ check_stream_makes_the_overlay_independent()
     whole out
 }
 
+# Its requests would wait for ten minutes, and the guest would too.
+check_a_job_to_a_lost_volume_is_cancelled_at_once()
+{
+    local began home=$pool
+    running near
+    start_server
+    volume far 4M
+    qmp near blockdev-add "$(node copy far '"reconnect-delay": 600')" >/dev/null
+    qmp near blockdev-mirror '{"job-id": "m", "device": "disk",
+        "target": "copy", "sync": "full"}' >/dev/null
+    wait_until 60 job_is near m ready || fail "mirror is not ready"
+    kill_server
+    wait_until 60 copy_is_lost || fail "the target is not lost"
+    goes_on near 3
+    began=$SECONDS
+    qmp near job-cancel '{"id": "m"}' >/dev/null
+    wait_until 60 no_job near || fail "the job is still there"
+    at_most seconds $((SECONDS - began)) $((30 * slow))
+    goes_on near 70
+    quit near
+    pool=$home
+    whole near
+}
+
+copy_is_lost()
+{
+    [ "$(from near query-named-block-nodes '{}' \
+        "[n['image']['format-specific']['data']['state'] for n in r
+            if n['node-name'] == 'copy'][0]")" = reconnecting ]
+}
+
 start_server
 run_checks
