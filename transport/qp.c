@@ -364,8 +364,13 @@ bool rdisk_qp_take(struct rdisk_qp *qp, const struct ibv_wc *wc,
         qp->recv_posted--;
         qp->recv_spent++;
     } else {
-        /* This one, and all between it and the last one known. */
-        qp->send_done += ((wc->wr_id - qp->send_done) & WR_NUMBER) + 1;
+        /* This one, and all between it and the last one known, unless
+         * post_last() has given them up. */
+        uint64_t more = ((wc->wr_id - qp->send_done) & WR_NUMBER) + 1;
+
+        if (more <= qp->send_posted - qp->send_done) {
+            qp->send_done += more;
+        }
     }
     if (wc->status != IBV_WC_SUCCESS) {
         if (atomic_load(&qp->reason) == IBV_WC_SUCCESS &&
