@@ -139,7 +139,8 @@ def describe(folder):
     facts = machine(folder)
     return (f'Engine {facts.get("engine", "?")}, Linux '
             f'{facts.get("kernel", "?")}, {facts.get("cpus", "?")} CPU(s), '
-            f'{facts.get("date", "?")}. What the figures mean, and what they '
+            f'{facts.get("date", "?")}; when it began the machine had a load '
+            f'of {facts.get("load", "?")} from other work. What the figures mean, and what they '
             'do not: [performance.md](../../performance.md).\n')
 
 
