@@ -1,0 +1,90 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A machine of two NUMA nodes with its NIC on the second one: the server's
+# threads, the memory of its slots and its rings are there.  Soft-RoCE is on no
+# node, so the server sees a copy of what sysfs tells of it, with a node.
+# lab: --engine tcg --numa 2
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+begin()
+{
+    [ -d /sys/devices/system/node/node1 ] || skip "this machine has one node"
+    [ -x "$top/build/bin/bench-client" ] ||
+        skip "not built: make e2e-programs"
+    cat >"$work/near" <<END
+#!/bin/bash
+# COMMAND…: in a mount namespace where each RDMA device is on node 1
+set -eu
+for device in /sys/class/infiniband/*; do
+    mkdir -p $work/sysfs/\${device##*/}/device
+    for entry in "\$device"/*; do
+        [ "\${entry##*/}" = device ] ||
+            ln -sfn "\$(realpath "\$entry")" $work/sysfs/\${device##*/}/
+    done
+    echo 1 >$work/sysfs/\${device##*/}/device/numa_node
+done
+mount --bind $work/sysfs /sys/class/infiniband
+exec "\$@"
+END
+    chmod 755 "$work/near"
+    server_under="unshare --mount $work/near" start_server \
+        --volume disk=memory:64M
+    bench-client "$(uri disk)?slots=64&slot-size=256k" -c 100 -i 60 \
+        >"$work/client" 2>&1 &
+    end_later $!
+    wait_until 30 grep -q '^idle' "$work/client" ||
+        fail "bench-client: $(tail -n 1 "$work/client")"
+}
+
+# pages REGEX NODE: of the server's mappings that match, how many are there
+pages()
+{
+    grep -E -- "$1" "/proc/$server/numa_maps" | tr ' ' '\n' |
+        awk -F= -v node="N$2" '$1 == node { sum += $2 }
+                               END { print sum + 0 }'
+}
+
+check_stat_tells_the_devices_node_and_cores_of_it()
+{
+    begin
+    equal "the device's node" "$(stat_server 's["node"]')" 1
+    equal "the reactors' nodes" \
+        "$(stat_server 'set(r["node"] for r in s["reactors"])')" '{1}'
+}
+
+check_reactors_run_on_the_devices_node()
+{
+    local task cores
+    begin
+    cores=$(cat /sys/devices/system/node/node1/cpulist)
+    for task in /proc/"$server"/task/*; do
+        case $(cat "$task/comm") in
+        reactor-*)
+            equal "the cores of $(cat "$task/comm")" \
+                "$(awk '$1 == "Cpus_allowed_list:" { print $2 }' \
+                       "$task/status")" "$cores"
+            ;;
+        esac
+    done
+}
+
+# 64 slots of 256 KiB and 8 KiB are 4224 pages
+check_slots_are_on_the_devices_node()
+{
+    begin
+    equal "pages of slots on node 1" "$(pages 'anon=4224 ' 1)" 4224
+    equal "pages of slots on node 0" "$(pages 'anon=4224 ' 0)" 0
+}
+
+check_rings_are_on_the_devices_node()
+{
+    local regex='io_uring'
+    begin
+    grep -E "$regex" "/proc/$server/numa_maps"
+    [ "$(pages "$regex" 1)" -gt 0 ] || fail "no page of a ring is on node 1"
+    equal "pages of rings on node 0" "$(pages "$regex" 0)" 0
+}
+
+run_checks
