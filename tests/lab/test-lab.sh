@@ -115,7 +115,9 @@ check "a crash is shown" says err 'sysrq triggered crash\|Kernel panic'
 check "a crash keeps the output" says out '^begun$'
 
 # Ctrl-C, as the terminal sends it: to the whole process group.  A shell
-# starts background processes with SIGINT ignored, hence env.
+# starts background processes with SIGINT ignored, hence env.  The file still has
+# what the last run said, until that process empties it.
+: >"$work/out"
 env --default-signal=INT setsid "$here/lab" --engine "$engine" \
     --time-limit 180 -- bash -c 'echo begun; sleep 1000' \
     >"$work/out" 2>"$work/err" &
