@@ -255,9 +255,7 @@ int rdisk_initiator_device(struct rdisk_initiator *session,
                                "the path to %s moved to another RDMA device "
                                "while connecting", session->options.host);
     }
-    session->device = rdisk_device_get(session->env->verbs, context,
-                                       session->options.guest_memory, err);
-    if (!session->device) {
+    if (rdisk_initiator_take_device(session, context, err) < 0) {
         return err->code;
     }
     if (context->device) {
@@ -265,7 +263,6 @@ int rdisk_initiator_device(struct rdisk_initiator *session,
                  context->device->name);
     }
     session->steps.address = rdisk_initiator_step(session);
-    rdisk_initiator_register_all(session);
     return 0;
 }
 

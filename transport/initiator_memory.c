@@ -25,8 +25,7 @@ int rdisk_initiator_register(struct rdisk_initiator *session, void *address,
     range->length = length;
     /* Without a device it is for the next one to do. */
     if (session->device) {
-        ret = rdisk_memory_add(&session->device->memory, address, length,
-                               err);
+        ret = rdisk_memory_add(&session->memory, address, length, err);
         if (ret < 0) {
             free(range);
             return ret;
@@ -54,18 +53,18 @@ void rdisk_initiator_unregister(struct rdisk_initiator *session,
     }
     *link = range->next;
     if (range->registered) {
-        rdisk_memory_remove(&session->device->memory, address, length);
+        rdisk_memory_remove(&session->memory, address, length);
     }
     free(range);
 }
 
-void rdisk_initiator_register_all(struct rdisk_initiator *session)
+static void register_all(struct rdisk_initiator *session)
 {
     struct rdisk_range *range;
     struct rdisk_error err;
 
     for (range = session->ranges; range; range = range->next) {
-        range->registered = rdisk_memory_add(&session->device->memory,
+        range->registered = rdisk_memory_add(&session->memory,
                                              range->address, range->length,
                                              &err) == 0;
         if (!range->registered) {
@@ -74,6 +73,25 @@ void rdisk_initiator_register_all(struct rdisk_initiator *session)
                       err.text);
         }
     }
+}
+
+int rdisk_initiator_take_device(struct rdisk_initiator *session,
+                                struct ibv_context *context,
+                                struct rdisk_error *err)
+{
+    session->device = rdisk_device_get(session->env->verbs, context,
+                                       session->options.guest_memory, err);
+    if (!session->device) {
+        return err->code;
+    }
+    if (rdisk_memory_init_part(&session->memory,
+                               &session->device->memory) < 0) {
+        rdisk_device_put(session->device);
+        session->device = NULL;
+        return rdisk_error_set(err, -ENOMEM, "out of memory");
+    }
+    register_all(session);
+    return 0;
 }
 
 void rdisk_initiator_weigh_anchor(struct rdisk_initiator *session)
@@ -93,11 +111,12 @@ void rdisk_initiator_leave_device(struct rdisk_initiator *session)
     }
     for (range = session->ranges; range; range = range->next) {
         if (range->registered) {
-            rdisk_memory_remove(&session->device->memory, range->address,
+            rdisk_memory_remove(&session->memory, range->address,
                                 range->length);
             range->registered = false;
         }
     }
+    rdisk_memory_destroy(&session->memory);
     rdisk_device_put(session->device);
     session->device = NULL;
     rdisk_initiator_weigh_anchor(session);

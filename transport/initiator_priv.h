@@ -260,6 +260,7 @@ struct rdisk_initiator {
     struct rdma_event_channel *channel;
     struct sockaddr_storage address;
     struct rdisk_device *device;    /* from the control link's device on */
+    struct rdisk_memory memory;     /* as long: what is registered on it */
     struct rdisk_link link;         /* the control link */
     struct rdisk_control control;
     struct rdma_cm_id *anchor;      /* keeps the device while no connection
@@ -339,8 +340,11 @@ bool rdisk_initiator_calls_late(struct rdisk_initiator *session, uint64_t now);
 
 /* initiator_memory.c */
 
-/* Register on a device just found all that the owner has registered. */
-void rdisk_initiator_register_all(struct rdisk_initiator *session);
+/* Take the device, and register on it all that the owner has registered. 0 or
+ * a negative errno. */
+int rdisk_initiator_take_device(struct rdisk_initiator *session,
+                                struct ibv_context *context,
+                                struct rdisk_error *err);
 /* Undo that, and let go of the device. */
 void rdisk_initiator_leave_device(struct rdisk_initiator *session);
 /* A connection keeps the device, or nobody needs to. */

@@ -32,7 +32,7 @@ static bool add_piece(struct rdisk_queue *queue, unsigned int *count,
 static unsigned int gather_direct(struct rdisk_queue *queue,
                                   const struct rdisk_request *request)
 {
-    struct rdisk_memory *memory = &queue->session->device->memory;
+    struct rdisk_memory *memory = &queue->session->memory;
     unsigned int count = 0;
 
     for (unsigned int i = 0; i < request->iovcnt; i++) {

@@ -39,9 +39,8 @@ static struct rdisk_memory_table *table_new(unsigned int capacity)
     return table;
 }
 
-int rdisk_memory_init(struct rdisk_memory *memory,
-                      const struct rdisk_verbs *verbs, struct ibv_pd *pd,
-                      int access)
+int rdisk_memory_init_part(struct rdisk_memory *memory,
+                           struct rdisk_memory *whole)
 {
     struct rdisk_memory_table *table = table_new(16);
 
@@ -49,12 +48,34 @@ int rdisk_memory_init(struct rdisk_memory *memory,
         return -ENOMEM;
     }
     memset(memory, 0, sizeof(*memory));
-    memory->verbs = verbs;
-    memory->pd = pd;
-    memory->access = access;
+    memory->whole = whole;
     pthread_mutex_init(&memory->lock, NULL);
     atomic_init(&memory->table, table);
     return 0;
+}
+
+int rdisk_memory_init(struct rdisk_memory *memory,
+                      const struct rdisk_verbs *verbs, struct ibv_pd *pd,
+                      int access)
+{
+    int ret = rdisk_memory_init_part(memory, NULL);
+
+    if (ret == 0) {
+        memory->verbs = verbs;
+        memory->pd = pd;
+        memory->access = access;
+    }
+    return ret;
+}
+
+static void let_go(struct rdisk_memory *memory, uintptr_t start,
+                   uintptr_t end, struct ibv_mr *mr)
+{
+    if (memory->whole) {
+        rdisk_memory_remove(memory->whole, (void *)start, end - start);
+    } else {
+        rdisk_mr_deregister(memory->verbs, mr);
+    }
 }
 
 void rdisk_memory_destroy(struct rdisk_memory *memory)
@@ -62,8 +83,10 @@ void rdisk_memory_destroy(struct rdisk_memory *memory)
     struct rdisk_memory_table *table = atomic_load(&memory->table);
 
     for (unsigned int i = 0; i < atomic_load(&table->count); i++) {
-        rdisk_mr_deregister(memory->verbs,
-                            atomic_load(&table->entries[i].mr));
+        struct entry *entry = &table->entries[i];
+
+        let_go(memory, atomic_load(&entry->start), atomic_load(&entry->end),
+               atomic_load(&entry->mr));
     }
     free(table);
     while (memory->old) {
@@ -123,6 +146,30 @@ static struct rdisk_memory_table *grow(struct rdisk_memory *memory)
 }
 
 static int add_locked(struct rdisk_memory *memory, void *address,
+                      size_t length, struct rdisk_error *err);
+
+/* A registration of the range: of the whole's, or a new one. */
+static struct ibv_mr *obtain(struct rdisk_memory *memory, void *address,
+                             size_t length, struct rdisk_error *err)
+{
+    struct rdisk_memory *whole = memory->whole;
+    uintptr_t start = (uintptr_t)address;
+    struct ibv_mr *mr = NULL;
+
+    if (!whole) {
+        return rdisk_mr_register(memory->verbs, memory->pd, address, length,
+                                 memory->access, err);
+    }
+    pthread_mutex_lock(&whole->lock);
+    if (add_locked(whole, address, length, err) == 0) {
+        mr = atomic_load(&find_exact(atomic_load(&whole->table), start,
+                                     start + length)->mr);
+    }
+    pthread_mutex_unlock(&whole->lock);
+    return mr;
+}
+
+static int add_locked(struct rdisk_memory *memory, void *address,
                       size_t length, struct rdisk_error *err)
 {
     struct rdisk_memory_table *table = atomic_load(&memory->table);
@@ -135,8 +182,7 @@ static int add_locked(struct rdisk_memory *memory, void *address,
         entry->users++;
         return 0;
     }
-    mr = rdisk_mr_register(memory->verbs, memory->pd, address, length,
-                           memory->access, &why);
+    mr = obtain(memory, address, length, &why);
     if (!mr) {
         if (err) {
             *err = why;
@@ -157,7 +203,7 @@ static int add_locked(struct rdisk_memory *memory, void *address,
     }
     atomic_fetch_add(&memory->sequence, 1);
     if (!table) {
-        rdisk_mr_deregister(memory->verbs, mr);
+        let_go(memory, start, start + length, mr);
         return rdisk_error_set(err, -ENOMEM, "out of memory");
     }
     return 0;
@@ -186,11 +232,13 @@ void rdisk_memory_remove(struct rdisk_memory *memory, void *address,
     struct rdisk_memory_table *table;
     struct ibv_mr *mr = NULL;
     struct entry *entry;
+    bool last_user;
 
     pthread_mutex_lock(&memory->lock);
     table = atomic_load(&memory->table);
     entry = find_exact(table, start, start + length);
-    if (entry && --entry->users == 0) {
+    last_user = entry && --entry->users == 0;
+    if (last_user) {
         unsigned int last = atomic_load(&table->count) - 1;
 
         mr = atomic_load(&entry->mr);
@@ -200,7 +248,9 @@ void rdisk_memory_remove(struct rdisk_memory *memory, void *address,
         atomic_fetch_add(&memory->sequence, 1);
     }
     pthread_mutex_unlock(&memory->lock);
-    rdisk_mr_deregister(memory->verbs, mr);
+    if (last_user) {
+        let_go(memory, start, start + length, mr);
+    }
 }
 
 static bool search(struct rdisk_memory_table *table, uintptr_t start,

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Internal to the transport: the table of registered memory of one device.
+ * Internal to the transport: a table of registered memory. A device has one
+ * with all that is registered there, and each session on it a part of that: what
+ * its owner gave it. A session looks into its own only, since another one may
+ * take back what is its at any time, requests under way or not.
  *
  * Ranges are added and removed rarely (a guest's RAM blocks) and looked up on
  * every request. Writers take a mutex; readers take no lock: a sequence count
@@ -21,6 +24,8 @@
 struct rdisk_memory_table;
 
 struct rdisk_memory {
+    struct rdisk_memory *whole;     /* NULL, or what this is a part of; then
+                                       the next three are not used */
     const struct rdisk_verbs *verbs;
     struct ibv_pd *pd;              /* borrowed from the device */
     int access;                     /* IBV_ACCESS_…, besides local use */
@@ -40,6 +45,10 @@ struct rdisk_memory_keys {
 int rdisk_memory_init(struct rdisk_memory *memory,
                       const struct rdisk_verbs *verbs, struct ibv_pd *pd,
                       int access);
+/* A part of @whole, which lives longer: each range that is added is registered
+ * there, or counted as used once more. */
+int rdisk_memory_init_part(struct rdisk_memory *memory,
+                           struct rdisk_memory *whole);
 /* Deregisters what is left. No reader may be active. */
 void rdisk_memory_destroy(struct rdisk_memory *memory);
 

@@ -194,6 +194,21 @@ static void sessions_share_registrations(void)
     scene_end(&scene);
 }
 
+/* The other session may take it back under a request of this one. */
+static void sessions_use_their_own_registrations(void)
+{
+    struct scene_client *other = &scene.clients[1];
+    struct rdisk_queue_counters counters;
+
+    begin_registered(1);
+    other->env = client->env;
+    REQUIRE(scene_connect(other));
+    CHECK_EQUAL(scene_do(other, RDISK_OP_READ, 0, buffer, 512), 0);
+    rdisk_queue_counters(rdisk_initiator_queue(other->session, 0), &counters);
+    CHECK_EQUAL(counters.copied_bytes, 512);
+    end_registered();
+}
+
 /* ---- Cost -------------------------------------------------------------- */
 
 static struct rdisk_target_counters served(void)
@@ -289,6 +304,8 @@ static const struct unit_test tests[] = {
     { "a session that is not ready takes no request", not_ready },
     { "sessions of one process share registrations",
       sessions_share_registrations },
+    { "a session uses no memory that only another one has registered",
+      sessions_use_their_own_registrations },
     { "a read costs one post and one receive on each side",
       cost_of_a_read },
     { "a write costs one post and one receive on each side",
