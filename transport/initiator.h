@@ -305,11 +305,12 @@ int rdisk_initiator_ping(struct rdisk_initiator *session,
 /* ---- Memory ----------------------------------------------------------- */
 
 /*
- * Register @length bytes at @address so that requests on them move without a
- * copy. Registrations are shared by all sessions of the process on the same
- * device and counted. READY only; home thread. Returns 0 or a negative errno;
- * -ENOMEM's sentence tells RLIMIT_MEMLOCK, the bytes needed, and the remedy.
- * A failure is not fatal: requests on that memory are bounced.
+ * Register @length bytes at @address so that this session's requests on them
+ * move without a copy. Sessions of the process on the same device share
+ * registrations, which are counted, but each uses only its own. READY only;
+ * home thread. Returns 0 or a negative errno; -ENOMEM's sentence tells
+ * RLIMIT_MEMLOCK, the bytes needed, and the remedy. A failure is not fatal:
+ * requests on that memory are bounced.
  */
 int rdisk_initiator_register(struct rdisk_initiator *session, void *address,
                              size_t length, struct rdisk_error *err);
