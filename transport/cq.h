@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Internal to the transport: a completion queue and the channel that tells of
- * it. It is one queue pair's own (qp.h), or several share it (target_cq.h).
+ * it. It is one queue pair's own (qp.h), or several share it (target_cq.c).
  *
  * Threads: one at a time, but rdisk_cq_failed() is for any.
  */

@@ -110,11 +110,7 @@ void rdisk_initiator_leave_device(struct rdisk_initiator *session)
         return;
     }
     for (range = session->ranges; range; range = range->next) {
-        if (range->registered) {
-            rdisk_memory_remove(&session->memory, range->address,
-                                range->length);
-            range->registered = false;
-        }
+        range->registered = false;
     }
     rdisk_memory_destroy(&session->memory);
     rdisk_device_put(session->device);

@@ -2,7 +2,7 @@
 /*
  * Internal to the transport: a queue pair, and the accounts that keep it and
  * its completion queue from overflowing. The completion queue is its own, or
- * one that it shares with others (target_cq.h).
+ * one that it shares with others (target_cq.c).
  *
  * Sends are staged in a chain and posted together with one doorbell. Most are
  * unsignalled: the completion of a later one proves them. Receives carry
