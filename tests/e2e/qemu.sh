@@ -168,27 +168,34 @@ goes_on()
     sound "$1" || fail "the guest of $1: $(tail -c 60 "$work/$1.serial")"
 }
 
-# The file of a stopped guest's volume holds what its last rounds wrote
+# whole VOLUME [UNIT]: the file of a stopped guest's volume holds what its last
+# rounds wrote.  UNIT is what the controller writes in one request, in bytes: a
+# guest that is stopped in the midst of its last round has written a part of it.
 whole()
 {
-    python3 -S - "$pool/$1" <<'END' || fail "volume '$1' is not whole"
+    python3 -S - "$pool/$1" "${2:-4096}" <<'END' || fail "volume '$1' is not whole"
 import struct
 import sys
 
 BLOCKS, SIZE, FIRST = 512, 4096, 64 * 512
 data = open(sys.argv[1], "rb").read()
+unit = int(sys.argv[2])
 found = []
 for n in range(BLOCKS):
     at = FIRST + n * SIZE
-    words = set(struct.unpack(f"<{SIZE // 4}I", data[at:at + SIZE]))
-    if len(words) != 1:
-        sys.exit(f"block {n} is torn: {sorted(words)[:4]}")
-    found.append(words.pop())
-last = max(found)
-for n, value in enumerate(found):
-    wanted = last - (last - n) % BLOCKS
-    if value != max(wanted, 0):
-        sys.exit(f"block {n} holds round {value}, not {wanted}, of {last}")
+    found.append(struct.unpack(f"<{SIZE // 4}I", data[at:at + SIZE]))
+last = max(map(max, found))
+for n, words in enumerate(found):
+    value = max(last - (last - n) % BLOCKS, 0)
+    done = SIZE // 4
+    if value == last:
+        done = words.count(last)
+        if done * 4 % unit:
+            sys.exit(f"{done * 4} bytes of round {last} are not whole requests")
+    wanted = (value,) * done + (max(last - BLOCKS, 0),) * (SIZE // 4 - done)
+    if words != wanted:
+        sys.exit(f"block {n} of round {value}, the last is {last}, holds "
+                 f"{sorted(set(words))[:4]}")
 print(f"# {last} rounds are whole")
 END
 }

@@ -21,11 +21,11 @@ boots()
     goes_on "$name" 70
 }
 
-# ends NAME: and what it wrote is there
+# ends NAME [UNIT]: and what it wrote is there
 ends()
 {
     quit "$1"
-    whole "$1"
+    whole "$@"
 }
 
 members=()
@@ -48,10 +48,11 @@ check_nvme()
     ends nvme
 }
 
+# The firmware writes it sector by sector.
 check_ide()
 {
     boots ide -device ide-hd,drive=disk
-    ends ide
+    ends ide 512
 }
 
 check_ahci()
