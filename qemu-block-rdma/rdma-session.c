@@ -72,13 +72,29 @@ void rdma_session_process(void *opaque)
     }
 }
 
-bool rdma_register_buf(BlockDriverState *bs, void *host, size_t size,
-                       Error **errp)
+static RdmaBuffer *rdma_find_buffer(BDRVRdmaState *s, void *host, size_t size)
+{
+    RdmaBuffer *buffer;
+
+    QLIST_FOREACH(buffer, &s->buffers, next) {
+        if (buffer->host == host && buffer->size == size) {
+            return buffer;
+        }
+    }
+    return NULL;
+}
+
+static void rdma_use_memory(BlockDriverState *bs, void *host, size_t size)
 {
     BDRVRdmaState *s = bs->opaque;
+    RdmaBuffer *buffer = rdma_find_buffer(s, host, size);
     struct rdisk_error err = { 0 };
-    RdmaBuffer *buffer;
     int ret;
+
+    if (buffer) {
+        buffer->users++;
+        return;
+    }
 
     ret = rdisk_initiator_register(s->session, host, size, &err);
     trace_rdma_register(bs, host, size, ret);
@@ -92,14 +108,14 @@ bool rdma_register_buf(BlockDriverState *bs, void *host, size_t size,
             warn_report("rdma: I/O on part of the memory will be copied: %s",
                         err.text);
         }
-        return true;
+        return;
     }
 
     buffer = g_new(RdmaBuffer, 1);
     buffer->host = host;
     buffer->size = size;
+    buffer->users = 1;
     QLIST_INSERT_HEAD(&s->buffers, buffer, next);
-    return true;
 }
 
 static void rdma_forget_buffer(BDRVRdmaState *s, RdmaBuffer *buffer)
@@ -109,17 +125,56 @@ static void rdma_forget_buffer(BDRVRdmaState *s, RdmaBuffer *buffer)
     g_free(buffer);
 }
 
+static void rdma_leave_memory(BDRVRdmaState *s, void *host, size_t size)
+{
+    RdmaBuffer *buffer = rdma_find_buffer(s, host, size);
+
+    if (buffer && --buffer->users == 0) {
+        rdma_forget_buffer(s, buffer);
+    }
+}
+
+bool rdma_register_buf(BlockDriverState *bs, void *host, size_t size,
+                       Error **errp)
+{
+    rdma_use_memory(bs, host, size);
+    return true;
+}
+
 void rdma_unregister_buf(BlockDriverState *bs, void *host, size_t size)
 {
-    BDRVRdmaState *s = bs->opaque;
-    RdmaBuffer *buffer;
+    rdma_leave_memory(bs->opaque, host, size);
+}
 
-    QLIST_FOREACH(buffer, &s->buffers, next) {
-        if (buffer->host == host && buffer->size == size) {
-            rdma_forget_buffer(s, buffer);
-            return;
-        }
-    }
+static void rdma_ram_block_added(RAMBlockNotifier *n, void *host, size_t size,
+                                 size_t max_size)
+{
+    rdma_use_memory(container_of(n, BDRVRdmaState, ram_notifier)->bs, host,
+                    max_size);
+}
+
+static void rdma_ram_block_removed(RAMBlockNotifier *n, void *host,
+                                   size_t size, size_t max_size)
+{
+    rdma_leave_memory(container_of(n, BDRVRdmaState, ram_notifier), host,
+                      max_size);
+}
+
+/*
+ * virtio-blk has guest RAM registered, in the nodes below it at that time.
+ * Other disks do not, and a node may come below a disk later (an overlay, the
+ * target of a mirror), so each node sees to it itself.
+ */
+void rdma_register_ram(BlockDriverState *bs)
+{
+    BDRVRdmaState *s = bs->opaque;
+
+    s->ram_notifier = (RAMBlockNotifier) {
+        .ram_block_added = rdma_ram_block_added,
+        .ram_block_removed = rdma_ram_block_removed,
+    };
+    s->bs = bs;
+    ram_block_notifier_add(&s->ram_notifier);
 }
 
 /* librdisk as it is, but for where its log goes */
@@ -242,6 +297,7 @@ void rdma_end_session(BlockDriverState *bs)
     struct rdisk_initiator *session = rdma_stop_session(bs);
     RdmaBuffer *buffer, *next;
 
+    ram_block_notifier_remove(&s->ram_notifier);
     QLIST_FOREACH_SAFE(buffer, &s->buffers, next, next) {
         rdma_forget_buffer(s, buffer);
     }

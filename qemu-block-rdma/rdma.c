@@ -323,6 +323,7 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     s->resized_bh = aio_bh_new(qemu_get_aio_context(), rdma_resized_bh, bs);
     QLIST_INIT(&s->buffers);
     rdma_start_session(bs, session, read_only);
+    rdma_register_ram(bs);
 
     trace_rdma_open(bs, s->opts->server->host, s->opts->server->port,
                     s->opts->volume, rdisk_initiator_info(session)->size,

@@ -7,16 +7,18 @@
 #define BLOCK_RDMA_H
 
 #include "block/block_int.h"
+#include "exec/ramlist.h"
 #include "qapi/qapi-types-block-core.h"
 
 #include "rdisk/initiator.h"
 
 typedef struct RdmaQueue RdmaQueue;
 
-/* A range that bdrv_register_buf() has registered */
+/* A range of memory that is registered */
 typedef struct RdmaBuffer {
     void *host;
     size_t size;
+    unsigned int users;         /* the node itself and those above it */
     QLIST_ENTRY(RdmaBuffer) next;
 } RdmaBuffer;
 
@@ -47,6 +49,8 @@ typedef struct BDRVRdmaState {
     uint64_t past_reconnects;
     QLIST_HEAD(, RdmaBuffer) buffers;
     bool register_warned;
+    RAMBlockNotifier ram_notifier;
+    BlockDriverState *bs;       /* whose state this is, for ->ram_notifier */
 } BDRVRdmaState;
 
 /* rdma-options.c */
@@ -104,6 +108,8 @@ void rdma_start_session(BlockDriverState *bs, struct rdisk_initiator *session,
                         bool read_only);
 /* The reverse, at close */
 void rdma_end_session(BlockDriverState *bs);
+/* Register guest RAM, now and when it is plugged in; rdma_end_session() ends it */
+void rdma_register_ram(BlockDriverState *bs);
 /* Serve the node's session; after anything that may change its deadline */
 void rdma_session_process(void *opaque);
 

@@ -112,6 +112,14 @@ r = json.load(open(sys.argv[1]))
 print(eval(sys.argv[2]))' "$work/returned" "$4"
 }
 
+# copied NAME NODE: bytes that the driver has copied for a node
+copied()
+{
+    from "$1" query-blockstats '{"query-nodes": true}' \
+        "[n['driver-specific']['copied-bytes'] for n in r
+          if n.get('node-name') == '$2'][0]"
+}
+
 # A job has ended well, and is forgotten: job_done NAME JOB SECONDS
 job_done()
 {

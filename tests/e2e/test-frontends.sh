@@ -21,6 +21,12 @@ boots()
     goes_on "$name" 70
 }
 
+# The guest's memory is read and written in place; QEMU itself looks at a sector.
+moves_without_a_copy()
+{
+    at_most "copied bytes" "$(copied "$1" disk)" 512
+}
+
 # ends NAME [UNIT]: and what it wrote is there
 ends()
 {
@@ -33,18 +39,21 @@ members=()
 check_virtio_blk()
 {
     boots blk -device virtio-blk-pci,drive=disk
+    moves_without_a_copy blk
     ends blk
 }
 
 check_virtio_scsi()
 {
     boots scsi -device virtio-scsi-pci -device scsi-hd,drive=disk
+    moves_without_a_copy scsi
     ends scsi
 }
 
 check_nvme()
 {
     boots nvme -device nvme,serial=1,drive=disk
+    moves_without_a_copy nvme
     ends nvme
 }
 
@@ -58,6 +67,7 @@ check_ide()
 check_ahci()
 {
     boots ahci -M q35 -device ide-hd,drive=disk
+    moves_without_a_copy ahci
     ends ahci
 }
 
@@ -65,6 +75,7 @@ check_virtio_blk_in_an_iothread()
 {
     boots thread -object iothread,id=t0 \
         -device virtio-blk-pci,drive=disk,iothread=t0
+    moves_without_a_copy thread
     ends thread
 }
 
@@ -74,6 +85,7 @@ check_virtio_blk_over_two_iothreads()
     boots mapped -object iothread,id=t0 -object iothread,id=t1 -device \
         '{"driver": "virtio-blk-pci", "drive": "disk", "num-queues": 4,
           "iothread-vq-mapping": [{"iothread": "t0"}, {"iothread": "t1"}]}'
+    moves_without_a_copy mapped
     ends mapped
 }
 

@@ -35,8 +35,10 @@ overlay()
         \"file\": \"$2-file\", \"backing\": null}" >/dev/null
 }
 
+# And then its memory is read and written in place, as if it had begun there.
 check_mirror_moves_a_running_guest_to_another_volume()
 {
+    local before
     volume target 4M
     running source
     add source copy target
@@ -46,7 +48,9 @@ check_mirror_moves_a_running_guest_to_another_volume()
     goes_on source 3
     qmp source job-complete '{"id": "m"}' >/dev/null
     wait_until 30 no_job source || fail "mirror does not end"
+    before=$(copied source copy)
     goes_on source 70
+    equal "copied bytes since then" "$(copied source copy)" "$before"
     qmp source blockdev-del '{"node-name": "disk"}' >/dev/null
     quit source
     whole target
