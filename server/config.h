@@ -32,6 +32,7 @@ struct config {
     uint64_t max_slot_size;     /* bytes */
     uint64_t max_memory;        /* bytes */
     uint64_t handshake_timeout; /* milliseconds */
+    uint64_t max_silence;       /* milliseconds */
     uint64_t stop_timeout;      /* milliseconds */
     uint64_t lease_time;        /* milliseconds; 0: not kept */
     char *state;                /* directory of records; "": a default */

@@ -258,6 +258,7 @@ static int start_target(struct server *server, struct rdisk_error *err)
     options.max_slot_size = config->max_slot_size;
     options.max_memory = config->max_memory;
     options.handshake_timeout_ms = config->handshake_timeout;
+    options.max_silence_ms = config->max_silence;
     options.authenticate =
         config->authentication != ACCESS_METHOD_OPEN;
     server->target = rdisk_target_create(server->env, &options,

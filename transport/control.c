@@ -123,6 +123,20 @@ bool rdisk_control_refuse(struct rdisk_control *control,
                               sizeof(refusal.message) + length);
 }
 
+uint64_t rdisk_control_probe(struct rdisk_control *control)
+{
+    struct rdisk_qp *qp = &control->qp;
+
+    if (rdisk_qp_room(qp)) {
+        struct ibv_send_wr *wr = rdisk_qp_stage(qp);
+
+        wr->opcode = IBV_WR_RDMA_WRITE;
+        wr->send_flags = IBV_SEND_SIGNALED;
+        rdisk_qp_post(qp);
+    }
+    return qp->send_posted - 1;
+}
+
 static void receive_all(struct rdisk_control *control,
                         rdisk_control_fn *receive, void *opaque)
 {

@@ -45,6 +45,14 @@ bool rdisk_control_refuse(struct rdisk_control *control,
                           enum rdisk_message_type type, uint32_t sequence,
                           enum rdisk_status status, const char *text);
 
+/*
+ * Write zero bytes to the peer, which its device acknowledges without its
+ * program. Returns the sequence number to ask rdisk_qp_sent() for. If
+ * RDISK_CONTROL_DEPTH messages are on their way already, it is that of the last
+ * of them: their acknowledgement tells as much.
+ */
+uint64_t rdisk_control_probe(struct rdisk_control *control);
+
 /* Take all messages that have arrived, arm, and look once more. */
 void rdisk_control_process(struct rdisk_control *control,
                            rdisk_control_fn *receive, void *opaque);

@@ -40,6 +40,7 @@ struct rdisk_target_options {
     uint32_t max_slot_size;     /* bytes, page multiple */
     uint64_t max_memory;        /* bytes of slots of all sessions together */
     unsigned int handshake_timeout_ms;  /* from connect to OPEN */
+    unsigned int max_silence_ms;        /* of a client whose device answers */
     bool authenticate;          /* events->secret tells who may come in;
                                    otherwise all may */
 };

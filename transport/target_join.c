@@ -6,15 +6,13 @@
 
 /* ---- Queues join ------------------------------------------------------ */
 
-static enum rdisk_status check_join(struct rdisk_target_session *session,
+static enum rdisk_status check_join(const struct rdisk_target_session *session,
                                     const struct rdisk_wire_connect *wire,
                                     struct rdisk_error *err)
 {
-    const struct rdisk_target *target = session->target;
     unsigned int index = le16toh(wire->queue);
     unsigned int slots = le16toh(wire->slots);
     uint32_t slot_size = le32toh(wire->slot_size);
-    size_t size = rdisk_target_queue_size(slots, slot_size);
 
     if (le64toh(wire->epoch) != session->request.epoch) {
         rdisk_error_set(err, -ESTALE, "the queue is of epoch %llu, the "
@@ -39,13 +37,6 @@ static enum rdisk_status check_join(struct rdisk_target_session *session,
                             index);
             return RDISK_STATUS_BAD_MESSAGE;
         }
-    }
-    if (size > target->options.max_memory - target->memory) {
-        rdisk_error_set(err, -ENOBUFS,
-            "%zu bytes of slots wanted, %llu of the server's %llu are in use",
-            size, (unsigned long long)target->memory,
-            (unsigned long long)target->options.max_memory);
-        return RDISK_STATUS_NO_RESOURCES;
     }
     return RDISK_STATUS_OK;
 }

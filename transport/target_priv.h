@@ -151,12 +151,16 @@ struct rdisk_target_session {
 
     struct rdisk_target_queue *queues;
     unsigned int queue_count;
-    uint64_t memory;            /* bytes of slots */
+    uint64_t memory;            /* bytes of slots, granted */
 
-    bool closed;                /* the client has said CLOSE */
+    bool closed;                /* the client has no claim any more */
     uint32_t close_sequence;    /* of the CLOSE to answer; wire order */
-    uint64_t heartbeat;         /* ns of silence; RDISK_NEVER: any */
-    uint64_t heard;
+    uint64_t heartbeat;         /* ns; RDISK_NEVER: no sign of life is due */
+    uint64_t heard;             /* its last message */
+    uint64_t alive;             /* its last sign of life: that, or a probe */
+    uint64_t probed;            /* when the probe that is under way was sent */
+    uint64_t probe;             /* its work request's sequence number */
+    bool probing;
     uint64_t deadline;          /* handshake, or end of LEAVING */
 };
 
@@ -199,11 +203,22 @@ void rdisk_target_session_proof(struct rdisk_target_session *session,
                                 const struct rdisk_wire_auth_proof *wire);
 void rdisk_target_session_deny(struct rdisk_target_session *session);
 
+/* target_pulse.c: when the client will be taken for dead, or asked for a sign
+ * of life; ask; has it been silent for too long (which is logged)? */
+uint64_t rdisk_target_session_patience(
+    const struct rdisk_target_session *session);
+void rdisk_target_session_probe(struct rdisk_target_session *session,
+                                uint64_t now);
+bool rdisk_target_session_silent(const struct rdisk_target_session *session,
+                                 uint64_t now);
+
 /* A queue connects: check that it belongs, create it, hand it to the owner. */
 enum rdisk_status rdisk_target_session_join(
     struct rdisk_target_session *session, struct rdma_cm_id *id,
     const struct rdisk_wire_connect *wire, struct rdisk_error *err);
-/* OPENING: ask the owner again. */
+/* target_open.c: OPEN has come; OPENING: ask the owner again. */
+void rdisk_target_session_open(struct rdisk_target_session *session,
+                               const struct rdisk_wire_open *wire);
 void rdisk_target_session_ask(struct rdisk_target_session *session);
 /* Break everything: no word, no access any more. */
 void rdisk_target_session_cut(struct rdisk_target_session *session);

@@ -134,8 +134,6 @@ struct rdisk_target_queue *rdisk_target_queue_create(
         .copy = rdisk_target_session_has(session, RDISK_FEATURE_COPY,
                                          session->grant.copy),
     };
-    session->memory += queue->memory_size;
-    session->target->memory += queue->memory_size;
     if (allocate(queue, err) < 0 || create_verbs(queue, err) < 0) {
         queue->id = NULL;       /* stays the caller's */
         rdisk_target_queue_destroy(queue);
@@ -157,8 +155,6 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
     if (queue->memory) {
         munmap(queue->memory, queue->memory_size);
     }
-    session->memory -= queue->memory_size;
-    session->target->memory -= queue->memory_size;
     if (queue->id) {
         verbs->destroy_id(queue->id);
     }

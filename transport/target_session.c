@@ -91,8 +91,7 @@ struct rdisk_target_session *rdisk_target_session_create(
     session->id = id;
     session->state = RDISK_TARGET_CONNECTED;
     session->heartbeat = RDISK_NEVER;
-    session->heard = rdisk_now(env);
-    session->deadline = session->heard +
+    session->deadline = rdisk_now(env) +
                         target->options.handshake_timeout_ms * RDISK_MSEC;
     name_peer(session);
     do {
@@ -126,6 +125,7 @@ void rdisk_target_session_destroy(struct rdisk_target_session *session)
                               session->closed);
     }
     destroy_verbs(session);
+    target->memory -= session->memory;
     target->env->verbs->destroy_id(session->id);
     free(session);
 }
@@ -253,120 +253,6 @@ static void hello(struct rdisk_target_session *session,
     rdisk_target_session_reply(session, &reply.message, sizeof(reply));
 }
 
-static unsigned int least(unsigned int a, unsigned int b)
-{
-    return a < b ? a : b;
-}
-
-static void grant(struct rdisk_target_session *session,
-                  const struct rdisk_wire_open *wire)
-{
-    const struct rdisk_target_options *options = &session->target->options;
-    uint32_t heartbeat = le32toh(wire->heartbeat_ms);
-
-    session->granted_queues = least(le16toh(wire->queues),
-                                    options->max_queues);
-    session->granted_slots = least(le16toh(wire->slots), options->max_slots);
-    session->granted_slot_size = least(le32toh(wire->slot_size),
-                                       options->max_slot_size);
-    session->state = RDISK_TARGET_OPEN;
-    session->deadline = RDISK_NEVER;
-    /* The client speaks four times as often; twice its patience is dead. */
-    session->heartbeat = heartbeat ? 2 * heartbeat * RDISK_MSEC : RDISK_NEVER;
-}
-
-static void reply_open(struct rdisk_target_session *session,
-                       const struct rdisk_wire_open *wire)
-{
-    const struct rdisk_open_grant *granted = &session->grant;
-    uint32_t flags =
-        (session->request.read_only ? RDISK_VOLUME_READ_ONLY : 0) |
-        (granted->rotational ? RDISK_VOLUME_ROTATIONAL : 0) |
-        (rdisk_target_session_has(session, RDISK_FEATURE_DISCARD,
-                                  granted->discard)
-         ? RDISK_VOLUME_DISCARD : 0) |
-        (rdisk_target_session_has(session, RDISK_FEATURE_ZEROES,
-                                  granted->zeroes)
-         ? RDISK_VOLUME_ZEROES : 0) |
-        (rdisk_target_session_has(session, RDISK_FEATURE_EXTENTS,
-                                  granted->extents)
-         ? RDISK_VOLUME_EXTENTS : 0) |
-        (rdisk_target_session_has(session, RDISK_FEATURE_COPY, granted->copy)
-         ? RDISK_VOLUME_COPY : 0) |
-        (rdisk_target_session_has(session, RDISK_FEATURE_RESIZE,
-                                  granted->resize)
-         ? RDISK_VOLUME_RESIZE : 0);
-    struct rdisk_wire_open_reply reply = {
-        .message.type = htole16(RDISK_MSG_OPEN_REPLY),
-        .message.sequence = wire->message.sequence,
-        .session = htole64(session->session_id),
-        .epoch = htole64(session->request.epoch),
-        .size = htole64(granted->size),
-        .block_size = htole32(granted->block_size),
-        .optimal_size = htole32(granted->optimal_size),
-        .volume_flags = htole32(flags),
-        .queues = htole16((uint16_t)session->granted_queues),
-        .slots = htole16((uint16_t)session->granted_slots),
-        .slot_size = htole32(session->granted_slot_size),
-        .generation = htole64(granted->generation),
-    };
-
-    memcpy(reply.token, session->token, sizeof(reply.token));
-    memcpy(reply.instance, session->target->instance, sizeof(reply.instance));
-    memcpy(reply.identity, granted->identity, sizeof(reply.identity));
-    memcpy(reply.cache, granted->cache, sizeof(reply.cache));
-    session->control.epoch = session->request.epoch;
-    rdisk_target_session_reply(session, &reply.message, sizeof(reply));
-}
-
-static void open_volume(struct rdisk_target_session *session,
-                        const struct rdisk_wire_open *wire)
-{
-    struct rdisk_open_request *request = &session->request;
-
-    session->wish = *wire;
-    memcpy(request->volume, wire->name, le16toh(wire->name_length));
-    memcpy(request->client, wire->client, sizeof(request->client));
-    request->epoch = le64toh(wire->epoch);
-    request->generation = le64toh(wire->generation);
-    request->read_only = le32toh(wire->flags) & RDISK_OPEN_READ_ONLY;
-    request->shared = le32toh(wire->flags) & RDISK_OPEN_SHARED;
-    session->state = RDISK_TARGET_OPENING;
-    rdisk_target_session_ask(session);
-}
-
-void rdisk_target_session_ask(struct rdisk_target_session *session)
-{
-    struct rdisk_target *target = session->target;
-    struct rdisk_open_request *request = &session->request;
-    struct rdisk_error err = { 0 };
-    enum rdisk_status status;
-
-    if (session->state != RDISK_TARGET_OPENING) {
-        return;
-    }
-    status = target->events->open(target->opaque, session, request,
-                                  &session->grant, &session->user, &err);
-    if (status == RDISK_OPEN_LATER) {
-        return;
-    }
-    if (status != RDISK_STATUS_OK) {
-        rdisk_target_session_refuse(session,
-                                    le32toh(session->wish.message.sequence),
-                                    RDISK_MSG_OPEN_REPLY, status, err.text);
-        return;
-    }
-    session->owner_knows = true;
-    atomic_store(&session->size, session->grant.size);
-    request->read_only = request->read_only || session->grant.read_only;
-    grant(session, &session->wish);
-    rdisk_log(target->env, RDISK_LOG_INFO, "%s: opened %s%s, %u queues",
-              request->peer, request->volume,
-              request->read_only ? " read-only" : "",
-              session->granted_queues);
-    reply_open(session, &session->wish);
-}
-
 static bool expected(enum rdisk_target_state state, unsigned int type)
 {
     switch (type) {
@@ -437,6 +323,7 @@ static void receive(void *opaque, enum rdisk_status check,
         return;
     }
     session->heard = rdisk_now(session->target->env);
+    session->alive = session->heard;
     if (check != RDISK_STATUS_OK) {
         /* An OPEN with a bad name or flag deserves its answer as such. */
         if (type == RDISK_MSG_OPEN && check != RDISK_STATUS_BAD_MESSAGE &&
@@ -467,7 +354,8 @@ static void receive(void *opaque, enum rdisk_status check,
             session, (const struct rdisk_wire_auth_proof *)message);
         break;
     case RDISK_MSG_OPEN:
-        open_volume(session, (const struct rdisk_wire_open *)message);
+        rdisk_target_session_open(session,
+                                  (const struct rdisk_wire_open *)message);
         break;
     case RDISK_MSG_PING: {
         struct rdisk_wire_ping pong = *(const struct rdisk_wire_ping *)message;
@@ -500,10 +388,9 @@ static void receive(void *opaque, enum rdisk_status check,
 uint64_t rdisk_target_session_deadline(
     const struct rdisk_target_session *session)
 {
-    uint64_t silent = session->heartbeat == RDISK_NEVER ? RDISK_NEVER
-                      : session->heard + session->heartbeat;
+    uint64_t patience = rdisk_target_session_patience(session);
 
-    return session->deadline < silent ? session->deadline : silent;
+    return session->deadline < patience ? session->deadline : patience;
 }
 
 void rdisk_target_session_process(struct rdisk_target_session *session,
@@ -525,6 +412,11 @@ void rdisk_target_session_process(struct rdisk_target_session *session,
         rdisk_target_session_cut(session);
         return;
     }
+    rdisk_target_session_probe(session, now);
+    if (rdisk_target_session_silent(session, now)) {
+        rdisk_target_session_cut(session);
+        return;
+    }
     if (now < rdisk_target_session_deadline(session)) {
         return;
     }
@@ -532,11 +424,6 @@ void rdisk_target_session_process(struct rdisk_target_session *session,
     case RDISK_TARGET_DENYING:
         rdisk_target_session_deny(session);
         return;
-    case RDISK_TARGET_OPEN:
-        rdisk_log(session->target->env, RDISK_LOG_WARNING,
-                  "%s: silent for longer than twice its heartbeat",
-                  session->request.peer);
-        break;
     case RDISK_TARGET_OPENING:
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
                   "%s: the older session of this client has not ended within "

@@ -9,8 +9,8 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 	initiator_window.c initiator_cache.c initiator_call.c \
 	initiator_create.c \
 	initiator_memory.c initiator_recovery.c initiator_timer.c \
-	target.c target_session.c target_join.c target_auth.c target_listener.c \
-	target_call.c \
+	target.c target_listener.c target_session.c target_auth.c target_open.c \
+	target_pulse.c target_call.c target_join.c \
 	target_cq.c target_queue.c target_latency.c)
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 

@@ -7,10 +7,11 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
-# A client with one write behind it.
+# fresh_client QUERY [OPTION…]: a client with one write behind it, and a server
+# with these options
 fresh_client()
 {
-    start_server
+    start_server "${@:2}"
     volume v 8M
     client c "$(uri "v$1")"
     say c 'write -P 1 0 4k'
@@ -135,6 +136,26 @@ check_a_pause_shorter_than_the_heartbeat_goes_unnoticed()
     answers c 'wrote 65536/65536' 20
     say c 'read -P 2 0 64k'
     answers c 'read 65536/65536' 20
+}
+
+# As QEMU is while it allocates memory: its main loop stands still.
+check_a_client_that_is_busy_for_longer_than_its_heartbeat_keeps_its_session()
+{
+    fresh_client '?heartbeat=1'
+    freeze "${client[c]}"
+    sleep 5
+    kill -CONT "${client[c]}"
+    say c 'write -P 2 0 64k'
+    answers c 'wrote 65536/65536' 20
+    ! grep -q 'silent for longer' "$server_log" || fail "it was cut off"
+}
+
+check_a_client_that_hangs_for_longer_than_max_silence_is_cut_off()
+{
+    fresh_client '?heartbeat=1' --max-silence 2
+    freeze "${client[c]}"
+    wait_until 20 no_sessions || fail "its session is still there"
+    says "$server_log" 'silent for longer than max-silence=2 seconds'
 }
 
 check_a_stopped_client_does_not_hinder_others()

@@ -23,6 +23,12 @@ writer()
     answers "$1" 'wrote 4096/4096 bytes at offset 0' 20
 }
 
+# Which misses a client after two seconds.
+brief_server()
+{
+    start_server --max-silence 2 "$@"
+}
+
 # A client whose program does nothing, so that the server misses it.
 away()
 {
@@ -43,14 +49,14 @@ lease()
 
 check_a_writer_survives_a_killed_server_with_its_generation()
 {
-    start_server
+    brief_server
     volume v 8M
     writer a
     equal generation "$(lease generation)" 1
     for round in 1 2 3; do
         kill_server
         say a "write -P $round ${round}M 4k"
-        start_server
+        brief_server
         answers a "wrote 4096/4096 bytes at offset $((round << 20))" 40
     done
     equal generation "$(lease generation)" 1
@@ -60,7 +66,7 @@ check_a_writer_survives_a_killed_server_with_its_generation()
 
 check_each_new_writer_has_the_next_generation()
 {
-    start_server
+    brief_server
     volume v 8M
     for expected in 1 2; do
         io v 'write 0 4k'
@@ -68,7 +74,7 @@ check_each_new_writer_has_the_next_generation()
         equal held "$(lease held)" False
     done
     stop_server
-    start_server
+    brief_server
     io v 'write 0 4k'
     equal generation "$(lease generation)" 3
     within 20 rdisk stat --control "$control" |
@@ -78,7 +84,7 @@ check_each_new_writer_has_the_next_generation()
 # The one that was away comes back with a write: it must not land.
 check_who_is_away_while_another_writes_is_stale_for_ever()
 {
-    start_server
+    brief_server
     volume v 8M
     writer a
     away a
@@ -88,7 +94,7 @@ check_who_is_away_while_another_writes_is_stale_for_ever()
     answers a 'given to somebody else while this client was away' 40
     answers a 'write failed' 20
     kill_server
-    start_server
+    brief_server
     io v 'read -P 2 0 4k'
     say a 'write -P 3 0 4k'
     sleep 2
@@ -99,13 +105,13 @@ check_who_is_away_while_another_writes_is_stale_for_ever()
 # No other client had it before the server died: only the record knows.
 check_who_was_replaced_is_stale_at_a_restarted_server_too()
 {
-    start_server
+    brief_server
     volume v 8M
     writer a
     away a
     io v 'write -P 2 0 4k'
     kill_server
-    start_server
+    brief_server
     say a 'write -P 3 0 4k'
     back a
     answers a 'given to somebody else while this client was away' 40
@@ -114,7 +120,7 @@ check_who_was_replaced_is_stale_at_a_restarted_server_too()
 
 check_a_volume_is_kept_for_who_lost_its_connection()
 {
-    start_server --lease-time 60
+    brief_server --lease-time 60
     volume v 8M
     writer a
     away a
@@ -126,7 +132,7 @@ check_a_volume_is_kept_for_who_lost_its_connection()
     answers a 'wrote 4096/4096 bytes at offset 0' 40
     kill_server
     kill -STOP "${client[a]}"
-    start_server --lease-time 60
+    brief_server --lease-time 60
     refused 'is kept for [0-9]+ more seconds' 20 \
         qemu-io -f raw -c 'write 0 4k' "$(uri v)"
     back a
@@ -136,7 +142,7 @@ check_a_volume_is_kept_for_who_lost_its_connection()
 
 check_a_fenced_writer_never_comes_back()
 {
-    start_server --lease-time 60
+    brief_server --lease-time 60
     volume v 8M
     writer a
     within 20 rdisk fence v --control "$control" |
@@ -150,7 +156,7 @@ check_a_fenced_writer_never_comes_back()
 
 check_a_writer_that_is_away_can_be_fenced()
 {
-    start_server --lease-time 60
+    brief_server --lease-time 60
     volume v 8M
     writer a
     away a
@@ -165,13 +171,13 @@ check_a_writer_that_is_away_can_be_fenced()
 
 check_a_volume_that_was_replaced_is_left_alone()
 {
-    start_server
+    brief_server
     volume v 8M
     writer a
     kill_server
     rm "$pool/v"
     truncate -s 8M "$pool/v"
-    start_server
+    brief_server
     say a 'write -P 8 0 4k'
     answers a 'not the one that was lost: it has been replaced' 40
     answers a 'write failed' 20
@@ -206,14 +212,14 @@ same_boot()
 check_a_lost_cache_makes_the_next_flush_fail()
 {
     trap same_boot EXIT
-    start_server
+    brief_server
     volume v 8M
     client a "$(uri 'v?reconnect-delay=60')" -t writeback --trace rdma_done
     say a 'write -P 1 0 4k'
     answers a 'wrote 4096/4096' 20
     kill_server
     another_boot
-    start_server
+    brief_server
     say a 'read -P 1 0 4k'
     answers a 'read 4096/4096' 40
     says "$work/a.out" 'has lost its volatile cache'
@@ -227,13 +233,13 @@ check_a_lost_cache_makes_the_next_flush_fail()
 
 check_a_killed_server_loses_nothing()
 {
-    start_server
+    brief_server
     volume v 8M
     client a "$(uri 'v?reconnect-delay=60')" -t writeback --trace rdma_done
     say a 'write -P 1 0 4k'
     answers a 'wrote 4096/4096' 20
     kill_server
-    start_server
+    brief_server
     say a 'read -P 1 0 4k'
     answers a 'read 4096/4096' 40
     : >"$work/a.out"

@@ -179,6 +179,23 @@ check_sigterm_finishes_requests_in_flight_and_exits_with_0()
     stop_server
 }
 
+# The first session takes 17.3 MB of the 18 MiB, for 64 slots.
+check_little_memory_makes_fewer_slots_and_then_none()
+{
+    start_server --max-memory 18M
+    volume v 16M
+    volume w 16M
+    hold v
+    io w 'write -q -P 5 0 16M' 'read -q -P 5 0 16M'
+    says "$server_log" 'gets 5 slots per queue, not 64: [0-9]+ bytes'
+    volume x 4M
+    refused 'bytes of slots wanted, at least [0-9]+' 20 \
+        qemu-io -f raw -c 'read 0 4k' "$(uri 'x?slot-size=1M')"
+    kill -TERM "$holder"
+    wait_until 20 no_sessions || fail "a session is left"
+    equal "memory of slots" "$(stat_server 's["memory"]')" 0
+}
+
 check_a_second_signal_ends_it_at_once()
 {
     start_server

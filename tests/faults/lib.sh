@@ -91,11 +91,12 @@ healed()
 }
 
 # again ROUNDS COMMAND…: a writer on a volume, and so often the command, which
-# hurts and heals; it may use `round`.
+# hurts and heals; it may use `round`.  again_server has options of rdiskd.
+again_server=()
 again()
 {
     local round
-    start_server
+    start_server "${again_server[@]}"
     volume v 32M
     writer_start v
     for ((round = 0; round < $1; round++)); do

@@ -444,6 +444,7 @@ void sim_server_begin(struct sim *sim)
     rdisk_target_options_init(&server->options);
     server->options.port = SIM_PORT;
     server->options.max_queues = 2;
+    server->options.max_silence_ms = sim->schedule->config.max_silence_ms;
     server->slowest = sim->schedule->config.slowest_us * 1000ull;
     snprintf(server->volume.name, sizeof(server->volume.name), "vol");
     server->volume.lease = &server->lease;

@@ -21,6 +21,7 @@ static void make_config(struct sim_config *config, uint64_t *state)
     static const unsigned int heartbeats[] = { 1000, 4000, 10000 };
     static const unsigned int timeouts[] = { 0, 3000, 60000 };
     static const unsigned int leases[] = { 0, 0, 2000, 20000 };
+    static const unsigned int silences[] = { 3000, 300000 };
     static const unsigned int speeds[] = { 0, 200, 200, 20000, 2000000 };
 
     *config = (struct sim_config) {
@@ -36,6 +37,7 @@ static void make_config(struct sim_config *config, uint64_t *state)
         .loss = pick(state, 8) ? 0 : 20 + pick(state, 200),
         .guest_memory = pick(state, 3),
         .lease_time_ms = leases[pick(state, COUNT(leases))],
+        .max_silence_ms = silences[pick(state, COUNT(silences))],
     };
 }
 
@@ -179,13 +181,14 @@ void sim_config_text(const struct sim_config *config, char *text, size_t size)
 
     snprintf(text, size, "%u clients%s, %u queues of %u slots, "
              "reconnect-delay %u, heartbeat %u, request-timeout %u, "
-             "open-timeout %u ms, lease-time %u ms, backend %u us, "
+             "open-timeout %u ms, lease-time %u ms, max-silence %u ms, "
+             "backend %u us, "
              "loss 1/%u, guest-memory %s",
              config->clients,
              config->shared ? " sharing" : ", one at a time", config->queues,
              config->slots, config->reconnect_delay_ms, config->heartbeat_ms,
              config->request_timeout_ms, config->open_timeout_ms,
-             config->lease_time_ms, config->slowest_us, config->loss,
+             config->lease_time_ms, config->max_silence_ms, config->slowest_us, config->loss,
              modes[config->guest_memory]);
 }
 

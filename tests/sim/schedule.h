@@ -21,6 +21,7 @@ struct sim_config {
     unsigned int reconnect_delay_ms, heartbeat_ms, request_timeout_ms;
     unsigned int open_timeout_ms;
     unsigned int lease_time_ms; /* of the server */
+    unsigned int max_silence_ms;        /* of the server */
     unsigned int slowest_us;    /* that the backend takes for a request */
     unsigned int guest_memory;  /* enum rdisk_guest_memory, of all clients */
     unsigned int loss;          /* one packet in so many; 0: none */

@@ -272,7 +272,7 @@ static bool serve_client(struct scene_client *client)
     struct rdisk_initiator *session = client->session;
     bool moved = false;
 
-    if (!session) {
+    if (!session || client->away) {
         return false;
     }
     if (readable(rdisk_initiator_fd(session)) ||
@@ -340,7 +340,7 @@ static uint64_t next_due(struct scene *scene)
         next = least(next, rdisk_target_deadline(scene->target));
     }
     for (unsigned int i = 0; i < SCENE_CLIENTS; i++) {
-        if (scene->clients[i].session) {
+        if (scene->clients[i].session && !scene->clients[i].away) {
             next = least(next, rdisk_initiator_deadline(
                                    scene->clients[i].session));
         }

@@ -53,6 +53,7 @@ struct scene_client {
     unsigned int told_sizes;            /* times */
     unsigned int outstanding;           /* requests */
     bool unserved;                      /* nobody looks after its queues */
+    bool away;                          /* its program is busy elsewhere */
     unsigned int flags;                 /* of its requests */
     bool polls;                         /* and waits for no descriptor */
 };

@@ -53,6 +53,7 @@ static void test_all_keys(void)
         "max-memory = 1G\n"
         "cq-entries = 2048\n"
         "handshake-timeout = 2.5\n"
+        "max-silence = 60\n"
         "stop-timeout = 1\n"
         "[pool]\n"
         "directory = /srv\n"
@@ -85,6 +86,7 @@ static void test_all_keys(void)
     CHECK_EQUAL(config.max_memory, 1 << 30);
     CHECK_EQUAL(config.cq_entries, 2048);
     CHECK_EQUAL(config.handshake_timeout, 2500);
+    CHECK_EQUAL(config.max_silence, 60000);
     CHECK_EQUAL(config.stop_timeout, 1000);
     CHECK_SAYS(config.pool, "/srv");
     CHECK(config.create);

@@ -194,6 +194,22 @@ static void memory_used_up(void)
     scene_end(&scene);
 }
 
+static void little_memory_makes_few_slots(void)
+{
+    scene_prepare(&scene, 1);
+    scene.options.max_memory = 14 * (65536 + 8192) + 4096;
+    scene_serve(&scene);
+    REQUIRE(scene_connect(&scene.clients[1]));
+    CHECK_EQUAL(rdisk_initiator_info(scene.clients[1].session)->slots, 8);
+    REQUIRE(scene_connect(client));
+    CHECK_EQUAL(rdisk_initiator_info(client->session)->slots, 6);
+    scene_disconnect(&scene.clients[1]);
+    scene_advance(&scene, 2000);
+    REQUIRE(scene_connect(&scene.clients[1]));
+    CHECK_EQUAL(rdisk_initiator_info(scene.clients[1].session)->slots, 8);
+    scene_end(&scene);
+}
+
 static void queue_refused(void)
 {
     scene_begin(&scene, 1);
@@ -483,6 +499,8 @@ static const struct unit_test tests[] = {
     { "a host that does not exist fails in time", unreachable_host },
     { "one session too many is refused until one ends", too_many_sessions },
     { "slots beyond the server's memory are refused", memory_used_up },
+    { "with little memory left a session gets few slots",
+      little_memory_makes_few_slots },
     { "a queue its owner does not take is refused with the reason",
       queue_refused },
     { "a stopping server takes nobody in", stopping_server },

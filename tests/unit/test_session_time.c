@@ -65,6 +65,37 @@ static void own_silence_is_no_fault(void)
     scene_end(&scene);
 }
 
+/* Its device answers for it, so no request fails for want of a session. */
+static void a_busy_client_keeps_its_session(void)
+{
+    scene_begin(&scene, 1);
+    client->options.heartbeat_ms = 1000;
+    REQUIRE(scene_connect(client));
+    client->away = true;
+    scene_advance(&scene, 60000);
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 1);
+    client->away = false;
+    scene_advance(&scene, 5000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+    scene_end(&scene);
+}
+
+static void a_client_that_hangs_is_cut_off(void)
+{
+    scene_prepare(&scene, 1);
+    scene.options.max_silence_ms = 10000;
+    scene_serve(&scene);
+    client->options.heartbeat_ms = 1000;
+    REQUIRE(scene_connect(client));
+    client->away = true;
+    scene_advance(&scene, 9000);
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 1);
+    scene_advance(&scene, 2000);
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
+    client->away = false;
+    scene_end(&scene);
+}
+
 static void no_heartbeat_is_patient(void)
 {
     scene_begin(&scene, 1);
@@ -103,6 +134,10 @@ static const struct unit_test tests[] = {
     { "silence is noticed by both sides", silence_is_noticed },
     { "the time a client was away is not the server's silence",
       own_silence_is_no_fault },
+    { "a client that is busy elsewhere keeps its session",
+      a_busy_client_keeps_its_session },
+    { "a client that hangs for longer than max-silence is cut off",
+      a_client_that_hangs_is_cut_off },
     { "without a heartbeat silence is fine", no_heartbeat_is_patient },
     { "a ping is answered, one at a time", ping_is_answered },
 };
