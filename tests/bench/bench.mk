@@ -76,8 +76,10 @@ bench-guest: ours
 	$(MAKE) qemu
 	tests/bench/guest $(BENCH_OPTIONS)
 
-# What each guest-memory costs a read; minutes, and the table on the screen.
-.PHONY: bench-modes
-bench-modes: ours $(BENCH_CLIENT)
+# What each guest-memory costs a read, and what to gather or to copy a request
+# in pieces; minutes, and the table on the screen.
+.PHONY: bench-modes bench-pieces
+bench-modes bench-pieces: ours $(BENCH_CLIENT)
 	packaging/setup lab
-	tests/lab/lab -- python3 -B tests/bench/modes.py $(BENCH_OPTIONS)
+	tests/lab/lab -- python3 -B tests/bench/modes.py \
+		$(if $(filter bench-pieces,$@),--pieces) $(BENCH_OPTIONS)

@@ -5,10 +5,11 @@
  * poll, none of which qemu-img bench has.
  *
  *   client URI [-w | -m PERCENT] [-s SIZE] [-d DEPTH] [-c COUNT] [-p] [-u]
- *          [-S SESSIONS] [-i SECONDS]
+ *          [-f PIECES] [-S SESSIONS] [-i SECONDS]
  *
  * -w writes, -m reads PERCENT and writes the rest; -p polls instead of
- * sleeping; -u leaves the buffers unregistered; -S shares the depth among
+ * sleeping; -u leaves the buffers unregistered; -f scatters each in so many
+ * pieces, with as much between them; -S shares the depth among
  * sessions. Prints a line, see result.h, and another one of the queues'
  * counters. With -i it says "idle" then, and stays so long without a request.
  */
@@ -28,6 +29,7 @@
 
 #define DEPTH_MAX       1024u
 #define SESSIONS_MAX    256u
+#define PIECES_MAX      128u
 #define SPIN_YIELD      256u    /* empty polls before the CPU is offered */
 #define HEARTBEAT_NS    100000000u  /* how often sessions are served, if busy */
 
@@ -39,7 +41,7 @@ struct lane {
 struct io {
     struct rdisk_request request;   /* first */
     struct lane *lane;
-    struct iovec iov;
+    struct iovec iov[PIECES_MAX];
     uint64_t begun;
 };
 
@@ -50,13 +52,14 @@ static struct {
     bool poll, unregistered;
     uint64_t idle;              /* seconds */
     int read_percent;
-    uint32_t size, depth;
+    uint32_t size, depth, pieces;
     uint64_t count, started, ended, span, seed;
     uint8_t *memory;
     struct io io[DEPTH_MAX];
     struct result result;
 } bench = {
     .sessions = 1, .read_percent = 100, .size = 4096, .depth = 1, .count = 1000,
+    .pieces = 1,
     .seed = 88172645463325252ull,
 };
 
@@ -183,16 +186,31 @@ static void wait_polling(void)
     }
 }
 
+/* As much of it lies between the pieces as in them. */
+static size_t buffer_stride(void)
+{
+    return bench.pieces == 1 ? bench.size : 2 * (size_t)bench.size;
+}
+
+static void scatter(struct io *io, uint8_t *memory)
+{
+    uint32_t length = bench.size / bench.pieces;
+
+    for (uint32_t i = 0; i < bench.pieces; i++) {
+        io->iov[i].iov_base = memory + 2 * (size_t)i * length;
+        io->iov[i].iov_len = length;
+    }
+    io->request.iov = io->iov;
+    io->request.iovcnt = bench.pieces;
+}
+
 static void run(void)
 {
     for (uint32_t i = 0; i < bench.depth; i++) {
         struct io *io = &bench.io[i];
 
         io->lane = &bench.lanes[i % bench.sessions];
-        io->iov.iov_base = bench.memory + (size_t)i * bench.size;
-        io->iov.iov_len = bench.size;
-        io->request.iov = &io->iov;
-        io->request.iovcnt = 1;
+        scatter(io, bench.memory + i * buffer_stride());
         io->request.length = bench.size;
         io->request.complete = completed;
     }
@@ -296,7 +314,7 @@ static void connect_lane(struct lane *lane, const char *text)
           2 * (uint64_t)(lane - bench.lanes) + 1);
     if (!bench.unregistered &&
         rdisk_initiator_register(lane->session, bench.memory,
-                                 (size_t)bench.depth * bench.size,
+                                 bench.depth * buffer_stride(),
                                  &err) < 0) {
         die("register", err.text);
     }
@@ -308,7 +326,7 @@ static void disconnect_lane(struct lane *lane)
 
     if (!bench.unregistered) {
         rdisk_initiator_unregister(lane->session, bench.memory,
-                                   (size_t)bench.depth * bench.size);
+                                   bench.depth * buffer_stride());
     }
     rdisk_initiator_close(lane->session);
     rdisk_initiator_wait(lane->session, &err);
@@ -319,7 +337,7 @@ static void parse(int argc, char **argv)
 {
     int option;
 
-    while ((option = getopt(argc - 1, argv + 1, "wm:s:d:c:puS:i:")) != -1) {
+    while ((option = getopt(argc - 1, argv + 1, "wm:s:d:c:puf:S:i:")) != -1) {
         switch (option) {
         case 'w':
             bench.read_percent = 0;
@@ -342,6 +360,9 @@ static void parse(int argc, char **argv)
         case 'u':
             bench.unregistered = true;
             break;
+        case 'f':
+            bench.pieces = (uint32_t)parse_number("-f", optarg, 1, PIECES_MAX);
+            break;
         case 'S':
             bench.sessions = (unsigned int)parse_number("-S", optarg, 1,
                                                         SESSIONS_MAX);
@@ -361,11 +382,15 @@ int main(int argc, char **argv)
 
     if (argc < 2) {
         fputs("usage: client URI [-w | -m PERCENT] [-s SIZE] [-d DEPTH] "
-              "[-c COUNT] [-p] [-u] [-S SESSIONS] [-i SECONDS]\n", stderr);
+              "[-c COUNT] [-p] [-u] [-f PIECES] [-S SESSIONS] "
+              "[-i SECONDS]\n", stderr);
         return 2;
     }
     parse(argc, argv);
-    length = (size_t)bench.depth * bench.size;
+    if (bench.size % bench.pieces) {
+        die("-f", "the pieces would not be alike");
+    }
+    length = bench.depth * buffer_stride();
     if (posix_memalign((void **)&bench.memory, 4096, length)) {
         die("buffers", "no memory");
     }

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What each guest-memory costs a read: in the lab, by librdisk's client.
+"""What ways to reach the guest's memory cost: in the lab, by librdisk's client.
 
-    make bench-modes
+    make bench-modes            each guest-memory, for a read
+    make bench-pieces           a request in pieces: gathered, or copied
 
-The modes are measured in turn, round after round, in one boot, beginning with
+The ways are measured in turn, round after round, in one boot, beginning with
 another one each time. Times are per request: the mean of a run, as median
 over the rounds and in the best one, and the median of single requests. The
 table, Markdown, goes to standard output.
@@ -19,12 +20,27 @@ import time
 
 BIN = os.path.join(os.path.dirname(os.path.realpath(__file__)),
                    '../../build/bin')
-MODES = ('direct', 'window', 'bounce')
-# Name, options of the client, requests of a run
-WORKS = (('4 KiB, depth 1', ('-s', '4096', '-d', '1'), 1000),
+# Ways: name, query of the URI, options of the client.
+MODES = tuple((mode, f'guest-memory={mode}', ())
+              for mode in ('direct', 'window', 'bounce'))
+# What is not registered is copied.
+PIECES = (('gather', '', ()), ('copy', '', ('-u',)))
+# Works: name, options of the client, requests of a run.
+MODES_WORKS = (('4 KiB, depth 1', ('-s', '4096', '-d', '1'), 1000),
          ('4 KiB, depth 32', ('-s', '4096', '-d', '32'), 4000),
          ('128 KiB, depth 1', ('-s', '131072', '-d', '1'), 300),
          ('128 KiB, depth 8', ('-s', '131072', '-d', '8'), 500))
+
+
+def pieces_works():
+    for direction, option in (('read', '-m100'), ('write', '-w')):
+        for size in (4096, 16384, 65536):
+            for pieces in (1, 2, 4, 8, 16, 32):
+                each = size // pieces
+                if each >= 512:
+                    yield (f'{direction} {size >> 10} KiB in {pieces} of '
+                           f'{each}', (option, '-s', str(size), '-d', '8',
+                                       '-f', str(pieces)), 800)
 
 
 def start_server(folder, address):
@@ -45,50 +61,48 @@ def start_server(folder, address):
     return server
 
 
-def run(address, mode, options, count):
+def run(address, way, options, count):
     """The client's figures of one run, as a dictionary."""
+    name, query, more = way
     result = subprocess.run(
         [os.path.join(BIN, 'bench-client'),
-         f'rdma://{address}/disk?guest-memory={mode}&heartbeat=0', *options,
+         f'rdma://{address}/disk?heartbeat=0&{query}', *options, *more,
          '-c', str(count)],
         capture_output=True, text=True, timeout=120)
     if result.returncode:
-        sys.exit(f'modes: {mode}: {result.stderr.strip()}')
+        sys.exit(f'modes: {name}: {result.stderr.strip()}')
     return {name: float(value) for name, value in
             (word.split('=') for word in result.stdout.split())}
 
 
-def measure(address, rounds, minutes):
+def measure(address, works, ways, rounds, minutes):
     runs = {}
     end = time.monotonic() + minutes * 60
     for number in range(rounds):
         if number and time.monotonic() > end:
             break
-        for work, options, count in WORKS:
-            for i in range(len(MODES)):
-                mode = MODES[(number + i) % len(MODES)]
-                runs.setdefault((work, mode), []).append(
-                    run(address, mode, options, count))
+        for work, options, count in works:
+            for i in range(len(ways)):
+                way = ways[(number + i) % len(ways)]
+                runs.setdefault((work, way[0]), []).append(
+                    run(address, way, options, count))
     return runs
 
 
 def table(runs):
     rounds = len(next(iter(runs.values())))
-    print('| read | mode | µs, mean | best round | single | work requests | '
+    print('| work | memory | µs, mean | best round | single | work requests | '
           'doorbells | copied bytes |')
     print('|---|---|---|---|---|---|---|---|')
-    for work, _, _ in WORKS:
-        for mode in MODES:
-            figures = runs[work, mode]
-            took = [f['seconds'] / f['ios'] * 1e6 for f in figures]
-            single = statistics.median(f['p50'] for f in figures)
-            per = {name: statistics.median(f[name] / f['ios']
-                                           for f in figures)
-                   for name in ('work_requests', 'doorbells', 'copied_bytes')}
-            print(f'| {work} | {mode} | {statistics.median(took):.0f} | '
-                  f'{min(took):.0f} | {single:.0f} | '
-                  f'{per["work_requests"]:.2f} | {per["doorbells"]:.2f} | '
-                  f'{per["copied_bytes"]:.0f} |')
+    for (work, way), figures in runs.items():
+        took = [f['seconds'] / f['ios'] * 1e6 for f in figures]
+        single = statistics.median(f['p50'] for f in figures)
+        per = {name: statistics.median(f[name] / f['ios'] for f in figures)
+               for name in ('work_requests', 'doorbells', 'copied_bytes')}
+        print(f'| {work} | {way} | {statistics.median(took):.0f} | '
+              f'{min(took):.0f} | {single:.0f} | '
+              f'{per["work_requests"]:.2f} | {per["doorbells"]:.2f} | '
+              f'{per["copied_bytes"]:.0f} |')
     print(f'\nMedians of {rounds} rounds, engine '
           f'{os.environ.get("RDISK_LAB_ENGINE", "?")}.')
 
@@ -97,6 +111,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--pieces', action='store_true',
+                        help='requests in pieces, not modes')
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--minutes', type=float, default=10,
                         help='no further round after so long (10)')
@@ -107,7 +123,10 @@ def main():
     with tempfile.TemporaryDirectory(dir='/dev/shm') as folder:
         server = start_server(folder, address)
         try:
-            table(measure(address, options.rounds, options.minutes))
+            works, ways = ((tuple(pieces_works()), PIECES)
+                           if options.pieces else (MODES_WORKS, MODES))
+            table(measure(address, works, ways, options.rounds,
+                          options.minutes))
         finally:
             server.terminate()
             server.wait(20)
