@@ -7,6 +7,14 @@
 
 #include "initiator_priv.h"
 
+/*
+ * Bytes. The server writes each piece of a read by itself, in a packet of its
+ * own at least, so that many small ones cost more than to copy them from one;
+ * those of a write are gathered on their way and cost nothing. Measured by
+ * `make bench-pieces`, see docs/performance.md.
+ */
+#define PIECE_LEAST     2048u
+
 /* ---- Pieces: where a request's memory lies ---------------------------- */
 
 /* Append, or lengthen the last one if this continues it. */
@@ -273,11 +281,18 @@ static bool may_be_direct(const struct rdisk_queue *queue,
              mode != RDISK_GUEST_MEMORY_BOUNCE));
 }
 
+/* Are the pieces too small, on average, to be read each by itself? */
+static bool too_small(const struct rdisk_request *request, unsigned int pieces)
+{
+    return request->op == RDISK_OP_READ && pieces > 1 &&
+           request->length < pieces * PIECE_LEAST;
+}
+
 /* Where a request's payload is, or goes; 0: not now. */
 static unsigned int gather(struct rdisk_queue *queue,
                            struct rdisk_request *request)
 {
-    unsigned int pieces = 0;
+    unsigned int pieces = 0, chunks;
 
     if (may_be_direct(queue, request)) {
         pieces = gather_direct(queue, request);
@@ -286,7 +301,12 @@ static unsigned int gather(struct rdisk_queue *queue,
         !rdisk_queue_has_windows(queue, pieces)) {
         pieces = 0;
     }
-    return pieces ? pieces : gather_bounce(queue, request);
+    if (pieces && !too_small(request, pieces)) {
+        return pieces;
+    }
+    chunks = gather_bounce(queue, request);
+    /* Nothing of queue->pieces has changed if there is no memory for a copy. */
+    return chunks || request->bounced ? chunks : pieces;
 }
 
 bool rdisk_queue_stage(struct rdisk_queue *queue,

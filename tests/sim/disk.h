@@ -10,7 +10,8 @@
 #include <stdint.h>
 
 #define SIM_BLOCKS      48u
-#define SIM_BLOCK       512u    /* bytes */
+/* Bytes; not less, so that a read in pieces is not always copied. */
+#define SIM_BLOCK       2048u
 #define SIM_CACHE       32u     /* versions of a block that may be lost */
 
 struct sim_disk {

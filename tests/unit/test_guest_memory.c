@@ -150,23 +150,23 @@ static void window_costs(void)
     end();
 }
 
-static void read_scattered(unsigned int pieces, unsigned int windows,
-                           uint64_t copied)
+static void read_scattered(unsigned int pieces, uint32_t size,
+                           unsigned int windows, uint64_t copied)
 {
     struct rdisk_queue_counters before = counters(), after;
     struct scene_io *io = &ios[0];
 
     for (unsigned int i = 0; i < pieces; i++) {
-        io->iov[i] = (struct iovec) { buffer + 8192 * i, 512 };
+        io->iov[i] = (struct iovec) { buffer + 8192 * i, size };
     }
-    scene_pattern(scene.disk, 512 * pieces, pieces);
+    scene_pattern(scene.disk, size * pieces, pieces);
     CHECK_EQUAL(scene_submit_iov(io, client, 0, RDISK_OP_READ, 0, pieces),
                 0);
     rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
     scene_pump(&scene);
     CHECK_EQUAL(io->result, 0);
     for (unsigned int i = 0; i < pieces; i++) {
-        CHECK(!memcmp(buffer + 8192 * i, scene.disk + 512 * i, 512));
+        CHECK(!memcmp(buffer + 8192 * i, scene.disk + size * i, size));
     }
     after = counters();
     CHECK_EQUAL(after.windows - before.windows, windows);
@@ -177,9 +177,10 @@ static void read_scattered(unsigned int pieces, unsigned int windows,
 static void window_for_each_piece(void)
 {
     begin(7, RDISK_GUEST_MEMORY_WINDOW);
-    read_scattered(3, 3, 0);
-    read_scattered(8, 8, 0);
-    read_scattered(9, 0, 9 * 512);
+    read_scattered(3, 4096, 3, 0);
+    read_scattered(8, 2048, 8, 0);
+    read_scattered(9, 4096, 0, 9 * 4096);
+    read_scattered(3, 1024, 0, 3 * 1024);
     end();
 }
 
