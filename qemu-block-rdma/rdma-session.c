@@ -9,7 +9,8 @@
  * session is made beside the old one and takes its place while the node is
  * drained, so a failure leaves the node as it was.
  *
- * Everything in here runs in the main loop.
+ * Everything in here runs in the main loop, or where memory comes and goes with
+ * another thread, under the BQL, which the main loop holds too.
  */
 
 #include "qemu/osdep.h"
@@ -17,6 +18,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
+#include "qemu/yank.h"
 #include "trace/trace-block.h"
 
 #include "rdma.h"
@@ -91,6 +93,7 @@ static void rdma_use_memory(BlockDriverState *bs, void *host, size_t size)
     struct rdisk_error err = { 0 };
     int ret;
 
+    GLOBAL_STATE_CODE();
     if (buffer) {
         buffer->users++;
         return;
@@ -129,6 +132,7 @@ static void rdma_leave_memory(BDRVRdmaState *s, void *host, size_t size)
 {
     RdmaBuffer *buffer = rdma_find_buffer(s, host, size);
 
+    GLOBAL_STATE_CODE();
     if (buffer && --buffer->users == 0) {
         rdma_forget_buffer(s, buffer);
     }
@@ -172,8 +176,8 @@ void rdma_register_ram(BlockDriverState *bs)
     s->ram_notifier = (RAMBlockNotifier) {
         .ram_block_added = rdma_ram_block_added,
         .ram_block_removed = rdma_ram_block_removed,
+        /* A block that is resized stays within what was registered */
     };
-    s->bs = bs;
     ram_block_notifier_add(&s->ram_notifier);
 }
 
@@ -512,4 +516,42 @@ void rdma_cancel_in_flight(BlockDriverState *bs)
     BDRVRdmaState *s = bs->opaque;
 
     rdisk_initiator_cancel(s->session);
+}
+
+static void rdma_yank_bh(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+    BDRVRdmaState *s = bs->opaque;
+
+    rdisk_initiator_give_up(s->session);
+    rdma_session_process(bs);
+}
+
+/*
+ * QMP's yank, in whichever thread.  The main loop may be waiting for requests to
+ * end, but serves bottom halves meanwhile.
+ */
+static void rdma_yank(void *opaque)
+{
+    BDRVRdmaState *s = opaque;
+
+    qemu_bh_schedule(s->yank_bh);
+}
+
+void rdma_register_yank(BlockDriverState *bs)
+{
+    BDRVRdmaState *s = bs->opaque;
+
+    s->yank_bh = aio_bh_new(qemu_get_aio_context(), rdma_yank_bh, bs);
+    yank_register_function(BLOCKDEV_YANK_INSTANCE(bs->node_name), rdma_yank,
+                           s);
+}
+
+void rdma_unregister_yank(BlockDriverState *bs)
+{
+    BDRVRdmaState *s = bs->opaque;
+
+    yank_unregister_function(BLOCKDEV_YANK_INSTANCE(bs->node_name), rdma_yank,
+                             s);
+    qemu_bh_delete(s->yank_bh);
 }

@@ -20,6 +20,7 @@
 #include "qemu/cutils.h"
 #include "qemu/module.h"
 #include "qemu/range.h"
+#include "qemu/yank.h"
 #include "trace/trace-block.h"
 
 #include "rdma.h"
@@ -289,14 +290,19 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     struct rdisk_initiator *session;
     int ret;
 
+    s->bs = bs;
     s->opts = rdma_parse_options(options, errp);
     if (!s->opts) {
         return -EINVAL;
     }
+    if (!yank_register_instance(BLOCKDEV_YANK_INSTANCE(bs->node_name), errp)) {
+        ret = -EEXIST;
+        goto fail_options;
+    }
 
     ret = rdma_open_session(bs, read_only, &session, errp);
     if (ret < 0) {
-        goto fail_options;
+        goto fail_yank;
     }
 
     if (rdisk_initiator_info(session)->read_only && !read_only) {
@@ -324,6 +330,7 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     QLIST_INIT(&s->buffers);
     rdma_start_session(bs, session, read_only);
     rdma_register_ram(bs);
+    rdma_register_yank(bs);
 
     trace_rdma_open(bs, s->opts->server->host, s->opts->server->port,
                     s->opts->volume, rdisk_initiator_info(session)->size,
@@ -332,6 +339,8 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
 
 fail_session:
     rdma_close_session(bs, session);
+fail_yank:
+    yank_unregister_instance(BLOCKDEV_YANK_INSTANCE(bs->node_name));
 fail_options:
     qapi_free_BlockdevOptionsRdma(s->opts);
     return ret;
@@ -341,7 +350,9 @@ static void rdma_close(BlockDriverState *bs)
 {
     BDRVRdmaState *s = bs->opaque;
 
+    rdma_unregister_yank(bs);
     rdma_end_session(bs);
+    yank_unregister_instance(BLOCKDEV_YANK_INSTANCE(bs->node_name));
     qemu_bh_delete(s->resized_bh);
     trace_rdma_close(bs, s->past.reads, s->past.writes, s->past.flushes,
                      s->past.read_bytes, s->past.write_bytes,

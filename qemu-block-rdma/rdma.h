@@ -31,6 +31,7 @@ typedef struct BDRVRdmaState {
 
     CoMutex control_lock;       /* one resize or the like at a time */
     QEMUBH *resized_bh;         /* calls rdma_resized_bh() */
+    QEMUBH *yank_bh;            /* gives the session up; see rdma_yank() */
 
     /* Calls rdma_session_process() when the session's deadline comes */
     QEMUTimer *timer;
@@ -44,7 +45,7 @@ typedef struct BDRVRdmaState {
     RdmaQueue **queues;
     unsigned int queue_count;
 
-    /* Main loop only */
+    /* Main loop, or under the BQL */
     struct rdisk_queue_counters past;   /* of sessions that have ended */
     uint64_t past_reconnects;
     QLIST_HEAD(, RdmaBuffer) buffers;
@@ -108,8 +109,14 @@ void rdma_start_session(BlockDriverState *bs, struct rdisk_initiator *session,
                         bool read_only);
 /* The reverse, at close */
 void rdma_end_session(BlockDriverState *bs);
-/* Register guest RAM, now and when it is plugged in; rdma_end_session() ends it */
+/* Register guest RAM, now and when it comes; until rdma_end_session() */
 void rdma_register_ram(BlockDriverState *bs);
+/*
+ * Let QMP's yank end what waits for a server that hangs.  The node's instance
+ * is there before and after.
+ */
+void rdma_register_yank(BlockDriverState *bs);
+void rdma_unregister_yank(BlockDriverState *bs);
 /* Serve the node's session; after anything that may change its deadline */
 void rdma_session_process(void *opaque);
 

@@ -180,6 +180,11 @@ const struct rdisk_error *rdisk_initiator_error(
  * the end of reconnect-delay. Home thread.
  */
 void rdisk_initiator_cancel(struct rdisk_initiator *session);
+/*
+ * The same if the connection is still there, but the server hangs: it counts as
+ * lost from now on. Home thread.
+ */
+void rdisk_initiator_give_up(struct rdisk_initiator *session);
 
 /*
  * End in good order: CLOSE, its reply, then disconnect. The caller has no

@@ -167,22 +167,45 @@ void rdisk_initiator_attempt(struct rdisk_initiator *session)
     }
 }
 
-void rdisk_initiator_expire(struct rdisk_initiator *session)
+/* What waits for the connection fails, and so does what comes before it. */
+static void stop_waiting(struct rdisk_initiator *session)
 {
     session->patience = RDISK_NEVER;
-    rdisk_log(session->env, RDISK_LOG_ERROR,
-              "%s:%u is not back within reconnect-delay=%g seconds: requests "
-              "fail until it is", session->options.host,
-              session->options.port,
-              session->options.reconnect_delay_ms / 1000.0);
     atomic_store(&session->expired, true);
     wake_all(session);
     rdisk_initiator_fail_calls(session, -EIO);
 }
 
+void rdisk_initiator_expire(struct rdisk_initiator *session)
+{
+    rdisk_log(session->env, RDISK_LOG_ERROR,
+              "%s:%u is not back within reconnect-delay=%g seconds: requests "
+              "fail until it is", session->options.host,
+              session->options.port,
+              session->options.reconnect_delay_ms / 1000.0);
+    stop_waiting(session);
+}
+
 void rdisk_initiator_cancel(struct rdisk_initiator *session)
 {
     if (session->patience != RDISK_NEVER) {
-        rdisk_initiator_expire(session);
+        rdisk_log(session->env, RDISK_LOG_WARNING,
+                  "%s:%u is waited for no longer: requests fail until it is "
+                  "back", session->options.host, session->options.port);
+        stop_waiting(session);
     }
+}
+
+void rdisk_initiator_give_up(struct rdisk_initiator *session)
+{
+    enum rdisk_initiator_state state = rdisk_initiator_state(session);
+    struct rdisk_error err;
+
+    if (state == RDISK_INITIATOR_READY || state == RDISK_INITIATOR_DRAINING) {
+        rdisk_error_set(&err, -ECONNABORTED,
+                        "the connection to %s:%u is given up, as was asked",
+                        session->options.host, session->options.port);
+        rdisk_initiator_fail(session, &err);
+    }
+    rdisk_initiator_cancel(session);
 }

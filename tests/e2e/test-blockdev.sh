@@ -203,6 +203,53 @@ check_queries_are_answered_while_the_connection_is_lost()
     quit qemu
 }
 
+# stands_still NAME: its guest does no round for a second
+stands_still()
+{
+    local before
+    before=$(rounds "$1")
+    sleep "$slow"
+    [ "$(rounds "$1")" = "$before" ]
+}
+
+# Its server is stopped, nothing has a time-out, and QEMU waits for the guest's
+# requests to end: only a monitor with a thread of its own is served.
+check_yank_ends_what_waits_for_a_server_that_hangs()
+{
+    local yanker stopper began
+    start_server
+    boot_volume hung
+    machine qemu -blockdev "$(node disk hung '"reconnect-delay": 3600' \
+        '"request-timeout": 0' '"heartbeat": 0')" \
+        -device virtio-blk-pci,drive=disk \
+        -qmp "unix:$work/side,server=on,wait=off"
+    goes_on qemu
+    equal "what can be yanked" "$(from qemu query-yank '{}' \
+        "[i['node-name'] for i in r if i['type'] == 'block-node']")" "['disk']"
+    "$here/qmp" --when "$work/now" "$work/side" yank '{"instances": [
+        {"type": "block-node", "node-name": "disk"}]}' >/dev/null &
+    yanker=$!
+    freeze "$server"
+    wait_until 20 stands_still qemu || fail "the guest goes on"
+    "$here/qmp" "$work/qemu.qmp" stop >/dev/null &
+    stopper=$!
+    end_later $yanker
+    end_later $stopper
+    sleep 2
+    ! gone $stopper || fail "QEMU does not wait"
+    began=$SECONDS
+    touch "$work/now"
+    wait $yanker || fail "yank fails"
+    wait $stopper || fail "QEMU still waits"
+    at_most seconds $((SECONDS - began)) $((10 * slow))
+    says "$work/qemu.log" 'is given up, as was asked'
+    kill -CONT "$server"
+    wait_until 60 state_is qemu ready ||
+        fail "the state is '$(specific qemu state)'"
+    vm_io qemu disk 'read 3M 64k'
+    quit qemu
+}
+
 # A relative backing file lies on the same server.
 check_a_relative_backing_file_is_a_volume_beside()
 {

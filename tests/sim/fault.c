@@ -100,7 +100,9 @@ static void program_event(struct sim *sim, struct sim_client *client,
         sim->server.errors = event->b % 3 ? 2 + event->c % 20 : 0;
         break;
     case SIM_CANCEL:
-        if (client->session && client->opened) {
+        if (client->session && client->opened && event->b % 2) {
+            rdisk_initiator_give_up(client->session);
+        } else if (client->session && client->opened) {
             rdisk_initiator_cancel(client->session);
         }
         break;

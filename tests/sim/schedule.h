@@ -49,7 +49,7 @@ enum sim_event_kind {
     SIM_STALL_SERVER,
     SIM_SLOW,           /* the backend */
     SIM_ERRORS,         /* of the backend */
-    SIM_CANCEL,         /* the wait for a lost connection */
+    SIM_CANCEL,         /* the wait for a lost connection, or it itself */
     SIM_CLOSE,          /* a session, to be opened again later */
     SIM_CRASH,          /* a client's program dies */
     SIM_REPLAY,         /* an OPEN arrives that is older than the session */

@@ -181,6 +181,32 @@ static void cancel_ends_the_wait(void)
     scene_end(&scene);
 }
 
+static void giving_up_ends_requests_of_a_hanging_server(void)
+{
+    for (unsigned int delay = 0; delay <= 60000; delay += 60000) {
+        scene_begin(&scene, 5);
+        client->options.queues = 2;
+        client->options.reconnect_delay_ms = delay;
+        REQUIRE(scene_connect(client));
+        scene.park = true;
+        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
+        scene_pump(&scene);
+        CHECK_EQUAL(client->outstanding, BATCH_IOS);
+        rdisk_initiator_give_up(client->session);
+        scene_pump(&scene);
+        CHECK_EQUAL(batch_completed(&batch, delay ? -EIO : -ECONNABORTED),
+                    BATCH_IOS);
+        scene.park = false;
+        scene_unpark(&scene, scene.parked_count);
+        scene_advance(&scene, 10000);
+        CHECK_EQUAL(client->state, delay ? RDISK_INITIATOR_READY
+                                         : RDISK_INITIATOR_FAILED);
+        CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, batch.buffers[0],
+                             BATCH_BYTES), delay ? 0 : -ENOTCONN);
+        scene_end(&scene);
+    }
+}
+
 /* The ghost write: the old attempt must not land after the new one. */
 static void old_requests_end_before_new_ones_begin(void)
 {
@@ -504,6 +530,8 @@ static const struct unit_test tests[] = {
     { "after reconnect-delay requests fail until the server is back",
       delay_expires },
     { "cancelling ends the wait", cancel_ends_the_wait },
+    { "giving up ends the requests of a server that hangs",
+      giving_up_ends_requests_of_a_hanging_server },
     { "a new session begins when the old one's last request has ended",
       old_requests_end_before_new_ones_begin },
     { "a device that goes and comes back is used again", device_comes_back },
