@@ -15,6 +15,7 @@
 
 #include "qemu/osdep.h"
 #include "block/block-io.h"
+#include "exec/cpu-common.h" /* for qemu_ram_foreach_block() */
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
@@ -74,33 +75,17 @@ void rdma_session_process(void *opaque)
     }
 }
 
-static RdmaBuffer *rdma_find_buffer(BDRVRdmaState *s, void *host, size_t size)
-{
-    RdmaBuffer *buffer;
-
-    QLIST_FOREACH(buffer, &s->buffers, next) {
-        if (buffer->host == host && buffer->size == size) {
-            return buffer;
-        }
-    }
-    return NULL;
-}
-
-static void rdma_use_memory(BlockDriverState *bs, void *host, size_t size)
+/* With the node's session; frees @buffer if it cannot be */
+static void rdma_register_buffer(BlockDriverState *bs, RdmaBuffer *buffer)
 {
     BDRVRdmaState *s = bs->opaque;
-    RdmaBuffer *buffer = rdma_find_buffer(s, host, size);
     struct rdisk_error err = { 0 };
     int ret;
 
-    GLOBAL_STATE_CODE();
-    if (buffer) {
-        buffer->users++;
-        return;
-    }
-
-    ret = rdisk_initiator_register(s->session, host, size, &err);
-    trace_rdma_register(bs, host, size, ret);
+    ret = rdisk_initiator_register(s->session, buffer->host, buffer->size,
+                                   &err);
+    trace_rdma_register(bs, buffer->host, buffer->size, ret);
+    buffer->registered = ret == 0;
     if (ret < 0) {
         /*
          * Not fatal: librdisk looks each buffer up and copies what it does not
@@ -111,57 +96,102 @@ static void rdma_use_memory(BlockDriverState *bs, void *host, size_t size)
             warn_report("rdma: I/O on part of the memory will be copied: %s",
                         err.text);
         }
-        return;
+        QLIST_REMOVE(buffer, next);
+        g_free(buffer);
     }
+}
 
-    buffer = g_new(RdmaBuffer, 1);
-    buffer->host = host;
-    buffer->size = size;
-    buffer->users = 1;
+static RdmaBuffer *rdma_add_buffer(BDRVRdmaState *s, void *host, size_t size,
+                                   bool ram)
+{
+    RdmaBuffer *buffer = g_new(RdmaBuffer, 1);
+
+    GLOBAL_STATE_CODE();
+    *buffer = (RdmaBuffer) {
+        .host = host,
+        .size = size,
+        .ram = ram,
+    };
     QLIST_INSERT_HEAD(&s->buffers, buffer, next);
+    return buffer;
 }
 
 static void rdma_forget_buffer(BDRVRdmaState *s, RdmaBuffer *buffer)
 {
-    rdisk_initiator_unregister(s->session, buffer->host, buffer->size);
+    if (buffer->registered) {
+        rdisk_initiator_unregister(s->session, buffer->host, buffer->size);
+    }
     QLIST_REMOVE(buffer, next);
     g_free(buffer);
 }
 
-static void rdma_leave_memory(BDRVRdmaState *s, void *host, size_t size)
+static void rdma_remove_buffer(BDRVRdmaState *s, void *host, size_t size,
+                               bool ram)
 {
-    RdmaBuffer *buffer = rdma_find_buffer(s, host, size);
+    RdmaBuffer *buffer;
 
     GLOBAL_STATE_CODE();
-    if (buffer && --buffer->users == 0) {
-        rdma_forget_buffer(s, buffer);
+    QLIST_FOREACH(buffer, &s->buffers, next) {
+        if (buffer->host == host && buffer->size == size &&
+            buffer->ram == ram) {
+            rdma_forget_buffer(s, buffer);
+            return;
+        }
     }
+}
+
+static int rdma_begins_at(RAMBlock *block, void *host)
+{
+    return qemu_ram_get_host_addr(block) == host;
 }
 
 bool rdma_register_buf(BlockDriverState *bs, void *host, size_t size,
                        Error **errp)
 {
-    rdma_use_memory(bs, host, size);
+    /* virtio-blk tells of guest RAM, which rdma_register_ram() sees to */
+    if (!qemu_ram_foreach_block(rdma_begins_at, host)) {
+        rdma_register_buffer(bs, rdma_add_buffer(bs->opaque, host, size,
+                                                 false));
+    }
     return true;
 }
 
 void rdma_unregister_buf(BlockDriverState *bs, void *host, size_t size)
 {
-    rdma_leave_memory(bs->opaque, host, size);
+    rdma_remove_buffer(bs->opaque, host, size, false);
 }
 
+static void rdma_ram_bh(void *opaque)
+{
+    BlockDriverState *bs = opaque;
+    BDRVRdmaState *s = bs->opaque;
+    RdmaBuffer *buffer, *next;
+
+    QLIST_FOREACH_SAFE(buffer, &s->buffers, next, next) {
+        if (!buffer->registered) {
+            rdma_register_buffer(bs, buffer);
+        }
+    }
+}
+
+/*
+ * Not registered at once: that makes the pages be there and stay where they
+ * are, and who has made the block has still to bind it to a NUMA node.
+ */
 static void rdma_ram_block_added(RAMBlockNotifier *n, void *host, size_t size,
                                  size_t max_size)
 {
-    rdma_use_memory(container_of(n, BDRVRdmaState, ram_notifier)->bs, host,
-                    max_size);
+    BDRVRdmaState *s = container_of(n, BDRVRdmaState, ram_notifier);
+
+    rdma_add_buffer(s, host, max_size, true);
+    qemu_bh_schedule(s->ram_bh);
 }
 
 static void rdma_ram_block_removed(RAMBlockNotifier *n, void *host,
                                    size_t size, size_t max_size)
 {
-    rdma_leave_memory(container_of(n, BDRVRdmaState, ram_notifier), host,
-                      max_size);
+    rdma_remove_buffer(container_of(n, BDRVRdmaState, ram_notifier), host,
+                       max_size, true);
 }
 
 /*
@@ -173,12 +203,15 @@ void rdma_register_ram(BlockDriverState *bs)
 {
     BDRVRdmaState *s = bs->opaque;
 
+    s->ram_bh = aio_bh_new(qemu_get_aio_context(), rdma_ram_bh, bs);
     s->ram_notifier = (RAMBlockNotifier) {
         .ram_block_added = rdma_ram_block_added,
         .ram_block_removed = rdma_ram_block_removed,
         /* A block that is resized stays within what was registered */
     };
     ram_block_notifier_add(&s->ram_notifier);
+    /* What is there already is complete */
+    rdma_ram_bh(bs);
 }
 
 /* librdisk as it is, but for where its log goes */
@@ -302,6 +335,7 @@ void rdma_end_session(BlockDriverState *bs)
     RdmaBuffer *buffer, *next;
 
     ram_block_notifier_remove(&s->ram_notifier);
+    qemu_bh_delete(s->ram_bh);
     QLIST_FOREACH_SAFE(buffer, &s->buffers, next, next) {
         rdma_forget_buffer(s, buffer);
     }
@@ -372,13 +406,12 @@ static void rdma_replace_session(BlockDriverState *bs,
     rdma_start_session(bs, new, read_only);
     /* Registered again before it is given up, memory stays registered */
     QLIST_FOREACH_SAFE(buffer, &s->buffers, next, next) {
-        bool ok = rdisk_initiator_register(new, buffer->host, buffer->size,
-                                           NULL) == 0;
+        if (buffer->registered) {
+            void *host = buffer->host;
+            size_t size = buffer->size;
 
-        rdisk_initiator_unregister(old, buffer->host, buffer->size);
-        if (!ok) {
-            QLIST_REMOVE(buffer, next);
-            g_free(buffer);
+            rdma_register_buffer(bs, buffer);
+            rdisk_initiator_unregister(old, host, size);
         }
     }
     rdma_close_session(bs, old);
@@ -528,8 +561,8 @@ static void rdma_yank_bh(void *opaque)
 }
 
 /*
- * QMP's yank, in whichever thread.  The main loop may be waiting for requests to
- * end, but serves bottom halves meanwhile.
+ * QMP's yank, in whichever thread.  The main loop may be waiting for requests
+ * to end, but serves bottom halves meanwhile.
  */
 static void rdma_yank(void *opaque)
 {

@@ -290,7 +290,6 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     struct rdisk_initiator *session;
     int ret;
 
-    s->bs = bs;
     s->opts = rdma_parse_options(options, errp);
     if (!s->opts) {
         return -EINVAL;

@@ -14,11 +14,12 @@
 
 typedef struct RdmaQueue RdmaQueue;
 
-/* A range of memory that is registered */
+/* A range of memory that is registered, or about to be */
 typedef struct RdmaBuffer {
     void *host;
     size_t size;
-    unsigned int users;         /* the node itself and those above it */
+    bool ram;                   /* of the guest; or bdrv_register_buf()'s */
+    bool registered;
     QLIST_ENTRY(RdmaBuffer) next;
 } RdmaBuffer;
 
@@ -51,7 +52,7 @@ typedef struct BDRVRdmaState {
     QLIST_HEAD(, RdmaBuffer) buffers;
     bool register_warned;
     RAMBlockNotifier ram_notifier;
-    BlockDriverState *bs;       /* whose state this is, for ->ram_notifier */
+    QEMUBH *ram_bh;             /* registers what ->ram_notifier told of */
 } BDRVRdmaState;
 
 /* rdma-options.c */

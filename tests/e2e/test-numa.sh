@@ -7,6 +7,8 @@
 # lab: --engine tcg --numa 2
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/e2e/qemu.sh
+. "$here/qemu.sh"
 
 begin()
 {
@@ -38,10 +40,11 @@ END
         fail "bench-client: $(tail -n 1 "$work/client")"
 }
 
-# pages REGEX NODE: of the server's mappings that match, how many are there
+# pages REGEX NODE [PROCESS]: of the server's mappings that match, or those of
+# another process, how many are there
 pages()
 {
-    grep -E -- "$1" "/proc/$server/numa_maps" | tr ' ' '\n' |
+    grep -E -- "$1" "/proc/${3:-$server}/numa_maps" | tr ' ' '\n' |
         awk -F= -v node="N$2" '$1 == node { sum += $2 }
                                END { print sum + 0 }'
 }
@@ -85,6 +88,26 @@ check_rings_are_on_the_devices_node()
     grep -E "$regex" "/proc/$server/numa_maps"
     [ "$(pages "$regex" 1)" -gt 0 ] || fail "no page of a ring is on node 1"
     equal "pages of rings on node 0" "$(pages "$regex" 0)" 0
+}
+
+# QEMU binds a block of memory after it has told of it: registered at once, the
+# pages would be somewhere else, and stay there.
+check_guest_memory_is_on_the_node_it_is_bound_to()
+{
+    local node
+    [ -d /sys/devices/system/node/node1 ] || skip "this machine has one node"
+    start_server
+    volume v 4M
+    for node in 0 1; do
+        machine "on$node" -blockdev "$(node disk v)" \
+            -device virtio-blk-pci,drive=disk -machine memory-backend=ram \
+            -object "memory-backend-ram,id=ram,size=32M,policy=bind,host-nodes=$node"
+        equal "pages on node $node" \
+            "$(pages "bind:$node " $node "${vm[on$node]}")" 8192
+        equal "pages on node $((1 - node))" \
+            "$(pages "bind:$node " $((1 - node)) "${vm[on$node]}")" 0
+        quit "on$node"
+    done
 }
 
 run_checks
