@@ -136,7 +136,7 @@ struct backend_io {
     void *data;                 /* page-aligned; others may write to it */
 
     /* For the class that carries it out, between submit and completion. */
-    struct reactor_op ring;
+    struct ring_op ring;
     struct offload_job job;
     struct backend_context *context;
     uint32_t done;              /* bytes moved, or entries filled, so far */

@@ -10,7 +10,7 @@ struct completion {
     struct completion *next;    /* of the worker */
     unsigned int queues;        /* 0: it ends with its poll */
     struct queue *leaving;      /* they wait for that */
-    struct reactor_op poll;
+    struct ring_op poll;
     bool polling;               /* the ring watches the descriptor */
     struct reactor_poller poller;
     bool unarmed;               /* the descriptor tells of nothing new */
@@ -63,7 +63,7 @@ static void completion_end(struct completion *completion)
     free(completion);
 }
 
-static void poll_done(struct reactor_op *op, int result, unsigned int flags)
+static void poll_done(struct ring_op *op, int result, unsigned int flags)
 {
     struct completion *completion = completion_of(op, poll);
     struct reactor *reactor = completion->worker->reactor;

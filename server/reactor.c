@@ -2,7 +2,6 @@
 #include "server/reactor.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <numa.h>
 #include <poll.h>
 #include <sched.h>
@@ -13,34 +12,13 @@
 #include <string.h>
 #include <time.h>
 
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
-#else
-#define RUNNING_ON_VALGRIND 0
-#endif
-
 #include "server/log.h"
 #include "server/poll_window.h"
+#include "server/ring.h"
+#include "server/ring_table.h"
 
-/* Entries a turn can prepare before an extra system call is needed. */
-#define SUBMISSIONS 512
-/* Requests in flight are limited by slots, not by this: the kernel keeps what
- * does not fit. */
-#define COMPLETIONS 4096
-/* Volumes, and queues, of one reactor that get the fast path. */
-#define FILES 1024
-#define BUFFERS 4096
 /* Rounds of all pollers between two looks at the clock. */
 #define ROUNDS 16
-/* A limit of io_uring for one registered buffer. */
-#define BUFFER_SIZE_MAX (1ull << 30)
-
-/* A sparse table of the ring and which of its places are taken. */
-struct table {
-    unsigned int size;          /* 0: the kernel has no such table */
-    unsigned int hint;          /* where to look first */
-    bool *used;
-};
 
 struct reactor {
     /* Written before the thread starts. */
@@ -52,14 +30,11 @@ struct reactor {
     struct offload *offload;
 
     /* Its thread's own. */
-    struct io_uring ring;
-    bool sleeps_in_poll;        /* see reactor_wait() */
-    struct table files;
-    struct table buffers;
-    struct reactor_op mail;
+    struct ring ring;
+    struct ring_table table;
+    struct ring_op mail;
     struct message quit;
     bool quitting;
-    bool buffers_warned;
     struct reactor_deferred *deferred;
     struct poll_window window;
     struct reactor_poller *pollers;
@@ -83,129 +58,36 @@ static void count(_Atomic uint64_t *counter, uint64_t n)
     atomic_store_explicit(counter, value + n, memory_order_relaxed);
 }
 
-/* ---- Tables ----------------------------------------------------------- */
+/* ---- What others put on the ring -------------------------------------- */
 
-static void table_init(struct table *table, unsigned int size, int result)
+struct io_uring_sqe *reactor_sqe(struct reactor *reactor)
 {
-    table->used = result < 0 ? NULL : calloc(size, sizeof(table->used[0]));
-    table->size = table->used ? size : 0;
-    table->hint = 0;
+    return ring_sqe(&reactor->ring);
 }
 
-static int table_take(struct table *table)
+void reactor_sqe_set(struct io_uring_sqe *sqe, struct ring_op *op)
 {
-    for (unsigned int i = 0; i < table->size; i++) {
-        unsigned int index = (table->hint + i) % table->size;
-
-        if (!table->used[index]) {
-            table->used[index] = true;
-            table->hint = index + 1;
-            return index;
-        }
-    }
-    return -1;
-}
-
-static void table_give(struct table *table, int index)
-{
-    table->used[index] = false;
-    table->hint = index;
+    io_uring_sqe_set_data(sqe, op);
 }
 
 int reactor_file_add(struct reactor *reactor, int fd)
 {
-    int index = table_take(&reactor->files);
-
-    if (index >= 0 &&
-        io_uring_register_files_update(&reactor->ring, index, &fd, 1) != 1) {
-        table_give(&reactor->files, index);
-        return -1;
-    }
-    return index;
+    return ring_table_add_file(&reactor->table, fd);
 }
 
 void reactor_file_remove(struct reactor *reactor, int index)
 {
-    int none = -1;
-
-    if (index >= 0) {
-        io_uring_register_files_update(&reactor->ring, index, &none, 1);
-        table_give(&reactor->files, index);
-    }
-}
-
-static int buffer_update(struct reactor *reactor, int index, void *address,
-                         size_t length)
-{
-    struct iovec iov = { .iov_base = address, .iov_len = length };
-    __u64 tag = 0;
-
-    return io_uring_register_buffers_update_tag(&reactor->ring, index, &iov,
-                                                &tag, 1);
+    ring_table_remove_file(&reactor->table, index);
 }
 
 int reactor_buffer_add(struct reactor *reactor, void *address, size_t length)
 {
-    int index, result;
-
-    if (length > BUFFER_SIZE_MAX) {
-        return -1;
-    }
-    index = table_take(&reactor->buffers);
-    if (index < 0) {
-        return -1;
-    }
-    result = buffer_update(reactor, index, address, length);
-    if (result == 1) {
-        return index;
-    }
-    table_give(&reactor->buffers, index);
-    if (!reactor->buffers_warned) {
-        reactor->buffers_warned = true;
-        log_warning("cannot register %zu bytes of slots with io_uring (%s): "
-                    "each request pins its pages; with a limit on locked "
-                    "memory, raise it (LimitMEMLOCK=infinity, or ulimit -l "
-                    "unlimited)", length, strerror(-result));
-    }
-    return -1;
+    return ring_table_add_buffer(&reactor->table, address, length);
 }
 
 void reactor_buffer_remove(struct reactor *reactor, int index)
 {
-    if (index >= 0) {
-        buffer_update(reactor, index, NULL, 0);
-        table_give(&reactor->buffers, index);
-    }
-}
-
-/* ---- Submissions ------------------------------------------------------ */
-
-static void reactor_submit(struct reactor *reactor)
-{
-    int result = io_uring_submit(&reactor->ring);
-
-    if (result < 0 && result != -EINTR && result != -EAGAIN &&
-        result != -EBUSY) {
-        log_error("reactor %u cannot submit to its io_uring: %s",
-                  reactor->index, strerror(-result));
-        abort();
-    }
-}
-
-struct io_uring_sqe *reactor_sqe(struct reactor *reactor)
-{
-    struct io_uring_sqe *sqe;
-
-    /* A full ring: hand over early what would have gone at the end. */
-    while (!(sqe = io_uring_get_sqe(&reactor->ring))) {
-        reactor_submit(reactor);
-    }
-    return sqe;
-}
-
-void reactor_sqe_set(struct io_uring_sqe *sqe, struct reactor_op *op)
-{
-    io_uring_sqe_set_data(sqe, op);
+    ring_table_remove_buffer(&reactor->table, index);
 }
 
 void reactor_defer(struct reactor *reactor, struct reactor_deferred *deferred)
@@ -232,7 +114,7 @@ static void mail_arm(struct reactor *reactor)
     reactor_sqe_set(sqe, &reactor->mail);
 }
 
-static void mail_done(struct reactor_op *op, int result, unsigned int flags)
+static void mail_done(struct ring_op *op, int result, unsigned int flags)
 {
     struct reactor *reactor =
         (struct reactor *)((char *)op - offsetof(struct reactor, mail));
@@ -292,15 +174,6 @@ static uint64_t clock_now(void)
     return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Something on the ring, or work of the kernel's that will put it there? */
-static bool ring_ready(struct reactor *reactor)
-{
-    if (IO_URING_READ_ONCE(*reactor->ring.sq.kflags) & IORING_SQ_TASKRUN) {
-        io_uring_get_events(&reactor->ring);
-    }
-    return io_uring_cq_ready(&reactor->ring) != 0;
-}
-
 static bool poll_all(struct reactor *reactor)
 {
     bool found = false;
@@ -316,8 +189,8 @@ static bool poll_all(struct reactor *reactor)
 /* Look for work until the window, which began at @began, has passed. */
 static bool reactor_spin(struct reactor *reactor, uint64_t began)
 {
-    if (io_uring_sq_ready(&reactor->ring)) {
-        reactor_submit(reactor);
+    if (io_uring_sq_ready(&reactor->ring.uring)) {
+        ring_submit(&reactor->ring);
     }
     do {
         for (unsigned int i = 0; i < ROUNDS; i++) {
@@ -325,7 +198,7 @@ static bool reactor_spin(struct reactor *reactor, uint64_t began)
                 count(&reactor->spins, 1);
                 return true;
             }
-            if (ring_ready(reactor)) {
+            if (ring_ready(&reactor->ring)) {
                 return true;
             }
         }
@@ -353,29 +226,6 @@ static bool reactor_rest(struct reactor *reactor)
 
 /* ---- The thread ------------------------------------------------------- */
 
-/* Submit, and sleep until something completes. */
-static void reactor_sleep(struct reactor *reactor)
-{
-    int result;
-
-    if (reactor->sleeps_in_poll) {
-        /* To valgrind, io_uring_enter(2) is a call that never blocks: all
-         * other threads would stand still for as long as it does. */
-        struct pollfd ring = { .fd = reactor->ring.ring_fd, .events = POLLIN };
-
-        result = io_uring_submit(&reactor->ring);
-        poll(&ring, 1, -1);
-    } else {
-        result = io_uring_submit_and_wait(&reactor->ring, 1);
-    }
-    if (result < 0 && result != -EINTR && result != -EAGAIN &&
-        result != -EBUSY) {
-        log_error("reactor %u cannot wait on its io_uring: %s",
-                  reactor->index, strerror(-result));
-        abort();
-    }
-}
-
 static void reactor_wait(struct reactor *reactor)
 {
     struct poll_window *window = &reactor->window;
@@ -384,33 +234,11 @@ static void reactor_wait(struct reactor *reactor)
 
     if (!(window->length && reactor_spin(reactor, began)) &&
         !reactor_rest(reactor)) {
-        reactor_sleep(reactor);
+        ring_sleep(&reactor->ring);
     }
     if (measured) {
         poll_window_adapt(window, clock_now() - began);
     }
-}
-
-static void reactor_reap(struct reactor *reactor)
-{
-    struct io_uring_cqe *cqe;
-    unsigned int n = 0;
-
-    /* The first question keeps the second one from entering the kernel. */
-    while (io_uring_cq_ready(&reactor->ring) &&
-           io_uring_peek_cqe(&reactor->ring, &cqe) == 0) {
-        struct reactor_op *op = io_uring_cqe_get_data(cqe);
-        int result = cqe->res;
-        unsigned int flags = cqe->flags;
-
-        /* Before done(), which may free what it needs to stay in step. */
-        io_uring_cqe_seen(&reactor->ring, cqe);
-        n++;
-        if (op) {
-            op->done(op, result, flags);
-        }
-    }
-    count(&reactor->completions, n);
 }
 
 static void reactor_run_deferred(struct reactor *reactor)
@@ -424,38 +252,9 @@ static void reactor_run_deferred(struct reactor *reactor)
     }
 }
 
-static int ring_init(struct reactor *reactor)
-{
-    /* From the newest kernels' best to what every io_uring takes. */
-    static const unsigned int flags[] = {
-        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-            IORING_SETUP_TASKRUN_FLAG,
-        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-        0,
-    };
-    const size_t last = sizeof(flags) / sizeof(flags[0]) - 1;
-    int result = -EINVAL;
-
-    /* A ring that defers its work shows nothing to poll(2) by itself. */
-    reactor->sleeps_in_poll = RUNNING_ON_VALGRIND;
-    for (size_t i = reactor->sleeps_in_poll ? last : 0; i <= last; i++) {
-        struct io_uring_params params = {
-            .flags = flags[i] | IORING_SETUP_CQSIZE,
-            .cq_entries = COMPLETIONS,
-        };
-
-        result = io_uring_queue_init_params(SUBMISSIONS, &reactor->ring,
-                                            &params);
-        if (result != -EINVAL) {
-            break;
-        }
-    }
-    return result;
-}
-
 static int reactor_set_up(struct reactor *reactor)
 {
-    int result = ring_init(reactor);
+    int result = ring_init(&reactor->ring, reactor->index);
 
     if (result < 0) {
         return rdisk_error_set(&reactor->error, result,
@@ -466,10 +265,7 @@ static int reactor_set_up(struct reactor *reactor)
             result == -ENOMEM ? " (raise the limit on locked memory, ulimit "
             "-l)" : "");
     }
-    table_init(&reactor->files, FILES,
-               io_uring_register_files_sparse(&reactor->ring, FILES));
-    table_init(&reactor->buffers, BUFFERS,
-               io_uring_register_buffers_sparse(&reactor->ring, BUFFERS));
+    ring_table_init(&reactor->table, &reactor->ring);
     mail_arm(reactor);
     return 0;
 }
@@ -499,12 +295,11 @@ static void *reactor_main(void *opaque)
     while (!reactor->quitting) {
         reactor_wait(reactor);
         count(&reactor->turns, 1);
-        reactor_reap(reactor);
+        count(&reactor->completions, ring_reap(&reactor->ring));
         reactor_run_deferred(reactor);
     }
-    io_uring_queue_exit(&reactor->ring);
-    free(reactor->files.used);
-    free(reactor->buffers.used);
+    ring_exit(&reactor->ring);
+    ring_table_free(&reactor->table);
     return NULL;
 }
 

@@ -22,20 +22,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <liburing.h>
 
 #include "server/mailbox.h"
 #include "server/offload.h"
+#include "server/ring.h"
 #include "transport/error.h"
 
 struct reactor;
-
-/* Something under way on the ring; embedded in what it belongs to. */
-struct reactor_op {
-    /* @flags are the completion's; with IORING_CQE_F_MORE there will be
-     * another. Without, @op may be freed or used again. */
-    void (*done)(struct reactor_op *op, int result, unsigned int flags);
-};
 
 /* Work for the end of this turn; at most once however often asked for. */
 struct reactor_deferred {
@@ -85,7 +78,7 @@ void reactor_info(const struct reactor *reactor, struct reactor_info *info);
  */
 struct io_uring_sqe *reactor_sqe(struct reactor *reactor);
 /* Last step of preparing @sqe: its completion goes to @op. */
-void reactor_sqe_set(struct io_uring_sqe *sqe, struct reactor_op *op);
+void reactor_sqe_set(struct io_uring_sqe *sqe, struct ring_op *op);
 
 void reactor_defer(struct reactor *reactor, struct reactor_deferred *deferred);
 

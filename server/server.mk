@@ -5,7 +5,7 @@ SERVER_SOURCES := $(addprefix server/, \
 	access.c backend.c command.c completion.c config.c config_volume.c control.c \
 	create.c drain.c identity.c lease.c log.c loop.c mailbox.c offload.c options.c \
 	placement.c poll_window.c pool.c queue.c reactor.c records.c request.c \
-	resize.c server.c session.c size.c \
+	resize.c ring.c ring_table.c server.c session.c size.c \
 	stat.c volume.c) \
 	$(addprefix server/backends/, file.c file_offload.c memory.c null.c)
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c inih

@@ -471,7 +471,7 @@ static int file_do(struct file_context *context, const struct backend_io *io)
     return n < 0 ? -errno : (int)n;
 }
 
-static void file_done(struct reactor_op *op, int result, unsigned int flags);
+static void file_done(struct ring_op *op, int result, unsigned int flags);
 
 static void file_start(struct file_context *context, struct backend_io *io)
 {
@@ -483,7 +483,7 @@ static void file_start(struct file_context *context, struct backend_io *io)
     }
 }
 
-static void file_done(struct reactor_op *op, int result, unsigned int flags)
+static void file_done(struct ring_op *op, int result, unsigned int flags)
 {
     struct backend_io *io = backend_of(op, struct backend_io, ring);
     struct file_context *context =
