@@ -24,6 +24,35 @@ const char *backend_names(void)
     return "file, memory, null";
 }
 
+int backend_parse_polling(enum backend_polling *polling, const char *what,
+                          const char *value, struct rdisk_error *err)
+{
+    static const char *const names[] = {
+        [BACKEND_POLL_AUTO] = "auto",
+        [BACKEND_POLL_ON] = "on",
+        [BACKEND_POLL_OFF] = "off",
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], value) == 0) {
+            *polling = i;
+            return 0;
+        }
+    }
+    return rdisk_error_set(err, -EINVAL, "io-poll = %s of %s is none of auto, "
+                           "on and off", value, what);
+}
+
+int backend_not_polled(const struct backend_spec *spec, const char *why,
+                       struct rdisk_error *err)
+{
+    if (spec->polling != BACKEND_POLL_ON) {
+        return 0;
+    }
+    return rdisk_error_set(err, -ENOTSUP, "volume '%s' has io-poll = on, but "
+                           "%s", spec->volume, why);
+}
+
 int backend_check_size(const char *volume, uint64_t size,
                        struct rdisk_error *err)
 {

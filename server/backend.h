@@ -37,6 +37,13 @@ struct backend_io;
 #define backend_of(pointer, type, member) \
     ((type *)((char *)(pointer) - offsetof(type, member)))
 
+/* Are reads and writes to be polled for? AUTO: if the disk is made for it. */
+enum backend_polling {
+    BACKEND_POLL_AUTO,
+    BACKEND_POLL_ON,            /* it is an error if they cannot be */
+    BACKEND_POLL_OFF,
+};
+
 /* What to open. A class refuses what it cannot do anything with. */
 struct backend_spec {
     const char *volume;         /* its name, for messages */
@@ -45,6 +52,7 @@ struct backend_spec {
                                    link; AT_FDCWD: the path is an admin's own */
     uint64_t size;              /* bytes; 0: as found */
     bool read_only;
+    enum backend_polling polling;
 };
 
 struct backend_geometry {
@@ -107,6 +115,8 @@ struct backend {
     uint8_t cache[RDISK_ID_SIZE];
     bool inline_io;             /* submit carries out reads, writes and flushes
                                    itself: they take no longer than a copy */
+    bool polled;                /* reads and writes may go through a reactor's
+                                   polled ring */
     bool lasting;               /* it outlives this process */
     struct backend *next;       /* that a filter wraps, else NULL */
 };
@@ -114,6 +124,7 @@ struct backend {
 struct backend_context {
     struct backend *backend;
     struct reactor *reactor;
+    bool polled;                /* they do: this reactor has one */
 };
 
 /* ---- I/O -------------------------------------------------------------- */
@@ -132,7 +143,8 @@ struct backend_io {
     uint32_t length;            /* bytes; 0 for FLUSH */
     unsigned int room;          /* EXTENTS: entries at @data */
     /* READ and WRITE only: */
-    int buffer;                 /* registered buffer that holds @data, or -1 */
+    /* Registered buffer that holds @data, by ring, or -1. */
+    int buffer[RING_KINDS];
     void *data;                 /* page-aligned; others may write to it */
 
     /* For the class that carries it out, between submit and completion. */
@@ -141,6 +153,7 @@ struct backend_io {
     struct backend_context *context;
     uint32_t done;              /* bytes moved, or entries filled, so far */
     int result;                 /* of @job */
+    bool polled;                /* it went through the polled ring */
 
     uint32_t depth;
     struct {
@@ -200,6 +213,13 @@ extern const struct backend_class backend_null;
 const struct backend_class *backend_find(const char *name);
 /* "file, memory, null" */
 const char *backend_names(void);
+
+/* "auto", "on" or "off": the value of io-poll for @what. */
+int backend_parse_polling(enum backend_polling *polling, const char *what,
+                          const char *value, struct rdisk_error *err);
+/* It will not be polled, because @why: 0, or an error if @spec insists. */
+int backend_not_polled(const struct backend_spec *spec, const char *why,
+                       struct rdisk_error *err);
 
 /* Volumes are made of 512-byte sectors at least: -EINVAL with a sentence for
  * a size that is zero, no multiple of that, or beyond what a file may have. */

@@ -24,7 +24,8 @@ struct completion {
 
 static void poll_arm(struct completion *completion)
 {
-    struct io_uring_sqe *sqe = reactor_sqe(completion->worker->reactor);
+    struct io_uring_sqe *sqe = reactor_sqe(completion->worker->reactor,
+                                           RING_ORDINARY);
 
     io_uring_prep_poll_multishot(sqe, rdisk_target_cq_fd(completion->cq),
                                  POLLIN);
@@ -35,7 +36,8 @@ static void poll_arm(struct completion *completion)
 /* Its own completion says nothing; the poll's last one does. */
 static void poll_disarm(struct completion *completion)
 {
-    struct io_uring_sqe *sqe = reactor_sqe(completion->worker->reactor);
+    struct io_uring_sqe *sqe = reactor_sqe(completion->worker->reactor,
+                                           RING_ORDINARY);
 
     io_uring_prep_poll_remove(sqe, (__u64)(uintptr_t)&completion->poll);
     io_uring_sqe_set_data(sqe, NULL);

@@ -21,6 +21,7 @@ enum kind {
     KIND_LEVEL,
     KIND_AUTHENTICATION,
     KIND_POLICY,                /* allow or deny */
+    KIND_POLLING,               /* auto, on or off */
 };
 
 /* One table says all there is to say about an option. */
@@ -110,6 +111,10 @@ static const struct option options[] = {
     { "pool", "resize", "resize", "allow|deny",
       "whether clients may resize what they write of it; default allow",
       KIND_POLICY, offsetof(struct config, resize), 0, 0 },
+    { "pool", "io-poll", "io-poll", "auto|on|off",
+      "whether reactors poll for reads and writes of it, if its disk has "
+      "queues without interrupts; default auto", KIND_POLLING,
+      offsetof(struct config, polling), 0, 0 },
 };
 
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -215,6 +220,10 @@ static int set_option(struct config *config, const struct option *option,
     case KIND_POLICY:
         return access_policy((bool *)((char *)config + option->offset),
                              option->key, value, err);
+    case KIND_POLLING:
+        return backend_parse_polling(
+            (enum backend_polling *)((char *)config + option->offset),
+            "the pool", value, err);
     default:
         return set_number(config, option, value, err);
     }

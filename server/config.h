@@ -39,6 +39,7 @@ struct config {
     char *pool;                 /* directory; "": none */
     bool create;                /* clients may, without authentication */
     bool resize;                /* clients may, what they write of the pool */
+    enum backend_polling polling;   /* of the pool's volumes */
     struct config_volume *volumes;  /* in the order given */
 
     unsigned int seen;          /* options the file has given, bit by bit */

@@ -2,6 +2,7 @@
 #include "server/config_volume.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,40 +73,55 @@ static int set_size(struct config_volume *volume, const char *value,
     return backend_check_size(volume->name, volume->size, err);
 }
 
+static int set_read_only(struct config_volume *volume, const char *value,
+                         struct rdisk_error *err)
+{
+    volume->read_only = strcmp(value, "on") == 0;
+    if (!volume->read_only && strcmp(value, "off") != 0) {
+        return rdisk_error_set(err, -EINVAL, "read-only = %s of volume '%s' "
+                               "is neither on nor off", value, volume->name);
+    }
+    return 0;
+}
+
+static int set_polling(struct config_volume *volume, const char *value,
+                       struct rdisk_error *err)
+{
+    char what[RDISK_VOLUME_NAME_MAX + 16];
+
+    snprintf(what, sizeof(what), "volume '%s'", volume->name);
+    return backend_parse_polling(&volume->polling, what, value, err);
+}
+
 int config_volume_set(struct config_volume *volume, const char *key,
                       const char *value, struct rdisk_error *err)
 {
-    static const char *const keys[] = { "backend", "path", "size",
-                                        "read-only" };
-    unsigned int i = 0;
+    static const struct {
+        const char *name;
+        int (*set)(struct config_volume *volume, const char *value,
+                   struct rdisk_error *err);
+    } keys[] = {
+        { "backend", set_backend },
+        { "path", set_path },
+        { "size", set_size },
+        { "read-only", set_read_only },
+        { "io-poll", set_polling },
+    };
 
-    while (i < 4 && strcmp(keys[i], key) != 0) {
-        i++;
-    }
-    if (i < 4 && (volume->seen & 1u << i)) {
-        return rdisk_error_set(err, -EINVAL, "%s of volume '%s' is given "
-                               "twice", key, volume->name);
-    }
-    volume->seen |= 1u << i;
-    switch (i) {
-    case 0:
-        return set_backend(volume, value, err);
-    case 1:
-        return set_path(volume, value, err);
-    case 2:
-        return set_size(volume, value, err);
-    case 3:
-        volume->read_only = strcmp(value, "on") == 0;
-        if (!volume->read_only && strcmp(value, "off") != 0) {
-            return rdisk_error_set(err, -EINVAL, "read-only = %s of volume "
-                                   "'%s' is neither on nor off", value,
-                                   volume->name);
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        if (strcmp(keys[i].name, key) != 0) {
+            continue;
         }
-        return 0;
-    default:
-        return rdisk_error_set(err, -EINVAL, "a volume has no key '%s' (it "
-                               "has backend, path, size and read-only)", key);
+        if (volume->seen & 1u << i) {
+            return rdisk_error_set(err, -EINVAL, "%s of volume '%s' is given "
+                                   "twice", key, volume->name);
+        }
+        volume->seen |= 1u << i;
+        return keys[i].set(volume, value, err);
     }
+    return rdisk_error_set(err, -EINVAL, "a volume has no key '%s' (it has "
+                           "backend, path, size, read-only and io-poll)",
+                           key);
 }
 
 int config_volume_parse(struct config_volume **volumes, const char *text,
@@ -136,6 +152,7 @@ int config_volume_parse(struct config_volume **volumes, const char *text,
         /* The command line says all of a volume, or nothing. */
         volume->seen = 0;
         volume->read_only = false;
+        volume->polling = BACKEND_POLL_AUTO;
         volume->size = 0;
         free(volume->path);
         volume->path = NULL;

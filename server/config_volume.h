@@ -16,6 +16,7 @@ struct config_volume {
     char *path;                 /* NULL: none */
     uint64_t size;              /* bytes; 0: not told */
     bool read_only;
+    enum backend_polling polling;
     unsigned int seen;          /* keys given, bit by bit */
 };
 

@@ -106,6 +106,7 @@ static struct volume *open_file(struct pool *pool, const char *name,
         .volume = name,
         .path = name,
         .directory = pool->directory,
+        .polling = pool->polling,
     };
     struct volume *volume;
     struct rdisk_error why;

@@ -19,6 +19,7 @@ struct pool {
     struct records *records;    /* NULL: leases end with the server */
     uint64_t lease_time;        /* ns that one is kept for who is away */
     uint64_t started;           /* rdisk_now() */
+    enum backend_polling polling;   /* of the directory's volumes */
 };
 
 /* @path may be NULL. 0 or a negative errno with @err filled. */

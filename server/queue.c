@@ -2,6 +2,7 @@
 #include "server/queue.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/completion.h"
 #include "server/log.h"
@@ -65,7 +66,37 @@ static void detach(struct worker *worker, struct attachment *attachment)
     free(attachment);
 }
 
+/* ---- Slots ------------------------------------------------------------ */
+
+/* With those rings that requests may go through. */
+static void register_slots(struct queue *queue)
+{
+    struct reactor *reactor = queue->worker->reactor;
+    bool polled = queue->attachment && queue->attachment->context->polled;
+    size_t length;
+    void *memory;
+
+    rdisk_target_queue_memory(queue->target, &memory, &length);
+    queue->buffer[RING_ORDINARY] =
+        reactor_buffer_add(reactor, RING_ORDINARY, memory, length);
+    queue->buffer[RING_POLLED] = polled ?
+        reactor_buffer_add(reactor, RING_POLLED, memory, length) : -1;
+}
+
+static void unregister_slots(struct queue *queue)
+{
+    for (unsigned int ring = 0; ring < RING_KINDS; ring++) {
+        reactor_buffer_remove(queue->worker->reactor, ring,
+                              queue->buffer[ring]);
+    }
+}
+
 /* ---- Requests --------------------------------------------------------- */
+
+uint64_t queue_polled(const struct queue *queue)
+{
+    return atomic_load_explicit(&queue->polled, memory_order_relaxed);
+}
 
 static void request_done(struct backend_io *io, int result, void *opaque)
 {
@@ -73,6 +104,11 @@ static void request_done(struct backend_io *io, int result, void *opaque)
         backend_of(io, struct queue_request, io);
     struct queue *queue = opaque;
 
+    if (io->polled) {
+        /* One writer, so no locked instruction. */
+        atomic_store_explicit(&queue->polled, queue_polled(queue) + 1,
+                              memory_order_relaxed);
+    }
     rdisk_target_complete(request->target, rdisk_status_from_errno(result));
     reactor_defer(queue->worker->reactor, &queue->answers);
 }
@@ -96,7 +132,8 @@ void queue_request_event(void *queue_user,
     io->length = target->length;
     io->room = target->room;
     io->data = target->data;
-    io->buffer = queue->buffer;
+    memcpy(io->buffer, queue->buffer, sizeof(io->buffer));
+    io->polled = false;
     io->depth = 0;
     backend_io_push(io, request_done, queue);
     backend_submit(queue->attachment->context, io);
@@ -113,9 +150,7 @@ static void left_run(struct message *message)
 
 void queue_leave(struct queue *queue)
 {
-    struct reactor *reactor = queue->worker->reactor;
-
-    reactor_buffer_remove(reactor, queue->buffer);
+    unregister_slots(queue);
     detach(queue->worker, queue->attachment);
     queue->message.run = left_run;
     mailbox_send(queue->home, &queue->message);
@@ -146,13 +181,9 @@ void queue_idle_event(void *queue_user, struct rdisk_target_queue *target)
 static void start_run(struct message *message)
 {
     struct queue *queue = queue_of(message, message);
-    struct reactor *reactor = queue->worker->reactor;
-    size_t length;
-    void *memory;
 
-    rdisk_target_queue_memory(queue->target, &memory, &length);
-    queue->buffer = reactor_buffer_add(reactor, memory, length);
     queue->attachment = attach(queue->worker, queue->backend);
+    register_slots(queue);
     queue->state = QUEUE_RUNNING;
     queue->completion = completion_join(queue);
     rdisk_target_queue_start(queue->target);
@@ -182,7 +213,7 @@ struct queue *queue_start(struct rdisk_target_queue *target,
     queue->owner = owner;
     queue->state = QUEUE_STARTING;
     queue->answers.run = answers_run;
-    queue->buffer = -1;
+    queue->buffer[RING_ORDINARY] = queue->buffer[RING_POLLED] = -1;
     queue->slots = slots;
     queue->message.run = start_run;
     worker->queues++;

@@ -59,7 +59,9 @@ struct queue {
     struct completion *spare;   /* NULL: it was needed */
     struct queue *next_leaving; /* of its completion queue */
     struct reactor_deferred answers;
-    int buffer;                 /* its slots as a registered buffer, or -1 */
+    /* Its slots as a registered buffer, by ring, or -1. */
+    int buffer[RING_KINDS];
+    _Atomic uint64_t polled;    /* requests that were polled for; read by any */
     unsigned int slots;
     struct queue_request requests[];    /* by slot */
 };
@@ -76,6 +78,8 @@ struct queue *queue_start(struct rdisk_target_queue *target,
                           void (*left)(struct queue *queue), void *owner,
                           void **user);
 void queue_free(struct queue *queue);
+/* Requests of it that were polled for. Any thread. */
+uint64_t queue_polled(const struct queue *queue);
 
 /* Reactor thread: nothing of the ring knows the queue any more; back to the
  * control thread. */

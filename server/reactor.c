@@ -30,8 +30,10 @@ struct reactor {
     struct offload *offload;
 
     /* Its thread's own. */
-    struct ring ring;
-    struct ring_table table;
+    struct ring rings[RING_KINDS];
+    struct ring_table tables[RING_KINDS];
+    bool has[RING_KINDS];
+    bool cannot_poll;           /* it was tried */
     struct ring_op mail;
     struct message quit;
     bool quitting;
@@ -43,6 +45,7 @@ struct reactor {
     /* Written by its thread, read by any. */
     _Atomic uint64_t turns;
     _Atomic uint64_t completions;
+    _Atomic uint64_t polled;
     _Atomic uint64_t spins;
 
     /* For reactor_create() to wait on. */
@@ -58,11 +61,65 @@ static void count(_Atomic uint64_t *counter, uint64_t n)
     atomic_store_explicit(counter, value + n, memory_order_relaxed);
 }
 
-/* ---- What others put on the ring -------------------------------------- */
+/* ---- The rings -------------------------------------------------------- */
 
-struct io_uring_sqe *reactor_sqe(struct reactor *reactor)
+static int add_ring(struct reactor *reactor, enum ring_kind kind)
 {
-    return ring_sqe(&reactor->ring);
+    int result = ring_init(&reactor->rings[kind], kind, reactor->index);
+
+    if (result == 0) {
+        ring_table_init(&reactor->tables[kind], &reactor->rings[kind]);
+        reactor->has[kind] = true;
+    }
+    return result;
+}
+
+bool reactor_polls(struct reactor *reactor)
+{
+    int result;
+
+    if (!reactor->has[RING_POLLED] && !reactor->cannot_poll) {
+        result = add_ring(reactor, RING_POLLED);
+        if (result < 0) {
+            reactor->cannot_poll = true;
+            log_warning("reactor %u cannot set up an io_uring that polls: %s; "
+                        "it waits for the disks' interrupts", reactor->index,
+                        strerror(-result));
+        }
+    }
+    return reactor->has[RING_POLLED];
+}
+
+static bool polled_outstanding(const struct reactor *reactor)
+{
+    return reactor->rings[RING_POLLED].outstanding != 0;
+}
+
+static void reap_rings(struct reactor *reactor)
+{
+    count(&reactor->completions,
+          ring_reap(&reactor->rings[RING_ORDINARY]));
+    if (polled_outstanding(reactor)) {
+        unsigned int n = ring_reap(&reactor->rings[RING_POLLED]);
+
+        count(&reactor->completions, n);
+        count(&reactor->polled, n);
+    }
+}
+
+static void free_rings(struct reactor *reactor)
+{
+    for (unsigned int kind = 0; kind < RING_KINDS; kind++) {
+        if (reactor->has[kind]) {
+            ring_exit(&reactor->rings[kind]);
+            ring_table_free(&reactor->tables[kind]);
+        }
+    }
+}
+
+struct io_uring_sqe *reactor_sqe(struct reactor *reactor, enum ring_kind ring)
+{
+    return ring_sqe(&reactor->rings[ring]);
 }
 
 void reactor_sqe_set(struct io_uring_sqe *sqe, struct ring_op *op)
@@ -70,24 +127,27 @@ void reactor_sqe_set(struct io_uring_sqe *sqe, struct ring_op *op)
     io_uring_sqe_set_data(sqe, op);
 }
 
-int reactor_file_add(struct reactor *reactor, int fd)
+int reactor_file_add(struct reactor *reactor, enum ring_kind ring, int fd)
 {
-    return ring_table_add_file(&reactor->table, fd);
+    return ring_table_add_file(&reactor->tables[ring], fd);
 }
 
-void reactor_file_remove(struct reactor *reactor, int index)
+void reactor_file_remove(struct reactor *reactor, enum ring_kind ring,
+                         int index)
 {
-    ring_table_remove_file(&reactor->table, index);
+    ring_table_remove_file(&reactor->tables[ring], index);
 }
 
-int reactor_buffer_add(struct reactor *reactor, void *address, size_t length)
+int reactor_buffer_add(struct reactor *reactor, enum ring_kind ring,
+                       void *address, size_t length)
 {
-    return ring_table_add_buffer(&reactor->table, address, length);
+    return ring_table_add_buffer(&reactor->tables[ring], address, length);
 }
 
-void reactor_buffer_remove(struct reactor *reactor, int index)
+void reactor_buffer_remove(struct reactor *reactor, enum ring_kind ring,
+                           int index)
 {
-    ring_table_remove_buffer(&reactor->table, index);
+    ring_table_remove_buffer(&reactor->tables[ring], index);
 }
 
 void reactor_defer(struct reactor *reactor, struct reactor_deferred *deferred)
@@ -108,7 +168,7 @@ void reactor_offload(struct reactor *reactor, struct offload_job *job)
 
 static void mail_arm(struct reactor *reactor)
 {
-    struct io_uring_sqe *sqe = reactor_sqe(reactor);
+    struct io_uring_sqe *sqe = reactor_sqe(reactor, RING_ORDINARY);
 
     io_uring_prep_poll_multishot(sqe, reactor->mailbox.fd, POLLIN);
     reactor_sqe_set(sqe, &reactor->mail);
@@ -160,7 +220,7 @@ void reactor_poller_remove(struct reactor *reactor,
 
 bool reactor_spins(struct reactor *reactor)
 {
-    if (reactor->window.length) {
+    if (reactor->window.length || polled_outstanding(reactor)) {
         reactor->restless = true;
     }
     return reactor->restless;
@@ -186,26 +246,43 @@ static bool poll_all(struct reactor *reactor)
     return found || reactor->deferred;
 }
 
-/* Look for work until the window, which began at @began, has passed. */
+/* One round. The rings are asked even if the pollers have found something:
+ * while they always do, messages must come through all the same. */
+static bool look(struct reactor *reactor)
+{
+    /* First, as it submits, too. */
+    bool found = polled_outstanding(reactor) &&
+                 ring_ready(&reactor->rings[RING_POLLED]);
+
+    if (poll_all(reactor)) {
+        count(&reactor->spins, 1);
+        found = true;
+    }
+    return ring_ready(&reactor->rings[RING_ORDINARY]) || found;
+}
+
+/*
+ * Look for work until the window, which began at @began, has passed, and for
+ * as long as a polled disk has something of ours.
+ */
 static bool reactor_spin(struct reactor *reactor, uint64_t began)
 {
-    if (io_uring_sq_ready(&reactor->ring.uring)) {
-        ring_submit(&reactor->ring);
+    struct ring *ring = &reactor->rings[RING_ORDINARY];
+
+    if (io_uring_sq_ready(&ring->uring)) {
+        ring_submit(ring);
     }
     do {
         for (unsigned int i = 0; i < ROUNDS; i++) {
-            if (poll_all(reactor)) {
-                count(&reactor->spins, 1);
-                return true;
-            }
-            if (ring_ready(&reactor->ring)) {
+            if (look(reactor)) {
                 return true;
             }
         }
         /* What we wait for may need this core: the device's own threads, if
          * it is a software one, or the client. */
         sched_yield();
-    } while (clock_now() - began < reactor->window.length);
+    } while (polled_outstanding(reactor) ||
+             clock_now() - began < reactor->window.length);
     return false;
 }
 
@@ -232,9 +309,9 @@ static void reactor_wait(struct reactor *reactor)
     bool measured = poll_window_measures(window);
     uint64_t began = measured ? clock_now() : 0;
 
-    if (!(window->length && reactor_spin(reactor, began)) &&
-        !reactor_rest(reactor)) {
-        ring_sleep(&reactor->ring);
+    if (!((window->length || polled_outstanding(reactor)) &&
+          reactor_spin(reactor, began)) && !reactor_rest(reactor)) {
+        ring_sleep(&reactor->rings[RING_ORDINARY]);
     }
     if (measured) {
         poll_window_adapt(window, clock_now() - began);
@@ -254,7 +331,7 @@ static void reactor_run_deferred(struct reactor *reactor)
 
 static int reactor_set_up(struct reactor *reactor)
 {
-    int result = ring_init(&reactor->ring, reactor->index);
+    int result = add_ring(reactor, RING_ORDINARY);
 
     if (result < 0) {
         return rdisk_error_set(&reactor->error, result,
@@ -265,7 +342,6 @@ static int reactor_set_up(struct reactor *reactor)
             result == -ENOMEM ? " (raise the limit on locked memory, ulimit "
             "-l)" : "");
     }
-    ring_table_init(&reactor->table, &reactor->ring);
     mail_arm(reactor);
     return 0;
 }
@@ -295,11 +371,10 @@ static void *reactor_main(void *opaque)
     while (!reactor->quitting) {
         reactor_wait(reactor);
         count(&reactor->turns, 1);
-        count(&reactor->completions, ring_reap(&reactor->ring));
+        reap_rings(reactor);
         reactor_run_deferred(reactor);
     }
-    ring_exit(&reactor->ring);
-    ring_table_free(&reactor->table);
+    free_rings(reactor);
     return NULL;
 }
 
@@ -383,5 +458,7 @@ void reactor_info(const struct reactor *reactor, struct reactor_info *info)
     info->turns = atomic_load_explicit(&reactor->turns, memory_order_relaxed);
     info->completions = atomic_load_explicit(&reactor->completions,
                                              memory_order_relaxed);
+    info->polled = atomic_load_explicit(&reactor->polled,
+                                        memory_order_relaxed);
     info->spins = atomic_load_explicit(&reactor->spins, memory_order_relaxed);
 }

@@ -2,7 +2,8 @@
 /*
  * A reactor: one thread bound to one core, with one io_uring through which
  * everything reaches it: completions of file I/O, readable descriptors of
- * queues, and messages of other threads.
+ * queues, and messages of other threads. A second, polled one is for disks
+ * that complete without interrupts.
  *
  * Each *turn* it submits what the last one prepared and sleeps, in the same
  * system call, until something completes; runs the completions; and runs the
@@ -11,7 +12,8 @@
  *
  * When requests follow each other closely, it looks for the next one for a
  * while before it sleeps (poll_window.h), so that none of the system calls
- * that put a thread to sleep and wake it is made.
+ * that put a thread to sleep and wake it is made. While a polled disk has
+ * requests of its, it goes on looking, at everything, until they are done.
  *
  * Threads: create, destroy, send and info from the control thread, everything
  * else from the reactor's own.
@@ -65,7 +67,8 @@ struct reactor_info {
     int core;                   /* -1: not bound */
     int node;                   /* NUMA node of that core; -1: not known */
     uint64_t turns;             /* times it woke up */
-    uint64_t completions;       /* taken from its ring */
+    uint64_t completions;       /* taken from its rings */
+    uint64_t polled;            /* of these, from the polled one */
     uint64_t spins;             /* turns begun by a poller, without sleep */
 };
 void reactor_info(const struct reactor *reactor, struct reactor_info *info);
@@ -74,9 +77,9 @@ void reactor_info(const struct reactor *reactor, struct reactor_info *info);
 
 /*
  * A submission entry for @op, to be prepared by the caller at once; it goes
- * out at the end of the turn. Never NULL.
+ * out at the end of the turn. Never NULL. Polled: only if reactor_polls().
  */
-struct io_uring_sqe *reactor_sqe(struct reactor *reactor);
+struct io_uring_sqe *reactor_sqe(struct reactor *reactor, enum ring_kind ring);
 /* Last step of preparing @sqe: its completion goes to @op. */
 void reactor_sqe_set(struct io_uring_sqe *sqe, struct ring_op *op);
 
@@ -93,14 +96,20 @@ void reactor_poller_remove(struct reactor *reactor,
  * arm anything now: each one's rest() is called in time. */
 bool reactor_spins(struct reactor *reactor);
 
+/* Has it a polled ring? It is made when the first one asks. */
+bool reactor_polls(struct reactor *reactor);
+
 /*
- * Put a descriptor or a range of memory into the ring's tables, so that the
+ * Put a descriptor or a range of memory into a ring's tables, so that the
  * kernel need not look up or pin it for each request. Returns the index, or
  * -1: full, or refused; then use the descriptor or the memory as it is.
  */
-int reactor_file_add(struct reactor *reactor, int fd);
-void reactor_file_remove(struct reactor *reactor, int index);
-int reactor_buffer_add(struct reactor *reactor, void *address, size_t length);
-void reactor_buffer_remove(struct reactor *reactor, int index);
+int reactor_file_add(struct reactor *reactor, enum ring_kind ring, int fd);
+void reactor_file_remove(struct reactor *reactor, enum ring_kind ring,
+                         int index);
+int reactor_buffer_add(struct reactor *reactor, enum ring_kind ring,
+                       void *address, size_t length);
+void reactor_buffer_remove(struct reactor *reactor, enum ring_kind ring,
+                           int index);
 
 #endif

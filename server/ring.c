@@ -22,24 +22,34 @@
 
 /* ---- Life ------------------------------------------------------------- */
 
-int ring_init(struct ring *ring, unsigned int reactor)
-{
-    /* From the newest kernels' best to what every io_uring takes. */
-    static const unsigned int flags[] = {
+/* From the newest kernels' best to what every io_uring takes. */
+static const unsigned int setups[RING_KINDS][3] = {
+    [RING_ORDINARY] = {
         IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
             IORING_SETUP_TASKRUN_FLAG,
         IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
         0,
-    };
-    const size_t last = sizeof(flags) / sizeof(flags[0]) - 1;
+    },
+    [RING_POLLED] = {
+        IORING_SETUP_IOPOLL | IORING_SETUP_SINGLE_ISSUER,
+        IORING_SETUP_IOPOLL | IORING_SETUP_COOP_TASKRUN,
+        IORING_SETUP_IOPOLL,
+    },
+};
+
+int ring_init(struct ring *ring, enum ring_kind kind, unsigned int reactor)
+{
+    const size_t last = sizeof(setups[0]) / sizeof(setups[0][0]) - 1;
     int result = -EINVAL;
 
+    ring->kind = kind;
+    ring->outstanding = 0;
     ring->reactor = reactor;
     /* A ring that defers its work shows nothing to poll(2) by itself. */
     ring->sleeps_in_poll = RUNNING_ON_VALGRIND;
     for (size_t i = ring->sleeps_in_poll ? last : 0; i <= last; i++) {
         struct io_uring_params params = {
-            .flags = flags[i] | IORING_SETUP_CQSIZE,
+            .flags = setups[kind][i] | IORING_SETUP_CQSIZE,
             .cq_entries = COMPLETIONS,
         };
 
@@ -66,15 +76,18 @@ static bool is_fatal(int result)
            result != -EBUSY;
 }
 
-void ring_submit(struct ring *ring)
+static void check_submitted(const struct ring *ring, int result)
 {
-    int result = io_uring_submit(&ring->uring);
-
     if (is_fatal(result)) {
         log_error("reactor %u cannot submit to its io_uring: %s",
                   ring->reactor, strerror(-result));
         abort();
     }
+}
+
+void ring_submit(struct ring *ring)
+{
+    check_submitted(ring, io_uring_submit(&ring->uring));
 }
 
 struct io_uring_sqe *ring_sqe(struct ring *ring)
@@ -84,6 +97,9 @@ struct io_uring_sqe *ring_sqe(struct ring *ring)
     /* A full ring: hand over early what would have gone at the end. */
     while (!(sqe = io_uring_get_sqe(&ring->uring))) {
         ring_submit(ring);
+    }
+    if (ring->kind == RING_POLLED) {
+        ring->outstanding++;
     }
     return sqe;
 }
@@ -113,7 +129,9 @@ void ring_sleep(struct ring *ring)
 
 bool ring_ready(struct ring *ring)
 {
-    if (IO_URING_READ_ONCE(*ring->uring.sq.kflags) & IORING_SQ_TASKRUN) {
+    if (ring->kind == RING_POLLED) {
+        check_submitted(ring, io_uring_submit_and_get_events(&ring->uring));
+    } else if (IO_URING_READ_ONCE(*ring->uring.sq.kflags) & IORING_SQ_TASKRUN) {
         io_uring_get_events(&ring->uring);
     }
     return io_uring_cq_ready(&ring->uring) != 0;
@@ -134,6 +152,9 @@ unsigned int ring_reap(struct ring *ring)
         /* Before done(), which may free what it needs to stay in step. */
         io_uring_cqe_seen(&ring->uring, cqe);
         n++;
+        if (ring->kind == RING_POLLED) {
+            ring->outstanding--;
+        }
         if (op) {
             op->done(op, result, flags);
         }

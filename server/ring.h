@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An io_uring of a reactor: it submits, sleeps, and runs what completes.
- * Only its reactor's thread uses it.
+ * The io_urings of a reactor, which submit, sleep, and run what completes.
+ * Only their reactor's thread uses them.
  */
 #ifndef SERVER_RING_H
 #define SERVER_RING_H
@@ -16,14 +16,25 @@ struct ring_op {
     void (*done)(struct ring_op *op, int result, unsigned int flags);
 };
 
+enum ring_kind {
+    RING_ORDINARY,              /* completions come by themselves, and end a
+                                   sleep: for everything */
+    RING_POLLED,                /* the kernel asks the disk for them, without
+                                   interrupts, each time that it is told to:
+                                   for reads and writes past the page cache */
+    RING_KINDS
+};
+
 struct ring {
     struct io_uring uring;
+    enum ring_kind kind;
+    unsigned int outstanding;   /* of a polled one: not completed */
     unsigned int reactor;       /* whose it is, for messages */
     bool sleeps_in_poll;        /* see ring_sleep() */
 };
 
 /* In the thread that will use it. 0 or a negative errno. */
-int ring_init(struct ring *ring, unsigned int reactor);
+int ring_init(struct ring *ring, enum ring_kind kind, unsigned int reactor);
 void ring_exit(struct ring *ring);
 
 /* A submission entry, which goes out with the next submission. Never NULL. */
@@ -31,9 +42,10 @@ struct io_uring_sqe *ring_sqe(struct ring *ring);
 
 /* Hand what was prepared to the kernel. */
 void ring_submit(struct ring *ring);
-/* The same, and wait until something completes. */
+/* The same, and wait until something completes. Not of a polled ring. */
 void ring_sleep(struct ring *ring);
-/* Is there a completion, or work of the kernel's that will bring one? */
+/* Is there a completion, or work of the kernel's that will bring one? Of a
+ * polled ring: submit, ask the disk, and tell. */
 bool ring_ready(struct ring *ring);
 /* Run what has completed; returns how many. */
 unsigned int ring_reap(struct ring *ring);

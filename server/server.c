@@ -197,6 +197,7 @@ static int start_volumes(struct server *server, struct rdisk_error *err)
 {
     int result = pool_init(&server->pool, server->config->pool, err);
 
+    server->pool.polling = server->config->polling;
     if (result == 0) {
         result = start_leases(server, err);
     }
@@ -208,6 +209,7 @@ static int start_volumes(struct server *server, struct rdisk_error *err)
             .directory = AT_FDCWD,
             .size = volume->size,
             .read_only = volume->read_only,
+            .polling = volume->polling,
         };
 
         result = pool_configure(&server->pool, volume->backend, &spec, err);

@@ -7,7 +7,7 @@ SERVER_SOURCES := $(addprefix server/, \
 	placement.c poll_window.c pool.c queue.c reactor.c records.c request.c \
 	resize.c ring.c ring_table.c server.c session.c size.c \
 	stat.c volume.c) \
-	$(addprefix server/backends/, file.c file_offload.c memory.c null.c)
+	$(addprefix server/backends/, file.c file_offload.c file_poll.c memory.c null.c)
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c inih
 
 RDISKD := $(O)/bin/rdiskd

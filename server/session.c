@@ -34,6 +34,17 @@ void session_counters(const struct session *session,
     }
 }
 
+uint64_t session_polled(const struct session *session)
+{
+    uint64_t polled = session->polled_past;
+
+    for (const struct queue *queue = session->queues; queue;
+         queue = queue->next) {
+        polled += queue_polled(queue);
+    }
+    return polled;
+}
+
 unsigned int session_queues(const struct session *session, uint64_t *memory)
 {
     unsigned int n = 0;
@@ -228,6 +239,7 @@ static void session_close(void *opaque, void *user, bool orderly)
              session->past.writes, session->past.flushes,
              session->past.failed);
     counters_add(&volume->past, &session->past);
+    volume->polled_past += session->polled_past;
     volume_release(&session->holder, orderly, rdisk_now(server->env));
     pool_put(&server->pool, volume);
     free(session);
@@ -316,6 +328,7 @@ static void session_queue_left(struct queue *queue)
     }
     *link = queue->next;
     rdisk_target_queue_counters(target, &session->past);
+    session->polled_past += queue_polled(queue);
     queue_free(queue);
     /* The session may be gone when this returns. */
     rdisk_target_queue_release(target);

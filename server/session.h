@@ -13,6 +13,7 @@ struct session {
     bool read_only;             /* as granted */
     struct queue *queues;       /* that the transport has not got back yet */
     struct rdisk_target_counters past;  /* of queues that have ended */
+    uint64_t polled_past;       /* the same */
     struct session *next;       /* of the server's list */
 };
 
@@ -35,6 +36,8 @@ void session_drain(struct server *server);
 /* Of all its queues, those that have ended included. */
 void session_counters(const struct session *session,
                       struct rdisk_target_counters *counters);
+/* Requests that were polled for, the same. */
+uint64_t session_polled(const struct session *session);
 /* Queues it has, and bytes of slots. */
 unsigned int session_queues(const struct session *session, uint64_t *memory);
 

@@ -130,6 +130,7 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
     const struct volume *volume = entry->volume;
     struct rdisk_target_counters counters;
     unsigned int sessions = 0;
+    uint64_t polled;
 
     add_text(object, "name", entry->name);
     add_text(object, "backend", entry->backend);
@@ -142,16 +143,20 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
         return object;
     }
     counters = volume->past;
+    polled = volume->polled_past;
     for (struct volume_holder *holder = volume->holders; holder;
          holder = holder->next) {
         session_counters((struct session *)holder, &counters);
+        polled += session_polled((struct session *)holder);
         sessions++;
     }
     add_number(object, "sessions", sessions);
     add_bool(object, "configured", volume->configured);
     add_number(object, "block_size", volume->backend->geometry.block_size);
     add_text(object, "submission",
-             volume->backend->inline_io ? "inline" : "io_uring");
+             volume->backend->inline_io ? "inline" :
+             volume->backend->polled ? "polled" : "io_uring");
+    add_number(object, "polled", polled);
     add_bool(object, "read_only", volume->backend->geometry.read_only);
     add_counters(object, &counters);
     add_latency(object, &counters);
@@ -235,6 +240,7 @@ static struct json_object *stat_worker(const struct worker *worker)
     add_number(object, "turns", info.turns);
     add_number(object, "completions", info.completions);
     add_number(object, "spins", info.spins);
+    add_number(object, "polled", info.polled);
     return object;
 }
 

@@ -43,6 +43,7 @@ struct volume {
     struct volume_holder *holders;
     struct lease *lease;        /* the pool's; NULL: not needed yet */
     struct rdisk_target_counters past;  /* of sessions that have ended */
+    uint64_t polled_past;       /* the same */
     struct volume *next;        /* of the pool's list */
 };
 

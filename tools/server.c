@@ -105,10 +105,11 @@ static void print_reactor(struct json_object *reactor)
            (int64_t)client_number(reactor, "core"));
     print_node(reactor);
     printf(", %" PRIu64 " queues, %" PRIu64 " turns (%" PRIu64
-           " without sleep), %" PRIu64 " completions\n",
+           " without sleep), %" PRIu64 " completions (%" PRIu64 " polled)\n",
            client_number(reactor, "queues"), client_number(reactor, "turns"),
            client_number(reactor, "spins"),
-           client_number(reactor, "completions"));
+           client_number(reactor, "completions"),
+           client_number(reactor, "polled"));
 }
 
 static void print_session(struct json_object *session)
@@ -156,13 +157,18 @@ static void print_volume(struct json_object *volume)
 
     const char *submission = client_text(volume, "submission");
 
-    printf("volume %s: %s, %s%s%s%s%s, %" PRIu64 " sessions\n",
+    printf("volume %s: %s, %s%s%s%s%s, %" PRIu64 " sessions",
            client_text(volume, "name"), client_text(volume, "backend"),
            size_format(client_number(volume, "size"), size, sizeof(size)),
            client_number(volume, "read_only") ? ", read-only" : "",
            submission[0] ? ", " : "", submission,
            client_number(volume, "drained") ? ", drained" : "",
            client_number(volume, "sessions"));
+    if (client_number(volume, "polled")) {
+        printf(", %" PRIu64 " requests polled for",
+               client_number(volume, "polled"));
+    }
+    printf("\n");
     print_lease(volume);
     print_counters(volume);
     print_latency(volume);

@@ -21,7 +21,6 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -31,29 +30,6 @@
 #include "server/log.h"
 
 /* ---- Open ------------------------------------------------------------- */
-
-static bool is_rotational(const struct stat *st)
-{
-    dev_t device = S_ISBLK(st->st_mode) ? st->st_rdev : st->st_dev;
-    /* A partition has no queue of its own; its disk is the folder above. */
-    const char *const places[] = { "queue", "../queue" };
-    bool rotational = false;
-
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        char path[128];
-        FILE *file;
-
-        snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/rotational",
-                 major(device), minor(device), places[i]);
-        file = fopen(path, "re");
-        if (file) {
-            rotational = fgetc(file) == '1';
-            fclose(file);
-            break;
-        }
-    }
-    return rotational;
-}
 
 /* Does O_DIRECT take a request of @size bytes at that offset? */
 static bool direct_takes(int fd, uint32_t size)
@@ -185,7 +161,7 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
     }
     file->device = S_ISBLK(st.st_mode);
     file->base.inline_io = S_ISREG(st.st_mode) && needs_inline(file->fd);
-    geometry->rotational = is_rotational(&st);
+    geometry->rotational = file_disk_flag(&st, "rotational");
     /* Whether the file system can is found out when it is asked. */
     geometry->discard = true;
     geometry->zeroes = true;
@@ -195,7 +171,7 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
     geometry->extents = true;
     geometry->copy = true;
     choose_direct(file, &st);
-    return 0;
+    return file_choose_polling(file, spec, &st, err);
 }
 
 /*
@@ -350,8 +326,12 @@ static struct backend_context *file_join(struct backend *backend,
     }
     context->base.backend = backend;
     context->base.reactor = reactor;
+    context->base.polled = backend->polled && reactor_polls(reactor);
     context->fd = file_of(backend)->fd;
-    context->index = reactor_file_add(reactor, context->fd);
+    context->index[RING_ORDINARY] = reactor_file_add(reactor, RING_ORDINARY,
+                                                     context->fd);
+    context->index[RING_POLLED] = context->base.polled ?
+        reactor_file_add(reactor, RING_POLLED, context->fd) : -1;
     return &context->base;
 }
 
@@ -360,7 +340,9 @@ static void file_leave(struct backend_context *base)
     struct file_context *context =
         backend_of(base, struct file_context, base);
 
-    reactor_file_remove(base->reactor, context->index);
+    for (unsigned int ring = 0; ring < RING_KINDS; ring++) {
+        reactor_file_remove(base->reactor, ring, context->index[ring]);
+    }
     free(context);
 }
 
@@ -403,28 +385,41 @@ static int fallocate_mode(const struct backend_io *io)
                                         : FALLOC_FL_ZERO_RANGE);
 }
 
-/* Put what is left of @io on the ring. */
+/* Only what a disk does by one command: FUA may take a flush of the kernel's
+ * beside it, and all else is not asked for where it completes. */
+static enum ring_kind ring_for(const struct file_context *context,
+                               const struct backend_io *io)
+{
+    bool plain = io->op == RDISK_OP_READ ||
+                 (io->op == RDISK_OP_WRITE &&
+                  !(io->flags & RDISK_REQUEST_FUA));
+
+    return context->base.polled && plain ? RING_POLLED : RING_ORDINARY;
+}
+
+/* Put what is left of @io on a ring. */
 static void file_queue(struct file_context *context, struct backend_io *io)
 {
-    struct io_uring_sqe *sqe = reactor_sqe(context->base.reactor);
-    int fd = context->index >= 0 ? context->index : context->fd;
+    enum ring_kind ring = ring_for(context, io);
+    struct io_uring_sqe *sqe = reactor_sqe(context->base.reactor, ring);
+    bool registered = context->index[ring] >= 0;
+    int fd = registered ? context->index[ring] : context->fd;
+    int buffer = io->buffer[ring];
     char *data = (char *)io->data + io->done;
     uint32_t length = io->length - io->done;
     uint64_t offset = io->offset + io->done;
 
     switch (io->op) {
     case RDISK_OP_READ:
-        if (io->buffer >= 0) {
-            io_uring_prep_read_fixed(sqe, fd, data, length, offset,
-                                     io->buffer);
+        if (buffer >= 0) {
+            io_uring_prep_read_fixed(sqe, fd, data, length, offset, buffer);
         } else {
             io_uring_prep_read(sqe, fd, data, length, offset);
         }
         break;
     case RDISK_OP_WRITE:
-        if (io->buffer >= 0) {
-            io_uring_prep_write_fixed(sqe, fd, data, length, offset,
-                                      io->buffer);
+        if (buffer >= 0) {
+            io_uring_prep_write_fixed(sqe, fd, data, length, offset, buffer);
         } else {
             io_uring_prep_write(sqe, fd, data, length, offset);
         }
@@ -449,9 +444,10 @@ static void file_queue(struct file_context *context, struct backend_io *io)
     case RDISK_OP_COPY:
         break;                  /* not the ring's: file_offload.c */
     }
-    if (context->index >= 0) {
+    if (registered) {
         sqe->flags |= IOSQE_FIXED_FILE;
     }
+    io->polled = ring == RING_POLLED;
     reactor_sqe_set(sqe, &io->ring);
 }
 
@@ -483,6 +479,17 @@ static void file_start(struct file_context *context, struct backend_io *io)
     }
 }
 
+/* It could when it was opened; that disk, or its driver, has been changed. */
+static void file_stop_polling(struct file_context *context)
+{
+    if (context->base.polled) {
+        context->base.polled = false;
+        log_warning("volume '%s' cannot be polled for any more: its requests "
+                    "wait for the disk's interrupts",
+                    file_of(context->base.backend)->volume);
+    }
+}
+
 static void file_done(struct ring_op *op, int result, unsigned int flags)
 {
     struct backend_io *io = backend_of(op, struct backend_io, ring);
@@ -492,6 +499,11 @@ static void file_done(struct ring_op *op, int result, unsigned int flags)
     uint32_t done;
 
     if (result == -EINTR || result == -EAGAIN) {
+        file_start(context, io);
+        return;
+    }
+    if (result == -EOPNOTSUPP && io->polled) {
+        file_stop_polling(context);
         file_start(context, io);
         return;
     }

@@ -41,7 +41,8 @@ static struct backend *memory_open(const struct backend_spec *spec,
                         "size=, and has no path=", spec->volume);
         return NULL;
     }
-    if (backend_check_size(spec->volume, spec->size, err) < 0) {
+    if (backend_check_size(spec->volume, spec->size, err) < 0 ||
+        backend_not_polled(spec, "it is in memory", err) < 0) {
         return NULL;
     }
     memory = calloc(1, sizeof(*memory));

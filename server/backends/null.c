@@ -17,7 +17,8 @@ static struct backend *null_open(const struct backend_spec *spec,
                         "and has no path=", spec->volume);
         return NULL;
     }
-    if (backend_check_size(spec->volume, spec->size, err) < 0) {
+    if (backend_check_size(spec->volume, spec->size, err) < 0 ||
+        backend_not_polled(spec, "it is null", err) < 0) {
         return NULL;
     }
     backend = calloc(1, sizeof(*backend));

@@ -6,6 +6,8 @@
 faults=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/e2e/lib.sh
 . "$faults/../e2e/lib.sh"
+# shellcheck source=tests/e2e/disk.sh
+. "$faults/../e2e/disk.sh"
 
 # In a quick run, as in `make check`, each fault comes fewer times.
 quick=${RDISK_FAULTS_QUICK:-}
@@ -253,40 +255,4 @@ heal()
 {
     tc qdisc del dev near0 root
     "${far[@]}" tc qdisc del dev far0 root
-}
-
-# ---- A disk that can be hurt ------------------------------------------
-
-# A block device in memory with faults of its own: nullb SIZE-IN-MIB
-# [ATTRIBUTE=VALUE…]; sets `disk`, a path, and `disk_control`, its folder of
-# attributes.
-nullb()
-{
-    local name=rdisk$BASHPID attribute
-    modprobe -q null_blk nr_devices=0 2>/dev/null || true
-    mountpoint -q /sys/kernel/config ||
-        mount -t configfs configfs /sys/kernel/config 2>/dev/null || true
-    disk_control=/sys/kernel/config/nullb/$name
-    mkdir "$disk_control" 2>/dev/null || skip "this kernel has no null_blk"
-    for attribute in size="$1" blocksize=4096 memory_backed=1 "${@:2}"; do
-        echo "${attribute#*=}" >"$disk_control/${attribute%%=*}"
-    done
-    nullb_on
-}
-
-nullb_on()
-{
-    local index
-    echo 1 >"$disk_control/power"
-    read -r index <"$disk_control/index"
-    for disk in "/dev/${disk_control##*/}" "/dev/nullb$index"; do
-        [ ! -b "$disk" ] || return 0
-    done
-    fail "null_blk made no device: $(echo /dev/nullb*)"
-}
-
-nullb_end()
-{
-    echo 0 >"$disk_control/power"
-    rmdir "$disk_control"
 }

@@ -12,176 +12,8 @@
 
 #include "server/backend.h"
 #include "server/log.h"
+#include "rig.h"
 #include "unit.h"
-
-#define MEMORY (1u << 20)
-#define VOLUME (4u << 20)
-#define MANY 200
-#define QUIET ((enum rdisk_log_level)-1)    /* below the lowest */
-
-/* A backend on a reactor, with memory as a queue's slots would be. */
-struct rig {
-    struct reactor *reactor;
-    struct backend *backend;
-    struct backend_context *context;
-    char path[64];
-    char *memory;
-    int buffer;
-    struct rdisk_error err;
-};
-
-/* Runs @fn in the reactor's thread, and waits for rig_post(). */
-struct job {
-    struct message message;
-    struct rig *rig;
-    void (*fn)(struct job *job);
-    sem_t done;
-    struct backend_io *io;
-    unsigned int count, left;
-    int result;
-};
-
-static void job_run(struct message *message)
-{
-    struct job *job = (struct job *)message;
-
-    job->fn(job);
-}
-
-static void job_do(struct rig *rig, struct job *job,
-                   void (*fn)(struct job *job))
-{
-    job->message.run = job_run;
-    job->rig = rig;
-    job->fn = fn;
-    sem_init(&job->done, 0, 0);
-    reactor_send(rig->reactor, &job->message);
-    while (sem_wait(&job->done) < 0) {
-        /* interrupted */
-    }
-    sem_destroy(&job->done);
-}
-
-static void do_join(struct job *job)
-{
-    struct rig *rig = job->rig;
-
-    rig->context = rig->backend->class->join(rig->backend, rig->reactor,
-                                             &rig->err);
-    rig->buffer = reactor_buffer_add(rig->reactor, rig->memory, MEMORY);
-    sem_post(&job->done);
-}
-
-static void do_leave(struct job *job)
-{
-    struct rig *rig = job->rig;
-
-    reactor_buffer_remove(rig->reactor, rig->buffer);
-    rig->backend->class->leave(rig->context);
-    sem_post(&job->done);
-}
-
-static void io_done(struct backend_io *io, int result, void *opaque)
-{
-    struct job *job = opaque;
-
-    if (result < 0) {
-        job->result = result;
-    }
-    if (--job->left == 0) {
-        sem_post(&job->done);
-    }
-}
-
-static void do_io(struct job *job)
-{
-    struct backend_context *context = job->rig->context;
-    struct backend_io *io = job->io;
-    unsigned int count = job->count;
-
-    job->left = count;
-    job->result = 0;
-    /* The last completion ends the job, which may then be gone. */
-    for (unsigned int i = 0; i < count; i++) {
-        io[i].depth = 0;
-        backend_io_push(&io[i], io_done, job);
-        backend_submit(context, &io[i]);
-    }
-}
-
-static int rig_submit(struct rig *rig, struct backend_io *io,
-                      unsigned int count)
-{
-    struct job job = { .io = io, .count = count };
-
-    job_do(rig, &job, do_io);
-    return job.result;
-}
-
-static int rig_io(struct rig *rig, enum rdisk_op op, unsigned int flags,
-                  uint64_t offset, uint32_t length)
-{
-    struct backend_io io = {
-        .op = op, .flags = flags, .offset = offset, .length = length,
-        .data = rig->memory, .buffer = rig->buffer,
-    };
-
-    return rig_submit(rig, &io, 1);
-}
-
-static void rig_open(struct rig *rig, const struct backend_class *class,
-                     struct backend_spec *spec)
-{
-    struct job job = { 0 };
-
-    rig->reactor = reactor_create(0, -1, 0, &rig->err);
-    REQUIRE(rig->reactor != NULL);
-    rig->backend = class->open(spec, NULL, &rig->err);
-    REQUIRE(rig->backend != NULL);
-    rig->memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(rig->memory != MAP_FAILED);
-    job_do(rig, &job, do_join);
-    REQUIRE(rig->context != NULL);
-}
-
-static void rig_close(struct rig *rig)
-{
-    struct job job = { 0 };
-
-    job_do(rig, &job, do_leave);
-    rig->backend->class->close(rig->backend);
-    reactor_destroy(rig->reactor);
-    munmap(rig->memory, MEMORY);
-    log_set_level(RDISK_LOG_INFO);
-    if (rig->path[0]) {
-        unlink(rig->path);
-    }
-}
-
-static void rig_open_file(struct rig *rig, const char *folder, bool read_only)
-{
-    struct backend_spec spec = {
-        .volume = "v", .path = rig->path, .directory = AT_FDCWD,
-        .read_only = read_only,
-    };
-    int fd;
-
-    memset(rig, 0, sizeof(*rig));
-    log_set_level(QUIET);
-    snprintf(rig->path, sizeof(rig->path), "%s/rdisk-unit-XXXXXX", folder);
-    fd = mkstemp(rig->path);
-    REQUIRE(fd >= 0);
-    REQUIRE(ftruncate(fd, VOLUME) == 0);
-    close(fd);
-    rig_open(rig, &backend_file, &spec);
-}
-
-/* What byte @i of block @block is to be in @round. */
-static char pattern(unsigned int block, unsigned int i, unsigned int round)
-{
-    return block * 7 + i * 13 + round * 31 + 1;
-}
 
 static void check_file_byte(struct rig *rig, off_t offset, char expected)
 {
@@ -195,73 +27,25 @@ static void check_file_byte(struct rig *rig, off_t offset, char expected)
 
 /* ---- Promises of every backend that keeps bytes ----------------------- */
 
-static void check_keeps(struct rig *rig)
-{
-    static const uint32_t lengths[] = { 4096, 512 * 24, 131072, MEMORY };
-
-    for (unsigned int n = 0; n < sizeof(lengths) / sizeof(lengths[0]); n++) {
-        uint64_t offset = n == 3 ? VOLUME - MEMORY : n * 512 * 1024;
-        unsigned int wrong = 0;
-
-        for (unsigned int i = 0; i < lengths[n]; i++) {
-            rig->memory[i] = pattern(0, i, n);
-        }
-        CHECK_EQUAL(rig_io(rig, RDISK_OP_WRITE, n % 2 ? RDISK_REQUEST_FUA : 0,
-                           offset, lengths[n]), 0);
-        memset(rig->memory, 0, MEMORY);
-        CHECK_EQUAL(rig_io(rig, RDISK_OP_FLUSH, 0, 0, 0), 0);
-        CHECK_EQUAL(rig_io(rig, RDISK_OP_READ, 0, offset, lengths[n]), 0);
-        for (unsigned int i = 0; i < lengths[n]; i++) {
-            wrong += rig->memory[i] != pattern(0, i, n);
-        }
-        CHECK_EQUAL(wrong, 0);
-    }
-}
-
 /* Zeroes read as zeroes, and what is beside them stays. */
 static void check_ranges(struct rig *rig)
 {
     unsigned int wrong = 0;
 
     CHECK(rig->backend->geometry.discard && rig->backend->geometry.zeroes);
-    memset(rig->memory, 'x', MEMORY);
-    CHECK_EQUAL(rig_io(rig, RDISK_OP_WRITE, 0, 0, MEMORY), 0);
+    memset(rig->memory, 'x', RIG_MEMORY);
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_WRITE, 0, 0, RIG_MEMORY), 0);
     CHECK_EQUAL(rig_io(rig, RDISK_OP_ZEROES, RDISK_REQUEST_FUA, 4096, 8192),
                 0);
     CHECK_EQUAL(rig_io(rig, RDISK_OP_ZEROES, RDISK_REQUEST_UNMAP, 16384, 4096),
                 0);
     CHECK_EQUAL(rig_io(rig, RDISK_OP_DISCARD, 0, 24576, 4096), 0);
-    CHECK_EQUAL(rig_io(rig, RDISK_OP_READ, 0, 0, MEMORY), 0);
-    for (unsigned int i = 0; i < MEMORY; i++) {
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_READ, 0, 0, RIG_MEMORY), 0);
+    for (unsigned int i = 0; i < RIG_MEMORY; i++) {
         bool zero = (i >= 4096 && i < 12288) || (i >= 16384 && i < 20480);
         bool unknown = i >= 24576 && i < 28672;
 
         wrong += !unknown && rig->memory[i] != (zero ? 0 : 'x');
-    }
-    CHECK_EQUAL(wrong, 0);
-}
-
-/* Many at once, in one turn of the reactor. */
-static void check_many(struct rig *rig)
-{
-    static struct backend_io io[MANY];
-    unsigned int wrong = 0;
-
-    for (unsigned int i = 0; i < MANY; i++) {
-        io[i] = (struct backend_io) {
-            .op = RDISK_OP_WRITE, .offset = i * 8192, .length = 4096,
-            .data = rig->memory + i * 4096, .buffer = rig->buffer,
-        };
-        memset(io[i].data, pattern(i, 0, 9), 4096);
-    }
-    CHECK_EQUAL(rig_submit(rig, io, MANY), 0);
-    memset(rig->memory, 0, MEMORY);
-    for (unsigned int i = 0; i < MANY; i++) {
-        io[i].op = RDISK_OP_READ;
-    }
-    CHECK_EQUAL(rig_submit(rig, io, MANY), 0);
-    for (unsigned int i = 0; i < MANY * 4096; i++) {
-        wrong += rig->memory[i] != pattern(i / 4096, 0, 9);
     }
     CHECK_EQUAL(wrong, 0);
 }
@@ -271,11 +55,11 @@ static void test_file(void)
     struct rig rig;
 
     rig_open_file(&rig, "/var/tmp", false);
-    CHECK_EQUAL(rig.backend->geometry.size, VOLUME);
-    CHECK(rig.buffer >= 0);
-    check_keeps(&rig);
-    check_many(&rig);
-    check_file_byte(&rig, VOLUME - MEMORY + 5, pattern(0, 5, 3));
+    CHECK_EQUAL(rig.backend->geometry.size, RIG_VOLUME);
+    CHECK(rig.buffer[RING_ORDINARY] >= 0);
+    rig_check_keeps(&rig);
+    rig_check_many(&rig);
+    check_file_byte(&rig, RIG_VOLUME - RIG_MEMORY + 5, rig_pattern(0, 5, 3));
     rig_close(&rig);
 }
 
@@ -285,8 +69,8 @@ static void test_tmpfs(void)
 
     rig_open_file(&rig, "/dev/shm", false);
     CHECK_EQUAL(rig.backend->geometry.block_size, 512);
-    check_keeps(&rig);
-    check_many(&rig);
+    rig_check_keeps(&rig);
+    rig_check_many(&rig);
     rig_close(&rig);
 }
 
@@ -313,11 +97,11 @@ static void check_way(const char *folder, bool memory)
     through_ring = !memory || takes_nowait(rig.path);
     CHECK_EQUAL(rig.backend->inline_io, !through_ring);
     reactor_info(rig.reactor, &before);
-    check_many(&rig);
+    rig_check_many(&rig);
     /* The counter moves at the end of a turn. */
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_FLUSH, 0, 0, 0), 0);
     reactor_info(rig.reactor, &after);
-    CHECK_EQUAL(after.completions - before.completions >= 2 * MANY,
+    CHECK_EQUAL(after.completions - before.completions >= 2 * RIG_MANY,
                 through_ring);
     rig_close(&rig);
 }
@@ -330,12 +114,12 @@ static void test_inline(void)
 
 static void test_memory(void)
 {
-    struct backend_spec spec = { .volume = "m", .size = VOLUME };
+    struct backend_spec spec = { .volume = "m", .size = RIG_VOLUME };
     struct rig rig = { 0 };
 
     rig_open(&rig, &backend_memory, &spec);
-    check_keeps(&rig);
-    check_many(&rig);
+    rig_check_keeps(&rig);
+    rig_check_many(&rig);
     rig_close(&rig);
 }
 
@@ -349,18 +133,18 @@ static uint64_t blocks_of(const struct rig *rig)
 
 static void test_ranges(void)
 {
-    struct backend_spec spec = { .volume = "m", .size = VOLUME };
+    struct backend_spec spec = { .volume = "m", .size = RIG_VOLUME };
     struct rig rig;
     uint64_t full;
 
     rig_open_file(&rig, "/var/tmp", false);
     check_ranges(&rig);
-    memset(rig.memory, 'y', MEMORY);
-    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, RDISK_REQUEST_FUA, 0, MEMORY), 0);
+    memset(rig.memory, 'y', RIG_MEMORY);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, RDISK_REQUEST_FUA, 0, RIG_MEMORY), 0);
     full = blocks_of(&rig);
-    CHECK_EQUAL(rig_io(&rig, RDISK_OP_DISCARD, 0, 0, MEMORY), 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_DISCARD, 0, 0, RIG_MEMORY), 0);
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_FLUSH, 0, 0, 0), 0);
-    CHECK(blocks_of(&rig) + MEMORY / 512 <= full);
+    CHECK(blocks_of(&rig) + RIG_MEMORY / 512 <= full);
     rig_close(&rig);
 
     memset(&rig, 0, sizeof(rig));
@@ -389,10 +173,10 @@ static void test_unregistered(void)
     int buffer;
 
     rig_open_file(&rig, "/var/tmp", false);
-    buffer = rig.buffer;
-    rig.buffer = -1;
-    check_keeps(&rig);
-    rig.buffer = buffer;
+    buffer = rig.buffer[RING_ORDINARY];
+    rig.buffer[RING_ORDINARY] = -1;
+    rig_check_keeps(&rig);
+    rig.buffer[RING_ORDINARY] = buffer;
     rig_close(&rig);
 }
 
@@ -484,7 +268,7 @@ static void test_bad_specs(void)
 
 static void test_resize_memory(void)
 {
-    struct backend_spec spec = { .volume = "m", .size = VOLUME };
+    struct backend_spec spec = { .volume = "m", .size = RIG_VOLUME };
     struct rdisk_error err;
     struct rig rig = { 0 };
 
@@ -492,7 +276,7 @@ static void test_resize_memory(void)
     memset(rig.memory, 'x', 8192);
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, 0, 0, 8192), 0);
     CHECK_EQUAL(backend_memory.resize(rig.backend, 512, &err), 0);
-    CHECK_EQUAL(backend_memory.resize(rig.backend, VOLUME, &err), 0);
+    CHECK_EQUAL(backend_memory.resize(rig.backend, RIG_VOLUME, &err), 0);
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 0, 8192), 0);
     CHECK_EQUAL(rig.memory[511], 'x');
     /* What was cut off does not come back. */
@@ -513,14 +297,14 @@ static void filter_done(struct backend_io *io, int result, void *opaque)
     backend_io_complete(io, -ENOSPC);
 }
 
-static void do_filtered(struct job *job)
+static void do_filtered(struct rig_job *job)
 {
     static int seen;
 
     seen = 77;
     job->left = 2;
     job->io->depth = 0;
-    backend_io_push(job->io, io_done, job);
+    backend_io_push(job->io, rig_io_done, job);
     backend_io_push(job->io, filter_done, &seen);
     backend_submit(job->rig->context, job->io);
     job->count = seen == 0;
@@ -529,15 +313,15 @@ static void do_filtered(struct job *job)
 
 static void test_filter_frames(void)
 {
-    struct backend_spec spec = { .volume = "m", .size = VOLUME };
+    struct backend_spec spec = { .volume = "m", .size = RIG_VOLUME };
     struct rig rig = { 0 };
     struct backend_io io = { .op = RDISK_OP_READ, .length = 512,
-                             .buffer = -1 };
-    struct job job = { .io = &io, .count = 1 };
+                             .buffer = { -1, -1 } };
+    struct rig_job job = { .io = &io, .count = 1 };
 
     rig_open(&rig, &backend_memory, &spec);
     io.data = rig.memory;
-    job_do(&rig, &job, do_filtered);
+    rig_do(&rig, &job, do_filtered);
     CHECK_EQUAL(job.result, -ENOSPC);
     CHECK_EQUAL(job.count, 1);
     rig_close(&rig);
@@ -545,35 +329,35 @@ static void test_filter_frames(void)
 
 /* ---- Reactor ---------------------------------------------------------- */
 
-static void do_tables(struct job *job)
+static void do_tables(struct rig_job *job)
 {
     struct reactor *reactor = job->rig->reactor;
     static int index[5000];
     unsigned int given = 0;
 
     for (int i = 0; i < 5000; i++) {
-        index[i] = reactor_buffer_add(reactor, job->rig->memory, 4096);
+        index[i] = reactor_buffer_add(reactor, RING_ORDINARY, job->rig->memory, 4096);
         given += index[i] >= 0;
     }
     for (int i = 0; i < 5000; i++) {
-        reactor_buffer_remove(reactor, index[i]);
+        reactor_buffer_remove(reactor, RING_ORDINARY, index[i]);
     }
     job->count = given;
     /* Full, but not for ever. */
-    index[0] = reactor_buffer_add(reactor, job->rig->memory, 4096);
+    index[0] = reactor_buffer_add(reactor, RING_ORDINARY, job->rig->memory, 4096);
     job->result = index[0] >= 0;
-    reactor_buffer_remove(reactor, index[0]);
+    reactor_buffer_remove(reactor, RING_ORDINARY, index[0]);
     sem_post(&job->done);
 }
 
 static void test_tables(void)
 {
-    struct backend_spec spec = { .volume = "n", .size = VOLUME };
+    struct backend_spec spec = { .volume = "n", .size = RIG_VOLUME };
     struct rig rig = { 0 };
-    struct job job = { 0 };
+    struct rig_job job = { 0 };
 
     rig_open(&rig, &backend_null, &spec);
-    job_do(&rig, &job, do_tables);
+    rig_do(&rig, &job, do_tables);
     CHECK_EQUAL(job.count, 4095);   /* the rig has one of them */
     CHECK_EQUAL(job.result, 1);
     rig_close(&rig);

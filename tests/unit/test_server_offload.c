@@ -121,7 +121,7 @@ static int ask(uint64_t offset, uint32_t length, unsigned int room)
     memset(list, 0, sizeof(list));
     rig.io = (struct backend_io) {
         .op = RDISK_OP_EXTENTS, .offset = offset, .length = length,
-        .data = list, .room = room, .buffer = -1,
+        .data = list, .room = room, .buffer = { -1, -1 },
     };
     on_reactor(submit);
     return rig.result;
@@ -132,7 +132,7 @@ static int copy(uint64_t from, uint64_t to, uint32_t length,
 {
     rig.io = (struct backend_io) {
         .op = RDISK_OP_COPY, .flags = flags, .source = from, .offset = to,
-        .length = length, .buffer = -1,
+        .length = length, .buffer = { -1, -1 },
     };
     on_reactor(submit);
     return rig.result;
@@ -147,7 +147,7 @@ static void fill(uint64_t offset, uint32_t length, char byte)
     memset(data, byte, length);
     rig.io = (struct backend_io) {
         .op = RDISK_OP_WRITE, .offset = offset, .length = length,
-        .data = data, .buffer = -1,
+        .data = data, .buffer = { -1, -1 },
     };
     on_reactor(submit);
     CHECK_EQUAL(rig.result, 0);
@@ -164,7 +164,7 @@ static unsigned int others(uint64_t offset, uint32_t length, char byte)
     memset(data, ~byte, length);
     rig.io = (struct backend_io) {
         .op = RDISK_OP_READ, .offset = offset, .length = length,
-        .data = data, .buffer = -1,
+        .data = data, .buffer = { -1, -1 },
     };
     on_reactor(submit);
     CHECK_EQUAL(rig.result, 0);
@@ -327,7 +327,7 @@ static void read_many_times(void)
     for (unsigned int i = 0; i < 3000; i++) {
         rig.io = (struct backend_io) {
             .op = RDISK_OP_READ, .offset = 0, .length = sizeof(data),
-            .data = data, .buffer = -1,
+            .data = data, .buffer = { -1, -1 },
         };
         submit();
         wrong_bytes += data[i] != 'a' || rig.result != 0;

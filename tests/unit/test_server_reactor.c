@@ -66,6 +66,7 @@ struct taker {
     struct reactor *reactor;
     struct reactor_poller poller;
     struct reactor_deferred deferred;
+    atomic_bool greedy;         /* there is always something */
     atomic_uint given, taken, polls, rests, put_off, done;
 };
 
@@ -79,6 +80,9 @@ static bool take(struct reactor_poller *poller)
     taker->polls++;
     /* As a queue would that is not armed: rest() must come. */
     reactor_spins(taker->reactor);
+    if (taker->greedy) {
+        return true;
+    }
     if (taker->taken == taker->given) {
         return false;
     }
@@ -197,6 +201,47 @@ static void test_spins(void)
     end(&taker);
 }
 
+/* A message that remembers after how many looks it came. */
+struct note {
+    struct message message;
+    struct taker *taker;
+    unsigned int polls;
+    atomic_bool came;
+};
+
+static void note_run(struct message *message)
+{
+    struct note *note = (struct note *)message;
+
+    note->polls = note->taker->polls;
+    note->came = true;
+}
+
+/* What finds something in each look must not keep everything else away. */
+static void test_messages_between(void)
+{
+    struct taker taker;
+    unsigned int sent, late = 0;
+
+    begin(&taker, 10000000);
+    taker.greedy = true;
+    for (unsigned int i = 0, seen = 0; i < TRIES && seen < 10; i++) {
+        struct note note = { .message.run = note_run, .taker = &taker };
+
+        seen += taker.polls >= 1000;
+        reactor_send(taker.reactor, &note.message);
+        sent = taker.polls;
+        while (!note.came) {
+            usleep(10);
+        }
+        late += note.polls > sent + 10;
+    }
+    CHECK(taker.polls >= 1000);
+    CHECK_EQUAL(late, 0);
+    taker.greedy = false;
+    end(&taker);
+}
+
 /* Nothing will wake it for that. */
 static void test_deferred_by_poller(void)
 {
@@ -235,6 +280,8 @@ static const struct unit_test tests[] = {
     { "a closed window seldom needs the clock", test_window_samples },
     { "an idle reactor does not wake up", test_idle_sleeps },
     { "a busy reactor looks before it sleeps, and then sleeps", test_spins },
+    { "a message comes through while each look finds something",
+      test_messages_between },
     { "what is put off while it looks is done before it sleeps",
       test_deferred_by_poller },
     { "without poll-time a reactor never looks", test_never_spins },
