@@ -11,10 +11,16 @@
  */
 #include "target_priv.h"
 
-/* Twice the heartbeat without a sign of life, and the client is gone. */
+/*
+ * Twice the heartbeat without a sign of life, and the client is gone; but a
+ * server that was away itself gives it time to answer first.
+ */
 static uint64_t no_pulse(const struct rdisk_target_session *session)
 {
-    return session->alive + 2 * session->heartbeat;
+    uint64_t silence = session->alive + 2 * session->heartbeat;
+    uint64_t answer = session->probed + session->heartbeat;
+
+    return silence > answer ? silence : answer;
 }
 
 /* A program that hangs must not keep a volume for ever. */
@@ -66,7 +72,7 @@ bool rdisk_target_session_silent(const struct rdisk_target_session *session,
     if (session->heartbeat == RDISK_NEVER) {
         return false;
     }
-    if (now >= no_pulse(session)) {
+    if (session->probing && now >= no_pulse(session)) {
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
                   "%s: silent for longer than twice its heartbeat, and its "
                   "device does not answer", session->request.peer);

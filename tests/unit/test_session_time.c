@@ -80,6 +80,26 @@ static void a_busy_client_keeps_its_session(void)
     scene_end(&scene);
 }
 
+/* As when the machine that runs both is suspended. */
+static void a_server_that_was_away_asks_first(void)
+{
+    scene_begin(&scene, 1);
+    client->options.heartbeat_ms = 1000;
+    REQUIRE(scene_connect(client));
+    client->away = true;
+    fake_fabric_advance(scene.fabric, 5000 * RDISK_MSEC);
+    scene_advance(&scene, 5000);
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 1);
+    fake_link_cut(client->host, scene.server_host, true);
+    fake_fabric_advance(scene.fabric, 5000 * RDISK_MSEC);
+    scene_advance(&scene, 1600);
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
+    fake_link_cut(client->host, scene.server_host, false);
+    client->away = false;
+    scene_advance(&scene, 5000);
+    scene_end(&scene);
+}
+
 static void a_client_that_hangs_is_cut_off(void)
 {
     scene_prepare(&scene, 1);
@@ -136,6 +156,8 @@ static const struct unit_test tests[] = {
       own_silence_is_no_fault },
     { "a client that is busy elsewhere keeps its session",
       a_busy_client_keeps_its_session },
+    { "a server that was away asks before it takes a client for dead",
+      a_server_that_was_away_asks_first },
     { "a client that hangs for longer than max-silence is cut off",
       a_client_that_hangs_is_cut_off },
     { "without a heartbeat silence is fine", no_heartbeat_is_patient },
