@@ -64,7 +64,9 @@ static int grant(struct rdisk_target_session *session,
         return ret;
     }
     session->state = RDISK_TARGET_OPEN;
-    session->deadline = RDISK_NEVER;
+    /* What it was granted is kept for it, so it has to come for it. */
+    session->deadline = rdisk_now(session->target->env) +
+                        options->handshake_timeout_ms * RDISK_MSEC;
     session->heartbeat = heartbeat ? heartbeat * RDISK_MSEC : RDISK_NEVER;
     return 0;
 }

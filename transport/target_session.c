@@ -430,6 +430,12 @@ void rdisk_target_session_process(struct rdisk_target_session *session,
                   "the handshake time-out of %u ms", session->request.peer,
                   session->target->options.handshake_timeout_ms);
         break;
+    case RDISK_TARGET_OPEN:
+        rdisk_log(session->target->env, RDISK_LOG_WARNING,
+                  "%s: no queue within the handshake time-out of %u ms",
+                  session->request.peer,
+                  session->target->options.handshake_timeout_ms);
+        break;
     case RDISK_TARGET_CONNECTED:
     case RDISK_TARGET_DEMANDING:
     case RDISK_TARGET_CHALLENGED:

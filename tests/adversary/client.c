@@ -393,6 +393,16 @@ static void half_handshakes(void)
     silent_after(1);
 }
 
+/* What is granted waits for its queues. */
+static void open_and_no_queue(void)
+{
+    struct session silent;
+
+    session_open(&silent, address, port, own_volume);
+    EXPECT(end_disconnected(&silent.control, END_WAIT_MS));
+    end_close(&silent.control);
+}
+
 static void garbage_requests(void)
 {
     uint32_t magic = htole32(RDISK_WIRE_MAGIC);
@@ -459,6 +469,7 @@ static const struct {
     { "a flood of messages ends its session only", flood_of_messages },
     { "connections that say nothing are dropped", silent_connections },
     { "handshakes that stop half-way are dropped", half_handshakes },
+    { "a session without a queue is dropped", open_and_no_queue },
     { "connection requests of garbage are refused", garbage_requests },
     { "connections beyond max-sessions are refused, until some end", crowd },
 };

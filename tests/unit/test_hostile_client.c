@@ -305,6 +305,18 @@ static void random_messages(void)
     }
 }
 
+/* It would keep the memory that it was granted, and cost its maker nothing. */
+static void open_and_no_queue(void)
+{
+    hostile_begin(1);
+    hostile_open_volume();
+    CHECK_EQUAL(rdisk_target_sessions(hostile_scene.target), 2);
+    scene_advance(&hostile_scene,
+                  hostile_scene.options.handshake_timeout_ms + 100);
+    CHECK_EQUAL(rdisk_target_sessions(hostile_scene.target), 1);
+    hostile_end();
+}
+
 static const struct unit_test tests[] = {
     { "one session's key does not open another's slots",
       other_sessions_memory },
@@ -323,6 +335,7 @@ static const struct unit_test tests[] = {
     { "an empty message ends the session", empty_message },
     { "OPEN before HELLO ends the session", open_before_hello },
     { "a second OPEN ends the session", open_twice },
+    { "an OPEN that no queue follows is dropped", open_and_no_queue },
     { "an unknown required feature is named", unknown_required_feature },
     { "an unknown offered feature is not chosen", unknown_offered_feature },
     { "a volume name out of the rules is answered", bad_name_is_answered },

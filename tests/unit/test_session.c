@@ -210,6 +210,34 @@ static void little_memory_makes_few_slots(void)
     scene_end(&scene);
 }
 
+/* However often, and wherever on the way to a session it stops. */
+static void what_was_refused_keeps_no_memory(void)
+{
+    scene_prepare(&scene, 1);
+    scene.options.max_memory = 8 * (65536 + 8192) + 4096;
+    scene_serve(&scene);
+    REQUIRE(scene_connect(&scene.clients[1]));
+    for (unsigned int i = 0; i < 20; i++) {
+        CHECK(!scene_connect(client));
+        failed(-ENOBUFS, "of slots wanted");
+        scene_drop(client);
+    }
+    scene_disconnect(&scene.clients[1]);
+    for (unsigned int steps = 0; steps < 60; steps++) {
+        scene_start(client);
+        for (unsigned int i = 0; i < steps; i++) {
+            fake_fabric_step(scene.fabric);
+            rdisk_initiator_process(client->session);
+            rdisk_target_process(scene.target);
+        }
+        scene_drop(client);
+        scene_advance(&scene, 6000);
+    }
+    REQUIRE(scene_connect(&scene.clients[1]));
+    CHECK_EQUAL(rdisk_initiator_info(scene.clients[1].session)->slots, 8);
+    scene_end(&scene);
+}
+
 static void queue_refused(void)
 {
     scene_begin(&scene, 1);
@@ -501,6 +529,8 @@ static const struct unit_test tests[] = {
     { "slots beyond the server's memory are refused", memory_used_up },
     { "with little memory left a session gets few slots",
       little_memory_makes_few_slots },
+    { "an OPEN that was refused or left keeps no memory",
+      what_was_refused_keeps_no_memory },
     { "a queue its owner does not take is refused with the reason",
       queue_refused },
     { "a stopping server takes nobody in", stopping_server },
