@@ -70,6 +70,7 @@ struct rdisk_initiator *rdisk_initiator_create(
     session->tick = RDISK_NEVER;
     session->patience = RDISK_NEVER;
     session->link.session = session;
+    rdisk_farewells_init(&session->farewells, env);
     session->steps.device = session->device_name;
     env->random(env->opaque, session->client, sizeof(session->client));
     if (!session->options.port) {
@@ -112,6 +113,7 @@ void rdisk_initiator_destroy(struct rdisk_initiator *session)
     }
     free(session->queues);
     rdisk_initiator_leave_device(session);
+    rdisk_farewells_end(&session->farewells);
     while ((range = session->ranges)) {
         session->ranges = range->next;
         free(range);
@@ -484,23 +486,10 @@ static void take_alarm(struct rdisk_initiator *session)
 
 void rdisk_initiator_process(struct rdisk_initiator *session)
 {
-    const struct rdisk_verbs *verbs = session->env->verbs;
-    struct rdma_cm_event *event;
-
     if (!session->channel) {
         return;
     }
-    while (verbs->get_cm_event(session->channel, &event) == 0) {
-        if (event->id != session->anchor) {
-            rdisk_link_event(event->id->context, event);
-        } else if (event->event == RDMA_CM_EVENT_DEVICE_REMOVAL) {
-            session->device_lost = true;
-        }
-        verbs->ack_cm_event(event);
-    }
-    if (session->device_lost && session->anchor) {
-        rdisk_initiator_leave_device(session);
-    }
+    rdisk_link_take_events(session);
     if (session->control.created) {
         rdisk_control_process(&session->control, rdisk_initiator_message,
                               session);

@@ -74,6 +74,10 @@ static void address_resolved(struct rdisk_link *link)
     struct rdisk_error err;
     int ret;
 
+    if (!rdisk_port_active(session->env, link->id)) {
+        fail(link, -ENETDOWN, "cannot connect to");
+        return;
+    }
     ret = rdisk_initiator_device(session, link->id->verbs, &err);
     if (ret < 0) {
         rdisk_initiator_fail(session, &err);
@@ -130,6 +134,7 @@ static void route_resolved(struct rdisk_link *link)
         session->steps.route = rdisk_initiator_step(session);
     }
     link->state = RDISK_LINK_CONNECT;
+    link->known = true;
     ret = session->env->verbs->connect(link->id, &param);
     if (ret < 0) {
         fail(link, ret, "cannot connect to");
@@ -172,8 +177,8 @@ static int event_code(const struct rdma_cm_event *event)
     return event->status < 0 ? event->status : -ETIMEDOUT;
 }
 
-void rdisk_link_event(struct rdisk_link *link,
-                      const struct rdma_cm_event *event)
+static void take_event(struct rdisk_link *link,
+                       const struct rdma_cm_event *event)
 {
     struct rdisk_error err;
 
@@ -228,18 +233,52 @@ void rdisk_link_event(struct rdisk_link *link,
     }
 }
 
+void rdisk_link_take_events(struct rdisk_initiator *session)
+{
+    const struct rdisk_verbs *verbs = session->env->verbs;
+    struct rdma_cm_event *event;
+
+    while (verbs->get_cm_event(session->channel, &event) == 0) {
+        bool removal = event->event == RDMA_CM_EVENT_DEVICE_REMOVAL;
+
+        if (!event->id->context) {
+            if (removal) {
+                rdisk_farewells_removed(&session->farewells, event->id);
+            }
+        } else if (event->id != session->anchor) {
+            take_event(event->id->context, event);
+        } else if (removal) {
+            session->device_lost = true;
+        }
+        verbs->ack_cm_event(event);
+    }
+    if (session->device_lost && session->anchor) {
+        rdisk_initiator_leave_device(session);
+    }
+    rdisk_farewells_process(&session->farewells, rdisk_now(session->env));
+}
+
 void rdisk_link_disconnect(struct rdisk_link *link)
 {
-    if (link->state == RDISK_LINK_UP) {
-        link->session->env->verbs->disconnect(link->id);
+    struct rdisk_initiator *session = link->session;
+
+    /* Else its id's end tells, when it can. */
+    if (link->state == RDISK_LINK_UP && !session->cut_off &&
+        rdisk_port_active(session->env, link->id)) {
+        session->env->verbs->disconnect(link->id);
     }
     link->state = RDISK_LINK_DOWN;
 }
 
 void rdisk_link_destroy(struct rdisk_link *link)
 {
-    if (link->id) {
-        link->session->env->verbs->destroy_id(link->id);
-        link->id = NULL;
+    struct rdisk_initiator *session = link->session;
+
+    if (link->id && link->known) {
+        rdisk_farewells_add(&session->farewells, link->id, session->cut_off);
+    } else if (link->id) {
+        session->env->verbs->destroy_id(link->id);
     }
+    link->id = NULL;
+    link->known = false;
 }

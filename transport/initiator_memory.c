@@ -97,7 +97,8 @@ int rdisk_initiator_take_device(struct rdisk_initiator *session,
 void rdisk_initiator_weigh_anchor(struct rdisk_initiator *session)
 {
     if (session->anchor) {
-        session->env->verbs->destroy_id(session->anchor);
+        rdisk_farewells_add(&session->farewells, session->anchor,
+                            session->cut_off);
         session->anchor = NULL;
     }
 }

@@ -10,6 +10,7 @@
 #include "bounce.h"
 #include "control.h"
 #include "device.h"
+#include "farewell.h"
 #include "initiator.h"
 #include "options.h"
 #include "qp.h"
@@ -30,15 +31,15 @@ struct rdisk_link {
     unsigned int queue;     /* 0: control; 1…: data queue index */
     enum rdisk_link_state state;
     struct rdma_cm_id *id;
+    bool known;             /* to the server, perhaps: it was asked for */
 };
 
 /* Begin to connect. Errors found at once come back; later ones end the
  * session through rdisk_initiator_fail(). */
 int rdisk_link_start(struct rdisk_link *link, struct rdisk_error *err);
-/* A connection manager event for this link. */
-void rdisk_link_event(struct rdisk_link *link,
-                      const struct rdma_cm_event *event);
-/* Disconnect, if it is up; hear nothing of it any more. */
+/* All that the connection manager has to tell of the session's links. */
+void rdisk_link_take_events(struct rdisk_initiator *session);
+/* Disconnect, if it is up and that can be told; hear nothing of it any more. */
 void rdisk_link_disconnect(struct rdisk_link *link);
 /* After its queue pair is gone and no event of it is unacknowledged. */
 void rdisk_link_destroy(struct rdisk_link *link);
@@ -266,6 +267,8 @@ struct rdisk_initiator {
     struct rdma_cm_id *anchor;      /* keeps the device while no connection
                                      * does, and tells of its removal */
     bool device_lost;               /* it was removed: let go of it */
+    bool cut_off;                   /* this connection ended on this side */
+    struct rdisk_farewells farewells;   /* of earlier connections */
     struct rdisk_range *ranges;
     struct rdisk_queue *queues;     /* queue_count of them, from JOINING on */
     unsigned int queue_count;

@@ -37,8 +37,22 @@ static void wake_all(struct rdisk_initiator *session)
     }
 }
 
+/* Has any of its queue pairs seen that nothing goes out? */
+static bool cut_off(const struct rdisk_initiator *session)
+{
+    bool is = session->control.created &&
+              rdisk_qp_cut_off(&session->control.qp);
+
+    for (unsigned int i = 0; i < session->queue_count; i++) {
+        is = is || (session->queues[i].created &&
+                    rdisk_qp_cut_off(&session->queues[i].qp));
+    }
+    return is;
+}
+
 void rdisk_initiator_break(struct rdisk_initiator *session)
 {
+    session->cut_off = session->cut_off || cut_off(session);
     for (unsigned int i = 0; i < session->queue_count; i++) {
         if (session->queues[i].created) {
             rdisk_qp_break(&session->queues[i].qp);
@@ -82,18 +96,21 @@ void rdisk_initiator_drop(struct rdisk_initiator *session)
     }
     rdisk_control_destroy(&session->control);
     if (session->device_lost) {
+        session->cut_off = false;   /* nobody is to be told */
         /* Before its last id goes, and librdmacm closes it. */
         rdisk_initiator_leave_device(session);
     } else if (!session->anchor && session->device && session->link.id &&
                session->link.id->verbs == session->device->context) {
         session->anchor = session->link.id;
         session->link.id = NULL;
+        session->link.known = false;
     }
     for (unsigned int i = 0; i < session->queue_count; i++) {
         rdisk_link_destroy(&session->queues[i].link);
     }
     rdisk_link_destroy(&session->link);
     session->connected = false;
+    session->cut_off = false;
 }
 
 /* A pause, then the next attempt. */

@@ -170,5 +170,7 @@ uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session)
     uint64_t deadline = session->open_deadline < session->tick
                         ? session->open_deadline : session->tick;
 
+    deadline = session->farewells.deadline < deadline
+               ? session->farewells.deadline : deadline;
     return session->patience < deadline ? session->patience : deadline;
 }

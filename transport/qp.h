@@ -152,6 +152,12 @@ void rdisk_qp_arm(struct rdisk_qp *qp);
 
 /* ---- Any ---- */
 
+/* Did a send fail on this side, as when its link is down? Any thread. */
+static inline bool rdisk_qp_cut_off(const struct rdisk_qp *qp)
+{
+    return atomic_load(&qp->reason) == IBV_WC_LOC_QP_OP_ERR;
+}
+
 /* Post the spent receives of a data queue again, in one go. */
 void rdisk_qp_replenish(struct rdisk_qp *qp);
 /* Post one message buffer of a control queue again. */

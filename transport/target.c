@@ -99,6 +99,7 @@ struct rdisk_target *rdisk_target_create(
     target->events = events;
     target->opaque = opaque;
     target->listen_again = RDISK_NEVER;
+    rdisk_farewells_init(&target->farewells, env);
     if (!target->options.port) {
         target->options.port = RDISK_DEFAULT_PORT;
     }
@@ -126,6 +127,7 @@ void rdisk_target_destroy(struct rdisk_target *target)
         target->env->verbs->destroy_id(target->listener);
     }
     rdisk_target_weigh_anchors(target);
+    rdisk_farewells_end(&target->farewells);
     if (target->channel) {
         target->env->verbs->destroy_event_channel(target->channel);
     }
@@ -235,6 +237,9 @@ static struct rdma_cm_id *connect_request(struct rdisk_target *target,
     /* A child inherits the listener's context. */
     event->id->context = NULL;
     rdisk_target_anchor(target, event->id);
+    if (!rdisk_port_active(target->env, event->id)) {
+        return event->id;       /* it cannot be answered, and asks again */
+    }
     status = rdisk_wire_check_connect(conn->private_data,
                                       conn->private_data_len, &err);
     if (status == RDISK_STATUS_OK && target->stopping) {
@@ -275,6 +280,9 @@ static struct rdma_cm_id *cm_event(struct rdisk_target *target,
 {
     struct rdisk_target_session *session = event->id->context;
 
+    if (event->event == RDMA_CM_EVENT_DEVICE_REMOVAL) {
+        rdisk_farewells_removed(&target->farewells, event->id);
+    }
     switch (event->event) {
     case RDMA_CM_EVENT_CONNECT_REQUEST:
         return connect_request(target, event);
@@ -314,7 +322,8 @@ int rdisk_target_fd(const struct rdisk_target *target)
 
 uint64_t rdisk_target_deadline(const struct rdisk_target *target)
 {
-    uint64_t earliest = target->listen_again;
+    uint64_t earliest = target->listen_again < target->farewells.deadline
+                        ? target->listen_again : target->farewells.deadline;
 
     for (const struct rdisk_target_session *session = target->sessions;
          session; session = session->next) {
@@ -370,7 +379,7 @@ void rdisk_target_process(struct rdisk_target *target)
 
         verbs->ack_cm_event(event);
         if (orphan) {
-            verbs->destroy_id(orphan);
+            rdisk_farewells_add(&target->farewells, orphan, false);
         }
     }
     now = rdisk_now(target->env);
@@ -382,6 +391,7 @@ void rdisk_target_process(struct rdisk_target *target)
     }
     target->processing = false;
     reap(target);
+    rdisk_farewells_process(&target->farewells, now);
 }
 
 void rdisk_target_queue_release(struct rdisk_target_queue *queue)

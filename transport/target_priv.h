@@ -7,6 +7,7 @@
 
 #include "control.h"
 #include "device.h"
+#include "farewell.h"
 #include "qp.h"
 #include "target.h"
 
@@ -153,6 +154,7 @@ struct rdisk_target_session {
     unsigned int queue_count;
     uint64_t memory;            /* bytes of slots, granted */
 
+    bool cut_off;               /* a send failed on this side */
     bool closed;                /* the client has no claim any more */
     uint32_t close_sequence;    /* of the CLOSE to answer; wire order */
     uint64_t heartbeat;         /* ns; RDISK_NEVER: no sign of life is due */
@@ -243,6 +245,7 @@ struct rdisk_target {
     struct rdma_event_channel *channel;
     struct rdma_cm_id *listener;    /* NULL: its device is gone */
     struct rdisk_target_anchor *anchors;    /* one for each device */
+    struct rdisk_farewells farewells;
     uint64_t listen_again;      /* when to try, or RDISK_NEVER */
     int poll_fd;                /* epoll over all control channels */
     uint8_t instance[16];

@@ -147,6 +147,9 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
     struct rdisk_target_session *session = queue->session;
     const struct rdisk_verbs *verbs = session->target->env->verbs;
 
+    if (rdisk_qp_cut_off(&queue->qp)) {
+        session->cut_off = true;
+    }
     rdisk_qp_destroy(&queue->qp);
     if (queue->cq) {
         rdisk_target_cq_leave(queue->cq, &queue->qp.config);
@@ -156,7 +159,8 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
         munmap(queue->memory, queue->memory_size);
     }
     if (queue->id) {
-        verbs->destroy_id(queue->id);
+        rdisk_farewells_add(&session->target->farewells, queue->id,
+                            session->cut_off);
     }
     free(queue->slot);
     free(queue->segments);

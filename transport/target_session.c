@@ -126,7 +126,7 @@ void rdisk_target_session_destroy(struct rdisk_target_session *session)
     }
     destroy_verbs(session);
     target->memory -= session->memory;
-    target->env->verbs->destroy_id(session->id);
+    rdisk_farewells_add(&target->farewells, session->id, session->cut_off);
     free(session);
 }
 
@@ -141,6 +141,21 @@ static void break_queues(struct rdisk_target_session *session)
     }
 }
 
+/* Has any of its queue pairs seen that nothing goes out? */
+static void note_cut_off(struct rdisk_target_session *session)
+{
+    const struct rdisk_target_queue *queue;
+
+    if (rdisk_qp_cut_off(&session->control.qp)) {
+        session->cut_off = true;
+    }
+    for (queue = session->queues; queue; queue = queue->next) {
+        if (rdisk_qp_cut_off(&queue->qp)) {
+            session->cut_off = true;
+        }
+    }
+}
+
 void rdisk_target_session_cut(struct rdisk_target_session *session)
 {
     if (session->state == RDISK_TARGET_ENDED) {
@@ -149,9 +164,14 @@ void rdisk_target_session_cut(struct rdisk_target_session *session)
     session->state = RDISK_TARGET_ENDED;
     session->deadline = RDISK_NEVER;
     session->heartbeat = RDISK_NEVER;
+    note_cut_off(session);
     break_queues(session);
     rdisk_qp_break(&session->control.qp);
-    session->target->env->verbs->disconnect(session->id);
+    /* Else its id's end tells, when it can. */
+    if (!session->cut_off &&
+        rdisk_port_active(session->target->env, session->id)) {
+        session->target->env->verbs->disconnect(session->id);
+    }
 }
 
 void rdisk_target_session_fence(struct rdisk_target_session *session)

@@ -138,6 +138,12 @@ static int sys_query_device(struct ibv_context *context,
     return -ibv_query_device(context, attr);
 }
 
+static int sys_query_port(struct ibv_context *context, uint8_t port,
+                          struct ibv_port_attr *attr)
+{
+    return -ibv_query_port(context, port, attr);
+}
+
 static int sys_dealloc_pd(struct ibv_pd *pd)
 {
     return -ibv_dealloc_pd(pd);
@@ -238,6 +244,7 @@ const struct rdisk_verbs rdisk_verbs_system = {
     .reject = sys_reject,
     .disconnect = sys_disconnect,
     .query_device = sys_query_device,
+    .query_port = sys_query_port,
     .alloc_pd = ibv_alloc_pd,
     .dealloc_pd = sys_dealloc_pd,
     .reg_mr = sys_reg_mr,

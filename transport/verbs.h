@@ -49,6 +49,8 @@ struct rdisk_verbs {
     /* Device and memory */
     int (*query_device)(struct ibv_context *context,
                         struct ibv_device_attr *attr);
+    int (*query_port)(struct ibv_context *context, uint8_t port,
+                      struct ibv_port_attr *attr);
     struct ibv_pd *(*alloc_pd)(struct ibv_context *context);
     int (*dealloc_pd)(struct ibv_pd *pd);
     struct ibv_mr *(*reg_mr)(struct ibv_pd *pd, void *addr, size_t length,

@@ -189,6 +189,16 @@ void fake_host_kill(struct fake_host *host, enum fake_death death);
 void fake_host_start(struct fake_host *host);
 
 /*
+ * The host's own end of the link goes down, and it knows: its port is not
+ * active, no address is found, and a send fails at once. As Soft-RoCE does it:
+ * with the first message that its connection manager sends meanwhile it goes
+ * deaf, and nobody connects to or from there any more, until the device is
+ * removed and back.
+ */
+void fake_host_link(struct fake_host *host, bool up);
+bool fake_host_deaf(struct fake_host *host);
+
+/*
  * The device goes away: DEVICE_REMOVAL on each id, completion channels become
  * readable and stay so, calls fail with EIO, no byte moves any more. With
  * @flush the queue pairs still flush, else nothing is ever heard of them. With

@@ -56,6 +56,7 @@ bool fake_link_up(struct fake_host *a, struct fake_host *b, uint64_t *due)
 {
     *due = RDISK_NEVER;
     if (a->down || b->down || a->removed || b->removed ||
+        a->no_link || b->no_link ||
         (a->cut >> b->index & 1)) {
         return false;
     }
@@ -74,6 +75,23 @@ void fake_link_cut(struct fake_host *a, struct fake_host *b, bool cut)
     a->cut |= (uint64_t)cut << b->index;
     b->cut |= (uint64_t)cut << a->index;
     fake_unlock(a->fabric);
+}
+
+void fake_host_link(struct fake_host *host, bool up)
+{
+    fake_lock(host->fabric);
+    host->no_link = !up;
+    fake_unlock(host->fabric);
+}
+
+bool fake_host_deaf(struct fake_host *host)
+{
+    bool deaf;
+
+    fake_lock(host->fabric);
+    deaf = host->deaf;
+    pthread_mutex_unlock(&host->fabric->mutex);
+    return deaf;
 }
 
 void fake_link_delay(struct fake_host *a, struct fake_host *b,
@@ -253,5 +271,6 @@ void fake_host_restore_device(struct fake_host *host)
 {
     fake_lock(host->fabric);
     host->removed = false;
+    host->deaf = false;         /* it is another one */
     fake_unlock(host->fabric);
 }

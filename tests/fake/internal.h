@@ -280,6 +280,8 @@ struct fake_host {
     unsigned int mr_count, mw_count, qp_count;
     uint64_t registered;        /* bytes */
     bool down, removed;
+    bool no_link;
+    bool deaf;                  /* its connection manager, for ever */
     unsigned int removals;      /* so far; an older object stays dead */
     uint64_t random_state;
     uint64_t cut;               /* bit per host index */

@@ -49,6 +49,25 @@ static int query_device(struct ibv_context *context,
     return ret;
 }
 
+static int query_port(struct ibv_context *context, uint8_t port,
+                      struct ibv_port_attr *attr)
+{
+    struct fake_host *host = context_host(context);
+    int ret = 0;
+
+    fake_lock(host->fabric);
+    if (host->removed) {
+        ret = -EIO;
+    } else if (port != 1) {
+        ret = -EINVAL;
+    } else {
+        memset(attr, 0, sizeof(*attr));
+        attr->state = host->no_link ? IBV_PORT_DOWN : IBV_PORT_ACTIVE;
+    }
+    fake_unlock(host->fabric);
+    return ret;
+}
+
 static struct ibv_pd *alloc_pd(struct ibv_context *context)
 {
     struct fake_host *host = context_host(context);
@@ -218,6 +237,7 @@ bool fake_key_allows(struct fake_host *host, struct fake_pd *pd, bool remote,
 void fake_memory_verbs(struct rdisk_verbs *verbs)
 {
     verbs->query_device = query_device;
+    verbs->query_port = query_port;
     verbs->alloc_pd = alloc_pd;
     verbs->dealloc_pd = dealloc_pd;
     verbs->reg_mr = reg_mr;

@@ -23,6 +23,10 @@ struct fake_message *fake_message_new(struct fake_id *from,
     message->from = from->number;
     message->to_host = from->remote_host;
     message->to = from->remote;
+    if (over_the_wire(message) && from->host->no_link &&
+        !from->host->removed) {
+        from->host->deaf = true;
+    }
     TAILQ_INSERT_TAIL(&fabric->messages, message, link);
     return message;
 }
@@ -95,7 +99,8 @@ static bool message_ready(struct fake_fabric *fabric,
     if (over_the_wire(message)) {
         uint64_t link_due;
 
-        if (overtakes(message)) {
+        if (overtakes(message) || message->from_host->deaf ||
+            message->to_host->deaf) {
             return false;
         }
         if (!fake_link_up(message->from_host, message->to_host, &link_due)) {

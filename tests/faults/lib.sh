@@ -225,9 +225,16 @@ wire_routes()
     ip addr add $far_address/32 dev far0
     ip link set near0 up
     ip link set far0 up
-    ip route add $far_address dev near0 src $near
-    ip route add $near dev far0 src $far_address
+    wire_leads
     wire_add_near && wire_add_far && wait_until 10 wire_works
+}
+
+# Routes are lost with a link, and only the kernel's own come back.
+wire_leads()
+{
+    [ ${#far[@]} -eq 0 ] || return 0
+    ip route replace $far_address dev near0 src $near
+    ip route replace $near dev far0 src $far_address
 }
 
 # Does RDMA go through the cable?

@@ -410,6 +410,9 @@ static void drop(struct sim_client *client)
         rdisk_initiator_unregister(client->session, client->cells[1],
                                    REQUESTS * SIM_CELL);
     }
+    /* The end of a program tells the other side, whatever that does to a
+     * device without a link. */
+    fake_host_link(client->host, true);
     rdisk_initiator_destroy(client->session);
     client->session = NULL;
     client->want_close = false;
@@ -429,6 +432,7 @@ void sim_client_crash(struct sim_client *client, enum fake_death death)
     if (!client->session || client->crashed || client->removed) {
         return;
     }
+    fake_host_link(client->host, true);
     fake_host_kill(client->host, death);
     client->crashed = true;
     client->stalled_until[0] = client->stalled_until[1] = 0;

@@ -34,6 +34,25 @@ static void remove_device(struct sim_client *client, bool flush)
     }
 }
 
+/*
+ * While an end is connecting its kernel may have to answer, whatever the
+ * program does.
+ */
+static void link_event(struct sim *sim, struct sim_client *client,
+                       const struct sim_event *event)
+{
+    bool servers = event->b % 2;
+
+    if (event->kind == SIM_LINK) {
+        fake_host_link(servers ? sim->server.host : client->host, true);
+    } else if (servers) {
+        fake_host_link(sim->server.host, false);
+    } else if (client->state == RDISK_INITIATOR_READY ||
+               client->state == RDISK_INITIATOR_WAITING) {
+        fake_host_link(client->host, false);
+    }
+}
+
 static void queue_pair(struct sim *sim, struct sim_client *client,
                        const struct sim_event *event)
 {
@@ -137,6 +156,10 @@ void sim_event(struct sim *sim, const struct sim_event *event)
         fake_link_cut(client->host, server, true);
         sim_server_lose(sim, event->a);
         break;
+    case SIM_NO_LINK:
+    case SIM_LINK:
+        link_event(sim, client, event);
+        break;
     case SIM_DELAY:
         fake_link_delay(client->host, server, event->c % 6000 * RDISK_MSEC);
         break;
@@ -191,10 +214,12 @@ void sim_heal(struct sim *sim)
         struct sim_client *client = &sim->clients[c];
 
         fake_link_cut(client->host, server->host, false);
+        fake_host_link(client->host, true);
         restore_device(client);
         client->stalled_until[0] = client->stalled_until[1] = 0;
         sim_client_kick(client);
     }
+    fake_host_link(server->host, true);
     server->stalled_until = 0;
     server->drained = false;
     /* What the backend has begun still takes its time. */

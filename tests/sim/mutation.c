@@ -153,6 +153,15 @@ static int post_send_without_invalidation(struct ibv_qp *qp,
     return real.post_send(qp, wr, bad);
 }
 
+static int query_port_active(struct ibv_context *context, uint8_t port,
+                             struct ibv_port_attr *attr)
+{
+    int ret = real.query_port(context, port, attr);
+
+    attr->state = IBV_PORT_ACTIVE;
+    return ret;
+}
+
 void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
                              enum sim_mutation mutation)
 {
@@ -170,6 +179,9 @@ void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
     case SIM_MUTATE_NO_ERROR_STATE:
         verbs->modify_qp = modify_qp_not;
         verbs->disconnect = disconnect_not;
+        break;
+    case SIM_MUTATE_GOODBYE:
+        verbs->query_port = query_port_active;
         break;
     case SIM_MUTATE_LOST_FLUSH:
         verbs->poll_cq = poll_cq_losing;

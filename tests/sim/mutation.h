@@ -56,6 +56,8 @@
       "a broken connection's queue pairs never go to ERROR") \
     X(LOST_FLUSH, "lost-completion", 7, \
       "a flushed work request's completion is lost") \
+    X(GOODBYE, "goodbye", 7, \
+      "a device that has no link has to say that a connection ends") \
     X(LEAK, "leak", 8, "the server keeps a dead queue")
 
 enum sim_mutation {

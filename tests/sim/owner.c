@@ -329,6 +329,7 @@ void sim_server_kill(struct sim *sim, enum fake_death death)
     if (!server->target || server->dead) {
         return;
     }
+    fake_host_link(server->host, true);
     fake_host_kill(server->host, death);
     server->dead = true;
     server->stalled_until = 0;
@@ -380,6 +381,7 @@ bool sim_server_life(struct sim *sim)
     }
     if ((server->dead || server->stopping) &&
         !rdisk_target_sessions(server->target)) {
+        fake_host_link(server->host, true);
         rdisk_target_destroy(server->target);
         server->target = NULL;
         rdisk_target_group_destroy(server->group);

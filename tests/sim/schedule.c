@@ -85,7 +85,8 @@ static void make_fault(struct sim_event *event, uint64_t *state)
         SIM_START, SIM_REMOVE, SIM_RESTORE, SIM_FAIL, SIM_FAIL, SIM_FAIL,
         SIM_STALL, SIM_STALL, SIM_STALL_SERVER, SIM_SLOW, SIM_SLOW, SIM_SLOW,
         SIM_ERRORS, SIM_CANCEL, SIM_CLOSE, SIM_CLOSE, SIM_CRASH, SIM_REPLAY,
-        SIM_REPLAY, SIM_RESIZE, SIM_RESIZE,
+        SIM_REPLAY, SIM_RESIZE, SIM_RESIZE, SIM_NO_LINK, SIM_NO_LINK,
+        SIM_LINK,
     };
 
     event->kind = kinds[pick(state, COUNT(kinds))];
@@ -218,6 +219,7 @@ void sim_event_text(const struct sim_event *event, char *text, size_t size)
         [SIM_SUBMIT] = "request",
         [SIM_CUT] = "link is cut", [SIM_MEND] = "link is mended",
         [SIM_AWAY] = "link is cut, and the server knows",
+        [SIM_NO_LINK] = "an end has no link", [SIM_LINK] = "it has one",
         [SIM_DELAY] = "link is slow", [SIM_LOSS] = "packets are lost",
         [SIM_BREAK] = "a queue pair breaks",
         [SIM_CUT_QP] = "a queue pair hears nothing",

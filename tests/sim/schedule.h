@@ -32,6 +32,8 @@ enum sim_event_kind {
     SIM_CUT,            /* a client's link */
     SIM_MEND,
     SIM_AWAY,           /* it is, and the server knows at once */
+    SIM_NO_LINK,        /* at an end, which knows: a client's or the server's */
+    SIM_LINK,
     SIM_DELAY,          /* packets of a client's link */
     SIM_LOSS,           /* of packets, everywhere */
     SIM_BREAK,          /* a queue pair */

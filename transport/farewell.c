@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "farewell.h"
+
+#include <stdlib.h>
+
+/* Between two looks at a port; longer than a kernel takes to take it down. */
+#define LOOK_MS     200
+
+struct rdisk_farewell {
+    struct rdisk_farewell *next;
+    struct rdma_cm_id *id;
+    bool removed;               /* with its device: there is nobody to tell */
+};
+
+bool rdisk_port_active(const struct rdisk_env *env,
+                       const struct rdma_cm_id *id)
+{
+    struct ibv_port_attr port;
+
+    /* Without a device there is no connection; a device that cannot be asked
+     * any more is gone. */
+    return !id->verbs ||
+           env->verbs->query_port(id->verbs, id->port_num, &port) < 0 ||
+           port.state == IBV_PORT_ACTIVE ||
+           port.state == IBV_PORT_ACTIVE_DEFER;
+}
+
+void rdisk_farewells_init(struct rdisk_farewells *farewells,
+                          const struct rdisk_env *env)
+{
+    *farewells = (struct rdisk_farewells) {
+        .env = env,
+        .deadline = RDISK_NEVER,
+    };
+}
+
+static void tell(struct rdisk_farewells *farewells,
+                 const struct rdma_cm_id *id)
+{
+    if (!farewells->told) {
+        farewells->told = true;
+        rdisk_log(farewells->env, RDISK_LOG_WARNING, "RDMA device %s has no "
+                  "link: the other side is told of the end of connections "
+                  "when it has one again", id->verbs->device->name);
+    }
+}
+
+static void look_later(struct rdisk_farewells *farewells)
+{
+    farewells->deadline = rdisk_now(farewells->env) + LOOK_MS * RDISK_MSEC;
+}
+
+void rdisk_farewells_add(struct rdisk_farewells *farewells,
+                         struct rdma_cm_id *id, bool suspect)
+{
+    bool active = !suspect && rdisk_port_active(farewells->env, id);
+    struct rdisk_farewell *farewell = active ? NULL
+                                             : malloc(sizeof(*farewell));
+
+    if (!farewell) {
+        farewells->env->verbs->destroy_id(id);
+        return;
+    }
+    id->context = NULL;
+    *farewell = (struct rdisk_farewell) {
+        .next = farewells->first,
+        .id = id,
+    };
+    farewells->first = farewell;
+    look_later(farewells);
+}
+
+void rdisk_farewells_removed(struct rdisk_farewells *farewells,
+                             const struct rdma_cm_id *id)
+{
+    struct rdisk_farewell *farewell;
+
+    for (farewell = farewells->first; farewell; farewell = farewell->next) {
+        if (farewell->id == id) {
+            farewell->removed = true;
+            farewells->deadline = rdisk_now(farewells->env);
+        }
+    }
+}
+
+void rdisk_farewells_process(struct rdisk_farewells *farewells, uint64_t now)
+{
+    struct rdisk_farewell **link = &farewells->first, *farewell;
+    const struct ibv_context *verbs = NULL;
+    uint8_t port = 0;
+    bool active = false;
+
+    if (now < farewells->deadline) {
+        return;
+    }
+    while ((farewell = *link)) {
+        const struct rdma_cm_id *id = farewell->id;
+
+        /* Most are of the same port. */
+        if (verbs != id->verbs || port != id->port_num) {
+            active = rdisk_port_active(farewells->env, id);
+            verbs = id->verbs;
+            port = id->port_num;
+        }
+        if (!active && !farewell->removed) {
+            tell(farewells, id);
+            link = &farewell->next;
+            continue;
+        }
+        *link = farewell->next;
+        farewells->env->verbs->destroy_id(farewell->id);
+        free(farewell);
+    }
+    if (farewells->first) {
+        look_later(farewells);
+    } else {
+        farewells->told = false;
+        farewells->deadline = RDISK_NEVER;
+    }
+}
+
+void rdisk_farewells_end(struct rdisk_farewells *farewells)
+{
+    struct rdisk_farewell *farewell;
+
+    while ((farewell = farewells->first)) {
+        farewells->first = farewell->next;
+        farewells->env->verbs->destroy_id(farewell->id);
+        free(farewell);
+    }
+    farewells->deadline = RDISK_NEVER;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Internal to the transport: the ends of connections, which the connection
+ * manager tells the other side, and which wait while there is no link to tell
+ * them through.
+ *
+ * rdma_disconnect() and rdma_destroy_id() send a message on the device's queue
+ * pair 1. Soft-RoCE's does not survive a message that meets a link that is
+ * down: the kernel's rxe_requester() moves it to ERROR, which flushes its
+ * receives, and ib_mad_recv_done() posts them never again. From then on no
+ * program connects through that device. So an id whose port is not active
+ * keeps until it is. Its queue pair does not have to: it goes to ERROR, and is
+ * destroyed, without a message.
+ *
+ * Threads: its owner's only.
+ */
+#ifndef RDISK_FAREWELL_H
+#define RDISK_FAREWELL_H
+
+#include <stdbool.h>
+
+#include "env.h"
+#include "verbs.h"
+
+struct rdisk_farewell;
+
+struct rdisk_farewells {
+    const struct rdisk_env *env;
+    struct rdisk_farewell *first;
+    bool told;              /* the log, that there is no link */
+    uint64_t deadline;      /* of rdisk_farewells_process(), or RDISK_NEVER */
+};
+
+/* Is there a link to send through? True if nobody can tell. */
+bool rdisk_port_active(const struct rdisk_env *env,
+                       const struct rdma_cm_id *id);
+
+void rdisk_farewells_init(struct rdisk_farewells *farewells,
+                          const struct rdisk_env *env);
+/*
+ * Destroy the id, which has no queue pair any more, at once or when its port
+ * is active. @suspect: a send has failed on this side, so that the port may be
+ * about to say that it is not; look a little later. An id that has to wait has
+ * no context.
+ */
+void rdisk_farewells_add(struct rdisk_farewells *farewells,
+                         struct rdma_cm_id *id, bool suspect);
+/* DEVICE_REMOVAL for this id: if it waits here, it need not any more. */
+void rdisk_farewells_removed(struct rdisk_farewells *farewells,
+                             const struct rdma_cm_id *id);
+void rdisk_farewells_process(struct rdisk_farewells *farewells, uint64_t now);
+/* Destroy them all, whatever becomes of the messages. */
+void rdisk_farewells_end(struct rdisk_farewells *farewells);
+
+#endif
