@@ -31,6 +31,7 @@ static int fd = -1;
 static unsigned char *model;    /* what the file has to be */
 static size_t size;             /* of the file */
 static size_t size_max;
+static uint64_t seed;
 static uint64_t random_state;
 static uint64_t operation;
 static char history[HISTORY][96];
@@ -58,7 +59,8 @@ fail(const char *format, ...)
          i <= operation; i++) {
         printf("fsx: %" PRIu64 ": %s\n", i, history[i % HISTORY]);
     }
-    printf("fsx: FAILED at operation %" PRIu64 ": ", operation);
+    printf("fsx: FAILED with seed %" PRIu64 " at operation %" PRIu64 ": ", seed,
+           operation);
     va_start(ap, format);
     vprintf(format, ap);
     va_end(ap);
@@ -246,6 +248,18 @@ static void do_one(void)
     }
 }
 
+static uint64_t number(const char *text)
+{
+    char *end;
+    uint64_t value = strtoull(text, &end, 0);
+
+    if (end == text || *end) {
+        fprintf(stderr, "fsx: '%s' is not a number\n", text);
+        exit(2);
+    }
+    return value;
+}
+
 int main(int argc, char **argv)
 {
     uint64_t operations;
@@ -255,9 +269,10 @@ int main(int argc, char **argv)
         return 2;
     }
     path = argv[1];
-    random_state = strtoull(argv[2], NULL, 0) * 2 + 1;
-    operations = strtoull(argv[3], NULL, 0);
-    size_max = argc > 4 ? strtoull(argv[4], NULL, 0) : 4 << 20;
+    seed = number(argv[2]);
+    random_state = seed * 2 + 1;
+    operations = number(argv[3]);
+    size_max = argc > 4 ? number(argv[4]) : 4 << 20;
     if (size_max < 2 * CHUNK_MAX) {
         fprintf(stderr, "fsx: SIZE %zu is less than %d\n", size_max,
                 2 * CHUNK_MAX);
@@ -272,7 +287,7 @@ int main(int argc, char **argv)
     }
     do_sync();
     read_and_compare(0, size);
-    printf("fsx: %" PRIu64 " operations, %zu bytes at the end\n", operations,
-           size);
+    printf("fsx: seed %" PRIu64 ", %" PRIu64 " operations, %zu bytes at the "
+           "end\n", seed, operations, size);
     return 0;
 }
