@@ -3,81 +3,45 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "scene.h"
+#include "lone.h"
 #include "unit.h"
 
-static struct scene scene;
-static struct scene_client *client = &scene.clients[0];
 static struct rdisk_error err;
-static uint8_t buffer[4 << 20] __attribute__((aligned(4096)));
 static struct scene_io ios[400];
-
-static void begin(uint64_t seed)
-{
-    memset(buffer, 0, sizeof(buffer));
-    scene_begin(&scene, seed);
-    REQUIRE(scene_connect(client));
-}
-
-static void begin_registered(uint64_t seed)
-{
-    begin(seed);
-    REQUIRE(rdisk_initiator_register(client->session, buffer, sizeof(buffer),
-                                     &err) == 0);
-}
-
-static void end_registered(void)
-{
-    rdisk_initiator_unregister(client->session, buffer, sizeof(buffer));
-    scene_end(&scene);
-}
-
-static struct rdisk_queue *queue(void)
-{
-    return rdisk_initiator_queue(client->session, 0);
-}
-
-static struct rdisk_queue_counters counters(void)
-{
-    struct rdisk_queue_counters counters;
-
-    rdisk_queue_counters(queue(), &counters);
-    return counters;
-}
 
 /* ---- Data -------------------------------------------------------------- */
 
 static void write_and_read(void)
 {
-    scene_pattern(buffer, 65536, 1);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 4096, buffer, 65536), 0);
+    scene_pattern(memory, 65536, 1);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, 4096, memory, 65536), 0);
     CHECK(scene_is_pattern(scene.disk + 4096, 65536, 1));
     CHECK_EQUAL(scene.disk[4095], 0);
     CHECK_EQUAL(scene.disk[4096 + 65536], 0);
-    memset(buffer, 0, 70000);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 4096, buffer, 65536), 0);
-    CHECK(scene_is_pattern(buffer, 65536, 1));
-    CHECK_EQUAL(buffer[65536], 0);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, SCENE_SIZE - 512, buffer,
+    memset(memory, 0, 70000);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, 4096, memory, 65536), 0);
+    CHECK(scene_is_pattern(memory, 65536, 1));
+    CHECK_EQUAL(memory[65536], 0);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, SCENE_SIZE - 512, memory,
                          512), 0);
 }
 
 static void bounced(void)
 {
-    begin(1);
+    lone_begin(1);
     write_and_read();
-    CHECK_EQUAL(counters().copied_bytes, 2 * 65536 + 512);
-    CHECK_EQUAL(counters().bounced, 3);
+    CHECK_EQUAL(lone_counters().copied_bytes, 2 * 65536 + 512);
+    CHECK_EQUAL(lone_counters().bounced, 3);
     scene_end(&scene);
 }
 
 static void registered(void)
 {
-    begin_registered(1);
+    lone_begin_registered(1);
     write_and_read();
-    CHECK_EQUAL(counters().copied_bytes, 0);
-    CHECK_EQUAL(counters().bounced, 0);
-    end_registered();
+    CHECK_EQUAL(lone_counters().copied_bytes, 0);
+    CHECK_EQUAL(lone_counters().bounced, 0);
+    lone_end_registered();
 }
 
 /* Fill io->iov with @count odd pieces, not in the order of addresses. */
@@ -91,7 +55,7 @@ static uint32_t scatter(struct scene_io *io, unsigned int count)
         if (i + 1 == count) {
             piece = SCENE_BLOCK - length % SCENE_BLOCK;
         }
-        io->iov[i].iov_base = buffer + (size_t)(count - i) * 1000 + i % 7;
+        io->iov[i].iov_base = memory + (size_t)(count - i) * 1000 + i % 7;
         io->iov[i].iov_len = piece;
         length += piece;
     }
@@ -127,27 +91,27 @@ static uint32_t scattered(unsigned int count, struct copies *copies)
     static uint8_t flat[65536];
     struct scene_io *io = &ios[0];
     uint32_t length = scatter(io, count);
-    uint64_t before = counters().copied_bytes;
+    uint64_t before = lone_counters().copied_bytes;
 
     scene_pattern(flat, length, count);
     to_iov(io, count, flat);
-    CHECK_EQUAL(scene_submit_iov(io, client, 0, RDISK_OP_WRITE, 8192, count),
+    CHECK_EQUAL(scene_submit_iov(io, lone, 0, RDISK_OP_WRITE, 8192, count),
                 0);
-    rdisk_queue_kick(queue());
+    rdisk_queue_kick(lone_queue());
     scene_pump(&scene);
     CHECK_EQUAL(io->result, 0);
     CHECK(scene_is_pattern(scene.disk + 8192, length, count));
-    copies->write = counters().copied_bytes - before;
-    memset(buffer, 0, sizeof(buffer));
-    CHECK_EQUAL(scene_submit_iov(io, client, 0, RDISK_OP_READ, 8192, count),
+    copies->write = lone_counters().copied_bytes - before;
+    memset(memory, 0, sizeof(memory));
+    CHECK_EQUAL(scene_submit_iov(io, lone, 0, RDISK_OP_READ, 8192, count),
                 0);
-    rdisk_queue_kick(queue());
+    rdisk_queue_kick(lone_queue());
     scene_pump(&scene);
     CHECK_EQUAL(io->completed, 1);
     CHECK_EQUAL(io->result, 0);
     from_iov(io, count, flat);
     CHECK(scene_is_pattern(flat, length, count));
-    copies->read = counters().copied_bytes - before - copies->write;
+    copies->read = lone_counters().copied_bytes - before - copies->write;
     return length;
 }
 
@@ -159,7 +123,7 @@ static void scattered_bounced(void)
 {
     struct copies copies;
 
-    begin(2);
+    lone_begin(2);
     for (size_t i = 0; i < COUNTS; i++) {
         uint32_t length = scattered(counts[i], &copies);
 
@@ -173,14 +137,14 @@ static void scattered_registered(void)
 {
     struct copies copies;
 
-    begin_registered(2);
+    lone_begin_registered(2);
     for (size_t i = 0; i < COUNTS; i++) {
         scattered(counts[i], &copies);
-        if (counts[i] <= rdisk_initiator_info(client->session)->max_segments) {
+        if (counts[i] <= rdisk_initiator_info(lone->session)->max_segments) {
             CHECK_EQUAL(copies.write, 0);
         }
     }
-    end_registered();
+    lone_end_registered();
 }
 
 /* The server writes each piece by itself: see PIECE_LEAST. */
@@ -195,28 +159,28 @@ static void small_pieces_are_read_in_one(void)
         { 2, 2048, false }, { 8, 2048, false }, { 4, 4096, false },
     };
 
-    begin_registered(2);
+    lone_begin_registered(2);
     for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++) {
         uint32_t size = reads[i].size;
-        uint64_t before = counters().copied_bytes;
+        uint64_t before = lone_counters().copied_bytes;
         struct scene_io *io = &ios[0];
 
         for (unsigned int k = 0; k < reads[i].count; k++) {
-            io->iov[k] = (struct iovec) { buffer + 8192 * k, size };
+            io->iov[k] = (struct iovec) { memory + 8192 * k, size };
         }
         scene_pattern(scene.disk, size * reads[i].count, i);
-        CHECK_EQUAL(scene_submit_iov(io, client, 0, RDISK_OP_READ, 0,
+        CHECK_EQUAL(scene_submit_iov(io, lone, 0, RDISK_OP_READ, 0,
                                      reads[i].count), 0);
-        rdisk_queue_kick(queue());
+        rdisk_queue_kick(lone_queue());
         scene_pump(&scene);
         CHECK_EQUAL(io->result, 0);
         for (unsigned int k = 0; k < reads[i].count; k++) {
-            CHECK(!memcmp(buffer + 8192 * k, scene.disk + size * k, size));
+            CHECK(!memcmp(memory + 8192 * k, scene.disk + size * k, size));
         }
-        CHECK_EQUAL(counters().copied_bytes - before,
+        CHECK_EQUAL(lone_counters().copied_bytes - before,
                     reads[i].copied ? size * reads[i].count : 0);
     }
-    end_registered();
+    lone_end_registered();
 }
 
 static void partly_registered(void)
@@ -224,20 +188,20 @@ static void partly_registered(void)
     struct scene_io *io = &ios[0];
     static uint8_t other[4096];
 
-    begin(3);
-    REQUIRE(rdisk_initiator_register(client->session, buffer, 8192, &err) ==
+    lone_begin(3);
+    REQUIRE(rdisk_initiator_register(lone->session, memory, 8192, &err) ==
             0);
-    io->iov[0] = (struct iovec) { buffer, 4096 };
+    io->iov[0] = (struct iovec) { memory, 4096 };
     io->iov[1] = (struct iovec) { other, 4096 };
-    scene_pattern(buffer, 4096, 1);
+    scene_pattern(memory, 4096, 1);
     scene_pattern(other, 4096, 2);
-    CHECK_EQUAL(scene_submit_iov(io, client, 0, RDISK_OP_WRITE, 0, 2), 0);
-    rdisk_queue_kick(queue());
+    CHECK_EQUAL(scene_submit_iov(io, lone, 0, RDISK_OP_WRITE, 0, 2), 0);
+    rdisk_queue_kick(lone_queue());
     scene_pump(&scene);
     CHECK_EQUAL(io->result, 0);
     CHECK(scene_is_pattern(scene.disk, 4096, 1));
     CHECK(scene_is_pattern(scene.disk + 4096, 4096, 2));
-    rdisk_initiator_unregister(client->session, buffer, 8192);
+    rdisk_initiator_unregister(lone->session, memory, 8192);
     scene_end(&scene);
 }
 
@@ -246,17 +210,17 @@ static void few_sges(void)
     struct copies copies;
 
     scene_begin(&scene, 4);
-    fake_host_limits(client->host)->max_sge = 2;
+    fake_host_limits(lone->host)->max_sge = 2;
     fake_host_limits(scene.server_host)->max_sge = 2;
-    fake_host_limits(client->host)->max_inline = 0;
-    client->options.slots = 1;
-    REQUIRE(scene_connect(client));
-    REQUIRE(rdisk_initiator_register(client->session, buffer, sizeof(buffer),
+    fake_host_limits(lone->host)->max_inline = 0;
+    lone->options.slots = 1;
+    REQUIRE(scene_connect(lone));
+    REQUIRE(rdisk_initiator_register(lone->session, memory, sizeof(memory),
                                      &err) == 0);
     for (size_t i = 0; i < COUNTS; i++) {
         scattered(counts[i], &copies);
     }
-    end_registered();
+    lone_end_registered();
 }
 
 static void server_with_few_work_requests(void)
@@ -265,40 +229,40 @@ static void server_with_few_work_requests(void)
 
     scene_begin(&scene, 4);
     fake_host_limits(scene.server_host)->max_qp_wr = 200;
-    REQUIRE(scene_connect(client));
-    CHECK_EQUAL(rdisk_initiator_info(client->session)->max_segments, 100);
-    REQUIRE(rdisk_initiator_register(client->session, buffer, sizeof(buffer),
+    REQUIRE(scene_connect(lone));
+    CHECK_EQUAL(rdisk_initiator_info(lone->session)->max_segments, 100);
+    REQUIRE(rdisk_initiator_register(lone->session, memory, sizeof(memory),
                                      &err) == 0);
     for (size_t i = 0; i < COUNTS; i++) {
         scattered(counts[i], &copies);
     }
-    end_registered();
+    lone_end_registered();
 }
 
 static void few_work_requests(void)
 {
     scene_begin(&scene, 4);
     fake_host_limits(scene.server_host)->max_qp_wr = 64;
-    CHECK(!scene_connect(client));
-    CHECK_SAYS(rdisk_initiator_error(client->session)->text,
+    CHECK(!scene_connect(lone));
+    CHECK_SAYS(rdisk_initiator_error(lone->session)->text,
                "work requests");
     scene_end(&scene);
 }
 
 static void lookup_forgets(void)
 {
-    begin_registered(5);
-    rdisk_initiator_unregister(client->session, buffer, sizeof(buffer));
-    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 0, buffer, 4096), 0);
-    CHECK_EQUAL(counters().bounced, 1);
+    lone_begin_registered(5);
+    rdisk_initiator_unregister(lone->session, memory, sizeof(memory));
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, 0, memory, 4096), 0);
+    CHECK_EQUAL(lone_counters().bounced, 1);
     scene_end(&scene);
 }
 
 static void unregistrable_is_bounced(void)
 {
-    begin(5);
-    fake_host_limits(client->host)->memlock = 0;
-    CHECK_EQUAL(rdisk_initiator_register(client->session, buffer, 8192, &err),
+    lone_begin(5);
+    fake_host_limits(lone->host)->memlock = 0;
+    CHECK_EQUAL(rdisk_initiator_register(lone->session, memory, 8192, &err),
                 -ENOMEM);
     CHECK_SAYS(err.text, "8192 bytes");
     write_and_read();
@@ -310,12 +274,12 @@ static void unregistrable_is_bounced(void)
 static void submit_many(unsigned int count, uint32_t length)
 {
     for (unsigned int i = 0; i < count; i++) {
-        scene_pattern(buffer + (size_t)i * length, length, i);
-        CHECK_EQUAL(scene_submit(&ios[i], client, 0, RDISK_OP_WRITE,
+        scene_pattern(memory + (size_t)i * length, length, i);
+        CHECK_EQUAL(scene_submit(&ios[i], lone, 0, RDISK_OP_WRITE,
                                  (uint64_t)i * length,
-                                 buffer + (size_t)i * length, length), 0);
+                                 memory + (size_t)i * length, length), 0);
     }
-    rdisk_queue_kick(queue());
+    rdisk_queue_kick(lone_queue());
 }
 
 static void check_many(unsigned int count, uint32_t length)
@@ -325,25 +289,25 @@ static void check_many(unsigned int count, uint32_t length)
         CHECK_EQUAL(ios[i].result, 0);
         CHECK(scene_is_pattern(scene.disk + (size_t)i * length, length, i));
     }
-    CHECK(rdisk_queue_idle(queue()));
+    CHECK(rdisk_queue_idle(lone_queue()));
 }
 
 static void more_than_slots(void)
 {
-    begin_registered(6);
-    CHECK(rdisk_queue_idle(queue()));
+    lone_begin_registered(6);
+    CHECK(rdisk_queue_idle(lone_queue()));
     submit_many(256, 4096);
-    CHECK(!rdisk_queue_idle(queue()));
+    CHECK(!rdisk_queue_idle(lone_queue()));
     scene_pump(&scene);
     check_many(256, 4096);
-    CHECK_EQUAL(counters().writes, 256);
-    CHECK_EQUAL(counters().waited, 256 - 8);
-    end_registered();
+    CHECK_EQUAL(lone_counters().writes, 256);
+    CHECK_EQUAL(lone_counters().waited, 256 - 8);
+    lone_end_registered();
 }
 
 static void more_than_bounce_memory(void)
 {
-    begin(7);
+    lone_begin(7);
     /* 256 KiB of it, 1 MiB of requests. */
     submit_many(16, 65536);
     scene_pump(&scene);
@@ -353,12 +317,12 @@ static void more_than_bounce_memory(void)
 
 static void small_behind_large(void)
 {
-    begin(8);
+    lone_begin(8);
     submit_many(5, 65536);
     /* Does not overtake those that wait for bounce memory. */
-    CHECK_EQUAL(scene_submit(&ios[5], client, 0, RDISK_OP_FLUSH, 0, NULL, 0),
+    CHECK_EQUAL(scene_submit(&ios[5], lone, 0, RDISK_OP_FLUSH, 0, NULL, 0),
                 0);
-    rdisk_queue_kick(queue());
+    rdisk_queue_kick(lone_queue());
     scene.park = true;
     scene_pump(&scene);
     CHECK_EQUAL(scene.parked_count, 4);
@@ -375,7 +339,7 @@ static void small_behind_large(void)
 
 static void any_order(void)
 {
-    begin_registered(9);
+    lone_begin_registered(9);
     scene.park = true;
     submit_many(8, 4096);
     scene_pump(&scene);
@@ -394,36 +358,36 @@ static void any_order(void)
     scene_unpark(&scene, 5);
     scene_pump(&scene);
     check_many(8, 4096);
-    end_registered();
+    lone_end_registered();
 }
 
 static void mixed_in_any_order(void)
 {
     for (uint64_t seed = 0; seed < 30; seed++) {
-        begin(seed);
+        lone_begin(seed);
         /* Half of the memory is registered. */
-        REQUIRE(rdisk_initiator_register(client->session, buffer, 300000,
+        REQUIRE(rdisk_initiator_register(lone->session, memory, 300000,
                                          &err) == 0);
         submit_many(100, 6144);
         scene_pump(&scene);
         check_many(100, 6144);
-        memset(buffer, 0, sizeof(buffer));
+        memset(memory, 0, sizeof(memory));
         for (unsigned int i = 0; i < 100; i++) {
-            CHECK_EQUAL(scene_submit(&ios[i], client, 0, RDISK_OP_READ,
-                                     6144ull * i, buffer + 6144ull * i, 6144),
+            CHECK_EQUAL(scene_submit(&ios[i], lone, 0, RDISK_OP_READ,
+                                     6144ull * i, memory + 6144ull * i, 6144),
                         0);
             if (i % 9 == 0) {
-                rdisk_queue_kick(queue());
+                rdisk_queue_kick(lone_queue());
                 fake_fabric_step(scene.fabric);
             }
         }
-        rdisk_queue_kick(queue());
+        rdisk_queue_kick(lone_queue());
         scene_pump(&scene);
         for (unsigned int i = 0; i < 100; i++) {
             CHECK_EQUAL(ios[i].result, 0);
-            CHECK(scene_is_pattern(buffer + 6144ull * i, 6144, i));
+            CHECK(scene_is_pattern(memory + 6144ull * i, 6144, i));
         }
-        rdisk_initiator_unregister(client->session, buffer, 300000);
+        rdisk_initiator_unregister(lone->session, memory, 300000);
         scene_end(&scene);
     }
 }
@@ -431,14 +395,14 @@ static void mixed_in_any_order(void)
 static void lossy_network(void)
 {
     for (uint64_t seed = 0; seed < 10; seed++) {
-        begin_registered(seed);
+        lone_begin_registered(seed);
         fake_fabric_loss(scene.fabric, 20);
         submit_many(100, 4096);
         scene_advance(&scene, 55000);
         check_many(100, 4096);
         fake_fabric_loss(scene.fabric, 0);
         scene_advance(&scene, 1000);
-        end_registered();
+        lone_end_registered();
     }
 }
 
@@ -447,24 +411,24 @@ static unsigned int resubmitted;
 static void submit_again(struct rdisk_request *request, int result)
 {
     CHECK_EQUAL(result, 0);
-    client->outstanding--;
+    lone->outstanding--;
     if (resubmitted++ < 50) {
-        client->outstanding++;
-        CHECK_EQUAL(rdisk_queue_submit(queue(), request), 0);
+        lone->outstanding++;
+        CHECK_EQUAL(rdisk_queue_submit(lone_queue(), request), 0);
     }
 }
 
 static void submit_from_completion(void)
 {
-    begin_registered(10);
+    lone_begin_registered(10);
     resubmitted = 0;
-    CHECK_EQUAL(scene_submit(&ios[0], client, 0, RDISK_OP_READ, 0, buffer,
+    CHECK_EQUAL(scene_submit(&ios[0], lone, 0, RDISK_OP_READ, 0, memory,
                              4096), 0);
     ios[0].request.complete = submit_again;
-    rdisk_queue_kick(queue());
+    rdisk_queue_kick(lone_queue());
     scene_pump(&scene);
     CHECK_EQUAL(resubmitted, 51);
-    end_registered();
+    lone_end_registered();
 }
 
 static const struct unit_test tests[] = {

@@ -3,77 +3,41 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "scene.h"
+#include "lone.h"
 #include "unit.h"
 
-static struct scene scene;
-static struct scene_client *client = &scene.clients[0];
 static struct rdisk_error err;
-static uint8_t buffer[65536 + 4096] __attribute__((aligned(4096)));
 static struct scene_io ios[8];
-
-static void begin(uint64_t seed)
-{
-    memset(buffer, 0, sizeof(buffer));
-    scene_begin(&scene, seed);
-    REQUIRE(scene_connect(client));
-}
-
-static void begin_registered(uint64_t seed)
-{
-    begin(seed);
-    REQUIRE(rdisk_initiator_register(client->session, buffer, sizeof(buffer),
-                                     &err) == 0);
-}
-
-static void end_registered(void)
-{
-    rdisk_initiator_unregister(client->session, buffer, sizeof(buffer));
-    scene_end(&scene);
-}
-
-static struct rdisk_queue *queue(void)
-{
-    return rdisk_initiator_queue(client->session, 0);
-}
-
-static struct rdisk_queue_counters counters(void)
-{
-    struct rdisk_queue_counters counters;
-
-    rdisk_queue_counters(queue(), &counters);
-    return counters;
-}
 
 /* ---- Meaning ----------------------------------------------------------- */
 
 static void flush_arrives(void)
 {
-    begin(1);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_FLUSH, 0, NULL, 0), 0);
+    lone_begin(1);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_FLUSH, 0, NULL, 0), 0);
     CHECK_EQUAL(scene.flushes, 1);
-    CHECK_EQUAL(counters().flushes, 1);
+    CHECK_EQUAL(lone_counters().flushes, 1);
     scene_end(&scene);
 }
 
 static void fua_arrives(void)
 {
-    begin(1);
+    lone_begin(1);
     scene.park = true;
-    CHECK_EQUAL(scene_submit(&ios[0], client, 0, RDISK_OP_WRITE, 0, buffer,
+    CHECK_EQUAL(scene_submit(&ios[0], lone, 0, RDISK_OP_WRITE, 0, memory,
                              512), 0);
     scene_pump(&scene);
     /* The flag is the caller's to set before submit: do it the hard way. */
-    rdisk_queue_kick(queue());
+    rdisk_queue_kick(lone_queue());
     scene_pump(&scene);
     REQUIRE(scene.parked_count == 1);
     CHECK_EQUAL(scene.parked[0]->flags, 0);
     scene_unpark(&scene, 1);
     scene_pump(&scene);
     ios[0].request.flags = RDISK_REQUEST_FUA;
-    client->outstanding++;
-    CHECK_EQUAL(rdisk_queue_submit(queue(), &ios[0].request), 0);
-    rdisk_queue_kick(queue());
+    lone->outstanding++;
+    CHECK_EQUAL(rdisk_queue_submit(lone_queue(), &ios[0].request), 0);
+    rdisk_queue_kick(lone_queue());
     scene_pump(&scene);
     REQUIRE(scene.parked_count == 1);
     CHECK_EQUAL(scene.parked[0]->flags, RDISK_REQUEST_FUA);
@@ -86,25 +50,25 @@ static void bad_requests(void)
 {
     struct scene_io *io = &ios[0];
 
-    begin(1);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 100), -EINVAL);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 100, buffer, 512), -EINVAL);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 0), -EINVAL);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, SCENE_SIZE, buffer, 512),
+    lone_begin(1);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, 0, memory, 100), -EINVAL);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, 100, memory, 512), -EINVAL);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, 0, memory, 0), -EINVAL);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, SCENE_SIZE, memory, 512),
                 -EINVAL);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, SCENE_SIZE - 512, buffer,
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, SCENE_SIZE - 512, memory,
                          1024), -EINVAL);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, UINT64_MAX - 511, buffer,
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, UINT64_MAX - 511, memory,
                          1024), -EINVAL);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 0, buffer, 65536 + 512),
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, 0, memory, 65536 + 512),
                 -EINVAL);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_FLUSH, 512, NULL, 0), -EINVAL);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_FLUSH, 512, NULL, 0), -EINVAL);
     /* A length that its pieces do not add up to. */
-    scene_submit(io, client, 0, RDISK_OP_READ, 0, buffer, 512);
-    rdisk_queue_kick(queue());
+    scene_submit(io, lone, 0, RDISK_OP_READ, 0, memory, 512);
+    rdisk_queue_kick(lone_queue());
     scene_pump(&scene);
     io->request.length = 1024;
-    CHECK_EQUAL(rdisk_queue_submit(queue(), &io->request), -EINVAL);
+    CHECK_EQUAL(rdisk_queue_submit(lone_queue(), &io->request), -EINVAL);
     CHECK_EQUAL(scene.requests, 1);
     scene_end(&scene);
 }
@@ -121,32 +85,32 @@ static void statuses_become_errors(void)
         { RDISK_STATUS_UNSUPPORTED, -ENOTSUP },
     };
 
-    begin_registered(1);
+    lone_begin_registered(1);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        memset(buffer, 0x55, 4096);
+        memset(memory, 0x55, 4096);
         scene.fail_with = cases[i].status;
-        CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 4096),
+        CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, 0, memory, 4096),
                     cases[i].code);
         /* A failed read leaves the memory alone. */
-        CHECK_EQUAL(buffer[0], 0x55);
-        CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 0, buffer, 4096),
+        CHECK_EQUAL(memory[0], 0x55);
+        CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, 0, memory, 4096),
                     cases[i].code);
     }
     CHECK_EQUAL(scene.disk[0], 0);
     scene.fail_with = RDISK_STATUS_OK;
-    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 4096), 0);
-    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-    end_registered();
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, 0, memory, 4096), 0);
+    CHECK_EQUAL(lone->state, RDISK_INITIATOR_READY);
+    lone_end_registered();
 }
 
 static void read_only_grant(void)
 {
     scene_begin(&scene, 1);
     scene.read_only = true;
-    REQUIRE(scene_connect(client));
-    CHECK(rdisk_initiator_info(client->session)->read_only);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 0, buffer, 512), -EROFS);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 512), 0);
+    REQUIRE(scene_connect(lone));
+    CHECK(rdisk_initiator_info(lone->session)->read_only);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, 0, memory, 512), -EROFS);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, 0, memory, 512), 0);
     CHECK_EQUAL(scene.requests, 1);
     scene_end(&scene);
 }
@@ -154,22 +118,22 @@ static void read_only_grant(void)
 static void read_only_wish(void)
 {
     scene_begin(&scene, 1);
-    client->options.read_only = true;
-    client->options.shared = true;
-    REQUIRE(scene_connect(client));
+    lone->options.read_only = true;
+    lone->options.shared = true;
+    REQUIRE(scene_connect(lone));
     CHECK(scene.last_open.read_only && scene.last_open.shared);
-    CHECK(rdisk_initiator_info(client->session)->read_only);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 0, buffer, 512), -EROFS);
+    CHECK(rdisk_initiator_info(lone->session)->read_only);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, 0, memory, 512), -EROFS);
     scene_end(&scene);
 }
 
 static void not_ready(void)
 {
-    begin(1);
-    rdisk_initiator_close(client->session);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 512), -ENOTCONN);
+    lone_begin(1);
+    rdisk_initiator_close(lone->session);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, 0, memory, 512), -ENOTCONN);
     scene_pump(&scene);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 512), -ENOTCONN);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, 0, memory, 512), -ENOTCONN);
     scene_end(&scene);
 }
 
@@ -177,20 +141,20 @@ static void sessions_share_registrations(void)
 {
     uint64_t before;
 
-    begin_registered(1);
+    lone_begin_registered(1);
     /* A second session of the same process and device. */
-    scene.clients[1].env = client->env;
+    scene.clients[1].env = lone->env;
     REQUIRE(scene_connect(&scene.clients[1]));
-    before = fake_calls(client->host, FAKE_REG_MR);
-    CHECK_EQUAL(rdisk_initiator_register(scene.clients[1].session, buffer,
-                                         sizeof(buffer), &err), 0);
-    CHECK_EQUAL(fake_calls(client->host, FAKE_REG_MR), before);
-    rdisk_initiator_unregister(client->session, buffer, sizeof(buffer));
-    scene_disconnect(client);
-    CHECK_EQUAL(scene_do(&scene.clients[1], RDISK_OP_READ, 0, buffer, 512),
+    before = fake_calls(lone->host, FAKE_REG_MR);
+    CHECK_EQUAL(rdisk_initiator_register(scene.clients[1].session, memory,
+                                         sizeof(memory), &err), 0);
+    CHECK_EQUAL(fake_calls(lone->host, FAKE_REG_MR), before);
+    rdisk_initiator_unregister(lone->session, memory, sizeof(memory));
+    scene_disconnect(lone);
+    CHECK_EQUAL(scene_do(&scene.clients[1], RDISK_OP_READ, 0, memory, 512),
                 0);
-    rdisk_initiator_unregister(scene.clients[1].session, buffer,
-                               sizeof(buffer));
+    rdisk_initiator_unregister(scene.clients[1].session, memory,
+                               sizeof(memory));
     scene_end(&scene);
 }
 
@@ -200,13 +164,13 @@ static void sessions_use_their_own_registrations(void)
     struct scene_client *other = &scene.clients[1];
     struct rdisk_queue_counters counters;
 
-    begin_registered(1);
-    other->env = client->env;
+    lone_begin_registered(1);
+    other->env = lone->env;
     REQUIRE(scene_connect(other));
-    CHECK_EQUAL(scene_do(other, RDISK_OP_READ, 0, buffer, 512), 0);
+    CHECK_EQUAL(scene_do(other, RDISK_OP_READ, 0, memory, 512), 0);
     rdisk_queue_counters(rdisk_initiator_queue(other->session, 0), &counters);
     CHECK_EQUAL(counters.copied_bytes, 512);
-    end_registered();
+    lone_end_registered();
 }
 
 /* ---- Cost -------------------------------------------------------------- */
@@ -226,14 +190,14 @@ static void cost(enum rdisk_op op)
     struct rdisk_target_counters server_before, server_after;
     unsigned int requests = 200;
 
-    begin_registered(1);
-    CHECK_EQUAL(scene_do(client, op, 0, buffer, 4096), 0);
-    before = counters();
+    lone_begin_registered(1);
+    CHECK_EQUAL(scene_do(lone, op, 0, memory, 4096), 0);
+    before = lone_counters();
     server_before = served();
     for (unsigned int i = 0; i < requests; i++) {
-        CHECK_EQUAL(scene_do(client, op, 0, buffer, 4096), 0);
+        CHECK_EQUAL(scene_do(lone, op, 0, memory, 4096), 0);
     }
-    after = counters();
+    after = lone_counters();
     server_after = served();
     CHECK_EQUAL(after.doorbells - before.doorbells, requests);
     CHECK_EQUAL(after.work_requests - before.work_requests, requests);
@@ -243,7 +207,7 @@ static void cost(enum rdisk_op op)
     CHECK_EQUAL(server_after.work_requests - server_before.work_requests,
                 requests);
     CHECK_EQUAL(server_after.receives - server_before.receives, requests);
-    end_registered();
+    lone_end_registered();
 }
 
 static void cost_of_a_read(void)
@@ -260,20 +224,20 @@ static void batch_rings_once(void)
 {
     struct rdisk_queue_counters before;
 
-    begin_registered(1);
-    before = counters();
+    lone_begin_registered(1);
+    before = lone_counters();
     for (unsigned int i = 0; i < 8; i++) {
-        CHECK_EQUAL(scene_submit(&ios[i], client, 0, RDISK_OP_WRITE, 0,
-                                 buffer + i * 4096, 4096), 0);
+        CHECK_EQUAL(scene_submit(&ios[i], lone, 0, RDISK_OP_WRITE, 0,
+                                 memory + i * 4096, 4096), 0);
     }
-    rdisk_queue_kick(queue());
-    CHECK_EQUAL(counters().doorbells - before.doorbells, 1);
-    CHECK_EQUAL(counters().work_requests - before.work_requests, 8);
+    rdisk_queue_kick(lone_queue());
+    CHECK_EQUAL(lone_counters().doorbells - before.doorbells, 1);
+    CHECK_EQUAL(lone_counters().work_requests - before.work_requests, 8);
     scene_pump(&scene);
     for (unsigned int i = 0; i < 8; i++) {
         CHECK_EQUAL(ios[i].result, 0);
     }
-    end_registered();
+    lone_end_registered();
 }
 
 static void idle_sleeps(void)
@@ -281,15 +245,15 @@ static void idle_sleeps(void)
     struct rdisk_queue_counters before;
     struct rdisk_target_counters server_before;
 
-    begin_registered(1);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, buffer, 4096), 0);
+    lone_begin_registered(1);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, 0, memory, 4096), 0);
     scene_advance(&scene, 1000);
-    before = counters();
+    before = lone_counters();
     server_before = served();
     scene_advance(&scene, 600000);
-    CHECK_EQUAL(counters().wakeups, before.wakeups);
+    CHECK_EQUAL(lone_counters().wakeups, before.wakeups);
     CHECK_EQUAL(served().wakeups, server_before.wakeups);
-    end_registered();
+    lone_end_registered();
 }
 
 static const struct unit_test tests[] = {
