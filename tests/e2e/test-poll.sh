@@ -4,7 +4,7 @@
 # Disks that complete without interrupts: null_blk with a poll queue, which
 # completes nothing that nobody asks for, beside one without.
 # quick-lab: thousands of requests
-# time-limit: 900
+# time-limit: 1800
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 # shellcheck source=tests/e2e/disk.sh
