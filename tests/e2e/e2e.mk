@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # The end-to-end tests alone: all, or those of E2E="io open".
-E2E_PRELOAD := $(O)/lib/count-allocations.so
+E2E_PRELOADS := $(O)/lib/count-allocations.so $(O)/lib/count-locks.so
 
-$(E2E_PRELOAD): $(call objects,tests/e2e/allocations.c)
+$(O)/lib/count-%.so: $(O)/obj/tests/e2e/%.o
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^
 
 .PHONY: e2e e2e-programs
-e2e-programs: ours $(E2E_PRELOAD) bench-programs adversary
+e2e-programs: ours $(E2E_PRELOADS) bench-programs adversary
 e2e: e2e-programs qemu lab-guest
 	@tests/e2e/run $(E2E)
