@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # A machine of two NUMA nodes with its NIC on the second one: the server's
-# threads, the memory of its slots and its rings are there.  Soft-RoCE is on no
+# threads, the memory of its slots and its rings are there, and the slots lie in
+# huge pages.  Soft-RoCE is on no
 # node, so the server sees a copy of what sysfs tells of it, with a node.
 # lab: --engine tcg --numa 2
 # shellcheck source=tests/e2e/lib.sh
@@ -108,6 +109,46 @@ check_guest_memory_is_on_the_node_it_is_bound_to()
             "$(pages "bind:$node " $((1 - node)) "${vm[on$node]}")" 0
         quit "on$node"
     done
+}
+
+thp_file=/sys/kernel/mm/transparent_hugepage/enabled
+
+# thp MODE: of huge pages for programs, until the check ends
+thp()
+{
+    local mode
+    [ -e "$thp_file" ] || skip "this kernel has no huge pages for programs"
+    mode=$(sed 's/.*\[\(.*\)\].*/\1/' "$thp_file")
+    # shellcheck disable=SC2064 # as it is now
+    trap "echo $mode >$thp_file" EXIT
+    echo "$1" >"$thp_file"
+}
+
+# KiB of the slots' 16896 that lie in huge pages
+huge()
+{
+    awk '$1 == "Size:" { slots = $2 == 16896 }
+         slots && $1 == "AnonHugePages:" { sum += $2 }
+         END { print sum + 0 }' "/proc/$server/smaps"
+}
+
+# All but what is left over at the two ends.
+check_slots_lie_in_huge_pages_where_the_kernel_gives_them()
+{
+    thp madvise
+    begin
+    report "$(huge) of 16896 KiB"
+    [ "$(huge)" -ge $((7 * 2048)) ] || fail "$(huge) KiB lie in huge pages"
+}
+
+check_without_huge_pages_slots_are_as_good()
+{
+    thp never
+    begin
+    equal "KiB in huge pages" "$(huge)" 0
+    equal "pages of slots" "$(pages 'anon=4224 ' 1)" 4224
+    equal "requests" \
+        "$(stat_server 's["volumes"][0]["counters"]["reads"]')" 100
 }
 
 run_checks
