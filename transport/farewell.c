@@ -5,10 +5,14 @@
 
 /* Between two looks at a port; longer than a kernel takes to take it down. */
 #define LOOK_MS     200
+/* A port calls itself active before its interface has its queue and all its
+ * routes back: Linux takes up to a second to see a carrier. */
+#define SETTLE_MS   3000
 
 struct rdisk_farewell {
     struct rdisk_farewell *next;
     struct rdma_cm_id *id;
+    uint64_t active;            /* since when its port is; or RDISK_NEVER */
     bool removed;               /* with its device: there is nobody to tell */
 };
 
@@ -65,6 +69,7 @@ void rdisk_farewells_add(struct rdisk_farewells *farewells,
     *farewell = (struct rdisk_farewell) {
         .next = farewells->first,
         .id = id,
+        .active = RDISK_NEVER,
     };
     farewells->first = farewell;
     look_later(farewells);
@@ -102,8 +107,14 @@ void rdisk_farewells_process(struct rdisk_farewells *farewells, uint64_t now)
             verbs = id->verbs;
             port = id->port_num;
         }
-        if (!active && !farewell->removed) {
+        if (!active) {
             tell(farewells, id);
+            farewell->active = RDISK_NEVER;
+        } else if (farewell->active == RDISK_NEVER) {
+            farewell->active = now;
+        }
+        if (!farewell->removed && (!active || now - farewell->active <
+                                              SETTLE_MS * RDISK_MSEC)) {
             link = &farewell->next;
             continue;
         }

@@ -38,10 +38,10 @@ bool rdisk_port_active(const struct rdisk_env *env,
 void rdisk_farewells_init(struct rdisk_farewells *farewells,
                           const struct rdisk_env *env);
 /*
- * Destroy the id, which has no queue pair any more, at once or when its port
- * is active. @suspect: a send has failed on this side, so that the port may be
- * about to say that it is not; look a little later. An id that has to wait has
- * no context.
+ * Destroy the id, which has no queue pair any more: at once, or when its port
+ * has been active for a while. @suspect: a send has failed for want of a link,
+ * perhaps this side's, whatever its port says now; so wait for that while, too.
+ * An id that has to wait has no context.
  */
 void rdisk_farewells_add(struct rdisk_farewells *farewells,
                          struct rdma_cm_id *id, bool suspect);

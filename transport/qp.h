@@ -152,10 +152,12 @@ void rdisk_qp_arm(struct rdisk_qp *qp);
 
 /* ---- Any ---- */
 
-/* Did a send fail on this side, as when its link is down? Any thread. */
+/* Did a send fail as when this side's link is down, or was? Any thread. */
 static inline bool rdisk_qp_cut_off(const struct rdisk_qp *qp)
 {
-    return atomic_load(&qp->reason) == IBV_WC_LOC_QP_OP_ERR;
+    int reason = atomic_load(&qp->reason);
+
+    return reason == IBV_WC_LOC_QP_OP_ERR || reason == IBV_WC_RETRY_EXC_ERR;
 }
 
 /* Post the spent receives of a data queue again, in one go. */

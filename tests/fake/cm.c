@@ -349,7 +349,7 @@ static int resolve_addr(struct rdma_cm_id *rdma, struct sockaddr *dst,
     if (ret == 0 && target.sin_family != AF_INET) {
         ret = -EAFNOSUPPORT;
     }
-    if (ret == 0 && id->host->no_link) {
+    if (ret == 0 && !fake_linked(id->host)) {
         ret = -ENETUNREACH;
     }
     if (ret == 0 && id->state != FAKE_CM_IDLE && id->state != FAKE_CM_BOUND) {

@@ -60,6 +60,10 @@ bool fake_link_up(struct fake_host *a, struct fake_host *b, uint64_t *due)
         (a->cut >> b->index & 1)) {
         return false;
     }
+    if (!fake_linked(a) || !fake_linked(b)) {
+        *due = a->settled > b->settled ? a->settled : b->settled;
+        return false;
+    }
     if (a->delayed[b->index] > a->fabric->now) {
         *due = a->delayed[b->index];
         return false;
@@ -80,6 +84,9 @@ void fake_link_cut(struct fake_host *a, struct fake_host *b, bool cut)
 void fake_host_link(struct fake_host *host, bool up)
 {
     fake_lock(host->fabric);
+    if (up && host->no_link) {
+        host->settled = host->fabric->now + host->fabric->timing.settle;
+    }
     host->no_link = !up;
     fake_unlock(host->fabric);
 }

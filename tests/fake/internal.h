@@ -281,6 +281,7 @@ struct fake_host {
     uint64_t registered;        /* bytes */
     bool down, removed;
     bool no_link;
+    uint64_t settled;           /* the link passes nothing before */
     bool deaf;                  /* its connection manager, for ever */
     unsigned int removals;      /* so far; an older object stays dead */
     uint64_t random_state;
@@ -325,6 +326,11 @@ void fake_fd_clear(int fd);
 static inline bool fake_gone(const struct fake_host *host, unsigned int born)
 {
     return host->removed || host->removals != born;
+}
+
+static inline bool fake_linked(const struct fake_host *host)
+{
+    return !host->no_link && host->fabric->now >= host->settled;
 }
 
 struct fake_host *fake_find_host(struct fake_fabric *fabric,

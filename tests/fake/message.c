@@ -23,7 +23,7 @@ struct fake_message *fake_message_new(struct fake_id *from,
     message->from = from->number;
     message->to_host = from->remote_host;
     message->to = from->remote;
-    if (over_the_wire(message) && from->host->no_link &&
+    if (over_the_wire(message) && !fake_linked(from->host) &&
         !from->host->removed) {
         from->host->deaf = true;
     }

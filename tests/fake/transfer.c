@@ -178,7 +178,7 @@ static void transmit(struct fake_qp *qp)
     struct fake_packet *packet;
     uint32_t size;
 
-    if (qp->host->no_link && !fake_is_local(send->opcode)) {
+    if (!fake_linked(qp->host) && !fake_is_local(send->opcode)) {
         complete_send(qp, IBV_WC_LOC_QP_OP_ERR);
         fake_qp_fail(qp);
         return;
@@ -500,7 +500,7 @@ static unsigned int sender_actions(struct fake_qp *qp, uint64_t *next)
         actions |= 1u << ANSWER;
     }
     if (qp->send_sent != qp->send_posted && !qp->refused &&
-        ((up && peer_listens(qp)) || qp->host->no_link ||
+        ((up && peer_listens(qp)) || !fake_linked(qp->host) ||
          fake_is_local(send_at(qp, qp->send_sent)->opcode))) {
         actions |= 1u << TRANSMIT;
     }

@@ -17,6 +17,7 @@ static struct batch batch;
 static void begin(uint64_t seed, unsigned int reconnect_delay_ms)
 {
     scene_begin(&scene, seed);
+    fake_fabric_timing(scene.fabric)->settle = 1000 * RDISK_MSEC;
     client->options.queues = 2;
     client->options.heartbeat_ms = 2000;
     client->options.reconnect_delay_ms = reconnect_delay_ms;
