@@ -267,7 +267,7 @@ struct rdisk_initiator {
     struct rdma_cm_id *anchor;      /* keeps the device while no connection
                                      * does, and tells of its removal */
     bool device_lost;               /* it was removed: let go of it */
-    bool cut_off;                   /* a send failed for want of a link */
+    bool cut_off;                   /* perhaps for want of a link here */
     struct rdisk_farewells farewells;   /* of earlier connections */
     struct rdisk_range *ranges;
     struct rdisk_queue *queues;     /* queue_count of them, from JOINING on */

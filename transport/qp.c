@@ -377,6 +377,9 @@ bool rdisk_qp_take(struct rdisk_qp *qp, const struct ibv_wc *wc,
             wc->status != IBV_WC_WR_FLUSH_ERR) {
             atomic_store(&qp->reason, (int)wc->status);
         }
+        if (!atomic_load(&qp->broken)) {
+            atomic_store(&qp->failed, true);
+        }
         rdisk_qp_break(qp);
         return false;
     }

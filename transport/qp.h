@@ -72,6 +72,7 @@ struct rdisk_qp {
     struct ibv_recv_wr *recv_chain;     /* without buffers: ready to post */
 
     atomic_bool broken;         /* in ERROR, or on the way */
+    atomic_bool failed;         /* broken by a work request that failed */
     atomic_bool gone;           /* with its device; nothing comes back */
     _Atomic int reason;         /* enum ibv_wc_status of the first failed
                                    completion; any thread may look */
@@ -152,12 +153,16 @@ void rdisk_qp_arm(struct rdisk_qp *qp);
 
 /* ---- Any ---- */
 
-/* Did a send fail as when this side's link is down, or was? Any thread. */
+/*
+ * May this side's link be down, or have been? Its first failed completion need
+ * not be the send's that says so. Any thread.
+ */
 static inline bool rdisk_qp_cut_off(const struct rdisk_qp *qp)
 {
     int reason = atomic_load(&qp->reason);
 
-    return reason == IBV_WC_LOC_QP_OP_ERR || reason == IBV_WC_RETRY_EXC_ERR;
+    return atomic_load(&qp->failed) || reason == IBV_WC_LOC_QP_OP_ERR ||
+           reason == IBV_WC_RETRY_EXC_ERR;
 }
 
 /* Post the spent receives of a data queue again, in one go. */

@@ -154,7 +154,7 @@ struct rdisk_target_session {
     unsigned int queue_count;
     uint64_t memory;            /* bytes of slots, granted */
 
-    bool cut_off;               /* a send failed for want of a link */
+    bool cut_off;               /* perhaps for want of a link here */
     bool closed;                /* the client has no claim any more */
     uint32_t close_sequence;    /* of the CLOSE to answer; wire order */
     uint64_t heartbeat;         /* ns; RDISK_NEVER: no sign of life is due */
