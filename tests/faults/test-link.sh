@@ -34,6 +34,10 @@ flap()
     sleep $((5 * slow))
     "$1" up
     wire_leads
+    # Linux 6.12's takes a lost carrier for a failed send, and now and then
+    # goes deaf by a message of its own. So can anybody connect?
+    [ "$(uname -r | cut -d. -f1)" -ge 7 ] || wait_until 30 wire_works ||
+        skip "this kernel's Soft-RoCE connects nobody any more, rping neither"
 }
 
 # flaps END
