@@ -92,6 +92,11 @@ check_handshakes_that_stop_half_way_are_dropped()
     warded_off "handshakes that stop half-way are dropped"
 }
 
+check_a_session_without_a_queue_is_dropped()
+{
+    warded_off "a session without a queue is dropped"
+}
+
 check_connection_requests_of_garbage_are_refused()
 {
     warded_off "connection requests of garbage are refused"
