@@ -3,6 +3,7 @@
 #
 # Draining: clients leave in good order, wait, and come back; new ones are
 # refused in clear words.  Each check has a server of its own.
+# quick-lab: servers are drained and started again
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
