@@ -145,13 +145,14 @@ check_a_lone_request_takes_five_system_calls_of_the_server()
     at_most "system calls per 100 writes" "$(server_calls 1 -w)" 540
 }
 
-# But for the one of a file in memory: its read.
+# But for the one of a file in memory: its read.  How many share the rest depends
+# on how often strace lets the server run.
 check_a_request_under_load_takes_less_than_one_system_call_a_side()
 {
     need_strace
     begin
     at_most "client's system calls per 100 reads" "$(client_calls 32)" 100
-    at_most "server's system calls per 100 reads" "$(server_calls 32)" 150
+    at_most "server's system calls per 100 reads" "$(server_calls 32)" 200
 }
 
 turns()
