@@ -133,13 +133,13 @@ huge()
          END { print sum + 0 }' "/proc/$server/smaps"
 }
 
-# All but what is left over at the two ends.
+# Most of them: the two ends are left over, and a kernel may run short.
 check_slots_lie_in_huge_pages_where_the_kernel_gives_them()
 {
     thp madvise
     begin
     report "$(huge) of 16896 KiB"
-    [ "$(huge)" -ge $((7 * 2048)) ] || fail "$(huge) KiB lie in huge pages"
+    [ "$(huge)" -ge $((4 * 2048)) ] || fail "$(huge) KiB lie in huge pages"
 }
 
 check_without_huge_pages_slots_are_as_good()
@@ -147,7 +147,9 @@ check_without_huge_pages_slots_are_as_good()
     thp never
     begin
     equal "KiB in huge pages" "$(huge)" 0
-    equal "pages of slots" "$(pages 'anon=4224 ' 1)" 4224
+    # Their mapping may have grown together with the next one.
+    [ "$(pages 'anon=[0-9]{4,} ' 1)" -ge 4224 ] ||
+        fail "$(pages 'anon=[0-9]{4,} ' 1) of 4224 pages are on node 1"
     equal "requests" \
         "$(stat_server 's["volumes"][0]["counters"]["reads"]')" 100
 }
