@@ -63,16 +63,8 @@ void rdma_session_process(void *opaque)
 {
     BlockDriverState *bs = opaque;
     BDRVRdmaState *s = bs->opaque;
-    uint64_t deadline;
 
     rdisk_initiator_process(s->session);
-    deadline = rdisk_initiator_deadline(s->session);
-    if (deadline == RDISK_NEVER) {
-        timer_del(s->timer);
-    } else {
-        /* rdisk_now() and QEMU_CLOCK_REALTIME are both CLOCK_MONOTONIC */
-        timer_mod(s->timer, deadline);
-    }
 }
 
 /* With the node's session; frees @buffer if it cannot be */
@@ -301,10 +293,6 @@ void rdma_start_session(BlockDriverState *bs, struct rdisk_initiator *session,
 
     bs->supported_truncate_flags = info->resize ? BDRV_REQ_ZERO_WRITE : 0;
 
-    if (!s->timer) {
-        s->timer = aio_timer_new(qemu_get_aio_context(), QEMU_CLOCK_REALTIME,
-                                 SCALE_NS, rdma_session_process, bs);
-    }
     aio_set_fd_handler(qemu_get_aio_context(), rdisk_initiator_fd(session),
                        rdma_session_process, NULL, NULL, NULL, bs);
     rdma_session_process(bs);
@@ -321,7 +309,6 @@ static struct rdisk_initiator *rdma_stop_session(BlockDriverState *bs)
     rdma_detach_aio_context(bs);
     aio_set_fd_handler(qemu_get_aio_context(), rdisk_initiator_fd(s->session),
                        NULL, NULL, NULL, NULL, NULL);
-    timer_del(s->timer);
     g_free(s->queues);
     s->queues = NULL;
     s->queue_count = 0;
@@ -343,7 +330,6 @@ void rdma_end_session(BlockDriverState *bs)
     if (s->spare) {
         rdisk_initiator_destroy(s->spare);
     }
-    timer_free(s->timer);
 }
 
 /* Can @new take the place of the session that the node has? */

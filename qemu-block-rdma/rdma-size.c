@@ -77,8 +77,6 @@ static void rdma_control_bh(void *opaque)
     if (ret < 0) {
         rdma_control_done(control, ret, NULL);
     }
-    /* @control may be gone; the session has a new deadline */
-    rdma_session_process(bs);
 }
 
 /* The session takes one at a time: called with s->control_lock held */

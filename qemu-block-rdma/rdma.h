@@ -34,9 +34,6 @@ typedef struct BDRVRdmaState {
     QEMUBH *resized_bh;         /* calls rdma_resized_bh() */
     QEMUBH *yank_bh;            /* gives the session up; see rdma_yank() */
 
-    /* Calls rdma_session_process() when the session's deadline comes */
-    QEMUTimer *timer;
-
     /*
      * Queues in the order in which they were claimed.  An entry is set under
      * ->claim_lock and read without; it goes away only while the node is
@@ -118,7 +115,7 @@ void rdma_register_ram(BlockDriverState *bs);
  */
 void rdma_register_yank(BlockDriverState *bs);
 void rdma_unregister_yank(BlockDriverState *bs);
-/* Serve the node's session; after anything that may change its deadline */
+/* Serve the node's session: an event, its deadline, or somebody waits */
 void rdma_session_process(void *opaque);
 
 /* Callbacks of the block driver */

@@ -44,6 +44,7 @@ static void system_log(void *opaque, enum rdisk_log_level level,
 const struct rdisk_env rdisk_env_system = {
     .verbs = &rdisk_verbs_system,
     .now = system_now,
+    .clock = CLOCK_MONOTONIC,
     .random = system_random,
     .log = system_log,
 };

@@ -25,6 +25,9 @@ struct rdisk_env {
     const struct rdisk_verbs *verbs;
     /* Monotonic time in nanoseconds. Any thread. */
     uint64_t (*now)(void *opaque);
+    /* Which of the kernel's clocks that is, CLOCK_MONOTONIC say: deadlines then
+     * make a session's descriptor readable. 0: none, a virtual one. */
+    int clock;
     /* Fill @buf with unpredictable bytes. Any thread. */
     void (*random)(void *opaque, void *buf, size_t size);
     /* One line without a newline. Any thread. */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "initiator_priv.h"
@@ -66,6 +67,8 @@ struct rdisk_initiator *rdisk_initiator_create(
     session->opaque = opaque;
     session->epoch = 1;
     session->alarm_fd = -1;
+    session->timer_fd = -1;
+    session->timer = RDISK_NEVER;
     session->open_deadline = RDISK_NEVER;
     session->tick = RDISK_NEVER;
     session->patience = RDISK_NEVER;
@@ -85,9 +88,13 @@ struct rdisk_initiator *rdisk_initiator_create(
     }
     session->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     session->alarm_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (env->clock) {
+        session->timer_fd = timerfd_create(env->clock,
+                                           TFD_NONBLOCK | TFD_CLOEXEC);
+    }
     if (!session->options.host || !session->options.volume ||
         (options->user && !session->options.user) || session->poll_fd < 0 ||
-        session->alarm_fd < 0) {
+        session->alarm_fd < 0 || (env->clock && session->timer_fd < 0)) {
         rdisk_initiator_destroy(session);
         goto no_memory;
     }
@@ -126,6 +133,9 @@ void rdisk_initiator_destroy(struct rdisk_initiator *session)
     }
     if (session->alarm_fd >= 0) {
         close(session->alarm_fd);
+    }
+    if (session->timer_fd >= 0) {
+        close(session->timer_fd);
     }
     free((char *)session->options.host);
     free((char *)session->options.volume);
@@ -180,6 +190,9 @@ static int open_channel(struct rdisk_initiator *session,
     if (ret == 0) {
         ret = watch(session, session->alarm_fd);
     }
+    if (ret == 0 && session->timer_fd >= 0) {
+        ret = watch(session, session->timer_fd);
+    }
     if (ret < 0) {
         return rdisk_error_set(err, ret, "cannot watch for events: %s",
                                strerror(-ret));
@@ -217,6 +230,7 @@ int rdisk_initiator_start(struct rdisk_initiator *session,
             *err = session->error;
         }
     }
+    rdisk_initiator_set_timer(session);
     return ret;
 }
 
@@ -456,6 +470,7 @@ void rdisk_initiator_close(struct rdisk_initiator *session)
                             sizeof(close_message))) {
         rdisk_initiator_set_state(session, RDISK_INITIATOR_CLOSED);
     }
+    rdisk_initiator_set_timer(session);
 }
 
 /* ---- Events and time -------------------------------------------------- */
@@ -508,6 +523,7 @@ void rdisk_initiator_process(struct rdisk_initiator *session)
     take_alarm(session);
     rdisk_initiator_timers(session, rdisk_now(session->env));
     rdisk_initiator_recovery_step(session);
+    rdisk_initiator_set_timer(session);
 }
 
 int rdisk_initiator_wait(struct rdisk_initiator *session,

@@ -55,7 +55,8 @@ struct rdisk_initiator_options {
     enum rdisk_guest_memory guest_memory;
     uint32_t bounce_size;       /* bytes per queue for unregistered buffers */
     unsigned int open_timeout_ms;       /* 1…3600000, all steps together */
-    unsigned int request_timeout_ms;    /* 0: for ever; else …3600000 */
+    unsigned int request_timeout_ms;    /* 0: for ever; else …3600000; noticed
+                                   up to half of it later */
     unsigned int reconnect_delay_ms;    /* how long requests wait for a lost
                                    connection to come back: 0: fail at once,
                                    else …3600000 */
@@ -159,11 +160,16 @@ int rdisk_initiator_start(struct rdisk_initiator *session,
 int rdisk_initiator_wait(struct rdisk_initiator *session,
                          struct rdisk_error *err);
 
-/* Readable when _process() has something to do. Constant for the session. */
+/*
+ * Readable when _process() has something to do, by an event or, unless time is
+ * a virtual one (env->clock), because its deadline is there. Constant for the
+ * session.
+ */
 int rdisk_initiator_fd(const struct rdisk_initiator *session);
 /*
- * When _process() must be called at the latest: rdisk_now() time or
- * RDISK_NEVER. Changes within _start(), _process() and _close() only.
+ * When _process() must be called at the latest, for those who do not wait for
+ * the descriptor: rdisk_now() time or RDISK_NEVER. Changes within _start(),
+ * _process(), _close() and _give_up() only.
  */
 uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session);
 /* Do what is due. Harmless when nothing is. */

@@ -109,15 +109,15 @@ static int allocate(struct rdisk_queue *queue, struct rdisk_error *err)
 
     queue->in_slot = calloc(slots, sizeof(queue->in_slot[0]));
     queue->free_slots = calloc(slots, sizeof(queue->free_slots[0]));
-    queue->deadlines = calloc(slots, sizeof(queue->deadlines[0]));
+    queue->seen = calloc(slots, sizeof(queue->seen[0]));
     queue->headers_size = (slots * RDISK_HEADER_MAX + 4095) & ~4095ul;
     queue->headers = aligned_alloc(4096, queue->headers_size);
-    if (!queue->in_slot || !queue->free_slots || !queue->deadlines ||
+    if (!queue->in_slot || !queue->free_slots || !queue->seen ||
         !queue->headers) {
         return rdisk_error_set(err, -ENOMEM, "out of memory");
     }
     for (unsigned int i = 0; i < slots; i++) {
-        atomic_init(&queue->deadlines[i], RDISK_NEVER);
+        atomic_init(&queue->seen[i], RDISK_NEVER);
     }
     memset(queue->headers, 0, queue->headers_size);
     return 0;
@@ -219,10 +219,10 @@ void rdisk_queue_disconnect(struct rdisk_queue *queue)
     free(queue->headers);
     free(queue->in_slot);
     free(queue->free_slots);
-    free(queue->deadlines);
+    free(queue->seen);
     queue->headers = NULL;
     queue->in_slot = NULL;
     queue->free_slots = NULL;
-    queue->deadlines = NULL;
+    queue->seen = NULL;
     queue->created = false;
 }

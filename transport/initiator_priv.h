@@ -89,6 +89,9 @@ enum rdisk_queue_phase {
     RDISK_QUEUE_ACTIVE,     /* queue's thread, until it has drained it */
 };
 
+/* Of a request that no tick has seen yet. */
+#define RDISK_SLOT_UNSEEN   0
+
 struct rdisk_queue {
     struct rdisk_initiator *session;
     struct rdisk_link link;         /* home thread */
@@ -123,13 +126,12 @@ struct rdisk_queue {
     struct rdisk_request *waiting;  /* first of those without a slot */
     struct rdisk_request **waiting_end;
     uint32_t sequence;
-    uint64_t batch;                 /* when the requests to be posted next were
-                                       staged; 0: none was */
     atomic_uint outstanding;        /* taken and not completed */
     atomic_uint in_slots;           /* of these, on their way */
-    /* When each slot's request is too late; RDISK_NEVER if free. Read by the
-     * home thread. */
-    _Atomic uint64_t *deadlines;
+    /* When the home thread, at one of its ticks, first saw the request that is
+     * in each slot; RDISK_SLOT_UNSEEN before, RDISK_NEVER if the slot is
+     * free. */
+    _Atomic uint64_t *seen;
 
     bool broken_told;               /* the home thread knows that it broke */
     /* Of the flushes of the session, the first that covers all that this queue
@@ -179,7 +181,11 @@ void rdisk_queue_complete(struct rdisk_queue *queue,
                           struct rdisk_request *request, int result);
 /* Home thread: no request is in a slot. */
 bool rdisk_queue_dry(struct rdisk_queue *queue);
-/* Home thread: is a request later than @now? */
+/*
+ * Home thread, at each tick: has a request been seen on its way for longer
+ * than request-timeout? It was sent up to a tick before it was seen, so none is
+ * given up too early.
+ */
 bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now);
 
 /* initiator_cache.c */
@@ -256,8 +262,10 @@ struct rdisk_initiator {
 
     _Atomic int state;              /* enum rdisk_initiator_state */
     struct rdisk_error error;       /* why FAILED */
-    int poll_fd;                    /* epoll over the channels and alarm_fd */
+    int poll_fd;                    /* epoll: the channels and the next two */
     int alarm_fd;                   /* eventfd: a queue's thread saw it break */
+    int timer_fd;                   /* timerfd; -1: time is virtual */
+    uint64_t timer;                 /* when it expires, or RDISK_NEVER */
     struct rdma_event_channel *channel;
     struct sockaddr_storage address;
     struct rdisk_device *device;    /* from the control link's device on */
@@ -380,6 +388,8 @@ void rdisk_initiator_expire(struct rdisk_initiator *session);
 void rdisk_initiator_start_tick(struct rdisk_initiator *session);
 /* Do what is due at @now. */
 void rdisk_initiator_timers(struct rdisk_initiator *session, uint64_t now);
+/* Let the session's descriptor tell of its deadline, which may be another. */
+void rdisk_initiator_set_timer(struct rdisk_initiator *session);
 
 /* initiator_auth.c: who is who. */
 

@@ -161,7 +161,6 @@ static void stage_waiting(struct rdisk_queue *queue)
 
 void rdisk_queue_kick(struct rdisk_queue *queue)
 {
-    queue->batch = 0;
     if (atomic_load_explicit(&queue->phase, memory_order_acquire) ==
         RDISK_QUEUE_ACTIVE) {
         rdisk_qp_post(&queue->qp);
@@ -242,7 +241,7 @@ struct rdisk_request *rdisk_queue_take_from_slot(struct rdisk_queue *queue,
 
     queue->in_slot[slot] = NULL;
     atomic_fetch_sub_explicit(&queue->in_slots, 1, memory_order_release);
-    atomic_store_explicit(&queue->deadlines[slot], RDISK_NEVER,
+    atomic_store_explicit(&queue->seen[slot], RDISK_NEVER,
                           memory_order_relaxed);
     return request;
 }
@@ -405,7 +404,6 @@ static unsigned int serve_once(struct rdisk_queue *queue)
     rdisk_qp_replenish(&queue->qp);
     rdisk_queue_revoke(queue);
     stage_waiting(queue);
-    queue->batch = 0;
     rdisk_qp_post(&queue->qp);
     return count;
 }
@@ -447,9 +445,15 @@ void rdisk_queue_arm(struct rdisk_queue *queue)
 
 unsigned int rdisk_queue_process(struct rdisk_queue *queue)
 {
+    unsigned int count;
+
+    /* To arm is a system call with some devices: what waits goes first. */
     rdisk_queue_hush(queue);
+    count = rdisk_queue_poll(queue);
     rdisk_queue_arm(queue);
-    return rdisk_queue_poll(queue);
+    /* What came in between has no event. */
+    return rdisk_queue_pending(queue) ? count + rdisk_queue_poll(queue)
+                                      : count;
 }
 
 unsigned int rdisk_queue_poll(struct rdisk_queue *queue)
@@ -495,13 +499,26 @@ bool rdisk_queue_dry(struct rdisk_queue *queue)
 
 bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now)
 {
+    uint64_t timeout = queue->session->options.request_timeout_ms * RDISK_MSEC;
+    bool overdue = false;
+
+    if (!timeout) {
+        return false;
+    }
     for (unsigned int i = 0; i < queue->slots; i++) {
-        if (atomic_load_explicit(&queue->deadlines[i],
-                                 memory_order_relaxed) <= now) {
-            return true;
+        uint64_t seen = atomic_load_explicit(&queue->seen[i],
+                                             memory_order_relaxed);
+
+        if (seen == RDISK_SLOT_UNSEEN) {
+            /* If the slot has been freed since, it stays free. */
+            atomic_compare_exchange_strong_explicit(
+                &queue->seen[i], &seen, now, memory_order_relaxed,
+                memory_order_relaxed);
+        } else if (seen != RDISK_NEVER && now - seen >= timeout) {
+            overdue = true;
         }
     }
-    return false;
+    return overdue;
 }
 
 void rdisk_queue_counters(const struct rdisk_queue *queue,

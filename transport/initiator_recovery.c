@@ -225,4 +225,5 @@ void rdisk_initiator_give_up(struct rdisk_initiator *session)
         rdisk_initiator_fail(session, &err);
     }
     rdisk_initiator_cancel(session);
+    rdisk_initiator_set_timer(session);
 }

@@ -225,19 +225,9 @@ static unsigned int work_requests(const struct rdisk_queue *queue,
     return rdisk_queue_needs_windows(queue, request) ? pieces + 1 : 1;
 }
 
-/* One look at the clock for all that go out with one doorbell. */
-static uint64_t batch_time(struct rdisk_queue *queue)
-{
-    if (queue->batch == 0) {
-        queue->batch = rdisk_now(queue->session->env);
-    }
-    return queue->batch;
-}
-
 static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
                   unsigned int pieces)
 {
-    unsigned int timeout = queue->session->options.request_timeout_ms;
     uint16_t slot = queue->free_slots[--queue->free_count];
 
     request->slot = slot;
@@ -246,11 +236,9 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
     request->window_count = 0;
     queue->in_slot[slot] = request;
     atomic_fetch_add_explicit(&queue->in_slots, 1, memory_order_relaxed);
-    if (timeout) {
-        atomic_store_explicit(&queue->deadlines[slot],
-                              batch_time(queue) +
-                              timeout * RDISK_MSEC, memory_order_relaxed);
-    }
+    /* No look at the clock on a request's path: the home thread notes it. */
+    atomic_store_explicit(&queue->seen[slot], RDISK_SLOT_UNSEEN,
+                          memory_order_relaxed);
     if (rdisk_queue_needs_windows(queue, request)) {
         rdisk_queue_bind(queue, request, pieces);
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a client session does by the clock: time-outs, heartbeat, draining. */
 #include <errno.h>
+#include <string.h>
+#include <sys/timerfd.h>
 
 #include "initiator_priv.h"
 
@@ -173,4 +175,26 @@ uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session)
     deadline = session->farewells.deadline < deadline
                ? session->farewells.deadline : deadline;
     return session->patience < deadline ? session->patience : deadline;
+}
+
+/* Setting it anew also makes it forget that it has expired. */
+void rdisk_initiator_set_timer(struct rdisk_initiator *session)
+{
+    uint64_t deadline = rdisk_initiator_deadline(session);
+    struct itimerspec when = { 0 };
+
+    if (session->timer_fd < 0 || deadline == session->timer) {
+        return;
+    }
+    if (deadline != RDISK_NEVER) {
+        when.it_value.tv_sec = (time_t)(deadline / (1000 * RDISK_MSEC));
+        when.it_value.tv_nsec = (long)(deadline % (1000 * RDISK_MSEC));
+    }
+    if (timerfd_settime(session->timer_fd, TFD_TIMER_ABSTIME, &when,
+                        NULL) < 0) {
+        rdisk_log(session->env, RDISK_LOG_ERROR,
+                  "cannot set the session's timer: %s", strerror(errno));
+        return;
+    }
+    session->timer = deadline;
 }

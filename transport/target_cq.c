@@ -301,7 +301,10 @@ unsigned int rdisk_target_cq_poll(struct rdisk_target_cq *cq)
 unsigned int rdisk_target_cq_process(struct rdisk_target_cq *cq)
 {
     bool woken = rdisk_cq_take_event(&cq->cq);
+    unsigned int requests = poll_cq(cq, woken);
 
+    /* To arm is a system call with some devices: what waits went first. What
+     * came in between has no event. */
     rdisk_cq_arm(&cq->cq);
-    return poll_cq(cq, woken);
+    return requests + poll_cq(cq, false);
 }
