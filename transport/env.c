@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "stopwatch.h"
 #include "verbs.h"
 
 static uint64_t system_now(void *opaque)
@@ -15,6 +16,11 @@ static uint64_t system_now(void *opaque)
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t system_stopwatch(void *opaque)
+{
+    return rdisk_stopwatch_system();
 }
 
 static void system_random(void *opaque, void *buf, size_t size)
@@ -45,6 +51,7 @@ const struct rdisk_env rdisk_env_system = {
     .verbs = &rdisk_verbs_system,
     .now = system_now,
     .clock = CLOCK_MONOTONIC,
+    .stopwatch = system_stopwatch,
     .random = system_random,
     .log = system_log,
 };

@@ -28,6 +28,9 @@ struct rdisk_env {
     /* Which of the kernel's clocks that is, CLOCK_MONOTONIC say: deadlines then
      * make a session's descriptor readable. 0: none, a virtual one. */
     int clock;
+    /* Nanoseconds since whenever, cheaper than now(): only for how long
+     * something took, with rdisk_took(). Any thread. */
+    uint64_t (*stopwatch)(void *opaque);
     /* Fill @buf with unpredictable bytes. Any thread. */
     void (*random)(void *opaque, void *buf, size_t size);
     /* One line without a newline. Any thread. */
@@ -36,14 +39,25 @@ struct rdisk_env {
 };
 
 /*
- * The real thing: the system's verbs, CLOCK_MONOTONIC, getrandom(2), and
- * warnings and errors to stderr.
+ * The real thing: the system's verbs, CLOCK_MONOTONIC, the processor's counter
+ * (stopwatch.h), getrandom(2), and warnings and errors to stderr.
  */
 extern const struct rdisk_env rdisk_env_system;
 
 static inline uint64_t rdisk_now(const struct rdisk_env *env)
 {
     return env->now(env->opaque);
+}
+
+static inline uint64_t rdisk_stopwatch(const struct rdisk_env *env)
+{
+    return env->stopwatch(env->opaque);
+}
+
+/* From one look at the stopwatch to a later one. */
+static inline uint64_t rdisk_took(uint64_t from, uint64_t to)
+{
+    return to > from ? to - from : 0;
 }
 
 void rdisk_log(const struct rdisk_env *env, enum rdisk_log_level level,

@@ -104,6 +104,8 @@ struct rdisk_target *rdisk_target_create(
         target->options.port = RDISK_DEFAULT_PORT;
     }
     env->random(env->opaque, target->instance, sizeof(target->instance));
+    /* The first look takes its time: now, and not in a reactor. */
+    rdisk_stopwatch(env);
     target->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (target->poll_fd < 0) {
         rdisk_error_set(err, -errno, "cannot create an epoll set: %s",

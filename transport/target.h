@@ -109,7 +109,7 @@ struct rdisk_target_request {
                                    from the first on; at least one */
     uint16_t slot;
     void *data;
-    uint64_t received;          /* rdisk_now() when it was taken */
+    uint64_t received;          /* rdisk_stopwatch() when it was taken */
     void *user[4];              /* the owner's, e.g. for its backend */
 };
 

@@ -262,7 +262,7 @@ static unsigned int poll_cq(struct rdisk_target_cq *cq, bool woken)
             continue;
         }
         if (!now) {
-            now = rdisk_now(cq->group->env);
+            now = rdisk_stopwatch(cq->group->env);
         }
         touch(cq, queue);
         requests += rdisk_target_queue_take(queue, wc, now);

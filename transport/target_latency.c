@@ -25,10 +25,10 @@ void rdisk_target_queue_posted(struct rdisk_target_queue *queue)
     if (queue->answered_count == 0) {
         return;
     }
-    now = rdisk_now(queue->session->target->env);
+    now = rdisk_stopwatch(queue->session->target->env);
     for (unsigned int i = 0; i < queue->answered_count; i++) {
         rdisk_histogram_add(&queue->latency[queue->answered[i].op],
-                            now - queue->answered[i].received);
+                            rdisk_took(queue->answered[i].received, now));
     }
     queue->answered_count = 0;
 }

@@ -2,8 +2,8 @@
 # librdisk: sessions, queues and memory over verbs.
 
 TRANSPORT_SOURCES := $(addprefix transport/, \
-	error.c env.c verbs.c status.c wire.c wire_request.c auth.c uri.c options.c \
-	device.c mr.c memory.c cq.c qp.c farewell.c control.c bounce.c histogram.c \
+	error.c env.c stopwatch.c verbs.c status.c wire.c wire_request.c auth.c \
+	uri.c options.c device.c mr.c memory.c cq.c qp.c farewell.c control.c bounce.c histogram.c \
 	initiator.c initiator_link.c initiator_message.c initiator_auth.c \
 	initiator_lease.c initiator_queue.c initiator_stage.c \
 	initiator_window.c initiator_cache.c initiator_call.c \

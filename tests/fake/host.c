@@ -183,6 +183,7 @@ void fake_host_env(struct fake_host *host, struct rdisk_env *env)
     *env = (struct rdisk_env) {
         .verbs = &host->verbs,
         .now = env_now,
+        .stopwatch = env_now,
         .random = env_random,
         .log = env_log,
         .opaque = host,

@@ -587,7 +587,8 @@ void sim_clients_begin(struct sim *sim)
         client->verbs = *client->fake.verbs;
         sim_mutate_client_verbs(&client->verbs, sim->mutation);
         client->env = (struct rdisk_env) {
-            .verbs = &client->verbs, .now = env_now, .random = env_random,
+            .verbs = &client->verbs, .now = env_now,
+            .stopwatch = env_now, .random = env_random,
             .log = env_log, .opaque = client,
         };
     }

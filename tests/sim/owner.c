@@ -440,7 +440,8 @@ void sim_server_begin(struct sim *sim)
     server->verbs = *server->fake.verbs;
     sim_mutate_server_verbs(&server->verbs, sim->mutation);
     server->env = (struct rdisk_env) {
-        .verbs = &server->verbs, .now = env_now, .random = env_random,
+        .verbs = &server->verbs, .now = env_now,
+        .stopwatch = env_now, .random = env_random,
         .log = env_log, .opaque = sim,
     };
     rdisk_target_options_init(&server->options);

@@ -183,6 +183,26 @@ static void each_request_has_its_own_age(void)
     scene_end(&scene);
 }
 
+/* Each clock outlasts the stopwatch, or is outlasted by it. */
+static void stopwatch_and_clock_agree(void)
+{
+    const struct rdisk_env *env = &rdisk_env_system;
+    const struct timespec rest = { .tv_nsec = 20 * RDISK_MSEC };
+    uint64_t outer, inner, took;
+
+    rdisk_stopwatch(env);
+    outer = rdisk_now(env);
+    took = rdisk_stopwatch(env);
+    inner = rdisk_now(env);
+    nanosleep(&rest, NULL);
+    inner = rdisk_now(env) - inner;
+    took = rdisk_took(took, rdisk_stopwatch(env));
+    outer = rdisk_now(env) - outer;
+    CHECK(took >= inner - inner / 20);
+    CHECK(took <= outer + outer / 20);
+    CHECK_EQUAL(rdisk_took(2, 1), 0);
+}
+
 /* ---- The session's descriptor ------------------------------------------ */
 
 static bool readable_within(int milliseconds)
@@ -221,6 +241,7 @@ static const struct unit_test tests[] = {
       client_does_not_look_at_the_clock },
     { "a request's age is its own, not its slot's",
       each_request_has_its_own_age },
+    { "the stopwatch agrees with the clock", stopwatch_and_clock_agree },
     { "a session's descriptor tells of its deadline",
       deadline_makes_the_descriptor_readable },
 };
