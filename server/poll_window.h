@@ -20,8 +20,8 @@ struct poll_window {
     unsigned int skipped;       /* waits since the last one measured */
 };
 
-/* Is this wait to be measured? Reading the clock is not free everywhere, so
- * while the window is closed only some are. */
+/* Is this wait to be measured? While the window is closed only some are: the
+ * stopwatch may be the system's clock, which is not free everywhere. */
 bool poll_window_measures(struct poll_window *window);
 /* A measured wait took @waited nanoseconds, spinning included. */
 void poll_window_adapt(struct poll_window *window, uint64_t waited);

@@ -10,14 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "server/log.h"
 #include "server/poll_window.h"
 #include "server/ring.h"
 #include "server/ring_table.h"
+#include "transport/env.h"
+#include "transport/stopwatch.h"
 
-/* Rounds of all pollers between two looks at the clock. */
+/* Rounds of all pollers between two looks at the stopwatch. */
 #define ROUNDS 16
 
 struct reactor {
@@ -226,12 +227,9 @@ bool reactor_spins(struct reactor *reactor)
     return reactor->restless;
 }
 
-static uint64_t clock_now(void)
+static uint64_t since(uint64_t began)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    return rdisk_took(began, rdisk_stopwatch_system());
 }
 
 static bool poll_all(struct reactor *reactor)
@@ -282,7 +280,7 @@ static bool reactor_spin(struct reactor *reactor, uint64_t began)
          * it is a software one, or the client. */
         sched_yield();
     } while (polled_outstanding(reactor) ||
-             clock_now() - began < reactor->window.length);
+             since(began) < reactor->window.length);
     return false;
 }
 
@@ -307,14 +305,14 @@ static void reactor_wait(struct reactor *reactor)
 {
     struct poll_window *window = &reactor->window;
     bool measured = poll_window_measures(window);
-    uint64_t began = measured ? clock_now() : 0;
+    uint64_t began = measured ? rdisk_stopwatch_system() : 0;
 
     if (!((window->length || polled_outstanding(reactor)) &&
           reactor_spin(reactor, began)) && !reactor_rest(reactor)) {
         ring_sleep(&reactor->rings[RING_ORDINARY]);
     }
     if (measured) {
-        poll_window_adapt(window, clock_now() - began);
+        poll_window_adapt(window, since(began));
     }
 }
 

@@ -109,17 +109,15 @@ static int serve(struct ping *ping, uint64_t until)
 {
     struct rdisk_queue *queue = rdisk_initiator_queue(ping->session, 0);
     const struct rdisk_env *env = &rdisk_env_system;
+    uint64_t now;
 
-    while (!ping->done && rdisk_now(env) < until) {
+    while (!ping->done && (now = rdisk_now(env)) < until) {
         struct pollfd fds[] = {
             { .fd = rdisk_initiator_fd(ping->session), .events = POLLIN },
             { .fd = rdisk_queue_fd(queue), .events = POLLIN },
         };
-        uint64_t deadline = rdisk_initiator_deadline(ping->session);
-        uint64_t now = rdisk_now(env), left;
+        uint64_t left = (until - now) / RDISK_MSEC + 1;
 
-        deadline = until < deadline ? until : deadline;
-        left = deadline > now ? (deadline - now) / RDISK_MSEC + 1 : 0;
         /* At most a second at a time: a bound behind every sleep. */
         poll(fds, 2, left < 1000 ? (int)left : 1000);
         rdisk_queue_process(queue);

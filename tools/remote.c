@@ -77,19 +77,15 @@ int remote_open(struct remote *remote, const struct arguments *arguments,
 int remote_serve(struct remote *remote)
 {
     struct rdisk_queue *queue = rdisk_initiator_queue(remote->session, 0);
-    const struct rdisk_env *env = &rdisk_env_system;
 
     while (!remote->done) {
         struct pollfd fds[] = {
             { .fd = rdisk_initiator_fd(remote->session), .events = POLLIN },
             { .fd = rdisk_queue_fd(queue), .events = POLLIN },
         };
-        uint64_t deadline = rdisk_initiator_deadline(remote->session);
-        uint64_t now = rdisk_now(env);
-        uint64_t left = deadline > now ? (deadline - now) / RDISK_MSEC + 1 : 0;
 
         /* At most a second at a time: a bound behind every sleep. */
-        poll(fds, 2, left < 1000 ? (int)left : 1000);
+        poll(fds, 2, 1000);
         rdisk_queue_process(queue);
         rdisk_initiator_process(remote->session);
     }

@@ -122,23 +122,16 @@ static void serve_sessions(void)
 
 /*
  * However busy the queues are, the sessions have their heartbeats. Who sleeps
- * hears of messages as of everything else; who polls has to look.
+ * hears of them as of everything else; who polls has to look.
  */
 static void serve_sessions_in_time(void)
 {
     static uint64_t served;
-    uint64_t now = result_now();
+    uint64_t now = rdisk_stopwatch(&rdisk_env_system);
 
-    if (now - served <= HEARTBEAT_NS) {
-        return;
-    }
-    served = now;
-    for (unsigned int i = 0; i < bench.sessions; i++) {
-        struct rdisk_initiator *session = bench.lanes[i].session;
-
-        if (bench.poll || rdisk_initiator_deadline(session) <= now) {
-            serve_session(session);
-        }
+    if (rdisk_took(served, now) > HEARTBEAT_NS) {
+        served = now;
+        serve_sessions();
     }
 }
 
@@ -177,13 +170,16 @@ static void wait_polling(void)
 
     while (!found) {
         for (unsigned int i = 0; i < bench.sessions; i++) {
-            found += rdisk_queue_poll(bench.lanes[i].queue);
+            if (rdisk_queue_pending(bench.lanes[i].queue)) {
+                found += rdisk_queue_poll(bench.lanes[i].queue);
+            }
         }
         if (++empty % SPIN_YIELD == 0) {
             sched_yield();
             serve_sessions_in_time();
         }
     }
+    serve_sessions_in_time();
 }
 
 /* As much of it lies between the pieces as in them. */
@@ -229,30 +225,18 @@ static void run(void)
             /* Well below any heartbeat: a bound behind every sleep. */
             serve_sessions();
         }
-        serve_sessions_in_time();
     }
     result_print(&bench.result);
 }
 
 static void be_idle(void)
 {
-    uint64_t end = result_now() + bench.idle * 1000000000;
+    uint64_t end = result_now() + bench.idle * 1000000000, now;
 
     puts("idle");
     fflush(stdout);
-    while (result_now() < end) {
-        uint64_t deadline = end;
-
-        for (unsigned int i = 0; i < bench.sessions; i++) {
-            uint64_t its = rdisk_initiator_deadline(bench.lanes[i].session);
-
-            deadline = its < deadline ? its : deadline;
-        }
-        if (!wait_sleeping((int)(deadline > result_now() ?
-                                 (deadline - result_now()) / 1000000 + 1 :
-                                 0))) {
-            serve_sessions();
-        }
+    while ((now = result_now()) < end) {
+        wait_sleeping((int)((end - now) / 1000000 + 1));
     }
 }
 
