@@ -318,8 +318,9 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     /* The device reads and writes registered memory behind the kernel's back */
     ret = ram_block_discard_disable(true);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "memory that can be discarded "
-                         "(virtio-mem, vfio) does not go with RDMA");
+        error_setg_errno(errp, -ret, "RDMA pins memory, which does not go "
+                         "with virtio-mem, nor with a postcopy or "
+                         "background-snapshot migration under way");
         goto fail_session;
     }
 

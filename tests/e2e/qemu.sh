@@ -137,6 +137,21 @@ job_is()
         "[j['status'] for j in r if j['id'] == '$2'][0]")" = "$3" ]
 }
 
+# ---- Migration -------------------------------------------------------
+
+# start_migration FROM TO: of machines
+start_migration()
+{
+    qmp "$1" migrate "{\"uri\": \"unix:$work/$2.socket\"}" >/dev/null
+}
+
+# migration_is NAME REGEX: its status
+migration_is()
+{
+    from "$1" query-migrate '{}' 'r.get("status")' >"$work/status"
+    grep -qxE "$2" "$work/status"
+}
+
 # ---- The guest of one sector ------------------------------------------
 
 # boot_volume NAME: a new volume with the guest on it

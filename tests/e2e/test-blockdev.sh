@@ -314,7 +314,7 @@ check_virtio_mem_and_a_volume_exclude_each_other()
     qmp qemu blockdev-del '{"node-name": "disk"}' >/dev/null
     qmp qemu device_add '{"driver": "virtio-mem-pci", "id": "mem",
         "memdev": "m0"}' >/dev/null
-    qmp_refused 'memory that can be discarded' qemu blockdev-add \
+    qmp_refused 'RDMA pins memory' qemu blockdev-add \
         "$(node disk pinned)"
     no_sessions || fail "a session is left"
     quit qemu

@@ -25,17 +25,6 @@ twin()
     guest "$1" "$2" -incoming "unix:$work/$1.socket"
 }
 
-start_migration()
-{
-    qmp "$1" migrate "{\"uri\": \"unix:$work/$2.socket\"}" >/dev/null
-}
-
-migration_is()
-{
-    from "$1" query-migrate '{}' 'r.get("status")' >"$work/status"
-    grep -qxE "$2" "$work/status"
-}
-
 # migration_ends NAME STATUS
 migration_ends()
 {
@@ -193,18 +182,6 @@ check_the_destination_copies_nothing()
     equal "copied bytes" "$(qmp right rdma | sed -n 's/^copied-bytes //p')" \
         "$copied"
     quit left
-    quit right
-}
-
-# It would throw away pages that the device has pinned.
-check_postcopy_is_refused()
-{
-    boot_volume post
-    twin right post
-    qmp_refused 'pinned|Userfaultfd' right migrate-set-capabilities \
-        '{"capabilities": [{"capability": "postcopy-ram", "state": true}]}'
-    ! grep -q Userfaultfd "$work/qmp.err" ||
-        skip "the lab's kernel has no userfaultfd"
     quit right
 }
 
