@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "farewell.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 /* Between two looks at a port; longer than a kernel takes to take it down. */
@@ -54,18 +56,44 @@ static void look_later(struct rdisk_farewells *farewells)
     farewells->deadline = rdisk_now(farewells->env) + LOOK_MS * RDISK_MSEC;
 }
 
+int rdisk_farewells_reserve(struct rdisk_farewells *farewells)
+{
+    struct rdisk_farewell *farewell = malloc(sizeof(*farewell));
+
+    if (!farewell) {
+        return -ENOMEM;
+    }
+    farewell->next = farewells->reserved;
+    farewells->reserved = farewell;
+    return 0;
+}
+
+static struct rdisk_farewell *take_one(struct rdisk_farewells *farewells)
+{
+    struct rdisk_farewell *farewell = farewells->reserved;
+
+    assert(farewell);
+    farewells->reserved = farewell->next;
+    return farewell;
+}
+
+void rdisk_farewells_release(struct rdisk_farewells *farewells)
+{
+    free(take_one(farewells));
+}
+
 void rdisk_farewells_add(struct rdisk_farewells *farewells,
                          struct rdma_cm_id *id, bool suspect)
 {
-    bool active = !suspect && rdisk_port_active(farewells->env, id);
-    struct rdisk_farewell *farewell = active ? NULL
-                                             : malloc(sizeof(*farewell));
+    struct rdisk_farewell *farewell;
 
-    if (!farewell) {
+    if (!suspect && rdisk_port_active(farewells->env, id)) {
         farewells->env->verbs->destroy_id(id);
+        rdisk_farewells_release(farewells);
         return;
     }
     id->context = NULL;
+    farewell = take_one(farewells);
     *farewell = (struct rdisk_farewell) {
         .next = farewells->first,
         .id = id,
@@ -138,6 +166,9 @@ void rdisk_farewells_end(struct rdisk_farewells *farewells)
         farewells->first = farewell->next;
         farewells->env->verbs->destroy_id(farewell->id);
         free(farewell);
+    }
+    while (farewells->reserved) {
+        rdisk_farewells_release(farewells);
     }
     farewells->deadline = RDISK_NEVER;
 }

@@ -27,6 +27,7 @@ struct rdisk_farewell;
 struct rdisk_farewells {
     const struct rdisk_env *env;
     struct rdisk_farewell *first;
+    struct rdisk_farewell *reserved;    /* one for each id that is in use */
     bool told;              /* the log, that there is no link */
     uint64_t deadline;      /* of rdisk_farewells_process(), or RDISK_NEVER */
 };
@@ -37,6 +38,13 @@ bool rdisk_port_active(const struct rdisk_env *env,
 
 void rdisk_farewells_init(struct rdisk_farewells *farewells,
                           const struct rdisk_env *env);
+/*
+ * Make room for an id that begins, so that nothing can fail when it ends: 0, or
+ * -ENOMEM, and then it must not begin. _add() takes the room, or _release()
+ * gives it back for an id that has ended otherwise.
+ */
+int rdisk_farewells_reserve(struct rdisk_farewells *farewells);
+void rdisk_farewells_release(struct rdisk_farewells *farewells);
 /*
  * Destroy the id, which has no queue pair any more: at once, or when its port
  * has been active for a while. @suspect: a send has failed for want of a link,

@@ -49,9 +49,14 @@ int rdisk_link_start(struct rdisk_link *link, struct rdisk_error *err)
     const struct rdisk_verbs *verbs = session->env->verbs;
     int ret;
 
+    ret = rdisk_farewells_reserve(&session->farewells);
+    if (ret < 0) {
+        return rdisk_error_set(err, ret, "out of memory");
+    }
     ret = verbs->create_id(session->channel, &link->id, link);
     if (ret < 0) {
         link->id = NULL;
+        rdisk_farewells_release(&session->farewells);
         return rdisk_error_set(err, ret,
                                "cannot create a connection: %s",
                                strerror(-ret));
@@ -278,6 +283,7 @@ void rdisk_link_destroy(struct rdisk_link *link)
         rdisk_farewells_add(&session->farewells, link->id, session->cut_off);
     } else if (link->id) {
         session->env->verbs->destroy_id(link->id);
+        rdisk_farewells_release(&session->farewells);
     }
     link->id = NULL;
     link->known = false;

@@ -368,22 +368,41 @@ static void reap(struct rdisk_target *target)
     }
 }
 
-void rdisk_target_process(struct rdisk_target *target)
+/*
+ * An event may bring an id, which has to end one day; without memory for that
+ * it is left where it is until there is some.
+ */
+static void take_events(struct rdisk_target *target)
 {
     const struct rdisk_verbs *verbs = target->env->verbs;
-    struct rdisk_target_session *session;
     struct rdma_cm_event *event;
-    uint64_t now;
 
-    target->processing = true;
-    while (verbs->get_cm_event(target->channel, &event) == 0) {
-        struct rdma_cm_id *orphan = cm_event(target, event);
+    while (rdisk_farewells_reserve(&target->farewells) == 0) {
+        struct rdma_cm_id *orphan;
+        bool incoming;
 
+        if (verbs->get_cm_event(target->channel, &event) < 0) {
+            rdisk_farewells_release(&target->farewells);
+            return;
+        }
+        incoming = event->event == RDMA_CM_EVENT_CONNECT_REQUEST;
+        orphan = cm_event(target, event);
         verbs->ack_cm_event(event);
         if (orphan) {
             rdisk_farewells_add(&target->farewells, orphan, false);
+        } else if (!incoming) {
+            rdisk_farewells_release(&target->farewells);
         }
     }
+}
+
+void rdisk_target_process(struct rdisk_target *target)
+{
+    struct rdisk_target_session *session;
+    uint64_t now;
+
+    target->processing = true;
+    take_events(target);
     now = rdisk_now(target->env);
     if (now >= target->listen_again) {
         rdisk_target_listen_again(target);
