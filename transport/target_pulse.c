@@ -23,13 +23,21 @@ static uint64_t no_pulse(const struct rdisk_target_session *session)
     return silence > answer ? silence : answer;
 }
 
-/* A program that hangs must not keep a volume for ever. */
-static uint64_t no_word(const struct rdisk_target_session *session)
+/*
+ * A program that hangs must not keep a volume for ever. But one that is well
+ * needs not say more than its heartbeat asks for, however short max-silence is.
+ */
+static uint64_t longest_silence(const struct rdisk_target_session *session)
 {
     uint64_t least = 2 * session->heartbeat;
     uint64_t most = session->target->options.max_silence_ms * RDISK_MSEC;
 
-    return session->heard + (most > least ? most : least);
+    return most > least ? most : least;
+}
+
+static uint64_t no_word(const struct rdisk_target_session *session)
+{
+    return session->heard + longest_silence(session);
 }
 
 uint64_t rdisk_target_session_patience(
@@ -80,9 +88,10 @@ bool rdisk_target_session_silent(const struct rdisk_target_session *session,
     }
     if (now >= no_word(session)) {
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
-                  "%s: silent for longer than max-silence=%g seconds, though "
-                  "its device answers", session->request.peer,
-                  session->target->options.max_silence_ms / 1000.0);
+                  "%s: silent for longer than %g seconds (max-silence, and at "
+                  "least twice its heartbeat), though its device answers",
+                  session->request.peer,
+                  (double)(longest_silence(session) / RDISK_MSEC) / 1000);
         return true;
     }
     return false;

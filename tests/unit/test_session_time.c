@@ -116,6 +116,24 @@ static void a_client_that_hangs_is_cut_off(void)
     scene_end(&scene);
 }
 
+static void too_short_a_silence_is_twice_the_heartbeat(void)
+{
+    scene_prepare(&scene, 1);
+    scene.options.max_silence_ms = 1000;
+    scene_serve(&scene);
+    client->options.heartbeat_ms = 4000;
+    REQUIRE(scene_connect(client));
+    scene_advance(&scene, 60000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+    client->away = true;
+    scene_advance(&scene, 6000);
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 1);
+    scene_advance(&scene, 3000);
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
+    client->away = false;
+    scene_end(&scene);
+}
+
 static void no_heartbeat_is_patient(void)
 {
     scene_begin(&scene, 1);
@@ -160,6 +178,8 @@ static const struct unit_test tests[] = {
       a_server_that_was_away_asks_first },
     { "a client that hangs for longer than max-silence is cut off",
       a_client_that_hangs_is_cut_off },
+    { "a client is given twice its heartbeat, however short max-silence is",
+      too_short_a_silence_is_twice_the_heartbeat },
     { "without a heartbeat silence is fine", no_heartbeat_is_patient },
     { "a ping is answered, one at a time", ping_is_answered },
 };
