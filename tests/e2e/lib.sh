@@ -347,3 +347,18 @@ answers()
     wait_until "$3" said "$1" "$2" ||
         fail "client $1 did not say '$2' in $3 s: $(tail -n 1 "$work/$1.out")"
 }
+
+# reactors_sleep VOLUME: no reactor of the server does anything while a client
+# that has read has nothing more to ask for
+reactors_sleep()
+{
+    local before turns='sum(r["turns"] for r in s["reactors"])'
+    client idle "$(uri "$1")"
+    say idle 'read 0 64k'
+    answers idle '^read 65536/65536' 20
+    sleep 1
+    before=$(stat_server "$turns")
+    sleep 3
+    equal "turns of idle reactors in 3 seconds" \
+        $(($(stat_server "$turns") - before)) 0
+}

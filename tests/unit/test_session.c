@@ -183,12 +183,19 @@ static void too_many_sessions(void)
     scene_end(&scene);
 }
 
-static void memory_used_up(void)
+/* Another client has 8 slots of the server's memory. */
+static void memory_for_slots(unsigned int slots)
 {
     scene_prepare(&scene, 1);
-    scene.options.max_memory = 8 * (65536 + 8192) + 4096;
+    scene.options.max_memory = slots * (65536 + 8192) + 4096;
     scene_serve(&scene);
     REQUIRE(scene_connect(&scene.clients[1]));
+    CHECK_EQUAL(rdisk_initiator_info(scene.clients[1].session)->slots, 8);
+}
+
+static void memory_used_up(void)
+{
+    memory_for_slots(8);
     CHECK(!scene_connect(client));
     failed(-ENOBUFS, "of slots wanted");
     scene_end(&scene);
@@ -196,11 +203,7 @@ static void memory_used_up(void)
 
 static void little_memory_makes_few_slots(void)
 {
-    scene_prepare(&scene, 1);
-    scene.options.max_memory = 14 * (65536 + 8192) + 4096;
-    scene_serve(&scene);
-    REQUIRE(scene_connect(&scene.clients[1]));
-    CHECK_EQUAL(rdisk_initiator_info(scene.clients[1].session)->slots, 8);
+    memory_for_slots(14);
     REQUIRE(scene_connect(client));
     CHECK_EQUAL(rdisk_initiator_info(client->session)->slots, 6);
     scene_disconnect(&scene.clients[1]);
@@ -213,10 +216,7 @@ static void little_memory_makes_few_slots(void)
 /* However often, and wherever on the way to a session it stops. */
 static void what_was_refused_keeps_no_memory(void)
 {
-    scene_prepare(&scene, 1);
-    scene.options.max_memory = 8 * (65536 + 8192) + 4096;
-    scene_serve(&scene);
-    REQUIRE(scene_connect(&scene.clients[1]));
+    memory_for_slots(8);
     for (unsigned int i = 0; i < 20; i++) {
         CHECK(!scene_connect(client));
         failed(-ENOBUFS, "of slots wanted");
