@@ -3,11 +3,13 @@
  * A server by bare verbs that writes into its client's memory where, or when,
  * it should not:
  *
- *   adversary-server ADDRESS PORT honest | late | outside | old | stranger
+ *   adversary-server ADDRESS PORT
+ *       honest | late | before | behind | across | old | stranger
  *
  * It serves one client and its reads of 4096 bytes; with "honest" nothing
- * else, with "late" it writes after the second answer, with "outside" behind
- * the segment of the second read, with "old" by the first read's key into the
+ * else, with "late" it writes after the second answer, with "before", "behind"
+ * and "across" outside of the segment of the second read, the last one from
+ * inside past its end, with "old" by the first read's key into the
  * second's segment, with "stranger" into that segment through the control
  * queue. It tells how that ended.
  */
@@ -19,6 +21,7 @@
 
 #define ANSWER  32768u          /* where in the buffer answers are made */
 #define WRITE   40960u          /* and what does not belong there */
+#define STRAY   64u             /* bytes of that */
 
 static struct end listener, control, data;
 
@@ -94,8 +97,8 @@ static bool intrude(struct end *through, uint64_t address, rdisk_le32 key)
 {
     enum ibv_wc_status status;
 
-    memset(through->buffer + WRITE, 0xee, 64);
-    status = end_write(through, WRITE, 64, address, le32toh(key), -1);
+    memset(through->buffer + WRITE, 0xee, STRAY);
+    status = end_write(through, WRITE, STRAY, address, le32toh(key), -1);
     printf("the device says: %s\n", ibv_wc_status_str(status));
     fflush(stdout);
     return status == IBV_WC_SUCCESS;
@@ -109,7 +112,7 @@ int main(int argc, char **argv)
 
     if (argc != 4) {
         die("usage: adversary-server ADDRESS PORT "
-            "honest|late|outside|old|stranger");
+            "honest|late|before|behind|across|old|stranger");
     }
     how = argv[3];
     end_listen(&listener, argv[1], argv[2]);
@@ -119,8 +122,13 @@ int main(int argc, char **argv)
     first = next_read();
     answer(&first, 0);
     second = next_read();
-    if (!strcmp(how, "outside")) {
+    if (!strcmp(how, "before")) {
+        well = intrude(&data, le64toh(second.address) - STRAY, second.key);
+    } else if (!strcmp(how, "behind")) {
         well = intrude(&data, le64toh(second.address) + 4096, second.key);
+    } else if (!strcmp(how, "across")) {
+        well = intrude(&data, le64toh(second.address) + 4096 - STRAY / 2,
+                       second.key);
     } else if (!strcmp(how, "old")) {
         well = intrude(&data, le64toh(second.address), first.key);
     } else if (!strcmp(how, "stranger")) {

@@ -29,6 +29,19 @@ source_unpack()
     rm -rf "$dir/apt" "$dir/source"
 }
 
+# Change DIR/tree: source_patch DIR PATCH…
+source_patch()
+{
+    local dir=$1 patch log
+    for patch in "${@:2}"; do
+        if ! log=$(patch -d "$dir/tree" -p1 --batch -i "$patch" 2>&1); then
+            echo "$log" | tail -n 5 >&2
+            echo "lab: $patch does not fit this kernel" >&2
+            return 1
+        fi
+    done
+}
+
 # Build DIR/tree with the lines of CONFIG on top of the target BASE
 # (defconfig, tinyconfig), and leave the kernel as FILE:
 #   source_build DIR ARCH BASE CONFIG FILE

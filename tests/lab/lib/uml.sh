@@ -11,16 +11,21 @@ uml_sources='linux-source-7\.2 linux-source-[7-9]\.[0-9]+'
 # Raise this when a change of uml_build makes another kernel.
 uml_recipe=1
 
+# What this kernel does that released ones do not; see the files.
+uml_patches=("$here"/patches/*.patch)
+
 # Fill DIR with the program `linux`: uml_build DIR CONFIG
 uml_build()
 {
     source_unpack "$1" trixie-backports "$uml_sources" &&
+        source_patch "$1" "${uml_patches[@]}" &&
         source_build "$1" um defconfig "$2" "$1/linux"
 }
 
 uml_key()
 {
-    cache_key "$uml_sources" "$uml_recipe" -- "$here/uml.config"
+    cache_key "$uml_sources" "$uml_recipe" -- "$here/uml.config" \
+        "${uml_patches[@]}"
 }
 
 # Print the folder of the user-mode kernel, building it when it is missing.
