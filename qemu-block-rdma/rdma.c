@@ -29,6 +29,10 @@ static int coroutine_fn rdma_co_preadv(BlockDriverState *bs, int64_t offset,
                                        int64_t bytes, QEMUIOVector *qiov,
                                        BdrvRequestFlags flags)
 {
+    /* The block layer lets these through; on the wire they are no requests */
+    if (!bytes) {
+        return 0;
+    }
     return rdma_co_request(bs, RDISK_OP_READ, offset, bytes, qiov, 0);
 }
 
@@ -36,8 +40,12 @@ static int coroutine_fn rdma_co_pwritev(BlockDriverState *bs, int64_t offset,
                                         int64_t bytes, QEMUIOVector *qiov,
                                         BdrvRequestFlags flags)
 {
-    int ret = rdma_co_grow(bs, offset + bytes);
+    int ret;
 
+    if (!bytes) {
+        return 0;
+    }
+    ret = rdma_co_grow(bs, offset + bytes);
     if (ret < 0) {
         return ret;
     }

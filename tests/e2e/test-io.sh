@@ -148,6 +148,14 @@ check_nothing_is_written_beyond_the_end()
     equal "the backing file's size" "$(stat -c %s "$pool/end")" 1048576
 }
 
+# QEMU's block layer passes them on; qcow2 makes some.
+check_requests_of_no_bytes_succeed_and_do_not_make_the_volume_grow()
+{
+    volume nothing 4k
+    io nothing 'read 0 0' 'read 512 0' 'write 0 0' 'write 4k 0'
+    equal "size" "$(stat -c %s "$pool/nothing")" 4096
+}
+
 check_a_volume_of_one_block_works()
 {
     volume tiny 512
