@@ -144,8 +144,8 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
     unsigned int slots = session->granted_slots;
     unsigned int max_sge = limits->max_sge < SGE_WISH ? limits->max_sge
                                                       : SGE_WISH;
-    /* Work requests of a write in the most pieces. */
-    unsigned int longest = RDISK_SEGMENTS_MAX / max_sge + 1;
+    /* Work requests of a write in the most pieces, its header apart. */
+    unsigned int longest = (RDISK_SEGMENTS_MAX + max_sge - 1) / max_sge + 1;
     /* Twice, since a quarter may be held by sends not yet proved done. */
     unsigned int sends = 2 * slots + 2 * longest;
     bool windows = session->options.guest_memory == RDISK_GUEST_MEMORY_WINDOW;
