@@ -18,17 +18,19 @@ struct rdisk_farewell {
     bool removed;               /* with its device: there is nobody to tell */
 };
 
-bool rdisk_port_active(const struct rdisk_env *env,
-                       const struct rdma_cm_id *id)
+bool rdisk_port_active(const struct rdisk_env *env, struct rdma_cm_id *id)
 {
     struct ibv_port_attr port;
 
     /* Without a device there is no connection; a device that cannot be asked
      * any more is gone. */
-    return !id->verbs ||
-           env->verbs->query_port(id->verbs, id->port_num, &port) < 0 ||
-           port.state == IBV_PORT_ACTIVE ||
-           port.state == IBV_PORT_ACTIVE_DEFER;
+    if (!id->verbs ||
+        env->verbs->query_port(id->verbs, id->port_num, &port) < 0) {
+        return true;
+    }
+    return (port.state == IBV_PORT_ACTIVE ||
+            port.state == IBV_PORT_ACTIVE_DEFER) &&
+           env->verbs->interface_up(id);
 }
 
 void rdisk_farewells_init(struct rdisk_farewells *farewells,
@@ -127,7 +129,7 @@ void rdisk_farewells_process(struct rdisk_farewells *farewells, uint64_t now)
         return;
     }
     while ((farewell = *link)) {
-        const struct rdma_cm_id *id = farewell->id;
+        struct rdma_cm_id *id = farewell->id;
 
         /* Most are of the same port. */
         if (verbs != id->verbs || port != id->port_num) {

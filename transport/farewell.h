@@ -33,8 +33,7 @@ struct rdisk_farewells {
 };
 
 /* Is there a link to send through? True if nobody can tell. */
-bool rdisk_port_active(const struct rdisk_env *env,
-                       const struct rdma_cm_id *id);
+bool rdisk_port_active(const struct rdisk_env *env, struct rdma_cm_id *id);
 
 void rdisk_farewells_init(struct rdisk_farewells *farewells,
                           const struct rdisk_env *env);

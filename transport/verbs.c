@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <linux/if.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* librdmacm tells -1 and errno; libibverbs mostly the errno itself. */
@@ -144,6 +147,45 @@ static int sys_query_port(struct ibv_context *context, uint8_t port,
     return -ibv_query_port(context, port, attr);
 }
 
+static bool same_address(const struct sockaddr *a, const struct sockaddr *b)
+{
+    if (!a || a->sa_family != b->sa_family) {
+        return false;
+    }
+    if (a->sa_family == AF_INET6) {
+        return !memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
+                       &((const struct sockaddr_in6 *)b)->sin6_addr,
+                       sizeof(struct in6_addr));
+    }
+    return a->sa_family == AF_INET &&
+           ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
+           ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+}
+
+/*
+ * LOWER_UP goes with the carrier. RUNNING comes back when the kernel has seen
+ * the carrier, and given the interface its queue; so both have to be there.
+ */
+static bool sys_interface_up(struct rdma_cm_id *id)
+{
+    const unsigned int up = IFF_RUNNING | IFF_LOWER_UP;
+    const struct sockaddr *address = rdma_get_local_addr(id);
+    struct ifaddrs *all;
+    bool known = false, is_up = false;
+
+    if (getifaddrs(&all) < 0) {
+        return true;
+    }
+    for (struct ifaddrs *one = all; one; one = one->ifa_next) {
+        if (same_address(one->ifa_addr, address)) {
+            known = true;
+            is_up |= (one->ifa_flags & up) == up;
+        }
+    }
+    freeifaddrs(all);
+    return is_up || !known;
+}
+
 static int sys_dealloc_pd(struct ibv_pd *pd)
 {
     return -ibv_dealloc_pd(pd);
@@ -245,6 +287,7 @@ const struct rdisk_verbs rdisk_verbs_system = {
     .disconnect = sys_disconnect,
     .query_device = sys_query_device,
     .query_port = sys_query_port,
+    .interface_up = sys_interface_up,
     .alloc_pd = ibv_alloc_pd,
     .dealloc_pd = sys_dealloc_pd,
     .reg_mr = sys_reg_mr,

@@ -15,6 +15,7 @@
 #ifndef RDISK_VERBS_H
 #define RDISK_VERBS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <infiniband/verbs.h>
@@ -51,6 +52,13 @@ struct rdisk_verbs {
                         struct ibv_device_attr *attr);
     int (*query_port)(struct ibv_context *context, uint8_t port,
                       struct ibv_port_attr *attr);
+    /*
+     * No verb: does the interface with the id's address pass anything? True if
+     * nobody can tell. Soft-RoCE's port is a second late, in Linux 6.12 when a
+     * carrier is lost, and in 7.2 before the interface has its queue back; what
+     * is sent in that second may fail.
+     */
+    bool (*interface_up)(struct rdma_cm_id *id);
     struct ibv_pd *(*alloc_pd)(struct ibv_context *context);
     int (*dealloc_pd)(struct ibv_pd *pd);
     struct ibv_mr *(*reg_mr)(struct ibv_pd *pd, void *addr, size_t length,

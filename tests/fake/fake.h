@@ -193,7 +193,8 @@ void fake_host_start(struct fake_host *host);
  * active, no address is found, and a send fails at once. As Soft-RoCE does it:
  * with the first message that its connection manager sends meanwhile it goes
  * deaf, and nobody connects to or from there any more, until the device is
- * removed and back. Up, the port is active at once; timing.settle.
+ * removed and back. Up, the port is active at once; timing.settle. Down, it
+ * stays so for a while; timing.stale. The interface is right all the time.
  */
 void fake_host_link(struct fake_host *host, bool up);
 bool fake_host_deaf(struct fake_host *host);
@@ -215,6 +216,7 @@ struct fake_timing {
     uint64_t rnr;               /* between two tries for a receive */
     uint64_t settle;            /* from a link's being up to its passing
                                    anything */
+    uint64_t stale;             /* from its being down to the port's saying so */
     uint8_t ack_timeout;        /* 4.096 us * 2^this unless set on the id */
 };
 struct fake_timing *fake_fabric_timing(struct fake_fabric *fabric);

@@ -88,6 +88,7 @@ void fake_host_link(struct fake_host *host, bool up)
         host->settled = host->fabric->now + host->fabric->timing.settle;
     }
     host->no_link = !up;
+    host->told = host->fabric->now + host->fabric->timing.stale;
     fake_unlock(host->fabric);
 }
 

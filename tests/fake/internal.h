@@ -282,6 +282,7 @@ struct fake_host {
     bool down, removed;
     bool no_link;
     uint64_t settled;           /* the link passes nothing before */
+    uint64_t told;              /* the port calls itself active before */
     bool deaf;                  /* its connection manager, for ever */
     unsigned int removals;      /* so far; an older object stays dead */
     uint64_t random_state;

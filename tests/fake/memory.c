@@ -62,10 +62,22 @@ static int query_port(struct ibv_context *context, uint8_t port,
         ret = -EINVAL;
     } else {
         memset(attr, 0, sizeof(*attr));
-        attr->state = host->no_link ? IBV_PORT_DOWN : IBV_PORT_ACTIVE;
+        attr->state = host->no_link && host->fabric->now >= host->told
+                      ? IBV_PORT_DOWN : IBV_PORT_ACTIVE;
     }
     fake_unlock(host->fabric);
     return ret;
+}
+
+static bool interface_up(struct rdma_cm_id *id)
+{
+    struct fake_host *host = context_host(id->verbs);
+    bool up;
+
+    fake_lock(host->fabric);
+    up = fake_linked(host);
+    fake_unlock(host->fabric);
+    return up;
 }
 
 static struct ibv_pd *alloc_pd(struct ibv_context *context)
@@ -238,6 +250,7 @@ void fake_memory_verbs(struct rdisk_verbs *verbs)
 {
     verbs->query_device = query_device;
     verbs->query_port = query_port;
+    verbs->interface_up = interface_up;
     verbs->alloc_pd = alloc_pd;
     verbs->dealloc_pd = dealloc_pd;
     verbs->reg_mr = reg_mr;

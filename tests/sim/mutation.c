@@ -162,6 +162,12 @@ static int query_port_active(struct ibv_context *context, uint8_t port,
     return ret;
 }
 
+static bool interface_up_always(struct rdma_cm_id *id)
+{
+    (void)id;
+    return true;
+}
+
 void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
                              enum sim_mutation mutation)
 {
@@ -182,6 +188,7 @@ void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
         break;
     case SIM_MUTATE_GOODBYE:
         verbs->query_port = query_port_active;
+        verbs->interface_up = interface_up_always;
         break;
     case SIM_MUTATE_LOST_FLUSH:
         verbs->poll_cq = poll_cq_losing;

@@ -18,6 +18,7 @@ static void begin(uint64_t seed, unsigned int reconnect_delay_ms)
 {
     scene_begin(&scene, seed);
     fake_fabric_timing(scene.fabric)->settle = 1000 * RDISK_MSEC;
+    fake_fabric_timing(scene.fabric)->stale = seed % 3 * 500 * RDISK_MSEC;
     client->options.queues = 2;
     client->options.heartbeat_ms = 2000;
     client->options.reconnect_delay_ms = reconnect_delay_ms;
@@ -109,6 +110,21 @@ static void both_links_go_down_and_up(void)
     }
 }
 
+/* What was kept since the first time must not meet the second. */
+static void goodbyes_meet_the_next_flap(void)
+{
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        begin(seed, 600000);
+        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
+        flap(seed % 2 ? scene.server_host : client->host, 5000);
+        scene_advance(&scene, 1500 + 50 * seed);
+        flap(seed % 3 ? scene.server_host : client->host, 5000);
+        scene_advance(&scene, 20000);
+        check_all_is_well();
+        scene_end(&scene);
+    }
+}
+
 static void failed_session_waits_with_its_end(void)
 {
     begin(3, 0);
@@ -171,6 +187,8 @@ static const struct unit_test tests[] = {
     { "an idle session survives a link that goes down",
       idle_session_survives },
     { "the links of both ends go down and up", both_links_go_down_and_up },
+    { "what is kept to be said does not meet the next flap",
+      goodbyes_meet_the_next_flap },
     { "a session that failed says goodbye when the link is up",
       failed_session_waits_with_its_end },
     { "nothing grows while a link is down", nothing_grows_while_it_is_down },
