@@ -7,7 +7,7 @@
 # passed nothing, if rdiskd or its client told anybody anything meanwhile.  So
 # would any other program's message: rping comes when all is over.
 # lab: --memory 6G
-# time-limit: 300
+# time-limit: 900
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
