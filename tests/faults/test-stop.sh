@@ -24,7 +24,7 @@ check_a_client_that_sleeps_longer_than_it_may_be_silent()
 {
     again_server=(--max-silence 2)
     again "$(often 1 3)" doze nbd 4
-    says "$server_log" 'silent for longer than 4 seconds [(]max-silence'
+    says "$server_log" 'silent for longer than 2 seconds [(]max-silence'
 }
 
 run_checks
