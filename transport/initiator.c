@@ -583,19 +583,3 @@ uint64_t rdisk_initiator_reconnects(const struct rdisk_initiator *session)
 {
     return rdisk_counter_read(&session->reconnects);
 }
-
-int rdisk_initiator_ping(struct rdisk_initiator *session,
-                         void (*pong)(void *opaque, uint64_t round_trip),
-                         void *opaque)
-{
-    if (rdisk_initiator_state(session) != RDISK_INITIATOR_READY) {
-        return -ENOTCONN;
-    }
-    if (session->ping_sent) {
-        return -EBUSY;
-    }
-    session->pong = pong;
-    session->pong_opaque = opaque;
-    rdisk_initiator_say_ping(session);
-    return 0;
-}

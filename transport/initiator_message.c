@@ -71,6 +71,22 @@ void rdisk_initiator_say_ping(struct rdisk_initiator *session)
     }
 }
 
+int rdisk_initiator_ping(struct rdisk_initiator *session,
+                         void (*done)(void *opaque, uint64_t round_trip),
+                         void *opaque)
+{
+    if (rdisk_initiator_state(session) != RDISK_INITIATOR_READY) {
+        return -ENOTCONN;
+    }
+    if (session->ping_sent) {
+        return -EBUSY;
+    }
+    session->pong = done;
+    session->pong_opaque = opaque;
+    rdisk_initiator_say_ping(session);
+    return 0;
+}
+
 static void fail_status(struct rdisk_initiator *session,
                         const struct rdisk_wire_message *message,
                         const char *what)
