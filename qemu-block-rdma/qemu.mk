@@ -6,5 +6,5 @@
 qemu: $(LIBRDISK)
 	$(if $(SANITIZE),$(error QEMU is built without SANITIZE only))
 	@packaging/setup qemu
-	@qemu-block-rdma/build-qemu --lib $(LIBRDISK) --headers transport \
+	@qemu-block-rdma/build-qemu --lib $(LIBRDISK) --headers transport/include \
 		--output $(BUILD)

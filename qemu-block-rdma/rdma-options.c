@@ -12,7 +12,7 @@
 #include "qemu/cutils.h"
 #include "qobject/qdict.h"
 
-#include "rdisk/uri.h"
+#include <rdisk/uri.h>
 #include "rdma.h"
 
 /* Options of a URI's query; QEMU's own, like read-only, are given to QEMU */

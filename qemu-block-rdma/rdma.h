@@ -10,7 +10,7 @@
 #include "exec/ramlist.h"
 #include "qapi/qapi-types-block-core.h"
 
-#include "rdisk/initiator.h"
+#include <rdisk/initiator.h>
 
 typedef struct RdmaQueue RdmaQueue;
 

@@ -3,10 +3,10 @@
  * The server's log: one line each to stderr, with a time stamp unless the
  * journal adds its own. Any thread.
  */
-#ifndef SERVER_LOG_H
-#define SERVER_LOG_H
+#ifndef RDISK_SERVER_LOG_H
+#define RDISK_SERVER_LOG_H
 
-#include "transport/env.h"
+#include <rdisk/env.h>
 
 /* Lines above this level are dropped; RDISK_LOG_INFO until set. */
 void log_set_level(enum rdisk_log_level level);

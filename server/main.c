@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "server/log.h"
-#include "server/options.h"
+#include "server/config/command_line.h"
 #include "server/server.h"
 
 /* Before any thread exists: all inherit it, and the control thread alone takes

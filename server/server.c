@@ -13,10 +13,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "server/command.h"
-#include "server/control.h"
+#include "server/admin/command.h"
+#include "server/admin/socket.h"
 #include "server/log.h"
-#include "server/session.h"
+#include "server/session/session.h"
 
 #define server_of(pointer, member) \
     ((struct server *)((char *)(pointer) - offsetof(struct server, member)))

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The server: what main() starts, and what its parts share. Control thread. */
-#ifndef SERVER_SERVER_H
-#define SERVER_SERVER_H
+#ifndef RDISK_SERVER_SERVER_H
+#define RDISK_SERVER_SERVER_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/config.h"
-#include "server/drain.h"
-#include "server/loop.h"
-#include "server/mailbox.h"
-#include "server/placement.h"
-#include "server/pool.h"
-#include "server/queue.h"
-#include "transport/target.h"
+#include "server/config/config.h"
+#include "server/volume/drain.h"
+#include "server/io/loop.h"
+#include "server/io/mailbox.h"
+#include "server/io/placement.h"
+#include "server/volume/pool.h"
+#include "server/session/queue.h"
+#include <rdisk/target.h>
 
 struct control;
 struct session;

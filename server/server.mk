@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # rdiskd, the server.
 
-SERVER_SOURCES := $(addprefix server/, \
-	access.c backend.c command.c completion.c config.c config_volume.c control.c \
-	create.c drain.c identity.c lease.c log.c loop.c mailbox.c offload.c options.c \
-	placement.c poll_window.c pool.c queue.c reactor.c records.c request.c \
-	resize.c ring.c ring_table.c server.c session.c size.c \
-	stat.c volume.c) \
-	$(addprefix server/backends/, file.c file_offload.c file_poll.c memory.c null.c)
+SERVER_SOURCES := $(addprefix server/, log.c server.c \
+	$(addprefix admin/, command.c parse.c socket.c stat.c) \
+	$(addprefix backends/, backend.c file.c file_offload.c file_poll.c \
+		memory.c null.c) \
+	$(addprefix config/, access.c command_line.c config.c size.c \
+		volume_section.c) \
+	$(addprefix io/, loop.c mailbox.c offload.c placement.c poll_window.c \
+		reactor.c ring.c ring_table.c) \
+	$(addprefix session/, cq_watch.c create.c queue.c resize.c session.c) \
+	$(addprefix volume/, drain.c identity.c lease.c pool.c records.c volume.c))
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c inih
 
 RDISKD := $(O)/bin/rdiskd

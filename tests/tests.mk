@@ -3,8 +3,9 @@
 # or make unit-valgrind.
 
 UNIT := $(O)/bin/rdisk-unit
-# server/server.mk tells which of its objects tests/unit/test_server_*.c need.
-UNIT_SOURCES := $(sort $(wildcard tests/unit/*.c tests/fake/*.c) \
+# The folders are those of transport/ and server/; support/ has the helpers.
+# server/server.mk tells which of its objects tests/unit/server needs.
+UNIT_SOURCES := $(sort $(shell find tests/unit -name "*.c") $(wildcard tests/fake/*.c) \
 	$(SERVER_UNIT_TESTS))
 UNIT_PACKAGES := cunit $(TRANSPORT_PACKAGES) $(SERVER_UNIT_PACKAGES)
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/size.h"
+#include "server/config/size.h"
 #include "tools/remote.h"
 
 #define DEFAULT_COUNT 4

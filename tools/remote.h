@@ -4,8 +4,8 @@
 #define TOOLS_REMOTE_H
 
 #include "tools/rdisk.h"
-#include "transport/initiator.h"
-#include "transport/uri.h"
+#include <rdisk/initiator.h>
+#include <rdisk/uri.h>
 
 /* Does a command's word name a volume by its URI? */
 bool remote_is_uri(const char *word);

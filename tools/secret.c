@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "tools/rdisk.h"
-#include "transport/env.h"
+#include <rdisk/env.h>
 
 /* As strong as the hash that it keys. */
 #define SECRET_SIZE 32

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "server/size.h"
+#include "server/config/size.h"
 #include "tools/client.h"
 #include "tools/rdisk.h"
 

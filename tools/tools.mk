@@ -3,7 +3,7 @@
 
 TOOLS_SOURCES := $(addprefix tools/, rdisk.c client.c drain.c map.c ping.c remote.c \
 	secret.c server.c top.c volume.c) \
-	server/size.c
+	server/config/size.c
 TOOLS_PACKAGES := $(TRANSPORT_PACKAGES) json-c
 
 RDISK := $(O)/bin/rdisk

@@ -9,7 +9,7 @@
 
 #include "tools/client.h"
 #include "tools/rdisk.h"
-#include "transport/histogram.h"
+#include <rdisk/histogram.h>
 
 /* What the counters of a volume gained. */
 struct gain {

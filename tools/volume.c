@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/size.h"
+#include "server/config/size.h"
 #include "tools/client.h"
 #include "tools/rdisk.h"
 #include "tools/remote.h"

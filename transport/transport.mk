@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# librdisk: sessions, queues and memory over verbs.
+# librdisk: sessions, queues and memory over verbs. docs/architecture.md tells
+# what each folder may include; `make lint` holds it.
 
 TRANSPORT_SOURCES := $(addprefix transport/, \
-	error.c env.c stopwatch.c verbs.c status.c wire.c wire_request.c auth.c \
-	uri.c options.c device.c mr.c memory.c cq.c qp.c farewell.c control.c bounce.c histogram.c \
-	initiator.c initiator_link.c initiator_message.c initiator_auth.c \
-	initiator_lease.c initiator_queue.c initiator_stage.c \
-	initiator_window.c initiator_cache.c initiator_call.c \
-	initiator_create.c \
-	initiator_memory.c initiator_recovery.c initiator_timer.c \
-	target.c target_listener.c target_session.c target_auth.c target_open.c \
-	target_pulse.c target_call.c target_join.c \
-	target_cq.c target_queue.c target_latency.c)
+	$(addprefix base/, error.c histogram.c secret.c stopwatch.c) \
+	$(addprefix wire/, auth.c request.c status.c wire.c) \
+	$(addprefix verbs/, cm_teardown.c control.c cq.c env.c limits.c mr.c qp.c verbs.c) \
+	$(addprefix initiator/, auth.c bounce.c cache.c call.c create.c device.c \
+		handshake.c link.c memory.c options.c queue.c \
+		queue_connection.c recovery.c registrations.c session.c stage.c \
+		timer.c uri.c window.c) \
+	$(addprefix target/, auth.c call.c cq.c join.c latency.c listener.c \
+		liveness.c open.c queue.c session.c target.c))
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 
 LIBRDISK := $(O)/lib/librdisk.a
@@ -21,10 +21,8 @@ $(LIBRDISK): $(call objects,$(TRANSPORT_SOURCES))
 	rm -f $@
 	$(AR) rcs $@ $^
 
-# For other programs: what they include and link.
-TRANSPORT_HEADERS := $(addprefix transport/, \
-	error.h env.h verbs.h wire.h auth.h uri.h counter.h \
-	histogram.h initiator.h target.h)
+# For other programs: what they include, as <rdisk/…>, and link.
+TRANSPORT_HEADERS := $(wildcard transport/include/rdisk/*.h)
 PREFIX ?= /usr/local
 
 .PHONY: install-librdisk

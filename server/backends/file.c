@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #include "server/backends/file.h"
-#include "server/identity.h"
+#include "server/volume/identity.h"
 #include "server/log.h"
 
 /* ---- Open ------------------------------------------------------------- */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Internal to the file backend: what its files share. */
-#ifndef SERVER_BACKENDS_FILE_H
-#define SERVER_BACKENDS_FILE_H
+#ifndef RDISK_SERVER_BACKENDS_FILE_H
+#define RDISK_SERVER_BACKENDS_FILE_H
 
 #include <stdatomic.h>
 #include <sys/stat.h>
 
-#include "server/backend.h"
+#include "server/backends/backend.h"
 
 struct file {
     struct backend base;

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "server/backend.h"
-#include "server/identity.h"
+#include "server/backends/backend.h"
+#include "server/volume/identity.h"
 
 #define BLOCK 4096u
 /* Reactors seldom meet on one of these. */

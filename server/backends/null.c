@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/backend.h"
-#include "server/identity.h"
+#include "server/backends/backend.h"
+#include "server/volume/identity.h"
 
 static struct backend *null_open(const struct backend_spec *spec,
                                  struct backend *next, struct rdisk_error *err)

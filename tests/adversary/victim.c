@@ -15,8 +15,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "transport/initiator.h"
-#include "transport/uri.h"
+#include <rdisk/initiator.h>
+#include <rdisk/uri.h>
 
 #define PAGE    4096u
 #define WAIT_MS 5000u

@@ -35,7 +35,7 @@ $(BENCH_PROBE): $(call objects,tests/bench/probe.c tests/e2e/allocations.c)
 	$(CC) -shared -o $@ $^ -ldl
 
 $(BENCH_COUNT): $(call objects,tests/bench/instructions.c \
-	tests/bench/result.c $(wildcard tests/unit/scene*.c tests/fake/*.c)) \
+	tests/bench/result.c $(wildcard tests/unit/support/scene*.c tests/fake/*.c)) \
 	$(LIBRDISK)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \

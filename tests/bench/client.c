@@ -24,8 +24,8 @@
 #include <unistd.h>
 
 #include "tests/bench/result.h"
-#include "transport/initiator.h"
-#include "transport/uri.h"
+#include <rdisk/initiator.h>
+#include <rdisk/uri.h>
 
 #define DEPTH_MAX       1024u
 #define SESSIONS_MAX    256u

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "tests/bench/result.h"
-#include "tests/unit/scene.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/support/scene.h"
+#include "tests/unit/support/unit.h"
 
 #define DEPTH_MAX 64u
 

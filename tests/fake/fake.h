@@ -28,8 +28,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "transport/env.h"
-#include "transport/verbs.h"
+#include <rdisk/env.h>
+#include "transport/verbs/verbs.h"
 
 #define FAKE_HOSTS_MAX 32       /* of all fabrics alive at a time */
 

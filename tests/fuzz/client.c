@@ -5,9 +5,9 @@
  * client's own time-outs, and nothing is left.
  */
 #include "fuzz.h"
-#include "tests/unit/raw.h"
-#include "tests/unit/scene.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/support/raw.h"
+#include "tests/unit/support/scene.h"
+#include "tests/unit/support/unit.h"
 
 #define SAY     8192u   /* where messages go out from */
 #define STEPS   40u

@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "server/config.h"
-#include "server/placement.h"
-#include "server/records.h"
-#include "tests/unit/unit.h"
+#include "server/config/config.h"
+#include "server/io/placement.h"
+#include "server/volume/records.h"
+#include "tests/unit/support/unit.h"
 
 static const uint8_t identity[RDISK_ID_SIZE];
 

@@ -7,8 +7,8 @@
 FUZZERS := wire text files server client
 FUZZ_SECONDS ?= 60
 FUZZ_DIR := tests/fuzz
-FUZZ_COMMON := tests/fuzz/check.c $(addprefix tests/unit/, hostile.c raw.c \
-	$(notdir $(wildcard tests/unit/scene*.c))) $(wildcard tests/fake/*.c) \
+FUZZ_COMMON := tests/fuzz/check.c $(addprefix tests/unit/support/, hostile.c raw.c \
+	$(notdir $(wildcard tests/unit/support/scene*.c))) $(wildcard tests/fake/*.c) \
 	$(SERVER_SOURCES)
 
 # Objects of their own, with coverage and sanitizers.

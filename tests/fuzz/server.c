@@ -5,8 +5,8 @@
  * nothing, and of the hostile one nothing may be left.
  */
 #include "fuzz.h"
-#include "tests/unit/hostile.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/support/hostile.h"
+#include "tests/unit/support/unit.h"
 
 #define STEPS 40u       /* at most; each pumps the fabric */
 

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 
 #include "fuzz.h"
-#include "server/request.h"
-#include "server/size.h"
-#include "tests/unit/unit.h"
-#include "transport/auth.h"
-#include "transport/initiator.h"
-#include "transport/uri.h"
+#include "server/admin/parse.h"
+#include "server/config/size.h"
+#include "tests/unit/support/unit.h"
+#include "transport/wire/auth.h"
+#include <rdisk/initiator.h>
+#include <rdisk/uri.h>
 
 static int option(void *opaque, const char *key, const char *value,
                   struct rdisk_error *err)

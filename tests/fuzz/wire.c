@@ -5,8 +5,8 @@
  * inside its bounds.
  */
 #include "fuzz.h"
-#include "transport/wire.h"
-#include "tests/unit/unit.h"
+#include "transport/wire/wire.h"
+#include "tests/unit/support/unit.h"
 
 static void request(struct fuzz_input *input)
 {

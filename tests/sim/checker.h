@@ -41,7 +41,7 @@
 
 #include "tests/sim/disk.h"
 #include "tests/sim/schedule.h"
-#include "transport/wire.h"
+#include "transport/wire/wire.h"
 
 #define SIM_WRITES      (SIM_EVENTS + 1u)
 #define SIM_NEVER       UINT64_MAX

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "transport/verbs.h"
+#include "transport/verbs/verbs.h"
 
 /*
  * X(name, promise of docs/simulator.md, what is broken). The names are those

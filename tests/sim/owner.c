@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The server around the real target: who may have the volume, by the real
- * rule of server/volume.c.
+ * rule of server/volume/volume.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -53,7 +53,7 @@ static void fence(struct volume_holder *older)
     }
 }
 
-/* What server/session.c does with the answer of volume_check(). */
+/* What server/session/session.c does with the answer of volume_check(). */
 static enum rdisk_status decide(struct sim *sim, struct sim_holder *holder,
                                 struct rdisk_error *err)
 {

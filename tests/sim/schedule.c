@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "tests/sim/disk.h"
-#include "transport/wire.h"
+#include "transport/wire/wire.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

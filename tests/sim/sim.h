@@ -20,14 +20,14 @@
 #ifndef SIM_H
 #define SIM_H
 
-#include "server/volume.h"
+#include "server/volume/volume.h"
 #include "tests/fake/fake.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/mutation.h"
 #include "tests/sim/schedule.h"
-#include "transport/initiator.h"
-#include "transport/target.h"
+#include <rdisk/initiator.h>
+#include <rdisk/target.h>
 
 #define SIM_PORT        7471
 #define SIM_HOLDERS     32u

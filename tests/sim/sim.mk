@@ -9,7 +9,8 @@
 # Also with SANITIZE=1.
 
 SIM := $(O)/bin/rdisk-sim
-SIM_SOURCES := $(wildcard tests/sim/*.c tests/fake/*.c) server/volume.c server/lease.c
+SIM_SOURCES := $(wildcard tests/sim/*.c tests/fake/*.c) server/volume/volume.c \
+	server/volume/lease.c
 SIM_COUNT = $(or $(COUNT),$(if $(SEED),1,100000))
 
 $(SIM): $(call objects,$(SIM_SOURCES)) $(LIBRDISK)

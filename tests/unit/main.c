@@ -6,7 +6,7 @@
  */
 #include <stdlib.h>
 
-#include "unit.h"
+#include "tests/unit/support/unit.h"
 
 static struct unit_suite *suites;
 

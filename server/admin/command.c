@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/admin/command.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <string.h>
+
+#include "server/admin/socket.h"
+#include "server/log.h"
+#include "server/admin/parse.h"
+#include "server/session/resize.h"
+#include "server/server.h"
+#include "server/session/session.h"
+
+static struct json_object *list(struct server *server,
+                                struct rdisk_error *err)
+{
+    struct json_object *volumes = stat_volumes(server, err);
+    struct json_object *reply;
+
+    if (!volumes) {
+        return NULL;
+    }
+    reply = json_object_new_object();
+    json_object_object_add(reply, "volumes", volumes);
+    return reply;
+}
+
+/* A change of the pool is worth a line in the log. */
+static struct json_object *changed(int result, const char *format,
+                                   const struct request *request)
+{
+    if (result < 0) {
+        return NULL;
+    }
+    log_info(format, request->name, request->size);
+    return json_object_new_object();
+}
+
+/* What is left of a drained volume, or of all: who it is waited for. */
+static struct json_object *left(struct server *server, const char *volume)
+{
+    struct json_object *reply = json_object_new_object();
+    struct json_object *peers = json_object_new_array();
+
+    for (const struct session *session = server->sessions; session;
+         session = session->next) {
+        if (!volume[0] || strcmp(session->holder.volume->name, volume) == 0) {
+            json_object_array_add(peers, json_object_new_string(
+                                             session->holder.peer));
+        }
+    }
+    json_object_object_add(reply, "sessions", json_object_new_int64(
+                               json_object_array_length(peers)));
+    json_object_object_add(reply, "peers", peers);
+    return reply;
+}
+
+static struct json_object *drain(struct server *server, const char *name,
+                                 struct rdisk_error *err)
+{
+    struct volume *volume = NULL;
+
+    if (name[0]) {
+        /* Does it exist? */
+        volume = pool_get(&server->pool, name, err);
+        if (!volume) {
+            return NULL;
+        }
+        pool_put(&server->pool, volume);
+    }
+    if (!drain_covers(&server->drain, name)) {
+        log_info("draining %s%s%s", name[0] ? "volume '" : "all volumes", name,
+                 name[0] ? "'" : "");
+    }
+    if (drain_begin(&server->drain, name, err) < 0) {
+        return NULL;
+    }
+    session_drain(server);
+    return left(server, name);
+}
+
+static struct json_object *resume(struct server *server, const char *name,
+                                  struct rdisk_error *err)
+{
+    if (drain_end(&server->drain, name, err) < 0) {
+        return NULL;
+    }
+    log_info("resuming %s%s%s", name[0] ? "volume '" : "all volumes", name,
+             name[0] ? "'" : "");
+    return json_object_new_object();
+}
+
+static struct json_object *resized(struct server *server,
+                                   const struct request *request,
+                                   struct rdisk_error *err)
+{
+    int result = pool_resize(&server->pool, request->name, request->size,
+                             err);
+
+    if (result == 0) {
+        resize_tell(server, request->name);
+    }
+    return changed(result, "volume '%s' resized to %" PRIu64 " bytes",
+                   request);
+}
+
+static struct json_object *fence(struct server *server,
+                                 const struct request *request,
+                                 struct rdisk_error *err)
+{
+    struct json_object *reply;
+    unsigned int sessions;
+    uint64_t generation;
+
+    if (session_fence(server, request->name, &generation, &sessions,
+                      err) < 0) {
+        return NULL;
+    }
+    log_info("volume '%s' fenced: generation %" PRIu64 ", %u sessions ended",
+             request->name, generation, sessions);
+    reply = json_object_new_object();
+    json_object_object_add(reply, "generation",
+                           json_object_new_int64(generation));
+    json_object_object_add(reply, "sessions",
+                           json_object_new_int64(sessions));
+    return reply;
+}
+
+static struct json_object *run(struct server *server,
+                               const struct request *request,
+                               struct rdisk_error *err)
+{
+    struct pool *pool = &server->pool;
+
+    switch (request->op) {
+    case REQUEST_CREATE:
+        return changed(pool_create(pool, request->name, request->size, err),
+                       "volume '%s' created, %" PRIu64 " bytes", request);
+    case REQUEST_DELETE:
+        return changed(pool_delete(pool, request->name, err),
+                       "volume '%s' deleted", request);
+    case REQUEST_RESIZE:
+        return resized(server, request, err);
+    case REQUEST_FENCE:
+        return fence(server, request, err);
+    case REQUEST_LIST:
+        return list(server, err);
+    case REQUEST_STAT:
+        return stat_server(server, err);
+    case REQUEST_DRAIN:
+        return drain(server, request->name, err);
+    case REQUEST_RESUME:
+        return resume(server, request->name, err);
+    }
+    rdisk_error_set(err, -EINVAL, "there is no such request");
+    return NULL;
+}
+
+char *command_run(void *opaque, const char *line)
+{
+    struct json_object *reply = NULL;
+    struct rdisk_error err = { 0 };
+    struct request request;
+    char *text;
+
+    if (request_parse(line, &request, &err) == 0) {
+        reply = run(opaque, &request, &err);
+    }
+    if (!reply) {
+        return control_error(&err);
+    }
+    text = strdup(json_object_to_json_string_ext(reply,
+                                                 JSON_C_TO_STRING_PLAIN));
+    json_object_put(reply);
+    return text;
+}

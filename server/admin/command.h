@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the control socket's requests do. Control thread. */
+#ifndef RDISK_SERVER_ADMIN_COMMAND_H
+#define RDISK_SERVER_ADMIN_COMMAND_H
+
+#include "server/volume/pool.h"
+
+struct json_object;
+struct server;
+
+/* A control_fn; @opaque is the struct server. */
+char *command_run(void *opaque, const char *line);
+
+/* The volumes as an array; everything about the server as an object. NULL with
+ * @err filled. */
+struct json_object *stat_volumes(struct server *server,
+                                 struct rdisk_error *err);
+struct json_object *stat_server(struct server *server,
+                                struct rdisk_error *err);
+
+#endif

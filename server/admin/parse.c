@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/admin/parse.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+/* An object of plain values: nothing nests deeper. */
+#define DEPTH 2
+
+static const struct {
+    const char *name;
+    bool named, sized;          /* takes a name, and a size, and needs them */
+    bool optional;              /* it does not need the name */
+} ops[] = {
+    [REQUEST_CREATE] = { "create", true, true, false },
+    [REQUEST_DELETE] = { "delete", true, false, false },
+    [REQUEST_RESIZE] = { "resize", true, true, false },
+    [REQUEST_FENCE] = { "fence", true, false, false },
+    [REQUEST_LIST] = { "list", false, false, false },
+    [REQUEST_STAT] = { "stat", false, false, false },
+    [REQUEST_DRAIN] = { "drain", true, false, true },
+    [REQUEST_RESUME] = { "resume", true, false, true },
+};
+
+#define OPS (sizeof(ops) / sizeof(ops[0]))
+
+static int parse_op(struct json_object *object, struct request *request,
+                    struct rdisk_error *err)
+{
+    struct json_object *value;
+    const char *name;
+
+    if (!json_object_object_get_ex(object, "op", &value) ||
+        !json_object_is_type(value, json_type_string)) {
+        return rdisk_error_set(err, -EINVAL, "the request has no \"op\", a "
+                               "string");
+    }
+    name = json_object_get_string(value);
+    for (size_t i = 0; i < OPS; i++) {
+        if (strcmp(ops[i].name, name) == 0) {
+            request->op = i;
+            return 0;
+        }
+    }
+    return rdisk_error_set(err, -EINVAL, "there is no op \"%.40s\": it is "
+                           "create, delete, resize, fence, list, stat, drain "
+                           "or resume", name);
+}
+
+static int parse_name(struct json_object *object, struct request *request,
+                      struct rdisk_error *err)
+{
+    struct json_object *value;
+    const char *name;
+    size_t length;
+
+    if (!json_object_object_get_ex(object, "name", &value) &&
+        ops[request->op].optional) {
+        return 0;
+    }
+    if (!json_object_object_get_ex(object, "name", &value) ||
+        !json_object_is_type(value, json_type_string)) {
+        return rdisk_error_set(err, -EINVAL, "%s needs \"name\", a string",
+                               ops[request->op].name);
+    }
+    name = json_object_get_string(value);
+    /* The length is JSON's own: a name may not hide something behind a NUL. */
+    length = json_object_get_string_len(value);
+    if (!rdisk_volume_name_valid(name, length)) {
+        return rdisk_error_set(err, -EINVAL, "\"%.140s\" is no name for a "
+                               "volume: it takes 1 to %d letters, digits and "
+                               ". _ - + @ , and starts with neither . nor -",
+                               name, RDISK_VOLUME_NAME_MAX);
+    }
+    snprintf(request->name, sizeof(request->name), "%s", name);
+    return 0;
+}
+
+static int parse_size(struct json_object *object, struct request *request,
+                      struct rdisk_error *err)
+{
+    struct json_object *value;
+
+    if (!json_object_object_get_ex(object, "size", &value) ||
+        !json_object_is_type(value, json_type_int) ||
+        json_object_get_int64(value) < 0) {
+        return rdisk_error_set(err, -EINVAL, "%s needs \"size\", a whole "
+                               "number of bytes", ops[request->op].name);
+    }
+    request->size = json_object_get_uint64(value);
+    return 0;
+}
+
+static int parse_object(struct json_object *object, struct request *request,
+                        struct rdisk_error *err)
+{
+    int result = parse_op(object, request, err);
+
+    if (result < 0) {
+        return result;
+    }
+    json_object_object_foreach(object, key, value) {
+        if (strcmp(key, "op") != 0 &&
+            !(ops[request->op].named && strcmp(key, "name") == 0) &&
+            !(ops[request->op].sized && strcmp(key, "size") == 0)) {
+            return rdisk_error_set(err, -EINVAL, "%s takes no \"%.40s\"",
+                                   ops[request->op].name, key);
+        }
+        (void)value;
+    }
+    if (ops[request->op].named) {
+        result = parse_name(object, request, err);
+    }
+    if (result == 0 && ops[request->op].sized) {
+        result = parse_size(object, request, err);
+    }
+    return result;
+}
+
+int request_parse(const char *line, struct request *request,
+                  struct rdisk_error *err)
+{
+    struct json_tokener *tokener = json_tokener_new_ex(DEPTH);
+    struct json_object *object;
+    int result;
+
+    if (!tokener) {
+        return rdisk_error_set(err, -ENOMEM, "no memory for a request");
+    }
+    memset(request, 0, sizeof(*request));
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT |
+                                    JSON_TOKENER_VALIDATE_UTF8);
+    /* With its NUL, so that a number at the very end is complete. */
+    object = json_tokener_parse_ex(tokener, line, strlen(line) + 1);
+    if (json_tokener_get_error(tokener) != json_tokener_success) {
+        result = rdisk_error_set(err, -EINVAL, "the request is no JSON "
+            "object: %s at byte %zu", json_tokener_error_desc(
+                json_tokener_get_error(tokener)),
+            json_tokener_get_parse_end(tokener));
+    } else if (!json_object_is_type(object, json_type_object)) {
+        result = rdisk_error_set(err, -EINVAL, "the request is JSON, but no "
+                                 "object");
+    } else {
+        result = parse_object(object, request, err);
+    }
+    json_object_put(object);
+    json_tokener_free(tokener);
+    return result;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The control socket: a line with a request in, a line with its reply out.
+ * What the lines say is the handler's business. Never blocks; each client
+ * gets its next reply only when it has taken the last one.
+ */
+#ifndef RDISK_SERVER_ADMIN_SOCKET_H
+#define RDISK_SERVER_ADMIN_SOCKET_H
+
+#include "server/io/loop.h"
+#include <rdisk/error.h>
+
+#define CONTROL_LINE_MAX 4096   /* bytes of a request, its newline included */
+#define CONTROL_CLIENTS_MAX 32
+
+struct control;
+
+/* Returns the reply without a newline, to be freed; NULL: no memory. */
+typedef char *control_fn(void *opaque, const char *line);
+
+/*
+ * Listen at @path, for the user of the server only. Creates the last folder
+ * of @path if it is missing, and replaces a socket that nobody serves any
+ * more. NULL with @err filled.
+ */
+struct control *control_create(struct loop *loop, const char *path,
+                               control_fn *handler, void *opaque,
+                               struct rdisk_error *err);
+/* Cuts all clients and removes the socket. NULL is allowed. */
+void control_destroy(struct control *control);
+
+/* A reply that tells of an error, to be freed. */
+char *control_error(const struct rdisk_error *err);
+
+#endif

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the server tells about itself; rdisk(1) lists the members. */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/admin/command.h"
+#include "server/server.h"
+#include "server/session/session.h"
+
+static void add_text(struct json_object *object, const char *key,
+                     const char *value)
+{
+    json_object_object_add(object, key, json_object_new_string(value));
+}
+
+static void add_number(struct json_object *object, const char *key,
+                       int64_t value)
+{
+    json_object_object_add(object, key, json_object_new_int64(value));
+}
+
+static void add_bool(struct json_object *object, const char *key, bool value)
+{
+    json_object_object_add(object, key, json_object_new_boolean(value));
+}
+
+static void add_counters(struct json_object *object,
+                         const struct rdisk_target_counters *counters)
+{
+    struct json_object *inner = json_object_new_object();
+
+    add_number(inner, "reads", counters->reads);
+    add_number(inner, "writes", counters->writes);
+    add_number(inner, "flushes", counters->flushes);
+    add_number(inner, "discards", counters->discards);
+    add_number(inner, "zeroes", counters->zeroes);
+    add_number(inner, "extents", counters->extents);
+    add_number(inner, "copies", counters->copies);
+    add_number(inner, "failed", counters->failed);
+    add_number(inner, "read_bytes", counters->read_bytes);
+    add_number(inner, "write_bytes", counters->write_bytes);
+    add_number(inner, "refused", counters->refused);
+    add_number(inner, "receives", counters->receives);
+    add_number(inner, "work_requests", counters->work_requests);
+    add_number(inner, "doorbells", counters->doorbells);
+    add_number(inner, "wakeups", counters->wakeups);
+    json_object_object_add(object, "counters", inner);
+}
+
+/* Microseconds, rounded up: "below that". */
+static void add_time(struct json_object *object, const char *key,
+                     const uint64_t *latency, double part)
+{
+    add_number(object, key,
+               (rdisk_histogram_percentile(latency, part) + 999) / 1000);
+}
+
+/* By operation, and bucket by bucket where somebody may want to subtract. */
+static void add_latency(struct json_object *object,
+                        const struct rdisk_target_counters *counters)
+{
+    static const char *const names[RDISK_OPS] = {
+        [RDISK_OP_READ] = "read", [RDISK_OP_WRITE] = "write",
+        [RDISK_OP_FLUSH] = "flush", [RDISK_OP_DISCARD] = "discard",
+        [RDISK_OP_ZEROES] = "zeroes", [RDISK_OP_EXTENTS] = "extents",
+        [RDISK_OP_COPY] = "copy",
+    };
+    struct json_object *all = json_object_new_object();
+
+    for (unsigned int op = 0; op < RDISK_OPS; op++) {
+        const uint64_t *latency = counters->latency[op];
+        struct json_object *inner, *buckets;
+
+        if (!rdisk_histogram_percentile(latency, 1)) {
+            continue;
+        }
+        inner = json_object_new_object();
+        buckets = json_object_new_object();
+        add_time(inner, "p50", latency, 0.5);
+        add_time(inner, "p99", latency, 0.99);
+        add_time(inner, "p999", latency, 0.999);
+        for (unsigned int i = 0; i < RDISK_HISTOGRAM_BUCKETS; i++) {
+            char key[8];
+
+            if (latency[i]) {
+                snprintf(key, sizeof(key), "%u", i);
+                add_number(buckets, key, latency[i]);
+            }
+        }
+        json_object_object_add(inner, "buckets", buckets);
+        json_object_object_add(all, names[op], inner);
+    }
+    json_object_object_add(object, "latency", all);
+}
+
+/* ---- Volumes ---------------------------------------------------------- */
+
+static void add_client(struct json_object *object, const uint8_t *client)
+{
+    char text[2 * 16 + 1];
+
+    for (size_t i = 0; i < 16; i++) {
+        snprintf(text + 2 * i, 3, "%02x", client[i]);
+    }
+    add_text(object, "client", text);
+}
+
+/* Who has it, or had it last. */
+static void add_lease(struct json_object *object, const struct lease *lease)
+{
+    const struct lease_record *record = &lease->record;
+    uint64_t kept = lease_seconds_kept(lease, rdisk_now(&rdisk_env_system));
+    struct json_object *inner = json_object_new_object();
+
+    add_number(inner, "generation", record->generation);
+    add_bool(inner, "held", record->held);
+    add_bool(inner, "shared", record->shared);
+    add_number(inner, "writers", lease->writers);
+    add_text(inner, "peer", record->peer);
+    add_client(inner, record->client);
+    add_number(inner, "kept", lease->writers ? 0 : kept);
+    json_object_object_add(object, "lease", inner);
+}
+
+static struct json_object *stat_volume(const struct pool_entry *entry)
+{
+    struct json_object *object = json_object_new_object();
+    const struct volume *volume = entry->volume;
+    struct rdisk_target_counters counters;
+    unsigned int sessions = 0;
+    uint64_t polled;
+
+    add_text(object, "name", entry->name);
+    add_text(object, "backend", entry->backend);
+    add_number(object, "size", entry->size);
+    if (entry->lease) {
+        add_lease(object, entry->lease);
+    }
+    if (!volume) {
+        add_number(object, "sessions", 0);
+        return object;
+    }
+    counters = volume->past;
+    polled = volume->polled_past;
+    for (struct volume_holder *holder = volume->holders; holder;
+         holder = holder->next) {
+        session_counters((struct session *)holder, &counters);
+        polled += session_polled((struct session *)holder);
+        sessions++;
+    }
+    add_number(object, "sessions", sessions);
+    add_bool(object, "configured", volume->configured);
+    add_number(object, "block_size", volume->backend->geometry.block_size);
+    add_text(object, "submission",
+             volume->backend->inline_io ? "inline" :
+             volume->backend->polled ? "polled" : "io_uring");
+    add_number(object, "polled", polled);
+    add_bool(object, "read_only", volume->backend->geometry.read_only);
+    add_counters(object, &counters);
+    add_latency(object, &counters);
+    return object;
+}
+
+struct listing {
+    struct json_object *volumes;
+    const struct drain *drain;
+};
+
+static void add_volume(void *opaque, const struct pool_entry *entry)
+{
+    struct listing *listing = opaque;
+    struct json_object *volume = stat_volume(entry);
+
+    add_bool(volume, "drained", drain_covers(listing->drain, entry->name));
+    json_object_array_add(listing->volumes, volume);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    struct json_object *const *x = a, *const *y = b;
+
+    return strcmp(
+        json_object_get_string(json_object_object_get(*x, "name")),
+        json_object_get_string(json_object_object_get(*y, "name")));
+}
+
+struct json_object *stat_volumes(struct server *server,
+                                 struct rdisk_error *err)
+{
+    struct listing listing = {
+        .volumes = json_object_new_array(),
+        .drain = &server->drain,
+    };
+
+    if (pool_for_each(&server->pool, add_volume, &listing, err) < 0) {
+        json_object_put(listing.volumes);
+        return NULL;
+    }
+    json_object_array_sort(listing.volumes, by_name);
+    return listing.volumes;
+}
+
+/* ---- Sessions and reactors -------------------------------------------- */
+
+static struct json_object *stat_session(const struct session *session)
+{
+    const struct volume_holder *holder = &session->holder;
+    struct json_object *object = json_object_new_object();
+    struct rdisk_target_counters counters = { 0 };
+    uint64_t memory;
+
+    add_text(object, "peer", holder->peer);
+    add_text(object, "volume", holder->volume->name);
+    add_text(object, "user", holder->user);
+    add_client(object, holder->client);
+    add_number(object, "epoch", holder->epoch);
+    add_number(object, "generation", holder->generation);
+    add_bool(object, "read_only", session->read_only);
+    add_bool(object, "shared", holder->shared);
+    add_bool(object, "fenced", holder->fenced);
+    add_number(object, "queues", session_queues(session, &memory));
+    add_number(object, "memory", memory);
+    session_counters(session, &counters);
+    add_counters(object, &counters);
+    return object;
+}
+
+static struct json_object *stat_worker(const struct worker *worker)
+{
+    struct json_object *object = json_object_new_object();
+    struct reactor_info info;
+
+    reactor_info(worker->reactor, &info);
+    add_number(object, "index", info.index);
+    add_number(object, "core", info.core);
+    add_number(object, "node", info.node);
+    add_number(object, "queues", worker->queues);
+    add_number(object, "turns", info.turns);
+    add_number(object, "completions", info.completions);
+    add_number(object, "spins", info.spins);
+    add_number(object, "polled", info.polled);
+    return object;
+}
+
+struct json_object *stat_server(struct server *server,
+                                struct rdisk_error *err)
+{
+    struct json_object *volumes = stat_volumes(server, err);
+    struct json_object *object, *reactors, *sessions;
+    uint64_t memory = 0;
+    char address[128];
+
+    if (!volumes) {
+        return NULL;
+    }
+    object = json_object_new_object();
+    reactors = json_object_new_array();
+    sessions = json_object_new_array();
+    for (unsigned int i = 0; i < server->placement.cores; i++) {
+        json_object_array_add(reactors, stat_worker(&server->workers[i]));
+    }
+    for (struct session *session = server->sessions; session;
+         session = session->next) {
+        uint64_t bytes;
+
+        json_object_array_add(sessions, stat_session(session));
+        session_queues(session, &bytes);
+        memory += bytes;
+    }
+    add_text(object, "version", RDISK_VERSION);
+    add_text(object, "state", server->stopping ? "stopping" :
+             server->drain.all ? "drained" : "serving");
+    add_number(object, "uptime",
+               (rdisk_now(server->env) - server->started) / 1000000000);
+    add_text(object, "address",
+             server_address(server, address, sizeof(address)));
+    add_text(object, "device", server->placement.device);
+    add_number(object, "node", server->placement.node);
+    add_number(object, "memory", memory);
+    add_number(object, "max_memory", server->config->max_memory);
+    json_object_object_add(object, "reactors", reactors);
+    json_object_object_add(object, "sessions", sessions);
+    json_object_object_add(object, "volumes", volumes);
+    return object;
+}

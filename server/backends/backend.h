@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The whole contract between the server and what keeps a volume's bytes.
+ *
+ * A backend is one file in backends/ that exports one struct backend_class.
+ * An instance (struct backend) exists once per open volume; a context (struct
+ * backend_context) once per instance and reactor that has queues on it, so
+ * that the request path needs no lock: each context has its own place on its
+ * reactor's ring.
+ *
+ * A filter is a class whose open takes a @next instance and passes requests on
+ * to it, usually after pushing a frame of its own (backend_io_push()) to see
+ * the completion first. Instances of a chain are closed from the outside in by
+ * their volume, so a filter closes only what is its own.
+ *
+ * Threads: open, close, resize and allocated run on the control thread, close
+ * only while the instance has no context. Everything that takes a context or
+ * an io runs on that context's reactor.
+ */
+#ifndef RDISK_SERVER_BACKENDS_BACKEND_H
+#define RDISK_SERVER_BACKENDS_BACKEND_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/io/reactor.h"
+#include <rdisk/error.h>
+#include <rdisk/protocol.h>
+
+struct backend;
+struct backend_context;
+struct backend_io;
+
+/* From an instance's first member to the whole of it. */
+#define backend_of(pointer, type, member) \
+    ((type *)((char *)(pointer) - offsetof(type, member)))
+
+/* Are reads and writes to be polled for? AUTO: if the disk is made for it. */
+enum backend_polling {
+    BACKEND_POLL_AUTO,
+    BACKEND_POLL_ON,            /* it is an error if they cannot be */
+    BACKEND_POLL_OFF,
+};
+
+/* What to open. A class refuses what it cannot do anything with. */
+struct backend_spec {
+    const char *volume;         /* its name, for messages */
+    const char *path;           /* file or device; NULL: none */
+    int directory;              /* @path is relative to it, and is no symbolic
+                                   link; AT_FDCWD: the path is an admin's own */
+    uint64_t size;              /* bytes; 0: as found */
+    bool read_only;
+    enum backend_polling polling;
+};
+
+struct backend_geometry {
+    uint64_t size;              /* bytes, multiple of block_size */
+    uint32_t block_size;        /* bytes: alignment of offset and length */
+    uint32_t optimal_size;      /* bytes; 0: not known */
+    bool read_only;
+    bool rotational;
+    bool discard;               /* submit takes RDISK_OP_DISCARD */
+    bool zeroes;                /* submit takes RDISK_OP_ZEROES */
+    bool extents;               /* submit takes RDISK_OP_EXTENTS */
+    bool copy;                  /* submit takes RDISK_OP_COPY */
+};
+
+struct backend_class {
+    const char *name;           /* as in backend=NAME */
+
+    /*
+     * Open what @spec says and fill the geometry. @next is the instance a
+     * filter wraps, else NULL; on failure the caller keeps it. Returns NULL
+     * with @err filled.
+     */
+    struct backend *(*open)(const struct backend_spec *spec,
+                            struct backend *next, struct rdisk_error *err);
+    void (*close)(struct backend *backend);
+    /*
+     * Change the size and the geometry; the contents stay, growth reads as
+     * zeroes. NULL: cannot. Durable when it returns. While there are contexts
+     * their requests go on; of one that reaches beyond the new end the result
+     * is not defined, but it does no harm.
+     */
+    int (*resize)(struct backend *backend, uint64_t size,
+                  struct rdisk_error *err);
+
+    /* Bytes that the volume takes up; NULL: all of its size. 0 or a negative
+     * errno. */
+    int (*allocated)(struct backend *backend, uint64_t *bytes);
+
+    /* Join and leave a reactor; leave with no io in flight. */
+    struct backend_context *(*join)(struct backend *backend,
+                                    struct reactor *reactor,
+                                    struct rdisk_error *err);
+    void (*leave)(struct backend_context *context);
+
+    /*
+     * Carry out @io, which is inside the volume and aligned, and call
+     * backend_io_complete() once, now or later, with 0 or a negative errno.
+     * A change with RDISK_REQUEST_FUA, and everything completed before a
+     * FLUSH was submitted on whichever context, is then on stable storage.
+     * EXTENTS fills its list with backend_io_extent(), at least one entry.
+     */
+    void (*submit)(struct backend_context *context, struct backend_io *io);
+};
+
+struct backend {
+    const struct backend_class *class;
+    struct backend_geometry geometry;
+    /* Filled by open, see identity.h; the same as long as it is open. */
+    uint8_t identity[RDISK_ID_SIZE];
+    uint8_t cache[RDISK_ID_SIZE];
+    bool inline_io;             /* submit carries out reads, writes and flushes
+                                   itself: they take no longer than a copy */
+    bool polled;                /* reads and writes may go through a reactor's
+                                   polled ring */
+    bool lasting;               /* it outlives this process */
+    struct backend *next;       /* that a filter wraps, else NULL */
+};
+
+struct backend_context {
+    struct backend *backend;
+    struct reactor *reactor;
+    bool polled;                /* they do: this reactor has one */
+};
+
+/* ---- I/O -------------------------------------------------------------- */
+
+typedef void backend_io_fn(struct backend_io *io, int result, void *opaque);
+
+/* One for who submits, the rest for filters. */
+#define BACKEND_IO_FRAMES 4
+
+/* In memory of the submitter's, from submit to completion. */
+struct backend_io {
+    enum rdisk_op op;
+    unsigned int flags;         /* RDISK_REQUEST_… */
+    uint64_t offset;            /* bytes */
+    uint64_t source;            /* COPY: bytes, where it copies from */
+    uint32_t length;            /* bytes; 0 for FLUSH */
+    unsigned int room;          /* EXTENTS: entries at @data */
+    /* READ and WRITE only: */
+    /* Registered buffer that holds @data, by ring, or -1. */
+    int buffer[RING_KINDS];
+    void *data;                 /* page-aligned; others may write to it */
+
+    /* For the class that carries it out, between submit and completion. */
+    struct ring_op ring;
+    struct offload_job job;
+    struct backend_context *context;
+    uint32_t done;              /* bytes moved, or entries filled, so far */
+    int result;                 /* of @job */
+    bool polled;                /* it went through the polled ring */
+
+    uint32_t depth;
+    struct {
+        backend_io_fn *complete;
+        void *opaque;
+    } frames[BACKEND_IO_FRAMES];
+};
+
+/* See the completion of @io before those who pushed earlier. */
+static inline void backend_io_push(struct backend_io *io,
+                                   backend_io_fn *complete, void *opaque)
+{
+    assert(io->depth < BACKEND_IO_FRAMES);
+    io->frames[io->depth].complete = complete;
+    io->frames[io->depth].opaque = opaque;
+    io->depth++;
+}
+
+/* Hand @result to the frame pushed last, which may hand it on by calling this
+ * again. @io is not touched afterwards. */
+static inline void backend_io_complete(struct backend_io *io, int result)
+{
+    assert(io->depth > 0);
+    io->depth--;
+    io->frames[io->depth].complete(io, result, io->frames[io->depth].opaque);
+}
+
+/*
+ * The next run of an EXTENTS; from the offset on, without a gap. io->done
+ * begins at 0. False if the list is full now.
+ */
+static inline bool backend_io_extent(struct backend_io *io, uint64_t length,
+                                     uint32_t flags)
+{
+    struct rdisk_wire_extent *list = io->data;
+
+    list[io->done++] = (struct rdisk_wire_extent) {
+        .length = htole64(length),
+        .flags = htole32(flags),
+    };
+    return io->done < io->room;
+}
+
+static inline void backend_submit(struct backend_context *context,
+                                  struct backend_io *io)
+{
+    context->backend->class->submit(context, io);
+}
+
+/* ---- Classes ---------------------------------------------------------- */
+
+extern const struct backend_class backend_file;
+extern const struct backend_class backend_memory;
+extern const struct backend_class backend_null;
+
+/* NULL: there is none of this name. */
+const struct backend_class *backend_find(const char *name);
+/* "file, memory, null" */
+const char *backend_names(void);
+
+/* "auto", "on" or "off": the value of io-poll for @what. */
+int backend_parse_polling(enum backend_polling *polling, const char *what,
+                          const char *value, struct rdisk_error *err);
+/* It will not be polled, because @why: 0, or an error if @spec insists. */
+int backend_not_polled(const struct backend_spec *spec, const char *why,
+                       struct rdisk_error *err);
+
+/* Volumes are made of 512-byte sectors at least: -EINVAL with a sentence for
+ * a size that is zero, no multiple of that, or beyond what a file may have. */
+int backend_check_size(const char *volume, uint64_t size,
+                       struct rdisk_error *err);
+
+/*
+ * Give the instance of @volume another size, durably; nothing to do is
+ * success. Who has it open, and who has to be told, is the caller's to see.
+ */
+int backend_resize(struct backend *backend, const char *volume, uint64_t size,
+                   struct rdisk_error *err);
+
+#endif

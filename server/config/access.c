@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/config/access.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/log.h"
+
+#define BLANKS " \t"
+
+struct access_client *access_add(struct access_client **clients,
+                                 const char *name, struct rdisk_error *err)
+{
+    struct access_client *client;
+
+    if (!rdisk_user_name_valid(name, strlen(name))) {
+        rdisk_error_set(err, -EINVAL, "'%.80s' is no name for a client: it "
+                        "takes 1 to %d letters, digits and . _ - + @ , and "
+                        "starts with neither . nor -", name,
+                        RDISK_USER_NAME_MAX);
+        return NULL;
+    }
+    while (*clients) {
+        if (strcmp((*clients)->name, name) == 0) {
+            return *clients;
+        }
+        clients = &(*clients)->next;
+    }
+    client = calloc(1, sizeof(*client));
+    if (!client || !(client->name = strdup(name))) {
+        free(client);
+        rdisk_error_set(err, -ENOMEM, "no memory for client '%s'", name);
+        return NULL;
+    }
+    *clients = client;
+    return client;
+}
+
+/* ---- Patterns --------------------------------------------------------- */
+
+/* The next word of a list, in @word; false after the last, or if too long. */
+static bool next_pattern(const char **list, char *word, size_t size)
+{
+    size_t length;
+
+    *list += strspn(*list, BLANKS);
+    length = strcspn(*list, BLANKS);
+    if (!length || length >= size) {
+        return false;
+    }
+    memcpy(word, *list, length);
+    word[length] = '\0';
+    *list += length;
+    return true;
+}
+
+/* A '*' may stand for anything; the rest are characters of volume names. */
+static bool pattern_valid(const char *pattern)
+{
+    char name[RDISK_VOLUME_NAME_MAX + 1];
+    size_t length = strlen(pattern);
+
+    for (size_t i = 0; i <= length; i++) {
+        name[i] = pattern[i] == '*' ? '_' : pattern[i];
+    }
+    return rdisk_volume_name_valid(name, length);
+}
+
+static int set_patterns(const struct access_client *client, char **where,
+                        const char *key, const char *value,
+                        struct rdisk_error *err)
+{
+    char pattern[RDISK_VOLUME_NAME_MAX + 1];
+    const char *list = value;
+
+    while (next_pattern(&list, pattern, sizeof(pattern))) {
+        if (!pattern_valid(pattern)) {
+            return rdisk_error_set(err, -EINVAL, "'%s' in %s of client '%s' "
+                "can be no volume: names, parted by blanks, are letters, "
+                "digits and . _ - + @ , and a * stands for any of them",
+                pattern, key, client->name);
+        }
+    }
+    if (*list) {
+        return rdisk_error_set(err, -EINVAL, "a name in %s of client '%s' is "
+                               "longer than %d bytes", key, client->name,
+                               RDISK_VOLUME_NAME_MAX);
+    }
+    *where = strdup(value);
+    return *where ? 0 : rdisk_error_set(err, -ENOMEM, "no memory for client "
+                                        "'%s'", client->name);
+}
+
+static bool matches(const char *list, const char *volume)
+{
+    char pattern[RDISK_VOLUME_NAME_MAX + 1];
+
+    while (list && next_pattern(&list, pattern, sizeof(pattern))) {
+        if (fnmatch(pattern, volume, 0) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum access access_to(const struct access_client *client, const char *volume)
+{
+    return matches(client->read_write, volume) ? ACCESS_WRITE :
+           matches(client->read_only, volume) ? ACCESS_READ : ACCESS_NONE;
+}
+
+bool access_to_create(const struct access_client *client, const char *volume)
+{
+    return matches(client->create, volume);
+}
+
+/* ---- Sections --------------------------------------------------------- */
+
+int access_set(struct access_client *client, const char *key,
+               const char *value, struct rdisk_error *err)
+{
+    static const char *const keys[] = { "secret-file", "read-write",
+                                        "read-only", "create" };
+    unsigned int i = 0;
+    int result;
+
+    while (i < 4 && strcmp(keys[i], key) != 0) {
+        i++;
+    }
+    if (i < 4 && (client->seen & 1u << i)) {
+        return rdisk_error_set(err, -EINVAL, "%s of client '%s' is given "
+                               "twice", key, client->name);
+    }
+    client->seen |= 1u << i;
+    switch (i) {
+    case 0:
+        result = rdisk_secret_read(&client->secret, value, err);
+        return result < 0 ? rdisk_error_prefix(err, "client '%s'",
+                                               client->name) : 0;
+    case 1:
+        return set_patterns(client, &client->read_write, key, value, err);
+    case 2:
+        return set_patterns(client, &client->read_only, key, value, err);
+    case 3:
+        return set_patterns(client, &client->create, key, value, err);
+    default:
+        return rdisk_error_set(err, -EINVAL, "a client has no key '%s' (it "
+                               "has secret-file, read-write, read-only and "
+                               "create)", key);
+    }
+}
+
+int access_method(enum access_method *method, const char *value,
+                  struct rdisk_error *err)
+{
+    if (strcmp(value, "hmac") != 0 && strcmp(value, "none") != 0) {
+        return rdisk_error_set(err, -EINVAL, "authentication = %s is neither "
+                               "hmac nor none", value);
+    }
+    *method = value[0] == 'h' ? ACCESS_METHOD_HMAC : ACCESS_METHOD_OPEN;
+    return 0;
+}
+
+int access_policy(bool *allowed, const char *key, const char *value,
+                  struct rdisk_error *err)
+{
+    if (strcmp(value, "allow") != 0 && strcmp(value, "deny") != 0) {
+        return rdisk_error_set(err, -EINVAL, "%s = %s is neither allow nor "
+                               "deny", key, value);
+    }
+    *allowed = value[0] == 'a';
+    return 0;
+}
+
+int access_check(const struct access_client *clients,
+                 enum access_method method, struct rdisk_error *err)
+{
+    /* To serve everybody takes a word; silence is no consent. */
+    if (method == ACCESS_METHOD_OPEN) {
+        log_warning("authentication = none: whoever reaches the port may use "
+                    "every volume%s", clients ?
+                    "; [client] sections count for nothing" : "");
+        return 0;
+    }
+    if (!clients) {
+        return rdisk_error_set(err, -EINVAL, "nobody may come in: name the "
+            "clients in [client NAME] sections, or, on a network that you "
+            "trust, say authentication = none (--authentication none) to let "
+            "in whoever reaches the port");
+    }
+    for (; clients; clients = clients->next) {
+        if (!clients->secret.length) {
+            return rdisk_error_set(err, -EINVAL, "client '%s' needs "
+                "secret-file=, a file that 'rdisk secret' can fill",
+                clients->name);
+        }
+    }
+    return 0;
+}
+
+const struct access_client *access_find(const struct access_client *clients,
+                                        const char *name)
+{
+    while (clients && strcmp(clients->name, name) != 0) {
+        clients = clients->next;
+    }
+    return clients;
+}
+
+void access_free(struct access_client *clients)
+{
+    while (clients) {
+        struct access_client *next = clients->next;
+
+        rdisk_secret_wipe(&clients->secret);
+        free(clients->name);
+        free(clients->read_write);
+        free(clients->read_only);
+        free(clients->create);
+        free(clients);
+        clients = next;
+    }
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Who may come in, and to which volumes. */
+#ifndef RDISK_SERVER_CONFIG_ACCESS_H
+#define RDISK_SERVER_CONFIG_ACCESS_H
+
+#include <stdbool.h>
+
+#include <rdisk/protocol.h>
+#include <rdisk/secret.h>
+
+/* A [client NAME] section. */
+struct access_client {
+    struct access_client *next;
+    char *name;
+    struct rdisk_secret secret;
+    char *read_write;           /* patterns of volume names; NULL: none */
+    char *read_only;
+    char *create;
+    unsigned int seen;          /* keys given, bit by bit */
+};
+
+/* Must clients prove who they are? */
+enum access_method {
+    ACCESS_METHOD_UNSAID,       /* as HMAC */
+    ACCESS_METHOD_HMAC,
+    ACCESS_METHOD_OPEN,         /* "none": no */
+};
+
+enum access {
+    ACCESS_NONE,                /* as if the volume did not exist */
+    ACCESS_READ,
+    ACCESS_WRITE,
+};
+
+/* The client @name of @clients, made if there is none yet. NULL: @err. */
+struct access_client *access_add(struct access_client **clients,
+                                 const char *name, struct rdisk_error *err);
+/* One key of its section. Reads the secret's file. */
+int access_set(struct access_client *client, const char *key,
+               const char *value, struct rdisk_error *err);
+/* "hmac" or "none". */
+int access_method(enum access_method *method, const char *value,
+                  struct rdisk_error *err);
+/* "allow" or "deny", of option @key. */
+int access_policy(bool *allowed, const char *key, const char *value,
+                  struct rdisk_error *err);
+/*
+ * Can anybody come in, and does every client have a secret? Warns if all may
+ * come in without one.
+ */
+int access_check(const struct access_client *clients,
+                 enum access_method method, struct rdisk_error *err);
+/* NULL if there is none of that name. */
+const struct access_client *access_find(const struct access_client *clients,
+                                        const char *name);
+/* What may it do with @volume? Writing wins where both lists name it. */
+enum access access_to(const struct access_client *client, const char *volume);
+/* May it make a volume of that name? */
+bool access_to_create(const struct access_client *client, const char *volume);
+/* Wipes the secrets. */
+void access_free(struct access_client *clients);
+
+#endif

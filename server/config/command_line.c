@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/config/command_line.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_CONFIG "/etc/rdisk/rdiskd.conf"
+
+#define MAX_OPTIONS 40
+
+enum {
+    /* Values of long options below are the configuration's own. */
+    OPTION_HELP = 1000, OPTION_VERSION, OPTION_CONFIG, OPTION_VOLUME,
+};
+
+static void print_help(void)
+{
+    const char *name, *argument, *help;
+    char option[64];
+
+    printf("Usage: rdiskd [OPTION]...\n"
+           "Serve disks over RDMA.\n\n"
+           "  --config FILE\n"
+           "        configuration file, \"\" for none; default\n"
+           "        " DEFAULT_CONFIG " if it exists\n"
+           "  --volume NAME=file:PATH | NAME=memory:SIZE | NAME=null:SIZE\n"
+           "        a volume; with \",read-only\" at its end it is that\n");
+    for (unsigned int i = 0; (name = config_option(i, &argument, &help));
+         i++) {
+        snprintf(option, sizeof(option), "--%s %s", name, argument);
+        printf("  %s\n        %s\n", option, help);
+    }
+    printf("  --help\n  --version\n\n"
+           "See rdiskd(8) and rdiskd.conf(5).\n");
+}
+
+static void fill_table(struct option *table)
+{
+    const char *name, *argument, *help;
+    unsigned int n = 0;
+
+    for (; n < MAX_OPTIONS - 5 && (name = config_option(n, &argument, &help));
+         n++) {
+        table[n] = (struct option) { name, required_argument, NULL, n };
+    }
+    table[n++] = (struct option) { "help", no_argument, NULL, OPTION_HELP };
+    table[n++] = (struct option) { "version", no_argument, NULL,
+                                   OPTION_VERSION };
+    table[n++] = (struct option) { "config", required_argument, NULL,
+                                   OPTION_CONFIG };
+    table[n++] = (struct option) { "volume", required_argument, NULL,
+                                   OPTION_VOLUME };
+    table[n] = (struct option) { 0 };
+}
+
+/* First pass: the file, since the options are to win over it. */
+static int read_file(int argc, char **argv, const struct option *table,
+                     struct config *config, struct rdisk_error *err)
+{
+    const char *path = NULL;
+    int option;
+
+    opterr = 0;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        if (option == OPTION_CONFIG) {
+            path = optarg;
+        }
+    }
+    if (!path && access(DEFAULT_CONFIG, F_OK) == 0) {
+        path = DEFAULT_CONFIG;
+    }
+    return path && path[0] ? config_read(config, path, err) : 0;
+}
+
+/* Options that end the program. */
+static int read_questions(int argc, char **argv, const struct option *table)
+{
+    int option;
+
+    opterr = 1;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        switch (option) {
+        case OPTION_HELP:
+            print_help();
+            return 0;
+        case OPTION_VERSION:
+            printf("rdiskd %s\n", RDISK_VERSION);
+            return 0;
+        case '?':
+            fprintf(stderr, "rdiskd: try --help\n");
+            return 2;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "rdiskd: it takes options only, not '%s'; try "
+                "--help\n", argv[optind]);
+        return 2;
+    }
+    return -1;
+}
+
+static int read_options(int argc, char **argv, const struct option *table,
+                        struct config *config, struct rdisk_error *err)
+{
+    int option, result = 0;
+
+    optind = 1;
+    while (result == 0 &&
+           (option = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        if (option == OPTION_VOLUME) {
+            result = config_volume_parse(&config->volumes, optarg, err);
+        } else if (option != OPTION_CONFIG) {
+            result = config_set(config, table[option].name, optarg, err);
+        }
+    }
+    return result;
+}
+
+int options_parse(int argc, char **argv, struct config *config)
+{
+    struct option table[MAX_OPTIONS];
+    struct rdisk_error err;
+    int result;
+
+    fill_table(table);
+    result = read_questions(argc, argv, table);
+    if (result >= 0) {
+        return result;
+    }
+    if (read_file(argc, argv, table, config, &err) < 0 ||
+        read_options(argc, argv, table, config, &err) < 0 ||
+        config_check(config, &err) < 0) {
+        fprintf(stderr, "rdiskd: %s\n", err.text);
+        return 2;
+    }
+    return -1;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How long a reactor spins before it sleeps.
+ *
+ * Waking a thread costs several microseconds; where the next request comes
+ * sooner than that, looking for it is faster. The window grows while waits are
+ * short enough for the configured time, and closes after one that was longer,
+ * as in QEMU's AioContext (util/aio-posix.c, poll-max-ns): on a slow network
+ * nothing is ever spun away.
+ */
+#ifndef RDISK_SERVER_IO_POLL_WINDOW_H
+#define RDISK_SERVER_IO_POLL_WINDOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct poll_window {
+    uint64_t max;               /* nanoseconds; 0: never spin */
+    uint64_t length;            /* to spin now, in nanoseconds */
+    unsigned int skipped;       /* waits since the last one measured */
+};
+
+/* Is this wait to be measured? While the window is closed only some are: the
+ * stopwatch may be the system's clock, which is not free everywhere. */
+bool poll_window_measures(struct poll_window *window);
+/* A measured wait took @waited nanoseconds, spinning included. */
+void poll_window_adapt(struct poll_window *window, uint64_t waited);
+
+#endif

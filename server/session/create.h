@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Volumes that clients make. Control thread. */
+#ifndef RDISK_SERVER_SESSION_CREATE_H
+#define RDISK_SERVER_SESSION_CREATE_H
+
+#include <rdisk/target.h>
+
+/* For struct rdisk_target_events; its opaque is the struct server. */
+enum rdisk_status create_event(void *opaque,
+                               const struct rdisk_create_request *request,
+                               struct rdisk_error *err);
+
+#endif

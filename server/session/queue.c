@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/session/queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/session/cq_watch.h"
+#include "server/log.h"
+
+/* A backend's context on a reactor, shared by the queues it has there. */
+struct attachment {
+    struct backend *backend;
+    struct backend_context *context;
+    unsigned int queues;
+    struct attachment *next;
+};
+
+#define queue_of(pointer, member) \
+    ((struct queue *)((char *)(pointer) - offsetof(struct queue, member)))
+
+/* ---- Attachments ------------------------------------------------------ */
+
+static struct attachment *attach(struct worker *worker,
+                                 struct backend *backend)
+{
+    struct attachment *attachment = worker->attachments;
+    struct rdisk_error err;
+
+    while (attachment && attachment->backend != backend) {
+        attachment = attachment->next;
+    }
+    if (attachment) {
+        attachment->queues++;
+        return attachment;
+    }
+    attachment = calloc(1, sizeof(*attachment));
+    if (!attachment) {
+        return NULL;
+    }
+    attachment->context = backend->class->join(backend, worker->reactor,
+                                               &err);
+    if (!attachment->context) {
+        log_error("a queue can do nothing: %s", err.text);
+        free(attachment);
+        return NULL;
+    }
+    attachment->backend = backend;
+    attachment->queues = 1;
+    attachment->next = worker->attachments;
+    worker->attachments = attachment;
+    return attachment;
+}
+
+static void detach(struct worker *worker, struct attachment *attachment)
+{
+    struct attachment **link = &worker->attachments;
+
+    if (!attachment || --attachment->queues) {
+        return;
+    }
+    while (*link != attachment) {
+        link = &(*link)->next;
+    }
+    *link = attachment->next;
+    attachment->backend->class->leave(attachment->context);
+    free(attachment);
+}
+
+/* ---- Slots ------------------------------------------------------------ */
+
+/* With those rings that requests may go through. */
+static void register_slots(struct queue *queue)
+{
+    struct reactor *reactor = queue->worker->reactor;
+    bool polled = queue->attachment && queue->attachment->context->polled;
+    size_t length;
+    void *memory;
+
+    rdisk_target_queue_memory(queue->target, &memory, &length);
+    queue->buffer[RING_ORDINARY] =
+        reactor_buffer_add(reactor, RING_ORDINARY, memory, length);
+    queue->buffer[RING_POLLED] = polled ?
+        reactor_buffer_add(reactor, RING_POLLED, memory, length) : -1;
+}
+
+static void unregister_slots(struct queue *queue)
+{
+    for (unsigned int ring = 0; ring < RING_KINDS; ring++) {
+        reactor_buffer_remove(queue->worker->reactor, ring,
+                              queue->buffer[ring]);
+    }
+}
+
+/* ---- Requests --------------------------------------------------------- */
+
+uint64_t queue_polled(const struct queue *queue)
+{
+    return atomic_load_explicit(&queue->polled, memory_order_relaxed);
+}
+
+static void request_done(struct backend_io *io, int result, void *opaque)
+{
+    struct queue_request *request =
+        backend_of(io, struct queue_request, io);
+    struct queue *queue = opaque;
+
+    if (io->polled) {
+        /* One writer, so no locked instruction. */
+        atomic_store_explicit(&queue->polled, queue_polled(queue) + 1,
+                              memory_order_relaxed);
+    }
+    rdisk_target_complete(request->target, rdisk_status_from_errno(result));
+    reactor_defer(queue->worker->reactor, &queue->answers);
+}
+
+void queue_request_event(void *queue_user,
+                         struct rdisk_target_request *target)
+{
+    struct queue *queue = queue_user;
+    struct queue_request *request = &queue->requests[target->slot];
+    struct backend_io *io = &request->io;
+
+    if (!queue->attachment || target->slot >= queue->slots) {
+        rdisk_target_complete(target, RDISK_STATUS_NO_RESOURCES);
+        return;
+    }
+    request->target = target;
+    io->op = target->op;
+    io->flags = target->flags;
+    io->offset = target->offset;
+    io->source = target->source;
+    io->length = target->length;
+    io->room = target->room;
+    io->data = target->data;
+    memcpy(io->buffer, queue->buffer, sizeof(io->buffer));
+    io->polled = false;
+    io->depth = 0;
+    backend_io_push(io, request_done, queue);
+    backend_submit(queue->attachment->context, io);
+}
+
+/* ---- Coming and going ------------------------------------------------- */
+
+static void left_run(struct message *message)
+{
+    struct queue *queue = queue_of(message, message);
+
+    queue->left(queue);
+}
+
+void queue_leave(struct queue *queue)
+{
+    unregister_slots(queue);
+    detach(queue->worker, queue->attachment);
+    queue->message.run = left_run;
+    mailbox_send(queue->home, &queue->message);
+}
+
+/* The end of a turn in which requests were completed, or the queue drained. */
+static void answers_run(struct reactor_deferred *deferred)
+{
+    struct queue *queue = queue_of(deferred, answers);
+
+    if (queue->state == QUEUE_RUNNING) {
+        rdisk_target_queue_kick(queue->target);
+    } else if (queue->state == QUEUE_DRAINED) {
+        queue->state = QUEUE_LEFT;
+        completion_leave(queue->completion, queue);
+    }
+}
+
+/* Not from within: its answers may be on the list of this turn's end. */
+void queue_idle_event(void *queue_user, struct rdisk_target_queue *target)
+{
+    struct queue *queue = queue_user;
+
+    queue->state = QUEUE_DRAINED;
+    reactor_defer(queue->worker->reactor, &queue->answers);
+}
+
+static void start_run(struct message *message)
+{
+    struct queue *queue = queue_of(message, message);
+
+    queue->attachment = attach(queue->worker, queue->backend);
+    register_slots(queue);
+    queue->state = QUEUE_RUNNING;
+    queue->completion = completion_join(queue);
+    rdisk_target_queue_start(queue->target);
+}
+
+struct queue *queue_start(struct rdisk_target_queue *target,
+                          struct worker *worker, struct backend *backend,
+                          unsigned int slots, struct mailbox *home,
+                          void (*left)(struct queue *queue), void *owner,
+                          void **user)
+{
+    struct queue *queue = calloc(1, sizeof(*queue) +
+                                    slots * sizeof(queue->requests[0]));
+    struct completion *spare = completion_new();
+
+    if (!queue || !spare) {
+        completion_free(spare);
+        free(queue);
+        return NULL;
+    }
+    queue->spare = spare;
+    queue->target = target;
+    queue->worker = worker;
+    queue->backend = backend;
+    queue->home = home;
+    queue->left = left;
+    queue->owner = owner;
+    queue->state = QUEUE_STARTING;
+    queue->answers.run = answers_run;
+    queue->buffer[RING_ORDINARY] = queue->buffer[RING_POLLED] = -1;
+    queue->slots = slots;
+    queue->message.run = start_run;
+    worker->queues++;
+    *user = queue;
+    reactor_send(worker->reactor, &queue->message);
+    return queue;
+}
+
+void queue_free(struct queue *queue)
+{
+    queue->worker->queues--;
+    completion_free(queue->spare);
+    free(queue);
+}

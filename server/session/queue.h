@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A queue of a session on its reactor: requests go from the transport to the
+ * volume's backend and back, without leaving the reactor's thread.
+ */
+#ifndef RDISK_SERVER_SESSION_QUEUE_H
+#define RDISK_SERVER_SESSION_QUEUE_H
+
+#include "server/backends/backend.h"
+#include "server/io/mailbox.h"
+#include "server/io/reactor.h"
+#include <rdisk/target.h>
+
+struct attachment;
+struct completion;
+
+/* A reactor, and what the server keeps with it. */
+struct worker {
+    struct reactor *reactor;
+    struct rdisk_target_group *group;   /* its queues; control thread */
+    unsigned int queues;        /* given to it; control thread */
+    struct attachment *attachments;     /* this and the next: its thread */
+    struct completion *completions;
+};
+
+enum queue_state {
+    QUEUE_STARTING,             /* on its way to the reactor */
+    QUEUE_RUNNING,              /* takes requests */
+    QUEUE_DRAINED,              /* idle; it leaves when it may */
+    QUEUE_LEFT,                 /* on its way back to the control thread */
+};
+
+/* What a slot's request becomes. One for each slot, so that a request costs
+ * no allocation. */
+struct queue_request {
+    struct backend_io io;
+    struct rdisk_target_request *target;
+};
+
+struct queue {
+    /* Constant. */
+    struct rdisk_target_queue *target;
+    struct worker *worker;
+    struct backend *backend;
+    struct mailbox *home;       /* the control thread's */
+    void (*left)(struct queue *queue);  /* there, at the end */
+    void *owner;
+
+    /* The control thread's. */
+    struct queue *next;
+
+    /* Of whichever thread has the queue. */
+    struct message message;
+
+    /* The reactor's. */
+    enum queue_state state;
+    struct attachment *attachment;
+    struct completion *completion;
+    struct completion *spare;   /* NULL: it was needed */
+    struct queue *next_leaving; /* of its completion queue */
+    struct reactor_deferred answers;
+    /* Its slots as a registered buffer, by ring, or -1. */
+    int buffer[RING_KINDS];
+    _Atomic uint64_t polled;    /* requests that were polled for; read by any */
+    unsigned int slots;
+    struct queue_request requests[];    /* by slot */
+};
+
+/*
+ * Control thread: give @target to @worker. When the reactor has done with it,
+ * @left runs in the thread of @home, and calls queue_free(). @slots: as many
+ * as the queue can have. *@user is set before the reactor sees the queue.
+ * NULL: no memory.
+ */
+struct queue *queue_start(struct rdisk_target_queue *target,
+                          struct worker *worker, struct backend *backend,
+                          unsigned int slots, struct mailbox *home,
+                          void (*left)(struct queue *queue), void *owner,
+                          void **user);
+void queue_free(struct queue *queue);
+/* Requests of it that were polled for. Any thread. */
+uint64_t queue_polled(const struct queue *queue);
+
+/* Reactor thread: nothing of the ring knows the queue any more; back to the
+ * control thread. */
+void queue_leave(struct queue *queue);
+
+/* For struct rdisk_target_events. */
+void queue_request_event(void *queue_user,
+                         struct rdisk_target_request *request);
+void queue_idle_event(void *queue_user, struct rdisk_target_queue *target);
+
+#endif

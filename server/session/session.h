@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A session as the server sees it: a client's hold on a volume. */
+#ifndef RDISK_SERVER_SESSION_SESSION_H
+#define RDISK_SERVER_SESSION_SESSION_H
+
+#include "server/server.h"
+#include "server/volume/volume.h"
+
+struct session {
+    struct volume_holder holder;    /* first */
+    struct server *server;
+    struct rdisk_target_session *target;
+    bool read_only;             /* as granted */
+    struct queue *queues;       /* that the transport has not got back yet */
+    struct rdisk_target_counters past;  /* of queues that have ended */
+    uint64_t polled_past;       /* the same */
+    struct session *next;       /* of the server's list */
+};
+
+/*
+ * Take the lease of a volume away from whoever has it, or is away with it, for
+ * good, and end their sessions. 0 with the new @generation and the number of
+ * sessions, or a negative errno with @err filled.
+ */
+int session_fence(struct server *server, const char *name,
+                  uint64_t *generation, unsigned int *sessions,
+                  struct rdisk_error *err);
+
+/* What the transport calls; its opaque is the struct server. */
+extern const struct rdisk_target_events session_events;
+
+/* Ask all sessions on what is drained to leave: requests already taken are
+ * carried out first. */
+void session_drain(struct server *server);
+
+/* Of all its queues, those that have ended included. */
+void session_counters(const struct session *session,
+                      struct rdisk_target_counters *counters);
+/* Requests that were polled for, the same. */
+uint64_t session_polled(const struct session *session);
+/* Queues it has, and bytes of slots. */
+unsigned int session_queues(const struct session *session, uint64_t *memory);
+
+void counters_add(struct rdisk_target_counters *sum,
+                  const struct rdisk_target_counters *counters);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which volume is it, whatever its name, and which volatile cache is behind
+ * it? Clients that come back compare. Control thread.
+ */
+#ifndef RDISK_SERVER_VOLUME_IDENTITY_H
+#define RDISK_SERVER_VOLUME_IDENTITY_H
+
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include <rdisk/protocol.h>
+
+/*
+ * A file is itself as long as it exists, also under another name and after a
+ * restart of the machine; another one in its place is not. A block device is
+ * known by what it says of itself, and if it says nothing, by its number.
+ */
+void identity_of_file(int fd, const struct stat *st,
+                      uint8_t identity[RDISK_ID_SIZE]);
+/* Of what lives and dies with this process. */
+void identity_random(uint8_t identity[RDISK_ID_SIZE]);
+
+/*
+ * What the kernel has taken and not written yet outlives a process that is
+ * killed, but not the running system: a number for that.
+ */
+void identity_of_boot(uint8_t cache[RDISK_ID_SIZE]);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/volume/lease.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/volume/volume.h"
+#include <rdisk/env.h>
+
+int lease_load(struct lease *lease, uint64_t started, struct rdisk_error *err)
+{
+    int result;
+
+    if (!lease->store) {
+        return 0;
+    }
+    result = lease->store->load(lease->store->opaque, lease->identity,
+                                &lease->record, err);
+    if (result == -ENOENT) {
+        memset(&lease->record, 0, sizeof(lease->record));
+        return 0;
+    }
+    if (result == 0 && lease->record.held) {
+        lease->kept_until = started + lease->patience;
+    }
+    return result;
+}
+
+static int save(const struct lease *lease, struct rdisk_error *err)
+{
+    return lease->store ? lease->store->save(lease->store->opaque,
+                                             lease->identity, &lease->record,
+                                             err) : 0;
+}
+
+/* ---- Who may have it -------------------------------------------------- */
+
+enum rdisk_status lease_check_generation(const struct lease *lease,
+                                         const struct volume_holder *wanted,
+                                         struct rdisk_error *err)
+{
+    const struct lease_record *record = &lease->record;
+    const char *volume = lease->name;
+
+    if (!wanted->generation) {
+        return RDISK_STATUS_OK;
+    }
+    if (wanted->generation > record->generation) {
+        rdisk_error_set(err, -ESTALE, "volume '%s' is not the one that was "
+                        "lost: it has been replaced, or the server's record "
+                        "of it (this client had generation %" PRIu64
+                        ", it has %" PRIu64 ")", volume, wanted->generation,
+                        record->generation);
+        return RDISK_STATUS_STALE;
+    }
+    if (wanted->generation < record->generation ||
+        wanted->shared != record->shared ||
+        (!record->shared && memcmp(wanted->client, record->client,
+                                   sizeof(record->client)))) {
+        rdisk_error_set(err, -ESTALE, "volume '%s' was given to somebody else "
+                        "while this client was away (it had generation %"
+                        PRIu64 ", now it is %" PRIu64 "): it may not write "
+                        "any more", volume, wanted->generation,
+                        record->generation);
+        return RDISK_STATUS_STALE;
+    }
+    return RDISK_STATUS_OK;
+}
+
+uint64_t lease_seconds_kept(const struct lease *lease, uint64_t now)
+{
+    uint64_t second = 1000 * RDISK_MSEC;
+
+    return lease->record.held && lease->kept_until > now
+           ? (lease->kept_until - now + second - 1) / second : 0;
+}
+
+enum rdisk_status lease_check_kept(const struct lease *lease,
+                                   const struct volume_holder *wanted,
+                                   uint64_t now, struct rdisk_error *err)
+{
+    uint64_t seconds = lease_seconds_kept(lease, now);
+
+    if (!seconds || wanted->generation ||
+        (wanted->shared && lease->record.shared) ||
+        !memcmp(wanted->client, lease->record.client,
+                sizeof(wanted->client))) {
+        return RDISK_STATUS_OK;
+    }
+    rdisk_error_set(err, -EBUSY, "volume '%s' is kept for %" PRIu64 " more "
+                    "seconds for %s, which has lost its connection; wait, or "
+                    "give it up with 'rdisk fence %s'", lease->name, seconds,
+                    lease->record.peer, lease->name);
+    return RDISK_STATUS_BUSY;
+}
+
+/* ---- Taking and giving ------------------------------------------------ */
+
+/* What the record becomes when @holder has the lease. */
+static void write_down(struct lease *lease, const struct volume_holder *holder)
+{
+    struct lease_record *record = &lease->record;
+    bool joins = record->generation && record->shared && holder->shared;
+
+    if (!holder->generation && !joins) {
+        record->generation++;
+    }
+    snprintf(record->volume, sizeof(record->volume), "%s", lease->name);
+    record->held = true;
+    record->shared = holder->shared;
+    if (!joins || !holder->generation) {
+        memcpy(record->client, holder->client, sizeof(record->client));
+        snprintf(record->peer, sizeof(record->peer), "%s", holder->peer);
+    }
+}
+
+/* Would a server that starts now decide otherwise? */
+static bool differs(const struct lease_record *a, const struct lease_record *b)
+{
+    return a->generation != b->generation || a->held != b->held ||
+           a->shared != b->shared ||
+           (!a->shared && memcmp(a->client, b->client, sizeof(a->client)));
+}
+
+int lease_take(struct lease *lease, struct volume_holder *holder,
+               struct rdisk_error *err)
+{
+    struct lease_record before = lease->record;
+    int result = 0;
+
+    write_down(lease, holder);
+    if (differs(&before, &lease->record)) {
+        result = save(lease, err);
+    }
+    if (result < 0) {
+        lease->record = before;
+        return result;
+    }
+    holder->generation = lease->record.generation;
+    lease->writers++;
+    if (!holder->shared) {
+        lease->kept_until = 0;
+    }
+    return 0;
+}
+
+void lease_release(struct lease *lease, const struct volume_holder *holder,
+                   bool orderly, uint64_t now)
+{
+    struct rdisk_error err;
+
+    lease->writers--;
+    if (holder->generation != lease->record.generation) {
+        return;     /* fenced by hand */
+    }
+    if (!orderly) {
+        lease->kept_until = now + lease->patience;
+        return;
+    }
+    if (!holder->shared) {
+        lease->kept_until = 0;
+    }
+    if (lease->writers || lease->kept_until > now) {
+        return;
+    }
+    lease->record.held = false;
+    /* If that fails, others wait for lease-time after the next start. */
+    save(lease, &err);
+}
+
+int lease_fence(struct lease *lease, struct rdisk_error *err)
+{
+    struct lease_record before = lease->record;
+    int result;
+
+    lease->record.generation++;
+    lease->record.held = false;
+    memset(lease->record.client, 0, sizeof(lease->record.client));
+    snprintf(lease->record.peer, sizeof(lease->record.peer), "-");
+    result = save(lease, err);
+    if (result < 0) {
+        lease->record = before;
+        return result;
+    }
+    lease->kept_until = 0;
+    return 0;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who may write a volume, when its writers are away.
+ *
+ * A volume's writers hold its lease, one alone or several that share it. Each
+ * lease has a generation: it grows by one whenever the volume gets a writer
+ * that is neither one of them nor shares with them, and is remembered, under
+ * the volume's identity, before that writer hears of it. Who comes back names
+ * the generation that it was granted; if the volume has another one by now,
+ * somebody else has had it meanwhile, and it is refused for ever.
+ *
+ * While writers are there, volume.h keeps others away. Control thread.
+ */
+#ifndef RDISK_SERVER_VOLUME_LEASE_H
+#define RDISK_SERVER_VOLUME_LEASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rdisk/error.h>
+#include <rdisk/protocol.h>
+
+struct volume_holder;
+
+/* What outlives the server. */
+struct lease_record {
+    char volume[RDISK_VOLUME_NAME_MAX + 1]; /* its name then, for people */
+    uint64_t generation;        /* 0: nobody has ever written */
+    uint8_t client[16];         /* who came last; zero: fenced by hand */
+    char peer[64];              /* its address, for people */
+    bool held;                  /* somebody has not given it back */
+    bool shared;
+};
+
+/* Where records are kept: records.h, or a test's. */
+struct lease_store {
+    /* 0; -ENOENT: there is none; else a sentence in @err. */
+    int (*load)(void *opaque, const uint8_t *identity,
+                struct lease_record *record, struct rdisk_error *err);
+    /* On stable storage when it returns 0; if not, the older may be. */
+    int (*save)(void *opaque, const uint8_t *identity,
+                const struct lease_record *record, struct rdisk_error *err);
+    void *opaque;
+};
+
+struct lease {
+    uint8_t identity[RDISK_ID_SIZE];    /* of the volume */
+    char name[RDISK_VOLUME_NAME_MAX + 1];   /* its name now */
+    const struct lease_store *store;    /* NULL: it dies with the server */
+    struct lease_record record;
+    unsigned int writers;       /* that are there */
+    uint64_t patience;          /* lease-time, ns */
+    uint64_t kept_until;        /* for who is away; rdisk_now() */
+    struct lease *next;         /* of the pool's list */
+};
+
+/*
+ * Of a volume that nobody has written since this server started: begins with
+ * the record, if there is one. Somebody who had not given it back has until
+ * @started + @patience to come.
+ */
+int lease_load(struct lease *lease, uint64_t started, struct rdisk_error *err);
+
+/* Does @wanted come back too late? OK or STALE. */
+enum rdisk_status lease_check_generation(const struct lease *lease,
+                                         const struct volume_holder *wanted,
+                                         struct rdisk_error *err);
+/* Is the lease kept for somebody else, who is away? OK or BUSY. */
+enum rdisk_status lease_check_kept(const struct lease *lease,
+                                   const struct volume_holder *wanted,
+                                   uint64_t now, struct rdisk_error *err);
+
+/*
+ * After both checks: @holder has it, and gets its generation. On an error
+ * nothing has changed.
+ */
+int lease_take(struct lease *lease, struct volume_holder *holder,
+               struct rdisk_error *err);
+/* @orderly: it does not come back. */
+void lease_release(struct lease *lease, const struct volume_holder *holder,
+                   bool orderly, uint64_t now);
+
+/* Nobody who has had it until now may ever come back. */
+int lease_fence(struct lease *lease, struct rdisk_error *err);
+
+/* Seconds that it is still kept for somebody who is away; 0: it is not. */
+uint64_t lease_seconds_kept(const struct lease *lease, uint64_t now);
+
+#endif

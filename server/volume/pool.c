@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/volume/pool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/volume/identity.h"
+#include "server/log.h"
+
+int pool_init(struct pool *pool, const char *path, struct rdisk_error *err)
+{
+    *pool = (struct pool) { .directory = -1 };
+    if (!path || !path[0]) {
+        return 0;
+    }
+    pool->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (pool->directory < 0) {
+        return rdisk_error_set(err, -errno, "cannot open the pool directory "
+                               "'%s': %s", path, strerror(errno));
+    }
+    pool->path = strdup(path);
+    if (!pool->path) {
+        close(pool->directory);
+        return rdisk_error_set(err, -ENOMEM, "no memory for the pool");
+    }
+    return 0;
+}
+
+void pool_destroy(struct pool *pool)
+{
+    while (pool->volumes) {
+        struct volume *volume = pool->volumes;
+
+        pool->volumes = volume->next;
+        volume_free(volume);
+    }
+    while (pool->leases) {
+        struct lease *lease = pool->leases;
+
+        pool->leases = lease->next;
+        free(lease);
+    }
+    if (pool->directory >= 0) {
+        close(pool->directory);
+    }
+    free(pool->path);
+    *pool = (struct pool) { .directory = -1 };
+}
+
+static struct volume *find(struct pool *pool, const char *name)
+{
+    for (struct volume *volume = pool->volumes; volume;
+         volume = volume->next) {
+        if (strcmp(volume->name, name) == 0) {
+            return volume;
+        }
+    }
+    return NULL;
+}
+
+static int check_name(const char *name, struct rdisk_error *err)
+{
+    if (!rdisk_volume_name_valid(name, strlen(name))) {
+        return rdisk_error_set(err, -EINVAL, "'%.140s' is no name for a "
+                               "volume: it takes 1 to %d letters, digits and "
+                               ". _ - + @ , and starts with neither . nor -",
+                               name, RDISK_VOLUME_NAME_MAX);
+    }
+    return 0;
+}
+
+static struct volume *open_volume(struct pool *pool,
+                                  const struct backend_class *class,
+                                  const struct backend_spec *spec,
+                                  struct rdisk_error *err)
+{
+    struct backend *backend = class->open(spec, NULL, err);
+    struct volume *volume;
+
+    if (!backend) {
+        return NULL;
+    }
+    volume = volume_new(spec->volume, backend, err);
+    if (!volume) {
+        class->close(backend);
+        return NULL;
+    }
+    volume->references = 1;
+    volume->next = pool->volumes;
+    pool->volumes = volume;
+    return volume;
+}
+
+/* A file of the pool directory; one that may not be written is read-only. */
+static struct volume *open_file(struct pool *pool, const char *name,
+                                struct rdisk_error *err)
+{
+    struct backend_spec spec = {
+        .volume = name,
+        .path = name,
+        .directory = pool->directory,
+        .polling = pool->polling,
+    };
+    struct volume *volume;
+    struct rdisk_error why;
+
+    if (pool->directory < 0) {
+        rdisk_error_set(err, -ENOENT, "there is no volume '%s'", name);
+        return NULL;
+    }
+    volume = open_volume(pool, &backend_file, &spec, &why);
+    if (!volume && (why.code == -EACCES || why.code == -EROFS ||
+                    why.code == -EPERM)) {
+        spec.read_only = true;
+        volume = open_volume(pool, &backend_file, &spec, &why);
+        if (volume) {
+            log_info("volume '%s' may not be written: it is read-only", name);
+        }
+    }
+    if (!volume && err) {
+        *err = why;
+    }
+    return volume;
+}
+
+int pool_configure(struct pool *pool, const struct backend_class *class,
+                   const struct backend_spec *spec, struct rdisk_error *err)
+{
+    struct volume *volume;
+
+    if (check_name(spec->volume, err) < 0) {
+        return -EINVAL;
+    }
+    if (find(pool, spec->volume)) {
+        return rdisk_error_set(err, -EEXIST, "volume '%s' is configured twice",
+                               spec->volume);
+    }
+    volume = open_volume(pool, class, spec, err);
+    if (!volume) {
+        return err ? err->code : -EIO;
+    }
+    volume->configured = true;
+    return 0;
+}
+
+struct volume *pool_get(struct pool *pool, const char *name,
+                        struct rdisk_error *err)
+{
+    struct volume *volume;
+
+    if (check_name(name, err) < 0) {
+        return NULL;
+    }
+    volume = find(pool, name);
+    if (volume) {
+        volume->references++;
+        return volume;
+    }
+    return open_file(pool, name, err);
+}
+
+void pool_put(struct pool *pool, struct volume *volume)
+{
+    struct volume **link = &pool->volumes;
+
+    if (--volume->references) {
+        return;
+    }
+    while (*link != volume) {
+        link = &(*link)->next;
+    }
+    *link = volume->next;
+    volume_free(volume);
+}
+
+/* ---- Leases ----------------------------------------------------------- */
+
+static struct lease **find_lease(struct pool *pool, const uint8_t *identity)
+{
+    struct lease **link = &pool->leases;
+
+    while (*link && memcmp((*link)->identity, identity, RDISK_ID_SIZE)) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+static struct lease *new_lease(struct pool *pool, const struct volume *volume,
+                               struct rdisk_error *err)
+{
+    const struct backend *backend = volume->backend;
+    struct lease *lease = calloc(1, sizeof(*lease));
+
+    if (!lease) {
+        rdisk_error_set(err, -ENOMEM, "no memory for a lease of volume '%s'",
+                        volume->name);
+        return NULL;
+    }
+    memcpy(lease->identity, backend->identity, sizeof(lease->identity));
+    lease->store = backend->lasting && pool->records
+                   ? &pool->records->store : NULL;
+    lease->patience = pool->lease_time;
+    if (lease_load(lease, pool->started, err) < 0) {
+        free(lease);
+        return NULL;
+    }
+    lease->next = pool->leases;
+    pool->leases = lease;
+    return lease;
+}
+
+int pool_lease(struct pool *pool, struct volume *volume,
+               struct rdisk_error *err)
+{
+    struct lease *lease = *find_lease(pool, volume->backend->identity);
+    struct rdisk_error why;
+
+    if (!lease) {
+        lease = new_lease(pool, volume, &why);
+    }
+    if (!lease) {
+        if (err) {
+            *err = why;
+        }
+        return why.code;
+    }
+    snprintf(lease->name, sizeof(lease->name), "%s", volume->name);
+    volume->lease = lease;
+    return 0;
+}
+
+/* Nobody has it open: is its writer to come back? */
+static int not_kept(struct pool *pool, const char *name,
+                    const uint8_t *identity, const char *what,
+                    struct rdisk_error *err)
+{
+    const struct lease *lease = *find_lease(pool, identity);
+    struct lease found = { .patience = pool->lease_time };
+    uint64_t seconds;
+
+    if (!lease && pool->records) {
+        memcpy(found.identity, identity, sizeof(found.identity));
+        found.store = &pool->records->store;
+        if (lease_load(&found, pool->started, err) < 0) {
+            return err ? err->code : -EIO;
+        }
+    }
+    lease = lease ? lease : &found;
+    seconds = lease_seconds_kept(lease, rdisk_now(&rdisk_env_system));
+    if (seconds) {
+        return rdisk_error_set(err, -EBUSY, "cannot %s volume '%s': it is "
+                               "kept for %" PRIu64 " more seconds for %s, "
+                               "which has lost its connection; 'rdisk fence "
+                               "%s' gives it up", what, name, seconds,
+                               lease->record.peer, name);
+    }
+    return 0;
+}
+
+/* Of a volume that is not open: one of this name was. */
+static const struct lease *named_lease(const struct pool *pool,
+                                       const char *name)
+{
+    const struct lease *lease = pool->leases;
+
+    while (lease && strcmp(lease->name, name)) {
+        lease = lease->next;
+    }
+    return lease;
+}
+
+/* The volume is deleted, and its lease with it. */
+static void forget_lease(struct pool *pool, const uint8_t *identity)
+{
+    struct lease **link = find_lease(pool, identity);
+    struct lease *lease = *link;
+
+    if (lease) {
+        *link = lease->next;
+        free(lease);
+    }
+    if (pool->records) {
+        records_forget(pool->records, identity);
+    }
+}
+
+/* ---- Commands --------------------------------------------------------- */
+
+static int need_directory(const struct pool *pool, struct rdisk_error *err)
+{
+    if (pool->directory < 0) {
+        return rdisk_error_set(err, -ENOTSUP, "this server has no pool "
+                               "directory (directory= in [pool], or --pool)");
+    }
+    return 0;
+}
+
+/* A name that comes or goes must outlive a power loss. */
+static int sync_directory(struct pool *pool, struct rdisk_error *err)
+{
+    if (fsync(pool->directory) < 0) {
+        return rdisk_error_set(err, -errno, "cannot sync the pool directory "
+                               "'%s': %s", pool->path, strerror(errno));
+    }
+    return 0;
+}
+
+static int not_held(const struct volume *volume, const char *what,
+                    struct rdisk_error *err)
+{
+    char peers[200];
+
+    if (volume && volume->holders) {
+        return rdisk_error_set(err, -EBUSY, "cannot %s volume '%s': it is "
+                               "open at %s", what, volume->name,
+                               volume_peers(volume, peers, sizeof(peers)));
+    }
+    return 0;
+}
+
+static int check_new(const struct pool *pool, const char *name, uint64_t size,
+                     struct rdisk_error *err)
+{
+    if (check_name(name, err) < 0 || need_directory(pool, err) < 0 ||
+        backend_check_size(name, size, err) < 0) {
+        return err ? err->code : -EINVAL;
+    }
+    return 0;
+}
+
+/* A file of @size bytes for volume @name; @flags: O_EXCL or O_TRUNC. */
+static int make_file(struct pool *pool, const char *file, int flags,
+                     const char *name, uint64_t size, struct rdisk_error *err)
+{
+    int fd = openat(pool->directory, file,
+                    O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
+
+    if (fd < 0) {
+        return errno == EEXIST ?
+               rdisk_error_set(err, -EEXIST, "there is a volume '%s' already",
+                               name) :
+               rdisk_error_set(err, -errno, "cannot create volume '%s' in "
+                               "'%s': %s", name, pool->path, strerror(errno));
+    }
+    if (ftruncate(fd, size) < 0 || fsync(fd) < 0) {
+        int code = -errno;
+
+        close(fd);
+        unlinkat(pool->directory, file, 0);
+        return rdisk_error_set(err, code, "cannot give volume '%s' %" PRIu64
+                               " bytes: %s", name, size, strerror(-code));
+    }
+    close(fd);
+    return 0;
+}
+
+int pool_create(struct pool *pool, const char *name, uint64_t size,
+                struct rdisk_error *err)
+{
+    int result = check_new(pool, name, size, err);
+
+    if (result == 0 && find(pool, name)) {
+        result = rdisk_error_set(err, -EEXIST, "there is a volume '%s' "
+                                 "already", name);
+    }
+    if (result == 0) {
+        result = make_file(pool, name, O_EXCL, name, size, err);
+    }
+    return result < 0 ? result : sync_directory(pool, err);
+}
+
+/* May what is there, if anything, give way? */
+static int may_replace(struct pool *pool, const char *name,
+                       struct rdisk_error *err)
+{
+    struct rdisk_error why = { 0 };
+    struct volume *volume = pool_get(pool, name, &why);
+    int result;
+
+    /* Opened, so that one that another server serves, or that is no volume,
+     * is not taken away. */
+    if (!volume) {
+        return why.code == -ENOENT ? 0 : rdisk_error_set(err, why.code, "%s",
+                                                         why.text);
+    }
+    if (volume->configured) {
+        result = rdisk_error_set(err, -EPERM, "cannot replace volume '%s': it "
+                                 "is part of the server's configuration",
+                                 name);
+    } else {
+        result = not_held(volume, "replace", err);
+    }
+    if (result == 0) {
+        result = not_kept(pool, name, volume->backend->identity, "replace",
+                          err);
+    }
+    pool_put(pool, volume);
+    return result;
+}
+
+/* Of a file of the pool that is not open; false if there is none. */
+static bool identify(struct pool *pool, const char *name, uint8_t *identity)
+{
+    int fd = openat(pool->directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    bool found;
+
+    if (fd < 0) {
+        return false;
+    }
+    found = fstat(fd, &st) == 0;
+    if (found) {
+        identity_of_file(fd, &st, identity);
+    }
+    close(fd);
+    return found;
+}
+
+int pool_replace(struct pool *pool, const char *name, uint64_t size,
+                 struct rdisk_error *err)
+{
+    char file[RDISK_VOLUME_NAME_MAX + 8];
+    int result = check_new(pool, name, size, err);
+    uint8_t identity[RDISK_ID_SIZE];
+    bool older;
+
+    if (result == 0) {
+        result = may_replace(pool, name, err);
+    }
+    if (result < 0) {
+        return result;
+    }
+    /* No volume has such a name; one that a crash left is of no use. */
+    snprintf(file, sizeof(file), ".%s.new", name);
+    result = make_file(pool, file, O_TRUNC, name, size, err);
+    if (result < 0) {
+        return result;
+    }
+    older = identify(pool, name, identity);
+    if (renameat(pool->directory, file, pool->directory, name) < 0) {
+        result = rdisk_error_set(err, -errno, "cannot replace volume '%s': "
+                                 "%s", name, strerror(errno));
+        unlinkat(pool->directory, file, 0);
+        return result;
+    }
+    if (older) {
+        forget_lease(pool, identity);
+    }
+    return sync_directory(pool, err);
+}
+
+int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err)
+{
+    uint8_t identity[RDISK_ID_SIZE];
+    struct volume *volume;
+    struct stat st;
+
+    if (check_name(name, err) < 0) {
+        return -EINVAL;
+    }
+    volume = find(pool, name);
+    if (volume && volume->configured) {
+        return rdisk_error_set(err, -EPERM, "cannot delete volume '%s': it is "
+                               "part of the server's configuration", name);
+    }
+    if (need_directory(pool, err) < 0 ||
+        not_held(volume, "delete", err) < 0) {
+        return err ? err->code : -EBUSY;
+    }
+    if (fstatat(pool->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        !S_ISREG(st.st_mode) || !identify(pool, name, identity)) {
+        return rdisk_error_set(err, -ENOENT, "there is no volume '%s'", name);
+    }
+    if (not_kept(pool, name, identity, "delete", err) < 0) {
+        return err ? err->code : -EBUSY;
+    }
+    if (unlinkat(pool->directory, name, 0) < 0) {
+        return rdisk_error_set(err, -errno, "cannot delete volume '%s': %s",
+                               name, strerror(errno));
+    }
+    forget_lease(pool, identity);
+    return sync_directory(pool, err);
+}
+
+int pool_resize(struct pool *pool, const char *name, uint64_t size,
+                struct rdisk_error *err)
+{
+    struct volume *volume = pool_get(pool, name, err);
+    int result = 0;
+
+    if (!volume) {
+        return err ? err->code : -ENOENT;
+    }
+    /* What a guest has there it would not believe to be gone. */
+    if (size < volume->backend->geometry.size) {
+        result = not_held(volume, "shrink", err);
+    }
+    if (result == 0) {
+        result = backend_resize(volume->backend, name, size, err);
+    }
+    pool_put(pool, volume);
+    return result;
+}
+
+/* ---- Listing ---------------------------------------------------------- */
+
+static void list_file(struct pool *pool, const char *name,
+                      void (*fn)(void *opaque, const struct pool_entry *entry),
+                      void *opaque)
+{
+    struct pool_entry entry = { .name = name, .backend = backend_file.name };
+    struct stat st;
+
+    if (!rdisk_volume_name_valid(name, strlen(name)) || find(pool, name) ||
+        fstatat(pool->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        !S_ISREG(st.st_mode)) {
+        return;
+    }
+    entry.size = st.st_size;
+    entry.lease = named_lease(pool, name);
+    fn(opaque, &entry);
+}
+
+int pool_for_each(struct pool *pool,
+                  void (*fn)(void *opaque, const struct pool_entry *entry),
+                  void *opaque, struct rdisk_error *err)
+{
+    struct dirent *dirent;
+    DIR *stream;
+    int fd;
+
+    for (struct volume *volume = pool->volumes; volume;
+         volume = volume->next) {
+        struct pool_entry entry = {
+            .name = volume->name,
+            .backend = volume->backend->class->name,
+            .size = volume->backend->geometry.size,
+            .volume = volume,
+            .lease = volume->lease,
+        };
+
+        fn(opaque, &entry);
+    }
+    if (pool->directory < 0) {
+        return 0;
+    }
+    /* Not a dup(): that would share its position with the next listing. */
+    fd = openat(pool->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    stream = fd < 0 ? NULL : fdopendir(fd);
+    if (!stream) {
+        int code = -errno;
+
+        if (fd >= 0) {
+            close(fd);
+        }
+        return rdisk_error_set(err, code, "cannot list the pool directory "
+                               "'%s': %s", pool->path, strerror(-code));
+    }
+    while ((dirent = readdir(stream))) {
+        list_file(pool, dirent->d_name, fn, opaque);
+    }
+    closedir(stream);
+    return 0;
+}
+
+static void count_one(void *opaque, const struct pool_entry *entry)
+{
+    ++*(unsigned int *)opaque;
+}
+
+unsigned int pool_count(struct pool *pool)
+{
+    unsigned int n = 0;
+
+    pool_for_each(pool, count_one, &n, NULL);
+    return n;
+}

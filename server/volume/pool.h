@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * All volumes of the server: those with a section in the configuration, which
+ * are always open, and the files of the pool directory, which are open while
+ * somebody holds them. Control thread.
+ */
+#ifndef RDISK_SERVER_VOLUME_POOL_H
+#define RDISK_SERVER_VOLUME_POOL_H
+
+#include "server/volume/records.h"
+#include "server/volume/volume.h"
+
+struct pool {
+    char *path;                 /* NULL: no pool directory */
+    int directory;              /* its descriptor, or -1 */
+    struct volume *volumes;     /* that are open */
+    /* Of all volumes that were written since the server started. */
+    struct lease *leases;
+    struct records *records;    /* NULL: leases end with the server */
+    uint64_t lease_time;        /* ns that one is kept for who is away */
+    uint64_t started;           /* rdisk_now() */
+    enum backend_polling polling;   /* of the directory's volumes */
+};
+
+/* @path may be NULL. 0 or a negative errno with @err filled. */
+int pool_init(struct pool *pool, const char *path, struct rdisk_error *err);
+/* Close everything; nobody holds a volume any more. */
+void pool_destroy(struct pool *pool);
+
+/* Open a configured volume. */
+int pool_configure(struct pool *pool, const struct backend_class *class,
+                   const struct backend_spec *spec, struct rdisk_error *err);
+
+/*
+ * Find a volume, opening it if need be, and take a reference. NULL with e.g.
+ * -ENOENT in @err.
+ */
+struct volume *pool_get(struct pool *pool, const char *name,
+                        struct rdisk_error *err);
+void pool_put(struct pool *pool, struct volume *volume);
+
+/* Somebody wants to write it: see to it that it has its lease. 0 or a negative
+ * errno with @err filled. */
+int pool_lease(struct pool *pool, struct volume *volume,
+               struct rdisk_error *err);
+
+/* Commands of an administrator; durable when they return. A volume that
+ * somebody holds is not deleted or made smaller: -EBUSY and a sentence with
+ * the peers. If it is made larger, they have to be told (resize.h). */
+int pool_create(struct pool *pool, const char *name, uint64_t size,
+                struct rdisk_error *err);
+/* The same, but a volume of that name that nobody has open gives way to the
+ * new one, at once or not at all. */
+int pool_replace(struct pool *pool, const char *name, uint64_t size,
+                 struct rdisk_error *err);
+int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err);
+int pool_resize(struct pool *pool, const char *name, uint64_t size,
+                struct rdisk_error *err);
+
+struct pool_entry {
+    const char *name;
+    const char *backend;        /* name of its class */
+    uint64_t size;              /* bytes */
+    const struct volume *volume;    /* NULL: not open */
+    const struct lease *lease;  /* NULL: nobody has written it since the
+                                   server started */
+};
+/* Calls @fn for each volume. 0 or a negative errno with @err filled. */
+int pool_for_each(struct pool *pool,
+                  void (*fn)(void *opaque, const struct pool_entry *entry),
+                  void *opaque, struct rdisk_error *err);
+unsigned int pool_count(struct pool *pool);
+
+#endif

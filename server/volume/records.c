@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/volume/records.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DEFAULT_PARENT "/var/lib/rdisk"
+#define NAME ".rdisk"
+#define RECORD_MAX 512          /* bytes of a file */
+#define HEX (2 * RDISK_ID_SIZE)
+
+/* A file: these lines, in this order. */
+#define FORMAT "rdisk lease 1\nvolume %s\ngeneration %" PRIu64 "\n" \
+    "client %s\npeer %s\nheld %s\nshared %s\nend\n"
+
+static void to_hex(const uint8_t *bytes, char text[HEX + 1])
+{
+    for (size_t i = 0; i < RDISK_ID_SIZE; i++) {
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    }
+}
+
+static bool from_hex(const char *text, uint8_t *bytes)
+{
+    if (strlen(text) != HEX) {
+        return false;
+    }
+    for (size_t i = 0; i < RDISK_ID_SIZE; i++) {
+        unsigned int byte;
+
+        if (sscanf(text + 2 * i, "%2x", &byte) != 1) {
+            return false;
+        }
+        bytes[i] = byte;
+    }
+    return true;
+}
+
+/* ---- The directory ---------------------------------------------------- */
+
+static int sync_parent(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char parent[4096];
+    int fd, result;
+
+    snprintf(parent, sizeof(parent), "%.*s",
+             slash ? (int)(slash - path) : 1, slash ? path : ".");
+    fd = open(parent[0] ? parent : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    result = fsync(fd) < 0 ? -errno : 0;
+    close(fd);
+    return result;
+}
+
+static int make(const char *path)
+{
+    if (mkdir(path, 0700) == 0) {
+        return sync_parent(path);
+    }
+    return errno == EEXIST ? 0 : -errno;
+}
+
+int records_prepare(struct records *records, struct rdisk_error *err)
+{
+    int result = 0;
+
+    if (records->directory >= 0) {
+        return 0;
+    }
+    if (strcmp(records->path, DEFAULT_PARENT "/" NAME) == 0) {
+        result = make(DEFAULT_PARENT);
+    }
+    if (result == 0) {
+        result = make(records->path);
+    }
+    if (result == 0) {
+        records->directory = open(records->path,
+                                  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        result = records->directory < 0 ? -errno : 0;
+    }
+    if (result < 0) {
+        return rdisk_error_set(err, result, "the server cannot keep its "
+                               "record of who may write in '%s': %s; state= "
+                               "names another directory", records->path,
+                               strerror(-result));
+    }
+    return 0;
+}
+
+/* ---- Reading ---------------------------------------------------------- */
+
+/* The file of @record: RECORD_MAX bytes at @text. */
+static void print(const struct lease_record *record, char *text)
+{
+    char client[HEX + 1];
+
+    to_hex(record->client, client);
+    snprintf(text, RECORD_MAX, FORMAT, record->volume, record->generation,
+             client, record->peer[0] ? record->peer : "-",
+             record->held ? "yes" : "no", record->shared ? "yes" : "no");
+}
+
+/* What is not just as this server writes it is damaged. */
+static bool parse(const char *text, struct lease_record *record)
+{
+    char client[HEX + 2], held[4], shared[4], again[RECORD_MAX];
+
+    if (sscanf(text, "rdisk lease 1 volume %128s generation %" SCNu64
+               " client %33s peer %63s held %3s shared %3s", record->volume,
+               &record->generation, client, record->peer, held, shared) != 6 ||
+        !record->generation || !from_hex(client, record->client)) {
+        return false;
+    }
+    record->held = strcmp(held, "yes") == 0;
+    record->shared = strcmp(shared, "yes") == 0;
+    print(record, again);
+    return strcmp(text, again) == 0;
+}
+
+static int load(void *opaque, const uint8_t *identity,
+                struct lease_record *record, struct rdisk_error *err)
+{
+    struct records *records = opaque;
+    int result = records_prepare(records, err);
+    char name[HEX + 1], text[RECORD_MAX + 1];
+    ssize_t length;
+    int fd;
+
+    if (result < 0) {
+        return result;
+    }
+    to_hex(identity, name);
+    fd = openat(records->directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && errno == ENOENT) {
+        return -ENOENT;
+    }
+    length = fd < 0 ? -1 : read(fd, text, RECORD_MAX);
+    if (length < 0) {
+        result = rdisk_error_set(err, -EIO, "cannot read '%s/%s', the "
+                                 "server's record of who may write: %s",
+                                 records->path, name, strerror(errno));
+    } else {
+        text[length] = '\0';
+        if (!parse(text, record)) {
+            result = rdisk_error_set(err, -EIO, "'%s/%s', the server's record "
+                "of who may write, is damaged; remove it if no client of the "
+                "volume is away that could come back", records->path, name);
+        }
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return result;
+}
+
+/* ---- Writing ---------------------------------------------------------- */
+
+static int write_file(struct records *records, const char *name,
+                      const char *text)
+{
+    int fd = openat(records->directory, name, O_WRONLY | O_CREAT | O_TRUNC |
+                    O_CLOEXEC | O_NOFOLLOW, 0600);
+    size_t length = strlen(text);
+    int result = 0;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    errno = ENOSPC;             /* if it is written in part */
+    if (write(fd, text, length) != (ssize_t)length || fsync(fd) < 0) {
+        result = -errno;
+    }
+    if (close(fd) < 0 && result == 0) {
+        result = -errno;
+    }
+    return result;
+}
+
+/* Whole, or not at all: a new file takes the old one's name. */
+static int replace(struct records *records, const char *name,
+                   const char *text)
+{
+    char fresh[HEX + 5];
+    int result;
+
+    snprintf(fresh, sizeof(fresh), "%s.new", name);
+    result = write_file(records, fresh, text);
+    if (result == 0 && renameat(records->directory, fresh,
+                                records->directory, name) < 0) {
+        result = -errno;
+    }
+    if (result == 0 && fsync(records->directory) < 0) {
+        result = -errno;
+    }
+    if (result < 0) {
+        unlinkat(records->directory, fresh, 0);
+    }
+    return result;
+}
+
+static int save(void *opaque, const uint8_t *identity,
+                const struct lease_record *record, struct rdisk_error *err)
+{
+    struct records *records = opaque;
+    int result = records_prepare(records, err);
+    char name[HEX + 1], text[RECORD_MAX];
+
+    if (result < 0) {
+        return result;
+    }
+    to_hex(identity, name);
+    print(record, text);
+    result = replace(records, name, text);
+    if (result < 0) {
+        return rdisk_error_set(err, result, "the server cannot write '%s/%s', "
+                               "its record of who may write: %s",
+                               records->path, name, strerror(-result));
+    }
+    return 0;
+}
+
+void records_forget(struct records *records, const uint8_t *identity)
+{
+    char name[HEX + 1];
+
+    to_hex(identity, name);
+    if (records->directory >= 0 || records_prepare(records, NULL) == 0) {
+        unlinkat(records->directory, name, 0);
+    }
+}
+
+/* ---- Life ------------------------------------------------------------- */
+
+int records_init(struct records *records, const char *path, const char *pool)
+{
+    *records = (struct records) {
+        .store = { .load = load, .save = save, .opaque = records },
+        .directory = -1,
+    };
+    if (path && path[0]) {
+        records->path = strdup(path);
+    } else if (asprintf(&records->path, "%s/" NAME, pool && pool[0]
+                        ? pool : DEFAULT_PARENT) < 0) {
+        records->path = NULL;
+    }
+    return records->path ? 0 : -ENOMEM;
+}
+
+void records_destroy(struct records *records)
+{
+    if (records->directory >= 0) {
+        close(records->directory);
+    }
+    free(records->path);
+    *records = (struct records) { .directory = -1 };
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Records of leases, in the state directory: a small file for each volume that
+ * was ever written, named after the volume's identity. Control thread.
+ */
+#ifndef RDISK_SERVER_VOLUME_RECORDS_H
+#define RDISK_SERVER_VOLUME_RECORDS_H
+
+#include "server/volume/lease.h"
+
+struct records {
+    struct lease_store store;
+    char *path;                 /* of the state directory */
+    int directory;              /* its descriptor; -1: not made yet */
+};
+
+/* @path: the state directory; NULL or "": .rdisk in @pool, the pool directory,
+ * or below /var/lib/rdisk if that is NULL or "" too. 0 or -ENOMEM. */
+int records_init(struct records *records, const char *path, const char *pool);
+void records_destroy(struct records *records);
+
+/* Make the directory, if it is not there. 0 or a negative errno with @err. */
+int records_prepare(struct records *records, struct rdisk_error *err);
+/* The volume is gone for good. */
+void records_forget(struct records *records, const uint8_t *identity);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/volume/volume.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct volume *volume_new(const char *name, struct backend *backend,
+                          struct rdisk_error *err)
+{
+    struct volume *volume = calloc(1, sizeof(*volume));
+
+    if (!volume) {
+        rdisk_error_set(err, -ENOMEM, "no memory for volume '%s'", name);
+        return NULL;
+    }
+    snprintf(volume->name, sizeof(volume->name), "%s", name);
+    volume->backend = backend;
+    return volume;
+}
+
+void volume_free(struct volume *volume)
+{
+    struct backend *backend = volume->backend;
+
+    /* A filter first, then what it wraps. */
+    while (backend) {
+        struct backend *next = backend->next;
+
+        backend->class->close(backend);
+        backend = next;
+    }
+    free(volume);
+}
+
+/* Would the two harm each other? Readers harm nobody. */
+static bool conflict(const struct volume_holder *a,
+                     const struct volume_holder *b)
+{
+    return a->writer && b->writer && !(a->shared && b->shared);
+}
+
+static enum rdisk_status find_older(const struct volume *volume,
+                                    const struct volume_holder *wanted,
+                                    struct volume_holder **older,
+                                    struct rdisk_error *err)
+{
+    *older = NULL;
+    for (struct volume_holder *holder = volume->holders; holder;
+         holder = holder->next) {
+        /* Nobody comes back in another one's name. */
+        if (memcmp(holder->client, wanted->client,
+                   sizeof(wanted->client)) != 0 ||
+            strcmp(holder->user, wanted->user) != 0) {
+            continue;
+        }
+        if (holder->epoch >= wanted->epoch) {
+            rdisk_error_set(err, -ESTALE, "epoch %" PRIu64 " of this client "
+                            "is over: volume '%s' has seen its epoch %" PRIu64,
+                            wanted->epoch, volume->name, holder->epoch);
+            return RDISK_STATUS_STALE;
+        }
+        *older = holder;
+    }
+    return RDISK_STATUS_OK;
+}
+
+enum rdisk_status volume_check(const struct volume *volume,
+                               const struct volume_holder *wanted,
+                               uint64_t now, struct volume_holder **older,
+                               struct rdisk_error *err)
+{
+    enum rdisk_status status = find_older(volume, wanted, older, err);
+
+    if (status == RDISK_STATUS_OK && wanted->writer) {
+        status = lease_check_generation(volume->lease, wanted, err);
+    }
+    if (status != RDISK_STATUS_OK || *older) {
+        return status;
+    }
+    for (struct volume_holder *holder = volume->holders; holder;
+         holder = holder->next) {
+        if (conflict(holder, wanted)) {
+            if (holder->fenced) {
+                *older = holder;
+                return RDISK_STATUS_OK;
+            }
+            rdisk_error_set(err, -EBUSY, "volume '%s' is being written by %s; "
+                            "close it there, open it read-only, or let both "
+                            "ask for shared", volume->name, holder->peer);
+            return RDISK_STATUS_BUSY;
+        }
+    }
+    return wanted->writer ? lease_check_kept(volume->lease, wanted, now, err)
+                          : RDISK_STATUS_OK;
+}
+
+int volume_hold(struct volume *volume, struct volume_holder *holder,
+                struct rdisk_error *err)
+{
+    int result = 0;
+
+    if (holder->writer) {
+        result = lease_take(volume->lease, holder, err);
+    } else {
+        holder->generation = 0;
+    }
+    if (result == 0) {
+        holder->volume = volume;
+        holder->next = volume->holders;
+        volume->holders = holder;
+    }
+    return result;
+}
+
+void volume_release(struct volume_holder *holder, bool orderly, uint64_t now)
+{
+    struct volume_holder **link = &holder->volume->holders;
+
+    if (holder->writer) {
+        lease_release(holder->volume->lease, holder, orderly, now);
+    }
+
+    while (*link != holder) {
+        link = &(*link)->next;
+    }
+    *link = holder->next;
+    holder->volume = NULL;
+}
+
+char *volume_peers(const struct volume *volume, char *text, size_t size)
+{
+    size_t length = 0;
+
+    text[0] = '\0';
+    for (const struct volume_holder *holder = volume->holders;
+         holder && length < size; holder = holder->next) {
+        length += snprintf(text + length, size - length, "%s%s",
+                           length ? " and " : "", holder->peer);
+    }
+    return text;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A volume that is open: its backend, shared by all sessions on it, and who
+ * holds it. Control thread; reactors only see its backend.
+ */
+#ifndef RDISK_SERVER_VOLUME_VOLUME_H
+#define RDISK_SERVER_VOLUME_VOLUME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/backends/backend.h"
+#include "server/volume/lease.h"
+#include <rdisk/target.h>
+
+struct volume;
+
+/* One session's hold on a volume; embedded in the session. */
+struct volume_holder {
+    struct volume *volume;      /* NULL: none */
+    char peer[64];
+    char user[RDISK_USER_NAME_MAX + 1]; /* "" without authentication */
+    uint8_t client[16];
+    uint64_t epoch;
+    uint64_t generation;        /* that it comes back with, or 0; as a holder,
+                                   of its lease: 0 for a reader */
+    bool writer;
+    bool shared;                /* a writer that lets others write */
+    /*
+     * It is on its way out, and only its requests may still be under way: a
+     * newer session of the same client waits for its place, or somebody has
+     * taken the lease away by hand.
+     */
+    bool fenced;
+    struct volume_holder *next;
+};
+
+struct volume {
+    char name[RDISK_VOLUME_NAME_MAX + 1];
+    struct backend *backend;
+    bool configured;            /* has a section of its own; stays open */
+    unsigned int references;    /* holders, and one if configured */
+    struct volume_holder *holders;
+    struct lease *lease;        /* the pool's; NULL: not needed yet */
+    struct rdisk_target_counters past;  /* of sessions that have ended */
+    uint64_t polled_past;       /* the same */
+    struct volume *next;        /* of the pool's list */
+};
+
+struct volume *volume_new(const char *name, struct backend *backend,
+                          struct rdisk_error *err);
+void volume_free(struct volume *volume);
+
+/*
+ * May @wanted, not yet a holder, have the volume? OK; BUSY with a sentence
+ * that names who holds it, or for whom it is kept; STALE if this client has a
+ * newer session, or comes back after somebody else had the lease. Before it is
+ * asked for a writer, the volume has its lease.
+ *
+ * Fencing: if *@older comes back, that is an older session of the same
+ * client, or one that was fenced by hand. The caller must fence it, and ask
+ * again when it is no holder any more.
+ */
+enum rdisk_status volume_check(const struct volume *volume,
+                               const struct volume_holder *wanted,
+                               uint64_t now, struct volume_holder **older,
+                               struct rdisk_error *err);
+/*
+ * After that: enter the list, and for a writer take the lease, which may fail.
+ * Does not change the reference count.
+ */
+int volume_hold(struct volume *volume, struct volume_holder *holder,
+                struct rdisk_error *err);
+/* Leave it. @orderly: the client does not come back. */
+void volume_release(struct volume_holder *holder, bool orderly, uint64_t now);
+
+/* "10.0.0.1:4242 and 10.0.0.2:4243"; returns @text. */
+char *volume_peers(const struct volume *volume, char *text, size_t size);
+
+#endif

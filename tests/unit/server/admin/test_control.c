@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The control socket: its requests' form, and its manners. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "server/admin/socket.h"
+#include "server/admin/parse.h"
+#include "tests/unit/support/unit.h"
+
+/* ---- Requests --------------------------------------------------------- */
+
+static void check_refused(const char *line, const char *words)
+{
+    struct rdisk_error err = { 0 };
+    struct request request;
+
+    CHECK_EQUAL(request_parse(line, &request, &err), -EINVAL);
+    CHECK_SAYS(err.text, words);
+}
+
+static void test_requests(void)
+{
+    struct rdisk_error err = { 0 };
+    struct request request;
+
+    CHECK_EQUAL(request_parse("{\"op\":\"create\",\"name\":\"v\",\"size\":"
+                              "1099511627776}", &request, &err), 0);
+    CHECK_EQUAL(request.op, REQUEST_CREATE);
+    CHECK_SAYS(request.name, "v");
+    CHECK_EQUAL(request.size, 1ll << 40);
+    CHECK_EQUAL(request_parse(" { \"name\" : \"v\", \"op\":\"delete\" } ",
+                              &request, &err), 0);
+    CHECK_EQUAL(request.op, REQUEST_DELETE);
+    CHECK_EQUAL(request_parse("{\"op\":\"list\"}", &request, &err), 0);
+    CHECK_EQUAL(request.op, REQUEST_LIST);
+    CHECK_EQUAL(request_parse("{\"op\":\"stat\"}", &request, &err), 0);
+    CHECK_EQUAL(request.op, REQUEST_STAT);
+    CHECK_EQUAL(request_parse("{\"op\":\"resize\",\"name\":\"v\",\"size\":0}",
+                              &request, &err), 0);
+    CHECK_EQUAL(request.op, REQUEST_RESIZE);
+    CHECK_EQUAL(request_parse("{\"op\":\"drain\",\"name\":\"v\"}", &request,
+                              &err), 0);
+    CHECK_EQUAL(request.op, REQUEST_DRAIN);
+    CHECK_SAYS(request.name, "v");
+    CHECK_EQUAL(request_parse("{\"op\":\"drain\"}", &request, &err), 0);
+    CHECK_EQUAL(request.name[0], 0);
+    CHECK_EQUAL(request_parse("{\"op\":\"resume\"}", &request, &err), 0);
+    CHECK_EQUAL(request.op, REQUEST_RESUME);
+}
+
+static void test_malformed(void)
+{
+    check_refused("", "no JSON");
+    check_refused("hello", "no JSON");
+    check_refused("{\"op\":\"list\"", "no JSON");
+    check_refused("{\"op\":\"list\"} x", "no JSON");
+    check_refused("{'op':'list'}", "no JSON");
+    check_refused("[]", "no object");
+    check_refused("null", "no object");
+    check_refused("7", "no object");
+    check_refused("{}", "no \"op\"");
+    check_refused("{\"op\":7}", "no \"op\"");
+    check_refused("{\"op\":\"format\"}", "no op \"format\"");
+    check_refused("{\"op\":\"list\",\"name\":\"v\"}", "takes no \"name\"");
+    check_refused("{\"op\":\"delete\"}", "needs \"name\"");
+    check_refused("{\"op\":\"delete\",\"name\":7}", "needs \"name\"");
+    check_refused("{\"op\":\"delete\",\"name\":\"../x\"}", "no name");
+    check_refused("{\"op\":\"delete\",\"name\":\"a\\u0000b\"}", "no name");
+    check_refused("{\"op\":\"drain\",\"name\":\"\"}", "no name");
+    check_refused("{\"op\":\"create\",\"name\":\"v\"}", "needs \"size\"");
+    check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":-1}",
+                  "needs \"size\"");
+    check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":\"1\"}",
+                  "needs \"size\"");
+    check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":1.5}",
+                  "needs \"size\"");
+    check_refused("{\"op\":{\"a\":{\"b\":{\"c\":1}}}}", "no JSON");
+}
+
+/* ---- The socket ------------------------------------------------------- */
+
+struct scene {
+    char path[64];
+    struct loop loop;
+    struct control *control;
+    size_t reply_size;
+};
+
+/* Answers with the request itself, or as much as the scene wants. */
+static char *echo(void *opaque, const char *line)
+{
+    struct scene *scene = opaque;
+    size_t length = strlen(line);
+    char *reply;
+
+    if (scene->reply_size <= length) {
+        return strdup(line);
+    }
+    reply = malloc(scene->reply_size + 1);
+    REQUIRE(reply != NULL);
+    memset(reply, 'r', scene->reply_size);
+    reply[scene->reply_size] = '\0';
+    return reply;
+}
+
+static void scene_open(struct scene *scene)
+{
+    struct rdisk_error err = { 0 };
+
+    memset(scene, 0, sizeof(*scene));
+    strcpy(scene->path, "/tmp/rdisk-unit-XXXXXX");
+    REQUIRE(mkdtemp(scene->path));
+    strcat(scene->path, "/new/sock");
+    REQUIRE(loop_init(&scene->loop) == 0);
+    scene->control = control_create(&scene->loop, scene->path, echo, scene,
+                                    &err);
+    REQUIRE(scene->control != NULL);
+}
+
+static void scene_close(struct scene *scene)
+{
+    control_destroy(scene->control);
+    loop_destroy(&scene->loop);
+    CHECK(access(scene->path, F_OK) < 0);
+    for (int i = 0; i < 2; i++) {
+        *strrchr(scene->path, '/') = '\0';
+        CHECK_EQUAL(rmdir(scene->path), 0);
+    }
+}
+
+static int dial(struct scene *scene)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+    strcpy(address.sun_path, scene->path);
+    REQUIRE(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+    return fd;
+}
+
+/* Let the server do all it can. */
+static void serve(struct scene *scene)
+{
+    for (int i = 0; i < 200; i++) {
+        loop_turn(&scene->loop, 0);
+    }
+}
+
+static void check_reply(int fd, const char *text)
+{
+    char reply[256] = "";
+    ssize_t n = recv(fd, reply, sizeof(reply) - 1, 0);
+
+    CHECK_EQUAL(n, strlen(text));
+    CHECK(strcmp(reply, text) == 0);
+}
+
+static void test_private_socket(void)
+{
+    struct scene scene;
+    struct stat st;
+
+    scene_open(&scene);
+    CHECK_EQUAL(stat(scene.path, &st), 0);
+    CHECK_EQUAL(st.st_mode & 0777, 0600);
+    scene_close(&scene);
+}
+
+static void test_lines(void)
+{
+    struct scene scene;
+    int a, b;
+
+    scene_open(&scene);
+    a = dial(&scene);
+    b = dial(&scene);
+    /* In pieces, and several at once. */
+    CHECK_EQUAL(send(a, "on", 2, 0), 2);
+    serve(&scene);
+    CHECK_EQUAL(send(b, "other\n", 6, 0), 6);
+    serve(&scene);
+    check_reply(b, "other\n");
+    CHECK_EQUAL(send(a, "e\ntwo\nthr", 9, 0), 9);
+    serve(&scene);
+    check_reply(a, "one\ntwo\n");
+    CHECK_EQUAL(send(a, "ee\n", 3, 0), 3);
+    shutdown(a, SHUT_WR);
+    serve(&scene);
+    check_reply(a, "three\n");
+    CHECK_EQUAL(recv(a, &scene, 1, MSG_PEEK), 0);
+    close(a);
+    close(b);
+    serve(&scene);
+    scene_close(&scene);
+}
+
+static void test_bounded_input(void)
+{
+    char flood[2 * CONTROL_LINE_MAX], reply[256] = "";
+    struct scene scene;
+    int fd;
+
+    scene_open(&scene);
+    fd = dial(&scene);
+    memset(flood, 'x', sizeof(flood));
+    CHECK(send(fd, flood, sizeof(flood), 0) > 0);
+    serve(&scene);
+    CHECK(recv(fd, reply, sizeof(reply) - 1, 0) > 0);
+    CHECK_SAYS(reply, "EMSGSIZE");
+    /* And it is shown the door; the rest of its flood makes that a reset. */
+    CHECK(recv(fd, reply, sizeof(reply), 0) <= 0 && errno != EAGAIN);
+    close(fd);
+    scene_close(&scene);
+}
+
+static void test_slow_reader(void)
+{
+    struct scene scene;
+    size_t total = 0;
+    char buffer[65536];
+    int slow, quick;
+    ssize_t n;
+
+    scene_open(&scene);
+    scene.reply_size = 4 << 20;
+    slow = dial(&scene);
+    quick = dial(&scene);
+    CHECK_EQUAL(send(slow, "a\nb\n", 4, 0), 4);
+    serve(&scene);
+    scene.reply_size = 0;
+    CHECK_EQUAL(send(quick, "hello\n", 6, 0), 6);
+    serve(&scene);
+    check_reply(quick, "hello\n");
+    /* Its first reply is whole, and the second follows. */
+    for (int i = 0; i < 100000 && total < (4 << 20) + 3; i++) {
+        n = recv(slow, buffer, sizeof(buffer), 0);
+        total += n > 0 ? n : 0;
+        loop_turn(&scene.loop, 0);
+    }
+    CHECK_EQUAL(total, (4 << 20) + 3);
+    close(slow);
+    close(quick);
+    serve(&scene);
+    scene_close(&scene);
+}
+
+static void test_too_many(void)
+{
+    int fds[CONTROL_CLIENTS_MAX + 1];
+    char reply[256] = "";
+    struct scene scene;
+
+    scene_open(&scene);
+    for (int i = 0; i <= CONTROL_CLIENTS_MAX; i++) {
+        fds[i] = dial(&scene);
+        serve(&scene);
+    }
+    CHECK(recv(fds[CONTROL_CLIENTS_MAX], reply, sizeof(reply) - 1, 0) > 0);
+    CHECK_SAYS(reply, "too many");
+    close(fds[0]);
+    serve(&scene);
+    CHECK_EQUAL(send(fds[1], "x\n", 2, 0), 2);
+    serve(&scene);
+    check_reply(fds[1], "x\n");
+    for (int i = 1; i <= CONTROL_CLIENTS_MAX; i++) {
+        close(fds[i]);
+    }
+    serve(&scene);
+    scene_close(&scene);
+}
+
+static void test_vanishing_client(void)
+{
+    struct scene scene;
+    int fd;
+
+    scene_open(&scene);
+    scene.reply_size = 4 << 20;
+    fd = dial(&scene);
+    CHECK_EQUAL(send(fd, "a\n", 2, 0), 2);
+    serve(&scene);
+    close(fd);
+    serve(&scene);
+    scene_close(&scene);
+}
+
+static void test_socket_in_use(void)
+{
+    struct rdisk_error err = { 0 };
+    struct scene scene;
+    struct control *second;
+
+    scene_open(&scene);
+    CHECK(!control_create(&scene.loop, scene.path, echo, &scene, &err));
+    CHECK_EQUAL(err.code, -EADDRINUSE);
+    scene_close(&scene);
+
+    /* Left behind by a server that was killed: replaced. */
+    scene_open(&scene);
+    control_destroy(scene.control);
+    {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+        strcpy(address.sun_path, scene.path);
+        REQUIRE(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+        close(fd);
+    }
+    second = control_create(&scene.loop, scene.path, echo, &scene, &err);
+    CHECK(second != NULL);
+    scene.control = second;
+    scene_close(&scene);
+}
+
+static const struct unit_test tests[] = {
+    { "each request is understood", test_requests },
+    { "a malformed request is refused with a sentence", test_malformed },
+    { "the socket is its owner's alone", test_private_socket },
+    { "a line in is a line out, for several clients", test_lines },
+    { "input without an end is cut off", test_bounded_input },
+    { "a slow reader holds up nobody and loses nothing", test_slow_reader },
+    { "one client too many is told so", test_too_many },
+    { "a client that vanishes is forgotten", test_vanishing_client },
+    { "a socket in use is kept, one left behind replaced",
+      test_socket_in_use },
+};
+
+UNIT_SUITE("server-control", tests)

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A reactor: how it sleeps, and when it spins instead. */
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "server/io/poll_window.h"
+#include "server/io/reactor.h"
+#include "tests/unit/support/unit.h"
+
+#define TRIES 5000
+
+/* ---- The window ------------------------------------------------------- */
+
+static void test_window_grows(void)
+{
+    struct poll_window window = { .max = 32000 };
+
+    poll_window_adapt(&window, 20000);
+    CHECK_EQUAL(window.length, 4000);
+    poll_window_adapt(&window, 20000);
+    poll_window_adapt(&window, 20000);
+    CHECK_EQUAL(window.length, 16000);
+    poll_window_adapt(&window, 20000);
+    poll_window_adapt(&window, 31000);
+    CHECK_EQUAL(window.length, 32000);
+    poll_window_adapt(&window, 32000);
+    CHECK_EQUAL(window.length, 32000);
+}
+
+static void test_window_enough(void)
+{
+    struct poll_window window = { .max = 32000, .length = 8000 };
+
+    poll_window_adapt(&window, 7000);
+    CHECK_EQUAL(window.length, 8000);
+}
+
+static void test_window_closes(void)
+{
+    struct poll_window window = { .max = 32000, .length = 32000 };
+
+    poll_window_adapt(&window, 32001);
+    CHECK_EQUAL(window.length, 0);
+}
+
+static void test_window_samples(void)
+{
+    struct poll_window never = { .max = 0 };
+    struct poll_window window = { .max = 32000 };
+    unsigned int measured = 0;
+
+    for (unsigned int i = 0; i < 1600; i++) {
+        CHECK(!poll_window_measures(&never));
+        measured += poll_window_measures(&window);
+    }
+    CHECK_EQUAL(measured, 100);
+    window.length = 4000;
+    CHECK(poll_window_measures(&window) && poll_window_measures(&window));
+}
+
+/* ---- The reactor ------------------------------------------------------ */
+
+/* Takes what @given brings; a poller of the reactor that @join ran in. */
+struct taker {
+    struct message join, leave;
+    struct reactor *reactor;
+    struct reactor_poller poller;
+    struct reactor_deferred deferred;
+    atomic_bool greedy;         /* there is always something */
+    atomic_uint given, taken, polls, rests, put_off, done;
+};
+
+#define taker_of(pointer, member) \
+    ((struct taker *)((char *)(pointer) - offsetof(struct taker, member)))
+
+static bool take(struct reactor_poller *poller)
+{
+    struct taker *taker = taker_of(poller, poller);
+
+    taker->polls++;
+    /* As a queue would that is not armed: rest() must come. */
+    reactor_spins(taker->reactor);
+    if (taker->greedy) {
+        return true;
+    }
+    if (taker->taken == taker->given) {
+        return false;
+    }
+    taker->taken = taker->given;
+    return true;
+}
+
+static bool rest(struct reactor_poller *poller)
+{
+    struct taker *taker = taker_of(poller, poller);
+
+    taker->rests++;
+    if (taker->put_off) {
+        taker->put_off--;
+        reactor_defer(taker->reactor, &taker->deferred);
+    }
+    return false;
+}
+
+static void deferred_run(struct reactor_deferred *deferred)
+{
+    taker_of(deferred, deferred)->done++;
+}
+
+static void join_run(struct message *message)
+{
+    struct taker *taker = taker_of(message, join);
+
+    reactor_poller_add(taker->reactor, &taker->poller);
+}
+
+static void leave_run(struct message *message)
+{
+    struct taker *taker = taker_of(message, leave);
+
+    reactor_poller_remove(taker->reactor, &taker->poller);
+}
+
+static atomic_uint nudges;
+
+static void nudge_run(struct message *message)
+{
+    nudges++;
+}
+
+/* Wake the reactor, and wait until it has. */
+static void nudge(struct reactor *reactor)
+{
+    struct message message = { .run = nudge_run };
+    unsigned int before = nudges;
+
+    reactor_send(reactor, &message);
+    while (nudges == before) {
+        usleep(10);
+    }
+}
+
+static void begin(struct taker *taker, uint64_t poll_time)
+{
+    struct rdisk_error err;
+
+    *taker = (struct taker) {
+        .join.run = join_run, .leave.run = leave_run,
+        .poller = { .poll = take, .rest = rest },
+        .deferred.run = deferred_run,
+        .reactor = reactor_create(0, -1, poll_time, &err),
+    };
+    REQUIRE(taker->reactor != NULL);
+    reactor_send(taker->reactor, &taker->join);
+}
+
+static void end(struct taker *taker)
+{
+    reactor_send(taker->reactor, &taker->leave);
+    reactor_destroy(taker->reactor);
+}
+
+static void check_idle(struct reactor *reactor)
+{
+    struct reactor_info before, after;
+
+    usleep(50000);
+    reactor_info(reactor, &before);
+    usleep(200000);
+    reactor_info(reactor, &after);
+    CHECK_EQUAL(after.turns, before.turns);
+}
+
+static void test_idle_sleeps(void)
+{
+    struct taker taker;
+
+    begin(&taker, 0);
+    check_idle(taker.reactor);
+    CHECK_EQUAL(taker.polls, 0);
+    end(&taker);
+}
+
+/* Woken often enough it spins, and then finds what no event tells of. */
+static void test_spins(void)
+{
+    struct taker taker;
+    unsigned int polls;
+
+    begin(&taker, 10000000);
+    for (unsigned int i = 0; i < TRIES && taker.taken == 0; i++) {
+        nudge(taker.reactor);
+        taker.given = 1;
+    }
+    CHECK_EQUAL(taker.taken, 1);
+    check_idle(taker.reactor);
+    CHECK(taker.rests > 0);
+    polls = taker.polls;
+    usleep(50000);
+    CHECK_EQUAL(taker.polls, polls);
+    end(&taker);
+}
+
+/* A message that remembers after how many looks it came. */
+struct note {
+    struct message message;
+    struct taker *taker;
+    unsigned int polls;
+    atomic_bool came;
+};
+
+static void note_run(struct message *message)
+{
+    struct note *note = (struct note *)message;
+
+    note->polls = note->taker->polls;
+    note->came = true;
+}
+
+/* What finds something in each look must not keep everything else away. */
+static void test_messages_between(void)
+{
+    struct taker taker;
+    unsigned int sent, late = 0;
+
+    begin(&taker, 10000000);
+    taker.greedy = true;
+    for (unsigned int i = 0, seen = 0; i < TRIES && seen < 10; i++) {
+        struct note note = { .message.run = note_run, .taker = &taker };
+
+        seen += taker.polls >= 1000;
+        reactor_send(taker.reactor, &note.message);
+        sent = taker.polls;
+        while (!note.came) {
+            usleep(10);
+        }
+        late += note.polls > sent + 10;
+    }
+    CHECK(taker.polls >= 1000);
+    CHECK_EQUAL(late, 0);
+    taker.greedy = false;
+    end(&taker);
+}
+
+/* Nothing will wake it for that. */
+static void test_deferred_by_poller(void)
+{
+    struct taker taker;
+
+    begin(&taker, 10000000);
+    taker.put_off = 1;
+    for (unsigned int i = 0; i < TRIES && taker.polls == 0; i++) {
+        nudge(taker.reactor);
+    }
+    for (unsigned int i = 0; i < 100 && taker.done == 0; i++) {
+        usleep(10000);
+    }
+    CHECK_EQUAL(taker.put_off, 0);
+    CHECK_EQUAL(taker.done, 1);
+    end(&taker);
+}
+
+static void test_never_spins(void)
+{
+    struct taker taker;
+
+    begin(&taker, 0);
+    for (unsigned int i = 0; i < 200; i++) {
+        nudge(taker.reactor);
+    }
+    CHECK_EQUAL(taker.polls, 0);
+    CHECK_EQUAL(taker.rests, 0);
+    end(&taker);
+}
+
+static const struct unit_test tests[] = {
+    { "the window doubles up to the configured time", test_window_grows },
+    { "a window that is long enough stays", test_window_enough },
+    { "the window closes after a longer wait", test_window_closes },
+    { "a closed window seldom needs the clock", test_window_samples },
+    { "an idle reactor does not wake up", test_idle_sleeps },
+    { "a busy reactor looks before it sleeps, and then sleeps", test_spins },
+    { "a message comes through while each look finds something",
+      test_messages_between },
+    { "what is put off while it looks is done before it sleeps",
+      test_deferred_by_poller },
+    { "without poll-time a reactor never looks", test_never_spins },
+};
+
+UNIT_SUITE("server-reactor", tests)

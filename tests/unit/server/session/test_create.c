@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Who may make volumes, and resize them; and what becomes of the pool. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/session/create.h"
+#include "server/log.h"
+#include "server/session/resize.h"
+#include "tests/unit/support/unit.h"
+
+#define QUIET   ((enum rdisk_log_level)-1)      /* below the lowest */
+
+static struct server server;
+static struct config config;
+static struct rdisk_error err;
+static char folder[] = "/tmp/rdisk-unit-pool-XXXXXX";
+static char secret[] = "/tmp/rdisk-unit-secret-XXXXXX";
+
+/* A configuration of @text, whose pool is a folder of its own. */
+static void begin(const char *text)
+{
+    char path[] = "/tmp/rdisk-unit-conf-XXXXXX";
+    int fd;
+
+    log_set_level(QUIET);
+    memcpy(folder + sizeof(folder) - 7, "XXXXXX", 6);
+    REQUIRE(mkdtemp(folder) != NULL);
+    memcpy(secret + sizeof(secret) - 7, "XXXXXX", 6);
+    fd = mkstemp(secret);
+    REQUIRE(fd >= 0);
+    dprintf(fd, "00112233445566778899aabbccddeeff\n");
+    close(fd);
+    fd = mkstemp(path);
+    REQUIRE(fd >= 0);
+    dprintf(fd, "%s", text);
+    if (strstr(text, "[client")) {
+        dprintf(fd, "secret-file = %s\n", secret);
+    }
+    close(fd);
+    REQUIRE(config_init(&config) == 0);
+    REQUIRE(config_read(&config, path, &err) == 0);
+    unlink(path);
+    server = (struct server) { .config = &config };
+    REQUIRE(pool_init(&server.pool, folder, &err) == 0);
+}
+
+static void end(void)
+{
+    static const char *const names[] = { "new", "a", "b", ".new.new", "pipe" };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        unlinkat(server.pool.directory, names[i], 0);
+    }
+    pool_destroy(&server.pool);
+    config_free(&config);
+    CHECK_EQUAL(rmdir(folder), 0);
+    unlink(secret);
+    log_set_level(RDISK_LOG_INFO);
+}
+
+static enum rdisk_status create(const char *user, const char *volume,
+                                uint64_t size, bool exclusive)
+{
+    struct rdisk_create_request request = {
+        .peer = "10.9.0.7:1234", .user = user, .size = size,
+        .exclusive = exclusive,
+    };
+
+    snprintf(request.volume, sizeof(request.volume), "%s", volume);
+    err = (struct rdisk_error) { 0 };
+    return create_event(&server, &request, &err);
+}
+
+static off_t size_of(const char *name)
+{
+    struct stat st;
+
+    return fstatat(server.pool.directory, name, &st, 0) < 0 ? -1 : st.st_size;
+}
+
+/* ---- Who may ----------------------------------------------------------- */
+
+#define OPEN    "[server]\nauthentication = none\n"
+
+static void without_authentication(void)
+{
+    begin(OPEN);
+    CHECK_EQUAL(create("", "new", 4096, true), RDISK_STATUS_DENIED);
+    CHECK_SAYS(err.text, "may not make a volume 'new'");
+    CHECK_EQUAL(size_of("new"), -1);
+    end();
+    begin(OPEN "[pool]\ncreate = allow\n");
+    CHECK_EQUAL(create("", "new", 4096, true), RDISK_STATUS_OK);
+    CHECK_EQUAL(size_of("new"), 4096);
+    end();
+}
+
+static void lists_decide(void)
+{
+    begin("[pool]\ncreate = allow\n"
+          "[client alice]\nread-write = a*\nread-only = b\ncreate = a* b\n");
+    CHECK_EQUAL(create("alice", "new", 4096, true), RDISK_STATUS_DENIED);
+    CHECK_EQUAL(create("bob", "a", 4096, true), RDISK_STATUS_DENIED);
+    CHECK_EQUAL(create("", "a", 4096, true), RDISK_STATUS_DENIED);
+    CHECK_EQUAL(create("alice", "a", 4096, true), RDISK_STATUS_OK);
+    CHECK_EQUAL(create("alice", "b", 4096, true), RDISK_STATUS_OK);
+    end();
+}
+
+/* What it may not write it may not replace either. */
+static void replacing_is_writing(void)
+{
+    begin("[client alice]\nread-write = a*\nread-only = b\ncreate = a* b\n");
+    CHECK_EQUAL(create("alice", "b", 4096, false), RDISK_STATUS_DENIED);
+    CHECK_EQUAL(create("alice", "a", 4096, false), RDISK_STATUS_OK);
+    CHECK_EQUAL(create("alice", "a", 8192, false), RDISK_STATUS_OK);
+    CHECK_EQUAL(size_of("a"), 8192);
+    end();
+}
+
+/* A refusal is the same whether there is such a volume or not. */
+static void tells_nothing(void)
+{
+    char text[sizeof(err.text)];
+
+    begin("[client alice]\nread-write = a\n");
+    CHECK_EQUAL(pool_create(&server.pool, "b", 4096, &err), 0);
+    CHECK_EQUAL(create("alice", "b", 4096, true), RDISK_STATUS_DENIED);
+    snprintf(text, sizeof(text), "%s", err.text);
+    CHECK_EQUAL(create("alice", "c", 4096, true), RDISK_STATUS_DENIED);
+    CHECK_EQUAL(strlen(text), strlen(err.text));
+    end();
+}
+
+static void drained(void)
+{
+    begin(OPEN "[pool]\ncreate = allow\n");
+    REQUIRE(drain_begin(&server.drain, "", &err) == 0);
+    CHECK_EQUAL(create("", "new", 4096, true), RDISK_STATUS_SHUTTING_DOWN);
+    REQUIRE(drain_end(&server.drain, "", &err) == 0);
+    end();
+}
+
+static void resize_policy(void)
+{
+    struct backend_spec spec = {
+        .volume = "m", .size = 4096, .directory = AT_FDCWD,
+    };
+
+    for (unsigned int allow = 0; allow < 2; allow++) {
+        struct volume *volume, *configured;
+
+        begin(allow ? OPEN : OPEN "[pool]\nresize = deny\n");
+        CHECK_EQUAL(pool_create(&server.pool, "a", 4096, &err), 0);
+        CHECK_EQUAL(pool_configure(&server.pool, &backend_memory, &spec,
+                                   &err), 0);
+        volume = pool_get(&server.pool, "a", &err);
+        configured = pool_get(&server.pool, "m", &err);
+        REQUIRE(volume && configured);
+        CHECK_EQUAL(resize_allowed(&server, volume), allow);
+        CHECK(!resize_allowed(&server, configured));
+        pool_put(&server.pool, configured);
+        pool_put(&server.pool, volume);
+        end();
+    }
+}
+
+/* ---- What becomes of the pool ------------------------------------------ */
+
+static void exclusive(void)
+{
+    begin(OPEN "[pool]\ncreate = allow\n");
+    CHECK_EQUAL(create("", "a", 4096, true), RDISK_STATUS_OK);
+    CHECK_EQUAL(create("", "a", 8192, true), RDISK_STATUS_EXISTS);
+    CHECK_EQUAL(size_of("a"), 4096);
+    end();
+}
+
+static void replaced_is_empty(void)
+{
+    struct volume *volume;
+    uint8_t old[RDISK_ID_SIZE];
+    char byte = 'x';
+    int fd;
+
+    begin(OPEN "[pool]\ncreate = allow\n");
+    CHECK_EQUAL(create("", "a", 8192, false), RDISK_STATUS_OK);
+    fd = openat(server.pool.directory, "a", O_RDWR);
+    CHECK_EQUAL(pwrite(fd, "secret", 6, 0), 6);
+    volume = pool_get(&server.pool, "a", &err);
+    REQUIRE(volume != NULL);
+    memcpy(old, volume->backend->identity, sizeof(old));
+    pool_put(&server.pool, volume);
+    CHECK_EQUAL(create("", "a", 4096, false), RDISK_STATUS_OK);
+    close(fd);
+    CHECK_EQUAL(size_of("a"), 4096);
+    CHECK_EQUAL(size_of(".a.new"), -1);
+    fd = openat(server.pool.directory, "a", O_RDONLY);
+    CHECK_EQUAL(pread(fd, &byte, 1, 0), 1);
+    CHECK_EQUAL(byte, 0);
+    close(fd);
+    /* Who lost the old one does not take the new one for it. */
+    volume = pool_get(&server.pool, "a", &err);
+    REQUIRE(volume != NULL);
+    CHECK(memcmp(old, volume->backend->identity, sizeof(old)) != 0);
+    pool_put(&server.pool, volume);
+    end();
+}
+
+static void not_what_is_held(void)
+{
+    struct volume_holder holder = { .peer = "10.9.0.7:1234", .epoch = 1 };
+    struct volume *volume;
+
+    begin(OPEN "[pool]\ncreate = allow\n");
+    CHECK_EQUAL(create("", "a", 8192, true), RDISK_STATUS_OK);
+    volume = pool_get(&server.pool, "a", &err);
+    REQUIRE(volume != NULL);
+    CHECK_EQUAL(volume_hold(volume, &holder, &err), 0);
+    CHECK_EQUAL(create("", "a", 4096, false), RDISK_STATUS_BUSY);
+    CHECK_SAYS(err.text, "10.9.0.7:1234");
+    CHECK_EQUAL(size_of("a"), 8192);
+    volume_release(&holder, true, 0);
+    pool_put(&server.pool, volume);
+    end();
+}
+
+static void not_what_is_none_of_ours(void)
+{
+    struct backend_spec spec = {
+        .volume = "m", .size = 4096, .directory = AT_FDCWD,
+    };
+
+    begin(OPEN "[pool]\ncreate = allow\n");
+    REQUIRE(mkfifoat(server.pool.directory, "pipe", 0600) == 0);
+    CHECK(create("", "pipe", 4096, false) != RDISK_STATUS_OK);
+    CHECK_EQUAL(pool_configure(&server.pool, &backend_memory, &spec, &err), 0);
+    CHECK_EQUAL(create("", "m", 4096, false), RDISK_STATUS_DENIED);
+    CHECK_SAYS(err.text, "configuration");
+    end();
+}
+
+/* A server that died on the way leaves a file that is no volume. */
+static void after_a_crash(void)
+{
+    int fd;
+
+    begin(OPEN "[pool]\ncreate = allow\n");
+    fd = openat(server.pool.directory, ".new.new", O_CREAT | O_WRONLY, 0600);
+    CHECK_EQUAL(write(fd, "rubbish", 7), 7);
+    close(fd);
+    CHECK_EQUAL(pool_count(&server.pool), 0);
+    CHECK_EQUAL(create("", "new", 4096, false), RDISK_STATUS_OK);
+    CHECK_EQUAL(size_of("new"), 4096);
+    CHECK_EQUAL(size_of(".new.new"), -1);
+    end();
+}
+
+static const struct unit_test tests[] = {
+    { "without authentication only if that is allowed",
+      without_authentication },
+    { "a client makes volumes of its list only", lists_decide },
+    { "to replace a volume a client must be able to write it",
+      replacing_is_writing },
+    { "a refusal tells nothing about the volume", tells_nothing },
+    { "a drained server makes no volumes", drained },
+    { "clients resize volumes of the pool, if allowed", resize_policy },
+    { "an exclusive create takes nothing away", exclusive },
+    { "a volume that replaces another is empty and new", replaced_is_empty },
+    { "a volume in use is not replaced", not_what_is_held },
+    { "only volumes of the pool are replaced", not_what_is_none_of_ours },
+    { "what a crash left is no obstacle", after_a_crash },
+};
+
+UNIT_SUITE("server-create", tests)

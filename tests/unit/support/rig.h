@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A backend on a real reactor, and what every one that keeps bytes promises. */
+#ifndef RDISK_UNIT_RIG_H
+#define RDISK_UNIT_RIG_H
+
+#include <semaphore.h>
+
+#include "server/backends/backend.h"
+
+#define RIG_MEMORY (1u << 20)
+#define RIG_VOLUME (4u << 20)
+#define RIG_MANY 200
+
+/* A backend on a reactor, with memory as a queue's slots would be. */
+struct rig {
+    struct reactor *reactor;
+    struct backend *backend;
+    struct backend_context *context;
+    bool poll;                  /* whatever its disk allows */
+    char path[64];
+    char *memory;
+    int buffer[RING_KINDS];
+    struct rdisk_error err;
+};
+
+/* Runs @fn in the reactor's thread, and waits for its @done. */
+struct rig_job {
+    struct message message;
+    struct rig *rig;
+    void (*fn)(struct rig_job *job);
+    sem_t done;
+    struct backend_io *io;
+    unsigned int count, left;
+    int result;
+};
+
+/* Run @fn in the reactor's thread, until it or what it began posts @done. */
+void rig_do(struct rig *rig, struct rig_job *job,
+            void (*fn)(struct rig_job *job));
+
+void rig_open(struct rig *rig, const struct backend_class *class,
+              struct backend_spec *spec);
+/* A file of RIG_VOLUME bytes in @folder. */
+void rig_open_file(struct rig *rig, const char *folder, bool read_only);
+/* The same, through the polled ring. Where the disk has no queues for that, the
+ * kernel finds what its interrupts have completed. */
+void rig_open_polled(struct rig *rig, const char *folder);
+void rig_close(struct rig *rig);
+
+/* The initializer of a request's buffers. */
+#define RIG_BUFFER(rig) { (rig)->buffer[0], (rig)->buffer[1] }
+
+/* All of @io at once; returns 0 or a negative errno of one that failed. */
+int rig_submit(struct rig *rig, struct backend_io *io, unsigned int count);
+/* What ends it: pushed with the job. */
+void rig_io_done(struct backend_io *io, int result, void *opaque);
+/* One request, from and to rig->memory. */
+int rig_io(struct rig *rig, enum rdisk_op op, unsigned int flags,
+           uint64_t offset, uint32_t length);
+
+/* What byte @i of block @block is to be in @round. */
+char rig_pattern(unsigned int block, unsigned int i, unsigned int round);
+/* What was written is read, in all sizes, */
+void rig_check_keeps(struct rig *rig);
+/* and RIG_MANY at once, in one turn of the reactor. */
+void rig_check_many(struct rig *rig);
+
+#endif

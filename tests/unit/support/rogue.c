@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/unit/support/rogue.h"
+
+#include "tests/unit/support/unit.h"
+
+#define SAY     8192u       /* where control messages go out from */
+
+struct scene rogue_scene;
+struct scene_client *const victim = &rogue_scene.clients[0];
+struct raw rogue_control, rogue_data;
+struct rdisk_wire_accept rogue_lease;
+struct scene_io rogue_io;
+enum rdisk_guest_memory rogue_guest_memory;
+uint8_t rogue_buffer[ROGUE_BUFFER] __attribute__((aligned(4096)));
+
+static void fill_accept(struct rdisk_wire_accept *accept)
+{
+    memset(accept, 0, sizeof(*accept));
+    accept->magic = htole32(RDISK_WIRE_MAGIC);
+    accept->version = htole16(RDISK_WIRE_VERSION);
+}
+
+void rogue_say(enum rdisk_message_type type, void *message, size_t size)
+{
+    struct rdisk_wire_message *header = message;
+
+    header->magic = htole32(RDISK_WIRE_MAGIC);
+    header->version = htole16(RDISK_WIRE_VERSION);
+    header->type = htole16(type);
+    header->length = htole32(size);
+    memcpy(rogue_control.buffer + SAY, message, size);
+    CHECK_EQUAL(raw_send(&rogue_control, SAY, (uint32_t)size), 0);
+    scene_pump(&rogue_scene);
+}
+
+static void converse(void)
+{
+    struct rdisk_wire_hello hello = { .features = 0 };
+    struct rdisk_wire_open_reply open = {
+        .session = htole64(1), .epoch = htole64(1), .size = htole64(1 << 20),
+        .block_size = htole32(512), .queues = htole16(1),
+        .slots = htole16(1), .slot_size = htole32(4096),
+    };
+    struct rdisk_wire_accept accept;
+
+    REQUIRE(raw_request(&rogue_control));
+    for (unsigned int i = 0; i < 8; i++) {
+        CHECK_EQUAL(raw_receive(&rogue_control, i * 512, 512), 0);
+    }
+    fill_accept(&accept);
+    raw_accept(&rogue_control, &accept, sizeof(accept));
+    scene_pump(&rogue_scene);
+    rogue_say(RDISK_MSG_HELLO_REPLY, &hello, sizeof(hello));
+    rogue_say(RDISK_MSG_OPEN_REPLY, &open, sizeof(open));
+    CHECK_EQUAL(victim->state, RDISK_INITIATOR_JOINING);
+}
+
+void rogue_begin_joining(uint64_t seed)
+{
+    struct rdma_cm_id *id;
+    enum rdisk_guest_memory mode = rogue_guest_memory;
+
+    rogue_guest_memory = RDISK_GUEST_MEMORY_DIRECT;
+    scene_prepare(&rogue_scene, seed);
+    victim->options.guest_memory = mode;
+    raw_init(&rogue_control, rogue_scene.fabric, rogue_scene.server_host);
+    raw_init(&rogue_data, rogue_scene.fabric, rogue_scene.server_host);
+    raw_listen(&rogue_control, SCENE_PORT);
+    scene_start(victim);
+    scene_pump(&rogue_scene);
+    converse();
+    id = rogue_control.id;
+    /* ESTABLISHED of the control connection comes on the way. */
+    do {
+        REQUIRE(raw_event(&rogue_control));
+    } while (rogue_control.event != RDMA_CM_EVENT_CONNECT_REQUEST);
+    rogue_data.id = rogue_control.id;
+    rogue_control.id = id;
+    raw_endpoint(&rogue_data);
+    for (unsigned int i = 0; i < 4; i++) {
+        CHECK_EQUAL(raw_receive(&rogue_data, 0, 0), 0);
+    }
+    fill_accept(&rogue_lease);
+    rogue_lease.queue = htole16(1);
+    rogue_lease.slots = htole16(1);
+    rogue_lease.max_segments = htole16(RDISK_SEGMENTS_MAX);
+    rogue_lease.slot_size = htole32(4096);
+    rogue_lease.base = htole64((uintptr_t)rogue_data.buffer);
+    rogue_lease.rkey = htole32(rogue_data.mr->rkey);
+    rogue_lease.stride = htole32(RDISK_HEADER_AREA + 4096);
+}
+
+void rogue_accept_queue(void)
+{
+    raw_accept(&rogue_data, &rogue_lease, sizeof(rogue_lease));
+    scene_pump(&rogue_scene);
+}
+
+void rogue_begin(uint64_t seed)
+{
+    rogue_begin_joining(seed);
+    rogue_accept_queue();
+    REQUIRE(victim->state == RDISK_INITIATOR_READY);
+}
+
+void rogue_end(void)
+{
+    scene_drop(victim);
+    raw_destroy(&rogue_data);
+    raw_destroy(&rogue_control);
+    scene_end(&rogue_scene);
+}
+
+struct rdisk_wire_request *rogue_take_read_into(void *memory)
+{
+    struct ibv_wc wc;
+
+    memset(&rogue_io, 0, sizeof(rogue_io));
+    CHECK_EQUAL(scene_submit(&rogue_io, victim, 0, RDISK_OP_READ, 4096,
+                             memory, ROGUE_BUFFER), 0);
+    rdisk_queue_kick(rdisk_initiator_queue(victim->session, 0));
+    scene_pump(&rogue_scene);
+    do {
+        REQUIRE(raw_poll(&rogue_data, &wc));
+        CHECK_EQUAL(wc.status, IBV_WC_SUCCESS);
+    } while (!(wc.wr_id & RAW_RECV));
+    CHECK_EQUAL(raw_receive(&rogue_data, 0, 0), 0);
+    return (struct rdisk_wire_request *)
+        (rogue_data.buffer + RDISK_HEADER_AREA) - 1;
+}
+
+struct rdisk_wire_request *rogue_take_read(void)
+{
+    memset(rogue_buffer, 0x11, sizeof(rogue_buffer));
+    return rogue_take_read_into(rogue_buffer);
+}
+
+void rogue_answer(uint32_t imm)
+{
+    CHECK_EQUAL(raw_write(&rogue_data, 0, 0, 0, 0, imm), 0);
+    scene_pump(&rogue_scene);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* RESIZE, STAT and CREATE of a client that does as it likes. */
+#include "tests/unit/support/hostile.h"
+#include "tests/unit/support/unit.h"
+
+/* @size bytes wanted; the answer, if any. */
+static struct rdisk_wire_message *resize(uint64_t size)
+{
+    struct rdisk_wire_resize *wire =
+        hostile_message(RDISK_MSG_RESIZE, sizeof(*wire));
+
+    wire->message.epoch = htole64(5);
+    wire->message.sequence = htole32(77);
+    wire->size = htole64(size);
+    return hostile_say(sizeof(*wire));
+}
+
+static struct rdisk_wire_message *stat_volume(void)
+{
+    struct rdisk_wire_message *wire =
+        hostile_message(RDISK_MSG_STAT, sizeof(*wire));
+
+    wire->epoch = htole64(5);
+    return hostile_say(sizeof(*wire));
+}
+
+static void is(const struct rdisk_wire_message *reply,
+               enum rdisk_message_type type, enum rdisk_status status)
+{
+    REQUIRE(reply != NULL);
+    CHECK_EQUAL(le16toh(reply->type), type);
+    CHECK_EQUAL(le16toh(reply->status), status);
+}
+
+/* It offers no feature: what the volume has is not for it. */
+static void not_agreed(void)
+{
+    const struct rdisk_wire_message *reply;
+
+    hostile_begin(1);
+    hostile_scene.resizable = true;
+    hostile_scene.maps = true;
+    hostile_open_volume();
+    reply = resize(SCENE_SIZE + 4096);
+    is(reply, RDISK_MSG_RESIZE_REPLY, RDISK_STATUS_DENIED);
+    CHECK_EQUAL(le32toh(reply->sequence), 77);
+    CHECK_EQUAL(hostile_scene.resizes, 0);
+    CHECK_EQUAL(hostile_scene.size, SCENE_SIZE);
+    /* The session goes on. */
+    is(stat_volume(), RDISK_MSG_STAT_REPLY, RDISK_STATUS_UNSUPPORTED);
+    hostile_end();
+}
+
+static void before_open(void)
+{
+    hostile_begin(1);
+    is(resize(SCENE_SIZE), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    CHECK_EQUAL(hostile_scene.resizes, 0);
+    hostile_end();
+    hostile_begin(1);
+    is(stat_volume(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    hostile_end();
+}
+
+static void no_size(void)
+{
+    hostile_begin(1);
+    hostile_open_volume();
+    is(resize(0), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    CHECK_EQUAL(hostile_scene.resizes, 0);
+    hostile_end();
+}
+
+/* Who did not choose the feature is not told. */
+static void not_told(void)
+{
+    hostile_begin(1);
+    hostile_open_volume();
+    scene_resize(&hostile_scene, SCENE_SIZE + 4096);
+    scene_pump(&hostile_scene);
+    CHECK_EQUAL(honest->told_sizes, 1);
+    is(stat_volume(), RDISK_MSG_STAT_REPLY, RDISK_STATUS_UNSUPPORTED);
+    hostile_end();
+}
+
+static struct rdisk_wire_message *create(void)
+{
+    struct rdisk_wire_create *wire =
+        hostile_message(RDISK_MSG_CREATE, sizeof(*wire));
+
+    wire->message.sequence = htole32(77);
+    wire->message.epoch = htole64(5);
+    wire->size = htole64(1 << 20);
+    wire->name_length = htole16(3);
+    memcpy(wire->name, "new", 3);
+    return hostile_say(sizeof(*wire));
+}
+
+static void create_not_agreed(void)
+{
+    const struct rdisk_wire_message *reply;
+
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    hostile_message(RDISK_MSG_HELLO, sizeof(struct rdisk_wire_hello));
+    hostile_say(sizeof(struct rdisk_wire_hello));
+    reply = create();
+    is(reply, RDISK_MSG_CREATE_REPLY, RDISK_STATUS_UNSUPPORTED);
+    CHECK_EQUAL(le32toh(reply->sequence), 77);
+    CHECK_EQUAL(hostile_scene.creates, 0);
+    hostile_end();
+}
+
+static void create_out_of_turn(void)
+{
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    is(create(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    hostile_end();
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    hostile_open_volume();
+    is(create(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    CHECK_EQUAL(hostile_scene.creates, 0);
+    hostile_end();
+}
+
+/* Not even its name counts before it has proved it. */
+static void create_before_proof(void)
+{
+    hostile_begin_stranger(1, "alice", "00112233445566778899aabbccddeeff");
+    hostile_scene.creatable = true;
+    hostile_message(RDISK_MSG_HELLO, sizeof(struct rdisk_wire_hello));
+    hostile_say(sizeof(struct rdisk_wire_hello));
+    is(create(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    CHECK_EQUAL(hostile_scene.creates, 0);
+    hostile_end();
+}
+
+static const struct unit_test tests[] = {
+    { "what was not agreed on is refused, and nothing else", not_agreed },
+    { "questions before OPEN end the session", before_open },
+    { "a volume of no size ends the session", no_size },
+    { "a create that was not agreed on is refused", create_not_agreed },
+    { "a create before HELLO or after OPEN ends the session",
+      create_out_of_turn },
+    { "a create before the proof ends the session", create_before_proof },
+    { "who does not know of resizes is not told", not_told },
+};
+
+UNIT_SUITE("hostile-call", tests)

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* CREATE, from a client to its server and back. */
+#include <errno.h>
+
+#include "tests/unit/support/scene.h"
+#include "tests/unit/support/unit.h"
+
+static struct scene scene;
+static struct scene_client *client = &scene.clients[0];
+
+/* A session that makes a volume; what came of it is in client->state. */
+static void make(uint64_t size, unsigned int flags)
+{
+    static const struct rdisk_initiator_events none;
+
+    client->session = rdisk_initiator_create(&client->env, &client->options,
+                                             &none, NULL, &client->error);
+    REQUIRE(client->session != NULL);
+    CHECK_EQUAL(rdisk_initiator_make(client->session, size, flags), 0);
+    CHECK_EQUAL(rdisk_initiator_start(client->session, &client->error), 0);
+    CHECK_EQUAL(rdisk_initiator_make(client->session, size, flags),
+                -EALREADY);
+    scene_pump(&scene);
+    client->state = rdisk_initiator_state(client->session);
+}
+
+static void begin(bool creatable)
+{
+    scene_prepare(&scene, 1);
+    scene.creatable = creatable;
+    client->options.volume = "new-one";
+    scene_serve(&scene);
+}
+
+static void makes_a_volume(void)
+{
+    begin(true);
+    make(1 << 20, RDISK_CREATE_EXCLUSIVE);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_CLOSED);
+    CHECK_EQUAL(scene.creates, 1);
+    CHECK_EQUAL(scene.opens, 0);
+    CHECK_SAYS(scene.last_create.volume, "new-one");
+    CHECK_EQUAL(strlen(scene.last_create.volume), 7);
+    CHECK_EQUAL(scene.last_create.size, 1 << 20);
+    CHECK(scene.last_create.exclusive);
+    scene_drop(client);
+    make(512, 0);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_CLOSED);
+    CHECK(!scene.last_create.exclusive);
+    scene_drop(client);
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
+    scene_end(&scene);
+}
+
+static void check_refused(enum rdisk_status status, int code)
+{
+    begin(status == RDISK_STATUS_OK ? false : true);
+    scene.fail_with = status;
+    /* It would come back, but there is no second try of this. */
+    client->options.reconnect_delay_ms = 60000;
+    make(1 << 20, RDISK_CREATE_EXCLUSIVE);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
+    CHECK_EQUAL(rdisk_initiator_error(client->session)->code, code);
+    CHECK_SAYS(rdisk_initiator_error(client->session)->text, "not here");
+    scene_drop(client);
+    scene_end(&scene);
+}
+
+static void refusals(void)
+{
+    check_refused(RDISK_STATUS_OK, -EACCES);
+    check_refused(RDISK_STATUS_EXISTS, -EEXIST);
+    check_refused(RDISK_STATUS_NO_SPACE, -ENOSPC);
+    check_refused(RDISK_STATUS_BUSY, -EBUSY);
+}
+
+static void after_the_proof(void)
+{
+    scene_prepare(&scene, 1);
+    scene_authenticate(&scene, "alice", "00112233445566778899aabbccddeeff");
+    scene.creatable = true;
+    scene_serve(&scene);
+    make(1 << 20, 0);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_CLOSED);
+    CHECK_EQUAL(scene.creates, 1);
+    scene_drop(client);
+    scene_end(&scene);
+}
+
+static void sizes_and_flags(void)
+{
+    static const uint64_t wrong[] = { 0, 100, 513, 1ull << 63 };
+
+    begin(true);
+    client->session = rdisk_initiator_create(&client->env, &client->options,
+                                             NULL, NULL, &client->error);
+    for (unsigned int i = 0; i < 4; i++) {
+        CHECK_EQUAL(rdisk_initiator_make(client->session, wrong[i], 0),
+                    -EINVAL);
+    }
+    CHECK_EQUAL(rdisk_initiator_make(client->session, 512, 2), -EINVAL);
+    scene_drop(client);
+    CHECK_EQUAL(rdisk_create_volume(&client->env, &client->options, 513, 0,
+                                    &client->error), -EINVAL);
+    CHECK_SAYS(client->error.text, "513 bytes");
+    scene_end(&scene);
+}
+
+static void a_lost_connection_is_the_end(void)
+{
+    begin(true);
+    client->options.reconnect_delay_ms = 60000;
+    fake_link_cut(client->host, scene.server_host, true);
+    make(1 << 20, 0);
+    scene_advance(&scene, 60000);
+    CHECK_EQUAL(rdisk_initiator_state(client->session),
+                RDISK_INITIATOR_FAILED);
+    CHECK_EQUAL(scene.creates, 0);
+    scene_drop(client);
+    scene_end(&scene);
+}
+
+static const struct unit_test tests[] = {
+    { "a session makes a volume and is over", makes_a_volume },
+    { "a refusal is told, once", refusals },
+    { "a client proves who it is first", after_the_proof },
+    { "sizes and flags are checked before they are sent", sizes_and_flags },
+    { "a lost connection is the end of it", a_lost_connection_is_the_end },
+};
+
+UNIT_SUITE("create", tests)

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The server's side: a listener, its sessions, and their queues.
+ *
+ * The target knows sessions, queues and slots; what a volume is and how bytes
+ * get to a disk is its owner's business, through struct rdisk_target_events.
+ *
+ * Threads: everything that takes a target or a session belongs to one
+ * *control* thread. A data queue belongs to one *reactor* thread, from
+ * rdisk_target_queue_start() to its idle event; functions that take a queue or
+ * a request are called there. The owner carries the hand-over between the
+ * threads (a queue is given to a reactor by events->queue_new and comes back
+ * after events->queue_idle), so the transport needs no lock and no thread, and
+ * a simulator can run everything in one.
+ */
+#ifndef RDISK_TARGET_H
+#define RDISK_TARGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rdisk/env.h>
+#include <rdisk/error.h>
+#include <rdisk/histogram.h>
+#include <rdisk/protocol.h>
+#include <rdisk/secret.h>
+
+struct rdisk_target;
+struct rdisk_target_session;
+struct rdisk_target_queue;
+struct rdisk_target_group;      /* the queues of one reactor */
+struct rdisk_target_cq;         /* a completion queue that they share */
+
+struct rdisk_target_options {
+    const char *address;        /* to listen on; NULL or "": any */
+    uint16_t port;              /* 0: RDISK_DEFAULT_PORT */
+    unsigned int max_sessions;  /* connections of control kind */
+    unsigned int max_queues;    /* per session: 1…RDISK_QUEUES_MAX */
+    unsigned int max_slots;     /* per queue: 1…RDISK_SLOTS_MAX */
+    uint32_t max_slot_size;     /* bytes, page multiple */
+    uint64_t max_memory;        /* bytes of slots of all sessions together */
+    unsigned int handshake_timeout_ms;  /* from connect to OPEN */
+    unsigned int max_silence_ms;        /* of a client whose device answers */
+    bool authenticate;          /* events->secret tells who may come in;
+                                   otherwise all may */
+};
+
+void rdisk_target_options_init(struct rdisk_target_options *options);
+
+/* What a client asks for; checked for form, not for permission. */
+struct rdisk_open_request {
+    char volume[RDISK_VOLUME_NAME_MAX + 1];
+    char peer[64];              /* address of the client, for logs */
+    char user[RDISK_USER_NAME_MAX + 1]; /* who has proved to be; "" if that
+                                   was not demanded */
+    bool read_only;
+    bool shared;
+    uint8_t client[16];
+    uint64_t epoch;
+    uint64_t generation;        /* 0: comes for the first time; else it comes
+                                   back, and was granted this one */
+};
+
+/* A volume that a client wants to be made; checked for form. */
+struct rdisk_create_request {
+    char volume[RDISK_VOLUME_NAME_MAX + 1];
+    const char *peer;           /* address of the client, for logs */
+    const char *user;           /* who has proved to be; "" if that was not
+                                   demanded */
+    uint64_t size;              /* bytes, multiple of 512 */
+    bool exclusive;             /* only if there is none of that name */
+};
+
+/* What the owner grants. */
+struct rdisk_open_grant {
+    uint64_t size;              /* bytes, multiple of block_size */
+    uint32_t block_size;        /* power of two, 512…4096 */
+    uint32_t optimal_size;      /* bytes or 0 */
+    bool read_only;
+    bool rotational;
+    bool discard;               /* RDISK_OP_DISCARD is carried out */
+    bool zeroes;                /* RDISK_OP_ZEROES is carried out */
+    uint64_t generation;        /* of the lease to write; readers: 0 */
+    uint8_t identity[RDISK_ID_SIZE];    /* which volume it is */
+    uint8_t cache[RDISK_ID_SIZE];       /* which volatile cache is behind it */
+    bool extents;               /* RDISK_OP_EXTENTS is carried out */
+    bool copy;                  /* RDISK_OP_COPY is carried out */
+    bool resize;                /* events->resize may say yes */
+};
+
+/*
+ * A request, owned by the transport. The owner keeps it from events->request
+ * until rdisk_target_complete(). @data is the slot's payload area, page-
+ * aligned, inside rdisk_target_queue_memory(): a WRITE's payload is in it, a
+ * READ's belongs into it. The payload stays remote-writable by its own client,
+ * so never decide on its contents twice.
+ */
+struct rdisk_target_request {
+    struct rdisk_target_queue *queue;
+    enum rdisk_op op;
+    unsigned int flags;         /* RDISK_REQUEST_… */
+    uint64_t offset;            /* bytes; inside the volume, aligned */
+    uint64_t source;            /* COPY: the same, and no overlap */
+    uint32_t length;            /* bytes; 0 for FLUSH only; up to
+                                   rdisk_op_range_max() for operations
+                                   without payload */
+    unsigned int room;          /* EXTENTS: @data is so many struct
+                                   rdisk_wire_extent, all zero, to be filled
+                                   from the first on; at least one */
+    uint16_t slot;
+    void *data;
+    uint64_t received;          /* rdisk_stopwatch() when it was taken */
+    void *user[4];              /* the owner's, e.g. for its backend */
+};
+
+/*
+ * From events->open: not yet. Never crosses the wire. It is asked again when a
+ * session has ended, until the handshake time-out.
+ */
+#define RDISK_OPEN_LATER RDISK_STATUS_COUNT
+
+struct rdisk_target_events {
+    /*
+     * Control thread: the secret of the client @user. False if there is none
+     * of that name, or if it may not come in; @secret is then left alone. Only
+     * with options.authenticate, where it must be.
+     */
+    bool (*secret)(void *opaque, const char *user,
+                   struct rdisk_secret *secret);
+    /*
+     * Control thread: may this client have this volume? Returns OK with
+     * @grant filled, RDISK_OPEN_LATER, or the status and sentence to refuse
+     * with. What it leaves in *@user comes back in the other events.
+     *
+     * A client that has lost its connection comes back with a higher epoch.
+     * The owner then fences its older session (rdisk_target_session_fence())
+     * and answers LATER until events->close has told that it is gone: no
+     * request of it can take effect any more.
+     */
+    enum rdisk_status (*open)(void *opaque,
+                              struct rdisk_target_session *session,
+                              const struct rdisk_open_request *request,
+                              struct rdisk_open_grant *grant, void **user,
+                              struct rdisk_error *err);
+    /*
+     * Control thread: the session is gone, its queues drained, released. Not
+     * called if open refused. @orderly: its client has said that it needs the
+     * volume no longer; else it may come back.
+     */
+    void (*close)(void *opaque, void *user, bool orderly);
+    /*
+     * Control thread: give the session's volume @size bytes, whole blocks;
+     * fewer than now only if @shrink. Returns OK when that is so, durably,
+     * and rdisk_target_session_resize() was called for every session that has
+     * the volume, this one too; else what to refuse with. NULL: nobody may.
+     */
+    enum rdisk_status (*resize)(void *opaque, void *user, uint64_t size,
+                                bool shrink, struct rdisk_error *err);
+    /*
+     * Control thread: make a volume, if this client may. Returns OK when it is
+     * there, durably, else what to refuse with. NULL: nobody may.
+     */
+    enum rdisk_status (*create)(void *opaque,
+                                const struct rdisk_create_request *request,
+                                struct rdisk_error *err);
+    /*
+     * Control thread: *@allocated gets the bytes that the session's volume
+     * takes up. NULL: nobody knows.
+     */
+    enum rdisk_status (*stat)(void *opaque, void *user, uint64_t *allocated,
+                              struct rdisk_error *err);
+    /*
+     * Control thread: which reactor will the next queue of this session be
+     * handed to?
+     */
+    struct rdisk_target_group *(*queue_group)(void *opaque, void *user);
+    /*
+     * Control thread: a queue wants to join, of the group just told. Hand it to a reactor, whose
+     * thread calls rdisk_target_queue_start() on it. *@queue_user comes back
+     * through rdisk_target_queue_user(). On an error the client is refused.
+     */
+    int (*queue_new)(void *opaque, void *user,
+                     struct rdisk_target_queue *queue, void **queue_user,
+                     struct rdisk_error *err);
+    /*
+     * Reactor thread: a request to carry out, within rdisk_target_cq_
+     * process(). It may be completed from within.
+     */
+    void (*request)(void *queue_user, struct rdisk_target_request *request);
+    /*
+     * Reactor thread: the queue is dead and drained: no request is
+     * outstanding and no device touches its slots. The reactor forgets it and
+     * passes it to the control thread, which calls
+     * rdisk_target_queue_release(). Last event of a queue.
+     */
+    void (*queue_idle)(void *queue_user, struct rdisk_target_queue *queue);
+};
+
+/* ---- Control thread --------------------------------------------------- */
+
+/* Listens at once. NULL with e.g. -ENODEV or -EADDRINUSE in @err. */
+struct rdisk_target *rdisk_target_create(
+    const struct rdisk_env *env, const struct rdisk_target_options *options,
+    const struct rdisk_target_events *events, void *opaque,
+    struct rdisk_error *err);
+
+/* Readable when rdisk_target_process() has something to do. Constant. */
+int rdisk_target_fd(const struct rdisk_target *target);
+uint64_t rdisk_target_deadline(const struct rdisk_target *target);
+void rdisk_target_process(struct rdisk_target *target);
+
+/*
+ * Refuse new sessions and queues, tell each client @text in a BYE, finish the
+ * requests already taken, end all sessions. rdisk_target_sessions() is 0 when
+ * that is done.
+ */
+void rdisk_target_stop(struct rdisk_target *target, const char *text);
+unsigned int rdisk_target_sessions(const struct rdisk_target *target);
+
+/* Only after stop, with no session left. */
+void rdisk_target_destroy(struct rdisk_target *target);
+
+/* End one session: BYE with @status and @text, then as if it had broken. */
+void rdisk_target_session_end(struct rdisk_target_session *session,
+                              enum rdisk_status status, const char *text);
+
+/*
+ * Cut one session off at once, without a word: its queue pairs go to ERROR.
+ * events->close tells when its last request has been carried out.
+ */
+void rdisk_target_session_fence(struct rdisk_target_session *session);
+
+/*
+ * The session's volume has another size: new requests are held against it from
+ * now on, and the client is told, unless it has asked for it itself.
+ */
+void rdisk_target_session_resize(struct rdisk_target_session *session,
+                                 uint64_t size);
+/* Are requests of this session under way? Those that come in this moment may
+ * be missed. */
+bool rdisk_target_session_busy(const struct rdisk_target_session *session);
+
+/* Give back a queue after its idle event. */
+void rdisk_target_queue_release(struct rdisk_target_queue *queue);
+
+/*
+ * What the queues of one reactor have together: completion queues of @depth
+ * entries, fewer where the device has no more. There is one while its entries
+ * suffice, then another; the last queue takes it along. Every completion queue
+ * of the group interrupts by the same vector, @vector modulo the device's.
+ * NULL: no memory.
+ */
+struct rdisk_target_group *rdisk_target_group_create(
+    const struct rdisk_env *env, unsigned int depth, unsigned int vector);
+/* No queue of it is left. */
+void rdisk_target_group_destroy(struct rdisk_target_group *group);
+
+struct rdisk_target_session_info {
+    uint64_t id;
+    char peer[64];
+    char volume[RDISK_VOLUME_NAME_MAX + 1];
+    uint8_t client[16];
+    uint64_t epoch;
+    bool read_only;
+    unsigned int queues;        /* joined */
+    uint64_t memory;            /* bytes of slots */
+};
+/* Calls @fn for each open session. */
+void rdisk_target_for_each_session(
+    struct rdisk_target *target,
+    void (*fn)(void *opaque, const struct rdisk_target_session_info *info),
+    void *opaque);
+
+/* ---- Reactor thread --------------------------------------------------- */
+
+/*
+ * First call on a queue from its reactor: posts its receives, arms its
+ * completion queue and accepts the connection. On failure the queue ends with
+ * its idle event as always.
+ */
+void rdisk_target_queue_start(struct rdisk_target_queue *queue);
+
+/* Where its completions come to, together with those of others. Constant. It
+ * stays while a queue of it is not released. */
+struct rdisk_target_cq *rdisk_target_queue_cq(
+    const struct rdisk_target_queue *queue);
+
+/* Readable when a completion waits and it is armed. Constant. */
+int rdisk_target_cq_fd(const struct rdisk_target_cq *cq);
+/*
+ * Take all completions, run events->request for each new request, post the
+ * answers ready so far, re-arm. Returns the number of requests taken. May run
+ * events->queue_idle for any of its queues, after which that queue must not be
+ * touched.
+ */
+unsigned int rdisk_target_cq_process(struct rdisk_target_cq *cq);
+/* The same without touching or arming the descriptor, for a spinning reactor. */
+unsigned int rdisk_target_cq_poll(struct rdisk_target_cq *cq);
+
+/*
+ * The request is done: send the payload of a READ and the answer with the
+ * next rdisk_target_queue_kick(). Any order.
+ */
+void rdisk_target_complete(struct rdisk_target_request *request,
+                           enum rdisk_status status);
+/*
+ * Ring the doorbell for all answers completed since the last one. Like
+ * _process() it may run events->queue_idle: call it after the last touch.
+ */
+void rdisk_target_queue_kick(struct rdisk_target_queue *queue);
+
+void *rdisk_target_queue_user(const struct rdisk_target_queue *queue);
+/* All slots of the queue as one page-aligned range, to register as a fixed
+ * buffer. Constant from queue_new to release. Any thread. */
+void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
+                               void **address, size_t *length);
+
+struct rdisk_target_counters {
+    uint64_t reads, writes, flushes;    /* requests answered */
+    uint64_t discards, zeroes, extents, copies;
+    uint64_t failed;            /* of these, with a status other than OK */
+    uint64_t read_bytes, write_bytes;
+    uint64_t refused;           /* answered without reaching the owner */
+    uint64_t receives;          /* receive completions: one per request */
+    uint64_t work_requests;     /* sends posted */
+    uint64_t doorbells;
+    uint64_t wakeups;           /* completion events taken from the fd; one
+                                   for several queues counts at one of them */
+    /* By operation: from receiving a request to posting its answer. */
+    uint64_t latency[RDISK_OPS][RDISK_HISTOGRAM_BUCKETS];
+};
+/* Sum into @counters. Any thread. */
+void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
+                                 struct rdisk_target_counters *counters);
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a client knows of the volatile cache behind its volume: which answered
+ * requests a flush has made stable, and what is lost if the cache is.
+ *
+ * Flushes of a session are numbered as they are submitted, on whichever queue;
+ * one covers all that was answered before it was submitted. So a queue needs
+ * to remember of its requests only the number of the first flush that covers
+ * the last of them.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "transport/initiator/session.h"
+
+void rdisk_queue_number_flush(struct rdisk_queue *queue,
+                              struct rdisk_request *request)
+{
+    request->flush = atomic_fetch_add(&queue->session->flushes, 1) + 1;
+}
+
+static void flushed(struct rdisk_initiator *session, uint64_t number)
+{
+    uint64_t newest = atomic_load(&session->flushed);
+
+    while (newest < number &&
+           !atomic_compare_exchange_weak(&session->flushed, &newest,
+                                         number)) {
+    }
+}
+
+static int flush_ends(struct rdisk_initiator *session, uint64_t number,
+                      int result)
+{
+    uint64_t untold = RDISK_FLUSH_UNTOLD;
+
+    if (result == 0 && number > atomic_load(&session->lost_until)) {
+        flushed(session, number);
+        return 0;
+    }
+    if (number >= atomic_load(&session->lost_since)) {
+        /* Told. What was submitted by now does not know it, and fails too. */
+        atomic_compare_exchange_strong(&session->lost_until, &untold,
+                                       atomic_load(&session->flushes));
+    }
+    return result ? result : -EIO;
+}
+
+int rdisk_queue_account(struct rdisk_queue *queue,
+                        const struct rdisk_request *request, int result)
+{
+    struct rdisk_initiator *session = queue->session;
+
+    if (request->op == RDISK_OP_FLUSH) {
+        return flush_ends(session, request->flush, result);
+    }
+    if (!rdisk_op_has_segments(request->op) && result == 0 &&
+        !(request->flags & RDISK_REQUEST_FUA)) {
+        queue->covered_by = atomic_load_explicit(&session->flushes,
+                                                 memory_order_relaxed) + 1;
+    }
+    return result;
+}
+
+/* Every queue is parked. Returns the number of the first flush that would
+ * have covered everything that is not stable; 0: there is nothing. */
+static uint64_t unstable(struct rdisk_initiator *session)
+{
+    uint64_t newest = atomic_load(&session->flushed);
+    uint64_t since = 0;
+
+    for (unsigned int i = 0; i < session->queue_count; i++) {
+        uint64_t number = session->queues[i].covered_by;
+
+        if (number > newest && number > since) {
+            since = number;
+        }
+    }
+    return since;
+}
+
+void rdisk_initiator_take_cache(struct rdisk_initiator *session,
+                                const uint8_t *cache)
+{
+    uint64_t since = 0;
+
+    if (session->established &&
+        memcmp(session->info.cache, cache, RDISK_ID_SIZE)) {
+        since = unstable(session);
+    }
+    memcpy(session->info.cache, cache, RDISK_ID_SIZE);
+    if (!since) {
+        return;
+    }
+    rdisk_log(session->env, RDISK_LOG_ERROR,
+              "the server of volume '%s' at %s:%u has lost its volatile "
+              "cache, as at a restart of its machine: writes that were "
+              "answered and not flushed may be lost, and the next flush "
+              "fails to tell so", session->options.volume,
+              session->options.host, session->options.port);
+    atomic_store(&session->lost_since, since);
+    atomic_store(&session->lost_until, RDISK_FLUSH_UNTOLD);
+}

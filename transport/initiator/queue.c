@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A client's queue: requests wait for a slot, go out, and end with the answer
+ * or with the connection. stage.c encodes them.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "transport/initiator/session.h"
+
+/* ---- Submission ------------------------------------------------------- */
+
+/* Take the connection, if there is one and it is not ours yet. */
+static bool active(struct rdisk_queue *queue)
+{
+    int joined = RDISK_QUEUE_JOINED;
+
+    return atomic_load_explicit(&queue->phase, memory_order_acquire) ==
+               RDISK_QUEUE_ACTIVE ||
+           atomic_compare_exchange_strong(&queue->phase, &joined,
+                                          RDISK_QUEUE_ACTIVE);
+}
+
+/* Can requests go out? */
+static bool sending(struct rdisk_queue *queue)
+{
+    return rdisk_initiator_state(queue->session) == RDISK_INITIATOR_READY &&
+           active(queue) &&
+           !atomic_load_explicit(&queue->qp.broken, memory_order_relaxed);
+}
+
+/* Is there any hope for requests? If not, the code they end with. */
+static bool hopeless(const struct rdisk_queue *queue, int *code)
+{
+    const struct rdisk_initiator *session = queue->session;
+    enum rdisk_initiator_state state = rdisk_initiator_state(session);
+
+    /* To be too late (-ESTALE) is no news that a disk has for its user. */
+    *code = state == RDISK_INITIATOR_FAILED &&
+            session->error.code != -ESTALE ? session->error.code : -EIO;
+    return state >= RDISK_INITIATOR_CLOSING ||
+           atomic_load_explicit(&session->expired, memory_order_acquire);
+}
+
+/* Has the volume such an operation? */
+static bool available(const struct rdisk_volume_info *info, enum rdisk_op op)
+{
+    switch (op) {
+    case RDISK_OP_DISCARD:
+        return info->discard;
+    case RDISK_OP_ZEROES:
+        return info->zeroes;
+    case RDISK_OP_EXTENTS:
+        return info->extents;
+    case RDISK_OP_COPY:
+        return info->copy;
+    default:
+        return true;
+    }
+}
+
+static bool inside(const struct rdisk_initiator *session, uint64_t offset,
+                   uint32_t length)
+{
+    uint64_t size = rdisk_initiator_size(session);
+    uint32_t block_size = session->info.block_size;
+
+    return offset % block_size == 0 && length % block_size == 0 &&
+           offset <= size && length <= size - offset;
+}
+
+static bool overlap(uint64_t a, uint64_t b, uint32_t length)
+{
+    return (a < b ? b - a : a - b) < length;
+}
+
+static int check_request(const struct rdisk_queue *queue,
+                         const struct rdisk_request *request)
+{
+    const struct rdisk_volume_info *info = &queue->session->info;
+    uint32_t longest = info->max_transfer;
+    uint64_t sum = 0;
+
+    if (request->op == RDISK_OP_FLUSH) {
+        return request->length || request->offset ? -EINVAL : 0;
+    }
+    if (!available(info, request->op)) {
+        return -ENOTSUP;
+    }
+    for (unsigned int i = 0; i < request->iovcnt; i++) {
+        sum += request->iov[i].iov_len;
+    }
+    if (rdisk_op_is_range(request->op)) {
+        sum = request->length;
+        longest = rdisk_op_range_max(request->op);
+    }
+    if (request->length == 0 || sum != request->length ||
+        request->length > longest ||
+        !inside(queue->session, request->offset, request->length)) {
+        return -EINVAL;
+    }
+    if (request->op == RDISK_OP_COPY &&
+        (!inside(queue->session, request->source, request->length) ||
+         overlap(request->source, request->offset, request->length))) {
+        return -EINVAL;
+    }
+    if (request->op == RDISK_OP_EXTENTS &&
+        (!request->extents || request->extent_count < 1 ||
+         request->extent_count > RDISK_EXTENTS_MAX)) {
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int rdisk_queue_submit(struct rdisk_queue *queue,
+                       struct rdisk_request *request)
+{
+    int ret;
+
+    if (hopeless(queue, &ret)) {
+        return -ENOTCONN;
+    }
+    ret = check_request(queue, request);
+    if (ret < 0) {
+        return ret;
+    }
+    request->next = NULL;
+    request->bounced = false;
+    request->chunk_count = 0;
+    if (request->op == RDISK_OP_FLUSH) {
+        rdisk_queue_number_flush(queue, request);
+    }
+    atomic_fetch_add_explicit(&queue->outstanding, 1, memory_order_relaxed);
+    if (queue->waiting || !sending(queue) ||
+        !rdisk_queue_stage(queue, request)) {
+        *queue->waiting_end = request;
+        queue->waiting_end = &request->next;
+        rdisk_counter_add(&queue->waited, 1);
+    }
+    return 0;
+}
+
+/* First come, first served: a large request is not passed by small ones. */
+static void stage_waiting(struct rdisk_queue *queue)
+{
+    while (queue->waiting && sending(queue)) {
+        struct rdisk_request *request = queue->waiting;
+        struct rdisk_request *next = request->next;
+
+        if (!rdisk_queue_stage(queue, request)) {
+            return;
+        }
+        queue->waiting = next;
+        if (!next) {
+            queue->waiting_end = &queue->waiting;
+        }
+    }
+}
+
+void rdisk_queue_kick(struct rdisk_queue *queue)
+{
+    if (atomic_load_explicit(&queue->phase, memory_order_acquire) ==
+        RDISK_QUEUE_ACTIVE) {
+        rdisk_qp_post(&queue->qp);
+    }
+}
+
+/* ---- Completion ------------------------------------------------------- */
+
+static void give_bounce(struct rdisk_queue *queue,
+                        struct rdisk_request *request)
+{
+    if (request->bounced) {
+        rdisk_bounce_give(&queue->bounce, request->chunk_first,
+                          request->chunk_count);
+        request->bounced = false;
+        request->chunk_count = 0;
+    }
+}
+
+/*
+ * The server can write to bounce memory as long as it likes: copy first, check
+ * the copy, and hand on nothing else.
+ */
+static int take_extents(struct rdisk_queue *queue,
+                        struct rdisk_request *request)
+{
+    struct rdisk_wire_extent copy[RDISK_EXTENTS_MAX];
+    struct rdisk_error err;
+    unsigned int count;
+
+    memcpy(copy, rdisk_bounce_chunk(&queue->bounce, request->chunk_first),
+           request->extent_count * sizeof(copy[0]));
+    count = rdisk_wire_check_extents(copy, request->extent_count,
+                                     request->length,
+                                     queue->session->info.block_size, &err);
+    if (!count) {
+        rdisk_log(queue->session->env, RDISK_LOG_ERROR,
+                  "queue %u: an answer breaks the protocol: %s",
+                  queue->link.queue, err.text);
+        rdisk_qp_break(&queue->qp);
+        return -EPROTO;
+    }
+    for (unsigned int i = 0; i < count; i++) {
+        request->extents[i].length = le64toh(copy[i].length);
+        request->extents[i].flags = le32toh(copy[i].flags);
+    }
+    request->extent_count = count;
+    return 0;
+}
+
+void rdisk_queue_complete(struct rdisk_queue *queue,
+                          struct rdisk_request *request, int result)
+{
+    if (request->op == RDISK_OP_EXTENTS) {
+        if (result == 0) {
+            result = take_extents(queue, request);
+        }
+        give_bounce(queue, request);
+    } else if (request->bounced) {
+        if (request->op == RDISK_OP_READ && result == 0) {
+            rdisk_bounce_copy_out(&queue->bounce, request->chunk_first,
+                                  request->iov, request->iovcnt);
+            rdisk_counter_add(&queue->copied_bytes, request->length);
+        }
+        give_bounce(queue, request);
+        rdisk_counter_add(&queue->bounced, 1);
+    }
+    result = rdisk_queue_account(queue, request, result);
+    rdisk_op_count(&queue->ops, request->op, request->length, result < 0);
+    atomic_fetch_sub_explicit(&queue->outstanding, 1, memory_order_release);
+    request->complete(request, result);
+}
+
+struct rdisk_request *rdisk_queue_take_from_slot(struct rdisk_queue *queue,
+                                                 uint16_t slot)
+{
+    struct rdisk_request *request = queue->in_slot[slot];
+
+    queue->in_slot[slot] = NULL;
+    atomic_fetch_sub_explicit(&queue->in_slots, 1, memory_order_release);
+    atomic_store_explicit(&queue->seen[slot], RDISK_NEVER,
+                          memory_order_relaxed);
+    return request;
+}
+
+/* An answer that fits no request: the server cannot be trusted any more. */
+static void bad_answer(struct rdisk_queue *queue, uint32_t immediate)
+{
+    rdisk_log(queue->session->env, RDISK_LOG_ERROR,
+              "queue %u: answer 0x%08x fits no request", queue->link.queue,
+              immediate);
+    rdisk_qp_break(&queue->qp);
+}
+
+static bool answer(struct rdisk_queue *queue,
+                   const struct rdisk_qp_completion *completion)
+{
+    uint16_t slot = (uint16_t)(completion->immediate >> 16);
+    uint8_t sequence = (uint8_t)(completion->immediate >> 8);
+    uint8_t status = (uint8_t)completion->immediate;
+    struct rdisk_request *request;
+
+    if (!completion->with_immediate || slot >= queue->slots ||
+        !queue->in_slot[slot] || queue->in_slot[slot]->answered ||
+        (uint8_t)queue->in_slot[slot]->sequence != sequence) {
+        bad_answer(queue, completion->immediate);
+        return false;
+    }
+    if (queue->in_slot[slot]->window_count) {
+        rdisk_queue_answered(queue, queue->in_slot[slot],
+                             rdisk_status_to_errno(status));
+        return false;
+    }
+    request = rdisk_queue_take_from_slot(queue, slot);
+    queue->free_slots[queue->free_count++] = slot;
+    rdisk_queue_complete(queue, request, rdisk_status_to_errno(status));
+    return true;
+}
+
+/* ---- The end of a connection ------------------------------------------ */
+
+static void ring_alarm(struct rdisk_queue *queue)
+{
+    uint64_t one = 1;
+
+    if (write(queue->session->alarm_fd, &one, sizeof(one)) < 0) {
+        rdisk_log(queue->session->env, RDISK_LOG_ERROR,
+                  "cannot wake the session: %s", strerror(errno));
+    }
+}
+
+/* Insert by age: sequence numbers wrap, so by their difference. */
+static void insert(struct rdisk_request **list, struct rdisk_request *request)
+{
+    while (*list && (int32_t)((*list)->sequence - request->sequence) < 0) {
+        list = &(*list)->next;
+    }
+    request->next = *list;
+    *list = request;
+}
+
+/* What was on its way waits again, before what waited already. */
+static void wait_again(struct rdisk_queue *queue)
+{
+    struct rdisk_request *again = NULL;
+    struct rdisk_request **end;
+
+    for (unsigned int i = 0; i < queue->slots; i++) {
+        if (queue->in_slot[i]) {
+            insert(&again, rdisk_queue_take_from_slot(queue, (uint16_t)i));
+        }
+    }
+    for (end = &again; *end; end = &(*end)->next) {
+    }
+    if (again && !queue->waiting) {
+        queue->waiting_end = end;
+    }
+    *end = queue->waiting;
+    queue->waiting = again;
+}
+
+/*
+ * The device has let go of everything: keep the requests, and give the
+ * connection back to the home thread, which decides what becomes of them.
+ */
+static unsigned int park(struct rdisk_queue *queue)
+{
+    unsigned int count = rdisk_queue_end_answered(queue);
+    struct rdisk_request *request;
+
+    wait_again(queue);
+    /* Bound ones would keep the guest's memory from being deregistered. */
+    rdisk_queue_windows_destroy(queue);
+    for (request = queue->waiting; request; request = request->next) {
+        give_bounce(queue, request);
+    }
+    rdisk_queue_deafen(queue);
+    queue->broken_told = false;
+    atomic_store_explicit(&queue->phase, RDISK_QUEUE_PARKED,
+                          memory_order_release);
+    ring_alarm(queue);
+    return count;
+}
+
+static unsigned int fail_waiting(struct rdisk_queue *queue, int code)
+{
+    unsigned int count = 0;
+
+    while (queue->waiting) {
+        struct rdisk_request *request = queue->waiting;
+
+        queue->waiting = request->next;
+        if (!queue->waiting) {
+            queue->waiting_end = &queue->waiting;
+        }
+        rdisk_queue_complete(queue, request, code);
+        count++;
+    }
+    return count;
+}
+
+void rdisk_queue_rest(struct rdisk_queue *queue)
+{
+    int mine = RDISK_QUEUE_ACTIVE;
+
+    if (atomic_compare_exchange_strong(&queue->phase, &mine,
+                                       RDISK_QUEUE_JOINED)) {
+        /* If the connection broke just now, home takes it back itself. */
+        ring_alarm(queue);
+    }
+}
+
+/* ---- Events ----------------------------------------------------------- */
+
+static void take_wake(struct rdisk_queue *queue)
+{
+    uint64_t rings;
+
+    /* The flag is set after the write, so that this read finds it; one ring
+     * more may have been taken with it, which is no harm. */
+    if (atomic_load_explicit(&queue->woken, memory_order_relaxed) &&
+        atomic_exchange(&queue->woken, false) &&
+        read(queue->wake_fd, &rings, sizeof(rings)) < 0 && errno != EAGAIN) {
+        rdisk_log(queue->session->env, RDISK_LOG_ERROR,
+                  "cannot read queue %u's eventfd: %s", queue->link.queue,
+                  strerror(errno));
+    }
+}
+
+/* Completions, then what waits. */
+static unsigned int serve_once(struct rdisk_queue *queue)
+{
+    struct rdisk_qp_completion completion;
+    unsigned int count = 0;
+
+    while (rdisk_qp_next(&queue->qp, &completion)) {
+        count += answer(queue, &completion);
+    }
+    count += rdisk_queue_end_revoked(queue);
+    /* Receives first: an answer must never find none. */
+    rdisk_qp_replenish(&queue->qp);
+    rdisk_queue_revoke(queue);
+    stage_waiting(queue);
+    rdisk_qp_post(&queue->qp);
+    return count;
+}
+
+static unsigned int serve(struct rdisk_queue *queue)
+{
+    unsigned int count = serve_once(queue);
+
+    if (queue->revoking) {
+        /* An invalidation takes the device no time to speak of. */
+        count += serve_once(queue);
+    }
+    if (atomic_load_explicit(&queue->qp.broken, memory_order_relaxed)) {
+        if (!queue->broken_told) {
+            queue->broken_told = true;
+            ring_alarm(queue);
+        }
+        if (rdisk_qp_drained(&queue->qp)) {
+            count += park(queue);
+        }
+    }
+    return count;
+}
+
+void rdisk_queue_hush(struct rdisk_queue *queue)
+{
+    take_wake(queue);
+    if (active(queue)) {
+        rdisk_qp_take_events(&queue->qp);
+    }
+}
+
+void rdisk_queue_arm(struct rdisk_queue *queue)
+{
+    if (active(queue)) {
+        rdisk_qp_arm(&queue->qp);
+    }
+}
+
+unsigned int rdisk_queue_process(struct rdisk_queue *queue)
+{
+    unsigned int count;
+
+    /* To arm is a system call with some devices: what waits goes first. */
+    rdisk_queue_hush(queue);
+    count = rdisk_queue_poll(queue);
+    rdisk_queue_arm(queue);
+    /* What came in between has no event. */
+    return rdisk_queue_pending(queue) ? count + rdisk_queue_poll(queue)
+                                      : count;
+}
+
+unsigned int rdisk_queue_poll(struct rdisk_queue *queue)
+{
+    unsigned int count = 0;
+    int code;
+
+    take_wake(queue);
+    if (active(queue)) {
+        count += serve(queue);
+    }
+    /* What is parked ends when there is no hope any more. */
+    if (queue->waiting && hopeless(queue, &code) && !active(queue)) {
+        count += fail_waiting(queue, code);
+    }
+    return count;
+}
+
+bool rdisk_queue_pending(struct rdisk_queue *queue)
+{
+    return atomic_load_explicit(&queue->woken, memory_order_relaxed) ||
+           (atomic_load_explicit(&queue->phase, memory_order_acquire) ==
+                RDISK_QUEUE_ACTIVE && rdisk_qp_pending(&queue->qp));
+}
+
+/* ---- For others to look at -------------------------------------------- */
+
+int rdisk_queue_fd(const struct rdisk_queue *queue)
+{
+    return queue->poll_fd;
+}
+
+bool rdisk_queue_idle(const struct rdisk_queue *queue)
+{
+    return atomic_load_explicit(&queue->outstanding,
+                                memory_order_acquire) == 0;
+}
+
+bool rdisk_queue_dry(struct rdisk_queue *queue)
+{
+    return atomic_load_explicit(&queue->in_slots, memory_order_acquire) == 0;
+}
+
+bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now)
+{
+    uint64_t timeout = queue->session->options.request_timeout_ms * RDISK_MSEC;
+    bool overdue = false;
+
+    if (!timeout) {
+        return false;
+    }
+    for (unsigned int i = 0; i < queue->slots; i++) {
+        uint64_t seen = atomic_load_explicit(&queue->seen[i],
+                                             memory_order_relaxed);
+
+        if (seen == RDISK_SLOT_UNSEEN) {
+            /* If the slot has been freed since, it stays free. */
+            atomic_compare_exchange_strong_explicit(
+                &queue->seen[i], &seen, now, memory_order_relaxed,
+                memory_order_relaxed);
+        } else if (seen != RDISK_NEVER && now - seen >= timeout) {
+            overdue = true;
+        }
+    }
+    return overdue;
+}
+
+void rdisk_queue_counters(const struct rdisk_queue *queue,
+                          struct rdisk_queue_counters *counters)
+{
+    *counters = (struct rdisk_queue_counters) {
+        .reads = rdisk_counter_read(&queue->ops.reads),
+        .writes = rdisk_counter_read(&queue->ops.writes),
+        .flushes = rdisk_counter_read(&queue->ops.flushes),
+        .discards = rdisk_counter_read(&queue->ops.discards),
+        .zeroes = rdisk_counter_read(&queue->ops.zeroes),
+        .extents = rdisk_counter_read(&queue->ops.extents),
+        .copies = rdisk_counter_read(&queue->ops.copies),
+        .failed = rdisk_counter_read(&queue->ops.failed),
+        .read_bytes = rdisk_counter_read(&queue->ops.read_bytes),
+        .write_bytes = rdisk_counter_read(&queue->ops.write_bytes),
+        .copied_bytes = rdisk_counter_read(&queue->copied_bytes),
+        .bounced = rdisk_counter_read(&queue->bounced),
+        .waited = rdisk_counter_read(&queue->waited),
+        .work_requests = rdisk_counter_read(&queue->qp_counters.work_requests),
+        .doorbells = rdisk_counter_read(&queue->qp_counters.doorbells),
+        .receives = rdisk_counter_read(&queue->qp_counters.receives),
+        .wakeups = rdisk_counter_read(&queue->qp_counters.wakeups),
+        .windows = rdisk_counter_read(&queue->windows_bound),
+    };
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a client's queue has for its whole life, two descriptors, and what it
+ * has for one connection: queue pair, memory, and the lease of the server's
+ * slots. Home thread; the queue's thread is elsewhere, see enum
+ * rdisk_queue_phase.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "transport/initiator/session.h"
+#include "transport/verbs/mr.h"
+
+#define INLINE_WISH     256u    /* bytes: the header of a read of 12 pieces */
+#define SGE_WISH        32u     /* places a work request gathers from */
+
+/* ---- For life --------------------------------------------------------- */
+
+static int watch(struct rdisk_queue *queue, int fd, uint32_t events)
+{
+    struct epoll_event event = { .events = events };
+
+    return epoll_ctl(queue->poll_fd, EPOLL_CTL_ADD, fd, &event) < 0
+           ? -errno : 0;
+}
+
+int rdisk_queue_init(struct rdisk_queue *queue,
+                     struct rdisk_initiator *session, unsigned int index)
+{
+    queue->session = session;
+    queue->link.session = session;
+    queue->link.queue = index;
+    queue->waiting_end = &queue->waiting;
+    queue->answered_end = &queue->answered;
+    queue->revoking_end = &queue->revoking;
+    queue->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    queue->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (queue->poll_fd < 0 || queue->wake_fd < 0) {
+        return -errno;
+    }
+    return watch(queue, queue->wake_fd, EPOLLIN);
+}
+
+void rdisk_queue_destroy(struct rdisk_queue *queue)
+{
+    rdisk_queue_disconnect(queue);
+    if (queue->poll_fd >= 0) {
+        close(queue->poll_fd);
+    }
+    if (queue->wake_fd >= 0) {
+        close(queue->wake_fd);
+    }
+}
+
+void rdisk_queue_wake(struct rdisk_queue *queue)
+{
+    uint64_t one = 1;
+
+    if (write(queue->wake_fd, &one, sizeof(one)) < 0) {
+        rdisk_log(queue->session->env, RDISK_LOG_ERROR,
+                  "cannot wake queue %u: %s", queue->link.queue,
+                  strerror(errno));
+    }
+    atomic_store(&queue->woken, true);
+}
+
+/*
+ * While the connection is home's, the queue's thread can take no event of it,
+ * and would spin on a channel that is readable.
+ */
+void rdisk_queue_deafen(struct rdisk_queue *queue)
+{
+    epoll_ctl(queue->poll_fd, EPOLL_CTL_DEL, rdisk_qp_fd(&queue->qp), NULL);
+}
+
+bool rdisk_queue_take_back(struct rdisk_queue *queue)
+{
+    int joined = RDISK_QUEUE_JOINED;
+
+    /* Nobody has used it on this connection: nobody is there to park it. */
+    if (atomic_compare_exchange_strong(&queue->phase, &joined,
+                                       RDISK_QUEUE_PARKED)) {
+        rdisk_queue_deafen(queue);
+    }
+    return atomic_load_explicit(&queue->phase, memory_order_acquire) ==
+           RDISK_QUEUE_PARKED;
+}
+
+void rdisk_queue_hand_over(struct rdisk_queue *queue)
+{
+    struct epoll_event event = { .events = EPOLLIN };
+
+    epoll_ctl(queue->poll_fd, EPOLL_CTL_MOD, rdisk_qp_fd(&queue->qp), &event);
+    atomic_store_explicit(&queue->phase, RDISK_QUEUE_JOINED,
+                          memory_order_release);
+    /* It may have requests that wait since the last connection. */
+    rdisk_queue_wake(queue);
+}
+
+/* ---- For one connection ----------------------------------------------- */
+
+static int allocate(struct rdisk_queue *queue, struct rdisk_error *err)
+{
+    unsigned int slots = queue->session->granted_slots;
+
+    queue->in_slot = calloc(slots, sizeof(queue->in_slot[0]));
+    queue->free_slots = calloc(slots, sizeof(queue->free_slots[0]));
+    queue->seen = calloc(slots, sizeof(queue->seen[0]));
+    queue->headers_size = (slots * RDISK_HEADER_MAX + 4095) & ~4095ul;
+    queue->headers = aligned_alloc(4096, queue->headers_size);
+    if (!queue->in_slot || !queue->free_slots || !queue->seen ||
+        !queue->headers) {
+        return rdisk_error_set(err, -ENOMEM, "out of memory");
+    }
+    for (unsigned int i = 0; i < slots; i++) {
+        atomic_init(&queue->seen[i], RDISK_NEVER);
+    }
+    memset(queue->headers, 0, queue->headers_size);
+    return 0;
+}
+
+static int register_own(struct rdisk_queue *queue, struct rdisk_error *err)
+{
+    const struct rdisk_verbs *verbs = queue->session->env->verbs;
+    struct ibv_pd *pd = queue->session->device->pd;
+
+    queue->headers_mr = rdisk_mr_register(verbs, pd, queue->headers,
+                                          queue->headers_size, 0, err);
+    if (!queue->headers_mr) {
+        return -ENOMEM;
+    }
+    return rdisk_bounce_create(&queue->bounce, verbs, pd,
+                               queue->session->options.bounce_size, err);
+}
+
+int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
+{
+    struct rdisk_initiator *session = queue->session;
+    const struct rdisk_device_limits *limits = &session->device->limits;
+    unsigned int slots = session->granted_slots;
+    unsigned int max_sge = limits->max_sge < SGE_WISH ? limits->max_sge
+                                                      : SGE_WISH;
+    /* Work requests of a write in the most pieces, its header apart. */
+    unsigned int longest = (RDISK_SEGMENTS_MAX + max_sge - 1) / max_sge + 1;
+    /* Twice, since a quarter may be held by sends not yet proved done. */
+    unsigned int sends = 2 * slots + 2 * longest;
+    bool windows = session->options.guest_memory == RDISK_GUEST_MEMORY_WINDOW;
+    /* Each is bound and invalidated. */
+    unsigned int binds = windows ? 2 * slots * RDISK_WINDOWS_PER_SLOT : 0;
+    struct rdisk_qp_config config = {
+        .counters = &queue->qp_counters,
+        .send_depth = sends + binds < limits->max_qp_wr ? sends + binds
+                                                        : limits->max_qp_wr,
+        .recv_depth = slots,    /* one answer for each slot */
+        .max_sge = max_sge,
+        .max_inline = INLINE_WISH,
+    };
+    int ret;
+
+    if (config.send_depth < 2 * longest) {
+        return rdisk_error_set(err, -ENOTSUP,
+            "the RDMA device takes %u work requests per queue pair, %u are "
+            "needed", limits->max_qp_wr, 2 * longest);
+    }
+    ret = allocate(queue, err);
+    if (ret == 0) {
+        ret = register_own(queue, err);
+    }
+    if (ret == 0 && windows) {
+        ret = rdisk_queue_windows_create(queue, err);
+    }
+    if (ret == 0) {
+        ret = rdisk_qp_create(&queue->qp, session->env, queue->link.id,
+                              session->device->pd, &config, err);
+    }
+    if (ret < 0) {
+        rdisk_queue_disconnect(queue);
+        return ret;
+    }
+    /* Its place only: it is heard from rdisk_queue_hand_over() on. */
+    ret = watch(queue, rdisk_qp_fd(&queue->qp), 0);
+    if (ret < 0) {
+        rdisk_queue_disconnect(queue);
+        return rdisk_error_set(err, ret, "cannot watch for completions: %s",
+                               strerror(-ret));
+    }
+    rdisk_qp_arm(&queue->qp);
+    queue->created = true;
+    return 0;
+}
+
+void rdisk_queue_lease(struct rdisk_queue *queue,
+                       const struct rdisk_wire_accept *accept)
+{
+    queue->base = le64toh(accept->base);
+    queue->rkey = le32toh(accept->rkey);
+    queue->stride = le32toh(accept->stride);
+    queue->slots = le16toh(accept->slots);
+    queue->max_segments = le16toh(accept->max_segments);
+    /* Slot 0 on top of the stack. */
+    for (unsigned int i = 0; i < queue->slots; i++) {
+        queue->free_slots[i] = (uint16_t)(queue->slots - 1 - i);
+    }
+    queue->free_count = queue->slots;
+}
+
+void rdisk_queue_disconnect(struct rdisk_queue *queue)
+{
+    /* Before the queue pair that they are bound to. */
+    rdisk_queue_windows_destroy(queue);
+    rdisk_qp_destroy(&queue->qp);
+    rdisk_bounce_destroy(&queue->bounce);
+    rdisk_mr_deregister(queue->session->env->verbs, queue->headers_mr);
+    queue->headers_mr = NULL;
+    free(queue->headers);
+    free(queue->in_slot);
+    free(queue->free_slots);
+    free(queue->seen);
+    queue->headers = NULL;
+    queue->in_slot = NULL;
+    queue->free_slots = NULL;
+    queue->seen = NULL;
+    queue->created = false;
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How a request is encoded: where its memory lies, and the work requests that
+ * carry it into its slot.
+ */
+#include <arpa/inet.h>
+
+#include "transport/initiator/session.h"
+
+/*
+ * Bytes. The server writes each piece of a read by itself, in a packet of its
+ * own at least, so that many small ones cost more than to copy them from one;
+ * those of a write are gathered on their way and cost nothing. Measured by
+ * `make bench-pieces`, see docs/performance.md.
+ */
+#define PIECE_LEAST     2048u
+
+/*
+ * Bytes. The payload of a write as long as this goes by itself, before its
+ * header: then its packets begin where the guest's pages do, and the device
+ * gathers none from two. For shorter ones that does not pay for one more work
+ * request: docs/performance.md.
+ */
+#define APART_LEAST     65536u
+
+/* ---- Pieces: where a request's memory lies ---------------------------- */
+
+/* Append, or lengthen the last one if this continues it. */
+static bool add_piece(struct rdisk_queue *queue, unsigned int *count,
+                      const struct rdisk_piece *piece)
+{
+    struct rdisk_piece *last = *count ? &queue->pieces[*count - 1] : NULL;
+
+    if (last && last->address + last->length == piece->address &&
+        last->keys.lkey == piece->keys.lkey) {
+        last->length += piece->length;
+        return true;
+    }
+    if (*count == queue->max_segments) {
+        return false;
+    }
+    queue->pieces[(*count)++] = *piece;
+    return true;
+}
+
+/* The caller's own memory; 0 if a part is unregistered or there are too many
+ * parts. */
+static unsigned int gather_direct(struct rdisk_queue *queue,
+                                  const struct rdisk_request *request)
+{
+    struct rdisk_memory *memory = &queue->session->memory;
+    unsigned int count = 0;
+
+    for (unsigned int i = 0; i < request->iovcnt; i++) {
+        const struct iovec *iov = &request->iov[i];
+        struct rdisk_piece piece = {
+            .address = (uintptr_t)iov->iov_base,
+            .length = (uint32_t)iov->iov_len,
+        };
+
+        if (iov->iov_len == 0) {
+            continue;
+        }
+        if (!rdisk_memory_lookup(memory, iov->iov_base, iov->iov_len,
+                                 &piece.keys) ||
+            !add_piece(queue, &count, &piece)) {
+            return 0;
+        }
+    }
+    return count;
+}
+
+/* Bytes that cross the wire: of an EXTENTS, the list. */
+static uint32_t bounce_length(const struct rdisk_request *request)
+{
+    return request->op == RDISK_OP_EXTENTS
+           ? (uint32_t)(request->extent_count *
+                        sizeof(struct rdisk_wire_extent))
+           : request->length;
+}
+
+/* Bounce memory; 0 if there is not enough now. */
+static unsigned int gather_bounce(struct rdisk_queue *queue,
+                                  struct rdisk_request *request)
+{
+    uint32_t left = bounce_length(request);
+    unsigned int count = 0;
+    uint16_t chunk;
+
+    if (!request->bounced) {
+        if (!rdisk_bounce_take(&queue->bounce, left,
+                               &request->chunk_first,
+                               &request->chunk_count)) {
+            return 0;
+        }
+        request->bounced = true;
+    }
+    chunk = request->chunk_first;
+    for (unsigned int i = 0; i < request->chunk_count; i++) {
+        struct rdisk_piece piece = {
+            .address = (uintptr_t)rdisk_bounce_chunk(&queue->bounce, chunk),
+            .length = left < RDISK_BOUNCE_CHUNK ? left : RDISK_BOUNCE_CHUNK,
+            .keys.lkey = queue->bounce.mr->lkey,
+            .keys.rkey = queue->bounce.mr->rkey,
+        };
+
+        if (!add_piece(queue, &count, &piece)) {
+            return 0;
+        }
+        left -= piece.length;
+        chunk = queue->bounce.next[chunk];
+    }
+    return count;
+}
+
+/* ---- Sending ---------------------------------------------------------- */
+
+static struct rdisk_wire_request *slot_header(struct rdisk_queue *queue,
+                                              uint16_t slot)
+{
+    return (struct rdisk_wire_request *)
+        (queue->headers + (slot + 1) * RDISK_HEADER_MAX) - 1;
+}
+
+static uint64_t slot_payload(const struct rdisk_queue *queue, uint16_t slot)
+{
+    return queue->base + (uint64_t)slot * queue->stride + RDISK_HEADER_AREA;
+}
+
+static void fill_header(struct rdisk_queue *queue,
+                        const struct rdisk_request *request,
+                        unsigned int segments)
+{
+    struct rdisk_wire_request *header = slot_header(queue, request->slot);
+
+    *header = (struct rdisk_wire_request) {
+        .opcode = (uint8_t)request->op,
+        .flags = (uint8_t)request->flags,
+        .slot = htole16(request->slot),
+        .length = htole32(request->length),
+        .offset = htole64(request->offset),
+        .epoch = htole64(queue->session->epoch),
+        .sequence = htole32(request->sequence),
+        .segments = htole16((uint16_t)segments),
+        .source = htole64(request->op == RDISK_OP_COPY ? request->source : 0),
+    };
+}
+
+static void finish_work_request(struct rdisk_queue *queue,
+                                const struct rdisk_request *request,
+                                struct ibv_send_wr *wr)
+{
+    wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+    wr->imm_data = htonl(rdisk_imm_request(request->slot, request->sequence));
+}
+
+/* What the device takes along with the work request it need not fetch. */
+static void send_inline(const struct rdisk_queue *queue,
+                        struct ibv_send_wr *wr)
+{
+    if (wr->sg_list[0].length <= queue->qp.config.max_inline) {
+        wr->send_flags |= IBV_SEND_INLINE;
+    }
+}
+
+/* All but WRITE: segments, if any, and header, in one place. */
+static void stage_header_only(struct rdisk_queue *queue,
+                              const struct rdisk_request *request,
+                              unsigned int segments)
+{
+    struct rdisk_wire_request *header = slot_header(queue, request->slot);
+    struct rdisk_wire_segment *list =
+        (struct rdisk_wire_segment *)header - segments;
+    uint32_t size = (uint32_t)(sizeof(*header) + segments * sizeof(*list));
+    struct ibv_send_wr *wr = rdisk_qp_stage(&queue->qp);
+
+    for (unsigned int i = 0; i < segments; i++) {
+        list[i].address = htole64(queue->pieces[i].address);
+        list[i].length = htole32(queue->pieces[i].length);
+        list[i].key = htole32(queue->pieces[i].keys.rkey);
+    }
+    fill_header(queue, request, segments);
+    finish_work_request(queue, request, wr);
+    wr->num_sge = 1;
+    wr->sg_list[0] = (struct ibv_sge) {
+        .addr = (uintptr_t)list,
+        .length = size,
+        .lkey = queue->headers_mr->lkey,
+    };
+    send_inline(queue, wr);
+    wr->wr.rdma.remote_addr = slot_payload(queue, request->slot) - size;
+    wr->wr.rdma.rkey = queue->rkey;
+}
+
+/* Does the header of this request go out behind its payload, by itself? */
+static bool header_apart(const struct rdisk_request *request)
+{
+    return request->op == RDISK_OP_WRITE && request->length >= APART_LEAST;
+}
+
+/* A chain of writes to neighbouring addresses, in the making. */
+struct chain {
+    struct rdisk_queue *queue;
+    uint64_t remote;            /* where the next byte goes */
+    struct ibv_send_wr *last;
+};
+
+static void begin_link(struct chain *chain, uint64_t remote)
+{
+    chain->last = rdisk_qp_stage(&chain->queue->qp);
+    chain->last->opcode = IBV_WR_RDMA_WRITE;
+    chain->last->wr.rdma.remote_addr = remote;
+    chain->last->wr.rdma.rkey = chain->queue->rkey;
+    chain->remote = remote;
+}
+
+static void append(struct chain *chain, uint64_t address, uint32_t length,
+                   uint32_t lkey)
+{
+    struct ibv_send_wr *wr = chain->last;
+
+    if (wr->num_sge == (int)chain->queue->qp.config.max_sge) {
+        begin_link(chain, chain->remote);
+        wr = chain->last;
+    }
+    wr->sg_list[wr->num_sge++] = (struct ibv_sge) {
+        .addr = address,
+        .length = length,
+        .lkey = lkey,
+    };
+    chain->remote += length;
+}
+
+static void append_header(struct chain *chain, uint16_t slot)
+{
+    append(chain, (uintptr_t)slot_header(chain->queue, slot),
+           sizeof(struct rdisk_wire_request),
+           chain->queue->headers_mr->lkey);
+}
+
+/* WRITE: header and payload, from where it lies; which lie side by side. */
+static void stage_write(struct rdisk_queue *queue,
+                        const struct rdisk_request *request,
+                        unsigned int pieces)
+{
+    struct chain chain = { .queue = queue };
+    uint64_t payload = slot_payload(queue, request->slot);
+    uint64_t header = payload - sizeof(struct rdisk_wire_request);
+    bool apart = header_apart(request);
+
+    fill_header(queue, request, 0);
+    begin_link(&chain, apart ? payload : header);
+    if (!apart) {
+        append_header(&chain, request->slot);
+    }
+    for (unsigned int i = 0; i < pieces; i++) {
+        append(&chain, queue->pieces[i].address, queue->pieces[i].length,
+               queue->pieces[i].keys.lkey);
+    }
+    if (apart) {
+        begin_link(&chain, header);
+        append_header(&chain, request->slot);
+        send_inline(queue, chain.last);
+    }
+    finish_work_request(queue, request, chain.last);
+}
+
+/* Work requests that @pieces of this request take. */
+static unsigned int work_requests(const struct rdisk_queue *queue,
+                                  const struct rdisk_request *request,
+                                  unsigned int pieces)
+{
+    unsigned int max_sge = queue->qp.config.max_sge;
+
+    if (header_apart(request)) {
+        return (pieces + max_sge - 1) / max_sge + 1;
+    }
+    if (request->op == RDISK_OP_WRITE) {
+        return (pieces + 1 + max_sge - 1) / max_sge;
+    }
+    return rdisk_queue_needs_windows(queue, request) ? pieces + 1 : 1;
+}
+
+static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
+                  unsigned int pieces)
+{
+    uint16_t slot = queue->free_slots[--queue->free_count];
+
+    request->slot = slot;
+    request->sequence = queue->sequence++;
+    request->answered = false;
+    request->window_count = 0;
+    queue->in_slot[slot] = request;
+    atomic_fetch_add_explicit(&queue->in_slots, 1, memory_order_relaxed);
+    /* No look at the clock on a request's path: the home thread notes it. */
+    atomic_store_explicit(&queue->seen[slot], RDISK_SLOT_UNSEEN,
+                          memory_order_relaxed);
+    if (rdisk_queue_needs_windows(queue, request)) {
+        rdisk_queue_bind(queue, request, pieces);
+    }
+    if (request->op != RDISK_OP_WRITE) {
+        stage_header_only(queue, request, pieces);
+        return;
+    }
+    if (request->bounced) {
+        rdisk_bounce_copy_in(&queue->bounce, request->chunk_first,
+                             request->iov, request->iovcnt);
+        rdisk_counter_add(&queue->copied_bytes, request->length);
+    }
+    stage_write(queue, request, pieces);
+}
+
+/*
+ * May the device reach the caller's own memory for this? A list of extents is
+ * checked before it is handed out: never.
+ */
+static bool may_be_direct(const struct rdisk_queue *queue,
+                          const struct rdisk_request *request)
+{
+    enum rdisk_guest_memory mode = queue->session->options.guest_memory;
+
+    return !request->bounced &&
+           (request->op == RDISK_OP_WRITE ||
+            (request->op == RDISK_OP_READ &&
+             mode != RDISK_GUEST_MEMORY_BOUNCE));
+}
+
+/* Are the pieces too small, on average, to be read each by itself? */
+static bool too_small(const struct rdisk_request *request, unsigned int pieces)
+{
+    return request->op == RDISK_OP_READ && pieces > 1 &&
+           request->length < pieces * PIECE_LEAST;
+}
+
+/* Where a request's payload is, or goes; 0: not now. */
+static unsigned int gather(struct rdisk_queue *queue,
+                           struct rdisk_request *request)
+{
+    unsigned int pieces = 0, chunks;
+
+    if (may_be_direct(queue, request)) {
+        pieces = gather_direct(queue, request);
+    }
+    if (rdisk_queue_needs_windows(queue, request) &&
+        !rdisk_queue_has_windows(queue, pieces)) {
+        pieces = 0;
+    }
+    if (pieces && !too_small(request, pieces)) {
+        return pieces;
+    }
+    chunks = gather_bounce(queue, request);
+    /* Nothing of queue->pieces has changed if there is no memory for a copy. */
+    return chunks || request->bounced ? chunks : pieces;
+}
+
+bool rdisk_queue_stage(struct rdisk_queue *queue,
+                       struct rdisk_request *request)
+{
+    unsigned int pieces = 0;
+
+    if (queue->free_count == 0) {
+        return false;
+    }
+    if (request->op == RDISK_OP_READ || request->op == RDISK_OP_WRITE ||
+        request->op == RDISK_OP_EXTENTS) {
+        pieces = gather(queue, request);
+        if (pieces == 0) {
+            return false;
+        }
+    }
+    if (rdisk_qp_room(&queue->qp) <
+        work_requests(queue, request, pieces)) {
+        return false;
+    }
+    stage(queue, request, pieces);
+    return true;
+}

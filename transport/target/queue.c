@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The server's data path: a request arrives in its slot, the owner carries it
+ * out, the answer is an immediate, with the payload of a read before it.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "transport/verbs/conn_param.h"
+#include "transport/verbs/mr.h"
+#include "transport/target/session.h"
+
+/* Room for the answers of all slots and two reads in the most pieces. */
+#define SENDS(slots) (2 * (slots) + 2 * RDISK_SEGMENTS_MAX)
+
+/* ---- Life ------------------------------------------------------------- */
+
+static uint32_t stride_of(uint32_t slot_size)
+{
+    return RDISK_HEADER_AREA + slot_size;
+}
+
+size_t rdisk_target_queue_size(unsigned int slots, uint32_t slot_size)
+{
+    return (size_t)slots * stride_of(slot_size);
+}
+
+static int allocate(struct rdisk_target_queue *queue, struct rdisk_error *err)
+{
+    queue->slot = calloc(queue->slots, sizeof(queue->slot[0]));
+    queue->segments = calloc((size_t)queue->slots * RDISK_SEGMENTS_MAX,
+                             sizeof(queue->segments[0]));
+    queue->memory = mmap(NULL, queue->memory_size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (queue->memory == MAP_FAILED) {
+        queue->memory = NULL;
+    } else {
+        /* A wish: huge pages are pinned, by the device and by io_uring, in a
+         * fraction of the time, during which the reactor's other queues
+         * wait. */
+        madvise(queue->memory, queue->memory_size, MADV_HUGEPAGE);
+    }
+    if (!queue->slot || !queue->segments || !queue->memory) {
+        return rdisk_error_set(err, -ENOMEM,
+                               "no memory for %zu bytes of slots",
+                               queue->memory_size);
+    }
+    for (unsigned int i = 0; i < queue->slots; i++) {
+        queue->slot[i].request.queue = queue;
+        queue->slot[i].request.slot = (uint16_t)i;
+        queue->slot[i].request.data = queue->memory +
+            (size_t)i * queue->stride + RDISK_HEADER_AREA;
+    }
+    queue->waiting_end = &queue->waiting;
+    return 0;
+}
+
+static int create_verbs(struct rdisk_target_queue *queue,
+                        struct rdisk_error *err)
+{
+    struct rdisk_target_session *session = queue->session;
+    struct rdisk_target *target = session->target;
+    const struct rdisk_env *env = target->env;
+    unsigned int sends = SENDS(queue->slots);
+    struct rdisk_qp_config config = {
+        .counters = &queue->qp_counters,
+        .send_depth = sends < session->limits.max_qp_wr
+                      ? sends : session->limits.max_qp_wr,
+        .recv_depth = queue->slots,     /* one request for each slot */
+        .max_sge = 1,
+    };
+    int ret;
+
+    queue->mr = rdisk_mr_register(env->verbs, session->pd, queue->memory,
+                                  queue->memory_size, IBV_ACCESS_REMOTE_WRITE,
+                                  err);
+    if (!queue->mr) {
+        return -ENOMEM;
+    }
+    /* Half, since a quarter may be held by sends not yet proved done. */
+    queue->max_segments = config.send_depth / 2 < RDISK_SEGMENTS_MAX
+                          ? config.send_depth / 2 : RDISK_SEGMENTS_MAX;
+    if (queue->max_segments < RDISK_SEGMENTS_MIN) {
+        return rdisk_error_set(err, -ENOTSUP,
+            "the RDMA device takes %u work requests per queue pair, %u are "
+            "needed", config.send_depth, 2 * RDISK_SEGMENTS_MIN);
+    }
+    queue->cq = rdisk_target_cq_join(
+        target->events->queue_group(target->opaque, session->user),
+        queue->id->verbs, &session->limits, &config, err);
+    if (!queue->cq) {
+        return -ENOMEM;
+    }
+    ret = rdisk_qp_create(&queue->qp, env, queue->id, session->pd, &config,
+                          err);
+    if (ret < 0) {
+        rdisk_target_cq_leave(queue->cq, &config);
+        queue->cq = NULL;
+    }
+    return ret;
+}
+
+struct rdisk_target_queue *rdisk_target_queue_create(
+    struct rdisk_target_session *session, struct rdma_cm_id *id,
+    const struct rdisk_wire_connect *wire, struct rdisk_error *err)
+{
+    struct rdisk_target_queue *queue = calloc(1, sizeof(*queue));
+
+    if (!queue) {
+        rdisk_error_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    queue->session = session;
+    queue->id = id;
+    queue->index = le16toh(wire->queue);
+    queue->slots = le16toh(wire->slots);
+    queue->stride = stride_of(le32toh(wire->slot_size));
+    queue->memory_size = rdisk_target_queue_size(queue->slots,
+                                                 le32toh(wire->slot_size));
+    queue->limits = (struct rdisk_request_limits) {
+        .epoch = session->request.epoch,
+        .block_size = session->grant.block_size,
+        .slot_size = le32toh(wire->slot_size),
+        .read_only = session->request.read_only,
+        .discard = rdisk_target_session_has(session, RDISK_FEATURE_DISCARD,
+                                            session->grant.discard),
+        .zeroes = rdisk_target_session_has(session, RDISK_FEATURE_ZEROES,
+                                           session->grant.zeroes),
+        .extents = rdisk_target_session_has(session, RDISK_FEATURE_EXTENTS,
+                                            session->grant.extents),
+        .copy = rdisk_target_session_has(session, RDISK_FEATURE_COPY,
+                                         session->grant.copy),
+    };
+    if (allocate(queue, err) < 0 || create_verbs(queue, err) < 0) {
+        queue->id = NULL;       /* stays the caller's */
+        rdisk_target_queue_destroy(queue);
+        return NULL;
+    }
+    return queue;
+}
+
+void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
+{
+    struct rdisk_target_session *session = queue->session;
+    const struct rdisk_verbs *verbs = session->target->env->verbs;
+
+    if (rdisk_qp_cut_off(&queue->qp)) {
+        session->cut_off = true;
+    }
+    rdisk_qp_destroy(&queue->qp);
+    if (queue->cq) {
+        rdisk_target_cq_leave(queue->cq, &queue->qp.config);
+    }
+    rdisk_mr_deregister(verbs, queue->mr);
+    if (queue->memory) {
+        munmap(queue->memory, queue->memory_size);
+    }
+    if (queue->id) {
+        rdisk_cm_teardowns_add(&session->target->teardowns, queue->id,
+                            session->cut_off);
+    }
+    free(queue->slot);
+    free(queue->segments);
+    free(queue);
+}
+
+/* One writer, the reactor, so no locked instruction. */
+static unsigned int outstanding(struct rdisk_target_queue *queue)
+{
+    return atomic_load_explicit(&queue->outstanding, memory_order_relaxed);
+}
+
+/* ---- Answers ---------------------------------------------------------- */
+
+/* The pieces of a successful read, or of a list of extents, in order. Returns
+ * the last one. */
+static struct ibv_send_wr *stage_payload(struct rdisk_target_queue *queue,
+                                         const struct rdisk_target_slot *slot)
+{
+    const struct rdisk_wire_segment *segment = queue->segments +
+        (size_t)slot->request.slot * RDISK_SEGMENTS_MAX;
+    uint64_t from = (uintptr_t)slot->request.data;
+    struct ibv_send_wr *wr = NULL;
+
+    for (unsigned int i = 0; i < slot->segments; i++) {
+        wr = rdisk_qp_stage(&queue->qp);
+        wr->opcode = IBV_WR_RDMA_WRITE;
+        wr->num_sge = 1;
+        wr->sg_list[0] = (struct ibv_sge) {
+            .addr = from,
+            .length = le32toh(segment[i].length),
+            .lkey = queue->mr->lkey,
+        };
+        wr->wr.rdma.remote_addr = le64toh(segment[i].address);
+        wr->wr.rdma.rkey = le32toh(segment[i].key);
+        from += wr->sg_list[0].length;
+    }
+    return wr;
+}
+
+/* False if the send queue has no room for it now. */
+static bool stage_answer(struct rdisk_target_queue *queue,
+                         struct rdisk_target_slot *slot)
+{
+    bool payload = rdisk_op_has_segments(slot->request.op) &&
+                   slot->status == RDISK_STATUS_OK;
+    unsigned int need = payload ? slot->segments : 1;
+    struct ibv_send_wr *wr;
+
+    if (rdisk_qp_room(&queue->qp) < need) {
+        return false;
+    }
+    /* An answer without payload is a write of nothing: no key is needed. */
+    wr = payload ? stage_payload(queue, slot) : rdisk_qp_stage(&queue->qp);
+    wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+    wr->imm_data = htonl(rdisk_imm_answer(slot->request.slot, slot->sequence,
+                                          (uint8_t)slot->status));
+    rdisk_op_count(&queue->ops, slot->request.op, slot->request.length,
+                   slot->status != RDISK_STATUS_OK);
+    rdisk_target_queue_answered(queue, slot);
+    slot->busy = false;
+    return true;
+}
+
+static void answer(struct rdisk_target_queue *queue,
+                   struct rdisk_target_slot *slot, enum rdisk_status status)
+{
+    slot->status = status;
+    if (atomic_load_explicit(&queue->qp.broken, memory_order_relaxed)) {
+        slot->busy = false;
+        return;
+    }
+    if (queue->waiting || !stage_answer(queue, slot)) {
+        slot->next = NULL;
+        *queue->waiting_end = slot;
+        queue->waiting_end = &slot->next;
+    }
+}
+
+static void stage_waiting(struct rdisk_target_queue *queue)
+{
+    while (queue->waiting && stage_answer(queue, queue->waiting)) {
+        queue->waiting = queue->waiting->next;
+        if (!queue->waiting) {
+            queue->waiting_end = &queue->waiting;
+        }
+    }
+}
+
+void rdisk_target_complete(struct rdisk_target_request *request,
+                           enum rdisk_status status)
+{
+    struct rdisk_target_queue *queue = request->queue;
+
+    atomic_store_explicit(&queue->outstanding, outstanding(queue) - 1,
+                          memory_order_relaxed);
+    answer(queue, &queue->slot[request->slot], status);
+}
+
+/* ---- Requests --------------------------------------------------------- */
+
+static void violation(struct rdisk_target_queue *queue,
+                      const struct rdisk_error *err)
+{
+    const struct rdisk_target_session *session = queue->session;
+
+    rdisk_log(session->target->env, RDISK_LOG_ERROR,
+              "%s: queue %u breaks the protocol: %s", session->request.peer,
+              queue->index, err->text);
+    queue->violation = *err;
+    rdisk_qp_break(&queue->qp);
+}
+
+/*
+ * Header and segments are copied before they are checked: the client can
+ * still write to the slot.
+ */
+static enum rdisk_status read_request(struct rdisk_target_queue *queue,
+                                      struct rdisk_target_slot *slot,
+                                      uint16_t immediate_sequence,
+                                      struct rdisk_error *err)
+{
+    struct rdisk_target_request *request = &slot->request;
+    struct rdisk_wire_segment *segments = queue->segments +
+        (size_t)request->slot * RDISK_SEGMENTS_MAX;
+    struct rdisk_request_limits limits = queue->limits;
+    struct rdisk_wire_request wire;
+    struct rdisk_request_view view;
+    enum rdisk_status status;
+
+    /* The volume may grow at any time. */
+    limits.size = atomic_load_explicit(&queue->session->size,
+                                       memory_order_relaxed);
+    limits.slot = request->slot;
+    limits.immediate_sequence = immediate_sequence;
+    memcpy(&wire, (uint8_t *)request->data - sizeof(wire), sizeof(wire));
+    status = rdisk_wire_check_request(&wire, &limits, &view, err);
+    request->op = view.op;
+    request->flags = view.flags;
+    request->offset = view.offset;
+    request->source = view.source;
+    request->length = view.length;
+    slot->sequence = view.sequence;
+    slot->segments = view.segments;
+    if (status == RDISK_STATUS_OK && view.segments > queue->max_segments) {
+        rdisk_error_set(err, -EPROTO, "a read of %u segments, agreed were %u",
+                        view.segments, queue->max_segments);
+        return RDISK_STATUS_BAD_MESSAGE;
+    }
+    if (status != RDISK_STATUS_OK || view.segments == 0) {
+        return status;
+    }
+    memcpy(segments, (uint8_t *)request->data - sizeof(wire) -
+           view.segments * sizeof(*segments),
+           view.segments * sizeof(*segments));
+    if (view.op != RDISK_OP_EXTENTS) {
+        return rdisk_wire_check_segments(segments, view.segments, view.length,
+                                         err);
+    }
+    status = rdisk_wire_check_room(segments, view.segments, &request->room,
+                                   err);
+    if (status == RDISK_STATUS_OK) {
+        /* Whatever the client wrote there last: what the owner does not fill
+         * goes back as zeroes. */
+        memset(request->data, 0,
+               request->room * sizeof(struct rdisk_wire_extent));
+    }
+    return status;
+}
+
+static struct rdisk_target_slot *find_slot(
+    struct rdisk_target_queue *queue,
+    const struct rdisk_qp_completion *completion, struct rdisk_error *err)
+{
+    unsigned int index = completion->immediate >> 16;
+
+    if (!completion->with_immediate) {
+        rdisk_error_set(err, -EPROTO, "a message on a data queue");
+        return NULL;
+    }
+    if (index >= queue->slots) {
+        rdisk_error_set(err, -EPROTO, "slot %u of %u", index, queue->slots);
+        return NULL;
+    }
+    if (queue->slot[index].busy) {
+        rdisk_error_set(err, -EPROTO,
+                        "a request in slot %u, which is not answered", index);
+        return NULL;
+    }
+    return &queue->slot[index];
+}
+
+static void receive(struct rdisk_target_queue *queue,
+                    const struct rdisk_qp_completion *completion,
+                    uint64_t now)
+{
+    struct rdisk_error err = { 0 };
+    struct rdisk_target_slot *slot = find_slot(queue, completion, &err);
+    enum rdisk_status status;
+
+    if (!slot) {
+        violation(queue, &err);
+        return;
+    }
+    status = read_request(queue, slot, (uint16_t)completion->immediate, &err);
+    if (status == RDISK_STATUS_BAD_MESSAGE) {
+        violation(queue, &err);
+        return;
+    }
+    slot->busy = true;
+    slot->request.received = now;
+    if (status != RDISK_STATUS_OK) {
+        rdisk_log(queue->session->target->env, RDISK_LOG_WARNING,
+                  "%s: request refused: %s", queue->session->request.peer,
+                  err.text);
+        rdisk_counter_add(&queue->refused, 1);
+        answer(queue, slot, status);
+        return;
+    }
+    atomic_store_explicit(&queue->outstanding, outstanding(queue) + 1,
+                          memory_order_relaxed);
+    queue->session->target->events->request(queue->user, &slot->request);
+}
+
+/* ---- Reactor's calls -------------------------------------------------- */
+
+/* Tell the owner once, when nothing can touch the slots any more. */
+static bool tell_idle(struct rdisk_target_queue *queue)
+{
+    if (queue->idle_told || outstanding(queue) ||
+        !rdisk_qp_drained(&queue->qp)) {
+        return false;
+    }
+    queue->idle_told = true;
+    rdisk_target_cq_forget(queue->cq, queue);
+    queue->session->target->events->queue_idle(queue->user, queue);
+    return true;
+}
+
+void rdisk_target_queue_start(struct rdisk_target_queue *queue)
+{
+    struct rdisk_wire_accept accept = {
+        .magic = htole32(RDISK_WIRE_MAGIC),
+        .version = htole16(RDISK_WIRE_VERSION),
+        .queue = htole16((uint16_t)queue->index),
+        .slots = htole16((uint16_t)queue->slots),
+        .max_segments = htole16((uint16_t)queue->max_segments),
+        .slot_size = htole32(queue->limits.slot_size),
+        .base = htole64((uintptr_t)queue->memory),
+        .rkey = htole32(queue->mr->rkey),
+        .stride = htole32(queue->stride),
+    };
+    struct rdma_conn_param param = rdisk_conn_param(&accept, sizeof(accept));
+    const struct rdisk_env *env = queue->session->target->env;
+    struct rdisk_error err;
+    int ret;
+
+    rdisk_target_cq_enter(queue->cq, queue);
+    rdisk_target_cq_arm(queue->cq);
+    rdisk_qp_heed(&queue->qp);
+    if (rdisk_qp_begin(&queue->qp, &err) < 0) {
+        rdisk_qp_break(&queue->qp);
+    }
+    if (!atomic_load(&queue->qp.broken)) {
+        env->verbs->set_ack_timeout(queue->id, RDISK_ACK_TIMEOUT);
+        ret = env->verbs->accept(queue->id, &param);
+        if (ret < 0) {
+            rdisk_log(env, RDISK_LOG_WARNING, "accepting a queue failed: %s",
+                      strerror(-ret));
+            rdisk_qp_break(&queue->qp);
+        }
+    }
+    tell_idle(queue);
+}
+
+struct rdisk_target_cq *rdisk_target_queue_cq(
+    const struct rdisk_target_queue *queue)
+{
+    return queue->cq;
+}
+
+bool rdisk_target_queue_take(struct rdisk_target_queue *queue,
+                             const struct ibv_wc *wc, uint64_t now)
+{
+    struct rdisk_qp_completion completion;
+    bool received = rdisk_qp_take(&queue->qp, wc, &completion);
+
+    if (received) {
+        receive(queue, &completion, now);
+    }
+    return received;
+}
+
+void rdisk_target_queue_kick(struct rdisk_target_queue *queue)
+{
+    /* Receives first: the next request must never find none. */
+    rdisk_qp_replenish(&queue->qp);
+    stage_waiting(queue);
+    rdisk_qp_post(&queue->qp);
+    rdisk_target_queue_posted(queue);
+    if (atomic_load_explicit(&queue->qp.broken, memory_order_relaxed)) {
+        tell_idle(queue);
+    }
+}
+
+void *rdisk_target_queue_user(const struct rdisk_target_queue *queue)
+{
+    return queue->user;
+}
+
+void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
+                               void **address, size_t *length)
+{
+    *address = queue->memory;
+    *length = queue->memory_size;
+}
+
+void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
+                                 struct rdisk_target_counters *counters)
+{
+    counters->reads += rdisk_counter_read(&queue->ops.reads);
+    counters->writes += rdisk_counter_read(&queue->ops.writes);
+    counters->flushes += rdisk_counter_read(&queue->ops.flushes);
+    counters->discards += rdisk_counter_read(&queue->ops.discards);
+    counters->zeroes += rdisk_counter_read(&queue->ops.zeroes);
+    counters->extents += rdisk_counter_read(&queue->ops.extents);
+    counters->copies += rdisk_counter_read(&queue->ops.copies);
+    counters->failed += rdisk_counter_read(&queue->ops.failed);
+    counters->read_bytes += rdisk_counter_read(&queue->ops.read_bytes);
+    counters->write_bytes += rdisk_counter_read(&queue->ops.write_bytes);
+    counters->refused += rdisk_counter_read(&queue->refused);
+    counters->receives += rdisk_counter_read(&queue->qp_counters.receives);
+    counters->work_requests +=
+        rdisk_counter_read(&queue->qp_counters.work_requests);
+    counters->doorbells += rdisk_counter_read(&queue->qp_counters.doorbells);
+    counters->wakeups += rdisk_counter_read(&queue->qp_counters.wakeups);
+    for (unsigned int op = 0; op < RDISK_OPS; op++) {
+        for (unsigned int i = 0; i < RDISK_HISTOGRAM_BUCKETS; i++) {
+            counters->latency[op][i] +=
+                rdisk_counter_read(&queue->latency[op].bucket[i]);
+        }
+    }
+}

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The listener: who comes in, who leaves, and when. */
+#include <rdisk/target.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "transport/verbs/conn_param.h"
+#include "transport/target/session.h"
+
+void rdisk_target_options_init(struct rdisk_target_options *options)
+{
+    *options = (struct rdisk_target_options) {
+        .port = RDISK_DEFAULT_PORT,
+        .max_sessions = 256,
+        .max_queues = 16,
+        .max_slots = 128,
+        .max_slot_size = 1u << 20,
+        .max_memory = 1ull << 30,
+        .handshake_timeout_ms = 5000,
+        .max_silence_ms = 300000,
+    };
+}
+
+int rdisk_target_watch(struct rdisk_target *target, int fd)
+{
+    struct epoll_event event = { .events = EPOLLIN };
+
+    return epoll_ctl(target->poll_fd, EPOLL_CTL_ADD, fd, &event) < 0
+           ? -errno : 0;
+}
+
+/* ---- Create ----------------------------------------------------------- */
+
+static int check_options(const struct rdisk_target_options *options,
+                         struct rdisk_error *err)
+{
+    if (options->max_queues < 1 || options->max_queues > RDISK_QUEUES_MAX ||
+        options->max_slots < 1 || options->max_slots > RDISK_SLOTS_MAX ||
+        options->max_slot_size < RDISK_SLOT_SIZE_MIN ||
+        options->max_slot_size > RDISK_SLOT_SIZE_MAX ||
+        options->max_slot_size % RDISK_SLOT_SIZE_MIN ||
+        options->max_sessions < 1 || options->handshake_timeout_ms < 1 ||
+        options->max_silence_ms < 1) {
+        return rdisk_error_set(err, -EINVAL,
+            "a limit is out of range: queues %u (1…%u), slots %u (1…%u), "
+            "slot size %u (multiple of %u up to %u), sessions %u (from 1), "
+            "handshake timeout %u ms (from 1), silence %u ms (from 1)",
+            options->max_queues,
+            RDISK_QUEUES_MAX, options->max_slots, RDISK_SLOTS_MAX,
+            options->max_slot_size, RDISK_SLOT_SIZE_MIN, RDISK_SLOT_SIZE_MAX,
+            options->max_sessions, options->handshake_timeout_ms,
+            options->max_silence_ms);
+    }
+    return 0;
+}
+
+static int open_channel(struct rdisk_target *target, struct rdisk_error *err)
+{
+    int ret;
+
+    target->channel = target->env->verbs->create_event_channel();
+    if (!target->channel) {
+        return rdisk_error_set(err, -ENODEV,
+            "this machine has no RDMA device (%s); on ordinary Ethernet, "
+            "'modprobe rdma_rxe' and 'rdma link add rxe0 type rxe netdev "
+            "NAME' make one", strerror(errno));
+    }
+    ret = rdisk_target_watch(target, target->channel->fd);
+    if (ret < 0) {
+        return rdisk_error_set(err, ret, "cannot watch for connections: %s",
+                               strerror(-ret));
+    }
+    return rdisk_target_listen(target, err);
+}
+
+struct rdisk_target *rdisk_target_create(
+    const struct rdisk_env *env, const struct rdisk_target_options *options,
+    const struct rdisk_target_events *events, void *opaque,
+    struct rdisk_error *err)
+{
+    struct rdisk_target *target;
+
+    if (check_options(options, err) < 0) {
+        return NULL;
+    }
+    target = calloc(1, sizeof(*target));
+    if (!target) {
+        rdisk_error_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    target->env = env;
+    target->options = *options;
+    target->events = events;
+    target->opaque = opaque;
+    target->listen_again = RDISK_NEVER;
+    rdisk_cm_teardowns_init(&target->teardowns, env);
+    if (!target->options.port) {
+        target->options.port = RDISK_DEFAULT_PORT;
+    }
+    env->random(env->opaque, target->instance, sizeof(target->instance));
+    /* The first look takes its time: now, and not in a reactor. */
+    rdisk_stopwatch(env);
+    target->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (target->poll_fd < 0) {
+        rdisk_error_set(err, -errno, "cannot create an epoll set: %s",
+                        strerror(errno));
+        free(target);
+        return NULL;
+    }
+    if (open_channel(target, err) < 0) {
+        rdisk_target_destroy(target);
+        return NULL;
+    }
+    return target;
+}
+
+void rdisk_target_destroy(struct rdisk_target *target)
+{
+    if (!target) {
+        return;
+    }
+    if (target->listener) {
+        target->env->verbs->destroy_id(target->listener);
+    }
+    rdisk_target_weigh_anchors(target);
+    rdisk_cm_teardowns_end(&target->teardowns);
+    if (target->channel) {
+        target->env->verbs->destroy_event_channel(target->channel);
+    }
+    close(target->poll_fd);
+    free(target);
+}
+
+/* ---- Connections ------------------------------------------------------ */
+
+static void reject(struct rdisk_target *target, struct rdma_cm_id *id,
+                   enum rdisk_status status, const char *text)
+{
+    struct rdisk_wire_reject wire = {
+        .magic = htole32(RDISK_WIRE_MAGIC),
+        .version = htole16(RDISK_WIRE_VERSION),
+        .status = htole16(status),
+    };
+    size_t length = strnlen(text, sizeof(wire.text));
+
+    wire.text_length = htole16((uint16_t)length);
+    memcpy(wire.text, text, length);
+    rdisk_log(target->env, RDISK_LOG_WARNING, "connection refused: %s", text);
+    target->env->verbs->reject(id, &wire, sizeof(wire));
+}
+
+/* Constant time, so that a token cannot be found byte by byte. */
+static bool same_token(const uint8_t *a, const uint8_t *b)
+{
+    uint8_t difference = 0;
+
+    for (unsigned int i = 0; i < 16; i++) {
+        difference |= a[i] ^ b[i];
+    }
+    return difference == 0;
+}
+
+static struct rdisk_target_session *find_session(
+    struct rdisk_target *target, const struct rdisk_wire_connect *wire)
+{
+    struct rdisk_target_session *session;
+
+    for (session = target->sessions; session; session = session->next) {
+        if (session->state == RDISK_TARGET_OPEN &&
+            session->session_id == le64toh(wire->session) &&
+            same_token(session->token, wire->token)) {
+            return session;
+        }
+    }
+    return NULL;
+}
+
+static enum rdisk_status new_session(struct rdisk_target *target,
+                                     struct rdma_cm_id *id,
+                                     struct rdisk_error *err)
+{
+    struct rdisk_wire_accept accept = {
+        .magic = htole32(RDISK_WIRE_MAGIC),
+        .version = htole16(RDISK_WIRE_VERSION),
+    };
+    struct rdma_conn_param param = rdisk_conn_param(&accept, sizeof(accept));
+    struct rdisk_target_session *session;
+    int ret;
+
+    if (target->session_count >= target->options.max_sessions) {
+        rdisk_error_set(err, -ENOBUFS, "all %u sessions of this server are "
+                        "in use", target->options.max_sessions);
+        return RDISK_STATUS_NO_RESOURCES;
+    }
+    session = rdisk_target_session_create(target, id, err);
+    if (!session) {
+        return RDISK_STATUS_NO_RESOURCES;
+    }
+    target->env->verbs->set_ack_timeout(id, RDISK_ACK_TIMEOUT);
+    ret = target->env->verbs->accept(id, &param);
+    if (ret < 0) {
+        /* The id is destroyed with the session; there is no one to tell. */
+        rdisk_log(target->env, RDISK_LOG_WARNING,
+                  "accepting a connection failed: %s", strerror(-ret));
+        rdisk_target_session_cut(session);
+    }
+    return RDISK_STATUS_OK;
+}
+
+static enum rdisk_status new_queue(struct rdisk_target *target,
+                                   struct rdma_cm_id *id,
+                                   const struct rdisk_wire_connect *wire,
+                                   struct rdisk_error *err)
+{
+    struct rdisk_target_session *session = find_session(target, wire);
+
+    if (!session) {
+        rdisk_error_set(err, -ESTALE, "the queue belongs to no open session");
+        return RDISK_STATUS_STALE;
+    }
+    return rdisk_target_session_join(session, id, wire, err);
+}
+
+/* Returns the id if nobody owns it, to be destroyed after the event. */
+static struct rdma_cm_id *connect_request(struct rdisk_target *target,
+                                          const struct rdma_cm_event *event)
+{
+    const struct rdma_conn_param *conn = &event->param.conn;
+    struct rdisk_error err = { 0 };
+    struct rdisk_wire_connect wire;
+    enum rdisk_status status;
+
+    /* A child inherits the listener's context. */
+    event->id->context = NULL;
+    rdisk_target_anchor(target, event->id);
+    if (!rdisk_port_active(target->env, event->id)) {
+        return event->id;       /* it cannot be answered, and asks again */
+    }
+    status = rdisk_wire_check_connect(conn->private_data,
+                                      conn->private_data_len, &err);
+    if (status == RDISK_STATUS_OK && target->stopping) {
+        status = RDISK_STATUS_SHUTTING_DOWN;
+        rdisk_error_set(&err, -ESHUTDOWN, "the server is shutting down");
+    }
+    if (status == RDISK_STATUS_OK) {
+        memcpy(&wire, conn->private_data, sizeof(wire));
+        status = wire.kind == RDISK_LINK_CONTROL
+                 ? new_session(target, event->id, &err)
+                 : new_queue(target, event->id, &wire, &err);
+    }
+    if (status == RDISK_STATUS_OK) {
+        return NULL;
+    }
+    reject(target, event->id, status, err.text);
+    return event->id;
+}
+
+static void link_ended(struct rdisk_target_session *session)
+{
+    /* The others of the session follow; they are no news. */
+    if (session->state != RDISK_TARGET_ENDED) {
+        rdisk_log(session->target->env, RDISK_LOG_INFO, "%s: %s",
+                  session->request.peer,
+                  session->state >= RDISK_TARGET_CLOSING
+                  ? "session ends" : "connection lost");
+        rdisk_target_session_cut(session);
+    }
+}
+
+/*
+ * The context of an accepted id is its session, of the control connection and
+ * the queues alike: they end together.
+ */
+static struct rdma_cm_id *cm_event(struct rdisk_target *target,
+                                   const struct rdma_cm_event *event)
+{
+    struct rdisk_target_session *session = event->id->context;
+
+    if (event->event == RDMA_CM_EVENT_DEVICE_REMOVAL) {
+        rdisk_cm_teardowns_removed(&target->teardowns, event->id);
+    }
+    switch (event->event) {
+    case RDMA_CM_EVENT_CONNECT_REQUEST:
+        return connect_request(target, event);
+    case RDMA_CM_EVENT_DISCONNECTED:
+        if (session && session->state == RDISK_TARGET_DENYING) {
+            /*
+             * It keeps its place until its second is over, so that leaving
+             * early and coming back makes guessing no faster.
+             */
+            session->client_left = true;
+            return NULL;
+        }
+        /* fall through */
+    case RDMA_CM_EVENT_CONNECT_ERROR:
+    case RDMA_CM_EVENT_UNREACHABLE:
+    case RDMA_CM_EVENT_REJECTED:
+    case RDMA_CM_EVENT_DEVICE_REMOVAL:
+        if (session) {
+            link_ended(session);
+        }
+        if (rdisk_target_weigh_anchor(target, event->id)) {
+            return event->id;
+        }
+        return event->id == target->listener ? rdisk_target_deafen(target)
+                                             : NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* ---- Events and time -------------------------------------------------- */
+
+int rdisk_target_fd(const struct rdisk_target *target)
+{
+    return target->poll_fd;
+}
+
+uint64_t rdisk_target_deadline(const struct rdisk_target *target)
+{
+    uint64_t earliest = target->listen_again < target->teardowns.deadline
+                        ? target->listen_again : target->teardowns.deadline;
+
+    for (const struct rdisk_target_session *session = target->sessions;
+         session; session = session->next) {
+        uint64_t deadline = rdisk_target_session_deadline(session);
+
+        earliest = deadline < earliest ? deadline : earliest;
+    }
+    return earliest;
+}
+
+static bool free_ended(struct rdisk_target *target)
+{
+    struct rdisk_target_session **link = &target->sessions;
+    bool any = false;
+
+    while (*link) {
+        struct rdisk_target_session *session = *link;
+
+        if (!rdisk_target_session_over(session)) {
+            link = &session->next;
+            continue;
+        }
+        *link = session->next;
+        target->session_count--;
+        rdisk_target_session_destroy(session);
+        any = true;
+    }
+    return any;
+}
+
+/* Free what has ended; that may be what others wait for. */
+static void reap(struct rdisk_target *target)
+{
+    while (free_ended(target)) {
+        struct rdisk_target_session *session;
+
+        for (session = target->sessions; session; session = session->next) {
+            rdisk_target_session_ask(session);
+        }
+    }
+}
+
+/*
+ * An event may bring an id, which has to end one day; without memory for that
+ * it is left where it is until there is some.
+ */
+static void take_events(struct rdisk_target *target)
+{
+    const struct rdisk_verbs *verbs = target->env->verbs;
+    struct rdma_cm_event *event;
+
+    while (rdisk_cm_teardowns_reserve(&target->teardowns) == 0) {
+        struct rdma_cm_id *orphan;
+        bool incoming;
+
+        if (verbs->get_cm_event(target->channel, &event) < 0) {
+            rdisk_cm_teardowns_release(&target->teardowns);
+            return;
+        }
+        incoming = event->event == RDMA_CM_EVENT_CONNECT_REQUEST;
+        orphan = cm_event(target, event);
+        verbs->ack_cm_event(event);
+        if (orphan) {
+            rdisk_cm_teardowns_add(&target->teardowns, orphan, false);
+        } else if (!incoming) {
+            rdisk_cm_teardowns_release(&target->teardowns);
+        }
+    }
+}
+
+void rdisk_target_process(struct rdisk_target *target)
+{
+    struct rdisk_target_session *session;
+    uint64_t now;
+
+    target->processing = true;
+    take_events(target);
+    now = rdisk_now(target->env);
+    if (now >= target->listen_again) {
+        rdisk_target_listen_again(target);
+    }
+    for (session = target->sessions; session; session = session->next) {
+        rdisk_target_session_process(session, now);
+    }
+    target->processing = false;
+    reap(target);
+    rdisk_cm_teardowns_process(&target->teardowns, now);
+}
+
+void rdisk_target_queue_release(struct rdisk_target_queue *queue)
+{
+    struct rdisk_target_session *session = queue->session;
+    struct rdisk_target *target = session->target;
+    struct rdisk_target_queue **link;
+
+    for (link = &session->queues; *link != queue; link = &(*link)->next) {
+    }
+    *link = queue->next;
+    session->queue_count--;
+    if (session->state < RDISK_TARGET_CLOSING) {
+        /* It broke by itself: a violation, or an error of the device. */
+        rdisk_target_session_end(session, queue->violation.code
+                                 ? RDISK_STATUS_BAD_MESSAGE
+                                 : RDISK_STATUS_IO_ERROR,
+                                 queue->violation.code
+                                 ? queue->violation.text
+                                 : "a data queue broke");
+    }
+    rdisk_target_queue_destroy(queue);
+    rdisk_target_session_drained(session);
+    if (!target->processing) {
+        reap(target);
+    }
+}
+
+void rdisk_target_stop(struct rdisk_target *target, const char *text)
+{
+    struct rdisk_target_session *session;
+
+    target->stopping = true;
+    target->listen_again = RDISK_NEVER;
+    for (session = target->sessions; session; session = session->next) {
+        rdisk_target_session_end(session, RDISK_STATUS_SHUTTING_DOWN, text);
+    }
+    if (!target->processing) {
+        reap(target);
+    }
+}
+
+unsigned int rdisk_target_sessions(const struct rdisk_target *target)
+{
+    return target->session_count;
+}
+
+void rdisk_target_for_each_session(
+    struct rdisk_target *target,
+    void (*fn)(void *opaque, const struct rdisk_target_session_info *info),
+    void *opaque)
+{
+    struct rdisk_target_session *session;
+
+    for (session = target->sessions; session; session = session->next) {
+        struct rdisk_target_session_info info = {
+            .id = session->session_id,
+            .epoch = session->request.epoch,
+            .read_only = session->request.read_only,
+            .queues = session->queue_count,
+            .memory = session->memory,
+        };
+
+        if (session->state != RDISK_TARGET_OPEN) {
+            continue;
+        }
+        memcpy(info.peer, session->request.peer, sizeof(info.peer));
+        memcpy(info.volume, session->request.volume, sizeof(info.volume));
+        memcpy(info.client, session->request.client, sizeof(info.client));
+        fn(opaque, &info);
+    }
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Internal to the transport: what an RDMA device can do. */
+#ifndef RDISK_VERBS_LIMITS_H
+#define RDISK_VERBS_LIMITS_H
+
+#include <stdbool.h>
+
+#include <rdisk/error.h>
+#include "transport/verbs/verbs.h"
+
+/* What of a device's limits matters to us. */
+struct rdisk_device_limits {
+    unsigned int max_sge;       /* of a work request */
+    unsigned int max_qp_wr;     /* of a queue pair, each direction */
+    unsigned int max_cqe;
+    bool windows;               /* has memory windows of type 2 */
+};
+
+/* 0, or a negative errno: -ENOTSUP if the device cannot do what is needed. */
+int rdisk_device_query(const struct rdisk_verbs *verbs,
+                       struct ibv_context *context,
+                       struct rdisk_device_limits *limits,
+                       struct rdisk_error *err);
+
+#endif

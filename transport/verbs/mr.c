@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/verbs/mr.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/resource.h>
+
+static _Atomic uint64_t registered;     /* bytes, all of the process's */
+
+static void explain(struct rdisk_error *err, int code, size_t length)
+{
+    uint64_t already = atomic_load(&registered);
+    struct rlimit limit;
+
+    if (code == -ENOMEM && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
+        limit.rlim_cur != RLIM_INFINITY) {
+        rdisk_error_set(err, code,
+            "cannot register %zu bytes of memory: RLIMIT_MEMLOCK is %llu "
+            "bytes and %llu are registered already; allow at least %llu, or "
+            "better any (ulimit -l unlimited, LimitMEMLOCK=infinity)", length,
+            (unsigned long long)limit.rlim_cur, (unsigned long long)already,
+            (unsigned long long)(already + length));
+        return;
+    }
+    rdisk_error_set(err, code, "cannot register %zu bytes of memory: %s",
+                    length, strerror(-code));
+}
+
+struct ibv_mr *rdisk_mr_register(const struct rdisk_verbs *verbs,
+                                 struct ibv_pd *pd, void *address,
+                                 size_t length, int access,
+                                 struct rdisk_error *err)
+{
+    struct ibv_mr *mr = verbs->reg_mr(pd, address, length,
+                                      access | IBV_ACCESS_LOCAL_WRITE);
+
+    if (!mr) {
+        explain(err, errno ? -errno : -ENOMEM, length);
+        return NULL;
+    }
+    atomic_fetch_add(&registered, mr->length);
+    return mr;
+}
+
+void rdisk_mr_deregister(const struct rdisk_verbs *verbs, struct ibv_mr *mr)
+{
+    if (mr) {
+        atomic_fetch_sub(&registered, mr->length);
+        verbs->dereg_mr(mr);
+    }
+}
