@@ -116,7 +116,7 @@ static void rdma_queue_process(EventNotifier *e)
             /* Released */
         } else if (q->polling) {
             /* The last event from before, no further one is asked for */
-            rdisk_queue_hush(q->queue);
+            rdisk_queue_drain_events(q->queue);
             rdisk_queue_poll(q->queue);
         } else {
             rdisk_queue_process(q->queue);
@@ -232,7 +232,7 @@ static void rdma_queue_release(BDRVRdmaState *s, unsigned int index)
     WITH_QEMU_LOCK_GUARD(&q->lock) {
         /* Polling may have been its last state; the next one waits */
         rdisk_queue_arm(q->queue);
-        rdisk_queue_rest(q->queue);
+        rdisk_queue_detach(q->queue);
         q->queue = NULL;
     }
     s->queues[index] = NULL;

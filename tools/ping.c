@@ -83,7 +83,7 @@ static void print_steps(const struct ping *ping, const struct rdisk_uri *uri)
         print_step("route", steps.route, "");
         print_step("connect", steps.connect, "control queue");
     }
-    if (ping->reached > RDISK_INITIATOR_GREETING) {
+    if (ping->reached > RDISK_INITIATOR_HELLO_SENT) {
         print_step("hello", steps.hello, "");
     }
     if (steps.auth) {

@@ -335,7 +335,7 @@ static void mutate_state(struct sim_client *client)
         struct sim_request *request = &client->requests[i];
 
         if (mutation == SIM_MUTATE_LATE_DMA && request->pending &&
-            (client->state == RDISK_INITIATOR_PARKING ||
+            (client->state == RDISK_INITIATOR_QUIESCING ||
              client->state == RDISK_INITIATOR_FAILED)) {
             finish(request, -EIO);
             request->given_up = true;

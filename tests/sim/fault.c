@@ -48,7 +48,7 @@ static void link_event(struct sim *sim, struct sim_client *client,
     } else if (servers) {
         fake_host_link(sim->server.host, false);
     } else if (client->state == RDISK_INITIATOR_READY ||
-               client->state == RDISK_INITIATOR_WAITING) {
+               client->state == RDISK_INITIATOR_BACKOFF) {
         fake_host_link(client->host, false);
     }
 }

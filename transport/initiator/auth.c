@@ -32,7 +32,7 @@ static void say_auth(struct rdisk_initiator *session)
                          sizeof(auth->client_nonce));
     memcpy(message.nonce, auth->client_nonce, sizeof(message.nonce));
     memcpy(message.name, auth->user, length);
-    rdisk_initiator_set_state(session, RDISK_INITIATOR_NAMING);
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_AUTH_SENT);
     rdisk_initiator_send(session, &message.message, sizeof(message));
 }
 
@@ -83,7 +83,7 @@ void rdisk_initiator_challenge(struct rdisk_initiator *session,
              "HMAC-SHA-256");
         return;
     }
-    rdisk_initiator_set_state(session, RDISK_INITIATOR_PROVING);
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_PROOF_SENT);
     rdisk_initiator_send(session, &message.message, sizeof(message));
 }
 

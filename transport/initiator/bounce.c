@@ -62,7 +62,7 @@ void rdisk_bounce_destroy(struct rdisk_bounce *bounce)
     memset(bounce, 0, sizeof(*bounce));
 }
 
-bool rdisk_bounce_take(struct rdisk_bounce *bounce, size_t length,
+bool rdisk_bounce_acquire(struct rdisk_bounce *bounce, size_t length,
                        uint16_t *first, uint16_t *count)
 {
     unsigned int need = (unsigned int)((length + RDISK_BOUNCE_CHUNK - 1) /
@@ -80,7 +80,7 @@ bool rdisk_bounce_take(struct rdisk_bounce *bounce, size_t length,
     return true;
 }
 
-void rdisk_bounce_give(struct rdisk_bounce *bounce, uint16_t first,
+void rdisk_bounce_release(struct rdisk_bounce *bounce, uint16_t first,
                        uint16_t count)
 {
     uint16_t last = first;

@@ -28,9 +28,9 @@ int rdisk_bounce_create(struct rdisk_bounce *bounce,
 void rdisk_bounce_destroy(struct rdisk_bounce *bounce);
 
 /* Chunks for @length bytes; false if not enough are free. */
-bool rdisk_bounce_take(struct rdisk_bounce *bounce, size_t length,
+bool rdisk_bounce_acquire(struct rdisk_bounce *bounce, size_t length,
                        uint16_t *first, uint16_t *count);
-void rdisk_bounce_give(struct rdisk_bounce *bounce, uint16_t first,
+void rdisk_bounce_release(struct rdisk_bounce *bounce, uint16_t first,
                        uint16_t count);
 
 static inline void *rdisk_bounce_chunk(const struct rdisk_bounce *bounce,

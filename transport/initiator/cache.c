@@ -32,7 +32,7 @@ static void flushed(struct rdisk_initiator *session, uint64_t number)
 static int flush_ends(struct rdisk_initiator *session, uint64_t number,
                       int result)
 {
-    uint64_t untold = RDISK_FLUSH_UNTOLD;
+    uint64_t untold = RDISK_FLUSH_LOSS_PENDING;
 
     if (result == 0 && number > atomic_load(&session->lost_until)) {
         flushed(session, number);
@@ -99,5 +99,5 @@ void rdisk_initiator_take_cache(struct rdisk_initiator *session,
               "fails to tell so", session->options.volume,
               session->options.host, session->options.port);
     atomic_store(&session->lost_since, since);
-    atomic_store(&session->lost_until, RDISK_FLUSH_UNTOLD);
+    atomic_store(&session->lost_until, RDISK_FLUSH_LOSS_PENDING);
 }

@@ -25,7 +25,7 @@ void rdisk_initiator_say_hello(struct rdisk_initiator *session)
     };
 
     session->auth = (struct rdisk_auth) { .offered = RDISK_FEATURES_KNOWN };
-    rdisk_initiator_set_state(session, RDISK_INITIATOR_GREETING);
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_HELLO_SENT);
     rdisk_initiator_send(session, &hello.message, sizeof(hello));
 }
 
@@ -285,11 +285,11 @@ static bool expected(enum rdisk_initiator_state state, unsigned int type)
 {
     switch (type) {
     case RDISK_MSG_HELLO_REPLY:
-        return state == RDISK_INITIATOR_GREETING;
+        return state == RDISK_INITIATOR_HELLO_SENT;
     case RDISK_MSG_AUTH_CHALLENGE:
-        return state == RDISK_INITIATOR_NAMING;
+        return state == RDISK_INITIATOR_AUTH_SENT;
     case RDISK_MSG_AUTH_REPLY:
-        return state == RDISK_INITIATOR_PROVING;
+        return state == RDISK_INITIATOR_PROOF_SENT;
     case RDISK_MSG_OPEN_REPLY:
         return state == RDISK_INITIATOR_OPENING;
     case RDISK_MSG_CREATE_REPLY:
@@ -315,7 +315,7 @@ void rdisk_initiator_message(void *opaque, enum rdisk_status check,
     enum rdisk_initiator_state state = rdisk_initiator_state(session);
     unsigned int type = le16toh(message->type);
 
-    if (state == RDISK_INITIATOR_PARKING || state >= RDISK_INITIATOR_CLOSED) {
+    if (state == RDISK_INITIATOR_QUIESCING || state >= RDISK_INITIATOR_CLOSED) {
         return;
     }
     if (check != RDISK_STATUS_OK) {

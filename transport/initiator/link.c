@@ -250,14 +250,14 @@ void rdisk_link_take_events(struct rdisk_initiator *session)
             if (removal) {
                 rdisk_cm_teardowns_removed(&session->teardowns, event->id);
             }
-        } else if (event->id != session->anchor) {
+        } else if (event->id != session->device_watch) {
             take_event(event->id->context, event);
         } else if (removal) {
             session->device_lost = true;
         }
         verbs->ack_cm_event(event);
     }
-    if (session->device_lost && session->anchor) {
+    if (session->device_lost && session->device_watch) {
         rdisk_initiator_leave_device(session);
     }
     rdisk_cm_teardowns_process(&session->teardowns, rdisk_now(session->env));
@@ -268,7 +268,7 @@ void rdisk_link_disconnect(struct rdisk_link *link)
     struct rdisk_initiator *session = link->session;
 
     /* Else its id's end tells, when it can. */
-    if (link->state == RDISK_LINK_UP && !session->cut_off &&
+    if (link->state == RDISK_LINK_UP && !session->link_suspect &&
         rdisk_port_active(session->env, link->id)) {
         session->env->verbs->disconnect(link->id);
     }
@@ -280,7 +280,7 @@ void rdisk_link_destroy(struct rdisk_link *link)
     struct rdisk_initiator *session = link->session;
 
     if (link->id && link->known) {
-        rdisk_cm_teardowns_add(&session->teardowns, link->id, session->cut_off);
+        rdisk_cm_teardowns_add(&session->teardowns, link->id, session->link_suspect);
     } else if (link->id) {
         session->env->verbs->destroy_id(link->id);
         rdisk_cm_teardowns_release(&session->teardowns);

@@ -32,7 +32,7 @@ static bool sending(struct rdisk_queue *queue)
 }
 
 /* Is there any hope for requests? If not, the code they end with. */
-static bool hopeless(const struct rdisk_queue *queue, int *code)
+static bool must_fail(const struct rdisk_queue *queue, int *code)
 {
     const struct rdisk_initiator *session = queue->session;
     enum rdisk_initiator_state state = rdisk_initiator_state(session);
@@ -119,7 +119,7 @@ int rdisk_queue_submit(struct rdisk_queue *queue,
 {
     int ret;
 
-    if (hopeless(queue, &ret)) {
+    if (must_fail(queue, &ret)) {
         return -ENOTCONN;
     }
     ret = check_request(queue, request);
@@ -169,11 +169,11 @@ void rdisk_queue_kick(struct rdisk_queue *queue)
 
 /* ---- Completion ------------------------------------------------------- */
 
-static void give_bounce(struct rdisk_queue *queue,
+static void release_bounce(struct rdisk_queue *queue,
                         struct rdisk_request *request)
 {
     if (request->bounced) {
-        rdisk_bounce_give(&queue->bounce, request->chunk_first,
+        rdisk_bounce_release(&queue->bounce, request->chunk_first,
                           request->chunk_count);
         request->bounced = false;
         request->chunk_count = 0;
@@ -218,14 +218,14 @@ void rdisk_queue_complete(struct rdisk_queue *queue,
         if (result == 0) {
             result = take_extents(queue, request);
         }
-        give_bounce(queue, request);
+        release_bounce(queue, request);
     } else if (request->bounced) {
         if (request->op == RDISK_OP_READ && result == 0) {
             rdisk_bounce_copy_out(&queue->bounce, request->chunk_first,
                                   request->iov, request->iovcnt);
             rdisk_counter_add(&queue->copied_bytes, request->length);
         }
-        give_bounce(queue, request);
+        release_bounce(queue, request);
         rdisk_counter_add(&queue->bounced, 1);
     }
     result = rdisk_queue_account(queue, request, result);
@@ -335,11 +335,11 @@ static unsigned int park(struct rdisk_queue *queue)
     /* Bound ones would keep the guest's memory from being deregistered. */
     rdisk_queue_windows_destroy(queue);
     for (request = queue->waiting; request; request = request->next) {
-        give_bounce(queue, request);
+        release_bounce(queue, request);
     }
-    rdisk_queue_deafen(queue);
+    rdisk_queue_unwatch(queue);
     queue->broken_told = false;
-    atomic_store_explicit(&queue->phase, RDISK_QUEUE_PARKED,
+    atomic_store_explicit(&queue->phase, RDISK_QUEUE_QUIESCED,
                           memory_order_release);
     ring_alarm(queue);
     return count;
@@ -362,7 +362,7 @@ static unsigned int fail_waiting(struct rdisk_queue *queue, int code)
     return count;
 }
 
-void rdisk_queue_rest(struct rdisk_queue *queue)
+void rdisk_queue_detach(struct rdisk_queue *queue)
 {
     int mine = RDISK_QUEUE_ACTIVE;
 
@@ -428,7 +428,7 @@ static unsigned int serve(struct rdisk_queue *queue)
     return count;
 }
 
-void rdisk_queue_hush(struct rdisk_queue *queue)
+void rdisk_queue_drain_events(struct rdisk_queue *queue)
 {
     take_wake(queue);
     if (active(queue)) {
@@ -448,7 +448,7 @@ unsigned int rdisk_queue_process(struct rdisk_queue *queue)
     unsigned int count;
 
     /* To arm is a system call with some devices: what waits goes first. */
-    rdisk_queue_hush(queue);
+    rdisk_queue_drain_events(queue);
     count = rdisk_queue_poll(queue);
     rdisk_queue_arm(queue);
     /* What came in between has no event. */
@@ -466,7 +466,7 @@ unsigned int rdisk_queue_poll(struct rdisk_queue *queue)
         count += serve(queue);
     }
     /* What is parked ends when there is no hope any more. */
-    if (queue->waiting && hopeless(queue, &code) && !active(queue)) {
+    if (queue->waiting && must_fail(queue, &code) && !active(queue)) {
         count += fail_waiting(queue, code);
     }
     return count;
@@ -492,7 +492,7 @@ bool rdisk_queue_idle(const struct rdisk_queue *queue)
                                 memory_order_acquire) == 0;
 }
 
-bool rdisk_queue_dry(struct rdisk_queue *queue)
+bool rdisk_queue_slots_idle(struct rdisk_queue *queue)
 {
     return atomic_load_explicit(&queue->in_slots, memory_order_acquire) == 0;
 }

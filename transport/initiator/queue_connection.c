@@ -15,8 +15,8 @@
 #include "transport/initiator/session.h"
 #include "transport/verbs/mr.h"
 
-#define INLINE_WISH     256u    /* bytes: the header of a read of 12 pieces */
-#define SGE_WISH        32u     /* places a work request gathers from */
+#define INLINE_REQUESTED     256u    /* bytes: the header of a read of 12 pieces */
+#define SGE_REQUESTED        32u     /* places a work request gathers from */
 
 /* ---- For life --------------------------------------------------------- */
 
@@ -72,22 +72,22 @@ void rdisk_queue_wake(struct rdisk_queue *queue)
  * While the connection is home's, the queue's thread can take no event of it,
  * and would spin on a channel that is readable.
  */
-void rdisk_queue_deafen(struct rdisk_queue *queue)
+void rdisk_queue_unwatch(struct rdisk_queue *queue)
 {
     epoll_ctl(queue->poll_fd, EPOLL_CTL_DEL, rdisk_qp_fd(&queue->qp), NULL);
 }
 
-bool rdisk_queue_take_back(struct rdisk_queue *queue)
+bool rdisk_queue_reclaim(struct rdisk_queue *queue)
 {
     int joined = RDISK_QUEUE_JOINED;
 
     /* Nobody has used it on this connection: nobody is there to park it. */
     if (atomic_compare_exchange_strong(&queue->phase, &joined,
-                                       RDISK_QUEUE_PARKED)) {
-        rdisk_queue_deafen(queue);
+                                       RDISK_QUEUE_QUIESCED)) {
+        rdisk_queue_unwatch(queue);
     }
     return atomic_load_explicit(&queue->phase, memory_order_acquire) ==
-           RDISK_QUEUE_PARKED;
+           RDISK_QUEUE_QUIESCED;
 }
 
 void rdisk_queue_hand_over(struct rdisk_queue *queue)
@@ -142,8 +142,8 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
     struct rdisk_initiator *session = queue->session;
     const struct rdisk_device_limits *limits = &session->device->limits;
     unsigned int slots = session->granted_slots;
-    unsigned int max_sge = limits->max_sge < SGE_WISH ? limits->max_sge
-                                                      : SGE_WISH;
+    unsigned int max_sge = limits->max_sge < SGE_REQUESTED ? limits->max_sge
+                                                      : SGE_REQUESTED;
     /* Work requests of a write in the most pieces, its header apart. */
     unsigned int longest = (RDISK_SEGMENTS_MAX + max_sge - 1) / max_sge + 1;
     /* Twice, since a quarter may be held by sends not yet proved done. */
@@ -157,7 +157,7 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
                                                         : limits->max_qp_wr,
         .recv_depth = slots,    /* one answer for each slot */
         .max_sge = max_sge,
-        .max_inline = INLINE_WISH,
+        .max_inline = INLINE_REQUESTED,
     };
     int ret;
 
@@ -193,7 +193,7 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
     return 0;
 }
 
-void rdisk_queue_lease(struct rdisk_queue *queue,
+void rdisk_queue_set_grant(struct rdisk_queue *queue,
                        const struct rdisk_wire_accept *accept)
 {
     queue->base = le64toh(accept->base);

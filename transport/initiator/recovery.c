@@ -18,14 +18,14 @@
 #define BACKOFF_MIN     (100 * RDISK_MSEC)
 #define BACKOFF_MAX     (5000 * RDISK_MSEC)
 /* For queues to let go: longer than any device's own time-outs. */
-#define PARKING_MS      30000
+#define QUIESCING_MS      30000
 
-static bool all_parked(struct rdisk_initiator *session)
+static bool all_quiesced(struct rdisk_initiator *session)
 {
     bool parked = true;
 
     for (unsigned int i = 0; i < session->queue_count; i++) {
-        parked = rdisk_queue_take_back(&session->queues[i]) && parked;
+        parked = rdisk_queue_reclaim(&session->queues[i]) && parked;
     }
     return parked;
 }
@@ -38,21 +38,21 @@ static void wake_all(struct rdisk_initiator *session)
 }
 
 /* Has any of its queue pairs seen that nothing goes out? */
-static bool cut_off(const struct rdisk_initiator *session)
+static bool any_link_suspect(const struct rdisk_initiator *session)
 {
     bool is = session->control.created &&
-              rdisk_qp_cut_off(&session->control.qp);
+              rdisk_qp_link_suspect(&session->control.qp);
 
     for (unsigned int i = 0; i < session->queue_count; i++) {
         is = is || (session->queues[i].created &&
-                    rdisk_qp_cut_off(&session->queues[i].qp));
+                    rdisk_qp_link_suspect(&session->queues[i].qp));
     }
     return is;
 }
 
 void rdisk_initiator_break(struct rdisk_initiator *session)
 {
-    session->cut_off = session->cut_off || cut_off(session);
+    session->link_suspect = session->link_suspect || any_link_suspect(session);
     for (unsigned int i = 0; i < session->queue_count; i++) {
         if (session->queues[i].created) {
             rdisk_qp_break(&session->queues[i].qp);
@@ -96,12 +96,12 @@ void rdisk_initiator_drop(struct rdisk_initiator *session)
     }
     rdisk_control_destroy(&session->control);
     if (session->device_lost) {
-        session->cut_off = false;   /* nobody is to be told */
+        session->link_suspect = false;   /* nobody is to be told */
         /* Before its last id goes, and librdmacm closes it. */
         rdisk_initiator_leave_device(session);
-    } else if (!session->anchor && session->device && session->link.id &&
+    } else if (!session->device_watch && session->device && session->link.id &&
                session->link.id->verbs == session->device->context) {
-        session->anchor = session->link.id;
+        session->device_watch = session->link.id;
         session->link.id = NULL;
         session->link.known = false;
     }
@@ -110,13 +110,13 @@ void rdisk_initiator_drop(struct rdisk_initiator *session)
     }
     rdisk_link_destroy(&session->link);
     session->connected = false;
-    session->cut_off = false;
+    session->link_suspect = false;
 }
 
 /* A pause, then the next attempt. */
 static void wait_for_attempt(struct rdisk_initiator *session)
 {
-    rdisk_initiator_set_state(session, RDISK_INITIATOR_WAITING);
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_BACKOFF);
     session->open_deadline = rdisk_now(session->env) + session->backoff;
     session->backoff = session->backoff * 2 < BACKOFF_MAX
                        ? session->backoff * 2 : BACKOFF_MAX;
@@ -133,7 +133,7 @@ void rdisk_initiator_recover(struct rdisk_initiator *session,
         rdisk_log(session->env, RDISK_LOG_WARNING,
                   "%s; requests wait up to reconnect-delay=%g seconds",
                   err->text, session->options.reconnect_delay_ms / 1000.0);
-        session->patience = now +
+        session->reconnect_deadline = now +
                             session->options.reconnect_delay_ms * RDISK_MSEC;
         session->backoff = BACKOFF_MIN;
     } else {
@@ -141,8 +141,8 @@ void rdisk_initiator_recover(struct rdisk_initiator *session,
                   err->text);
     }
     session->tick = RDISK_NEVER;
-    session->open_deadline = now + PARKING_MS * RDISK_MSEC;
-    rdisk_initiator_set_state(session, RDISK_INITIATOR_PARKING);
+    session->open_deadline = now + QUIESCING_MS * RDISK_MSEC;
+    rdisk_initiator_set_state(session, RDISK_INITIATOR_QUIESCING);
     rdisk_initiator_break(session);
     rdisk_initiator_unask(session);
 }
@@ -150,14 +150,14 @@ void rdisk_initiator_recover(struct rdisk_initiator *session,
 void rdisk_initiator_recovery_step(struct rdisk_initiator *session)
 {
     switch (rdisk_initiator_state(session)) {
-    case RDISK_INITIATOR_PARKING:
-        if (all_parked(session)) {
+    case RDISK_INITIATOR_QUIESCING:
+        if (all_quiesced(session)) {
             rdisk_initiator_drop(session);
             wait_for_attempt(session);
         }
         break;
     case RDISK_INITIATOR_FAILED:
-        if (session->connected && all_parked(session)) {
+        if (session->connected && all_quiesced(session)) {
             rdisk_initiator_drop(session);
         }
         break;
@@ -187,7 +187,7 @@ void rdisk_initiator_attempt(struct rdisk_initiator *session)
 /* What waits for the connection fails, and so does what comes before it. */
 static void stop_waiting(struct rdisk_initiator *session)
 {
-    session->patience = RDISK_NEVER;
+    session->reconnect_deadline = RDISK_NEVER;
     atomic_store(&session->expired, true);
     wake_all(session);
     rdisk_initiator_fail_calls(session, -EIO);
@@ -205,7 +205,7 @@ void rdisk_initiator_expire(struct rdisk_initiator *session)
 
 void rdisk_initiator_cancel(struct rdisk_initiator *session)
 {
-    if (session->patience != RDISK_NEVER) {
+    if (session->reconnect_deadline != RDISK_NEVER) {
         rdisk_log(session->env, RDISK_LOG_WARNING,
                   "%s:%u is waited for no longer: requests fail until it is "
                   "back", session->options.host, session->options.port);

@@ -94,12 +94,12 @@ int rdisk_initiator_take_device(struct rdisk_initiator *session,
     return 0;
 }
 
-void rdisk_initiator_weigh_anchor(struct rdisk_initiator *session)
+void rdisk_initiator_release_watch(struct rdisk_initiator *session)
 {
-    if (session->anchor) {
-        rdisk_cm_teardowns_add(&session->teardowns, session->anchor,
-                            session->cut_off);
-        session->anchor = NULL;
+    if (session->device_watch) {
+        rdisk_cm_teardowns_add(&session->teardowns, session->device_watch,
+                            session->link_suspect);
+        session->device_watch = NULL;
     }
 }
 
@@ -116,6 +116,6 @@ void rdisk_initiator_leave_device(struct rdisk_initiator *session)
     rdisk_memory_destroy(&session->memory);
     rdisk_device_put(session->device);
     session->device = NULL;
-    rdisk_initiator_weigh_anchor(session);
+    rdisk_initiator_release_watch(session);
     session->device_lost = false;
 }

@@ -20,16 +20,16 @@ const char *rdisk_initiator_state_name(enum rdisk_initiator_state state)
     static const char *const names[] = {
         [RDISK_INITIATOR_IDLE] = "idle",
         [RDISK_INITIATOR_CONNECTING] = "connecting",
-        [RDISK_INITIATOR_GREETING] = "greeting",
-        [RDISK_INITIATOR_NAMING] = "telling its name",
-        [RDISK_INITIATOR_PROVING] = "proving its secret",
+        [RDISK_INITIATOR_HELLO_SENT] = "greeting",
+        [RDISK_INITIATOR_AUTH_SENT] = "telling its name",
+        [RDISK_INITIATOR_PROOF_SENT] = "proving its secret",
         [RDISK_INITIATOR_OPENING] = "opening the volume",
         [RDISK_INITIATOR_CREATING] = "making the volume",
         [RDISK_INITIATOR_JOINING] = "connecting its queues",
         [RDISK_INITIATOR_READY] = "ready",
         [RDISK_INITIATOR_DRAINING] = "draining",
-        [RDISK_INITIATOR_PARKING] = "letting go of a lost connection",
-        [RDISK_INITIATOR_WAITING] = "waiting to connect again",
+        [RDISK_INITIATOR_QUIESCING] = "letting go of a lost connection",
+        [RDISK_INITIATOR_BACKOFF] = "waiting to connect again",
         [RDISK_INITIATOR_CLOSING] = "closing",
         [RDISK_INITIATOR_CLOSED] = "closed",
         [RDISK_INITIATOR_FAILED] = "failed",
@@ -71,7 +71,7 @@ struct rdisk_initiator *rdisk_initiator_create(
     session->timer = RDISK_NEVER;
     session->open_deadline = RDISK_NEVER;
     session->tick = RDISK_NEVER;
-    session->patience = RDISK_NEVER;
+    session->reconnect_deadline = RDISK_NEVER;
     session->link.session = session;
     rdisk_cm_teardowns_init(&session->teardowns, env);
     session->steps.device = session->device_name;
@@ -259,10 +259,10 @@ int rdisk_initiator_device(struct rdisk_initiator *session,
                            struct rdisk_error *err)
 {
     if (session->device && session->device->context == context) {
-        rdisk_initiator_weigh_anchor(session);
+        rdisk_initiator_release_watch(session);
         return 0;
     }
-    if (session->anchor) {
+    if (session->device_watch) {
         /* No connection is left on the other one. */
         rdisk_initiator_leave_device(session);
     }
@@ -327,7 +327,7 @@ static void ready(struct rdisk_initiator *session)
 {
     session->steps.join = rdisk_initiator_step(session);
     session->open_deadline = RDISK_NEVER;
-    session->patience = RDISK_NEVER;
+    session->reconnect_deadline = RDISK_NEVER;
     atomic_store(&session->expired, false);
     rdisk_initiator_start_tick(session);
     if (session->established) {
@@ -371,7 +371,7 @@ void rdisk_initiator_link_up(struct rdisk_initiator *session,
         rdisk_initiator_fail(session, &err);
         return;
     }
-    rdisk_queue_lease(&session->queues[link->queue - 1], accept);
+    rdisk_queue_set_grant(&session->queues[link->queue - 1], accept);
     if (++session->queues_up == session->queue_count) {
         ready(session);
     }
@@ -388,7 +388,7 @@ void rdisk_initiator_end(struct rdisk_initiator *session,
     session->error = *err;
     session->open_deadline = RDISK_NEVER;
     session->tick = RDISK_NEVER;
-    session->patience = RDISK_NEVER;
+    session->reconnect_deadline = RDISK_NEVER;
     /*
      * In ERROR no remote access is accepted any more; the flushed completions
      * wake each queue's thread, which then ends its requests.
@@ -405,8 +405,8 @@ void rdisk_initiator_fail(struct rdisk_initiator *session,
                           const struct rdisk_error *err)
 {
     switch (rdisk_initiator_state(session)) {
-    case RDISK_INITIATOR_PARKING:
-    case RDISK_INITIATOR_WAITING:
+    case RDISK_INITIATOR_QUIESCING:
+    case RDISK_INITIATOR_BACKOFF:
     case RDISK_INITIATOR_CLOSED:
     case RDISK_INITIATOR_FAILED:
         /* The first failure of a connection is the one that counts. */

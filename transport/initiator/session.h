@@ -86,7 +86,7 @@ struct rdisk_windows {
  * to each other through this, so no lock is needed.
  */
 enum rdisk_queue_phase {
-    RDISK_QUEUE_PARKED,     /* home: there is no connection, or it is made */
+    RDISK_QUEUE_QUIESCED,     /* home: there is no connection, or it is made */
     RDISK_QUEUE_JOINED,     /* nobody yet: the first to come takes it */
     RDISK_QUEUE_ACTIVE,     /* queue's thread, until it has drained it */
 };
@@ -154,16 +154,16 @@ void rdisk_queue_destroy(struct rdisk_queue *queue);
 /* Queue pair and memory, when the device is known. PARKED. */
 int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err);
 /* The server has accepted. PARKED. */
-void rdisk_queue_lease(struct rdisk_queue *queue,
+void rdisk_queue_set_grant(struct rdisk_queue *queue,
                        const struct rdisk_wire_accept *accept);
 /* Undo connect and lease. PARKED. */
 void rdisk_queue_disconnect(struct rdisk_queue *queue);
 /* From here on it is its thread's. */
 void rdisk_queue_hand_over(struct rdisk_queue *queue);
 /* It is about to be home's: do not wake its thread for completions. */
-void rdisk_queue_deafen(struct rdisk_queue *queue);
+void rdisk_queue_unwatch(struct rdisk_queue *queue);
 /* Is it home's again? Takes it back itself if nobody has used it. */
-bool rdisk_queue_take_back(struct rdisk_queue *queue);
+bool rdisk_queue_reclaim(struct rdisk_queue *queue);
 /* Let the queue's thread run rdisk_queue_process(). */
 void rdisk_queue_wake(struct rdisk_queue *queue);
 
@@ -182,7 +182,7 @@ struct rdisk_request *rdisk_queue_take_from_slot(struct rdisk_queue *queue,
 void rdisk_queue_complete(struct rdisk_queue *queue,
                           struct rdisk_request *request, int result);
 /* Home thread: no request is in a slot. */
-bool rdisk_queue_dry(struct rdisk_queue *queue);
+bool rdisk_queue_slots_idle(struct rdisk_queue *queue);
 /*
  * Home thread, at each tick: has a request been seen on its way for longer
  * than request-timeout? It was sent up to a tick before it was seen, so none is
@@ -193,7 +193,7 @@ bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now);
 /* cache.c */
 
 /* Every flush fails, until one has told of the loss. */
-#define RDISK_FLUSH_UNTOLD UINT64_MAX
+#define RDISK_FLUSH_LOSS_PENDING UINT64_MAX
 
 /* Queue's thread: a FLUSH is submitted. */
 void rdisk_queue_number_flush(struct rdisk_queue *queue,
@@ -274,10 +274,10 @@ struct rdisk_initiator {
     struct rdisk_memory memory;     /* as long: what is registered on it */
     struct rdisk_link link;         /* the control link */
     struct rdisk_control control;
-    struct rdma_cm_id *anchor;      /* keeps the device while no connection
+    struct rdma_cm_id *device_watch;/* keeps the device while no connection
                                      * does, and tells of its removal */
     bool device_lost;               /* it was removed: let go of it */
-    bool cut_off;                   /* perhaps for want of a link here */
+    bool link_suspect;                   /* perhaps for want of a link here */
     struct rdisk_cm_teardowns teardowns;   /* of earlier connections */
     struct rdisk_range *ranges;
     struct rdisk_queue *queues;     /* queue_count of them, from JOINING on */
@@ -296,14 +296,14 @@ struct rdisk_initiator {
     /* See cache.c. A flush up to number lost_until fails. */
     _Atomic uint64_t flushes;       /* submitted */
     _Atomic uint64_t flushed;       /* number of the newest that succeeded */
-    _Atomic uint64_t lost_until;    /* 0: none fails; RDISK_FLUSH_UNTOLD */
+    _Atomic uint64_t lost_until;    /* 0: none fails; RDISK_FLUSH_LOSS_PENDING */
     _Atomic uint64_t lost_since;    /* one from this number on tells */
 
     bool established;               /* was READY once: worth recovering */
     rdisk_counter reconnects;       /* READY again */
     bool connected;                 /* there is something to disconnect */
     atomic_bool expired;            /* reconnect-delay is over: no waiting */
-    uint64_t patience;              /* when it will be over */
+    uint64_t reconnect_deadline;              /* when it will be over */
     uint64_t backoff;               /* ns until the next attempt */
 
     uint64_t open_deadline;         /* until READY, for CLOSING, for WAITING */
@@ -361,7 +361,7 @@ int rdisk_initiator_take_device(struct rdisk_initiator *session,
 /* Undo that, and let go of the device. */
 void rdisk_initiator_leave_device(struct rdisk_initiator *session);
 /* A connection keeps the device, or nobody needs to. */
-void rdisk_initiator_weigh_anchor(struct rdisk_initiator *session);
+void rdisk_initiator_release_watch(struct rdisk_initiator *session);
 
 /* recovery.c */
 

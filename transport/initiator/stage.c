@@ -88,7 +88,7 @@ static unsigned int gather_bounce(struct rdisk_queue *queue,
     uint16_t chunk;
 
     if (!request->bounced) {
-        if (!rdisk_bounce_take(&queue->bounce, left,
+        if (!rdisk_bounce_acquire(&queue->bounce, left,
                                &request->chunk_first,
                                &request->chunk_count)) {
             return 0;

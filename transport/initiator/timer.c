@@ -8,7 +8,7 @@
 
 #define DRAIN_MS        4000    /* a server that shuts down waits so long */
 #define DRAIN_STEP_MS   10
-#define PARKING_MS      30000   /* then a broken connection is worth a word */
+#define QUIESCING_MS      30000   /* then a broken connection is worth a word */
 
 /* Often enough to notice silence and late requests in good time. */
 static uint64_t tick_interval(const struct rdisk_initiator *session)
@@ -44,7 +44,7 @@ static void drain_step(struct rdisk_initiator *session)
     bool dry = true;
 
     for (unsigned int i = 0; i < session->queue_count; i++) {
-        dry = dry && rdisk_queue_dry(&session->queues[i]);
+        dry = dry && rdisk_queue_slots_idle(&session->queues[i]);
     }
     if (dry) {
         rdisk_initiator_fail(session, &why);
@@ -76,15 +76,15 @@ static void open_timed_out(struct rdisk_initiator *session)
         err = session->error;
         rdisk_initiator_fail(session, &err);
         return;
-    case RDISK_INITIATOR_PARKING:
+    case RDISK_INITIATOR_QUIESCING:
         /* The devices' own time-outs are over: nothing more will come. */
         rdisk_log(session->env, RDISK_LOG_ERROR, "%s:%u: a queue does not let "
                   "go of its broken connection", session->options.host,
                   session->options.port);
         session->open_deadline = rdisk_now(session->env) +
-                                 PARKING_MS * RDISK_MSEC;
+                                 QUIESCING_MS * RDISK_MSEC;
         return;
-    case RDISK_INITIATOR_WAITING:
+    case RDISK_INITIATOR_BACKOFF:
         rdisk_initiator_attempt(session);
         return;
     default:
@@ -151,7 +151,7 @@ static void tick(struct rdisk_initiator *session, uint64_t now)
 
 void rdisk_initiator_timers(struct rdisk_initiator *session, uint64_t now)
 {
-    if (now >= session->patience) {
+    if (now >= session->reconnect_deadline) {
         rdisk_initiator_expire(session);
     }
     if (now >= session->open_deadline) {
@@ -174,7 +174,7 @@ uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session)
 
     deadline = session->teardowns.deadline < deadline
                ? session->teardowns.deadline : deadline;
-    return session->patience < deadline ? session->patience : deadline;
+    return session->reconnect_deadline < deadline ? session->reconnect_deadline : deadline;
 }
 
 /* Setting it anew also makes it forget that it has expired. */

@@ -115,7 +115,7 @@ void rdisk_target_session_resize(struct rdisk_target_session *session,
                                  uint64_t size)
 {
     atomic_store_explicit(&session->size, size, memory_order_relaxed);
-    session->untold = !session->asking &&
+    session->size_pending = !session->asking &&
                       (session->features & RDISK_FEATURE_RESIZE);
     rdisk_target_session_tell(session);
 }
@@ -130,10 +130,10 @@ void rdisk_target_session_tell(struct rdisk_target_session *session)
 
     /* Without room now there is a completion to come, and then this again:
      * only the last size counts. */
-    if (session->untold && session->state == RDISK_TARGET_OPEN &&
+    if (session->size_pending && session->state == RDISK_TARGET_OPEN &&
         rdisk_control_send(&session->control, &event.message,
                            sizeof(event))) {
-        session->untold = false;
+        session->size_pending = false;
     }
 }
 

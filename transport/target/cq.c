@@ -242,7 +242,7 @@ static void break_all(struct rdisk_target_cq *cq)
 {
     for (unsigned int i = 0; i < cq->place_count; i++) {
         if (cq->places[i].queue) {
-            rdisk_qp_heed(&cq->places[i].queue->qp);
+            rdisk_qp_drain_events(&cq->places[i].queue->qp);
             touch(cq, cq->places[i].queue);
         }
     }

@@ -55,7 +55,7 @@ int rdisk_target_listen(struct rdisk_target *target, struct rdisk_error *err)
     return 0;
 }
 
-struct rdma_cm_id *rdisk_target_deafen(struct rdisk_target *target)
+struct rdma_cm_id *rdisk_target_listener_lost(struct rdisk_target *target)
 {
     struct rdma_cm_id *deaf = target->listener;
 
@@ -94,78 +94,78 @@ void rdisk_target_listen_again(struct rdisk_target *target)
  * connection nobody is; librdmacm keeps it open all the same (verbs.c). So an
  * id stays on each device that ever had a connection.
  */
-struct rdisk_target_anchor {
-    struct rdisk_target_anchor *next;
+struct rdisk_target_device_watch {
+    struct rdisk_target_device_watch *next;
     struct rdma_cm_id *id;
 };
 
-static struct rdma_cm_id *bind_anchor(struct rdisk_target *target,
+static struct rdma_cm_id *bind_watch(struct rdisk_target *target,
                                       const struct rdma_cm_id *id)
 {
     const struct rdisk_verbs *verbs = target->env->verbs;
     struct rdma_addr address = id->route.addr;
-    struct rdma_cm_id *anchor;
-    int ret = verbs->create_id(target->channel, &anchor, NULL);
+    struct rdma_cm_id *watch;
+    int ret = verbs->create_id(target->channel, &watch, NULL);
 
     if (ret < 0) {
         return NULL;
     }
     /* The port is at the same place in both families. */
     address.src_sin.sin_port = 0;
-    ret = verbs->bind_addr(anchor, &address.src_addr);
+    ret = verbs->bind_addr(watch, &address.src_addr);
     if (ret < 0) {
-        verbs->destroy_id(anchor);
+        verbs->destroy_id(watch);
         return NULL;
     }
-    return anchor;
+    return watch;
 }
 
-void rdisk_target_anchor(struct rdisk_target *target,
+void rdisk_target_watch_device(struct rdisk_target *target,
                          const struct rdma_cm_id *id)
 {
-    struct rdisk_target_anchor *anchor;
+    struct rdisk_target_device_watch *watch;
 
     if (target->listener && target->listener->verbs) {
         return;                 /* it is told */
     }
-    for (anchor = target->anchors; anchor; anchor = anchor->next) {
-        if (anchor->id->verbs == id->verbs) {
+    for (watch = target->device_watches; watch; watch = watch->next) {
+        if (watch->id->verbs == id->verbs) {
             return;
         }
     }
-    anchor = malloc(sizeof(*anchor));
-    if (!anchor || !(anchor->id = bind_anchor(target, id))) {
+    watch = malloc(sizeof(*watch));
+    if (!watch || !(watch->id = bind_watch(target, id))) {
         /* The next connection tries again. */
-        free(anchor);
+        free(watch);
         return;
     }
-    anchor->next = target->anchors;
-    target->anchors = anchor;
+    watch->next = target->device_watches;
+    target->device_watches = watch;
 }
 
-bool rdisk_target_weigh_anchor(struct rdisk_target *target,
+bool rdisk_target_release_watch(struct rdisk_target *target,
                                const struct rdma_cm_id *id)
 {
-    struct rdisk_target_anchor **link = &target->anchors, *anchor;
+    struct rdisk_target_device_watch **link = &target->device_watches, *watch;
 
     while (*link && (*link)->id != id) {
         link = &(*link)->next;
     }
-    anchor = *link;
-    if (!anchor) {
+    watch = *link;
+    if (!watch) {
         return false;
     }
-    *link = anchor->next;
-    free(anchor);
+    *link = watch->next;
+    free(watch);
     return true;
 }
 
-void rdisk_target_weigh_anchors(struct rdisk_target *target)
+void rdisk_target_release_watches(struct rdisk_target *target)
 {
-    while (target->anchors) {
-        struct rdma_cm_id *id = target->anchors->id;
+    while (target->device_watches) {
+        struct rdma_cm_id *id = target->device_watches->id;
 
-        rdisk_target_weigh_anchor(target, id);
+        rdisk_target_release_watch(target, id);
         target->env->verbs->destroy_id(id);
     }
 }

@@ -40,7 +40,7 @@ static uint64_t no_word(const struct rdisk_target_session *session)
     return session->heard + longest_silence(session);
 }
 
-uint64_t rdisk_target_session_patience(
+uint64_t rdisk_target_session_liveness_deadline(
     const struct rdisk_target_session *session)
 {
     uint64_t pulse, word;

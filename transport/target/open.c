@@ -120,7 +120,7 @@ void rdisk_target_session_open(struct rdisk_target_session *session,
 {
     struct rdisk_open_request *request = &session->request;
 
-    session->wish = *wire;
+    session->requested = *wire;
     memcpy(request->volume, wire->name, le16toh(wire->name_length));
     memcpy(request->client, wire->client, sizeof(request->client));
     request->epoch = le64toh(wire->epoch);
@@ -148,7 +148,7 @@ void rdisk_target_session_ask(struct rdisk_target_session *session)
     }
     if (status == RDISK_STATUS_OK) {
         session->owner_knows = true;
-        if (grant(session, &session->wish, &err) < 0) {
+        if (grant(session, &session->requested, &err) < 0) {
             status = RDISK_STATUS_NO_RESOURCES;
             /* Who comes for the first time has nothing to come back to. */
             session->closed = !request->generation;
@@ -156,7 +156,7 @@ void rdisk_target_session_ask(struct rdisk_target_session *session)
     }
     if (status != RDISK_STATUS_OK) {
         rdisk_target_session_refuse(session,
-                                    le32toh(session->wish.message.sequence),
+                                    le32toh(session->requested.message.sequence),
                                     RDISK_MSG_OPEN_REPLY, status, err.text);
         return;
     }
@@ -166,5 +166,5 @@ void rdisk_target_session_ask(struct rdisk_target_session *session)
               request->peer, request->volume,
               request->read_only ? " read-only" : "",
               session->granted_queues);
-    reply_open(session, &session->wish);
+    reply_open(session, &session->requested);
 }

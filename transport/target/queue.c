@@ -147,8 +147,8 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
     struct rdisk_target_session *session = queue->session;
     const struct rdisk_verbs *verbs = session->target->env->verbs;
 
-    if (rdisk_qp_cut_off(&queue->qp)) {
-        session->cut_off = true;
+    if (rdisk_qp_link_suspect(&queue->qp)) {
+        session->link_suspect = true;
     }
     rdisk_qp_destroy(&queue->qp);
     if (queue->cq) {
@@ -160,7 +160,7 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
     }
     if (queue->id) {
         rdisk_cm_teardowns_add(&session->target->teardowns, queue->id,
-                            session->cut_off);
+                            session->link_suspect);
     }
     free(queue->slot);
     free(queue->segments);
@@ -420,7 +420,7 @@ void rdisk_target_queue_start(struct rdisk_target_queue *queue)
 
     rdisk_target_cq_enter(queue->cq, queue);
     rdisk_target_cq_arm(queue->cq);
-    rdisk_qp_heed(&queue->qp);
+    rdisk_qp_drain_events(&queue->qp);
     if (rdisk_qp_begin(&queue->qp, &err) < 0) {
         rdisk_qp_break(&queue->qp);
     }

@@ -126,7 +126,7 @@ void rdisk_target_session_destroy(struct rdisk_target_session *session)
     }
     destroy_verbs(session);
     target->memory -= session->memory;
-    rdisk_cm_teardowns_add(&target->teardowns, session->id, session->cut_off);
+    rdisk_cm_teardowns_add(&target->teardowns, session->id, session->link_suspect);
     free(session);
 }
 
@@ -142,16 +142,16 @@ static void break_queues(struct rdisk_target_session *session)
 }
 
 /* Has any of its queue pairs seen that nothing goes out? */
-static void note_cut_off(struct rdisk_target_session *session)
+static void note_link_suspect(struct rdisk_target_session *session)
 {
     const struct rdisk_target_queue *queue;
 
-    if (rdisk_qp_cut_off(&session->control.qp)) {
-        session->cut_off = true;
+    if (rdisk_qp_link_suspect(&session->control.qp)) {
+        session->link_suspect = true;
     }
     for (queue = session->queues; queue; queue = queue->next) {
-        if (rdisk_qp_cut_off(&queue->qp)) {
-            session->cut_off = true;
+        if (rdisk_qp_link_suspect(&queue->qp)) {
+            session->link_suspect = true;
         }
     }
 }
@@ -164,11 +164,11 @@ void rdisk_target_session_cut(struct rdisk_target_session *session)
     session->state = RDISK_TARGET_ENDED;
     session->deadline = RDISK_NEVER;
     session->heartbeat = RDISK_NEVER;
-    note_cut_off(session);
+    note_link_suspect(session);
     break_queues(session);
     rdisk_qp_break(&session->control.qp);
     /* Else its id's end tells, when it can. */
-    if (!session->cut_off &&
+    if (!session->link_suspect &&
         rdisk_port_active(session->target->env, session->id)) {
         session->target->env->verbs->disconnect(session->id);
     }
@@ -408,7 +408,7 @@ static void receive(void *opaque, enum rdisk_status check,
 uint64_t rdisk_target_session_deadline(
     const struct rdisk_target_session *session)
 {
-    uint64_t patience = rdisk_target_session_patience(session);
+    uint64_t patience = rdisk_target_session_liveness_deadline(session);
 
     return session->deadline < patience ? session->deadline : patience;
 }

@@ -139,7 +139,7 @@ struct rdisk_target_session {
     bool client_left;           /* while DENYING */
     uint64_t session_id;
     uint8_t token[16];
-    struct rdisk_wire_open wish;        /* what the client asked for */
+    struct rdisk_wire_open requested;        /* what the client asked for */
     struct rdisk_open_request request;
     struct rdisk_open_grant grant;
     uint64_t features;          /* chosen */
@@ -148,7 +148,7 @@ struct rdisk_target_session {
     _Atomic uint64_t size;      /* of the volume, bytes; reactors read it */
     bool asking;                /* the owner is asked for this client's
                                    RESIZE */
-    bool untold;                /* VOLUME_CHANGED is to be sent */
+    bool size_pending;                /* VOLUME_CHANGED is to be sent */
     void *user;                 /* the owner's */
     bool owner_knows;           /* events->open said yes */
 
@@ -156,7 +156,7 @@ struct rdisk_target_session {
     unsigned int queue_count;
     uint64_t memory;            /* bytes of slots, granted */
 
-    bool cut_off;               /* perhaps for want of a link here */
+    bool link_suspect;               /* perhaps for want of a link here */
     bool closed;                /* the client has no claim any more */
     uint32_t close_sequence;    /* of the CLOSE to answer; wire order */
     uint64_t heartbeat;         /* ns; RDISK_NEVER: no sign of life is due */
@@ -191,7 +191,7 @@ void rdisk_target_session_refuse(struct rdisk_target_session *session,
 void rdisk_target_session_leave(struct rdisk_target_session *session);
 
 /* call.c: CREATE, RESIZE and STAT have come; send what is still
- * untold. */
+ * size_pending. */
 void rdisk_target_session_asked_create(struct rdisk_target_session *session,
                                        const struct rdisk_wire_create *wire);
 void rdisk_target_session_asked_resize(struct rdisk_target_session *session,
@@ -209,7 +209,7 @@ void rdisk_target_session_deny(struct rdisk_target_session *session);
 
 /* liveness.c: when the client will be taken for dead, or asked for a sign
  * of life; ask; has it been silent for too long (which is logged)? */
-uint64_t rdisk_target_session_patience(
+uint64_t rdisk_target_session_liveness_deadline(
     const struct rdisk_target_session *session);
 void rdisk_target_session_probe(struct rdisk_target_session *session,
                                 uint64_t now);
@@ -246,7 +246,7 @@ struct rdisk_target {
     void *opaque;
     struct rdma_event_channel *channel;
     struct rdma_cm_id *listener;    /* NULL: its device is gone */
-    struct rdisk_target_anchor *anchors;    /* one for each device */
+    struct rdisk_target_device_watch *device_watches; /* one for each device */
     struct rdisk_cm_teardowns teardowns;
     uint64_t listen_again;      /* when to try, or RDISK_NEVER */
     int poll_fd;                /* epoll over all control channels */
@@ -265,15 +265,15 @@ int rdisk_target_watch(struct rdisk_target *target, int fd);
 /* On failure a listener may be left, to be destroyed with the target. */
 int rdisk_target_listen(struct rdisk_target *target, struct rdisk_error *err);
 /* Its device is gone. Returns the id, to be destroyed after the event. */
-struct rdma_cm_id *rdisk_target_deafen(struct rdisk_target *target);
+struct rdma_cm_id *rdisk_target_listener_lost(struct rdisk_target *target);
 /* Try whether the device is back. */
 void rdisk_target_listen_again(struct rdisk_target *target);
 /* Hear of the removal of the device that @id is on. */
-void rdisk_target_anchor(struct rdisk_target *target,
+void rdisk_target_watch_device(struct rdisk_target *target,
                          const struct rdma_cm_id *id);
-/* Is it an anchor, no more needed? Then it is the caller's to destroy. */
-bool rdisk_target_weigh_anchor(struct rdisk_target *target,
+/* True if @id is a device watch that is no longer needed: the caller destroys it. */
+bool rdisk_target_release_watch(struct rdisk_target *target,
                                const struct rdma_cm_id *id);
-void rdisk_target_weigh_anchors(struct rdisk_target *target);
+void rdisk_target_release_watches(struct rdisk_target *target);
 
 #endif

@@ -128,7 +128,7 @@ void rdisk_target_destroy(struct rdisk_target *target)
     if (target->listener) {
         target->env->verbs->destroy_id(target->listener);
     }
-    rdisk_target_weigh_anchors(target);
+    rdisk_target_release_watches(target);
     rdisk_cm_teardowns_end(&target->teardowns);
     if (target->channel) {
         target->env->verbs->destroy_event_channel(target->channel);
@@ -238,7 +238,7 @@ static struct rdma_cm_id *connect_request(struct rdisk_target *target,
 
     /* A child inherits the listener's context. */
     event->id->context = NULL;
-    rdisk_target_anchor(target, event->id);
+    rdisk_target_watch_device(target, event->id);
     if (!rdisk_port_active(target->env, event->id)) {
         return event->id;       /* it cannot be answered, and asks again */
     }
@@ -305,10 +305,10 @@ static struct rdma_cm_id *cm_event(struct rdisk_target *target,
         if (session) {
             link_ended(session);
         }
-        if (rdisk_target_weigh_anchor(target, event->id)) {
+        if (rdisk_target_release_watch(target, event->id)) {
             return event->id;
         }
-        return event->id == target->listener ? rdisk_target_deafen(target)
+        return event->id == target->listener ? rdisk_target_listener_lost(target)
                                              : NULL;
     default:
         return NULL;

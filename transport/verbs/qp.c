@@ -394,7 +394,7 @@ bool rdisk_qp_take(struct rdisk_qp *qp, const struct ibv_wc *wc,
     return true;
 }
 
-void rdisk_qp_heed(struct rdisk_qp *qp)
+void rdisk_qp_drain_events(struct rdisk_qp *qp)
 {
     if (rdisk_cq_failed(qp->cq)) {
         if (atomic_load(&qp->cq->gone)) {
@@ -413,7 +413,7 @@ bool rdisk_qp_next(struct rdisk_qp *qp, struct rdisk_qp_completion *out)
             return true;
         }
     }
-    rdisk_qp_heed(qp);
+    rdisk_qp_drain_events(qp);
     return false;
 }
 
@@ -427,13 +427,13 @@ void rdisk_qp_take_events(struct rdisk_qp *qp)
     if (rdisk_cq_take_event(qp->cq)) {
         rdisk_counter_add(&qp->config.counters->wakeups, 1);
     }
-    rdisk_qp_heed(qp);
+    rdisk_qp_drain_events(qp);
 }
 
 void rdisk_qp_arm(struct rdisk_qp *qp)
 {
     rdisk_cq_arm(qp->cq);
-    rdisk_qp_heed(qp);
+    rdisk_qp_drain_events(qp);
 }
 
 /* ---- The end ---------------------------------------------------------- */

@@ -157,7 +157,7 @@ void rdisk_qp_arm(struct rdisk_qp *qp);
  * May this side's link be down, or have been? Its first failed completion need
  * not be the send's that says so. Any thread.
  */
-static inline bool rdisk_qp_cut_off(const struct rdisk_qp *qp)
+static inline bool rdisk_qp_link_suspect(const struct rdisk_qp *qp)
 {
     int reason = atomic_load(&qp->reason);
 
@@ -170,7 +170,7 @@ void rdisk_qp_replenish(struct rdisk_qp *qp);
 /* Post one message buffer of a control queue again. */
 void rdisk_qp_replenish_buffer(struct rdisk_qp *qp, unsigned int buffer);
 /* Its completion queue does not work any more: break, too. */
-void rdisk_qp_heed(struct rdisk_qp *qp);
+void rdisk_qp_drain_events(struct rdisk_qp *qp);
 
 /*
  * Move to ERROR: from here on no new remote access to our memory is accepted,

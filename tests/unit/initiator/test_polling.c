@@ -70,10 +70,10 @@ static void client_is_told_once(void)
     client->polls = true;
     before = client_wakeups();
     read_some();
-    rdisk_queue_hush(queue());
+    rdisk_queue_drain_events(queue());
     CHECK_EQUAL(client_wakeups(), before + 1);
     read_some();
-    rdisk_queue_hush(queue());
+    rdisk_queue_drain_events(queue());
     CHECK_EQUAL(client_wakeups(), before + 1);
     scene_end(&scene);
 }
@@ -86,7 +86,7 @@ static void client_sleeps_again(void)
         client->polls = true;
         read_some();
         if (i % 2) {
-            rdisk_queue_hush(queue());
+            rdisk_queue_drain_events(queue());
         }
         rdisk_queue_arm(queue());
         CHECK(!rdisk_queue_pending(queue()));

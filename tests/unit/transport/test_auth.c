@@ -92,7 +92,7 @@ static uint64_t denied_after(void)
 
     scene_start(client);
     scene_advance(&scene, 500);
-    CHECK_EQUAL(client->state, RDISK_INITIATOR_PROVING);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_PROOF_SENT);
     while (client->state != RDISK_INITIATOR_FAILED &&
            fake_fabric_now(scene.fabric) - start < 5000 * RDISK_MSEC) {
         scene_advance(&scene, 1);
@@ -148,7 +148,7 @@ static void leaving_early_gains_nothing(void)
     client->options.secret = &secret;
     scene_start(client);
     scene_pump(&scene);
-    CHECK_EQUAL(client->state, RDISK_INITIATOR_PROVING);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_PROOF_SENT);
     scene_drop(client);
     scene_advance(&scene, 900);
     CHECK_EQUAL(rdisk_target_sessions(scene.target), 1);
@@ -178,7 +178,7 @@ static void server_stops_while_denying(void)
     client->options.secret = &secret;
     scene_start(client);
     scene_pump(&scene);
-    CHECK_EQUAL(client->state, RDISK_INITIATOR_PROVING);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_PROOF_SENT);
     scene_stop_server(&scene);
     failed(-ESHUTDOWN, "the test is over");
     scene_end(&scene);
@@ -276,10 +276,10 @@ static const struct rdisk_wire_auth_proof *begin_server(void)
     scene_pump(&scene);
     say.hello.auth = htole32(RDISK_AUTH_HMAC_SHA256);
     send_as_server(RDISK_MSG_HELLO_REPLY, sizeof(say.hello));
-    CHECK_EQUAL(client->state, RDISK_INITIATOR_NAMING);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_AUTH_SENT);
     memset(say.challenge.nonce, 0x5a, sizeof(say.challenge.nonce));
     send_as_server(RDISK_MSG_AUTH_CHALLENGE, sizeof(say.challenge));
-    REQUIRE(client->state == RDISK_INITIATOR_PROVING);
+    REQUIRE(client->state == RDISK_INITIATOR_PROOF_SENT);
     return (const void *)(server.buffer + 1024);
 }
 

@@ -268,10 +268,10 @@ static void waiting_session_lets_go_of_the_device(void)
     fake_link_cut(client->host, scene.server_host, true);
     fake_qp_break(fake_host_qp(client->host, 0));
     for (unsigned int i = 0; i < 1000 &&
-         client->state != RDISK_INITIATOR_WAITING; i++) {
+         client->state != RDISK_INITIATOR_BACKOFF; i++) {
         scene_advance(&scene, 10);
     }
-    CHECK_EQUAL(client->state, RDISK_INITIATOR_WAITING);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_BACKOFF);
     CHECK(fake_host_exposes(client->host, batch.buffers, 1));
     fake_host_remove_device(client->host, false);
     scene_advance(&scene, 1);
@@ -295,12 +295,12 @@ static void rested_queues_need_nobody(void)
     scene_pump(&scene);
     CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
     client->unserved = true;
-    rdisk_queue_rest(rdisk_initiator_queue(client->session, 0));
+    rdisk_queue_detach(rdisk_initiator_queue(client->session, 0));
     fake_qp_break(fake_host_qp(client->host, 1));
     scene_advance(&scene, 10000);
     /* The other queue's thread is only busy elsewhere: it is waited for. */
-    CHECK_EQUAL(client->state, RDISK_INITIATOR_PARKING);
-    rdisk_queue_rest(rdisk_initiator_queue(client->session, 1));
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_QUIESCING);
+    rdisk_queue_detach(rdisk_initiator_queue(client->session, 1));
     scene_advance(&scene, 10000);
     CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
     client->unserved = false;

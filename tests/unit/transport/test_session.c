@@ -362,7 +362,7 @@ static void accept_control(void)
     }
     raw_accept(&server, &accept, sizeof(accept));
     scene_pump(&scene);
-    CHECK_EQUAL(client->state, RDISK_INITIATOR_GREETING);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_HELLO_SENT);
 }
 
 static void silent_server(void)

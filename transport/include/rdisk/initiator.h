@@ -100,9 +100,9 @@ int rdisk_initiator_option_set(struct rdisk_initiator_options *options,
 enum rdisk_initiator_state {
     RDISK_INITIATOR_IDLE,       /* created; nothing sent */
     RDISK_INITIATOR_CONNECTING, /* address, route, control connection */
-    RDISK_INITIATOR_GREETING,   /* HELLO sent */
-    RDISK_INITIATOR_NAMING,     /* AUTH sent: the challenge comes */
-    RDISK_INITIATOR_PROVING,    /* AUTH_PROOF sent: the server's proof comes */
+    RDISK_INITIATOR_HELLO_SENT,   /* HELLO sent */
+    RDISK_INITIATOR_AUTH_SENT,     /* AUTH sent: the challenge comes */
+    RDISK_INITIATOR_PROOF_SENT,    /* AUTH_PROOF sent: the server's proof comes */
     RDISK_INITIATOR_OPENING,    /* OPEN sent */
     RDISK_INITIATOR_CREATING,   /* CREATE sent, instead: rdisk_initiator_
                                    make() */
@@ -110,8 +110,8 @@ enum rdisk_initiator_state {
     RDISK_INITIATOR_READY,      /* requests flow */
     RDISK_INITIATOR_DRAINING,   /* the server shuts down: what is on its way
                                    is still answered, nothing new is sent */
-    RDISK_INITIATOR_PARKING,    /* connection lost: queues let go of it */
-    RDISK_INITIATOR_WAITING,    /* until the next attempt to connect */
+    RDISK_INITIATOR_QUIESCING,    /* connection lost: queues let go of it */
+    RDISK_INITIATOR_BACKOFF,    /* until the next attempt to connect */
     RDISK_INITIATOR_CLOSING,    /* CLOSE sent, waiting for its reply */
     RDISK_INITIATOR_CLOSED,     /* ended in good order */
     RDISK_INITIATOR_FAILED,     /* ended by an error; see _error() */
@@ -414,18 +414,18 @@ bool rdisk_queue_pending(struct rdisk_queue *queue);
 /*
  * For who looks again and again instead of sleeping: as _process(), but it
  * leaves the descriptor alone, which then tells of one more completion at
- * most. _hush() makes it unreadable after that one; _arm() lets it tell of the
+ * most. _drain_events()() makes it unreadable after that one; _arm() lets it tell of the
  * next one, after which one look with _pending() is due before any sleep.
  */
 unsigned int rdisk_queue_poll(struct rdisk_queue *queue);
-void rdisk_queue_hush(struct rdisk_queue *queue);
+void rdisk_queue_drain_events(struct rdisk_queue *queue);
 void rdisk_queue_arm(struct rdisk_queue *queue);
 /*
  * The thread that served the queue will not do so any more, and nothing is
  * outstanding. The next that submits serves it. Until then the home thread
  * can recover a lost connection without anybody else.
  */
-void rdisk_queue_rest(struct rdisk_queue *queue);
+void rdisk_queue_detach(struct rdisk_queue *queue);
 /* No request is outstanding or waiting. */
 bool rdisk_queue_idle(const struct rdisk_queue *queue);
 
