@@ -105,6 +105,29 @@ check "a soft lockup fails a run that succeeded" is "$status" 125
 check "the kernel's complaint is shown" says err 'soft lockup - made up'
 check "the command's output is not lost" says out '^done$'
 
+# The init calls busybox to power off: this one never does, and says what a
+# user-mode kernel says that hangs in its shutdown.
+idle='bad: scheduling from the idle thread!'
+lingering='printf "%s\n" "#!/bin/sh" "echo \"<3>$1\" >/dev/kmsg" "sleep 1000" \
+        >/run/busybox
+    chmod +x /run/busybox
+    mount --bind /run/busybox "$(command -v busybox)"
+    echo kept >"$RDISK_LAB_OUTPUT/kept"
+    echo done; exit 7'
+began=$SECONDS
+lab --output "$work/out folder" -- bash -c "$lingering" - "$idle"
+check "a machine that does not power off leaves the command's status" \
+    is "$status" 7
+check "it is ended long before the time limit" \
+    test $((SECONDS - began)) -lt 120
+check "nothing that it wrote is lost" \
+    is "$(cat "$work/out" "$work/out folder/kept" | paste -sd' ')" "done kept"
+check "what it said in its shutdown is no complaint, but logged" says log "$idle"
+check "nothing is said of it" is "$(wc -l <"$work/err")" 0
+
+lab -- bash -c 'echo "<3>$1" >/dev/kmsg; echo done' - "$idle"
+check "the same said before fails a run that succeeded" is "$status" 125
+
 lab --allow 'made up' -- \
     bash -c 'echo "BUG: soft lockup - made up" >/dev/kmsg; exit 3'
 check "--allow lets a complaint pass" is "$status" 3

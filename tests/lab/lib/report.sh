@@ -8,15 +8,26 @@ kernel_complaints='BUG:|Oops:|Kernel panic|general protection fault'
 kernel_complaints+='|soft lockup|hard LOCKUP|rcu.*(stall|starved)'
 kernel_complaints+='|blocked for more than|kernel BUG at|KASAN'
 kernel_complaints+='|WARNING: |refcount_t|Out of memory: Killed'
+kernel_complaints+='|scheduling from the idle thread'
 kernel_complaints+='|rdma_rxe.*(err|fail)|rxe[0-9]+: .*(err|fail|cannot|unable)'
 
 # The user-mode kernel's PCI bus has no device, see uml.config.
 kernel_noise='virtio_pcidev_init'
 
-# Print the first complaint in the kernel's log: report_complaint RUN_DIR
+# A complaint, but for when the machine is going down: a user-mode kernel that
+# is ended by a signal says so, as it cleans up in the idle thread, and may then
+# wait without end (console_exit, free_irq, synchronize_rcu).
+kernel_shutdown_noise='scheduling from the idle thread'
+
+# Print the first complaint in the kernel's log: report_complaint RUN_DIR DOWN
+# DOWN is not empty if the machine was going down at the end of its console.
 report_complaint()
 {
-    cat "$1/console" "$1/dmesg" 2>/dev/null | tr -d '\r' |
+    {
+        # The log was saved before that, so it has none of it.
+        grep -avE -- "${2:+$kernel_shutdown_noise|}^$" "$1/console"
+        cat "$1/dmesg"
+    } 2>/dev/null | tr -d '\r' |
         grep -aE -- "$kernel_complaints" |
         grep -avE -- "$kernel_noise${allow:+|$allow}" | head -n 1
 }
@@ -36,6 +47,10 @@ report_keep_log()
     else
         cat "$1/console" >"$log" 2>/dev/null || : >"$log"
     fi
+    if [ -e "$1/lingered" ]; then
+        echo "$engine: still there $grace s after the status, ended; its console:"
+        sed "s/^/$engine: /" "$1/console"
+    fi >>"$log"
     if [ -s "$1/engine" ]; then
         sed "s/^/$engine: /" "$1/engine" >>"$log"
     fi
@@ -44,12 +59,15 @@ report_keep_log()
 # Say what happened and set `status`: report RUN_DIR VM_STATUS
 report()
 {
-    local run=$1 vm_status=$2 wrong='' complaint
-    if [ "$vm_status" -eq 124 ] || [ "$vm_status" -eq 137 ]; then
+    local run=$1 vm_status=$2 wrong='' complaint down=''
+    if [ "$vm_status" -eq 124 ] || [ "$vm_status" -eq 137 ] ||
+            [ -e "$run/lingered" ]; then
         # What a user-mode kernel says of our signal.
         kernel_noise+='|Kernel panic .*Segfault with no mm'
+        down=1
     fi
-    complaint=$(report_complaint "$run")
+    [ ! -s "$run/status" ] || down=1
+    complaint=$(report_complaint "$run" $down)
     if [ -s "$run/status" ]; then
         status=$(cat "$run/status")
     else
