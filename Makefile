@@ -61,6 +61,7 @@ include server/server.mk
 include tools/tools.mk
 include qemu-block-rdma/qemu.mk
 include tests/tests.mk
+include tests/lint/lint.mk
 include tests/sim/sim.mk
 include tests/lab/lab.mk
 include tests/bench/bench.mk
@@ -102,6 +103,7 @@ help:
 	@echo "make demo        a guest boots from an RDMA disk (sets up everything)"
 	@echo "make check       all tests (sets up everything)"
 	@echo "make qemu        QEMU with the block driver, in $(BUILD)/bin"
+	@echo "make lint        the rules of the tree: include arrows, licences"
 	@echo "make unit        unit tests, also with SANITIZE=1 or SANITIZE=thread"
 	@echo "make unit-valgrind"
 	@echo "make sim         random faults in virtual time; SEED=n replays one"

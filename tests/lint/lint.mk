@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The rules of the tree that a program can check, and the tests of that program.
+
+.PHONY: lint
+lint:
+	tests/lint/test-lint 2>&1
+	tests/lint/lint
