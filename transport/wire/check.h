@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Internal to wire.c and request.c: how a check says no. */
+/* Internal to the checks: what they have in common. */
 #ifndef RDISK_WIRE_CHECK_H
 #define RDISK_WIRE_CHECK_H
 
@@ -23,5 +23,17 @@ static inline bool all_zero(const void *data, size_t size)
     }
     return true;
 }
+
+/* The start that connect, accept and control messages have in common. */
+enum rdisk_status rdisk_wire_check_start(const void *data, size_t size,
+                                         size_t minimum, const char *what,
+                                         struct rdisk_error *err);
+enum rdisk_status rdisk_wire_check_slots(unsigned int slots,
+                                         uint32_t slot_size, const char *what,
+                                         struct rdisk_error *err);
+
+/* A peer's sentence, made safe for a terminal and a log line. */
+void rdisk_wire_copy_text(char *to, size_t to_size, const uint8_t *from,
+                          size_t length);
 
 #endif

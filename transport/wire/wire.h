@@ -100,6 +100,7 @@ enum rdisk_message_type {
     RDISK_MSG_CREATE_REPLY = 18,
     RDISK_MSG_STAT = 19,        /* client: what does the volume take up? */
     RDISK_MSG_STAT_REPLY = 20,
+    RDISK_MSG_COUNT
 };
 
 #define RDISK_MESSAGE_MAX 512u  /* bytes; also the size of each receive */
@@ -390,6 +391,22 @@ enum rdisk_status rdisk_wire_check_accept(const void *data, size_t size,
  */
 enum rdisk_status rdisk_wire_read_reject(const void *data, size_t size,
                                          struct rdisk_error *err);
+
+/*
+ * What both sides know of a message type. Each side has a table of its own
+ * beside this one: in which states the type may come, and what handles it.
+ */
+struct rdisk_message_info {
+    const char *name;           /* NULL: there is no such type */
+    size_t size;                /* of a whole message that has a body */
+    bool reply;                 /* it may have a status and a sentence */
+    /* The fields of the body; NULL: any value will do. */
+    enum rdisk_status (*check)(const void *message, struct rdisk_error *err);
+};
+extern const struct rdisk_message_info rdisk_messages[RDISK_MSG_COUNT];
+
+/* Never NULL, whatever @type is. */
+const char *rdisk_message_name(unsigned int type);
 
 /*
  * A control message: header, its type's size, and the bounds of each field of

@@ -103,6 +103,18 @@ static void all_types(void)
     CHECK_EQUAL(check(4), RDISK_STATUS_OK);
 }
 
+static void each_type_has_a_name_of_its_own(void)
+{
+    for (unsigned int type = 1; type < RDISK_MSG_COUNT; type++) {
+        CHECK(rdisk_messages[type].size >= sizeof(message.header));
+        for (unsigned int other = 1; other < type; other++) {
+            CHECK(strcmp(rdisk_message_name(type), rdisk_message_name(other)));
+        }
+    }
+    CHECK(!strcmp(rdisk_message_name(0), "unknown message"));
+    CHECK(!strcmp(rdisk_message_name(RDISK_MSG_COUNT), "unknown message"));
+}
+
 static void stranger(void)
 {
     good(RDISK_MSG_PING, 40);
@@ -394,6 +406,8 @@ static void auth_reserved(void)
 
 static const struct unit_test tests[] = {
     { "each message has exactly its size", all_types },
+    { "each message type has a name of its own",
+      each_type_has_a_name_of_its_own },
     { "a stranger's message is refused", stranger },
     { "a message of another version is refused as such", other_version },
     { "an unknown type is refused as unsupported", unknown_type },

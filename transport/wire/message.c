@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Control messages: the table of their types, and the checks of their fields. */
+#include <stddef.h>
+#include <string.h>
+
+#include "transport/wire/check.h"
+
+/* ---- Bodies ------------------------------------------------------------ */
+
+static enum rdisk_status check_open(const void *message,
+                                    struct rdisk_error *err)
+{
+    const struct rdisk_wire_open *wire = message;
+    uint32_t heartbeat = le32toh(wire->heartbeat_ms);
+    unsigned int queues = le16toh(wire->queues);
+
+    if (!le64toh(wire->epoch)) {
+        return BAD(err, "open with epoch 0");
+    }
+    if (le32toh(wire->flags) & ~RDISK_OPEN_FLAGS_KNOWN) {
+        return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -ENOTSUP,
+                      "unknown open flags 0x%x", le32toh(wire->flags));
+    }
+    if (heartbeat && (heartbeat < RDISK_HEARTBEAT_MIN_MS ||
+                      heartbeat > RDISK_HEARTBEAT_MAX_MS)) {
+        return BAD(err, "a heartbeat of %u ms is not in %u…%u", heartbeat,
+                   RDISK_HEARTBEAT_MIN_MS, RDISK_HEARTBEAT_MAX_MS);
+    }
+    if (queues < 1 || queues > RDISK_QUEUES_MAX) {
+        return BAD(err, "%u queues are not in 1…%u", queues, RDISK_QUEUES_MAX);
+    }
+    if (!all_zero(wire->reserved, sizeof(wire->reserved))) {
+        return BAD(err, "reserved bytes of open are not zero");
+    }
+    if (!rdisk_volume_name_valid((const char *)wire->name,
+                                 le16toh(wire->name_length))) {
+        return REFUSE(err, RDISK_STATUS_NO_VOLUME, -ENOENT,
+                      "the volume's name is not well-formed");
+    }
+    return rdisk_wire_check_slots(le16toh(wire->slots),
+                                  le32toh(wire->slot_size), "open", err);
+}
+
+static enum rdisk_status check_open_reply(const void *message,
+                                          struct rdisk_error *err)
+{
+    const struct rdisk_wire_open_reply *wire = message;
+    uint32_t block = le32toh(wire->block_size);
+    unsigned int queues = le16toh(wire->queues);
+
+    if (block < RDISK_BLOCK_SIZE_MIN || block > RDISK_BLOCK_SIZE_MAX ||
+        (block & (block - 1))) {
+        return BAD(err, "a block size of %u is no power of two in %u…%u",
+                   block, RDISK_BLOCK_SIZE_MIN, RDISK_BLOCK_SIZE_MAX);
+    }
+    if (le64toh(wire->size) % block || le64toh(wire->size) > INT64_MAX) {
+        return BAD(err, "a volume of %llu bytes is not whole blocks of %u",
+                   (unsigned long long)le64toh(wire->size), block);
+    }
+    if (queues < 1 || queues > RDISK_QUEUES_MAX) {
+        return BAD(err, "%u queues granted, not 1…%u", queues,
+                   RDISK_QUEUES_MAX);
+    }
+    if (!le64toh(wire->session)) {
+        return BAD(err, "open reply without a session");
+    }
+    return rdisk_wire_check_slots(le16toh(wire->slots),
+                                  le32toh(wire->slot_size), "open reply",
+                                  err);
+}
+
+static enum rdisk_status check_auth(const void *message,
+                                    struct rdisk_error *err)
+{
+    const struct rdisk_wire_auth *wire = message;
+    size_t length = le16toh(wire->name_length);
+
+    if (!rdisk_user_name_valid((const char *)wire->name, length)) {
+        return BAD(err, "the client's name is not well-formed");
+    }
+    if (!all_zero(wire->reserved, sizeof(wire->reserved)) ||
+        !all_zero(wire->name + length, sizeof(wire->name) - length)) {
+        return BAD(err, "reserved bytes of auth are not zero");
+    }
+    return RDISK_STATUS_OK;
+}
+
+/* Of a volume; that it is whole blocks of this one is the caller's to see. */
+static enum rdisk_status check_size(uint64_t size, const char *what,
+                                    struct rdisk_error *err)
+{
+    if (!size || size % RDISK_BLOCK_SIZE_MIN || size > INT64_MAX) {
+        return BAD(err, "%s: a volume cannot have %llu bytes", what,
+                   (unsigned long long)size);
+    }
+    return RDISK_STATUS_OK;
+}
+
+static enum rdisk_status check_new_size(const void *message,
+                                         struct rdisk_error *err)
+{
+    const struct rdisk_wire_size *wire = message;
+    if (wire->reserved) {
+        return BAD(err, "reserved bytes of a size are not zero");
+    }
+    return check_size(le64toh(wire->size), "size", err);
+}
+
+static enum rdisk_status check_resize(const void *message,
+                                      struct rdisk_error *err)
+{
+    const struct rdisk_wire_resize *wire = message;
+    if (wire->reserved || (le32toh(wire->flags) & ~RDISK_RESIZE_FLAGS_KNOWN)) {
+        return BAD(err, "resize with unknown flags 0x%x, or reserved bytes "
+                   "that are not zero", le32toh(wire->flags));
+    }
+    return check_size(le64toh(wire->size), "resize", err);
+}
+
+static enum rdisk_status check_create(const void *message,
+                                      struct rdisk_error *err)
+{
+    const struct rdisk_wire_create *wire = message;
+    size_t length = le16toh(wire->name_length);
+
+    if (wire->reserved || (le32toh(wire->flags) & ~RDISK_CREATE_FLAGS_KNOWN)) {
+        return BAD(err, "create with unknown flags 0x%x, or reserved bytes "
+                   "that are not zero", le32toh(wire->flags));
+    }
+    if (!rdisk_volume_name_valid((const char *)wire->name, length) ||
+        !all_zero(wire->name + length, sizeof(wire->name) - length)) {
+        return BAD(err, "the new volume's name is not well-formed");
+    }
+    return check_size(le64toh(wire->size), "create", err);
+}
+
+static enum rdisk_status check_stat_reply(const void *message,
+                                          struct rdisk_error *err)
+{
+    const struct rdisk_wire_stat_reply *wire = message;
+    if (!all_zero(wire->reserved, sizeof(wire->reserved)) ||
+        le64toh(wire->allocated) > INT64_MAX) {
+        return BAD(err, "stat reply with %llu bytes allocated, or reserved "
+                   "bytes that are not zero",
+                   (unsigned long long)le64toh(wire->allocated));
+    }
+    return check_size(le64toh(wire->size), "stat reply", err);
+}
+
+/* ---- Types ------------------------------------------------------------- */
+
+#define HEADER_ONLY sizeof(struct rdisk_wire_message)
+
+const struct rdisk_message_info rdisk_messages[RDISK_MSG_COUNT] = {
+    [RDISK_MSG_HELLO] =
+        { "HELLO", sizeof(struct rdisk_wire_hello), false, NULL },
+    [RDISK_MSG_HELLO_REPLY] =
+        { "HELLO_REPLY", sizeof(struct rdisk_wire_hello), true, NULL },
+    [RDISK_MSG_OPEN] =
+        { "OPEN", sizeof(struct rdisk_wire_open), false, check_open },
+    [RDISK_MSG_OPEN_REPLY] =
+        { "OPEN_REPLY", sizeof(struct rdisk_wire_open_reply), true,
+          check_open_reply },
+    [RDISK_MSG_PING] =
+        { "PING", sizeof(struct rdisk_wire_ping), false, NULL },
+    [RDISK_MSG_PONG] =
+        { "PONG", sizeof(struct rdisk_wire_ping), false, NULL },
+    [RDISK_MSG_CLOSE] = { "CLOSE", HEADER_ONLY, false, NULL },
+    [RDISK_MSG_CLOSE_REPLY] = { "CLOSE_REPLY", HEADER_ONLY, true, NULL },
+    [RDISK_MSG_BYE] = { "BYE", HEADER_ONLY, true, NULL },
+    [RDISK_MSG_AUTH] =
+        { "AUTH", sizeof(struct rdisk_wire_auth), false, check_auth },
+    [RDISK_MSG_AUTH_CHALLENGE] =
+        { "AUTH_CHALLENGE", sizeof(struct rdisk_wire_auth_challenge), false,
+          NULL },
+    [RDISK_MSG_AUTH_PROOF] =
+        { "AUTH_PROOF", sizeof(struct rdisk_wire_auth_proof), false, NULL },
+    [RDISK_MSG_AUTH_REPLY] =
+        { "AUTH_REPLY", sizeof(struct rdisk_wire_auth_proof), true, NULL },
+    [RDISK_MSG_VOLUME_CHANGED] =
+        { "VOLUME_CHANGED", sizeof(struct rdisk_wire_size), false,
+          check_new_size },
+    [RDISK_MSG_RESIZE] =
+        { "RESIZE", sizeof(struct rdisk_wire_resize), false, check_resize },
+    [RDISK_MSG_RESIZE_REPLY] =
+        { "RESIZE_REPLY", sizeof(struct rdisk_wire_size), true,
+          check_new_size },
+    [RDISK_MSG_CREATE] =
+        { "CREATE", sizeof(struct rdisk_wire_create), false, check_create },
+    [RDISK_MSG_CREATE_REPLY] = { "CREATE_REPLY", HEADER_ONLY, true, NULL },
+    [RDISK_MSG_STAT] = { "STAT", HEADER_ONLY, false, NULL },
+    [RDISK_MSG_STAT_REPLY] =
+        { "STAT_REPLY", sizeof(struct rdisk_wire_stat_reply), true,
+          check_stat_reply },
+};
+
+static bool known(unsigned int type)
+{
+    return type < RDISK_MSG_COUNT && rdisk_messages[type].name;
+}
+
+const char *rdisk_message_name(unsigned int type)
+{
+    return known(type) ? rdisk_messages[type].name : "unknown message";
+}
+
+/* ---- Messages ---------------------------------------------------------- */
+
+/* Header against type and size; @body is set when the fields are to be read. */
+static enum rdisk_status check_header(const struct rdisk_wire_message *wire,
+                                      size_t size, uint64_t epoch, bool *body,
+                                      struct rdisk_error *err)
+{
+    unsigned int type = le16toh(wire->type);
+    unsigned int status = le16toh(wire->status);
+    size_t text = le16toh(wire->text_length);
+    const struct rdisk_message_info *info;
+
+    if (!known(type)) {
+        return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -ENOTSUP,
+                      "unknown message type %u", type);
+    }
+    info = &rdisk_messages[type];
+    if (le32toh(wire->length) != size || wire->reserved) {
+        return BAD(err, "%s says %u bytes, %zu arrived", info->name,
+                   le32toh(wire->length), size);
+    }
+    if (epoch && le64toh(wire->epoch) != epoch) {
+        return BAD(err, "%s of epoch %llu in a session of epoch %llu",
+                   info->name, (unsigned long long)le64toh(wire->epoch),
+                   (unsigned long long)epoch);
+    }
+    if (status && (status >= RDISK_STATUS_COUNT || !info->reply)) {
+        return BAD(err, "%s with status %u", info->name, status);
+    }
+    /* A refusal is the header and a sentence, whatever the type. */
+    *body = !status;
+    if (status ? size != sizeof(*wire) + text || text > RDISK_TEXT_MAX
+               : size != info->size || text) {
+        return BAD(err, "%s of %zu bytes with %zu of text", info->name, size,
+                   text);
+    }
+    return RDISK_STATUS_OK;
+}
+
+enum rdisk_status rdisk_wire_check_message(const void *data, size_t size,
+                                           uint64_t epoch,
+                                           struct rdisk_error *err)
+{
+    const struct rdisk_wire_message *wire = data;
+    const struct rdisk_message_info *info;
+    enum rdisk_status status;
+    bool body;
+
+    status = rdisk_wire_check_start(data, size, sizeof(*wire), "message", err);
+    if (status != RDISK_STATUS_OK) {
+        return status;
+    }
+    status = check_header(wire, size, epoch, &body, err);
+    if (status != RDISK_STATUS_OK || !body) {
+        return status;
+    }
+    info = &rdisk_messages[le16toh(wire->type)];
+    return info->check ? info->check(data, err) : RDISK_STATUS_OK;
+}
+
+void rdisk_wire_text(const struct rdisk_wire_message *message, char *text,
+                     size_t size)
+{
+    const char *words = rdisk_status_text(le16toh(message->status));
+    const uint8_t *from = (const uint8_t *)words;
+    size_t length = strlen(words);
+
+    if (message->status && message->text_length) {
+        from = (const uint8_t *)(message + 1);
+        length = le16toh(message->text_length);
+    }
+    rdisk_wire_copy_text(text, size, from, length);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The names of volumes and clients. */
+#include <string.h>
+
+#include <rdisk/protocol.h>
+
+static bool name_valid(const char *name, size_t length, size_t max)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+@,";
+
+    if (length < 1 || length > max || name[0] == '.' || name[0] == '-') {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (!name[i] || !strchr(allowed, name[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool rdisk_volume_name_valid(const char *name, size_t length)
+{
+    return name_valid(name, length, RDISK_VOLUME_NAME_MAX);
+}
+
+bool rdisk_user_name_valid(const char *name, size_t length)
+{
+    return name_valid(name, length, RDISK_USER_NAME_MAX);
+}
