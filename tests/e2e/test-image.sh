@@ -66,6 +66,37 @@ check_a_qcow2_image_works_on_a_volume()
     within 60 qemu-img check -f qcow2 "$(uri cow)"
 }
 
+# import FORMAT [OPTION…]: an image in this format onto a volume, and back
+import()
+{
+    local format=$1
+    shift
+    within 60 qemu-img convert -f raw -O "$format" "$@" "$work/random" \
+        "$work/foreign"
+    within 60 qemu-img convert -n -f "$format" -O raw "$work/foreign" \
+        "$(uri again)"
+    cmp "$work/random" "$pool/again" || fail "$format differs"
+    within 60 qemu-img convert -f raw -O "$format" "$@" "$(uri again)" \
+        "$work/foreign"
+    within 60 qemu-img compare -f "$format" -F raw "$work/foreign" \
+        "$work/random" || fail "$format differs when it is converted back"
+    rm "$work/foreign"
+}
+
+# Of what others' hypervisors export; Debian's qemu-utils reads the same.
+check_images_of_other_formats_convert_onto_a_volume_and_back()
+{
+    import vmdk
+    import vmdk -o subformat=streamOptimized
+    import vhdx
+    import vdi
+    import vpc -o force_size=on
+    import qed
+    import parallels
+    import qcow
+    import qcow2 -c -o compression_type=zstd
+}
+
 check_info_tells_size_and_driver()
 {
     within 20 qemu-img info -f raw "$(uri image)" >"$work/info"
