@@ -2,7 +2,7 @@
 /*
  * The size of a volume, from its creation on, for the block driver "rdma"
  *
- * The server resizes a volume and tells its other clients.  Both go over the
+ * The server resizes a volume and notifies its other clients.  Both go over the
  * session, which is served in the main loop, while the block layer asks from
  * any AioContext.  Creating a volume takes a session of its own and blocks, so
  * a worker thread does it.
@@ -20,11 +20,11 @@
 
 #include "rdma.h"
 
-/* A request on the session, on the stack of the coroutine that waits for it */
+/* A call on the session, on the stack of the coroutine that waits for it */
 typedef struct RdmaControl {
     BlockDriverState *bs;
     Coroutine *co;
-    bool resize;                /* or else tell what is allocated */
+    bool resize;                /* or else: how much is allocated? */
     uint64_t size;              /* the new one; what is allocated */
     unsigned int flags;
     int ret;
@@ -192,7 +192,7 @@ int64_t coroutine_fn rdma_co_get_allocated_file_size(BlockDriverState *bs)
  * The length of @bs is another one: tell its users.  A filter is as long as its
  * child.
  */
-static void GRAPH_RDLOCK rdma_tell_length(BlockDriverState *bs)
+static void GRAPH_RDLOCK rdma_notify_parents(BlockDriverState *bs)
 {
     BdrvChild *parent;
 
@@ -204,7 +204,7 @@ static void GRAPH_RDLOCK rdma_tell_length(BlockDriverState *bs)
             parent->klass->resize(parent);
         } else if (parent->klass->parent_is_bds &&
                    (parent->role & BDRV_CHILD_FILTERED)) {
-            rdma_tell_length(parent->opaque);
+            rdma_notify_parents(parent->opaque);
         }
     }
 }
@@ -216,7 +216,7 @@ void rdma_resized_bh(void *opaque)
     bdrv_ref(bs);
     bdrv_drained_begin(bs);
     bdrv_graph_rdlock_main_loop();
-    rdma_tell_length(bs);
+    rdma_notify_parents(bs);
     bdrv_graph_rdunlock_main_loop();
     bdrv_drained_end(bs);
     bdrv_unref(bs);

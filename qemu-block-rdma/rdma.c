@@ -171,125 +171,6 @@ rdma_co_copy_range_to(BlockDriverState *bs, BdrvChild *src, int64_t src_offset,
     return ret;
 }
 
-void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
-{
-    unsigned int i;
-
-    *sum = s->past;
-    for (i = 0; i < s->queue_count; i++) {
-        struct rdisk_queue_counters c;
-
-        rdisk_queue_counters(rdisk_initiator_queue(s->session, i), &c);
-        sum->reads += c.reads;
-        sum->writes += c.writes;
-        sum->flushes += c.flushes;
-        sum->discards += c.discards;
-        sum->zeroes += c.zeroes;
-        sum->extents += c.extents;
-        sum->copies += c.copies;
-        sum->failed += c.failed;
-        sum->read_bytes += c.read_bytes;
-        sum->write_bytes += c.write_bytes;
-        sum->copied_bytes += c.copied_bytes;
-        sum->bounced += c.bounced;
-        sum->waited += c.waited;
-        sum->work_requests += c.work_requests;
-        sum->doorbells += c.doorbells;
-        sum->receives += c.receives;
-        sum->wakeups += c.wakeups;
-        sum->windows += c.windows;
-    }
-}
-
-uint64_t rdma_reconnects(BDRVRdmaState *s)
-{
-    return s->past_reconnects + rdisk_initiator_reconnects(s->session);
-}
-
-static BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
-{
-    BlockStatsSpecific *stats = g_new(BlockStatsSpecific, 1);
-    struct rdisk_queue_counters c;
-
-    rdma_counters(bs->opaque, &c);
-    stats->driver = BLOCKDEV_DRIVER_RDMA;
-    stats->u.rdma = (BlockStatsSpecificRdma) {
-        .reads = c.reads,
-        .writes = c.writes,
-        .flushes = c.flushes,
-        .discards = c.discards,
-        .zeroes = c.zeroes,
-        .extents = c.extents,
-        .copies = c.copies,
-        .failed = c.failed,
-        .read_bytes = c.read_bytes,
-        .write_bytes = c.write_bytes,
-        .copied_bytes = c.copied_bytes,
-        .bounced = c.bounced,
-        .waited = c.waited,
-        .work_requests = c.work_requests,
-        .doorbells = c.doorbells,
-        .receives = c.receives,
-        .wakeups = c.wakeups,
-        .windows = c.windows,
-        .reconnects = rdma_reconnects(bs->opaque),
-    };
-    return stats;
-}
-
-static RdmaSessionState rdma_info_state(struct rdisk_initiator *session)
-{
-    switch (rdisk_initiator_state(session)) {
-    case RDISK_INITIATOR_READY:
-        return RDMA_SESSION_STATE_READY;
-    case RDISK_INITIATOR_DRAINING:
-        return RDMA_SESSION_STATE_DRAINING;
-    case RDISK_INITIATOR_FAILED:
-        return RDMA_SESSION_STATE_FAILED;
-    default:
-        return RDMA_SESSION_STATE_RECONNECTING;
-    }
-}
-
-static char *rdma_identity(const struct rdisk_volume_info *info)
-{
-    GString *hex;
-
-    if (buffer_is_zero(info->identity, sizeof(info->identity))) {
-        return NULL;
-    }
-    hex = g_string_new(NULL);
-    for (size_t i = 0; i < sizeof(info->identity); i++) {
-        g_string_append_printf(hex, "%02x", info->identity[i]);
-    }
-    return g_string_free(hex, FALSE);
-}
-
-static ImageInfoSpecific *rdma_get_specific_info(BlockDriverState *bs,
-                                                 Error **errp)
-{
-    BDRVRdmaState *s = bs->opaque;
-    const struct rdisk_volume_info *info = rdisk_initiator_info(s->session);
-    ImageInfoSpecific *specific = g_new(ImageInfoSpecific, 1);
-    ImageInfoSpecificRdma *rdma = g_new(ImageInfoSpecificRdma, 1);
-
-    *rdma = (ImageInfoSpecificRdma) {
-        .state = rdma_info_state(s->session),
-        .block_size = info->block_size,
-        .queues = info->queues,
-        .slots = info->slots,
-        .identity = rdma_identity(info),
-        .has_generation = info->generation > 0,
-        .generation = info->generation,
-    };
-    if (rdma->state == RDMA_SESSION_STATE_FAILED) {
-        rdma->error = g_strdup(rdisk_initiator_error(s->session)->text);
-    }
-    specific->type = IMAGE_INFO_SPECIFIC_KIND_RDMA;
-    specific->u.rdma.data = rdma;
-    return specific;
-}
-
 static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
                      Error **errp)
 {
@@ -326,9 +207,9 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     /* The device reads and writes registered memory behind the kernel's back */
     ret = ram_block_discard_disable(true);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "RDMA pins memory, which does not go "
-                         "with virtio-mem, nor with a postcopy or "
-                         "background-snapshot migration under way");
+        error_setg_errno(errp, -ret, "RDMA pins memory, which is incompatible "
+                         "with virtio-mem and with a postcopy or "
+                         "background-snapshot migration in progress");
         goto fail_session;
     }
 

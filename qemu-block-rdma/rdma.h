@@ -32,7 +32,7 @@ typedef struct BDRVRdmaState {
 
     CoMutex control_lock;       /* one resize or the like at a time */
     QEMUBH *resized_bh;         /* calls rdma_resized_bh() */
-    QEMUBH *yank_bh;            /* gives the session up; see rdma_yank() */
+    QEMUBH *yank_bh;            /* calls rdma_yank_bh() */
 
     /*
      * Queues in the order in which they were claimed.  An entry is set under
@@ -49,7 +49,7 @@ typedef struct BDRVRdmaState {
     QLIST_HEAD(, RdmaBuffer) buffers;
     bool register_warned;
     RAMBlockNotifier ram_notifier;
-    QEMUBH *ram_bh;             /* registers what ->ram_notifier told of */
+    QEMUBH *ram_bh;             /* registers the blocks that came */
 } BDRVRdmaState;
 
 /* rdma-options.c */
@@ -76,11 +76,20 @@ char *rdma_base_uri(const BlockdevOptionsRdma *opts);
 /* A URI with all that decides whether opening works, to be freed */
 char *rdma_uri(const BlockdevOptionsRdma *opts);
 
-/* rdma.c */
+/* rdma-env.c */
+
+/* What librdisk needs of the system; its log goes to QEMU's.  Any thread. */
+const struct rdisk_env *rdma_env(void);
+
+/* rdma-stats.c */
 
 /* Counters of all queues, and of the sessions that have ended */
 void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum);
 uint64_t rdma_reconnects(BDRVRdmaState *s);
+
+/* Callbacks of the block driver */
+BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs);
+ImageInfoSpecific *rdma_get_specific_info(BlockDriverState *bs, Error **errp);
 
 /* rdma-session.c, main loop only */
 
@@ -89,9 +98,6 @@ static inline bool rdma_only_reads(int flags)
 {
     return (flags & (BDRV_O_RDWR | BDRV_O_INACTIVE)) != BDRV_O_RDWR;
 }
-
-/* What librdisk needs of the system; with its log in QEMU's */
-const struct rdisk_env *rdma_env(void);
 
 /*
  * Connect and open the volume.  Returns 0 with @new set, or a negative errno
@@ -102,34 +108,61 @@ int rdma_open_session(BlockDriverState *bs, bool read_only,
 /* Ends a session that serves no requests (any more) */
 void rdma_close_session(BlockDriverState *bs, struct rdisk_initiator *session);
 
-/* Make @session the one that serves requests; it is the node's from now on */
+/* Make @session the one that serves requests; the node owns it from now on */
 void rdma_start_session(BlockDriverState *bs, struct rdisk_initiator *session,
                         bool read_only);
-/* The reverse, at close */
+/* The reverse, at close; ends guest RAM's registration too */
 void rdma_end_session(BlockDriverState *bs);
-/* Register guest RAM, now and when it comes; until rdma_end_session() */
-void rdma_register_ram(BlockDriverState *bs);
+/* As rdma_open_session(), for a session that takes the place of the node's */
+int rdma_open_successor(BlockDriverState *bs, bool read_only,
+                        struct rdisk_initiator **new, Error **errp);
 /*
- * Let QMP's yank end what waits for a server that hangs.  The node's instance
- * is there before and after.
+ * Let @new serve the node and end the session that did.  When this returns,
+ * the server has got CLOSE of the old session, or will notice its end.  Node
+ * drained.
  */
-void rdma_register_yank(BlockDriverState *bs);
-void rdma_unregister_yank(BlockDriverState *bs);
+void rdma_replace_session(BlockDriverState *bs, struct rdisk_initiator *new,
+                          bool read_only);
 /* Serve the node's session: an event, its deadline, or somebody waits */
 void rdma_session_process(void *opaque);
+
+/* Callbacks of the block driver */
+int rdma_reopen_prepare(BDRVReopenState *state, BlockReopenQueue *queue,
+                        Error **errp);
+void rdma_reopen_commit(BDRVReopenState *state);
+void rdma_reopen_abort(BDRVReopenState *state);
+
+/* rdma-memory.c, main loop or under the BQL */
+
+/* Register guest RAM, now and when it is plugged in, until the reverse */
+void rdma_register_ram(BlockDriverState *bs);
+void rdma_unregister_ram(BlockDriverState *bs);
+/* Register with the node's session what was registered with @old */
+void rdma_move_registrations(BlockDriverState *bs,
+                             struct rdisk_initiator *old);
 
 /* Callbacks of the block driver */
 bool rdma_register_buf(BlockDriverState *bs, void *host, size_t size,
                        Error **errp);
 void rdma_unregister_buf(BlockDriverState *bs, void *host, size_t size);
-int rdma_reopen_prepare(BDRVReopenState *state, BlockReopenQueue *queue,
-                        Error **errp);
-void rdma_reopen_commit(BDRVReopenState *state);
-void rdma_reopen_abort(BDRVReopenState *state);
+
+/* rdma-migration.c, main loop only: callbacks of the block driver */
+
 int GRAPH_RDLOCK rdma_inactivate(BlockDriverState *bs);
 void rdma_set_perm(BlockDriverState *bs, uint64_t perm, uint64_t shared);
 void coroutine_fn GRAPH_RDLOCK
 rdma_co_invalidate_cache(BlockDriverState *bs, Error **errp);
+
+/* rdma-yank.c, main loop only */
+
+/*
+ * Let QMP's yank fail what waits for a server that does not answer.  The node's
+ * instance exists before and after.
+ */
+void rdma_register_yank(BlockDriverState *bs);
+void rdma_unregister_yank(BlockDriverState *bs);
+
+/* Callback of the block driver */
 void rdma_cancel_in_flight(BlockDriverState *bs);
 
 /* rdma-size.c */

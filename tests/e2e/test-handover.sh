@@ -94,7 +94,7 @@ check_a_node_without_its_server_does_not_become_inactive()
     kill -STOP "$server"
     qmp_refused 'Failed to inactivate' left \
         blockdev-set-active "$(set_active disk false)"
-    says "$work/left.log" "'alone' (stays with this QEMU|cannot be flushed)"
+    says "$work/left.log" "(cannot give up the right to write to|cannot flush) volume 'alone'"
     kill -CONT "$server"
     nobody_else_may_write alone
     quit left
