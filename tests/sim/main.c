@@ -15,12 +15,14 @@
 #include <unistd.h>
 
 #include "tests/sim/sim.h"
+#include "tests/sim/transitions.h"
 
 #define JOBS_MAX        64u
 #define FAILURES_MAX    5u      /* then it is not worth going on */
 #define ATTEMPTS_MAX    1500u   /* at a shorter schedule */
 #define HUNG_AFTER      60u     /* seconds for one schedule */
 #define MUTATION_BUDGET 2000u   /* schedules within which each is found */
+#define SHORT_RUN       2000u   /* in so many each transition is taken */
 
 /* What a process that runs schedules leaves for its parent. */
 struct report {
@@ -187,6 +189,7 @@ static void job(struct report *report, uint64_t end, unsigned int stride)
         sim_run(&sim, &schedule, SIM_INTACT, false);
         report->passed++;
     }
+    sim_transitions_add();
     exit(0);
 }
 
@@ -246,11 +249,12 @@ static pid_t job_failed(struct report *report, int status, uint64_t end,
     return go_on && report->seed < end ? start_job(report, end, jobs) : 0;
 }
 
-static int run_many(uint64_t first, uint64_t count, unsigned int jobs)
+static int run_many(uint64_t first, uint64_t count, unsigned int jobs,
+                    bool list)
 {
     pid_t pids[JOBS_MAX];
     unsigned int alive = jobs;
-    uint64_t failed = 0;
+    uint64_t failed = 0, passed;
 
     for (unsigned int i = 0; i < jobs; i++) {
         reports[i].seed = first + i;
@@ -277,8 +281,12 @@ static int run_many(uint64_t first, uint64_t count, unsigned int jobs)
     if (failed >= FAILURES_MAX) {
         printf("stopped early: %llu failures\n", (unsigned long long)failed);
     }
-    printf("%llu passed, %llu failed\n",
-           (unsigned long long)all_passed(jobs), (unsigned long long)failed);
+    passed = all_passed(jobs);
+    if (list || (!failed && passed >= SHORT_RUN)) {
+        failed += sim_transitions_missing(list);
+    }
+    printf("%llu passed, %llu failed\n", (unsigned long long)passed,
+           (unsigned long long)failed);
     return failed ? 1 : 0;
 }
 
@@ -370,16 +378,17 @@ int main(int argc, char **argv)
 {
     static const char usage[] =
         "usage: %s [-s FIRST-SEED] [-n COUNT] [-j JOBS] [-m MUTATION] [-M]\n"
+        "          [-t]\n"
         "A COUNT of 1 prints everything that happens; -M checks that each "
-        "mutation is found.\n";
+        "mutation is found;\n-t tells how often each transition was taken.\n";
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t seed = 1, count = 1000;
     unsigned int jobs = processors > 0 ? (unsigned int)processors : 1;
     enum sim_mutation mutation = SIM_INTACT;
-    bool mutations = false;
+    bool mutations = false, transitions = false;
     int option;
 
-    while ((option = getopt(argc, argv, "s:n:j:m:M")) != -1) {
+    while ((option = getopt(argc, argv, "s:n:j:m:Mt")) != -1) {
         switch (option) {
         case 's':
             seed = number(optarg);
@@ -396,6 +405,9 @@ int main(int argc, char **argv)
         case 'M':
             mutations = true;
             break;
+        case 't':
+            transitions = true;
+            break;
         default:
             fprintf(stderr, usage, argv[0]);
             return 2;
@@ -410,9 +422,10 @@ int main(int argc, char **argv)
         perror("sim");
         return 2;
     }
+    sim_transitions_begin();
     if (mutations) {
         return run_mutations(seed);
     }
     return count == 1 || mutation ? replay(seed, mutation)
-                                  : run_many(seed, count, jobs);
+                                  : run_many(seed, count, jobs, transitions);
 }

@@ -15,6 +15,7 @@
  *   disk.c       a disk with a volatile cache
  *   checker.c    holds the promises against all that is seen
  *   mutation.c   what is broken on purpose, to see that it is found
+ *   transitions.c  was each transition of the state machines taken?
  *   main.c       many schedules, and the shortest of one that fails
  */
 #ifndef SIM_H
