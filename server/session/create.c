@@ -26,8 +26,9 @@ static bool allowed(const struct server *server,
 }
 
 enum rdisk_status create_event(void *opaque,
+                               struct rdisk_target_session *target,
                                const struct rdisk_create_request *request,
-                               struct rdisk_error *err)
+                               void **user, struct rdisk_error *err)
 {
     struct server *server = opaque;
     int result;

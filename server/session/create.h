@@ -7,7 +7,8 @@
 
 /* For struct rdisk_target_events; its opaque is the struct server. */
 enum rdisk_status create_event(void *opaque,
+                               struct rdisk_target_session *target,
                                const struct rdisk_create_request *request,
-                               struct rdisk_error *err);
+                               void **user, struct rdisk_error *err);
 
 #endif

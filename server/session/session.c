@@ -153,7 +153,10 @@ static enum rdisk_status take_volume(struct session *session,
             older->fenced = true;
             rdisk_target_session_fence(((struct session *)older)->target);
         }
-        return RDISK_OPEN_LATER;
+        rdisk_error_set(err, -EBUSY, "the older session of this client has "
+                        "not ended: requests of it are still being carried "
+                        "out");
+        return RDISK_LATER;
     }
     return rdisk_status_from_errno(volume_hold(volume, holder, err));
 }

@@ -74,7 +74,7 @@ static enum rdisk_status decide(struct sim *sim, struct sim_holder *holder,
                 fence(older);
             }
         }
-        return RDISK_OPEN_LATER;
+        return RDISK_LATER;
     }
     if (status == RDISK_STATUS_BUSY &&
         sim_mutated(sim, SIM_MUTATE_TWO_WRITERS)) {
@@ -86,7 +86,7 @@ static enum rdisk_status decide(struct sim *sim, struct sim_holder *holder,
     }
     fence(older);
     return sim_mutated(sim, SIM_MUTATE_NO_DRAIN) ? RDISK_STATUS_OK
-                                             : RDISK_OPEN_LATER;
+                                             : RDISK_LATER;
 }
 
 static enum rdisk_status owner_open(void *opaque,

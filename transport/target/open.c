@@ -128,10 +128,34 @@ void rdisk_target_session_open(struct rdisk_target_session *session,
     request->read_only = le32toh(wire->flags) & RDISK_OPEN_READ_ONLY;
     request->shared = le32toh(wire->flags) & RDISK_OPEN_SHARED;
     session->state = RDISK_TARGET_OPENING;
-    rdisk_target_session_ask(session);
+    session->deadline = rdisk_now(session->target->env) +
+                        session->target->options.open_timeout_ms * RDISK_MSEC;
+    rdisk_target_session_retry(session);
 }
 
-void rdisk_target_session_ask(struct rdisk_target_session *session)
+static void refuse(struct rdisk_target_session *session,
+                   enum rdisk_status status, const char *text)
+{
+    rdisk_target_session_refuse(session,
+                                le32toh(session->requested.message.sequence),
+                                RDISK_MSG_OPEN_REPLY, status, text);
+}
+
+void rdisk_target_session_open_late(struct rdisk_target_session *session)
+{
+    const struct rdisk_error *why = &session->why;
+    struct rdisk_error err;
+
+    /* Who comes for the first time has nothing to come back to. */
+    session->closed = !session->request.generation;
+    rdisk_error_set(&err, -ETIMEDOUT, "volume '%s' could not be opened within "
+                    "%g seconds: %s", session->request.volume,
+                    session->target->options.open_timeout_ms / 1000.0,
+                    why->code ? why->text : "the server is not ready");
+    refuse(session, RDISK_STATUS_BUSY, err.text);
+}
+
+void rdisk_target_session_retry(struct rdisk_target_session *session)
 {
     struct rdisk_target *target = session->target;
     struct rdisk_open_request *request = &session->request;
@@ -143,7 +167,10 @@ void rdisk_target_session_ask(struct rdisk_target_session *session)
     }
     status = target->events->open(target->opaque, session, request,
                                   &session->grant, &session->user, &err);
-    if (status == RDISK_OPEN_LATER) {
+    session->owner_knows = (status == RDISK_STATUS_OK ||
+                            status == RDISK_LATER) && session->user;
+    if (status == RDISK_LATER) {
+        session->why = err;
         return;
     }
     if (status == RDISK_STATUS_OK) {
@@ -155,12 +182,11 @@ void rdisk_target_session_ask(struct rdisk_target_session *session)
         }
     }
     if (status != RDISK_STATUS_OK) {
-        rdisk_target_session_refuse(session,
-                                    le32toh(session->requested.message.sequence),
-                                    RDISK_MSG_OPEN_REPLY, status, err.text);
+        refuse(session, status, err.text);
         return;
     }
     atomic_store(&session->size, session->grant.size);
+    session->told_size = session->grant.size;
     request->read_only = request->read_only || session->grant.read_only;
     rdisk_log(target->env, RDISK_LOG_INFO, "%s: opened %s%s, %u queues",
               request->peer, request->volume,

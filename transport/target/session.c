@@ -408,9 +408,11 @@ static void receive(void *opaque, enum rdisk_status check,
 uint64_t rdisk_target_session_deadline(
     const struct rdisk_target_session *session)
 {
-    uint64_t patience = rdisk_target_session_liveness_deadline(session);
+    uint64_t liveness = rdisk_target_session_liveness_deadline(session);
+    uint64_t calls = rdisk_target_session_calls_deadline(session);
+    uint64_t deadline = session->deadline < calls ? session->deadline : calls;
 
-    return session->deadline < patience ? session->deadline : patience;
+    return deadline < liveness ? deadline : liveness;
 }
 
 void rdisk_target_session_process(struct rdisk_target_session *session,
@@ -437,6 +439,7 @@ void rdisk_target_session_process(struct rdisk_target_session *session,
         rdisk_target_session_cut(session);
         return;
     }
+    rdisk_target_session_calls_late(session, now);
     if (now < rdisk_target_session_deadline(session)) {
         return;
     }
@@ -445,11 +448,11 @@ void rdisk_target_session_process(struct rdisk_target_session *session,
         rdisk_target_session_deny(session);
         return;
     case RDISK_TARGET_OPENING:
-        rdisk_log(session->target->env, RDISK_LOG_WARNING,
-                  "%s: the older session of this client has not ended within "
-                  "the handshake time-out of %u ms", session->request.peer,
-                  session->target->options.handshake_timeout_ms);
-        break;
+        rdisk_target_session_open_late(session);
+        return;
+    case RDISK_TARGET_CREATING:
+        rdisk_target_session_create_late(session);
+        return;
     case RDISK_TARGET_OPEN:
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
                   "%s: no queue within the handshake time-out of %u ms",

@@ -117,11 +117,22 @@ enum rdisk_target_state {
     RDISK_TARGET_DENYING,       /* the proof was wrong: said at the deadline */
     RDISK_TARGET_GREETED,       /* HELLO answered, or the proof: OPEN comes */
     RDISK_TARGET_OPENING,       /* the owner wants to be asked again */
+    RDISK_TARGET_CREATING,      /* the owner will answer */
     RDISK_TARGET_OPEN,          /* a volume is open, queues may join */
     RDISK_TARGET_CLOSING,       /* CLOSE came; its queues drain, then it is
                                    answered */
     RDISK_TARGET_LEAVING,       /* BYE or CLOSE_REPLY is said; the client goes */
     RDISK_TARGET_ENDED,         /* queue pairs in ERROR; queues drain */
+};
+
+/* A RESIZE or a STAT that the owner answers later. */
+struct rdisk_target_call {
+    bool at_owner;              /* it has not answered */
+    bool waiting;               /* nor has the client been refused */
+    uint32_t sequence;          /* wire order */
+    uint64_t size;              /* of a RESIZE */
+    uint64_t deadline;
+    struct rdisk_error why;     /* it takes so long */
 };
 
 struct rdisk_target_session {
@@ -146,11 +157,14 @@ struct rdisk_target_session {
     unsigned int granted_queues, granted_slots;
     uint32_t granted_slot_size;
     _Atomic uint64_t size;      /* of the volume, bytes; reactors read it */
-    bool asking;                /* the owner is asked for this client's
-                                   RESIZE */
-    bool size_pending;                /* VOLUME_CHANGED is to be sent */
+    uint64_t told_size;         /* that the client knows of */
+    struct rdisk_target_call resize, stat;
+    struct rdisk_create_request create; /* while CREATING, without its peer
+                                           and user */
+    uint32_t create_sequence;   /* wire order */
+    struct rdisk_error why;     /* OPENING or CREATING takes so long */
     void *user;                 /* the owner's */
-    bool owner_knows;           /* events->open said yes */
+    bool owner_knows;           /* it is told when the session is gone */
 
     struct rdisk_target_queue *queues;
     unsigned int queue_count;
@@ -190,8 +204,8 @@ void rdisk_target_session_refuse(struct rdisk_target_session *session,
 /* Nothing more to say: the client has a second to go. */
 void rdisk_target_session_leave(struct rdisk_target_session *session);
 
-/* call.c: CREATE, RESIZE and STAT have come; send what is still
- * size_pending. */
+/* call.c: CREATE, RESIZE and STAT have come; tell of a size that is not known
+ * there yet. */
 void rdisk_target_session_asked_create(struct rdisk_target_session *session,
                                        const struct rdisk_wire_create *wire);
 void rdisk_target_session_asked_resize(struct rdisk_target_session *session,
@@ -199,6 +213,13 @@ void rdisk_target_session_asked_resize(struct rdisk_target_session *session,
 void rdisk_target_session_asked_stat(struct rdisk_target_session *session,
                                      const struct rdisk_wire_message *wire);
 void rdisk_target_session_tell(struct rdisk_target_session *session);
+/* The owner has not answered a CREATE in time; a RESIZE or STAT, by when, and
+ * what then. */
+void rdisk_target_session_create_late(struct rdisk_target_session *session);
+uint64_t rdisk_target_session_calls_deadline(
+    const struct rdisk_target_session *session);
+void rdisk_target_session_calls_late(struct rdisk_target_session *session,
+                                     uint64_t now);
 
 /* auth.c: AUTH and AUTH_PROOF have come; DENYING is over. */
 void rdisk_target_session_auth(struct rdisk_target_session *session,
@@ -220,10 +241,10 @@ bool rdisk_target_session_silent(const struct rdisk_target_session *session,
 enum rdisk_status rdisk_target_session_join(
     struct rdisk_target_session *session, struct rdma_cm_id *id,
     const struct rdisk_wire_connect *wire, struct rdisk_error *err);
-/* open.c: OPEN has come; OPENING: ask the owner again. */
+/* open.c: OPEN has come; the owner has not answered it in time. */
 void rdisk_target_session_open(struct rdisk_target_session *session,
                                const struct rdisk_wire_open *wire);
-void rdisk_target_session_ask(struct rdisk_target_session *session);
+void rdisk_target_session_open_late(struct rdisk_target_session *session);
 /* Break everything: no word, no access any more. */
 void rdisk_target_session_cut(struct rdisk_target_session *session);
 void rdisk_target_session_process(struct rdisk_target_session *session,

@@ -24,6 +24,8 @@ void rdisk_target_options_init(struct rdisk_target_options *options)
         .max_memory = 1ull << 30,
         .handshake_timeout_ms = 5000,
         .max_silence_ms = 300000,
+        .open_timeout_ms = 8000,
+        .call_timeout_ms = 30000,
     };
 }
 
@@ -46,16 +48,19 @@ static int check_options(const struct rdisk_target_options *options,
         options->max_slot_size > RDISK_SLOT_SIZE_MAX ||
         options->max_slot_size % RDISK_SLOT_SIZE_MIN ||
         options->max_sessions < 1 || options->handshake_timeout_ms < 1 ||
-        options->max_silence_ms < 1) {
+        options->max_silence_ms < 1 || options->open_timeout_ms < 1 ||
+        options->call_timeout_ms < 1) {
         return rdisk_error_set(err, -EINVAL,
             "a limit is out of range: queues %u (1…%u), slots %u (1…%u), "
             "slot size %u (multiple of %u up to %u), sessions %u (from 1), "
-            "handshake timeout %u ms (from 1), silence %u ms (from 1)",
+            "handshake timeout %u ms (from 1), silence %u ms (from 1), time "
+            "for an answer to OPEN %u ms (from 1), to others %u ms (from 1)",
             options->max_queues,
             RDISK_QUEUES_MAX, options->max_slots, RDISK_SLOTS_MAX,
             options->max_slot_size, RDISK_SLOT_SIZE_MIN, RDISK_SLOT_SIZE_MAX,
             options->max_sessions, options->handshake_timeout_ms,
-            options->max_silence_ms);
+            options->max_silence_ms, options->open_timeout_ms,
+            options->call_timeout_ms);
     }
     return 0;
 }
@@ -363,7 +368,7 @@ static void reap(struct rdisk_target *target)
         struct rdisk_target_session *session;
 
         for (session = target->sessions; session; session = session->next) {
-            rdisk_target_session_ask(session);
+            rdisk_target_session_retry(session);
         }
     }
 }

@@ -32,6 +32,17 @@ static bool owner_secret(void *opaque, const char *user,
     return true;
 }
 
+static struct scene_holder *find_place(struct scene *scene)
+{
+    unsigned int place = 0;
+
+    while (scene->holders[place].session) {
+        place++;
+        REQUIRE(place < SCENE_HOLDERS);
+    }
+    return &scene->holders[place];
+}
+
 static enum rdisk_status owner_open(void *opaque,
                                     struct rdisk_target_session *session,
                                     const struct rdisk_open_request *request,
@@ -39,7 +50,7 @@ static enum rdisk_status owner_open(void *opaque,
                                     void **user, struct rdisk_error *err)
 {
     struct scene *scene = opaque;
-    unsigned int place = 0;
+    struct scene_holder *place = *user;
 
     if (strcmp(request->volume, "vol")) {
         rdisk_error_set(err, -ENOENT, "there is no volume '%s'",
@@ -53,20 +64,24 @@ static enum rdisk_status owner_open(void *opaque,
     for (unsigned int i = 0; i < SCENE_HOLDERS; i++) {
         struct scene_holder *holder = &scene->holders[i];
 
-        if (holder->session && !memcmp(holder->request.client,
+        if (holder->session && holder != place && !memcmp(holder->request.client,
                                        request->client,
                                        sizeof(request->client))) {
             CHECK(request->epoch > holder->request.epoch);
             rdisk_target_session_fence(holder->session);
-            return RDISK_OPEN_LATER;
+            return RDISK_LATER;
         }
     }
-    while (scene->holders[place].session) {
-        place++;
-        REQUIRE(place < SCENE_HOLDERS);
+    if (!place) {
+        place = *user = find_place(scene);
+        place->session = session;
+        place->request = *request;
     }
-    scene->holders[place].session = session;
-    scene->holders[place].request = *request;
+    CHECK(place->session == session);
+    place->waiting = scene->later;
+    if (scene->later) {
+        return scene_later(scene, err);
+    }
     scene->last_open = *request;
     scene->opens++;
     *grant = (struct rdisk_open_grant) {
@@ -84,7 +99,6 @@ static enum rdisk_status owner_open(void *opaque,
     };
     memcpy(grant->identity, scene->identity, sizeof(grant->identity));
     memcpy(grant->cache, scene->cache, sizeof(grant->cache));
-    *user = &scene->holders[place];
     return RDISK_STATUS_OK;
 }
 
@@ -95,7 +109,9 @@ static void owner_close(void *opaque, void *user, bool orderly)
 
     CHECK(holder->session != NULL);
     holder->session = NULL;
-    scene->closes++;
+    if (!holder->waiting) {
+        scene->closes++;
+    }
 }
 
 static struct rdisk_target_group *owner_queue_group(void *opaque, void *user)

@@ -40,6 +40,7 @@ struct scene_queue {
 struct scene_holder {
     struct rdisk_target_session *session;   /* NULL: free */
     struct rdisk_open_request request;
+    bool waiting;               /* it has not been let in yet */
 };
 
 struct scene_client {
@@ -91,6 +92,8 @@ struct scene {
     const char *user;           /* the one that may come in */
     struct rdisk_secret secret; /* its */
     struct scene_holder holders[SCENE_HOLDERS];
+    bool later;                 /* answer no OPEN, CREATE, RESIZE and STAT */
+    unsigned int laters;        /* that were not answered */
     enum rdisk_status fail_with;        /* answer each request with this */
     struct rdisk_target_request *parked[4096];
     unsigned int parked_count;
@@ -171,11 +174,14 @@ void scene_resize(struct scene *scene, uint64_t size);
 enum rdisk_status scene_resize_event(void *opaque, void *user, uint64_t size,
                                      bool shrink, struct rdisk_error *err);
 enum rdisk_status scene_create_event(
-    void *opaque, const struct rdisk_create_request *request,
+    void *opaque, struct rdisk_target_session *session,
+    const struct rdisk_create_request *request, void **user,
     struct rdisk_error *err);
 enum rdisk_status scene_stat_event(void *opaque, void *user,
                                    uint64_t *allocated,
                                    struct rdisk_error *err);
+/* The answer to an event while scene->later. */
+enum rdisk_status scene_later(struct scene *scene, struct rdisk_error *err);
 /* For scene.c: what an EXTENTS is answered with; a scene_io's completion. */
 void scene_tell_extents(struct scene *scene,
                         struct rdisk_target_request *request);

@@ -53,6 +53,9 @@ enum rdisk_status scene_resize_event(void *opaque, void *user, uint64_t size,
     struct scene *scene = opaque;
 
     scene->resizes++;
+    if (scene->later) {
+        return scene_later(scene, err);
+    }
     if (scene->fail_with != RDISK_STATUS_OK) {
         rdisk_error_set(err, -ENOSPC, "the disk says no");
         return scene->fail_with;
@@ -62,16 +65,33 @@ enum rdisk_status scene_resize_event(void *opaque, void *user, uint64_t size,
     return RDISK_STATUS_OK;
 }
 
+enum rdisk_status scene_later(struct scene *scene, struct rdisk_error *err)
+{
+    scene->laters++;
+    rdisk_error_set(err, -ETIMEDOUT, "the disk does not answer");
+    return RDISK_LATER;
+}
+
 enum rdisk_status scene_create_event(
-    void *opaque, const struct rdisk_create_request *request,
+    void *opaque, struct rdisk_target_session *session,
+    const struct rdisk_create_request *request, void **user,
     struct rdisk_error *err)
 {
     struct scene *scene = opaque;
+    struct scene_holder *holder = &scene->holders[0];
 
     CHECK(request->peer[0] != '\0');
     CHECK_SAYS(request->user, scene->user ? scene->user : "");
     scene->last_create = *request;
     scene->creates++;
+    if (scene->later) {
+        REQUIRE(!holder->session);
+        *holder = (struct scene_holder) {
+            .session = session, .waiting = true,
+        };
+        *user = holder;
+        return scene_later(scene, err);
+    }
     rdisk_error_set(err, -EPERM, "not here");
     return scene->fail_with != RDISK_STATUS_OK ? scene->fail_with :
            scene->creatable ? RDISK_STATUS_OK : RDISK_STATUS_DENIED;
@@ -83,6 +103,9 @@ enum rdisk_status scene_stat_event(void *opaque, void *user,
 {
     struct scene *scene = opaque;
 
+    if (scene->later) {
+        return scene_later(scene, err);
+    }
     *allocated = 12345;
     rdisk_error_set(err, -EIO, "the disk says no");
     return scene->fail_with;

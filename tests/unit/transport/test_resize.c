@@ -186,16 +186,6 @@ static void many_changes_at_once(void)
     scene_end(&scene);
 }
 
-static void shrinking_unasked_breaks_the_protocol(void)
-{
-    begin(1, 60000);
-    scene_resize(&scene, SMALLER);
-    scene_pump(&scene);
-    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
-    CHECK_SAYS(rdisk_initiator_error(client->session)->text, "smaller");
-    scene_end(&scene);
-}
-
 /* ---- Lost connections -------------------------------------------------- */
 
 static void asked_again(void)
@@ -342,8 +332,6 @@ static const struct unit_test tests[] = {
     { "who only reads may not resize", readers_may_not },
     { "the other clients are told", others_are_told },
     { "of many changes the last is told", many_changes_at_once },
-    { "a volume that shrinks unasked ends the session",
-      shrinking_unasked_breaks_the_protocol },
     { "a resize is asked for again after a loss", asked_again },
     { "a lost answer changes nothing", lost_answers },
     { "a volume may come back larger", larger_after_a_loss },

@@ -41,6 +41,9 @@ struct rdisk_target_options {
     uint64_t max_memory;        /* bytes of slots of all sessions together */
     unsigned int handshake_timeout_ms;  /* from connect to OPEN */
     unsigned int max_silence_ms;        /* of a client whose device answers */
+    /* For an answer that comes LATER: to OPEN or CREATE, where it is best less
+     * than the time that clients wait; to RESIZE or STAT. */
+    unsigned int open_timeout_ms, call_timeout_ms;
     bool authenticate;          /* events->secret tells who may come in;
                                    otherwise all may */
 };
@@ -114,10 +117,14 @@ struct rdisk_target_request {
 };
 
 /*
- * From events->open: not yet. Never crosses the wire. It is asked again when a
- * session has ended, until the handshake time-out.
+ * From events->open, ->create, ->resize and ->stat: not yet; what is waited
+ * for may be left in @err. Never crosses the wire. The owner answers later, or
+ * never if the session ends first. After options.open_timeout_ms, or
+ * call_timeout_ms, the client is refused with that sentence; the owner may go
+ * on, and the session takes no second RESIZE, or STAT, until it has answered
+ * the first.
  */
-#define RDISK_OPEN_LATER RDISK_STATUS_COUNT
+#define RDISK_LATER RDISK_STATUS_COUNT
 
 struct rdisk_target_events {
     /*
@@ -129,8 +136,10 @@ struct rdisk_target_events {
                    struct rdisk_secret *secret);
     /*
      * Control thread: may this client have this volume? Returns OK with
-     * @grant filled, RDISK_OPEN_LATER, or the status and sentence to refuse
-     * with. What it leaves in *@user comes back in the other events.
+     * @grant filled, RDISK_LATER, or the status and sentence to refuse with.
+     * What it leaves in *@user comes back in the other events, and after LATER
+     * when it is asked again: by rdisk_target_session_retry(), and whenever a
+     * session has ended.
      *
      * A client that has lost its connection comes back with a higher epoch.
      * The owner then fences its older session (rdisk_target_session_fence())
@@ -144,28 +153,33 @@ struct rdisk_target_events {
                               struct rdisk_error *err);
     /*
      * Control thread: the session is gone, its queues drained, released. Not
-     * called if open refused. @orderly: its client has said that it needs the
-     * volume no longer; else it may come back.
+     * called if open or create refused, nor after LATER if *@user is still
+     * NULL. @orderly: its client has said that it needs the volume no longer;
+     * else it may come back.
      */
     void (*close)(void *opaque, void *user, bool orderly);
     /*
      * Control thread: give the session's volume @size bytes, whole blocks;
      * fewer than now only if @shrink. Returns OK when that is so, durably,
      * and rdisk_target_session_resize() was called for every session that has
-     * the volume, this one too; else what to refuse with. NULL: nobody may.
+     * the volume, this one too; else RDISK_LATER or what to refuse with. NULL:
+     * nobody may.
      */
     enum rdisk_status (*resize)(void *opaque, void *user, uint64_t size,
                                 bool shrink, struct rdisk_error *err);
     /*
      * Control thread: make a volume, if this client may. Returns OK when it is
-     * there, durably, else what to refuse with. NULL: nobody may.
+     * there, durably, RDISK_LATER, or what to refuse with. What it leaves in
+     * *@user with LATER comes back in events->close, unless it answers before.
+     * NULL: nobody may.
      */
     enum rdisk_status (*create)(void *opaque,
+                                struct rdisk_target_session *session,
                                 const struct rdisk_create_request *request,
-                                struct rdisk_error *err);
+                                void **user, struct rdisk_error *err);
     /*
      * Control thread: *@allocated gets the bytes that the session's volume
-     * takes up. NULL: nobody knows.
+     * takes up; or RDISK_LATER. NULL: nobody knows.
      */
     enum rdisk_status (*stat)(void *opaque, void *user, uint64_t *allocated,
                               struct rdisk_error *err);
@@ -229,6 +243,25 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
  * events->close tells when its last request has been carried out.
  */
 void rdisk_target_session_fence(struct rdisk_target_session *session);
+
+/*
+ * After events->open answered LATER: ask it again, from within this call. The
+ * session may end by that.
+ */
+void rdisk_target_session_retry(struct rdisk_target_session *session);
+/*
+ * The answer to events->create, ->resize or ->stat, once, after LATER: OK, or
+ * what to refuse with. Not after events->close.
+ */
+void rdisk_target_session_created(struct rdisk_target_session *session,
+                                  enum rdisk_status status,
+                                  const struct rdisk_error *err);
+void rdisk_target_session_resized(struct rdisk_target_session *session,
+                                  enum rdisk_status status,
+                                  const struct rdisk_error *err);
+void rdisk_target_session_stated(struct rdisk_target_session *session,
+                                 enum rdisk_status status, uint64_t allocated,
+                                 const struct rdisk_error *err);
 
 /*
  * The session's volume has another size: new requests are held against it from

@@ -69,9 +69,11 @@ static enum rdisk_status create(const char *user, const char *volume,
         .exclusive = exclusive,
     };
 
+    void *waiting = NULL;
+
     snprintf(request.volume, sizeof(request.volume), "%s", volume);
     err = (struct rdisk_error) { 0 };
-    return create_event(&server, &request, &err);
+    return create_event(&server, NULL, &request, &waiting, &err);
 }
 
 static off_t size_of(const char *name)
