@@ -15,7 +15,7 @@
 
 static const struct {
     const char *name;
-    int priority;               /* of syslog(3), for the journal */
+    int priority; /* of syslog(3), for the journal */
 } levels[] = {
     [RDISK_LOG_ERROR] = { "error", 3 },
     [RDISK_LOG_WARNING] = { "warning", 4 },

@@ -15,10 +15,10 @@ enum rdisk_log_level log_level(void);
 void log_write(enum rdisk_log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-#define log_error(...)      log_write(RDISK_LOG_ERROR, __VA_ARGS__)
-#define log_warning(...)    log_write(RDISK_LOG_WARNING, __VA_ARGS__)
-#define log_info(...)       log_write(RDISK_LOG_INFO, __VA_ARGS__)
-#define log_debug(...)      log_write(RDISK_LOG_DEBUG, __VA_ARGS__)
+#define log_error(...)   log_write(RDISK_LOG_ERROR, __VA_ARGS__)
+#define log_warning(...) log_write(RDISK_LOG_WARNING, __VA_ARGS__)
+#define log_info(...)    log_write(RDISK_LOG_INFO, __VA_ARGS__)
+#define log_debug(...)   log_write(RDISK_LOG_DEBUG, __VA_ARGS__)
 
 /* "error", "warning", "info", "debug" */
 const char *log_level_name(enum rdisk_log_level level);

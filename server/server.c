@@ -19,14 +19,14 @@
 #include "server/session/session.h"
 
 #define server_of(pointer, member) \
-    ((struct server *)((char *)(pointer) - offsetof(struct server, member)))
+    ((struct server *)((char *)(pointer)-offsetof(struct server, member)))
 
 char *server_address(const struct server *server, char *text, size_t size)
 {
     const char *listen = server->config->listen;
 
-    snprintf(text, size, strchr(listen, ':') ? "[%s]:%" PRIu64 :
-             "%s:%" PRIu64, listen[0] ? listen : "*", server->config->port);
+    snprintf(text, size, strchr(listen, ':') ? "[%s]:%" PRIu64 : "%s:%" PRIu64,
+             listen[0] ? listen : "*", server->config->port);
     return text;
 }
 
@@ -54,8 +54,8 @@ static void signal_ready(struct loop_source *source, uint32_t events)
     name = sigabbrev_np(info.ssi_signo);
     if (server->stopping) {
         log_error("SIG%s again: ending at once, %u sessions with their "
-                  "requests are cut", name,
-                  rdisk_target_sessions(server->target));
+                  "requests are cut",
+                  name, rdisk_target_sessions(server->target));
         _exit(1);
     }
     log_info("SIG%s: stopping; requests already taken are finished first",
@@ -119,8 +119,10 @@ static int watch(struct server *server, int fd, struct loop_source *source,
 
     source->ready = ready;
     result = loop_add(&server->loop, fd, EPOLLIN, source);
-    return result < 0 ? rdisk_error_set(err, result, "cannot watch a "
-                                        "descriptor: %s", strerror(-result))
+    return result < 0 ? rdisk_error_set(err, result,
+                                        "cannot watch a "
+                                        "descriptor: %s",
+                                        strerror(-result))
                       : 0;
 }
 
@@ -159,9 +161,9 @@ static int start_watching(struct server *server, struct rdisk_error *err)
     int result = watch(server, server->mailbox.fd, &server->mailbox_source,
                        mailbox_ready, err);
 
-    return result < 0 ? result : watch(server, server->signal_fd,
-                                       &server->signal_source, signal_ready,
-                                       err);
+    return result < 0 ? result
+                      : watch(server, server->signal_fd, &server->signal_source,
+                              signal_ready, err);
 }
 
 static int start_leases(struct server *server, struct rdisk_error *err)
@@ -188,8 +190,7 @@ static void prepare_records(struct server *server)
         needed |= volume->backend == &backend_file && !volume->read_only;
     }
     if (needed && records_prepare(&server->records, &err) < 0) {
-        log_warning("nobody can write to volumes that are files: %s",
-                    err.text);
+        log_warning("nobody can write to volumes that are files: %s", err.text);
     }
 }
 
@@ -229,16 +230,13 @@ static int start_workers(struct server *server, struct rdisk_error *err)
         return rdisk_error_set(err, -ENOMEM, "no memory for reactors");
     }
     for (unsigned int i = 0; i < placement->cores; i++) {
-        server->workers[i].reactor =
-            reactor_create(i, placement->core[i],
-                           server->config->poll_time * 1000, err);
+        server->workers[i].reactor = reactor_create(
+            i, placement->core[i], server->config->poll_time * 1000, err);
         if (!server->workers[i].reactor) {
             return err->code;
         }
-        server->workers[i].group =
-            rdisk_target_group_create(server->env,
-                                      (unsigned int)server->config->cq_entries,
-                                      i);
+        server->workers[i].group = rdisk_target_group_create(
+            server->env, (unsigned int)server->config->cq_entries, i);
         if (!server->workers[i].group) {
             return rdisk_error_set(err, -ENOMEM, "no memory for reactors");
         }
@@ -261,10 +259,9 @@ static int start_target(struct server *server, struct rdisk_error *err)
     options.max_memory = config->max_memory;
     options.handshake_timeout_ms = config->handshake_timeout;
     options.max_silence_ms = config->max_silence;
-    options.authenticate =
-        config->authentication != ACCESS_METHOD_OPEN;
-    server->target = rdisk_target_create(server->env, &options,
-                                         &session_events, server, err);
+    options.authenticate = config->authentication != ACCESS_METHOD_OPEN;
+    server->target = rdisk_target_create(server->env, &options, &session_events,
+                                         server, err);
     if (!server->target) {
         return err->code;
     }
@@ -294,8 +291,8 @@ int server_start(struct server *server, const struct config *config,
         .records = { .directory = -1 },
     };
     server->started = rdisk_now(server->env);
-    result = placement_choose(&server->placement, config->listen,
-                              config->cores, config->core_list, err);
+    result = placement_choose(&server->placement, config->listen, config->cores,
+                              config->core_list, err);
     if (result < 0) {
         return result;
     }

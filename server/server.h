@@ -23,18 +23,18 @@ struct server {
     const struct rdisk_env *env;
     struct placement placement;
     struct loop loop;
-    struct mailbox mailbox;     /* of the control thread */
+    struct mailbox mailbox; /* of the control thread */
     struct pool pool;
-    struct drain drain;         /* what takes no new sessions */
-    struct records records;     /* of its leases */
-    struct worker *workers;     /* placement.cores of them */
+    struct drain drain;     /* what takes no new sessions */
+    struct records records; /* of its leases */
+    struct worker *workers; /* placement.cores of them */
     struct rdisk_target *target;
-    struct control *control;    /* NULL: no socket */
-    struct session *sessions;   /* that are open */
+    struct control *control;  /* NULL: no socket */
+    struct session *sessions; /* that are open */
 
-    uint64_t started;           /* rdisk_now() */
+    uint64_t started; /* rdisk_now() */
     bool stopping;
-    uint64_t stop_deadline;     /* rdisk_now() */
+    uint64_t stop_deadline; /* rdisk_now() */
 
     struct loop_source target_source;
     struct loop_source mailbox_source;

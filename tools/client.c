@@ -11,7 +11,7 @@
 
 #include "tools/rdisk.h"
 
-#define TIMEOUT 30              /* seconds for the server to answer */
+#define TIMEOUT   30 /* seconds for the server to answer */
 #define REPLY_MAX (256u << 20)
 
 static int dial(const char *control)
@@ -35,8 +35,8 @@ static int dial(const char *control)
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         failed("no server answers at '%s': %s%s", control, strerror(errno),
-               errno == EACCES ? " (only its own user and root may)" :
-               "; is rdiskd running, with this --control?");
+               errno == EACCES ? " (only its own user and root may)"
+                               : "; is rdiskd running, with this --control?");
         close(fd);
         return -1;
     }
@@ -114,8 +114,8 @@ struct json_object *client_call(const char *control,
     int fd = dial(control);
 
     if (fd >= 0 &&
-        send_line(fd, json_object_to_json_string_ext(
-                          request, JSON_C_TO_STRING_PLAIN)) &&
+        send_line(fd, json_object_to_json_string_ext(request,
+                                                     JSON_C_TO_STRING_PLAIN)) &&
         send_line(fd, "\n")) {
         line = receive_line(fd);
     }
@@ -151,8 +151,7 @@ struct json_object *client_request(const char *op, const char *name,
         json_object_object_add(request, "name", json_object_new_string(name));
     }
     if (size) {
-        json_object_object_add(request, "size",
-                               json_object_new_uint64(*size));
+        json_object_object_add(request, "size", json_object_new_uint64(*size));
     }
     return request;
 }
@@ -161,14 +160,16 @@ const char *client_text(struct json_object *object, const char *key)
 {
     struct json_object *value;
 
-    return json_object_object_get_ex(object, key, &value) ?
-           json_object_get_string(value) : "";
+    return json_object_object_get_ex(object, key, &value)
+               ? json_object_get_string(value)
+               : "";
 }
 
 uint64_t client_number(struct json_object *object, const char *key)
 {
     struct json_object *value;
 
-    return json_object_object_get_ex(object, key, &value) ?
-           (uint64_t)json_object_get_int64(value) : 0;
+    return json_object_object_get_ex(object, key, &value)
+               ? (uint64_t)json_object_get_int64(value)
+               : 0;
 }

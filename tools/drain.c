@@ -7,7 +7,7 @@
 #include "tools/client.h"
 #include "tools/rdisk.h"
 
-#define LOOK_NS (100 * 1000 * 1000)     /* between two looks at what is left */
+#define LOOK_NS (100 * 1000 * 1000) /* between two looks at what is left */
 
 static const char *volume_of(const struct arguments *arguments)
 {
@@ -27,12 +27,12 @@ static void tell_left(struct json_object *reply, uint64_t left)
 {
     struct json_object *peers;
 
-    printf("%" PRIu64 " %s left", left, left == 1 ? "session is" :
-           "sessions are");
+    printf("%" PRIu64 " %s left", left,
+           left == 1 ? "session is" : "sessions are");
     if (json_object_object_get_ex(reply, "peers", &peers)) {
         for (size_t i = 0; i < json_object_array_length(peers); i++) {
-            printf("%s %s", i ? "," : ":", json_object_get_string(
-                       json_object_array_get_idx(peers, i)));
+            printf("%s %s", i ? "," : ":",
+                   json_object_get_string(json_object_array_get_idx(peers, i)));
         }
     }
     printf("\n");
@@ -67,8 +67,8 @@ int command_drain(const struct arguments *arguments)
         if (seconds() >= end) {
             return failed("%" PRIu64 " sessions are left after --timeout %g "
                           "seconds; they will end, and 'rdisk drain' tells "
-                          "when; 'rdisk resume' takes new ones again", left,
-                          arguments->timeout);
+                          "when; 'rdisk resume' takes new ones again",
+                          left, arguments->timeout);
         }
         nanosleep(&pause, NULL);
     }

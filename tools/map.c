@@ -14,27 +14,28 @@ struct run {
 };
 
 struct map {
-    struct remote remote;       /* first */
+    struct remote remote; /* first */
     struct rdisk_request request;
     struct rdisk_extent extents[RDISK_EXTENTS_MAX];
     struct run run;
     bool json;
-    bool any;                   /* has been printed */
+    bool any; /* has been printed */
 };
 
 static void print_run(struct map *map)
 {
     const struct run *run = &map->run;
-    const char *kind = run->flags & RDISK_EXTENT_HOLE ? "hole" :
-                       run->flags & RDISK_EXTENT_ZERO ? "zero" : "data";
+    const char *kind = run->flags & RDISK_EXTENT_HOLE   ? "hole"
+                       : run->flags & RDISK_EXTENT_ZERO ? "zero"
+                                                        : "data";
 
     if (!run->length) {
         return;
     }
     if (map->json) {
         printf("%s\n  { \"offset\": %" PRIu64 ", \"length\": %" PRIu64
-               ", \"kind\": \"%s\" }", map->any ? "," : "", run->offset,
-               run->length, kind);
+               ", \"kind\": \"%s\" }",
+               map->any ? "," : "", run->offset, run->length, kind);
     } else {
         printf("%16" PRIu64 " %16" PRIu64 "  %s\n", run->offset, run->length,
                kind);
@@ -137,12 +138,14 @@ int command_map(const struct arguments *arguments)
     if (result == 0) {
         result = remote_serve(&map.remote);
     } else if (result == -ENOTSUP) {
-        rdisk_error_set(&map.remote.error, result, "the server cannot tell "
+        rdisk_error_set(&map.remote.error, result,
+                        "the server cannot tell "
                         "where this volume has data");
     }
     if (result == 0) {
         printf(map.json ? "{ \"size\": %" PRIu64 ", \"allocated\": %" PRIu64
-               ", \"map\": [" : "%" PRIu64 " bytes, %" PRIu64 " allocated\n",
+                          ", \"map\": ["
+                        : "%" PRIu64 " bytes, %" PRIu64 " allocated\n",
                size, map.remote.allocated);
         result = print_map(&map, size);
         printf("%s", map.json ? "\n] }\n" : "");

@@ -15,7 +15,7 @@
 #include "tools/remote.h"
 
 #define DEFAULT_COUNT 4
-#define READ_SIZE 4096
+#define READ_SIZE     4096
 
 struct ping {
     struct rdisk_initiator *session;
@@ -23,7 +23,7 @@ struct ping {
     char *buffer;
     bool done;
     int result;
-    uint64_t round_trip;        /* ns, of the last ping */
+    uint64_t round_trip; /* ns, of the last ping */
 };
 
 /* Of one kind of round trip, in nanoseconds. */
@@ -43,7 +43,8 @@ static void times_print(const char *what, const struct times *times)
 {
     if (times->count) {
         printf("%s: %" PRIu64 " round trips, %.1f / %.1f / %.1f us (min / "
-               "mean / max)\n", what, times->count, times->min / 1e3,
+               "mean / max)\n",
+               what, times->count, times->min / 1e3,
                times->sum / 1e3 / times->count, times->max / 1e3);
     }
 }
@@ -67,8 +68,7 @@ static void print_step(const char *name, uint64_t time, const char *detail)
 /* The steps that were made, be it all of them or not. */
 static void print_steps(const struct ping *ping, const struct rdisk_uri *uri)
 {
-    const struct rdisk_volume_info *info =
-        rdisk_initiator_info(ping->session);
+    const struct rdisk_volume_info *info = rdisk_initiator_info(ping->session);
     struct rdisk_initiator_steps steps;
     char text[256], size[SIZE_TEXT], slot[SIZE_TEXT];
 
@@ -92,9 +92,9 @@ static void print_steps(const struct ping *ping, const struct rdisk_uri *uri)
     if (ping->reached < RDISK_INITIATOR_READY) {
         return;
     }
-    snprintf(text, sizeof(text), "%s, %s bytes in blocks of %u%s",
-             uri->volume, size_format(info->size, size, sizeof(size)),
-             info->block_size, info->read_only ? ", read-only" : "");
+    snprintf(text, sizeof(text), "%s, %s bytes in blocks of %u%s", uri->volume,
+             size_format(info->size, size, sizeof(size)), info->block_size,
+             info->read_only ? ", read-only" : "");
     print_step("open", steps.open, text);
     snprintf(text, sizeof(text), "%u of %u slots of %s each", info->queues,
              info->slots, size_format(info->max_transfer, slot, sizeof(slot)));
@@ -199,8 +199,7 @@ static int time_read(struct ping *ping, uint32_t size, uint64_t *time)
 
 static int run_pings(struct ping *ping, const struct arguments *arguments)
 {
-    const struct rdisk_volume_info *info =
-        rdisk_initiator_info(ping->session);
+    const struct rdisk_volume_info *info = rdisk_initiator_info(ping->session);
     uint32_t size = info->size < READ_SIZE ? info->block_size : READ_SIZE;
     unsigned int count = arguments->count ? arguments->count : DEFAULT_COUNT;
     struct times messages = { 0 }, reads = { 0 };
@@ -212,7 +211,7 @@ static int run_pings(struct ping *ping, const struct arguments *arguments)
         if (i > 1 && arguments->interval > 0) {
             ping->done = false;
             result = serve(ping, rdisk_now(&rdisk_env_system) +
-                           (uint64_t)(arguments->interval * 1e9));
+                                     (uint64_t)(arguments->interval * 1e9));
         }
         if (result == 0) {
             result = time_message(ping, &message);
@@ -239,13 +238,14 @@ static int say_failure(const struct ping *ping, const char *uri,
                        const struct rdisk_error *err, int result)
 {
     const struct rdisk_error *why = rdisk_initiator_error(ping->session);
-    const char *text = why->code ? why->text : err->code ? err->text :
-                       strerror(-result);
+    const char *text = why->code   ? why->text
+                       : err->code ? err->text
+                                   : strerror(-result);
 
-    return ping->reached == RDISK_INITIATOR_IDLE ?
-           failed("%s: %s", uri, text) :
-           failed("%s: %s (while %s)", uri, text,
-                  rdisk_initiator_state_name(ping->reached));
+    return ping->reached == RDISK_INITIATOR_IDLE
+               ? failed("%s: %s", uri, text)
+               : failed("%s: %s (while %s)", uri, text,
+                        rdisk_initiator_state_name(ping->reached));
 }
 
 static int connect_and_ping(struct ping *ping, const struct rdisk_uri *uri,
@@ -262,8 +262,8 @@ static int connect_and_ping(struct ping *ping, const struct rdisk_uri *uri,
         return say_failure(ping, arguments->words[0], &err, result);
     }
     /* A failure costs a copy, and says so itself. */
-    if (rdisk_initiator_register(ping->session, ping->buffer, READ_SIZE,
-                                 &err) < 0) {
+    if (rdisk_initiator_register(ping->session, ping->buffer, READ_SIZE, &err) <
+        0) {
         failed("%s", err.text);
         err.code = 0;
     }

@@ -14,9 +14,9 @@
 static const struct {
     const char *name;
     int (*run)(const struct arguments *arguments);
-    int words;                  /* that must follow */
-    int more;                   /* words that may */
-    const char *options;        /* it takes, as letters of the table below */
+    int words;           /* that must follow */
+    int more;            /* words that may */
+    const char *options; /* it takes, as letters of the table below */
     const char *usage;
     const char *help;
 } commands[] = {
@@ -25,8 +25,7 @@ static const struct {
       "make a volume of SIZE bytes (k, M, G, T are powers of 1024)" },
     { "list", command_list, 0, 0, "sj", "list [--json]",
       "the volumes of the server" },
-    { "resize", command_resize, 2, 0, "sufS",
-      "resize NAME|URI SIZE [--shrink]",
+    { "resize", command_resize, 2, 0, "sufS", "resize NAME|URI SIZE [--shrink]",
       "change the size of a volume; one that is open can only grow" },
     { "delete", command_delete, 1, 0, "s", "delete NAME",
       "destroy a volume that nobody has open" },
@@ -34,8 +33,7 @@ static const struct {
       "take a volume away from whoever writes to it, for good" },
     { "stat", command_stat, 0, 0, "sj", "stat [--json]",
       "the server: its reactors, sessions, volumes and counters" },
-    { "top", command_top, 0, 0, "sci",
-      "top [--interval SECONDS] [--count N]",
+    { "top", command_top, 0, 0, "sci", "top [--interval SECONDS] [--count N]",
       "requests, bytes and latencies of each volume, every second" },
     { "drain", command_drain, 0, 1, "st", "drain [VOLUME] [--timeout SECONDS]",
       "take no new sessions and wait until the present ones have left" },
@@ -46,8 +44,8 @@ static const struct {
     { "ping", command_ping, 1, 0, "ciuf",
       "ping URI [--count N] [--interval SECONDS]",
       "connect, tell each step, then time round trips" },
-    { "secret", command_secret, 0, 0, "",
-      "secret", "a fresh random secret, to be put into a file for each side" },
+    { "secret", command_secret, 0, 0, "", "secret",
+      "a fresh random secret, to be put into a file for each side" },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -84,8 +82,7 @@ static void print_help(void)
 {
     printf("Usage: rdisk COMMAND [OPTION]...\n\n");
     for (size_t i = 0; i < COMMANDS; i++) {
-        printf("  rdisk %s\n        %s\n", commands[i].usage,
-               commands[i].help);
+        printf("  rdisk %s\n        %s\n", commands[i].usage, commands[i].help);
     }
     printf("\n  --control PATH\n"
            "        control socket of the server; default\n"

@@ -7,24 +7,24 @@
 
 /* The command line, read. */
 struct arguments {
-    const char *control;        /* path of the server's socket */
+    const char *control; /* path of the server's socket */
     bool json;
-    unsigned int count;         /* of pings or tables; 0: not told */
-    double interval;            /* seconds between them */
-    double timeout;             /* seconds to wait for a drain */
-    bool replace;               /* a volume of the same name */
-    bool shrink;                /* it may get smaller */
-    const char *user;           /* with a URI; NULL: none */
+    unsigned int count; /* of pings or tables; 0: not told */
+    double interval;    /* seconds between them */
+    double timeout;     /* seconds to wait for a drain */
+    bool replace;       /* a volume of the same name */
+    bool shrink;        /* it may get smaller */
+    const char *user;   /* with a URI; NULL: none */
     const char *secret_file;
-    char **words;               /* what follows the command */
+    char **words; /* what follows the command */
     int words_count;
 };
 
 /* Exit statuses. */
 enum {
     EXIT_OK = 0,
-    EXIT_FAILED = 1,            /* it was tried */
-    EXIT_USAGE = 2,             /* it makes no sense */
+    EXIT_FAILED = 1, /* it was tried */
+    EXIT_USAGE = 2,  /* it makes no sense */
 };
 
 /* "rdisk: …" to stderr; returns EXIT_FAILED. */

@@ -34,8 +34,8 @@ int remote_options_read(struct remote_options *remote,
     options->volume = remote->uri.volume;
     options->user = arguments->user;
     if (arguments->secret_file) {
-        if (rdisk_secret_read(&remote->secret, arguments->secret_file,
-                              &err) < 0) {
+        if (rdisk_secret_read(&remote->secret, arguments->secret_file, &err) <
+            0) {
             return failed("%s", err.text);
         }
         options->secret = &remote->secret;
@@ -56,8 +56,9 @@ int remote_open(struct remote *remote, const struct arguments *arguments,
     if (result != EXIT_OK) {
         return result;
     }
-    remote->session = rdisk_initiator_create(
-        &rdisk_env_system, &remote->where.options, NULL, NULL, &err);
+    remote->session = rdisk_initiator_create(&rdisk_env_system,
+                                             &remote->where.options, NULL, NULL,
+                                             &err);
     rdisk_secret_wipe(&remote->where.secret);
     if (!remote->session) {
         return failed("%s", err.text);
@@ -105,8 +106,10 @@ int remote_close(struct remote *remote, int result)
     if (result < 0) {
         const struct rdisk_error *why = rdisk_initiator_error(remote->session);
 
-        failed("%s: %s", remote->word, err.code ? err.text : why->code
-               ? why->text : strerror(-result));
+        failed("%s: %s", remote->word,
+               err.code    ? err.text
+               : why->code ? why->text
+                           : strerror(-result));
     }
     rdisk_initiator_destroy(remote->session);
     return result < 0 ? EXIT_FAILED : EXIT_OK;
@@ -125,7 +128,8 @@ int remote_create(const struct arguments *arguments, uint64_t size)
     }
     result = rdisk_create_volume(&rdisk_env_system, &where.options, size,
                                  arguments->replace ? 0
-                                 : RDISK_CREATE_EXCLUSIVE, &err);
+                                                    : RDISK_CREATE_EXCLUSIVE,
+                                 &err);
     rdisk_secret_wipe(&where.secret);
     return result < 0 ? failed("%s: %s", arguments->words[0], err.text)
                       : EXIT_OK;
@@ -148,19 +152,21 @@ int remote_resize(const struct arguments *arguments, uint64_t size)
     if (result != EXIT_OK) {
         return result;
     }
-    result = rdisk_initiator_resize(remote.session, size, arguments->shrink
-                                    ? RDISK_RESIZE_SHRINK : 0, resized,
-                                    &remote);
+    result = rdisk_initiator_resize(remote.session, size,
+                                    arguments->shrink ? RDISK_RESIZE_SHRINK : 0,
+                                    resized, &remote);
     switch (result) {
     case 0:
         result = remote_serve(&remote);
         break;
     case -ENOTSUP:
-        rdisk_error_set(&remote.error, result, "this client may not resize "
+        rdisk_error_set(&remote.error, result,
+                        "this client may not resize "
                         "the volume");
         break;
     case -EINVAL:
-        rdisk_error_set(&remote.error, result, "the volume has %llu bytes in "
+        rdisk_error_set(&remote.error, result,
+                        "the volume has %llu bytes in "
                         "blocks of %u: the new size must be whole blocks, and "
                         "a smaller one takes --shrink",
                         (unsigned long long)rdisk_initiator_size(

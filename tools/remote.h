@@ -13,7 +13,7 @@ bool remote_is_uri(const char *word);
 /* What a URI, --user and --secret-file tell. */
 struct remote_options {
     struct rdisk_initiator_options options;
-    struct rdisk_uri uri;       /* its strings are the options' */
+    struct rdisk_uri uri; /* its strings are the options' */
     struct rdisk_secret secret;
 };
 
@@ -24,8 +24,8 @@ int remote_options_read(struct remote_options *remote,
 struct remote {
     struct remote_options where;
     struct rdisk_initiator *session;
-    const char *word;           /* the URI, for messages */
-    bool done;                  /* what was asked has ended */
+    const char *word; /* the URI, for messages */
+    bool done;        /* what was asked has ended */
     int result;
     struct rdisk_error error;
     uint64_t allocated;

@@ -52,8 +52,7 @@ static void print_counters(struct json_object *object)
            client_number(counters, "discards"),
            client_number(counters, "zeroes"),
            client_number(counters, "extents"),
-           client_number(counters, "copies"),
-           client_number(counters, "failed"),
+           client_number(counters, "copies"), client_number(counters, "failed"),
            client_number(counters, "refused"));
     printf("    %" PRIu64 " receives, %" PRIu64 " work requests, %" PRIu64
            " doorbells, %" PRIu64 " wake-ups\n",
@@ -73,7 +72,8 @@ static void print_latency(struct json_object *object)
         json_object_object_length(latency) == 0) {
         return;
     }
-    json_object_object_foreach(latency, op, times) {
+    json_object_object_foreach(latency, op, times)
+    {
         printf("%s%s %" PRIu64 "/%" PRIu64 "/%" PRIu64, comma, op,
                client_number(times, "p50"), client_number(times, "p99"),
                client_number(times, "p999"));
@@ -117,8 +117,9 @@ static void print_session(struct json_object *session)
     const char *user = client_text(session, "user");
 
     printf("session %s%s%s%s: volume %s%s%s%s, epoch %" PRIu64 ", %" PRIu64
-           " queues, ", client_text(session, "peer"), user[0] ? " (" : "",
-           user, user[0] ? ")" : "", client_text(session, "volume"),
+           " queues, ",
+           client_text(session, "peer"), user[0] ? " (" : "", user,
+           user[0] ? ")" : "", client_text(session, "volume"),
            client_number(session, "read_only") ? ", read-only" : "",
            client_number(session, "shared") ? ", shared" : "",
            client_number(session, "fenced") ? ", fenced" : "",
@@ -188,8 +189,8 @@ static void print_each(struct json_object *stat, const char *key,
 
 int command_stat(const struct arguments *arguments)
 {
-    struct json_object *stat =
-        client_call(arguments->control, client_request("stat", NULL, NULL));
+    struct json_object *stat = client_call(arguments->control,
+                                           client_request("stat", NULL, NULL));
 
     if (!stat) {
         return EXIT_FAILED;

@@ -46,9 +46,8 @@ static struct json_object *member(struct json_object *object, const char *key)
     return object ? json_object_object_get(object, key) : NULL;
 }
 
-static void grown_latency(struct json_object *before,
-                          struct json_object *after, const char *op,
-                          uint64_t *gain)
+static void grown_latency(struct json_object *before, struct json_object *after,
+                          const char *op, uint64_t *gain)
 {
     struct json_object *old = member(member(member(before, "latency"), op),
                                      "buckets");
@@ -99,15 +98,15 @@ static void print_table(struct json_object *before, struct json_object *after,
     struct json_object *volumes = json_object_object_get(after, "volumes");
 
     printf("%-20s  %8s %8s %8s  %8s %8s  %7s %7s  %7s %7s\n", "VOLUME",
-           "READ/s", "WRITE/s", "OTHER/s", "READ MB", "WRITE MB",
-           "READ 50", "99 % us", "WRITE50", "99 % us");
+           "READ/s", "WRITE/s", "OTHER/s", "READ MB", "WRITE MB", "READ 50",
+           "99 % us", "WRITE50", "99 % us");
     for (size_t i = 0; i < json_object_array_length(volumes); i++) {
         struct json_object *volume = json_object_array_get_idx(volumes, i);
         const char *name = client_text(volume, "name");
         struct gain gain;
 
         if (!member(volume, "counters")) {
-            continue;           /* nobody has it open */
+            continue; /* nobody has it open */
         }
         gain_of(find(before, name), volume, &gain);
         printf("%-20s  %8.0f %8.0f %8.0f  %8.1f %8.1f", name,
@@ -131,8 +130,7 @@ static double now(void)
 
 static struct json_object *sample(const struct arguments *arguments)
 {
-    return client_call(arguments->control,
-                       client_request("list", NULL, NULL));
+    return client_call(arguments->control, client_request("list", NULL, NULL));
 }
 
 static void pause_for(double seconds)
@@ -152,8 +150,8 @@ int command_top(const struct arguments *arguments)
     struct json_object *before = sample(arguments), *after;
     double began = now();
 
-    for (unsigned int i = 0; before && (!arguments->count ||
-                                        i < arguments->count); i++) {
+    for (unsigned int i = 0;
+         before && (!arguments->count || i < arguments->count); i++) {
         double ended;
 
         pause_for(interval);
@@ -161,7 +159,7 @@ int command_top(const struct arguments *arguments)
         ended = now();
         if (after) {
             if (isatty(STDOUT_FILENO)) {
-                printf("\033[H\033[2J");        /* from the top again */
+                printf("\033[H\033[2J"); /* from the top again */
             }
             print_table(before, after, ended - began);
         }

@@ -11,9 +11,9 @@
 #include "tools/remote.h"
 
 /* @remote runs it if the first word is a URI; NULL: only its server can. */
-static int change(const struct arguments *arguments, const char *op,
-                  bool sized, int (*remote)(const struct arguments *arguments,
-                                            uint64_t size))
+static int change(const struct arguments *arguments, const char *op, bool sized,
+                  int (*remote)(const struct arguments *arguments,
+                                uint64_t size))
 {
     const char *name = arguments->words[0];
     struct json_object *reply;
@@ -21,8 +21,10 @@ static int change(const struct arguments *arguments, const char *op,
     int result = sized ? size_parse(arguments->words[1], &size) : 0;
 
     if (result == 0 && remote_is_uri(name)) {
-        return remote ? remote(arguments, size) : failed("%s takes the name "
-            "of a volume of this machine's server", op);
+        return remote ? remote(arguments, size)
+                      : failed("%s takes the name "
+                               "of a volume of this machine's server",
+                               op);
     }
     if (result < 0) {
         failed("'%s' is %s; write e.g. 512M or 10G", arguments->words[1],
@@ -56,8 +58,9 @@ int command_resize(const struct arguments *arguments)
 int command_fence(const struct arguments *arguments)
 {
     const char *name = arguments->words[0];
-    struct json_object *reply =
-        client_call(arguments->control, client_request("fence", name, NULL));
+    struct json_object *reply = client_call(arguments->control,
+                                            client_request("fence", name,
+                                                           NULL));
 
     if (!reply) {
         return EXIT_FAILED;
@@ -71,8 +74,8 @@ int command_fence(const struct arguments *arguments)
 
 int command_list(const struct arguments *arguments)
 {
-    struct json_object *reply =
-        client_call(arguments->control, client_request("list", NULL, NULL));
+    struct json_object *reply = client_call(arguments->control,
+                                            client_request("list", NULL, NULL));
     struct json_object *volumes;
     int width = strlen("NAME");
 
@@ -86,8 +89,8 @@ int command_list(const struct arguments *arguments)
     }
     volumes = json_object_object_get(reply, "volumes");
     for (size_t i = 0; i < json_object_array_length(volumes); i++) {
-        int length = strlen(client_text(json_object_array_get_idx(volumes, i),
-                                        "name"));
+        int length = strlen(
+            client_text(json_object_array_get_idx(volumes, i), "name"));
 
         width = length > width ? length : width;
     }

@@ -13,8 +13,7 @@
 #include "server/server.h"
 #include "server/session/session.h"
 
-static struct json_object *list(struct server *server,
-                                struct rdisk_error *err)
+static struct json_object *list(struct server *server, struct rdisk_error *err)
 {
     struct json_object *volumes = stat_volumes(server, err);
     struct json_object *reply;
@@ -47,11 +46,12 @@ static struct json_object *left(struct server *server, const char *volume)
     for (const struct session *session = server->sessions; session;
          session = session->next) {
         if (!volume[0] || strcmp(session->holder.volume->name, volume) == 0) {
-            json_object_array_add(peers, json_object_new_string(
-                                             session->holder.peer));
+            json_object_array_add(peers,
+                                  json_object_new_string(session->holder.peer));
         }
     }
-    json_object_object_add(reply, "sessions", json_object_new_int64(
+    json_object_object_add(reply, "sessions",
+                           json_object_new_int64(
                                json_object_array_length(peers)));
     json_object_object_add(reply, "peers", peers);
     return reply;
@@ -96,14 +96,12 @@ static struct json_object *resized(struct server *server,
                                    const struct request *request,
                                    struct rdisk_error *err)
 {
-    int result = pool_resize(&server->pool, request->name, request->size,
-                             err);
+    int result = pool_resize(&server->pool, request->name, request->size, err);
 
     if (result == 0) {
         resize_tell(server, request->name);
     }
-    return changed(result, "volume '%s' resized to %" PRIu64 " bytes",
-                   request);
+    return changed(result, "volume '%s' resized to %" PRIu64 " bytes", request);
 }
 
 static struct json_object *fence(struct server *server,
@@ -114,8 +112,7 @@ static struct json_object *fence(struct server *server,
     unsigned int sessions;
     uint64_t generation;
 
-    if (session_fence(server, request->name, &generation, &sessions,
-                      err) < 0) {
+    if (session_fence(server, request->name, &generation, &sessions, err) < 0) {
         return NULL;
     }
     log_info("volume '%s' fenced: generation %" PRIu64 ", %u sessions ended",
@@ -123,8 +120,7 @@ static struct json_object *fence(struct server *server,
     reply = json_object_new_object();
     json_object_object_add(reply, "generation",
                            json_object_new_int64(generation));
-    json_object_object_add(reply, "sessions",
-                           json_object_new_int64(sessions));
+    json_object_object_add(reply, "sessions", json_object_new_int64(sessions));
     return reply;
 }
 
@@ -171,8 +167,8 @@ char *command_run(void *opaque, const char *line)
     if (!reply) {
         return control_error(&err);
     }
-    text = strdup(json_object_to_json_string_ext(reply,
-                                                 JSON_C_TO_STRING_PLAIN));
+    text = strdup(
+        json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN));
     json_object_put(reply);
     return text;
 }

@@ -15,7 +15,6 @@ char *command_run(void *opaque, const char *line);
  * @err filled. */
 struct json_object *stat_volumes(struct server *server,
                                  struct rdisk_error *err);
-struct json_object *stat_server(struct server *server,
-                                struct rdisk_error *err);
+struct json_object *stat_server(struct server *server, struct rdisk_error *err);
 
 #endif

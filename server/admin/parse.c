@@ -12,8 +12,8 @@
 
 static const struct {
     const char *name;
-    bool named, sized;          /* takes a name, and a size, and needs them */
-    bool optional;              /* it does not need the name */
+    bool named, sized; /* takes a name, and a size, and needs them */
+    bool optional;     /* it does not need the name */
 } ops[] = {
     [REQUEST_CREATE] = { "create", true, true, false },
     [REQUEST_DELETE] = { "delete", true, false, false },
@@ -35,7 +35,8 @@ static int parse_op(struct json_object *object, struct request *request,
 
     if (!json_object_object_get_ex(object, "op", &value) ||
         !json_object_is_type(value, json_type_string)) {
-        return rdisk_error_set(err, -EINVAL, "the request has no \"op\", a "
+        return rdisk_error_set(err, -EINVAL,
+                               "the request has no \"op\", a "
                                "string");
     }
     name = json_object_get_string(value);
@@ -45,9 +46,11 @@ static int parse_op(struct json_object *object, struct request *request,
             return 0;
         }
     }
-    return rdisk_error_set(err, -EINVAL, "there is no op \"%.40s\": it is "
+    return rdisk_error_set(err, -EINVAL,
+                           "there is no op \"%.40s\": it is "
                            "create, delete, resize, fence, list, stat, drain "
-                           "or resume", name);
+                           "or resume",
+                           name);
 }
 
 static int parse_name(struct json_object *object, struct request *request,
@@ -70,7 +73,8 @@ static int parse_name(struct json_object *object, struct request *request,
     /* The length is JSON's own: a name may not hide something behind a NUL. */
     length = json_object_get_string_len(value);
     if (!rdisk_volume_name_valid(name, length)) {
-        return rdisk_error_set(err, -EINVAL, "\"%.140s\" is no name for a "
+        return rdisk_error_set(err, -EINVAL,
+                               "\"%.140s\" is no name for a "
                                "volume: it takes 1 to %d letters, digits and "
                                ". _ - + @ , and starts with neither . nor -",
                                name, RDISK_VOLUME_NAME_MAX);
@@ -87,8 +91,10 @@ static int parse_size(struct json_object *object, struct request *request,
     if (!json_object_object_get_ex(object, "size", &value) ||
         !json_object_is_type(value, json_type_int) ||
         json_object_get_int64(value) < 0) {
-        return rdisk_error_set(err, -EINVAL, "%s needs \"size\", a whole "
-                               "number of bytes", ops[request->op].name);
+        return rdisk_error_set(err, -EINVAL,
+                               "%s needs \"size\", a whole "
+                               "number of bytes",
+                               ops[request->op].name);
     }
     request->size = json_object_get_uint64(value);
     return 0;
@@ -102,7 +108,8 @@ static int parse_object(struct json_object *object, struct request *request,
     if (result < 0) {
         return result;
     }
-    json_object_object_foreach(object, key, value) {
+    json_object_object_foreach(object, key, value)
+    {
         if (strcmp(key, "op") != 0 &&
             !(ops[request->op].named && strcmp(key, "name") == 0) &&
             !(ops[request->op].sized && strcmp(key, "size") == 0)) {
@@ -131,17 +138,20 @@ int request_parse(const char *line, struct request *request,
         return rdisk_error_set(err, -ENOMEM, "no memory for a request");
     }
     memset(request, 0, sizeof(*request));
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT |
-                                    JSON_TOKENER_VALIDATE_UTF8);
+    json_tokener_set_flags(tokener,
+                           JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     /* With its NUL, so that a number at the very end is complete. */
     object = json_tokener_parse_ex(tokener, line, strlen(line) + 1);
     if (json_tokener_get_error(tokener) != json_tokener_success) {
-        result = rdisk_error_set(err, -EINVAL, "the request is no JSON "
-            "object: %s at byte %zu", json_tokener_error_desc(
-                json_tokener_get_error(tokener)),
-            json_tokener_get_parse_end(tokener));
+        result = rdisk_error_set(err, -EINVAL,
+                                 "the request is no JSON "
+                                 "object: %s at byte %zu",
+                                 json_tokener_error_desc(
+                                     json_tokener_get_error(tokener)),
+                                 json_tokener_get_parse_end(tokener));
     } else if (!json_object_is_type(object, json_type_object)) {
-        result = rdisk_error_set(err, -EINVAL, "the request is JSON, but no "
+        result = rdisk_error_set(err, -EINVAL,
+                                 "the request is JSON, but no "
                                  "object");
     } else {
         result = parse_object(object, request, err);

@@ -9,20 +9,20 @@
 #include <rdisk/protocol.h>
 
 enum request_op {
-    REQUEST_CREATE,             /* {"op":"create","name":NAME,"size":BYTES} */
-    REQUEST_DELETE,             /* {"op":"delete","name":NAME} */
-    REQUEST_RESIZE,             /* {"op":"resize","name":NAME,"size":BYTES} */
-    REQUEST_FENCE,              /* {"op":"fence","name":NAME} */
-    REQUEST_LIST,               /* {"op":"list"} */
-    REQUEST_STAT,               /* {"op":"stat"} */
-    REQUEST_DRAIN,              /* {"op":"drain"[,"name":NAME]} */
-    REQUEST_RESUME,             /* {"op":"resume"[,"name":NAME]} */
+    REQUEST_CREATE, /* {"op":"create","name":NAME,"size":BYTES} */
+    REQUEST_DELETE, /* {"op":"delete","name":NAME} */
+    REQUEST_RESIZE, /* {"op":"resize","name":NAME,"size":BYTES} */
+    REQUEST_FENCE,  /* {"op":"fence","name":NAME} */
+    REQUEST_LIST,   /* {"op":"list"} */
+    REQUEST_STAT,   /* {"op":"stat"} */
+    REQUEST_DRAIN,  /* {"op":"drain"[,"name":NAME]} */
+    REQUEST_RESUME, /* {"op":"resume"[,"name":NAME]} */
 };
 
 struct request {
     enum request_op op;
-    char name[RDISK_VOLUME_NAME_MAX + 1];   /* "": not given */
-    uint64_t size;              /* bytes */
+    char name[RDISK_VOLUME_NAME_MAX + 1]; /* "": not given */
+    uint64_t size;                        /* bytes */
 };
 
 /* 0, or -EINVAL with a sentence that names the faulty part. */

@@ -22,9 +22,9 @@ struct client {
     int fd;
     char input[CONTROL_LINE_MAX];
     size_t received;
-    char *output;               /* NULL: no reply under way */
+    char *output; /* NULL: no reply under way */
     size_t length, sent;
-    bool last;                  /* close when the reply is out */
+    bool last; /* close when the reply is out */
     struct client *next;
 };
 
@@ -48,8 +48,8 @@ char *control_error(const struct rdisk_error *err)
     json_object_object_add(reply, "error", json_object_new_string(err->text));
     json_object_object_add(reply, "code",
                            json_object_new_string(code ? code : "EIO"));
-    text = strdup(json_object_to_json_string_ext(reply,
-                                                 JSON_C_TO_STRING_PLAIN));
+    text = strdup(
+        json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN));
     json_object_put(reply);
     return text;
 }
@@ -103,12 +103,15 @@ static bool client_line(struct client *client)
         line[length] = '\0';
         client->received -= length + 1;
         memmove(client->input, end + 1, client->received);
-        return client_reply(client, client->control->handler(
-                                        client->control->opaque, line));
+        return client_reply(client,
+                            client->control->handler(client->control->opaque,
+                                                     line));
     }
     if (client->received == sizeof(client->input)) {
-        rdisk_error_set(&err, -EMSGSIZE, "a request is one line of less than "
-                        "%d bytes", CONTROL_LINE_MAX);
+        rdisk_error_set(&err, -EMSGSIZE,
+                        "a request is one line of less than "
+                        "%d bytes",
+                        CONTROL_LINE_MAX);
         client->last = true;
         client->received = 0;
         return client_reply(client, control_error(&err));
@@ -169,11 +172,10 @@ static bool client_serve(struct client *client)
 
 static void client_ready(struct loop_source *source, uint32_t events)
 {
-    struct client *client =
-        (struct client *)((char *)source - offsetof(struct client, source));
+    struct client *client = (struct client *)((char *)source -
+                                              offsetof(struct client, source));
 
-    if ((!client->output && !client_receive(client)) ||
-        !client_serve(client)) {
+    if ((!client->output && !client_receive(client)) || !client_serve(client)) {
         client_free(client);
         return;
     }
@@ -183,18 +185,19 @@ static void client_ready(struct loop_source *source, uint32_t events)
 
 static void control_ready(struct loop_source *source, uint32_t events)
 {
-    struct control *control = (struct control *)
-        ((char *)source - offsetof(struct control, source));
+    struct control *control =
+        (struct control *)((char *)source - offsetof(struct control, source));
     int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct client *client;
 
     if (fd < 0) {
         return;
     }
-    client = control->count < CONTROL_CLIENTS_MAX ?
-             calloc(1, sizeof(*client)) : NULL;
+    client = control->count < CONTROL_CLIENTS_MAX ? calloc(1, sizeof(*client))
+                                                  : NULL;
     if (!client) {
-        static const char busy[] = "{\"error\":\"the server has too many "
+        static const char busy[] =
+            "{\"error\":\"the server has too many "
             "control clients already\",\"code\":\"EBUSY\"}\n";
 
         send(fd, busy, sizeof(busy) - 1, MSG_NOSIGNAL);
@@ -219,23 +222,25 @@ static int remove_stale(const struct sockaddr_un *address,
                         struct rdisk_error *err)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool served = fd >= 0 &&
-        (connect(fd, (const struct sockaddr *)address,
-                 sizeof(*address)) == 0 || errno == EAGAIN);
+    bool served = fd >= 0 && (connect(fd, (const struct sockaddr *)address,
+                                      sizeof(*address)) == 0 ||
+                              errno == EAGAIN);
     struct stat st;
 
     if (fd >= 0) {
         close(fd);
     }
     if (served) {
-        return rdisk_error_set(err, -EADDRINUSE, "another server answers at "
+        return rdisk_error_set(err, -EADDRINUSE,
+                               "another server answers at "
                                "the control socket '%s'; stop it, or give "
                                "this one another (--control)",
                                address->sun_path);
     }
     if (lstat(address->sun_path, &st) == 0) {
         if (!S_ISSOCK(st.st_mode)) {
-            return rdisk_error_set(err, -EEXIST, "'%s' exists and is no "
+            return rdisk_error_set(err, -EEXIST,
+                                   "'%s' exists and is no "
                                    "socket; name another with --control",
                                    address->sun_path);
         }
@@ -265,7 +270,8 @@ static int listen_at(const char *path, struct rdisk_error *err)
     int fd, result;
 
     if (strlen(path) >= sizeof(address.sun_path)) {
-        return rdisk_error_set(err, -ENAMETOOLONG, "the path of the control "
+        return rdisk_error_set(err, -ENAMETOOLONG,
+                               "the path of the control "
                                "socket, '%.120s', is longer than %zu bytes",
                                path, sizeof(address.sun_path) - 1);
     }
@@ -278,18 +284,22 @@ static int listen_at(const char *path, struct rdisk_error *err)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* For its owner alone, from the first moment. */
     old = umask(0177);
-    result = fd < 0 || bind(fd, (struct sockaddr *)&address,
-                            sizeof(address)) < 0 || listen(fd, 16) < 0 ?
-             -errno : 0;
+    result = fd < 0 ||
+                     bind(fd, (struct sockaddr *)&address, sizeof(address)) <
+                         0 ||
+                     listen(fd, 16) < 0
+                 ? -errno
+                 : 0;
     umask(old);
     if (result < 0) {
         if (fd >= 0) {
             close(fd);
         }
-        return rdisk_error_set(err, result, "cannot listen at the control "
+        return rdisk_error_set(err, result,
+                               "cannot listen at the control "
                                "socket '%s': %s (--control names another, "
-                               "--control \"\" does without)", path,
-                               strerror(-result));
+                               "--control \"\" does without)",
+                               path, strerror(-result));
     }
     return fd;
 }

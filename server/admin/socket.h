@@ -10,7 +10,7 @@
 #include "server/io/loop.h"
 #include <rdisk/error.h>
 
-#define CONTROL_LINE_MAX 4096   /* bytes of a request, its newline included */
+#define CONTROL_LINE_MAX    4096 /* bytes of a request, its newline included */
 #define CONTROL_CLIENTS_MAX 32
 
 struct control;

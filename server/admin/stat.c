@@ -62,8 +62,8 @@ static void add_latency(struct json_object *object,
                         const struct rdisk_target_counters *counters)
 {
     static const char *const names[RDISK_OPS] = {
-        [RDISK_OP_READ] = "read", [RDISK_OP_WRITE] = "write",
-        [RDISK_OP_FLUSH] = "flush", [RDISK_OP_DISCARD] = "discard",
+        [RDISK_OP_READ] = "read",     [RDISK_OP_WRITE] = "write",
+        [RDISK_OP_FLUSH] = "flush",   [RDISK_OP_DISCARD] = "discard",
         [RDISK_OP_ZEROES] = "zeroes", [RDISK_OP_EXTENTS] = "extents",
         [RDISK_OP_COPY] = "copy",
     };
@@ -154,8 +154,9 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
     add_bool(object, "configured", volume->configured);
     add_number(object, "block_size", volume->backend->geometry.block_size);
     add_text(object, "submission",
-             volume->backend->inline_io ? "inline" :
-             volume->backend->polled ? "polled" : "io_uring");
+             volume->backend->inline_io ? "inline"
+             : volume->backend->polled  ? "polled"
+                                        : "io_uring");
     add_number(object, "polled", polled);
     add_bool(object, "read_only", volume->backend->geometry.read_only);
     add_counters(object, &counters);
@@ -181,13 +182,11 @@ static int by_name(const void *a, const void *b)
 {
     struct json_object *const *x = a, *const *y = b;
 
-    return strcmp(
-        json_object_get_string(json_object_object_get(*x, "name")),
-        json_object_get_string(json_object_object_get(*y, "name")));
+    return strcmp(json_object_get_string(json_object_object_get(*x, "name")),
+                  json_object_get_string(json_object_object_get(*y, "name")));
 }
 
-struct json_object *stat_volumes(struct server *server,
-                                 struct rdisk_error *err)
+struct json_object *stat_volumes(struct server *server, struct rdisk_error *err)
 {
     struct listing listing = {
         .volumes = json_object_new_array(),
@@ -244,8 +243,7 @@ static struct json_object *stat_worker(const struct worker *worker)
     return object;
 }
 
-struct json_object *stat_server(struct server *server,
-                                struct rdisk_error *err)
+struct json_object *stat_server(struct server *server, struct rdisk_error *err)
 {
     struct json_object *volumes = stat_volumes(server, err);
     struct json_object *object, *reactors, *sessions;
@@ -270,8 +268,10 @@ struct json_object *stat_server(struct server *server,
         memory += bytes;
     }
     add_text(object, "version", RDISK_VERSION);
-    add_text(object, "state", server->stopping ? "stopping" :
-             server->drain.all ? "drained" : "serving");
+    add_text(object, "state",
+             server->stopping    ? "stopping"
+             : server->drain.all ? "drained"
+                                 : "serving");
     add_number(object, "uptime",
                (rdisk_now(server->env) - server->started) / 1000000000);
     add_text(object, "address",

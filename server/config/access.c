@@ -17,10 +17,11 @@ struct access_client *access_add(struct access_client **clients,
     struct access_client *client;
 
     if (!rdisk_user_name_valid(name, strlen(name))) {
-        rdisk_error_set(err, -EINVAL, "'%.80s' is no name for a client: it "
+        rdisk_error_set(err, -EINVAL,
+                        "'%.80s' is no name for a client: it "
                         "takes 1 to %d letters, digits and . _ - + @ , and "
-                        "starts with neither . nor -", name,
-                        RDISK_USER_NAME_MAX);
+                        "starts with neither . nor -",
+                        name, RDISK_USER_NAME_MAX);
         return NULL;
     }
     while (*clients) {
@@ -78,20 +79,26 @@ static int set_patterns(const struct access_client *client, char **where,
 
     while (next_pattern(&list, pattern, sizeof(pattern))) {
         if (!pattern_valid(pattern)) {
-            return rdisk_error_set(err, -EINVAL, "'%s' in %s of client '%s' "
+            return rdisk_error_set(
+                err, -EINVAL,
+                "'%s' in %s of client '%s' "
                 "can be no volume: names, parted by blanks, are letters, "
                 "digits and . _ - + @ , and a * stands for any of them",
                 pattern, key, client->name);
         }
     }
     if (*list) {
-        return rdisk_error_set(err, -EINVAL, "a name in %s of client '%s' is "
-                               "longer than %d bytes", key, client->name,
-                               RDISK_VOLUME_NAME_MAX);
+        return rdisk_error_set(err, -EINVAL,
+                               "a name in %s of client '%s' is "
+                               "longer than %d bytes",
+                               key, client->name, RDISK_VOLUME_NAME_MAX);
     }
     *where = strdup(value);
-    return *where ? 0 : rdisk_error_set(err, -ENOMEM, "no memory for client "
-                                        "'%s'", client->name);
+    return *where ? 0
+                  : rdisk_error_set(err, -ENOMEM,
+                                    "no memory for client "
+                                    "'%s'",
+                                    client->name);
 }
 
 static bool matches(const char *list, const char *volume)
@@ -108,8 +115,9 @@ static bool matches(const char *list, const char *volume)
 
 enum access access_to(const struct access_client *client, const char *volume)
 {
-    return matches(client->read_write, volume) ? ACCESS_WRITE :
-           matches(client->read_only, volume) ? ACCESS_READ : ACCESS_NONE;
+    return matches(client->read_write, volume)  ? ACCESS_WRITE
+           : matches(client->read_only, volume) ? ACCESS_READ
+                                                : ACCESS_NONE;
 }
 
 bool access_to_create(const struct access_client *client, const char *volume)
@@ -119,8 +127,8 @@ bool access_to_create(const struct access_client *client, const char *volume)
 
 /* ---- Sections --------------------------------------------------------- */
 
-int access_set(struct access_client *client, const char *key,
-               const char *value, struct rdisk_error *err)
+int access_set(struct access_client *client, const char *key, const char *value,
+               struct rdisk_error *err)
 {
     static const char *const keys[] = { "secret-file", "read-write",
                                         "read-only", "create" };
@@ -131,15 +139,17 @@ int access_set(struct access_client *client, const char *key,
         i++;
     }
     if (i < 4 && (client->seen & 1u << i)) {
-        return rdisk_error_set(err, -EINVAL, "%s of client '%s' is given "
-                               "twice", key, client->name);
+        return rdisk_error_set(err, -EINVAL,
+                               "%s of client '%s' is given "
+                               "twice",
+                               key, client->name);
     }
     client->seen |= 1u << i;
     switch (i) {
     case 0:
         result = rdisk_secret_read(&client->secret, value, err);
-        return result < 0 ? rdisk_error_prefix(err, "client '%s'",
-                                               client->name) : 0;
+        return result < 0 ? rdisk_error_prefix(err, "client '%s'", client->name)
+                          : 0;
     case 1:
         return set_patterns(client, &client->read_write, key, value, err);
     case 2:
@@ -147,9 +157,11 @@ int access_set(struct access_client *client, const char *key,
     case 3:
         return set_patterns(client, &client->create, key, value, err);
     default:
-        return rdisk_error_set(err, -EINVAL, "a client has no key '%s' (it "
+        return rdisk_error_set(err, -EINVAL,
+                               "a client has no key '%s' (it "
                                "has secret-file, read-write, read-only and "
-                               "create)", key);
+                               "create)",
+                               key);
     }
 }
 
@@ -157,8 +169,10 @@ int access_method(enum access_method *method, const char *value,
                   struct rdisk_error *err)
 {
     if (strcmp(value, "hmac") != 0 && strcmp(value, "none") != 0) {
-        return rdisk_error_set(err, -EINVAL, "authentication = %s is neither "
-                               "hmac nor none", value);
+        return rdisk_error_set(err, -EINVAL,
+                               "authentication = %s is neither "
+                               "hmac nor none",
+                               value);
     }
     *method = value[0] == 'h' ? ACCESS_METHOD_HMAC : ACCESS_METHOD_OPEN;
     return 0;
@@ -168,32 +182,38 @@ int access_policy(bool *allowed, const char *key, const char *value,
                   struct rdisk_error *err)
 {
     if (strcmp(value, "allow") != 0 && strcmp(value, "deny") != 0) {
-        return rdisk_error_set(err, -EINVAL, "%s = %s is neither allow nor "
-                               "deny", key, value);
+        return rdisk_error_set(err, -EINVAL,
+                               "%s = %s is neither allow nor "
+                               "deny",
+                               key, value);
     }
     *allowed = value[0] == 'a';
     return 0;
 }
 
-int access_check(const struct access_client *clients,
-                 enum access_method method, struct rdisk_error *err)
+int access_check(const struct access_client *clients, enum access_method method,
+                 struct rdisk_error *err)
 {
     /* To serve everybody takes a word; silence is no consent. */
     if (method == ACCESS_METHOD_OPEN) {
         log_warning("authentication = none: whoever reaches the port may use "
-                    "every volume%s", clients ?
-                    "; [client] sections count for nothing" : "");
+                    "every volume%s",
+                    clients ? "; [client] sections count for nothing" : "");
         return 0;
     }
     if (!clients) {
-        return rdisk_error_set(err, -EINVAL, "nobody may come in: name the "
+        return rdisk_error_set(
+            err, -EINVAL,
+            "nobody may come in: name the "
             "clients in [client NAME] sections, or, on a network that you "
             "trust, say authentication = none (--authentication none) to let "
             "in whoever reaches the port");
     }
     for (; clients; clients = clients->next) {
         if (!clients->secret.length) {
-            return rdisk_error_set(err, -EINVAL, "client '%s' needs "
+            return rdisk_error_set(
+                err, -EINVAL,
+                "client '%s' needs "
                 "secret-file=, a file that 'rdisk secret' can fill",
                 clients->name);
         }

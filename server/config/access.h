@@ -13,21 +13,21 @@ struct access_client {
     struct access_client *next;
     char *name;
     struct rdisk_secret secret;
-    char *read_write;           /* patterns of volume names; NULL: none */
+    char *read_write; /* patterns of volume names; NULL: none */
     char *read_only;
     char *create;
-    unsigned int seen;          /* keys given, bit by bit */
+    unsigned int seen; /* keys given, bit by bit */
 };
 
 /* Must clients prove who they are? */
 enum access_method {
-    ACCESS_METHOD_UNSAID,       /* as HMAC */
+    ACCESS_METHOD_UNSAID, /* as HMAC */
     ACCESS_METHOD_HMAC,
-    ACCESS_METHOD_OPEN,         /* "none": no */
+    ACCESS_METHOD_OPEN, /* "none": no */
 };
 
 enum access {
-    ACCESS_NONE,                /* as if the volume did not exist */
+    ACCESS_NONE, /* as if the volume did not exist */
     ACCESS_READ,
     ACCESS_WRITE,
 };
@@ -36,8 +36,8 @@ enum access {
 struct access_client *access_add(struct access_client **clients,
                                  const char *name, struct rdisk_error *err);
 /* One key of its section. Reads the secret's file. */
-int access_set(struct access_client *client, const char *key,
-               const char *value, struct rdisk_error *err);
+int access_set(struct access_client *client, const char *key, const char *value,
+               struct rdisk_error *err);
 /* "hmac" or "none". */
 int access_method(enum access_method *method, const char *value,
                   struct rdisk_error *err);
@@ -48,8 +48,8 @@ int access_policy(bool *allowed, const char *key, const char *value,
  * Can anybody come in, and does every client have a secret? Warns if all may
  * come in without one.
  */
-int access_check(const struct access_client *clients,
-                 enum access_method method, struct rdisk_error *err);
+int access_check(const struct access_client *clients, enum access_method method,
+                 struct rdisk_error *err);
 /* NULL if there is none of that name. */
 const struct access_client *access_find(const struct access_client *clients,
                                         const char *name);

@@ -13,7 +13,10 @@
 
 enum {
     /* Values of long options below are the configuration's own. */
-    OPTION_HELP = 1000, OPTION_VERSION, OPTION_CONFIG, OPTION_VOLUME,
+    OPTION_HELP = 1000,
+    OPTION_VERSION,
+    OPTION_CONFIG,
+    OPTION_VOLUME,
 };
 
 static void print_help(void)
@@ -28,8 +31,7 @@ static void print_help(void)
            "        " DEFAULT_CONFIG " if it exists\n"
            "  --volume NAME=file:PATH | NAME=memory:SIZE | NAME=null:SIZE\n"
            "        a volume; with \",read-only\" at its end it is that\n");
-    for (unsigned int i = 0; (name = config_option(i, &argument, &help));
-         i++) {
+    for (unsigned int i = 0; (name = config_option(i, &argument, &help)); i++) {
         snprintf(option, sizeof(option), "--%s %s", name, argument);
         printf("  %s\n        %s\n", option, help);
     }
@@ -97,8 +99,10 @@ static int read_questions(int argc, char **argv, const struct option *table)
         }
     }
     if (optind < argc) {
-        fprintf(stderr, "rdiskd: it takes options only, not '%s'; try "
-                "--help\n", argv[optind]);
+        fprintf(stderr,
+                "rdiskd: it takes options only, not '%s'; try "
+                "--help\n",
+                argv[optind]);
         return 2;
     }
     return -1;

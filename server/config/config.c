@@ -16,24 +16,24 @@
 enum kind {
     KIND_TEXT,
     KIND_NUMBER,
-    KIND_SIZE,                  /* bytes */
-    KIND_TIME,                  /* seconds with decimals, as milliseconds */
+    KIND_SIZE, /* bytes */
+    KIND_TIME, /* seconds with decimals, as milliseconds */
     KIND_LEVEL,
     KIND_AUTHENTICATION,
-    KIND_POLICY,                /* allow or deny */
-    KIND_POLLING,               /* auto, on or off */
+    KIND_POLICY,  /* allow or deny */
+    KIND_POLLING, /* auto, on or off */
 };
 
 /* One table says all there is to say about an option. */
 struct option {
     const char *section;
-    const char *key;            /* in the file */
-    const char *name;           /* on the command line */
+    const char *key;  /* in the file */
+    const char *name; /* on the command line */
     const char *argument;
     const char *help;
     enum kind kind;
-    size_t offset;              /* in struct config */
-    uint64_t min, max;          /* of numbers */
+    size_t offset;     /* in struct config */
+    uint64_t min, max; /* of numbers */
 };
 
 #define PAGE 4096
@@ -42,20 +42,19 @@ static const struct option options[] = {
     { "server", "listen", "listen", "ADDRESS",
       "address of the RDMA device to listen on; default: any", KIND_TEXT,
       offsetof(struct config, listen), 0, 0 },
-    { "server", "port", "port", "PORT",
-      "port, 1…65535; default 7471", KIND_NUMBER,
-      offsetof(struct config, port), 1, UINT16_MAX },
+    { "server", "port", "port", "PORT", "port, 1…65535; default 7471",
+      KIND_NUMBER, offsetof(struct config, port), 1, UINT16_MAX },
     { "server", "cores", "cores", "N",
       "reactor threads, one core each, 1…256; default: 2 if the NIC's NUMA "
-      "node has as many", KIND_NUMBER,
-      offsetof(struct config, cores), 1, 256 },
+      "node has as many",
+      KIND_NUMBER, offsetof(struct config, cores), 1, 256 },
     { "server", "core-list", "core-list", "LIST",
       "exactly these cores, e.g. 0-3,8; default: of the NIC's NUMA node",
       KIND_TEXT, offsetof(struct config, core_list), 0, 0 },
     { "server", "poll-time", "poll-time", "MICROSECONDS",
       "for a reactor to look for the next request before it sleeps, if they "
-      "come so fast, 0…10000; 0: never; default 32", KIND_NUMBER,
-      offsetof(struct config, poll_time), 0, 10000 },
+      "come so fast, 0…10000; 0: never; default 32",
+      KIND_NUMBER, offsetof(struct config, poll_time), 0, 10000 },
     { "server", "control", "control", "PATH",
       "socket for rdisk(1), \"\" for none; default " CONFIG_DEFAULT_CONTROL,
       KIND_TEXT, offsetof(struct config, control), 0, 0 },
@@ -64,17 +63,15 @@ static const struct option options[] = {
       offsetof(struct config, log_level), 0, 0 },
     { "server", "authentication", "authentication", "hmac|none",
       "hmac: clients with a secret may come in (default if there are any); "
-      "none: all may", KIND_AUTHENTICATION,
-      offsetof(struct config, authentication), 0, 0 },
+      "none: all may",
+      KIND_AUTHENTICATION, offsetof(struct config, authentication), 0, 0 },
     { "server", "max-sessions", "max-sessions", "N",
       "sessions at a time, 1…65536", KIND_NUMBER,
       offsetof(struct config, max_sessions), 1, 65536 },
-    { "server", "max-queues", "max-queues", "N",
-      "queues of a session, 1…64", KIND_NUMBER,
-      offsetof(struct config, max_queues), 1, RDISK_QUEUES_MAX },
-    { "server", "max-slots", "max-slots", "N",
-      "slots of a queue, 1…1024", KIND_NUMBER,
-      offsetof(struct config, max_slots), 1, RDISK_SLOTS_MAX },
+    { "server", "max-queues", "max-queues", "N", "queues of a session, 1…64",
+      KIND_NUMBER, offsetof(struct config, max_queues), 1, RDISK_QUEUES_MAX },
+    { "server", "max-slots", "max-slots", "N", "slots of a queue, 1…1024",
+      KIND_NUMBER, offsetof(struct config, max_slots), 1, RDISK_SLOTS_MAX },
     { "server", "max-slot-size", "max-slot-size", "SIZE",
       "largest request, 4k…4M, a multiple of 4k", KIND_SIZE,
       offsetof(struct config, max_slot_size), RDISK_SLOT_SIZE_MIN,
@@ -84,21 +81,21 @@ static const struct option options[] = {
       offsetof(struct config, max_memory), 1u << 20, 1ull << 44 },
     { "server", "cq-entries", "cq-entries", "N",
       "of a completion queue, which the queues of a reactor share, "
-      "1024…4194304; default 32768", KIND_NUMBER,
-      offsetof(struct config, cq_entries), 1024, 1u << 22 },
+      "1024…4194304; default 32768",
+      KIND_NUMBER, offsetof(struct config, cq_entries), 1024, 1u << 22 },
     { "server", "handshake-timeout", "handshake-timeout", "SECONDS",
       "from connect to open, 0.1…3600", KIND_TIME,
       offsetof(struct config, handshake_timeout), 100, 3600000 },
     { "server", "max-silence", "max-silence", "SECONDS",
-      "of a client whose device still answers, 1…86400; default 300",
-      KIND_TIME, offsetof(struct config, max_silence), 1000, 86400000 },
+      "of a client whose device still answers, 1…86400; default 300", KIND_TIME,
+      offsetof(struct config, max_silence), 1000, 86400000 },
     { "server", "stop-timeout", "stop-timeout", "SECONDS",
       "for requests to finish after SIGTERM, 0.1…3600; default 10", KIND_TIME,
       offsetof(struct config, stop_timeout), 100, 3600000 },
     { "server", "lease-time", "lease-time", "SECONDS",
       "that a volume is kept for a writer that lost its connection, 0…3600; "
-      "default 0", KIND_TIME,
-      offsetof(struct config, lease_time), 0, 3600000 },
+      "default 0",
+      KIND_TIME, offsetof(struct config, lease_time), 0, 3600000 },
     { "server", "state", "state", "DIRECTORY",
       "for records of who may write; default: .rdisk in the pool directory",
       KIND_TEXT, offsetof(struct config, state), 0, 0 },
@@ -107,14 +104,15 @@ static const struct option options[] = {
       offsetof(struct config, pool), 0, 0 },
     { "pool", "create", "create", "allow|deny",
       "whether clients may make volumes; only without authentication; default "
-      "deny", KIND_POLICY, offsetof(struct config, create), 0, 0 },
+      "deny",
+      KIND_POLICY, offsetof(struct config, create), 0, 0 },
     { "pool", "resize", "resize", "allow|deny",
       "whether clients may resize what they write of it; default allow",
       KIND_POLICY, offsetof(struct config, resize), 0, 0 },
     { "pool", "io-poll", "io-poll", "auto|on|off",
       "whether reactors poll for reads and writes of it, if its disk has "
-      "queues without interrupts; default auto", KIND_POLLING,
-      offsetof(struct config, polling), 0, 0 },
+      "queues without interrupts; default auto",
+      KIND_POLLING, offsetof(struct config, polling), 0, 0 },
 };
 
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -156,7 +154,8 @@ static int out_of_range(const struct option *option, const char *value,
                         int result, struct rdisk_error *err)
 {
     static const char *const what[] = {
-        [KIND_NUMBER] = "a number", [KIND_SIZE] = "a size",
+        [KIND_NUMBER] = "a number",
+        [KIND_SIZE] = "a size",
         [KIND_TIME] = "a time",
     };
 
@@ -176,9 +175,9 @@ static int set_number(struct config *config, const struct option *option,
     uint64_t number;
     int result;
 
-    result = option->kind == KIND_SIZE ? size_parse(value, &number) :
-             option->kind == KIND_TIME ? parse_time(value, &number) :
-             parse_number(value, &number);
+    result = option->kind == KIND_SIZE   ? size_parse(value, &number)
+             : option->kind == KIND_TIME ? parse_time(value, &number)
+                                         : parse_number(value, &number);
     if (result == 0 && (number < option->min || number > option->max ||
                         (where == &config->max_slot_size && number % PAGE))) {
         result = -ERANGE;
@@ -207,8 +206,7 @@ static int set_option(struct config *config, const struct option *option,
 {
     switch (option->kind) {
     case KIND_TEXT:
-        return set_text((char **)((char *)config + option->offset), value,
-                        err);
+        return set_text((char **)((char *)config + option->offset), value, err);
     case KIND_LEVEL:
         if (log_level_parse(value, &config->log_level) < 0) {
             return rdisk_error_set(err, -EINVAL, "%s = %s is no level (%s)",
@@ -221,9 +219,9 @@ static int set_option(struct config *config, const struct option *option,
         return access_policy((bool *)((char *)config + option->offset),
                              option->key, value, err);
     case KIND_POLLING:
-        return backend_parse_polling(
-            (enum backend_polling *)((char *)config + option->offset),
-            "the pool", value, err);
+        return backend_parse_polling((enum backend_polling *)((char *)config +
+                                                              option->offset),
+                                     "the pool", value, err);
     default:
         return set_number(config, option, value, err);
     }
@@ -260,8 +258,9 @@ static const char *section_name(const char *section, const char *kind)
 {
     size_t length = strlen(kind);
 
-    return strncmp(section, kind, length) == 0 ?
-           section + length + strspn(section + length, " \t") : NULL;
+    return strncmp(section, kind, length) == 0
+               ? section + length + strspn(section + length, " \t")
+               : NULL;
 }
 
 /* inih is silent about a section without keys. */
@@ -276,13 +275,13 @@ static void read_section(struct parser *parser, const char *text)
     volume = section_name(section, "volume ");
     client = section_name(section, "client ");
     if (volume || client) {
-        if (volume ? !config_volume_add(&parser->config->volumes, volume,
-                                         &why)
+        if (volume ? !config_volume_add(&parser->config->volumes, volume, &why)
                    : !access_add(&parser->config->clients, client, &why)) {
             parser_fail(parser, &why);
         }
     } else if (!section_known(section)) {
-        rdisk_error_set(&why, -EINVAL, "there is no section [%s], only "
+        rdisk_error_set(&why, -EINVAL,
+                        "there is no section [%s], only "
                         "[server], [pool], [volume NAME] and [client NAME]",
                         section);
         parser_fail(parser, &why);
@@ -308,22 +307,21 @@ static char *read_line(char *text, int size, void *opaque)
         return NULL;
     }
     /* To inih an indented key would go on with the value above. */
-    memmove(text, text + strspn(text, " \t"),
-            length - strspn(text, " \t") + 1);
+    memmove(text, text + strspn(text, " \t"), length - strspn(text, " \t") + 1);
     if (text[0] == '[') {
         read_section(parser, text + 1);
     }
     return text;
 }
 
-static int set_key(struct config *config, const char *section,
-                   const char *key, const char *value, struct rdisk_error *err)
+static int set_key(struct config *config, const char *section, const char *key,
+                   const char *value, struct rdisk_error *err)
 {
     const char *name = section_name(section, "volume ");
 
     if (name) {
-        struct config_volume *volume = config_volume_add(&config->volumes,
-                                                         name, err);
+        struct config_volume *volume = config_volume_add(&config->volumes, name,
+                                                         err);
 
         return volume ? config_volume_set(volume, key, value, err) : -EINVAL;
     }
@@ -343,9 +341,12 @@ static int set_key(struct config *config, const char *section,
             return set_option(config, &options[i], value, err);
         }
     }
-    return rdisk_error_set(err, -EINVAL, section[0] ? "section [%s] has no "
-                           "key '%s' (see rdiskd.conf(5))" : "%s'%s' comes "
-                           "before any [section]", section, key);
+    return rdisk_error_set(err, -EINVAL,
+                           section[0] ? "section [%s] has no "
+                                        "key '%s' (see rdiskd.conf(5))"
+                                      : "%s'%s' comes "
+                                        "before any [section]",
+                           section, key);
 }
 
 static int handle_key(void *opaque, const char *section, const char *key,
@@ -370,19 +371,25 @@ int config_read(struct config *config, const char *path,
     static_assert(OPTIONS <= 32, "a bit of config.seen for each option");
     parser.file = fopen(path, "re");
     if (!parser.file) {
-        return rdisk_error_set(err, -errno, "cannot read the configuration "
-                               "file '%s': %s", path, strerror(errno));
+        return rdisk_error_set(err, -errno,
+                               "cannot read the configuration "
+                               "file '%s': %s",
+                               path, strerror(errno));
     }
     line = ini_parse_stream(read_line, &parser, handle_key, &parser);
     if (parser.result == 0 && ferror(parser.file)) {
-        parser.result = rdisk_error_set(err, -EIO, "cannot read the "
-                                        "configuration file '%s'", path);
+        parser.result = rdisk_error_set(err, -EIO,
+                                        "cannot read the "
+                                        "configuration file '%s'",
+                                        path);
     }
     fclose(parser.file);
     if (parser.result == 0 && line) {
-        parser.result = rdisk_error_set(err, -EINVAL, "%s:%d: neither "
+        parser.result = rdisk_error_set(err, -EINVAL,
+                                        "%s:%d: neither "
                                         "[section], nor key = value, nor a "
-                                        "; or # comment", path, line);
+                                        "; or # comment",
+                                        path, line);
     }
     return parser.result;
 }
@@ -452,13 +459,15 @@ int config_check(const struct config *config, struct rdisk_error *err)
     for (const struct config_volume *volume = config->volumes; volume;
          volume = volume->next) {
         if (!volume->backend) {
-            return rdisk_error_set(err, -EINVAL, "volume '%s' needs backend=, "
-                                   "one of: %s", volume->name,
-                                   backend_names());
+            return rdisk_error_set(err, -EINVAL,
+                                   "volume '%s' needs backend=, "
+                                   "one of: %s",
+                                   volume->name, backend_names());
         }
     }
     if (!config->pool[0] && !config->volumes) {
-        return rdisk_error_set(err, -EINVAL, "there is nothing to serve: name "
+        return rdisk_error_set(err, -EINVAL,
+                               "there is nothing to serve: name "
                                "a pool directory (directory= in [pool], or "
                                "--pool) or a volume ([volume NAME], or "
                                "--volume)");

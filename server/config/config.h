@@ -16,33 +16,33 @@
 #define CONFIG_DEFAULT_CONTROL "/run/rdiskd/control.sock"
 
 struct config {
-    char *listen;               /* address; "": any */
+    char *listen; /* address; "": any */
     uint64_t port;
-    uint64_t cores;             /* reactors; 0: as the machine suggests */
-    char *core_list;            /* "0-3,8": exactly these; "": choose */
-    uint64_t poll_time;         /* microseconds; 0: reactors never spin */
-    char *control;              /* path of the socket; "": none */
+    uint64_t cores;     /* reactors; 0: as the machine suggests */
+    char *core_list;    /* "0-3,8": exactly these; "": choose */
+    uint64_t poll_time; /* microseconds; 0: reactors never spin */
+    char *control;      /* path of the socket; "": none */
     enum rdisk_log_level log_level;
     enum access_method authentication;
-    struct access_client *clients;  /* in the order given */
+    struct access_client *clients; /* in the order given */
     uint64_t cq_entries;
     uint64_t max_sessions;
-    uint64_t max_queues;        /* per session */
-    uint64_t max_slots;         /* per queue */
-    uint64_t max_slot_size;     /* bytes */
-    uint64_t max_memory;        /* bytes */
-    uint64_t handshake_timeout; /* milliseconds */
-    uint64_t max_silence;       /* milliseconds */
-    uint64_t stop_timeout;      /* milliseconds */
-    uint64_t lease_time;        /* milliseconds; 0: not kept */
-    char *state;                /* directory of records; "": a default */
-    char *pool;                 /* directory; "": none */
-    bool create;                /* clients may, without authentication */
-    bool resize;                /* clients may, what they write of the pool */
-    enum backend_polling polling;   /* of the pool's volumes */
-    struct config_volume *volumes;  /* in the order given */
+    uint64_t max_queues;          /* per session */
+    uint64_t max_slots;           /* per queue */
+    uint64_t max_slot_size;       /* bytes */
+    uint64_t max_memory;          /* bytes */
+    uint64_t handshake_timeout;   /* milliseconds */
+    uint64_t max_silence;         /* milliseconds */
+    uint64_t stop_timeout;        /* milliseconds */
+    uint64_t lease_time;          /* milliseconds; 0: not kept */
+    char *state;                  /* directory of records; "": a default */
+    char *pool;                   /* directory; "": none */
+    bool create;                  /* clients may, without authentication */
+    bool resize;                  /* clients may, what they write of the pool */
+    enum backend_polling polling; /* of the pool's volumes */
+    struct config_volume *volumes; /* in the order given */
 
-    unsigned int seen;          /* options the file has given, bit by bit */
+    unsigned int seen; /* options the file has given, bit by bit */
 };
 
 /* Defaults. 0 or -ENOMEM. */

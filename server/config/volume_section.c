@@ -16,10 +16,11 @@ struct config_volume *config_volume_add(struct config_volume **volumes,
     struct config_volume *volume;
 
     if (!rdisk_volume_name_valid(name, strlen(name))) {
-        rdisk_error_set(err, -EINVAL, "'%.140s' is no name for a volume: it "
+        rdisk_error_set(err, -EINVAL,
+                        "'%.140s' is no name for a volume: it "
                         "takes 1 to %d letters, digits and . _ - + @ , and "
-                        "starts with neither . nor -", name,
-                        RDISK_VOLUME_NAME_MAX);
+                        "starts with neither . nor -",
+                        name, RDISK_VOLUME_NAME_MAX);
         return NULL;
     }
     while (*volumes) {
@@ -43,9 +44,10 @@ static int set_backend(struct config_volume *volume, const char *value,
 {
     volume->backend = backend_find(value);
     if (!volume->backend) {
-        return rdisk_error_set(err, -EINVAL, "backend = %s of volume '%s' is "
-                               "none of: %s", value, volume->name,
-                               backend_names());
+        return rdisk_error_set(err, -EINVAL,
+                               "backend = %s of volume '%s' is "
+                               "none of: %s",
+                               value, volume->name, backend_names());
     }
     return 0;
 }
@@ -55,8 +57,11 @@ static int set_path(struct config_volume *volume, const char *value,
 {
     free(volume->path);
     volume->path = strdup(value);
-    return volume->path ? 0 : rdisk_error_set(err, -ENOMEM, "no memory for "
-                                              "volume '%s'", volume->name);
+    return volume->path ? 0
+                        : rdisk_error_set(err, -ENOMEM,
+                                          "no memory for "
+                                          "volume '%s'",
+                                          volume->name);
 }
 
 static int set_size(struct config_volume *volume, const char *value,
@@ -65,10 +70,12 @@ static int set_size(struct config_volume *volume, const char *value,
     int result = size_parse(value, &volume->size);
 
     if (result < 0) {
-        return rdisk_error_set(err, -EINVAL, "size = %s of volume '%s' is "
-                               "%s (512…8E bytes, e.g. 10G)", value,
-                               volume->name, result == -ERANGE ?
-                               "out of range" : "not a size");
+        return rdisk_error_set(err, -EINVAL,
+                               "size = %s of volume '%s' is "
+                               "%s (512…8E bytes, e.g. 10G)",
+                               value, volume->name,
+                               result == -ERANGE ? "out of range"
+                                                 : "not a size");
     }
     return backend_check_size(volume->name, volume->size, err);
 }
@@ -78,8 +85,10 @@ static int set_read_only(struct config_volume *volume, const char *value,
 {
     volume->read_only = strcmp(value, "on") == 0;
     if (!volume->read_only && strcmp(value, "off") != 0) {
-        return rdisk_error_set(err, -EINVAL, "read-only = %s of volume '%s' "
-                               "is neither on nor off", value, volume->name);
+        return rdisk_error_set(err, -EINVAL,
+                               "read-only = %s of volume '%s' "
+                               "is neither on nor off",
+                               value, volume->name);
     }
     return 0;
 }
@@ -101,10 +110,8 @@ int config_volume_set(struct config_volume *volume, const char *key,
         int (*set)(struct config_volume *volume, const char *value,
                    struct rdisk_error *err);
     } keys[] = {
-        { "backend", set_backend },
-        { "path", set_path },
-        { "size", set_size },
-        { "read-only", set_read_only },
+        { "backend", set_backend }, { "path", set_path },
+        { "size", set_size },       { "read-only", set_read_only },
         { "io-poll", set_polling },
     };
 
@@ -113,13 +120,16 @@ int config_volume_set(struct config_volume *volume, const char *key,
             continue;
         }
         if (volume->seen & 1u << i) {
-            return rdisk_error_set(err, -EINVAL, "%s of volume '%s' is given "
-                                   "twice", key, volume->name);
+            return rdisk_error_set(err, -EINVAL,
+                                   "%s of volume '%s' is given "
+                                   "twice",
+                                   key, volume->name);
         }
         volume->seen |= 1u << i;
         return keys[i].set(volume, value, err);
     }
-    return rdisk_error_set(err, -EINVAL, "a volume has no key '%s' (it has "
+    return rdisk_error_set(err, -EINVAL,
+                           "a volume has no key '%s' (it has "
                            "backend, path, size, read-only and io-poll)",
                            key);
 }
@@ -139,9 +149,11 @@ int config_volume_parse(struct config_volume **volumes, const char *text,
     backend = strchr(copy, '=');
     argument = backend ? strchr(backend, ':') : NULL;
     if (!argument) {
-        rdisk_error_set(err, -EINVAL, "'%s' is not NAME=file:PATH, "
+        rdisk_error_set(err, -EINVAL,
+                        "'%s' is not NAME=file:PATH, "
                         "NAME=memory:SIZE or NAME=null:SIZE, each with "
-                        "\",read-only\" at its end if you like", text);
+                        "\",read-only\" at its end if you like",
+                        text);
         free(copy);
         return -EINVAL;
     }
@@ -164,9 +176,9 @@ int config_volume_parse(struct config_volume **volumes, const char *text,
         }
         result = set_backend(volume, backend, err);
         if (result == 0) {
-            result = volume->backend == &backend_file ?
-                     set_path(volume, argument, err) :
-                     set_size(volume, argument, err);
+            result = volume->backend == &backend_file
+                         ? set_path(volume, argument, err)
+                         : set_size(volume, argument, err);
         }
     } else if (err) {
         result = err->code;

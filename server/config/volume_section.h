@@ -12,12 +12,12 @@
 struct config_volume {
     struct config_volume *next;
     char *name;
-    const struct backend_class *backend;    /* NULL: not told */
-    char *path;                 /* NULL: none */
-    uint64_t size;              /* bytes; 0: not told */
+    const struct backend_class *backend; /* NULL: not told */
+    char *path;                          /* NULL: none */
+    uint64_t size;                       /* bytes; 0: not told */
     bool read_only;
     enum backend_polling polling;
-    unsigned int seen;          /* keys given, bit by bit */
+    unsigned int seen; /* keys given, bit by bit */
 };
 
 /* The volume @name of @volumes, made if there is none yet. NULL: @err. */

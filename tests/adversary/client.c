@@ -58,8 +58,8 @@ static void victim_sends_slot(void)
 
 static void victim_reads_it_back(void)
 {
-    struct rdisk_wire_request *wire =
-        session_make(&victim, RDISK_OP_READ, 1, 0);
+    struct rdisk_wire_request *wire = session_make(&victim, RDISK_OP_READ, 1,
+                                                   0);
     struct rdisk_wire_segment *segment = (struct rdisk_wire_segment *)wire - 1;
     uint32_t sequence = victim.sequence++;
     uint8_t *place = victim.data.buffer + SESSION_PAYLOAD + 4096;
@@ -67,7 +67,8 @@ static void victim_reads_it_back(void)
     memset(place, 0, 4096);
     wire->segments = htole16(1);
     *segment = (struct rdisk_wire_segment) {
-        .address = htole64((uintptr_t)place), .length = htole32(4096),
+        .address = htole64((uintptr_t)place),
+        .length = htole32(4096),
         .key = htole32(victim.data.mr->rkey),
     };
     EXPECT(end_write(&victim.data, SESSION_HEADER - sizeof(*segment),
@@ -165,7 +166,7 @@ static void addresses_outside_the_slots(void)
         base = le64toh(own.lease.base);
         end = base + SESSION_SLOTS * (uint64_t)le32toh(own.lease.stride);
         place[0] = base - 64;
-        place[1] = end - 32;        /* half in, half out */
+        place[1] = end - 32; /* half in, half out */
         place[2] = end + (1u << 20);
         place[3] = 0;
         EXPECT(end_write(&own.data, SESSION_PAYLOAD, 64, place[i],
@@ -318,7 +319,7 @@ static void garbage_messages(void)
 
 /* ---- Floods ------------------------------------------------------------ */
 
-#define FLOOD   2000u
+#define FLOOD 2000u
 
 /* Nobody takes the answers, for which there are END_RECEIVES places. */
 static void flood_of_requests(void)
@@ -350,8 +351,8 @@ static void flood_of_messages(void)
 
 /* ---- Handshakes -------------------------------------------------------- */
 
-#define SILENT  16u
-#define CROWD   64u     /* more than the server's max-sessions */
+#define SILENT 16u
+#define CROWD  64u /* more than the server's max-sessions */
 
 static bool knock(struct end *end)
 {
@@ -420,8 +421,8 @@ static void garbage_requests(void)
             memcpy(data + 4, &version, sizeof(version));
             data[6] = RDISK_LINK_DATA;
         }
-        EXPECT(!end_connect(&end, address, port, data, i % 2
-                            ? sizeof(struct rdisk_wire_connect) : 3 * i));
+        EXPECT(!end_connect(&end, address, port, data,
+                            i % 2 ? sizeof(struct rdisk_wire_connect) : 3 * i));
         end_close(&end);
     }
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#define DEPTH   64u
+#define DEPTH 64u
 
 void die(const char *format, ...)
 {
@@ -63,8 +63,9 @@ static void wait_event(struct end *end, enum rdma_cm_event_type expected)
     struct rdma_cm_event *event = next_event(end, END_WAIT_MS);
 
     if (!event || event->event != expected) {
-        die("%s instead of %s", event ? rdma_event_str(event->event)
-            : "nothing", rdma_event_str(expected));
+        die("%s instead of %s",
+            event ? rdma_event_str(event->event) : "nothing",
+            rdma_event_str(expected));
     }
     rdma_ack_cm_event(event);
 }
@@ -74,7 +75,8 @@ static void post_receive(struct end *end, uint64_t slot)
     struct ibv_sge sge = {
         .addr = (uintptr_t)end->buffer + END_MESSAGES +
                 slot * RDISK_MESSAGE_MAX,
-        .length = RDISK_MESSAGE_MAX, .lkey = end->mr->lkey,
+        .length = RDISK_MESSAGE_MAX,
+        .lkey = end->mr->lkey,
     };
     struct ibv_recv_wr wr = { .wr_id = slot, .sg_list = &sge, .num_sge = 1 };
     struct ibv_recv_wr *bad;
@@ -129,11 +131,13 @@ bool end_connect(struct end *end, const char *address, const char *port,
 {
     struct addrinfo *to = resolve(address, port);
     struct rdma_conn_param param = {
-        .private_data = data, .private_data_len = (uint8_t)length,
-        .retry_count = 7, .rnr_retry_count = 3,
+        .private_data = data,
+        .private_data_len = (uint8_t)length,
+        .retry_count = 7,
+        .rnr_retry_count = 3,
     };
     struct rdma_cm_event *event;
-    uint8_t timeout = 15;       /* an eighth of a second, seven times */
+    uint8_t timeout = 15; /* an eighth of a second, seven times */
 
     memset(end, 0, sizeof(*end));
     end->channel = rdma_create_event_channel();
@@ -204,7 +208,8 @@ void end_take(struct end *end, struct end *listener)
 void end_accept(struct end *end, const void *data, size_t length)
 {
     struct rdma_conn_param param = {
-        .private_data = data, .private_data_len = (uint8_t)length,
+        .private_data = data,
+        .private_data_len = (uint8_t)length,
         .rnr_retry_count = 3,
     };
 
@@ -284,7 +289,8 @@ static enum ibv_wc_status post(struct end *end, struct ibv_send_wr *wr,
                                uint32_t offset, uint32_t length)
 {
     struct ibv_sge sge = {
-        .addr = (uintptr_t)end->buffer + offset, .length = length,
+        .addr = (uintptr_t)end->buffer + offset,
+        .length = length,
         .lkey = end->mr->lkey,
     };
     struct ibv_send_wr *bad;
@@ -334,6 +340,5 @@ const struct rdisk_wire_message *end_hear(struct end *end)
     if (!end_receive(end, &wc, END_WAIT_MS) || wc.status != IBV_WC_SUCCESS) {
         return NULL;
     }
-    return (void *)(end->buffer + END_MESSAGES + wc.wr_id *
-                    RDISK_MESSAGE_MAX);
+    return (void *)(end->buffer + END_MESSAGES + wc.wr_id * RDISK_MESSAGE_MAX);
 }

@@ -15,11 +15,11 @@
 
 #include "transport/wire/wire.h"
 
-#define END_WAIT_MS     10000
-#define END_RECEIVES    16u
-#define END_MESSAGES    0u              /* where messages come in */
-#define END_SAY         16384u          /* and from where they go out */
-#define END_BUFFER      65536u
+#define END_WAIT_MS  10000
+#define END_RECEIVES 16u
+#define END_MESSAGES 0u     /* where messages come in */
+#define END_SAY      16384u /* and from where they go out */
+#define END_BUFFER   65536u
 
 struct end {
     struct rdma_event_channel *channel;
@@ -27,10 +27,10 @@ struct end {
     struct rdma_cm_id *id;
     struct ibv_pd *pd;
     struct ibv_cq *send_cq, *recv_cq;
-    struct ibv_mr *mr;          /* all of buffer, remote-writable */
-    uint8_t *buffer;            /* END_BUFFER bytes */
-    enum rdma_cm_event_type event;      /* the last one */
-    uint8_t data[256];          /* and its private data */
+    struct ibv_mr *mr;             /* all of buffer, remote-writable */
+    uint8_t *buffer;               /* END_BUFFER bytes */
+    enum rdma_cm_event_type event; /* the last one */
+    uint8_t data[256];             /* and its private data */
     size_t data_length;
 };
 

@@ -19,9 +19,9 @@
 
 #include "end.h"
 
-#define ANSWER  32768u          /* where in the buffer answers are made */
-#define WRITE   40960u          /* and what does not belong there */
-#define STRAY   64u             /* bytes of that */
+#define ANSWER 32768u /* where in the buffer answers are made */
+#define WRITE  40960u /* and what does not belong there */
+#define STRAY  64u    /* bytes of that */
 
 static struct end listener, control, data;
 
@@ -36,9 +36,13 @@ static void let_in(void)
 {
     struct rdisk_wire_hello hello = { .features = 0 };
     struct rdisk_wire_open_reply open = {
-        .session = htole64(1), .epoch = htole64(1), .size = htole64(1 << 20),
-        .block_size = htole32(512), .queues = htole16(1),
-        .slots = htole16(1), .slot_size = htole32(4096),
+        .session = htole64(1),
+        .epoch = htole64(1),
+        .size = htole64(1 << 20),
+        .block_size = htole32(512),
+        .queues = htole16(1),
+        .slots = htole16(1),
+        .slot_size = htole32(4096),
     };
     struct rdisk_wire_accept accept = {
         .magic = htole32(RDISK_WIRE_MAGIC),
@@ -69,13 +73,14 @@ static void let_in(void)
 /* The next read: its only segment. */
 static struct rdisk_wire_segment next_read(void)
 {
-    struct rdisk_wire_request *wire = (struct rdisk_wire_request *)
-        (data.buffer + END_MESSAGES + 8192 + RDISK_HEADER_AREA) - 1;
+    struct rdisk_wire_request *wire =
+        (struct rdisk_wire_request *)(data.buffer + END_MESSAGES + 8192 +
+                                      RDISK_HEADER_AREA) -
+        1;
     struct ibv_wc wc;
 
-    if (!end_receive(&data, &wc, END_WAIT_MS) ||
-        wc.status != IBV_WC_SUCCESS || wire->opcode != RDISK_OP_READ ||
-        le16toh(wire->segments) != 1) {
+    if (!end_receive(&data, &wc, END_WAIT_MS) || wc.status != IBV_WC_SUCCESS ||
+        wire->opcode != RDISK_OP_READ || le16toh(wire->segments) != 1) {
         die("no read of one segment");
     }
     return ((struct rdisk_wire_segment *)wire)[-1];

@@ -24,8 +24,8 @@ static const void *ask(struct session *session, enum rdisk_message_type type,
     reply = end_hear(&session->control);
     if (!reply || le16toh(reply->type) != expected ||
         le16toh(reply->status) != RDISK_STATUS_OK) {
-        die("message %d of a good session is not answered well (%d, %d)",
-            type, reply ? le16toh(reply->type) : -1,
+        die("message %d of a good session is not answered well (%d, %d)", type,
+            reply ? le16toh(reply->type) : -1,
             reply ? le16toh(reply->status) : -1);
     }
     return reply;
@@ -124,8 +124,8 @@ void session_close(struct session *session)
 uint64_t session_header(const struct session *session, unsigned int slot)
 {
     return le64toh(session->lease.base) +
-           (uint64_t)slot * le32toh(session->lease.stride) +
-           RDISK_HEADER_AREA - sizeof(struct rdisk_wire_request);
+           (uint64_t)slot * le32toh(session->lease.stride) + RDISK_HEADER_AREA -
+           sizeof(struct rdisk_wire_request);
 }
 
 uint32_t session_key(const struct session *session)
@@ -137,8 +137,8 @@ struct rdisk_wire_request *session_make(struct session *session,
                                         enum rdisk_op op, unsigned int slot,
                                         uint64_t offset)
 {
-    struct rdisk_wire_request *wire =
-        (void *)(session->data.buffer + SESSION_HEADER);
+    struct rdisk_wire_request *wire = (void *)(session->data.buffer +
+                                               SESSION_HEADER);
 
     *wire = (struct rdisk_wire_request) {
         .opcode = (uint8_t)op,
@@ -175,8 +175,7 @@ bool session_answered(struct session *session)
 {
     struct ibv_wc wc;
 
-    return end_receive(&session->data, &wc, 0) &&
-           wc.status == IBV_WC_SUCCESS;
+    return end_receive(&session->data, &wc, 0) && wc.status == IBV_WC_SUCCESS;
 }
 
 bool session_ended(struct session *session)

@@ -6,8 +6,8 @@
 #include "end.h"
 
 #define SESSION_SLOTS   4u
-#define SESSION_SLOT    8192u   /* bytes of payload */
-#define SESSION_HEADER  32768u  /* where in the buffer a request is made */
+#define SESSION_SLOT    8192u  /* bytes of payload */
+#define SESSION_HEADER  32768u /* where in the buffer a request is made */
 #define SESSION_PAYLOAD (SESSION_HEADER + 64u)
 
 struct session {
@@ -15,7 +15,7 @@ struct session {
     struct end control, data;
     struct rdisk_wire_open_reply granted;
     struct rdisk_wire_accept lease;
-    uint32_t sequence;          /* of the next request */
+    uint32_t sequence; /* of the next request */
 };
 
 /* HELLO and OPEN, in good order. */

@@ -22,7 +22,7 @@
 #define WAIT_MS 5000u
 
 static struct rdisk_initiator *session;
-static uint8_t *memory;         /* three pages, and one for the last read */
+static uint8_t *memory; /* three pages, and one for the last read */
 static uint8_t snapshot[PAGE];
 static bool done;
 static int result;
@@ -57,8 +57,10 @@ static void serve(const bool *until)
         rdisk_queue_process(queue);
     }
     /* What has ended leaves requests to be completed. */
-    for (unsigned int i = 0; i < 50 && !rdisk_queue_idle(queue) &&
-         rdisk_initiator_state(session) != RDISK_INITIATOR_READY; i++) {
+    for (unsigned int i = 0;
+         i < 50 && !rdisk_queue_idle(queue) &&
+         rdisk_initiator_state(session) != RDISK_INITIATOR_READY;
+         i++) {
         poll(fds, 2, 100);
         rdisk_initiator_process(session);
         rdisk_queue_process(queue);
@@ -73,7 +75,10 @@ static void submit(struct rdisk_request *request, struct iovec *iov,
 
     *iov = (struct iovec) { to, PAGE };
     *request = (struct rdisk_request) {
-        .op = RDISK_OP_READ, .length = PAGE, .iov = iov, .iovcnt = 1,
+        .op = RDISK_OP_READ,
+        .length = PAGE,
+        .iov = iov,
+        .iovcnt = 1,
         .complete = completed,
     };
     done = false;
@@ -116,8 +121,8 @@ static void connect_to(const char *text)
     options.host = uri.host;
     options.port = uri.port;
     options.volume = uri.volume;
-    session = rdisk_initiator_create(&rdisk_env_system, &options, &events,
-                                     NULL, &err);
+    session = rdisk_initiator_create(&rdisk_env_system, &options, &events, NULL,
+                                     &err);
     if (!session || rdisk_initiator_start(session, &err) < 0 ||
         rdisk_initiator_wait(session, &err) < 0 ||
         rdisk_initiator_register(session, memory, 4 * PAGE, &err) < 0) {
@@ -157,9 +162,12 @@ int main(int argc, char **argv)
         memcpy(snapshot, kept, PAGE);
     }
     printf("page: %s\n", memcmp(memory + PAGE, snapshot, PAGE)
-           ? "changed after its read" : "as its read left it");
-    printf("beside: %s\n", all_of(memory, 0x11) &&
-           all_of(memory + 2 * PAGE, 0x11) ? "untouched" : "written to");
+                             ? "changed after its read"
+                             : "as its read left it");
+    printf("beside: %s\n",
+           all_of(memory, 0x11) && all_of(memory + 2 * PAGE, 0x11)
+               ? "untouched"
+               : "written to");
     printf("session: %s\n",
            rdisk_initiator_state_name(rdisk_initiator_state(session)));
     fflush(stdout);

@@ -19,18 +19,18 @@
 
 #include "end.h"
 
-#define PAGE    4096u
-#define LENGTH  64u             /* of each write */
+#define PAGE   4096u
+#define LENGTH 64u /* of each write */
 
 static const struct {
     const char *name;
-    int offset;                 /* from the window's beginning */
+    int offset; /* from the window's beginning */
 } places[] = {
     { "before", -(int)LENGTH },
     { "behind", PAGE },
     { "across", PAGE - LENGTH / 2 },
 };
-#define PLACES  (sizeof(places) / sizeof(places[0]))
+#define PLACES (sizeof(places) / sizeof(places[0]))
 
 /* What the one tells the other, before and after. */
 struct opening {
@@ -72,8 +72,8 @@ static void write_through(struct end *listener, int from, int to, int offset)
         die("a write inside the window: %s", ibv_wc_status_str(status));
     }
     status = end_write(&end, END_SAY, LENGTH,
-                       opening.address + (uint64_t)(int64_t)offset,
-                       opening.key, -1);
+                       opening.address + (uint64_t)(int64_t)offset, opening.key,
+                       -1);
     put(to, &status, sizeof(status));
     /* Until the other one has looked at its memory. */
     get(from, &opening, sizeof(opening));
@@ -128,7 +128,8 @@ static void bind_window(struct end *end, struct ibv_mr *mr, struct ibv_mw *mw,
         die("a window cannot be bound");
     }
     *opening = (struct opening) {
-        .address = wr.bind_mw.bind_info.addr, .key = wr.bind_mw.rkey,
+        .address = wr.bind_mw.bind_info.addr,
+        .key = wr.bind_mw.rkey,
     };
 }
 
@@ -167,8 +168,7 @@ static bool holds(const char *address, const char *port, int from, int to,
     bind_window(&end, mr, mw, &opening);
     put(to, &opening, sizeof(opening));
     get(from, &status, sizeof(status));
-    held = status != IBV_WC_SUCCESS &&
-           !changed(memory, places[place].offset);
+    held = status != IBV_WC_SUCCESS && !changed(memory, places[place].offset);
     printf("%s the window: %s, %s\n", places[place].name,
            ibv_wc_status_str(status), held ? "held" : "not held");
     fflush(stdout);

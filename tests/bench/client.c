@@ -27,11 +27,11 @@
 #include <rdisk/initiator.h>
 #include <rdisk/uri.h>
 
-#define DEPTH_MAX       1024u
-#define SESSIONS_MAX    256u
-#define PIECES_MAX      128u
-#define SPIN_YIELD      256u    /* empty polls before the CPU is offered */
-#define HEARTBEAT_NS    100000000u  /* how often sessions are served, if busy */
+#define DEPTH_MAX    1024u
+#define SESSIONS_MAX 256u
+#define PIECES_MAX   128u
+#define SPIN_YIELD   256u       /* empty polls before the CPU is offered */
+#define HEARTBEAT_NS 100000000u /* how often sessions are served, if busy */
 
 struct lane {
     struct rdisk_initiator *session;
@@ -39,7 +39,7 @@ struct lane {
 };
 
 struct io {
-    struct rdisk_request request;   /* first */
+    struct rdisk_request request; /* first */
     struct lane *lane;
     struct iovec iov[PIECES_MAX];
     uint64_t begun;
@@ -50,7 +50,7 @@ static struct {
     unsigned int sessions;
     int epoll;
     bool poll, unregistered;
-    uint64_t idle;              /* seconds */
+    uint64_t idle; /* seconds */
     int read_percent;
     uint32_t size, depth, pieces;
     uint64_t count, started, ended, span, seed;
@@ -58,7 +58,11 @@ static struct {
     struct io io[DEPTH_MAX];
     struct result result;
 } bench = {
-    .sessions = 1, .read_percent = 100, .size = 4096, .depth = 1, .count = 1000,
+    .sessions = 1,
+    .read_percent = 100,
+    .size = 4096,
+    .depth = 1,
+    .count = 1000,
     .pieces = 1,
     .seed = 88172645463325252ull,
 };
@@ -211,8 +215,7 @@ static void run(void)
         io->request.complete = completed;
     }
     result_begin(&bench.result, bench.count);
-    for (uint32_t i = 0; i < bench.depth && bench.started < bench.count;
-         i++) {
+    for (uint32_t i = 0; i < bench.depth && bench.started < bench.count; i++) {
         submit(&bench.io[i]);
     }
     for (unsigned int i = 0; i < bench.sessions; i++) {
@@ -256,10 +259,9 @@ static void print_counters(void)
         counters.wakeups += its.wakeups;
     }
     printf("copied_bytes=%" PRIu64 " waited=%" PRIu64 " work_requests=%" PRIu64
-           " doorbells=%" PRIu64 " receives=%" PRIu64 " wakeups=%" PRIu64
-           "\n", counters.copied_bytes, counters.waited,
-           counters.work_requests, counters.doorbells, counters.receives,
-           counters.wakeups);
+           " doorbells=%" PRIu64 " receives=%" PRIu64 " wakeups=%" PRIu64 "\n",
+           counters.copied_bytes, counters.waited, counters.work_requests,
+           counters.doorbells, counters.receives, counters.wakeups);
 }
 
 static int set_option(void *opaque, const char *name, const char *value,
@@ -284,8 +286,8 @@ static void connect_lane(struct lane *lane, const char *text)
     options.host = uri.host;
     options.port = uri.port;
     options.volume = uri.volume;
-    lane->session = rdisk_initiator_create(&rdisk_env_system, &options,
-                                           &events, NULL, &err);
+    lane->session = rdisk_initiator_create(&rdisk_env_system, &options, &events,
+                                           NULL, &err);
     if (!lane->session || rdisk_initiator_start(lane->session, &err) < 0 ||
         rdisk_initiator_wait(lane->session, &err) < 0) {
         die(text, err.text);
@@ -298,8 +300,7 @@ static void connect_lane(struct lane *lane, const char *text)
           2 * (uint64_t)(lane - bench.lanes) + 1);
     if (!bench.unregistered &&
         rdisk_initiator_register(lane->session, bench.memory,
-                                 bench.depth * buffer_stride(),
-                                 &err) < 0) {
+                                 bench.depth * buffer_stride(), &err) < 0) {
         die("register", err.text);
     }
 }
@@ -367,7 +368,8 @@ int main(int argc, char **argv)
     if (argc < 2) {
         fputs("usage: client URI [-w | -m PERCENT] [-s SIZE] [-d DEPTH] "
               "[-c COUNT] [-p] [-u] [-f PIECES] [-S SESSIONS] "
-              "[-i SECONDS]\n", stderr);
+              "[-i SECONDS]\n",
+              stderr);
         return 2;
     }
     parse(argc, argv);

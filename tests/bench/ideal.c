@@ -54,12 +54,16 @@ static struct rdma_conn_param parameters(const struct side *side,
                                          struct hello *hello)
 {
     *hello = (struct hello) {
-        .depth = side->depth, .size = side->size,
-        .address = (uintptr_t)side->memory, .key = side->mr->rkey,
+        .depth = side->depth,
+        .size = side->size,
+        .address = (uintptr_t)side->memory,
+        .key = side->mr->rkey,
     };
     return (struct rdma_conn_param) {
-        .private_data = hello, .private_data_len = sizeof(*hello),
-        .retry_count = 7, .rnr_retry_count = 6,
+        .private_data = hello,
+        .private_data_len = sizeof(*hello),
+        .retry_count = 7,
+        .rnr_retry_count = 6,
     };
 }
 
@@ -120,8 +124,8 @@ static void serve(struct side *side)
                 continue;
             }
             if (data) {
-                file_io(side, (uint32_t)slot, true, side->written % span /
-                                                    side->size * side->size);
+                file_io(side, (uint32_t)slot, true,
+                        side->written % span / side->size * side->size);
                 side->written += side->size;
                 send_message(side, (uint32_t)slot, true, 0);
             } else {
@@ -165,11 +169,11 @@ static void run_server(struct side *side, struct sockaddr_in *address)
         if (rdma_accept(side->id, &param)) {
             die("cannot accept: %s", strerror(errno));
         }
-        rdma_ack_cm_event(wait_event(side, RDMA_CM_EVENT_ESTABLISHED,
-                                     CONNECT_MS));
+        rdma_ack_cm_event(
+            wait_event(side, RDMA_CM_EVENT_ESTABLISHED, CONNECT_MS));
         serve(side);
-        rdma_ack_cm_event(wait_event(side, RDMA_CM_EVENT_DISCONNECTED,
-                                     CONNECT_MS));
+        rdma_ack_cm_event(
+            wait_event(side, RDMA_CM_EVENT_DISCONNECTED, CONNECT_MS));
         rdma_disconnect(side->id);
         drop_queue(side);
     }
@@ -203,8 +207,7 @@ static void run_requests(struct side *side)
     struct ibv_wc wc[BATCH];
 
     result_begin(&side->result, side->count);
-    for (uint32_t i = 0; i < side->depth && side->started < side->count;
-         i++) {
+    for (uint32_t i = 0; i < side->depth && side->started < side->count; i++) {
         request(side, i);
     }
     post_sends(side);
@@ -247,13 +250,13 @@ static void run_client(struct side *side, struct sockaddr_in *address)
                           CONNECT_MS)) {
         die("cannot resolve the address: %s", strerror(errno));
     }
-    rdma_ack_cm_event(wait_event(side, RDMA_CM_EVENT_ADDR_RESOLVED,
-                                 CONNECT_MS));
+    rdma_ack_cm_event(
+        wait_event(side, RDMA_CM_EVENT_ADDR_RESOLVED, CONNECT_MS));
     if (rdma_resolve_route(side->id, CONNECT_MS)) {
         die("cannot resolve the route: %s", strerror(errno));
     }
-    rdma_ack_cm_event(wait_event(side, RDMA_CM_EVENT_ROUTE_RESOLVED,
-                                 CONNECT_MS));
+    rdma_ack_cm_event(
+        wait_event(side, RDMA_CM_EVENT_ROUTE_RESOLVED, CONNECT_MS));
     make_queue(side);
     param = parameters(side, &hello);
     if (rdma_connect(side->id, &param)) {
@@ -264,8 +267,7 @@ static void run_client(struct side *side, struct sockaddr_in *address)
     rdma_ack_cm_event(event);
     run_requests(side);
     rdma_disconnect(side->id);
-    rdma_ack_cm_event(wait_event(side, RDMA_CM_EVENT_DISCONNECTED,
-                                 CONNECT_MS));
+    rdma_ack_cm_event(wait_event(side, RDMA_CM_EVENT_DISCONNECTED, CONNECT_MS));
     drop_queue(side);
 }
 
@@ -287,15 +289,20 @@ static void usage(void)
 {
     fputs("usage: ideal server ADDRESS PORT [-f FILE] [-p]\n"
           "       ideal client ADDRESS PORT [-w | -m PERCENT] [-s SIZE] "
-          "[-d DEPTH] [-c COUNT] [-p]\n", stderr);
+          "[-d DEPTH] [-c COUNT] [-p]\n",
+          stderr);
     exit(2);
 }
 
 int main(int argc, char **argv)
 {
     static struct side side = {
-        .depth = 1, .size = 4096, .file = -1, .count = 1000,
-        .read_percent = 100, .seed = 88172645463325252ull,
+        .depth = 1,
+        .size = 4096,
+        .file = -1,
+        .count = 1000,
+        .read_percent = 100,
+        .seed = 88172645463325252ull,
     };
     struct sockaddr_in address;
     int option;

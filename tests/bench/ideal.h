@@ -9,14 +9,14 @@
 
 #include "tests/bench/result.h"
 
-#define DEPTH_MAX       1024u
-#define SIZE_MAX_IO     (16u << 20)
-#define BATCH           64
-#define SIGNAL_EVERY    16u
-#define MESSAGE         64u     /* bytes of a request or an answer */
-#define SPIN_YIELD      256u    /* empty polls before the CPU is offered */
-#define SPIN_LOOK       65536u  /* … before the connection is looked at */
-#define CONNECT_MS      5000
+#define DEPTH_MAX    1024u
+#define SIZE_MAX_IO  (16u << 20)
+#define BATCH        64
+#define SIGNAL_EVERY 16u
+#define MESSAGE      64u    /* bytes of a request or an answer */
+#define SPIN_YIELD   256u   /* empty polls before the CPU is offered */
+#define SPIN_LOOK    65536u /* … before the connection is looked at */
+#define CONNECT_MS   5000
 
 struct message {
     uint32_t slot;
@@ -50,7 +50,7 @@ struct side {
     uint8_t *memory;
     size_t length;
     struct message *out, *in;
-    uint8_t message_flags;      /* inline where the device can */
+    uint8_t message_flags; /* inline where the device can */
 
     /* The chains of a batch. */
     struct ibv_send_wr send[BATCH];
@@ -59,12 +59,12 @@ struct side {
     struct ibv_recv_wr recv[BATCH];
     struct ibv_sge recv_sge[BATCH];
     unsigned int recvs;
-    unsigned int silent;        /* sends since the last signalled one */
+    unsigned int silent; /* sends since the last signalled one */
 
     /* Server. */
     int file;
     uint64_t file_size;
-    uint64_t written;           /* bytes: where the next write goes */
+    uint64_t written; /* bytes: where the next write goes */
 
     /* Client. */
     int read_percent;

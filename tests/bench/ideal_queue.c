@@ -71,11 +71,14 @@ static void add_receive(struct side *side, uint32_t index)
     unsigned int i = side->recvs++;
 
     side->recv_sge[i] = (struct ibv_sge) {
-        .addr = (uintptr_t)&side->in[index], .length = MESSAGE,
+        .addr = (uintptr_t)&side->in[index],
+        .length = MESSAGE,
         .lkey = side->mr->lkey,
     };
     side->recv[i] = (struct ibv_recv_wr) {
-        .wr_id = index, .sg_list = &side->recv_sge[i], .num_sge = 1,
+        .wr_id = index,
+        .sg_list = &side->recv_sge[i],
+        .num_sge = 1,
         .next = &side->recv[i + 1],
     };
     if (side->recvs == BATCH) {
@@ -109,8 +112,8 @@ void make_queue(struct side *side)
         die("cannot create queues: %s", strerror(errno));
     }
     fcntl(side->channel->fd, F_SETFL, O_NONBLOCK);
-    side->message_flags =
-        attr.cap.max_inline_data >= MESSAGE ? IBV_SEND_INLINE : 0;
+    side->message_flags = attr.cap.max_inline_data >= MESSAGE ? IBV_SEND_INLINE
+                                                              : 0;
     make_memory(side);
     side->sends = side->recvs = side->silent = 0;
     for (uint32_t i = 0; i < side->depth; i++) {
@@ -158,10 +161,14 @@ static struct ibv_send_wr *add_send(struct side *side, const void *from,
     i = side->sends++;
     wr = &side->send[i];
     side->send_sge[i] = (struct ibv_sge) {
-        .addr = (uintptr_t)from, .length = length, .lkey = side->mr->lkey,
+        .addr = (uintptr_t)from,
+        .length = length,
+        .lkey = side->mr->lkey,
     };
     *wr = (struct ibv_send_wr) {
-        .wr_id = DEPTH_MAX, .sg_list = &side->send_sge[i], .num_sge = 1,
+        .wr_id = DEPTH_MAX,
+        .sg_list = &side->send_sge[i],
+        .num_sge = 1,
         .next = &side->send[i + 1],
     };
     if (++side->silent == SIGNAL_EVERY) {
@@ -171,8 +178,7 @@ static struct ibv_send_wr *add_send(struct side *side, const void *from,
     return wr;
 }
 
-void send_message(struct side *side, uint32_t slot, bool write,
-                  uint64_t offset)
+void send_message(struct side *side, uint32_t slot, bool write, uint64_t offset)
 {
     struct message *message = &side->out[slot];
     struct ibv_send_wr *wr = add_send(side, message, MESSAGE);
@@ -186,13 +192,11 @@ void send_message(struct side *side, uint32_t slot, bool write,
 
 void send_data(struct side *side, uint32_t slot)
 {
-    struct ibv_send_wr *wr = add_send(side, slot_data(side, slot),
-                                      side->size);
+    struct ibv_send_wr *wr = add_send(side, slot_data(side, slot), side->size);
 
     wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
     wr->imm_data = htonl(slot);
-    wr->wr.rdma.remote_addr = side->peer.address +
-                              (uint64_t)slot * side->size;
+    wr->wr.rdma.remote_addr = side->peer.address + (uint64_t)slot * side->size;
     wr->wr.rdma.rkey = side->peer.key;
 }
 

@@ -65,8 +65,7 @@ int main(int argc, char **argv)
             REQUIRE(io[i].completed == 1 && io[i].result == 0);
         }
     }
-    rdisk_initiator_unregister(client->session, memory,
-                               (size_t)depth * size);
+    rdisk_initiator_unregister(client->session, memory, (size_t)depth * size);
     free(memory);
     scene_end(&scene);
     return 0;

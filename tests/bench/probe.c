@@ -178,8 +178,8 @@ static void *verb(const char *name)
 /* A context is seen here before anything is posted or polled.  All of a
  * process are of one driver. */
 struct ibv_cq *ibv_create_cq(struct ibv_context *context, int cqe,
-                             void *cq_context,
-                             struct ibv_comp_channel *channel, int vector)
+                             void *cq_context, struct ibv_comp_channel *channel,
+                             int vector)
 {
     struct ibv_cq *(*create)(struct ibv_context *, int, void *,
                              struct ibv_comp_channel *, int);
@@ -263,8 +263,7 @@ static void *copy(void *to, const void *from, size_t length, int backwards)
         return to;
     }
 #if defined(__x86_64__)
-    __asm__ volatile("rep movsb" : "+D"(t), "+S"(f), "+c"(length) : :
-                     "memory");
+    __asm__ volatile("rep movsb" : "+D"(t), "+S"(f), "+c"(length) : : "memory");
 #else
     for (size_t i = 0; i < length; i++) {
         t[i] = f[i];
@@ -280,14 +279,13 @@ void *memcpy(void *restrict to, const void *restrict from, size_t length)
 
 void *memmove(void *to, const void *from, size_t length)
 {
-    return copy(to, from, length,
-                (uintptr_t)to - (uintptr_t)from < length);
+    return copy(to, from, length, (uintptr_t)to - (uintptr_t)from < length);
 }
 
-void *__memcpy_chk(void *restrict to, const void *restrict from,
-                   size_t length, size_t room);
-void *__memcpy_chk(void *restrict to, const void *restrict from,
-                   size_t length, size_t room)
+void *__memcpy_chk(void *restrict to, const void *restrict from, size_t length,
+                   size_t room);
+void *__memcpy_chk(void *restrict to, const void *restrict from, size_t length,
+                   size_t room)
 {
     if (length > room) {
         abort();

@@ -38,8 +38,9 @@ void result_add(struct result *result, uint64_t nanoseconds)
 {
     result_stamp('d');
     if (result->count < result->capacity) {
-        result->times[result->count++] =
-            nanoseconds < UINT32_MAX ? (uint32_t)nanoseconds : UINT32_MAX;
+        result->times[result->count++] = nanoseconds < UINT32_MAX
+                                             ? (uint32_t)nanoseconds
+                                             : UINT32_MAX;
     }
 }
 
@@ -91,11 +92,11 @@ void result_print(struct result *result)
     getrusage(RUSAGE_SELF, &usage);
     qsort(result->times, result->count, sizeof(result->times[0]), compare);
     printf("seconds=%.6f ios=%" PRIu64 " p50=%.1f p99=%.1f p999=%.1f "
-           "max=%.1f cpu=%.0f switches=%ld forced=%ld\n", seconds,
-           result->count, quantile(result, 0.5), quantile(result, 0.99),
-           quantile(result, 0.999), quantile(result, 1),
+           "max=%.1f cpu=%.0f switches=%ld forced=%ld\n",
+           seconds, result->count, quantile(result, 0.5),
+           quantile(result, 0.99), quantile(result, 0.999), quantile(result, 1),
            microseconds(usage.ru_utime, before->ru_utime) +
-           microseconds(usage.ru_stime, before->ru_stime),
+               microseconds(usage.ru_stime, before->ru_stime),
            usage.ru_nvcsw - before->ru_nvcsw,
            usage.ru_nivcsw - before->ru_nivcsw);
     free(result->times);
@@ -114,8 +115,9 @@ uint64_t parse_number(const char *option, const char *text, uint64_t min,
         value <<= *end++ == 'k' ? 10 : 20;
     }
     if (end == text || *end || errno || value < min || value > max) {
-        fprintf(stderr, "%s takes a number from %" PRIu64 " to %" PRIu64
-                ", not '%s'\n", option, min, max, text);
+        fprintf(stderr,
+                "%s takes a number from %" PRIu64 " to %" PRIu64 ", not '%s'\n",
+                option, min, max, text);
         exit(2);
     }
     return value;

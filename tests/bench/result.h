@@ -7,10 +7,10 @@
 #include <sys/resource.h>
 
 struct result {
-    uint32_t *times;            /* ns of each request, in order of its end */
+    uint32_t *times; /* ns of each request, in order of its end */
     uint64_t count, capacity;
-    uint64_t start;             /* result_now() */
-    struct rusage usage;        /* at the start */
+    uint64_t start;      /* result_now() */
+    struct rusage usage; /* at the start */
 };
 
 /* Monotonic, in nanoseconds. */

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 static atomic_ullong locks;
-static uintptr_t first, last;       /* the program's own addresses */
+static uintptr_t first, last; /* the program's own addresses */
 
 /* The program is the first of the list. */
 static int note_program(struct dl_phdr_info *info, size_t size, void *opaque)
@@ -41,16 +41,16 @@ static void count(const void *caller)
     }
 }
 
-#define LOCK(name, type)                                            \
-    int name(type *lock)                                            \
-    {                                                               \
-        static int (*real)(type *lock);                             \
-                                                                    \
-        if (!real) {                                                \
-            real = (int (*)(type *))dlsym(RTLD_NEXT, #name);        \
-        }                                                           \
-        count(__builtin_return_address(0));                         \
-        return real(lock);                                          \
+#define LOCK(name, type) \
+    int name(type *lock) \
+    { \
+        static int (*real)(type * lock); \
+\
+        if (!real) { \
+            real = (int (*)(type *))dlsym(RTLD_NEXT, #name); \
+        } \
+        count(__builtin_return_address(0)); \
+        return real(lock); \
     }
 
 LOCK(pthread_mutex_lock, pthread_mutex_t)

@@ -36,8 +36,10 @@ static void destroy_event_channel(struct rdma_event_channel *rdma)
 
     fake_lock(fabric);
     if (channel->ids || channel->unacked) {
-        fake_misuse(fabric, "event channel destroyed with %u ids and %u "
-                    "unacknowledged events", channel->ids, channel->unacked);
+        fake_misuse(fabric,
+                    "event channel destroyed with %u ids and %u "
+                    "unacknowledged events",
+                    channel->ids, channel->unacked);
     }
     fabric->live[FAKE_OBJECT_EVENT_CHANNEL]--;
     close(channel->channel.fd);
@@ -231,8 +233,10 @@ static void destroy_id(struct rdma_cm_id *rdma)
         ((struct fake_qp *)id->id.qp)->id = NULL;
     }
     if (id->unacked) {
-        fake_misuse(fabric, "destroying a connection id blocks for ever: %u "
-                    "events unacknowledged", id->unacked);
+        fake_misuse(fabric,
+                    "destroying a connection id blocks for ever: %u "
+                    "events unacknowledged",
+                    id->unacked);
     }
     ((struct fake_channel *)id->id.channel)->ids--;
     fabric->live[FAKE_OBJECT_ID]--;
@@ -321,8 +325,7 @@ static int listen_id(struct rdma_cm_id *rdma, int backlog)
     if (ret == 0 && id->state != FAKE_CM_BOUND) {
         ret = -EINVAL;
     }
-    if (ret == 0 && port_taken(id->host,
-                               id->id.route.addr.src_sin.sin_port)) {
+    if (ret == 0 && port_taken(id->host, id->id.route.addr.src_sin.sin_port)) {
         ret = -EADDRINUSE;
     }
     if (ret == 0) {
@@ -367,8 +370,10 @@ static int resolve_addr(struct rdma_cm_id *rdma, struct sockaddr *dst,
         }
         host = fake_find_host(fabric, target.sin_addr);
         /* Nobody answers ARP there: the question is asked until time-out. */
-        message = fake_message_new(id, FAKE_ADDR_DONE, host && !host->down ?
-                                   0 : timeout_ms * RDISK_MSEC);
+        message = fake_message_new(id, FAKE_ADDR_DONE,
+                                   host && !host->down
+                                       ? 0
+                                       : timeout_ms * RDISK_MSEC);
         message->status = host && !host->down ? 0 : -ETIMEDOUT;
     }
     fake_unlock(fabric);

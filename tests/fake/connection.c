@@ -21,8 +21,8 @@ static int connect_locked(struct fake_id *id, struct rdma_conn_param *param)
         return -ENODEV;
     }
     if (id->state != FAKE_CM_ROUTE_RESOLVED || !id->id.qp ||
-        param->private_data_len > FAKE_REQ_DATA ||
-        param->retry_count > 7 || param->rnr_retry_count > 7) {
+        param->private_data_len > FAKE_REQ_DATA || param->retry_count > 7 ||
+        param->rnr_retry_count > 7) {
         return -EINVAL;
     }
     host = fake_find_host(fabric, id->id.route.addr.dst_sin.sin_addr);
@@ -93,8 +93,7 @@ static int accept_locked(struct fake_id *id, struct rdma_conn_param *param)
         return -ENODEV;
     }
     if (id->state != FAKE_CM_REQ_RECEIVED || !id->id.qp ||
-        param->private_data_len > FAKE_REP_DATA ||
-        param->rnr_retry_count > 7) {
+        param->private_data_len > FAKE_REP_DATA || param->rnr_retry_count > 7) {
         return -EINVAL;
     }
     fake_qp_connect((struct fake_qp *)id->id.qp, id->remote_qpn,
@@ -126,8 +125,8 @@ static int reject_id(struct rdma_cm_id *rdma, const void *data, uint8_t size)
 
     fake_lock(id->host->fabric);
     ret = fake_called(id->host, FAKE_REJECT);
-    if (ret == 0 && (id->state != FAKE_CM_REQ_RECEIVED ||
-                     size > FAKE_REJ_DATA)) {
+    if (ret == 0 &&
+        (id->state != FAKE_CM_REQ_RECEIVED || size > FAKE_REJ_DATA)) {
         ret = -EINVAL;
     }
     if (ret == 0) {

@@ -14,8 +14,7 @@ static struct fake_host *context_host(struct ibv_context *context)
 
 /* ---- Completion channels ---------------------------------------------- */
 
-static struct ibv_comp_channel *create_comp_channel(
-    struct ibv_context *context)
+static struct ibv_comp_channel *create_comp_channel(struct ibv_context *context)
 {
     struct fake_host *host = context_host(context);
     struct fake_comp_channel *channel = NULL;
@@ -188,8 +187,10 @@ static int destroy_cq(struct ibv_cq *ibv)
         ret = -EBUSY;
     } else {
         if (cq->unacked) {
-            fake_misuse(fabric, "destroying a completion queue blocks for "
-                        "ever: %u events unacknowledged", cq->unacked);
+            fake_misuse(fabric,
+                        "destroying a completion queue blocks for "
+                        "ever: %u events unacknowledged",
+                        cq->unacked);
         }
         if (cq->channel) {
             forget_events(cq);

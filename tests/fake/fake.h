@@ -31,7 +31,7 @@
 #include <rdisk/env.h>
 #include "transport/verbs/verbs.h"
 
-#define FAKE_HOSTS_MAX 32       /* of all fabrics alive at a time */
+#define FAKE_HOSTS_MAX 32 /* of all fabrics alive at a time */
 
 struct fake_fabric;
 struct fake_host;
@@ -61,7 +61,7 @@ void fake_host_env(struct fake_host *host, struct rdisk_env *env);
  * calls. memlock: bytes that may be registered together. */
 struct fake_limits {
     int max_qp_wr, max_sge, max_cqe, max_qp, max_mr;
-    int max_mw;                 /* of type 2; 0: the device has none */
+    int max_mw; /* of type 2; 0: the device has none */
     uint32_t max_inline;
     uint64_t max_mr_size, memlock;
 };
@@ -91,14 +91,14 @@ uint64_t fake_fabric_random(struct fake_fabric *fabric, uint64_t bound);
 
 /* Bytes that are about to be written into a host's memory by another. */
 struct fake_write {
-    struct fake_host *host;     /* whose memory */
+    struct fake_host *host; /* whose memory */
     struct fake_host *from;
     void *address;
     size_t length;
-    const void *data;           /* the new bytes; the old are still there */
+    const void *data; /* the new bytes; the old are still there */
     uint64_t now;
-    uint32_t qp_num;            /* of @host, through which they come */
-    bool receive;               /* into a receive, not by an RDMA write */
+    uint32_t qp_num; /* of @host, through which they come */
+    bool receive;    /* into a receive, not by an RDMA write */
 };
 void fake_fabric_observe(struct fake_fabric *fabric,
                          void (*write)(void *opaque,
@@ -140,7 +140,7 @@ enum fake_call {
     FAKE_POST_SEND,
     FAKE_POST_RECV,
     FAKE_MODIFY_QP,
-    FAKE_CONNECT_RESPONSE,      /* not a call: the reply arrives but the queue
+    FAKE_CONNECT_RESPONSE, /* not a call: the reply arrives but the queue
                                    pair cannot be set up; CONNECT_ERROR */
     FAKE_CALLS
 };
@@ -175,9 +175,9 @@ void fake_qp_cut(struct ibv_qp *qp, bool cut);
 void fake_qp_break(struct ibv_qp *qp);
 
 enum fake_death {
-    FAKE_PROCESS_DIES,          /* its kernel tells the peers; the host
+    FAKE_PROCESS_DIES, /* its kernel tells the peers; the host
                                    answers new connections with a refusal */
-    FAKE_POWER_FAILS,           /* silence, until fake_host_start() */
+    FAKE_POWER_FAILS,  /* silence, until fake_host_start() */
 };
 /*
  * No byte and no message of what the host's program has made leaves or
@@ -210,14 +210,14 @@ void fake_host_restore_device(struct fake_host *host);
 
 /* How long things take, in nanoseconds of virtual time. */
 struct fake_timing {
-    uint64_t connect;           /* unanswered REQ or REP: UNREACHABLE */
-    uint64_t disconnect;        /* unanswered DREQ: DISCONNECTED */
-    uint64_t time_wait;         /* DISCONNECTED to TIMEWAIT_EXIT */
-    uint64_t rnr;               /* between two tries for a receive */
-    uint64_t settle;            /* from a link's being up to its passing
+    uint64_t connect;    /* unanswered REQ or REP: UNREACHABLE */
+    uint64_t disconnect; /* unanswered DREQ: DISCONNECTED */
+    uint64_t time_wait;  /* DISCONNECTED to TIMEWAIT_EXIT */
+    uint64_t rnr;        /* between two tries for a receive */
+    uint64_t settle;     /* from a link's being up to its passing
                                    anything */
-    uint64_t stale;             /* from its being down to the port's saying so */
-    uint8_t ack_timeout;        /* 4.096 us * 2^this unless set on the id */
+    uint64_t stale;      /* from its being down to the port's saying so */
+    uint8_t ack_timeout; /* 4.096 us * 2^this unless set on the id */
 };
 struct fake_timing *fake_fabric_timing(struct fake_fabric *fabric);
 

@@ -55,9 +55,8 @@ uint64_t fake_calls(struct fake_host *host, enum fake_call call)
 bool fake_link_up(struct fake_host *a, struct fake_host *b, uint64_t *due)
 {
     *due = RDISK_NEVER;
-    if (a->down || b->down || a->removed || b->removed ||
-        a->no_link || b->no_link ||
-        (a->cut >> b->index & 1)) {
+    if (a->down || b->down || a->removed || b->removed || a->no_link ||
+        b->no_link || (a->cut >> b->index & 1)) {
         return false;
     }
     if (!fake_linked(a) || !fake_linked(b)) {
@@ -237,7 +236,8 @@ void fake_device_closes(struct fake_host *host, unsigned int born)
     }
     TAILQ_FOREACH(pd, &host->pds, link) {
         if (pd->born == born) {
-            fake_misuse(host->fabric, "the connection manager closes a "
+            fake_misuse(host->fabric,
+                        "the connection manager closes a "
                         "removed device on which there is still a protection "
                         "domain");
             return;
@@ -245,7 +245,8 @@ void fake_device_closes(struct fake_host *host, unsigned int born)
     }
     TAILQ_FOREACH(cq, &host->cqs, link) {
         if (cq->born == born) {
-            fake_misuse(host->fabric, "the connection manager closes a "
+            fake_misuse(host->fabric,
+                        "the connection manager closes a "
                         "removed device on which there is still a completion "
                         "queue");
             return;
@@ -279,6 +280,6 @@ void fake_host_restore_device(struct fake_host *host)
 {
     fake_lock(host->fabric);
     host->removed = false;
-    host->deaf = false;         /* it is another one */
+    host->deaf = false; /* it is another one */
     fake_unlock(host->fabric);
 }

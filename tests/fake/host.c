@@ -26,10 +26,11 @@ static struct rdma_event_channel *create_event_channel(unsigned int slot)
 }
 
 #define EACH_SLOT(X) \
-    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) \
-    X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) \
-    X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) \
-    X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
+    X(0) \
+    X(1) \
+    X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) \
+        X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) \
+            X(26) X(27) X(28) X(29) X(30) X(31)
 
 #define DEFINE_SLOT(n) \
     static struct rdma_event_channel *create_event_channel_##n(void) \
@@ -43,7 +44,8 @@ static struct rdma_event_channel *(*const slot_functions[])(void) = {
     EACH_SLOT(NAME_SLOT)
 };
 _Static_assert(sizeof(slot_functions) / sizeof(slot_functions[0]) ==
-               FAKE_HOSTS_MAX, "a function for each slot");
+                   FAKE_HOSTS_MAX,
+               "a function for each slot");
 
 static unsigned int slot_take(struct fake_host *host)
 {
@@ -62,8 +64,7 @@ static unsigned int slot_take(struct fake_host *host)
     return slot;
 }
 
-struct fake_host *fake_host_add(struct fake_fabric *fabric,
-                                const char *address)
+struct fake_host *fake_host_add(struct fake_fabric *fabric, const char *address)
 {
     struct fake_host *host = fake_alloc(sizeof(*host));
 
@@ -74,10 +75,15 @@ struct fake_host *fake_host_add(struct fake_fabric *fabric,
     inet_ntop(AF_INET, &host->address, host->text, sizeof(host->text));
     host->fabric = fabric;
     host->limits = (struct fake_limits) {
-        .max_qp_wr = 16384, .max_sge = 32, .max_cqe = 65536,
-        .max_qp = 4096, .max_mr = 4096, .max_inline = 512,
+        .max_qp_wr = 16384,
+        .max_sge = 32,
+        .max_cqe = 65536,
+        .max_qp = 4096,
+        .max_mr = 4096,
+        .max_inline = 512,
         .max_mw = 65536,
-        .max_mr_size = UINT64_MAX / 2, .memlock = UINT64_MAX / 2,
+        .max_mr_size = UINT64_MAX / 2,
+        .memlock = UINT64_MAX / 2,
     };
     TAILQ_INIT(&host->pds);
     TAILQ_INIT(&host->cqs);
@@ -102,8 +108,8 @@ struct fake_host *fake_host_add(struct fake_fabric *fabric,
     host->random_state = fake_random64(&fabric->random_state);
     snprintf(host->device.name, sizeof(host->device.name), "fake%u",
              fabric->host_count);
-    snprintf(host->device.dev_name, sizeof(host->device.dev_name),
-             "uverbs%u", fabric->host_count);
+    snprintf(host->device.dev_name, sizeof(host->device.dev_name), "uverbs%u",
+             fabric->host_count);
     fabric->hosts[fabric->host_count++] = host;
     fake_unlock(fabric);
     return host;
@@ -164,8 +170,7 @@ static void env_random(void *opaque, void *buf, size_t size)
     pthread_mutex_unlock(&host->fabric->mutex);
 }
 
-static void env_log(void *opaque, enum rdisk_log_level level,
-                    const char *line)
+static void env_log(void *opaque, enum rdisk_log_level level, const char *line)
 {
     static const char *const names[] = { "error", "warning", "info", "debug" };
     struct fake_host *host = opaque;

@@ -10,14 +10,14 @@
 
 #include "fake.h"
 
-#define FAKE_REQ_DATA   56u     /* bytes a listener sees of a REQ */
-#define FAKE_REP_DATA   196u
-#define FAKE_REJ_DATA   148u
-#define FAKE_MTU        1024u   /* packets of a write break on multiples */
+#define FAKE_REQ_DATA 56u /* bytes a listener sees of a REQ */
+#define FAKE_REP_DATA 196u
+#define FAKE_REJ_DATA 148u
+#define FAKE_MTU      1024u /* packets of a write break on multiples */
 
-#define FAKE_REJ_NO_LISTENER    8   /* IB_CM_REJ_INVALID_SERVICE_ID */
-#define FAKE_REJ_TIMEOUT        4
-#define FAKE_REJ_CONSUMER       28  /* IB_CM_REJ_CONSUMER_DEFINED */
+#define FAKE_REJ_NO_LISTENER 8 /* IB_CM_REJ_INVALID_SERVICE_ID */
+#define FAKE_REJ_TIMEOUT     4
+#define FAKE_REJ_CONSUMER    28 /* IB_CM_REJ_CONSUMER_DEFINED */
 
 enum fake_object {
     FAKE_OBJECT_EVENT_CHANNEL,
@@ -37,28 +37,28 @@ struct fake_channel {
     struct fake_host *host;
     TAILQ_HEAD(, fake_event) events;
     unsigned int ids;
-    unsigned int unacked;       /* taken and not acknowledged */
+    unsigned int unacked; /* taken and not acknowledged */
 };
 
 struct fake_event {
     struct rdma_cm_event event; /* first: it is what the user holds */
     TAILQ_ENTRY(fake_event) link;
     struct fake_channel *channel;
-    struct fake_id *owner;      /* whose destruction waits for the ack */
-    struct fake_id *child;      /* CONNECT_REQUEST: until it is taken */
+    struct fake_id *owner; /* whose destruction waits for the ack */
+    struct fake_id *child; /* CONNECT_REQUEST: until it is taken */
     uint8_t data[FAKE_REP_DATA];
 };
 
 enum fake_cm_state {
     FAKE_CM_IDLE,
-    FAKE_CM_BOUND,              /* has a local address */
+    FAKE_CM_BOUND, /* has a local address */
     FAKE_CM_LISTEN,
     FAKE_CM_ADDR_QUERY,
     FAKE_CM_ADDR_RESOLVED,
     FAKE_CM_ROUTE_QUERY,
     FAKE_CM_ROUTE_RESOLVED,
     FAKE_CM_REQ_SENT,
-    FAKE_CM_REP_RECEIVED,       /* ESTABLISHED waits to be taken */
+    FAKE_CM_REP_RECEIVED, /* ESTABLISHED waits to be taken */
     FAKE_CM_REQ_RECEIVED,
     FAKE_CM_REP_SENT,
     FAKE_CM_CONNECTED,
@@ -68,16 +68,16 @@ enum fake_cm_state {
 };
 
 struct fake_id {
-    struct rdma_cm_id id;       /* first */
-    TAILQ_ENTRY(fake_id) link;  /* of the fabric */
+    struct rdma_cm_id id;      /* first */
+    TAILQ_ENTRY(fake_id) link; /* of the fabric */
     struct fake_host *host;
-    uint32_t number;            /* names it on the wire; never reused */
-    uint32_t remote;            /* number of the id at the other end; 0 */
+    uint32_t number; /* names it on the wire; never reused */
+    uint32_t remote; /* number of the id at the other end; 0 */
     struct fake_host *remote_host;
     uint32_t remote_qpn;
     enum fake_cm_state state;
-    unsigned int born;          /* host's removals when it got its device */
-    struct fake_id *listener;   /* of a child that was not taken yet */
+    unsigned int born;        /* host's removals when it got its device */
+    struct fake_id *listener; /* of a child that was not taken yet */
     unsigned int unacked;
     unsigned int backlog, waiting;
     uint8_t ack_timeout, retry_count, rnr_retry;
@@ -104,7 +104,7 @@ struct fake_message {
     enum fake_message_kind kind;
     uint64_t due;
     struct fake_host *from_host, *to_host;
-    uint32_t from, to;          /* numbers of ids */
+    uint32_t from, to; /* numbers of ids */
     int status;
     struct sockaddr_in address; /* REQ: source; ADDR: destination */
     uint16_t port;              /* REQ: of the listener */
@@ -113,37 +113,37 @@ struct fake_message {
 };
 
 struct fake_pd {
-    struct ibv_pd pd;           /* first */
-    TAILQ_ENTRY(fake_pd) link;  /* of the host */
+    struct ibv_pd pd;          /* first */
+    TAILQ_ENTRY(fake_pd) link; /* of the host */
     struct fake_host *host;
-    unsigned int born;          /* host's removals then */
+    unsigned int born; /* host's removals then */
     unsigned int users;
 };
 
 struct fake_mr {
-    struct ibv_mr mr;           /* first */
-    TAILQ_ENTRY(fake_mr) link;  /* of the host */
+    struct ibv_mr mr;          /* first */
+    TAILQ_ENTRY(fake_mr) link; /* of the host */
     struct fake_pd *pd;
     int access;
-    unsigned int windows;       /* bound to it */
+    unsigned int windows; /* bound to it */
 };
 
 /* A memory window of type 2B. */
 struct fake_mw {
-    struct ibv_mw mw;           /* first; its rkey is the user's business */
-    TAILQ_ENTRY(fake_mw) link;  /* of the host */
+    struct ibv_mw mw;          /* first; its rkey is the user's business */
+    TAILQ_ENTRY(fake_mw) link; /* of the host */
     struct fake_pd *pd;
-    uint32_t key;               /* of the last bind */
-    struct fake_mr *mr;         /* NULL: not bound */
-    struct fake_qp *qp;         /* through which it is good, while bound */
+    uint32_t key;       /* of the last bind */
+    struct fake_mr *mr; /* NULL: not bound */
+    struct fake_qp *qp; /* through which it is good, while bound */
     uint64_t address, length;
     int access;
 };
 
 struct fake_comp_channel {
-    struct ibv_comp_channel channel;    /* first */
+    struct ibv_comp_channel channel; /* first */
     struct fake_host *host;
-    unsigned int born;          /* host's removals then */
+    unsigned int born; /* host's removals then */
     TAILQ_HEAD(, fake_cq_event) events;
     unsigned int cqs;
 };
@@ -155,19 +155,19 @@ struct fake_cq_event {
 
 struct fake_cqe {
     struct ibv_wc wc;
-    uint32_t sequence;          /* of the work request that it proves */
+    uint32_t sequence; /* of the work request that it proves */
     bool send;
 };
 
 enum fake_arm { FAKE_DISARMED, FAKE_ARMED, FAKE_ARMED_SOLICITED };
 
 struct fake_cq {
-    struct ibv_cq cq;           /* first */
-    TAILQ_ENTRY(fake_cq) link;  /* of the host */
+    struct ibv_cq cq;          /* first */
+    TAILQ_ENTRY(fake_cq) link; /* of the host */
     struct fake_host *host;
-    unsigned int born;          /* host's removals then */
+    unsigned int born; /* host's removals then */
     struct fake_comp_channel *channel;
-    struct fake_cqe *entries;   /* ring of cq.cqe */
+    struct fake_cqe *entries; /* ring of cq.cqe */
     unsigned int first, count;
     enum fake_arm arm;
     unsigned int unacked;
@@ -190,9 +190,9 @@ struct fake_send {
     struct ibv_sge *sges;
     int num_sge;
     uint8_t *inline_data;
-    uint32_t length;            /* bytes of the message */
-    uint32_t sent;              /* of these, on the wire */
-    enum ibv_wc_status status;  /* as answered by the responder */
+    uint32_t length;           /* bytes of the message */
+    uint32_t sent;             /* of these, on the wire */
+    enum ibv_wc_status status; /* as answered by the responder */
     struct fake_bind bind;
 };
 
@@ -205,14 +205,14 @@ struct fake_receive {
 struct fake_packet {
     STAILQ_ENTRY(fake_packet) link;
     struct fake_host *from_host;
-    uint32_t from;              /* number of the queue pair */
-    uint32_t sequence;          /* of its work request */
+    uint32_t from;     /* number of the queue pair */
+    uint32_t sequence; /* of its work request */
     enum ibv_wr_opcode opcode;
     bool last, solicited;
     uint32_t imm, rkey;
-    uint64_t remote;            /* where these bytes go */
-    uint64_t remote_start;      /* where the whole message goes */
-    uint32_t total;             /* bytes of the message */
+    uint64_t remote;       /* where these bytes go */
+    uint64_t remote_start; /* where the whole message goes */
+    uint32_t total;        /* bytes of the message */
     uint32_t size;
     uint8_t data[];
 };
@@ -222,10 +222,10 @@ struct fake_packet {
  * Send queue: freed <= acked <= executed <= sent <= posted.
  */
 struct fake_qp {
-    struct ibv_qp qp;           /* first */
-    TAILQ_ENTRY(fake_qp) link;  /* of the fabric */
+    struct ibv_qp qp;          /* first */
+    TAILQ_ENTRY(fake_qp) link; /* of the fabric */
     struct fake_host *host;
-    unsigned int born;          /* host's removals then */
+    unsigned int born; /* host's removals then */
     struct fake_id *id;
     struct fake_pd *pd;
     struct fake_cq *send_cq, *recv_cq;
@@ -239,33 +239,33 @@ struct fake_qp {
     struct fake_receive *receives;
     struct ibv_sge *recv_sges;
     uint32_t recv_posted, recv_consumed, recv_freed;
-    uint32_t recv_flush;        /* in ERR: how far they are flushed */
+    uint32_t recv_flush; /* in ERR: how far they are flushed */
 
-    struct fake_qp *peer;       /* NULL: none, or gone */
+    struct fake_qp *peer; /* NULL: none, or gone */
     struct fake_host *peer_host;
     uint32_t peer_num;
-    STAILQ_HEAD(, fake_packet) wire;    /* under way to this queue pair */
-    uint32_t ack_limit;         /* no further answer, if ack_limited */
+    STAILQ_HEAD(, fake_packet) wire; /* under way to this queue pair */
+    uint32_t ack_limit;              /* no further answer, if ack_limited */
     bool ack_limited;
-    bool refused;               /* an answer with an error is under way */
+    bool refused; /* an answer with an error is under way */
     bool cut, mute;
-    bool late;                  /* in ERR, one more write may still land */
+    bool late; /* in ERR, one more write may still land */
     uint8_t ack_timeout, retry_count, rnr_retry;
     unsigned int rnr_tries;
-    uint64_t wire_due;          /* nothing arrives here before */
-    uint64_t stalled;           /* since when the peer is out of reach */
+    uint64_t wire_due; /* nothing arrives here before */
+    uint64_t stalled;  /* since when the peer is out of reach */
 };
 
 struct fake_fault {
     uint64_t calls;
-    uint64_t at;                /* number of the call that fails */
+    uint64_t at; /* number of the call that fails */
     unsigned int one_in;
     int error, random_error;
 };
 
 struct fake_host {
     struct fake_fabric *fabric;
-    unsigned int index;         /* in the table of all hosts */
+    unsigned int index; /* in the table of all hosts */
     struct in_addr address;
     char text[INET_ADDRSTRLEN];
     struct rdisk_verbs verbs;
@@ -278,15 +278,15 @@ struct fake_host {
     TAILQ_HEAD(, fake_mr) mrs;
     TAILQ_HEAD(, fake_mw) mws;
     unsigned int mr_count, mw_count, qp_count;
-    uint64_t registered;        /* bytes */
+    uint64_t registered; /* bytes */
     bool down, removed;
     bool no_link;
-    uint64_t settled;           /* the link passes nothing before */
-    uint64_t told;              /* the port calls itself active before */
-    bool deaf;                  /* its connection manager, for ever */
-    unsigned int removals;      /* so far; an older object stays dead */
+    uint64_t settled;      /* the link passes nothing before */
+    uint64_t told;         /* the port calls itself active before */
+    bool deaf;             /* its connection manager, for ever */
+    unsigned int removals; /* so far; an older object stays dead */
     uint64_t random_state;
-    uint64_t cut;               /* bit per host index */
+    uint64_t cut; /* bit per host index */
     uint64_t delayed[FAKE_HOSTS_MAX];
 };
 
@@ -319,7 +319,7 @@ uint64_t fake_random64(uint64_t *state);
 uint64_t fake_pick(struct fake_fabric *fabric, uint64_t bound);
 void fake_misuse(struct fake_fabric *fabric, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void *fake_alloc(size_t size);  /* zeroed, or abort() */
+void *fake_alloc(size_t size); /* zeroed, or abort() */
 int fake_eventfd(void);
 void fake_fd_set(int fd);
 void fake_fd_clear(int fd);
@@ -400,8 +400,8 @@ static inline bool fake_is_local(enum ibv_wr_opcode opcode)
 
 /* What of a work request counts when it is carried out; -EINVAL if it can
  * not be posted. */
-int fake_window_describe(const struct fake_qp *qp,
-                         const struct ibv_send_wr *wr, struct fake_bind *bind);
+int fake_window_describe(const struct fake_qp *qp, const struct ibv_send_wr *wr,
+                         struct fake_bind *bind);
 /* Carry it out: IBV_WC_SUCCESS, or why not. */
 enum ibv_wc_status fake_window_execute(struct fake_qp *qp,
                                        const struct fake_send *send);
@@ -426,7 +426,7 @@ void fake_cq_push(struct fake_cq *cq, const struct fake_cqe *cqe,
 void fake_qp_verbs(struct rdisk_verbs *verbs);
 void fake_qp_connect(struct fake_qp *qp, uint32_t peer_num,
                      struct fake_host *peer_host);
-void fake_qp_fail(struct fake_qp *qp);  /* into ERR */
+void fake_qp_fail(struct fake_qp *qp); /* into ERR */
 void fake_qp_drop_wire(struct fake_qp *qp, bool some);
 struct fake_qp *fake_find_qp(struct fake_fabric *fabric, uint32_t number);
 

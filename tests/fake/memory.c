@@ -63,7 +63,8 @@ static int query_port(struct ibv_context *context, uint8_t port,
     } else {
         memset(attr, 0, sizeof(*attr));
         attr->state = host->no_link && host->fabric->now >= host->told
-                      ? IBV_PORT_DOWN : IBV_PORT_ACTIVE;
+                          ? IBV_PORT_DOWN
+                          : IBV_PORT_ACTIVE;
     }
     fake_unlock(host->fabric);
     return ret;
@@ -214,8 +215,10 @@ static int dereg_mr(struct ibv_mr *ibv)
 
     fake_lock(host->fabric);
     if (mr->windows) {
-        fake_misuse(host->fabric, "a region is deregistered with %u windows "
-                    "bound to it", mr->windows);
+        fake_misuse(host->fabric,
+                    "a region is deregistered with %u windows "
+                    "bound to it",
+                    mr->windows);
         fake_windows_drop(host, mr, NULL);
     }
     TAILQ_REMOVE(&host->mrs, mr, link);

@@ -289,8 +289,7 @@ static void connect_reply(struct fake_id *id, struct fake_message *message)
 static void ready_to_use(struct fake_id *id)
 {
     if (id && id->state == FAKE_CM_REP_SENT) {
-        fake_message_cancel(id->host->fabric, id->number,
-                            FAKE_CONNECT_TIMEOUT);
+        fake_message_cancel(id->host->fabric, id->number, FAKE_CONNECT_TIMEOUT);
         id->state = FAKE_CM_CONNECTED;
         fake_event_push(id, RDMA_CM_EVENT_ESTABLISHED, 0);
     }
@@ -300,10 +299,9 @@ static void rejected(struct fake_id *id, struct fake_message *message)
 {
     struct fake_event *event;
 
-    if (!id || (id->state != FAKE_CM_REQ_SENT &&
-                id->state != FAKE_CM_REP_RECEIVED &&
-                id->state != FAKE_CM_REQ_RECEIVED &&
-                id->state != FAKE_CM_REP_SENT)) {
+    if (!id ||
+        (id->state != FAKE_CM_REQ_SENT && id->state != FAKE_CM_REP_RECEIVED &&
+         id->state != FAKE_CM_REQ_RECEIVED && id->state != FAKE_CM_REP_SENT)) {
         return;
     }
     fake_message_cancel(id->host->fabric, id->number, FAKE_CONNECT_TIMEOUT);
@@ -314,15 +312,13 @@ static void rejected(struct fake_id *id, struct fake_message *message)
     }
 }
 
-static void disconnect_request(struct fake_id *id,
-                               struct fake_message *message)
+static void disconnect_request(struct fake_id *id, struct fake_message *message)
 {
     switch (id ? id->state : FAKE_CM_CLOSED) {
     case FAKE_CM_REP_RECEIVED:
     case FAKE_CM_REP_SENT:
     case FAKE_CM_CONNECTED:
-        fake_message_cancel(id->host->fabric, id->number,
-                            FAKE_CONNECT_TIMEOUT);
+        fake_message_cancel(id->host->fabric, id->number, FAKE_CONNECT_TIMEOUT);
         id->state = FAKE_CM_DREQ_RECEIVED;
         fake_event_push(id, RDMA_CM_EVENT_DISCONNECTED, 0);
         break;

@@ -34,17 +34,17 @@ static int check_qp(struct fake_id *id, struct ibv_pd *pd,
     if (host->removed) {
         return -EIO;
     }
-    if (!id->id.verbs || id->id.qp || !pd || !attr->send_cq ||
-        !attr->recv_cq || attr->srq || attr->qp_type != IBV_QPT_RC ||
+    if (!id->id.verbs || id->id.qp || !pd || !attr->send_cq || !attr->recv_cq ||
+        attr->srq || attr->qp_type != IBV_QPT_RC ||
         pd->context != &host->context ||
         attr->send_cq->context != &host->context ||
         attr->recv_cq->context != &host->context) {
         return -EINVAL;
     }
-    if (!cap->max_send_wr || cap->max_send_wr > max_wr ||
-        !cap->max_recv_wr || cap->max_recv_wr > max_wr ||
-        !cap->max_send_sge || cap->max_send_sge > max_sge ||
-        !cap->max_recv_sge || cap->max_recv_sge > max_sge ||
+    if (!cap->max_send_wr || cap->max_send_wr > max_wr || !cap->max_recv_wr ||
+        cap->max_recv_wr > max_wr || !cap->max_send_sge ||
+        cap->max_send_sge > max_sge || !cap->max_recv_sge ||
+        cap->max_recv_sge > max_sge ||
         cap->max_inline_data > host->limits.max_inline) {
         return -EINVAL;
     }
@@ -81,14 +81,12 @@ static struct fake_qp *new_qp(struct fake_id *id, struct fake_pd *pd,
     } while (fake_find_qp(fabric, qp->qp.qp_num));
     qp->sends = fake_alloc(attr->cap.max_send_wr * sizeof(*qp->sends));
     qp->send_sges = fake_alloc((size_t)attr->cap.max_send_wr *
-                               attr->cap.max_send_sge *
-                               sizeof(*qp->send_sges));
+                               attr->cap.max_send_sge * sizeof(*qp->send_sges));
     qp->inline_data = fake_alloc((size_t)attr->cap.max_send_wr *
                                  attr->cap.max_inline_data);
     qp->receives = fake_alloc(attr->cap.max_recv_wr * sizeof(*qp->receives));
     qp->recv_sges = fake_alloc((size_t)attr->cap.max_recv_wr *
-                               attr->cap.max_recv_sge *
-                               sizeof(*qp->recv_sges));
+                               attr->cap.max_recv_sge * sizeof(*qp->recv_sges));
     STAILQ_INIT(&qp->wire);
     return qp;
 }
@@ -182,8 +180,7 @@ static void drop_arrivals(struct fake_qp *qp)
 {
     struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
 
-    qp->late = packet && packet->size &&
-               packet->opcode != IBV_WR_SEND &&
+    qp->late = packet && packet->size && packet->opcode != IBV_WR_SEND &&
                (qp->recv_posted != qp->recv_consumed ||
                 qp->send_posted != qp->send_acked) &&
                fake_pick(qp->host->fabric, 2);
@@ -206,8 +203,8 @@ static void stop_answers(struct fake_qp *qp)
     if (peer && peer->peer == qp && !peer->ack_limited) {
         peer->ack_limited = true;
         peer->ack_limit = peer->send_acked +
-            fake_pick(qp->host->fabric,
-                      peer->send_executed - peer->send_acked + 1);
+                          fake_pick(qp->host->fabric,
+                                    peer->send_executed - peer->send_acked + 1);
     }
 }
 
@@ -241,8 +238,10 @@ static void destroy_qp(struct rdma_cm_id *rdma)
     }
     fake_lock(fabric);
     if (fake_windows_of(qp)) {
-        fake_misuse(fabric, "a queue pair is destroyed with %u windows bound "
-                    "to it", fake_windows_of(qp));
+        fake_misuse(fabric,
+                    "a queue pair is destroyed with %u windows bound "
+                    "to it",
+                    fake_windows_of(qp));
         fake_windows_drop(qp->host, NULL, qp);
     }
     fake_qp_fail(qp);
@@ -281,8 +280,7 @@ static int modify_qp(struct ibv_qp *ibv, struct ibv_qp_attr *attr, int mask)
     if (ret == 0 && fake_gone(qp->host, qp->born)) {
         ret = -EIO;
     }
-    if (ret == 0 && (!(mask & IBV_QP_STATE) ||
-                     attr->qp_state != IBV_QPS_ERR)) {
+    if (ret == 0 && (!(mask & IBV_QP_STATE) || attr->qp_state != IBV_QPS_ERR)) {
         /* rdma_cm makes all other transitions. */
         ret = -EINVAL;
     }

@@ -56,7 +56,7 @@ static void complete_send(struct fake_qp *qp, enum ibv_wc_status status)
 
     if (qp->ack_limited && qp->send_acked == qp->ack_limit &&
         fake_is_local(send->opcode)) {
-        qp->ack_limit++;    /* needed no answer */
+        qp->ack_limit++; /* needed no answer */
     }
     qp->send_acked++;
     if (status == IBV_WC_SUCCESS && !send->signalled) {
@@ -105,9 +105,8 @@ static bool source_allowed(struct fake_qp *qp, const struct fake_send *send)
     for (int i = 0; i < send->num_sge && !send->is_inline; i++) {
         const struct ibv_sge *sge = &send->sges[i];
 
-        if (sge->length && !fake_key_allows(qp->host, qp->pd, false,
-                                            sge->lkey, sge->addr,
-                                            sge->length, 0)) {
+        if (sge->length && !fake_key_allows(qp->host, qp->pd, false, sge->lkey,
+                                            sge->addr, sge->length, 0)) {
             return false;
         }
     }
@@ -145,8 +144,8 @@ static uint32_t piece_of(struct fake_qp *qp, const struct fake_send *send)
     struct fake_fabric *fabric = qp->host->fabric;
     uint32_t left = send->length - send->sent;
 
-    if (fabric->automatic || send->opcode == IBV_WR_SEND ||
-        left <= FAKE_MTU || fake_pick(fabric, 2)) {
+    if (fabric->automatic || send->opcode == IBV_WR_SEND || left <= FAKE_MTU ||
+        fake_pick(fabric, 2)) {
         return left;
     }
     return (1 + fake_pick(fabric, (left - 1) / FAKE_MTU)) * FAKE_MTU;
@@ -230,8 +229,9 @@ static struct fake_qp *find_sender(struct fake_qp *qp,
 {
     struct fake_qp *sender = fake_find_qp(qp->host->fabric, packet->from);
 
-    return sender && sender->peer == qp &&
-           sender->qp.state == IBV_QPS_RTS ? sender : NULL;
+    return sender && sender->peer == qp && sender->qp.state == IBV_QPS_RTS
+               ? sender
+               : NULL;
 }
 
 /* Refuse the packet at the head: what is behind it is not in sequence. */
@@ -303,9 +303,9 @@ static enum ibv_wc_status scatter(struct fake_qp *qp,
         const struct ibv_sge *sge = &receive->sges[i];
 
         room += sge->length;
-        if (sge->length && !fake_key_allows(qp->host, qp->pd, false,
-                                            sge->lkey, sge->addr, sge->length,
-                                            IBV_ACCESS_LOCAL_WRITE)) {
+        if (sge->length &&
+            !fake_key_allows(qp->host, qp->pd, false, sge->lkey, sge->addr,
+                             sge->length, IBV_ACCESS_LOCAL_WRITE)) {
             return IBV_WC_LOC_PROT_ERR;
         }
     }
@@ -330,8 +330,8 @@ static void not_ready(struct fake_qp *qp)
     struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
     struct fake_qp *sender = find_sender(qp, packet);
 
-    if (!sender || (sender->rnr_retry != 7 &&
-                    ++sender->rnr_tries > sender->rnr_retry)) {
+    if (!sender ||
+        (sender->rnr_retry != 7 && ++sender->rnr_tries > sender->rnr_retry)) {
         refuse(qp, IBV_WC_RNR_RETRY_EXC_ERR);
         return;
     }
@@ -352,8 +352,8 @@ static bool deliver_message(struct fake_qp *qp, struct fake_packet *packet)
         status = scatter(qp, packet);
     }
     if (status != IBV_WC_SUCCESS) {
-        refuse(qp, status == IBV_WC_LOC_LEN_ERR ? IBV_WC_REM_INV_REQ_ERR :
-                                                  IBV_WC_REM_OP_ERR);
+        refuse(qp, status == IBV_WC_LOC_LEN_ERR ? IBV_WC_REM_INV_REQ_ERR
+                                                : IBV_WC_REM_OP_ERR);
         complete_receive(qp, status, NULL);
         fake_qp_fail(qp);
         return false;

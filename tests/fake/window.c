@@ -118,8 +118,8 @@ static int dealloc_mw(struct ibv_mw *ibv)
 
 /* ---- Work requests ----------------------------------------------------- */
 
-int fake_window_describe(const struct fake_qp *qp,
-                         const struct ibv_send_wr *wr, struct fake_bind *bind)
+int fake_window_describe(const struct fake_qp *qp, const struct ibv_send_wr *wr,
+                         struct fake_bind *bind)
 {
     if (wr->num_sge || (wr->send_flags & IBV_SEND_INLINE)) {
         return -EINVAL;
@@ -153,9 +153,11 @@ static struct fake_mr *region_of(struct fake_qp *qp,
 
         if (mr->mr.lkey == bind->lkey) {
             return mr->pd == qp->pd && (mr->access & IBV_ACCESS_MW_BIND) &&
-                   bind->address >= start && bind->length <= mr->mr.length &&
-                   bind->address - start <= mr->mr.length - bind->length
-                   ? mr : NULL;
+                           bind->address >= start &&
+                           bind->length <= mr->mr.length &&
+                           bind->address - start <= mr->mr.length - bind->length
+                       ? mr
+                       : NULL;
         }
     }
     return NULL;
@@ -201,9 +203,8 @@ static enum ibv_wc_status invalidate(struct fake_qp *qp, uint32_t key)
 enum ibv_wc_status fake_window_execute(struct fake_qp *qp,
                                        const struct fake_send *send)
 {
-    return send->opcode == IBV_WR_BIND_MW
-           ? bind_window(qp, &send->bind)
-           : invalidate(qp, send->bind.old_key);
+    return send->opcode == IBV_WR_BIND_MW ? bind_window(qp, &send->bind)
+                                          : invalidate(qp, send->bind.old_key);
 }
 
 /* ---- Access ------------------------------------------------------------ */
@@ -218,9 +219,8 @@ bool fake_remote_allows(struct fake_qp *qp, uint32_t key, uint64_t address,
                                IBV_ACCESS_REMOTE_WRITE);
     }
     return mw->key == key && mw->qp == qp &&
-           (mw->access & IBV_ACCESS_REMOTE_WRITE) &&
-           address >= mw->address && length <= mw->length &&
-           address - mw->address <= mw->length - length;
+           (mw->access & IBV_ACCESS_REMOTE_WRITE) && address >= mw->address &&
+           length <= mw->length && address - mw->address <= mw->length - length;
 }
 
 static bool overlap(uint64_t a, uint64_t a_length, uint64_t b,

@@ -9,8 +9,8 @@
 #include "tests/unit/support/scene.h"
 #include "tests/unit/support/unit.h"
 
-#define SAY     8192u   /* where messages go out from */
-#define STEPS   40u
+#define SAY   8192u /* where messages go out from */
+#define STEPS 40u
 
 static struct scene scene;
 static struct scene_client *client = &scene.clients[0];
@@ -111,8 +111,7 @@ static void begin(struct fuzz_input *input)
     client->options.slots = 1;
     client->options.slot_size = 4096;
     if (how & 1) {
-        scene_authenticate(&scene, "alice",
-                           "0123456789abcdef0123456789abcdef");
+        scene_authenticate(&scene, "alice", "0123456789abcdef0123456789abcdef");
     }
     submitted = false;
     raw_init(&control, scene.fabric, scene.server_host);
@@ -137,8 +136,7 @@ static void begin(struct fuzz_input *input)
 static void submit(void)
 {
     if (!submitted && client->state == RDISK_INITIATOR_READY &&
-        scene_submit(&io, client, 0, RDISK_OP_READ, 4096, buffer,
-                     4096) == 0) {
+        scene_submit(&io, client, 0, RDISK_OP_READ, 4096, buffer, 4096) == 0) {
         submitted = true;
         rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
     }
@@ -150,7 +148,8 @@ static void say(struct fuzz_input *input)
     uint16_t size = (uint16_t)(fuzz_byte(input) * 2);
 
     size = size < sizeof(struct rdisk_wire_message)
-           ? sizeof(struct rdisk_wire_message) : size;
+               ? sizeof(struct rdisk_wire_message)
+               : size;
     memset(control.buffer + SAY, 0, RDISK_MESSAGE_MAX);
     /* Status and text are the input's, as is the body. */
     fuzz_take(input, control.buffer + SAY + 24, size - 24);

@@ -8,7 +8,7 @@
 #include "tests/unit/support/hostile.h"
 #include "tests/unit/support/unit.h"
 
-#define STEPS 40u       /* at most; each pumps the fabric */
+#define STEPS 40u /* at most; each pumps the fabric */
 
 /* Take what came, so that the next message finds a receive. */
 static void listen_to(struct raw *raw, uint32_t size)

@@ -11,8 +11,12 @@
 static void request(struct fuzz_input *input)
 {
     struct rdisk_request_limits limits = {
-        .epoch = 5, .size = 1 << 20, .block_size = 512,
-        .slot_size = 8192, .slot = 1, .immediate_sequence = 7,
+        .epoch = 5,
+        .size = 1 << 20,
+        .block_size = 512,
+        .slot_size = 8192,
+        .slot = 1,
+        .immediate_sequence = 7,
     };
     struct rdisk_request_view view = { 0 };
     struct rdisk_wire_request wire;
@@ -82,8 +86,7 @@ static void message(const uint8_t *data, size_t size, uint64_t epoch)
     memset(&copy, 0, sizeof(copy));
     size = size < sizeof(copy) ? size : sizeof(copy);
     memcpy(&copy, data, size);
-    if (rdisk_wire_check_message(&copy, size, epoch, &err) ==
-        RDISK_STATUS_OK) {
+    if (rdisk_wire_check_message(&copy, size, epoch, &err) == RDISK_STATUS_OK) {
         rdisk_wire_text(&copy.message, text, sizeof(text));
         CHECK(strlen(text) <= RDISK_TEXT_MAX);
     } else {

@@ -10,6 +10,10 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 BINARY = 'tests/fuzz/corpus/'
 
 
+class Skip(Exception):
+    """This machine lacks the program that a rule needs."""
+
+
 class Tree:
     """A folder's files: paths relative to it, and their text."""
 

@@ -63,8 +63,7 @@ static void finished(const CU_pTest test, const CU_pSuite suite,
     if (failure) {
         printf("FAILED %s: %s\n", suite->pName, test->pName);
     }
-    for (const CU_FailureRecord *f = failure; f && told++ < 10;
-         f = f->pNext) {
+    for (const CU_FailureRecord *f = failure; f && told++ < 10; f = f->pNext) {
         printf("    %s:%u: %s\n", f->strFileName, f->uiLineNumber,
                f->strCondition);
     }

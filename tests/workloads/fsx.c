@@ -21,15 +21,15 @@
 #include <unistd.h>
 
 enum {
-    CHUNK_MAX = 128 << 10,      /* bytes of one operation */
-    HISTORY = 24,               /* operations that are told on failure */
+    CHUNK_MAX = 128 << 10, /* bytes of one operation */
+    HISTORY = 24,          /* operations that are told on failure */
     COMPARE_EVERY = 500,
 };
 
 static const char *path;
 static int fd = -1;
-static unsigned char *model;    /* what the file has to be */
-static size_t size;             /* of the file */
+static unsigned char *model; /* what the file has to be */
+static size_t size;          /* of the file */
 static size_t size_max;
 static uint64_t seed;
 static uint64_t random_state;
@@ -208,7 +208,8 @@ static void do_punch(void)
     }
     note("punch", offset, length);
     must(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                   (off_t)offset, (off_t)length) == 0, "fallocate");
+                   (off_t)offset, (off_t)length) == 0,
+         "fallocate");
     memset(model + offset, 0, length);
 }
 
@@ -288,6 +289,7 @@ int main(int argc, char **argv)
     do_sync();
     read_and_compare(0, size);
     printf("fsx: seed %" PRIu64 ", %" PRIu64 " operations, %zu bytes at the "
-           "end\n", seed, operations, size);
+           "end\n",
+           seed, operations, size);
     return 0;
 }

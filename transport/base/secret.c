@@ -18,9 +18,10 @@ void rdisk_secret_wipe(struct rdisk_secret *secret)
 /* Its value, or -1. Not isxdigit(), which asks the locale. */
 static int hex_digit(uint8_t c)
 {
-    return c >= '0' && c <= '9' ? c - '0' :
-           c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-           c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 static bool is_hex(const uint8_t *text, size_t length)
@@ -51,25 +52,31 @@ int rdisk_secret_parse(struct rdisk_secret *secret, const void *text,
     }
     for (size_t i = 0; i < length; i++) {
         if (p[i] < 0x20 || p[i] == 0x7f) {
-            return rdisk_error_set(err, -EINVAL, "a secret is one line of "
+            return rdisk_error_set(
+                err, -EINVAL,
+                "a secret is one line of "
                 "text or hex digits; this one has a control character at "
-                "byte %zu ('rdisk secret' makes a good one)", i + 1);
+                "byte %zu ('rdisk secret' makes a good one)",
+                i + 1);
         }
     }
     if (is_hex(p, length)) {
         for (size_t i = 0; i < length; i += 2) {
-            secret->bytes[i / 2] =
-                (uint8_t)(hex_digit(p[i]) << 4 | hex_digit(p[i + 1]));
+            secret->bytes[i / 2] = (uint8_t)(hex_digit(p[i]) << 4 |
+                                             hex_digit(p[i + 1]));
         }
         secret->length = (unsigned int)length / 2;
         return 0;
     }
     if (length < RDISK_SECRET_MIN || length > RDISK_SECRET_MAX) {
-        return rdisk_error_set(err, -EINVAL, "a secret of %zu characters is "
+        return rdisk_error_set(
+            err, -EINVAL,
+            "a secret of %zu characters is "
             "too %s: it takes %u to %u characters, or %u to %u hex digits "
-            "('rdisk secret' makes a good one)", length,
-            length < RDISK_SECRET_MIN ? "short" : "long", RDISK_SECRET_MIN,
-            RDISK_SECRET_MAX, 2 * RDISK_SECRET_MIN, 2 * RDISK_SECRET_MAX);
+            "('rdisk secret' makes a good one)",
+            length, length < RDISK_SECRET_MIN ? "short" : "long",
+            RDISK_SECRET_MIN, RDISK_SECRET_MAX, 2 * RDISK_SECRET_MIN,
+            2 * RDISK_SECRET_MAX);
     }
     memcpy(secret->bytes, p, length);
     secret->length = (unsigned int)length;
@@ -83,25 +90,32 @@ static int check_file(int fd, const char *path, struct rdisk_error *err)
     struct stat st;
 
     if (fstat(fd, &st) < 0) {
-        return rdisk_error_set(err, -errno, "cannot examine secret file "
-                               "'%s': %s", path, strerror(errno));
+        return rdisk_error_set(err, -errno,
+                               "cannot examine secret file "
+                               "'%s': %s",
+                               path, strerror(errno));
     }
     if (!S_ISREG(st.st_mode)) {
-        return rdisk_error_set(err, -EINVAL, "secret file '%s' is no regular "
-                               "file", path);
+        return rdisk_error_set(err, -EINVAL,
+                               "secret file '%s' is no regular "
+                               "file",
+                               path);
     }
     if (st.st_uid != geteuid() && st.st_uid != 0) {
-        return rdisk_error_set(err, -EPERM, "secret file '%s' belongs to user "
+        return rdisk_error_set(
+            err, -EPERM,
+            "secret file '%s' belongs to user "
             "%u; it must be root's or that of user %u, who reads it: chown it",
             path, (unsigned int)st.st_uid, (unsigned int)geteuid());
     }
-    others = st.st_uid == 0 ? S_IWGRP | S_IXGRP | S_IRWXO
-                            : S_IRWXG | S_IRWXO;
+    others = st.st_uid == 0 ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
     if (st.st_mode & others) {
-        return rdisk_error_set(err, -EPERM, "secret file '%s' has mode %04o: "
+        return rdisk_error_set(
+            err, -EPERM,
+            "secret file '%s' has mode %04o: "
             "others than its owner have access; chmod 600 it, and make a new "
-            "secret if they may have read it", path,
-            (unsigned int)st.st_mode & 07777);
+            "secret if they may have read it",
+            path, (unsigned int)st.st_mode & 07777);
     }
     return 0;
 }
@@ -126,8 +140,10 @@ int rdisk_secret_read(struct rdisk_secret *secret, const char *path,
     while (result == 0 && n > 0 && length < sizeof(text)) {
         n = read(fd, text + length, sizeof(text) - length);
         if (n < 0) {
-            result = rdisk_error_set(err, -errno, "cannot read secret file "
-                                     "'%s': %s", path, strerror(errno));
+            result = rdisk_error_set(err, -errno,
+                                     "cannot read secret file "
+                                     "'%s': %s",
+                                     path, strerror(errno));
         } else {
             length += (size_t)n;
         }

@@ -9,12 +9,12 @@
 #include <cpuid.h>
 #endif
 
-#define COMPARE_NS  5000000     /* so long the two are compared */
-#define READINGS    5u          /* the best one of so many counts */
-#define FRACTION    32          /* bits of a tick's length behind the point */
+#define COMPARE_NS 5000000 /* so long the two are compared */
+#define READINGS   5u      /* the best one of so many counts */
+#define FRACTION   32      /* bits of a tick's length behind the point */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static uint64_t tick;           /* its length in ns << FRACTION; 0: no counter */
+static uint64_t tick; /* its length in ns << FRACTION; 0: no counter */
 
 static uint64_t clock_now(void)
 {
@@ -27,8 +27,8 @@ static uint64_t clock_now(void)
 #if defined(__x86_64__)
 
 /* Advanced power management, EDX: the TSC is invariant. */
-#define LEAF_POWER          0x80000007
-#define INVARIANT_TSC       (1u << 8)
+#define LEAF_POWER    0x80000007
+#define INVARIANT_TSC (1u << 8)
 
 static bool has_counter(void)
 {

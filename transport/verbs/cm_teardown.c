@@ -6,16 +6,16 @@
 #include <stdlib.h>
 
 /* Between two looks at a port; longer than a kernel takes to take it down. */
-#define LOOK_MS     200
+#define LOOK_MS 200
 /* A port calls itself active before its interface has its queue and all its
  * routes back: Linux takes up to a second to see a carrier. */
-#define SETTLE_MS   3000
+#define SETTLE_MS 3000
 
 struct rdisk_cm_teardown {
     struct rdisk_cm_teardown *next;
     struct rdma_cm_id *id;
-    uint64_t active;            /* since when its port is; or RDISK_NEVER */
-    bool removed;               /* with its device: there is nobody to tell */
+    uint64_t active; /* since when its port is; or RDISK_NEVER */
+    bool removed;    /* with its device: there is nobody to tell */
 };
 
 bool rdisk_port_active(const struct rdisk_env *env, struct rdma_cm_id *id)
@@ -34,7 +34,7 @@ bool rdisk_port_active(const struct rdisk_env *env, struct rdma_cm_id *id)
 }
 
 void rdisk_cm_teardowns_init(struct rdisk_cm_teardowns *teardowns,
-                          const struct rdisk_env *env)
+                             const struct rdisk_env *env)
 {
     *teardowns = (struct rdisk_cm_teardowns) {
         .env = env,
@@ -47,9 +47,11 @@ static void tell(struct rdisk_cm_teardowns *teardowns,
 {
     if (!teardowns->told) {
         teardowns->told = true;
-        rdisk_log(teardowns->env, RDISK_LOG_WARNING, "RDMA device %s has no "
+        rdisk_log(teardowns->env, RDISK_LOG_WARNING,
+                  "RDMA device %s has no "
                   "link: the other side is told of the end of connections "
-                  "when it has one again", id->verbs->device->name);
+                  "when it has one again",
+                  id->verbs->device->name);
     }
 }
 
@@ -70,7 +72,8 @@ int rdisk_cm_teardowns_reserve(struct rdisk_cm_teardowns *teardowns)
     return 0;
 }
 
-static struct rdisk_cm_teardown *take_reserved(struct rdisk_cm_teardowns *teardowns)
+static struct rdisk_cm_teardown *take_reserved(
+    struct rdisk_cm_teardowns *teardowns)
 {
     struct rdisk_cm_teardown *teardown = teardowns->reserved;
 
@@ -85,7 +88,7 @@ void rdisk_cm_teardowns_release(struct rdisk_cm_teardowns *teardowns)
 }
 
 void rdisk_cm_teardowns_add(struct rdisk_cm_teardowns *teardowns,
-                         struct rdma_cm_id *id, bool suspect)
+                            struct rdma_cm_id *id, bool suspect)
 {
     struct rdisk_cm_teardown *teardown;
 
@@ -106,7 +109,7 @@ void rdisk_cm_teardowns_add(struct rdisk_cm_teardowns *teardowns,
 }
 
 void rdisk_cm_teardowns_removed(struct rdisk_cm_teardowns *teardowns,
-                             const struct rdma_cm_id *id)
+                                const struct rdma_cm_id *id)
 {
     struct rdisk_cm_teardown *teardown;
 
@@ -118,7 +121,8 @@ void rdisk_cm_teardowns_removed(struct rdisk_cm_teardowns *teardowns,
     }
 }
 
-void rdisk_cm_teardowns_process(struct rdisk_cm_teardowns *teardowns, uint64_t now)
+void rdisk_cm_teardowns_process(struct rdisk_cm_teardowns *teardowns,
+                                uint64_t now)
 {
     struct rdisk_cm_teardown **link = &teardowns->first, *teardown;
     const struct ibv_context *verbs = NULL;
@@ -143,8 +147,8 @@ void rdisk_cm_teardowns_process(struct rdisk_cm_teardowns *teardowns, uint64_t n
         } else if (teardown->active == RDISK_NEVER) {
             teardown->active = now;
         }
-        if (!teardown->removed && (!active || now - teardown->active <
-                                              SETTLE_MS * RDISK_MSEC)) {
+        if (!teardown->removed &&
+            (!active || now - teardown->active < SETTLE_MS * RDISK_MSEC)) {
             link = &teardown->next;
             continue;
         }

@@ -27,16 +27,16 @@ struct rdisk_cm_teardown;
 struct rdisk_cm_teardowns {
     const struct rdisk_env *env;
     struct rdisk_cm_teardown *first;
-    struct rdisk_cm_teardown *reserved;    /* one for each id that is in use */
-    bool told;              /* the log, that there is no link */
-    uint64_t deadline;      /* of rdisk_cm_teardowns_process(), or RDISK_NEVER */
+    struct rdisk_cm_teardown *reserved; /* one for each id that is in use */
+    bool told;                          /* the log, that there is no link */
+    uint64_t deadline; /* of rdisk_cm_teardowns_process(), or RDISK_NEVER */
 };
 
 /* Is there a link to send through? True if nobody can tell. */
 bool rdisk_port_active(const struct rdisk_env *env, struct rdma_cm_id *id);
 
 void rdisk_cm_teardowns_init(struct rdisk_cm_teardowns *teardowns,
-                          const struct rdisk_env *env);
+                             const struct rdisk_env *env);
 /*
  * Make room for an id that begins, so that nothing can fail when it ends: 0, or
  * -ENOMEM, and then it must not begin. _add() takes the room, or _release()
@@ -51,11 +51,12 @@ void rdisk_cm_teardowns_release(struct rdisk_cm_teardowns *teardowns);
  * An id that has to wait has no context.
  */
 void rdisk_cm_teardowns_add(struct rdisk_cm_teardowns *teardowns,
-                         struct rdma_cm_id *id, bool suspect);
+                            struct rdma_cm_id *id, bool suspect);
 /* DEVICE_REMOVAL for this id: if it waits here, it need not any more. */
 void rdisk_cm_teardowns_removed(struct rdisk_cm_teardowns *teardowns,
-                             const struct rdma_cm_id *id);
-void rdisk_cm_teardowns_process(struct rdisk_cm_teardowns *teardowns, uint64_t now);
+                                const struct rdma_cm_id *id);
+void rdisk_cm_teardowns_process(struct rdisk_cm_teardowns *teardowns,
+                                uint64_t now);
 /* Destroy them all, whatever becomes of the messages. */
 void rdisk_cm_teardowns_end(struct rdisk_cm_teardowns *teardowns);
 

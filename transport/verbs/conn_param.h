@@ -10,13 +10,13 @@
  * a second, and after seven times the connection is dead. InfiniBand
  * Architecture Specification, volume 1, "local ACK timeout".
  */
-#define RDISK_ACK_TIMEOUT       17
-#define RDISK_RETRY_COUNT       7
+#define RDISK_ACK_TIMEOUT 17
+#define RDISK_RETRY_COUNT 7
 /*
  * Slots are credits, so a receive is always posted before its message comes.
  * The few retries only cover a peer that breaks that rule.
  */
-#define RDISK_RNR_RETRY_COUNT   3
+#define RDISK_RNR_RETRY_COUNT 3
 
 static inline struct rdma_conn_param rdisk_conn_param(const void *data,
                                                       uint8_t size)

@@ -16,8 +16,9 @@ static uint8_t *recv_buffer(struct rdisk_control *control, unsigned int i)
 
 static uint8_t *send_buffer(struct rdisk_control *control, uint64_t sequence)
 {
-    return recv_buffer(control, RDISK_CONTROL_DEPTH +
-                       (unsigned int)(sequence % RDISK_CONTROL_DEPTH));
+    return recv_buffer(control,
+                       RDISK_CONTROL_DEPTH +
+                           (unsigned int)(sequence % RDISK_CONTROL_DEPTH));
 }
 
 int rdisk_control_create(struct rdisk_control *control,

@@ -9,14 +9,14 @@
 #include "transport/verbs/qp.h"
 #include "transport/wire/wire.h"
 
-#define RDISK_CONTROL_DEPTH 8u  /* messages each way */
+#define RDISK_CONTROL_DEPTH 8u /* messages each way */
 
 struct rdisk_control {
     struct rdisk_qp qp;
-    void *buffers;              /* receives, then sends */
+    void *buffers; /* receives, then sends */
     struct ibv_mr *mr;
     struct rdisk_qp_counters counters;
-    uint64_t epoch;             /* put into each message; 0 before OPEN */
+    uint64_t epoch; /* put into each message; 0 before OPEN */
     bool created;
 };
 

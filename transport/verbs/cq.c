@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define EVENTS_MAX      64u     /* acknowledging takes a lock: in batches */
+#define EVENTS_MAX 64u /* acknowledging takes a lock: in batches */
 
 int rdisk_cq_create(struct rdisk_cq *cq, const struct rdisk_env *env,
-                    struct ibv_context *context, unsigned int depth,
-                    int vector, struct rdisk_error *err)
+                    struct ibv_context *context, unsigned int depth, int vector,
+                    struct rdisk_error *err)
 {
     const struct rdisk_verbs *verbs = env->verbs;
     int ret;
@@ -17,13 +17,14 @@ int rdisk_cq_create(struct rdisk_cq *cq, const struct rdisk_env *env,
     cq->channel = verbs->create_comp_channel(context);
     if (!cq->channel) {
         return rdisk_error_set(err, -errno,
-            "cannot create a completion channel: %s", strerror(errno));
+                               "cannot create a completion channel: %s",
+                               strerror(errno));
     }
     cq->cq = verbs->create_cq(context, (int)depth, cq, cq->channel, vector);
     if (!cq->cq) {
-        ret = rdisk_error_set(err, -errno,
-            "cannot create a completion queue of %u entries: %s", depth,
-            strerror(errno));
+        ret = rdisk_error_set(
+            err, -errno, "cannot create a completion queue of %u entries: %s",
+            depth, strerror(errno));
         verbs->destroy_comp_channel(cq->channel);
         return ret;
     }

@@ -15,7 +15,7 @@
 #include <rdisk/error.h>
 #include "transport/verbs/verbs.h"
 
-#define RDISK_CQ_BATCH  32      /* completions taken per poll */
+#define RDISK_CQ_BATCH 32 /* completions taken per poll */
 
 struct rdisk_cq {
     const struct rdisk_env *env;
@@ -26,17 +26,17 @@ struct rdisk_cq {
     struct ibv_wc parked[RDISK_CQ_BATCH];
     unsigned int parked_next, parked_count;
 
-    unsigned int events;        /* taken and not yet acknowledged */
-    bool armed;                 /* an event will come; asking is a syscall */
-    atomic_bool failed;         /* polling, arming or an event went wrong: its
+    unsigned int events; /* taken and not yet acknowledged */
+    bool armed;          /* an event will come; asking is a syscall */
+    atomic_bool failed;  /* polling, arming or an event went wrong: its
                                    queue pairs are to be broken */
-    atomic_bool gone;           /* with its device; nothing comes any more */
+    atomic_bool gone;    /* with its device; nothing comes any more */
 };
 
 /* On failure nothing is left behind. */
 int rdisk_cq_create(struct rdisk_cq *cq, const struct rdisk_env *env,
-                    struct ibv_context *context, unsigned int depth,
-                    int vector, struct rdisk_error *err);
+                    struct ibv_context *context, unsigned int depth, int vector,
+                    struct rdisk_error *err);
 /* No queue pair uses it any more. */
 void rdisk_cq_destroy(struct rdisk_cq *cq);
 

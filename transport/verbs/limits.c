@@ -19,11 +19,11 @@ int rdisk_device_query(const struct rdisk_verbs *verbs,
     limits->max_sge = (unsigned int)attr.max_sge;
     limits->max_qp_wr = (unsigned int)attr.max_qp_wr;
     limits->max_cqe = (unsigned int)attr.max_cqe;
-    limits->windows = attr.device_cap_flags &
-                      (IBV_DEVICE_MEM_WINDOW_TYPE_2A |
-                       IBV_DEVICE_MEM_WINDOW_TYPE_2B);
+    limits->windows = attr.device_cap_flags & (IBV_DEVICE_MEM_WINDOW_TYPE_2A |
+                                               IBV_DEVICE_MEM_WINDOW_TYPE_2B);
     if (limits->max_sge < 2) {
-        return rdisk_error_set(err, -ENOTSUP,
+        return rdisk_error_set(
+            err, -ENOTSUP,
             "the RDMA device gathers from %u place only, 2 are needed",
             limits->max_sge);
     }

@@ -10,10 +10,10 @@
 
 /* What of a device's limits matters to us. */
 struct rdisk_device_limits {
-    unsigned int max_sge;       /* of a work request */
-    unsigned int max_qp_wr;     /* of a queue pair, each direction */
+    unsigned int max_sge;   /* of a work request */
+    unsigned int max_qp_wr; /* of a queue pair, each direction */
     unsigned int max_cqe;
-    bool windows;               /* has memory windows of type 2 */
+    bool windows; /* has memory windows of type 2 */
 };
 
 /* 0, or a negative errno: -ENOTSUP if the device cannot do what is needed. */

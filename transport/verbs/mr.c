@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-static _Atomic uint64_t registered;     /* bytes, all of the process's */
+static _Atomic uint64_t registered; /* bytes, all of the process's */
 
 static void explain(struct rdisk_error *err, int code, size_t length)
 {
@@ -15,11 +15,13 @@ static void explain(struct rdisk_error *err, int code, size_t length)
 
     if (code == -ENOMEM && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
         limit.rlim_cur != RLIM_INFINITY) {
-        rdisk_error_set(err, code,
+        rdisk_error_set(
+            err, code,
             "cannot register %zu bytes of memory: RLIMIT_MEMLOCK is %llu "
             "bytes and %llu are registered already; allow at least %llu, or "
-            "better any (ulimit -l unlimited, LimitMEMLOCK=infinity)", length,
-            (unsigned long long)limit.rlim_cur, (unsigned long long)already,
+            "better any (ulimit -l unlimited, LimitMEMLOCK=infinity)",
+            length, (unsigned long long)limit.rlim_cur,
+            (unsigned long long)already,
             (unsigned long long)(already + length));
         return;
     }

@@ -10,10 +10,10 @@
  * wr_id: whether it is a receive, the tag, and of a send the low bits of its
  * sequence number, of a receive the buffer's index.
  */
-#define WR_RECV         (1ull << 63)
-#define WR_TAG_SHIFT    40
-#define WR_NUMBER       ((1ull << WR_TAG_SHIFT) - 1)
-#define STAGE_MAX       64u     /* work requests per doorbell */
+#define WR_RECV      (1ull << 63)
+#define WR_TAG_SHIFT 40
+#define WR_NUMBER    ((1ull << WR_TAG_SHIFT) - 1)
+#define STAGE_MAX    64u /* work requests per doorbell */
 
 _Static_assert(RDISK_QP_TAGS == 1u << (63 - WR_TAG_SHIFT), "tags fit");
 
@@ -87,12 +87,13 @@ static int create_qp(struct rdisk_qp *qp, struct ibv_pd *pd,
             return 0;
         }
         if (!config->max_inline) {
-            return rdisk_error_set(err, ret,
+            return rdisk_error_set(
+                err, ret,
                 "cannot create a queue pair of %u sends and %u receives: %s",
                 config->send_depth, config->recv_depth, strerror(-ret));
         }
-        config->max_inline = config->max_inline > 64
-                             ? config->max_inline / 2 : 0;
+        config->max_inline = config->max_inline > 64 ? config->max_inline / 2
+                                                     : 0;
     }
 }
 
@@ -237,7 +238,8 @@ static void post_last(struct rdisk_qp *qp)
     }
     rdisk_log(qp->env, RDISK_LOG_WARNING,
               "a broken queue pair takes no last send (%s): its silent sends "
-              "count as done", strerror(-ret));
+              "count as done",
+              strerror(-ret));
     qp->send_done = qp->send_posted;
 }
 
@@ -450,7 +452,7 @@ bool rdisk_qp_drained(const struct rdisk_qp *qp)
     if (!atomic_load(&qp->broken)) {
         return false;
     }
-    return atomic_load(&qp->gone) ? rdisk_cq_empty(qp->cq)
-                                  : qp->recv_posted == 0 &&
-                                    qp->send_done == qp->send_posted;
+    return atomic_load(&qp->gone)
+               ? rdisk_cq_empty(qp->cq)
+               : qp->recv_posted == 0 && qp->send_done == qp->send_posted;
 }

@@ -29,15 +29,15 @@ struct rdisk_qp_counters {
     rdisk_counter work_requests, doorbells, receives, wakeups;
 };
 
-#define RDISK_QP_TAGS   (1u << 23)
+#define RDISK_QP_TAGS (1u << 23)
 
 struct rdisk_qp_config {
     struct rdisk_qp_counters *counters;
-    unsigned int send_depth;    /* work requests */
-    unsigned int recv_depth;    /* receives */
-    unsigned int max_sge;       /* of a send */
-    uint32_t max_inline;        /* bytes wished; less if the device says so */
-    int vector;                 /* completion vector, of its own queue */
+    unsigned int send_depth; /* work requests */
+    unsigned int recv_depth; /* receives */
+    unsigned int max_sge;    /* of a send */
+    uint32_t max_inline;     /* bytes wished; less if the device says so */
+    int vector;              /* completion vector, of its own queue */
     /* A completion queue with room for both depths, shared with others, and
      * what this one's completions are known by there, below
      * RDISK_QP_TAGS. Else NULL and 0: it gets its own. */
@@ -51,39 +51,39 @@ struct rdisk_qp_config {
 
 struct rdisk_qp {
     const struct rdisk_env *env;
-    struct rdma_cm_id *id;      /* borrowed from the connection */
-    struct rdisk_cq *cq;        /* its own, or config.cq */
+    struct rdma_cm_id *id; /* borrowed from the connection */
+    struct rdisk_cq *cq;   /* its own, or config.cq */
     struct rdisk_cq own;
-    struct ibv_qp *qp;          /* owned through id */
+    struct ibv_qp *qp; /* owned through id */
     struct rdisk_qp_config config;
 
     /* Sends: the low bits of sequence numbers are in their wr_id. */
-    uint64_t send_posted;       /* next sequence number */
-    uint64_t send_done;         /* all below have completed */
-    unsigned int send_silent;   /* posted since the last signalled one */
-    unsigned int staged;        /* work requests in the chain */
-    bool last_posted;           /* the one that proves the rest, once broken */
+    uint64_t send_posted;     /* next sequence number */
+    uint64_t send_done;       /* all below have completed */
+    unsigned int send_silent; /* posted since the last signalled one */
+    unsigned int staged;      /* work requests in the chain */
+    bool last_posted;         /* the one that proves the rest, once broken */
     struct ibv_send_wr *stage;
-    struct ibv_sge *stage_sge;  /* config.max_sge for each of the stage */
+    struct ibv_sge *stage_sge; /* config.max_sge for each of the stage */
 
     /* Receives. */
-    unsigned int recv_posted;   /* posted and not completed */
-    unsigned int recv_spent;    /* completed and not posted again */
-    struct ibv_recv_wr *recv_chain;     /* without buffers: ready to post */
+    unsigned int recv_posted;       /* posted and not completed */
+    unsigned int recv_spent;        /* completed and not posted again */
+    struct ibv_recv_wr *recv_chain; /* without buffers: ready to post */
 
-    atomic_bool broken;         /* in ERROR, or on the way */
-    atomic_bool failed;         /* broken by a work request that failed */
-    atomic_bool gone;           /* with its device; nothing comes back */
-    _Atomic int reason;         /* enum ibv_wc_status of the first failed
+    atomic_bool broken; /* in ERROR, or on the way */
+    atomic_bool failed; /* broken by a work request that failed */
+    atomic_bool gone;   /* with its device; nothing comes back */
+    _Atomic int reason; /* enum ibv_wc_status of the first failed
                                    completion; any thread may look */
 };
 
 /* What a receive brought. */
 struct rdisk_qp_completion {
-    uint32_t immediate;         /* host order */
+    uint32_t immediate; /* host order */
     bool with_immediate;
-    unsigned int buffer;        /* control: index of the receive buffer */
-    uint32_t length;            /* control: bytes in it */
+    unsigned int buffer; /* control: index of the receive buffer */
+    uint32_t length;     /* control: bytes in it */
 };
 
 /*

@@ -159,7 +159,7 @@ static bool same_address(const struct sockaddr *a, const struct sockaddr *b)
     }
     return a->sa_family == AF_INET &&
            ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
-           ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+               ((const struct sockaddr_in *)b)->sin_addr.s_addr;
 }
 
 /*

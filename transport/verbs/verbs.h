@@ -28,8 +28,8 @@ struct rdisk_verbs {
     int (*get_cm_event)(struct rdma_event_channel *channel,
                         struct rdma_cm_event **event); /* -EAGAIN: none */
     void (*ack_cm_event)(struct rdma_cm_event *event);
-    int (*create_id)(struct rdma_event_channel *channel,
-                     struct rdma_cm_id **id, void *context);
+    int (*create_id)(struct rdma_event_channel *channel, struct rdma_cm_id **id,
+                     void *context);
     void (*destroy_id)(struct rdma_cm_id *id);
     int (*bind_addr)(struct rdma_cm_id *id, struct sockaddr *addr);
     int (*listen)(struct rdma_cm_id *id, int backlog);

@@ -10,8 +10,7 @@ static struct rdisk_error err;
 
 static void code_and_sentence(void)
 {
-    CHECK_EQUAL(rdisk_error_set(&err, -EIO, "disk %d is %s", 3, "tired"),
-                -EIO);
+    CHECK_EQUAL(rdisk_error_set(&err, -EIO, "disk %d is %s", 3, "tired"), -EIO);
     CHECK_EQUAL(err.code, -EIO);
     CHECK(!strcmp(err.text, "disk 3 is tired"));
     CHECK_EQUAL(rdisk_error_prefix(&err, "host %s", "a"), -EIO);
@@ -75,8 +74,7 @@ static const struct unit_test tests[] = {
     { "the sentence may be left out", nobody_listens },
     { "an overlong sentence is cut, not overrun", overlong_is_cut },
     { "every status has words and an errno", every_status_has_words },
-    { "every errno becomes a status that is no success",
-      errno_becomes_status },
+    { "every errno becomes a status that is no success", errno_becomes_status },
     { "immediates are laid out as documented", immediates },
 };
 

@@ -79,9 +79,9 @@ static void each_request_is_counted_once(void)
     scene_begin(&scene, 1);
     REQUIRE(scene_connect(client));
     for (unsigned int i = 0; i < 400; i++) {
-        REQUIRE(scene_submit(&ios[i], client, 0, i % 4 ? RDISK_OP_READ
-                                                       : RDISK_OP_WRITE,
-                             i * 512, buffer, 512) == 0);
+        REQUIRE(scene_submit(&ios[i], client, 0,
+                             i % 4 ? RDISK_OP_READ : RDISK_OP_WRITE, i * 512,
+                             buffer, 512) == 0);
     }
     rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
     scene_pump(&scene);

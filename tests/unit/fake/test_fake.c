@@ -72,7 +72,8 @@ static void too_much_private_data(void)
 {
     uint8_t data[57] = { 0 };
     struct rdma_conn_param param = {
-        .private_data = data, .private_data_len = sizeof(data),
+        .private_data = data,
+        .private_data_len = sizeof(data),
     };
 
     begin();
@@ -191,7 +192,8 @@ static void write_moves_bytes(void)
     begin_pair();
     memset(client.buffer, 7, 5000);
     CHECK_EQUAL(raw_write(&client, 0, 5000, address(&server, 100),
-                          server.mr->rkey, -1), 0);
+                          server.mr->rkey, -1),
+                0);
     REQUIRE(raw_poll(&client, &wc));
     CHECK_EQUAL(wc.status, IBV_WC_SUCCESS);
     CHECK_EQUAL(wc.opcode, IBV_WC_RDMA_WRITE);
@@ -207,8 +209,9 @@ static void immediate_takes_a_receive(void)
     begin_pair();
     CHECK_EQUAL(raw_receive(&server, 0, 0), 0);
     client.buffer[0] = 9;
-    CHECK_EQUAL(raw_write(&client, 0, 1, address(&server, 0),
-                          server.mr->rkey, 0x12345678), 0);
+    CHECK_EQUAL(raw_write(&client, 0, 1, address(&server, 0), server.mr->rkey,
+                          0x12345678),
+                0);
     REQUIRE(raw_poll(&server, &wc));
     CHECK_EQUAL(wc.status, IBV_WC_SUCCESS);
     CHECK_EQUAL(wc.opcode, IBV_WC_RECV_RDMA_WITH_IMM);
@@ -263,8 +266,9 @@ static void wrong_key_is_refused(void)
 {
     begin_pair();
     memset(client.buffer, 7, 16);
-    CHECK_EQUAL(raw_write(&client, 0, 16, address(&server, 0),
-                          server.mr->lkey, -1), 0);
+    CHECK_EQUAL(raw_write(&client, 0, 16, address(&server, 0), server.mr->lkey,
+                          -1),
+                0);
     refused(IBV_WC_REM_ACCESS_ERR);
     CHECK_EQUAL(server.buffer[0], 0);
     end();
@@ -274,7 +278,8 @@ static void out_of_bounds_is_refused(void)
 {
     begin_pair();
     CHECK_EQUAL(raw_write(&client, 0, 16, address(&server, RAW_BUFFER - 15),
-                          server.mr->rkey, -1), 0);
+                          server.mr->rkey, -1),
+                0);
     refused(IBV_WC_REM_ACCESS_ERR);
     end();
 }
@@ -286,8 +291,8 @@ static void other_domain_is_refused(void)
 
     begin_pair();
     pd = server.verbs->alloc_pd(server.id->verbs);
-    mr = server.verbs->reg_mr(pd, server.buffer, 16, IBV_ACCESS_LOCAL_WRITE |
-                              IBV_ACCESS_REMOTE_WRITE);
+    mr = server.verbs->reg_mr(pd, server.buffer, 16,
+                              IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
     CHECK_EQUAL(raw_write(&client, 0, 16, address(&server, 0), mr->rkey, -1),
                 0);
     refused(IBV_WC_REM_ACCESS_ERR);
@@ -338,8 +343,9 @@ static void cut_link_times_out(void)
 {
     begin_pair();
     fake_link_cut(left, right, true);
-    CHECK_EQUAL(raw_write(&client, 0, 8, address(&server, 0),
-                          server.mr->rkey, -1), 0);
+    CHECK_EQUAL(raw_write(&client, 0, 8, address(&server, 0), server.mr->rkey,
+                          -1),
+                0);
     fake_fabric_advance(fabric, 10 * SECOND);
     CHECK(!raw_poll(&client, &wc));
     fake_fabric_advance(fabric, 10 * SECOND);
@@ -355,8 +361,9 @@ static void mended_link_loses_nothing(void)
 {
     begin_pair();
     fake_link_cut(left, right, true);
-    CHECK_EQUAL(raw_write(&client, 0, 8, address(&server, 0),
-                          server.mr->rkey, -1), 0);
+    CHECK_EQUAL(raw_write(&client, 0, 8, address(&server, 0), server.mr->rkey,
+                          -1),
+                0);
     fake_fabric_advance(fabric, 10 * SECOND);
     fake_link_cut(left, right, false);
     REQUIRE(raw_poll(&client, &wc));
@@ -369,10 +376,14 @@ static void mended_link_loses_nothing(void)
 static int write_quietly(uint64_t wr_id, bool signalled)
 {
     struct ibv_sge sge = {
-        .addr = address(&client, 0), .length = 1, .lkey = client.mr->lkey,
+        .addr = address(&client, 0),
+        .length = 1,
+        .lkey = client.mr->lkey,
     };
     struct ibv_send_wr wr = {
-        .wr_id = wr_id, .sg_list = &sge, .num_sge = 1,
+        .wr_id = wr_id,
+        .sg_list = &sge,
+        .num_sge = 1,
         .opcode = IBV_WR_RDMA_WRITE,
         .send_flags = signalled ? IBV_SEND_SIGNALED : 0,
         .wr.rdma = { address(&server, 0), server.mr->rkey },
@@ -531,7 +542,8 @@ static void observer_sees_each_byte(void)
     observed = 0;
     fake_fabric_observe(fabric, observe, NULL);
     CHECK_EQUAL(raw_write(&client, 0, 10000, address(&server, 0),
-                          server.mr->rkey, -1), 0);
+                          server.mr->rkey, -1),
+                0);
     fake_fabric_run(fabric);
     CHECK_EQUAL(observed, 10000);
     end();

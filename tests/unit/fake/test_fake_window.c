@@ -7,10 +7,10 @@
 
 static struct fake_fabric *fabric;
 static struct fake_host *left, *right;
-static struct raw owner, peer;      /* of the memory; who writes to it */
+static struct raw owner, peer; /* of the memory; who writes to it */
 static struct ibv_mr *region;
 static struct ibv_mw *window;
-static uint32_t key;                /* the next that is to be bound */
+static uint32_t key; /* the next that is to be bound */
 static uint8_t memory[8192];
 
 static void begin_region(int access)
@@ -54,8 +54,7 @@ static enum ibv_wc_status status_of(struct raw *raw)
 /* Of the 4096 bytes in the middle. */
 static enum ibv_wc_status bind_middle(void)
 {
-    CHECK_EQUAL(raw_bind(&owner, window, region, key, memory + 2048, 4096),
-                0);
+    CHECK_EQUAL(raw_bind(&owner, window, region, key, memory + 2048, 4096), 0);
     return status_of(&owner);
 }
 
@@ -138,8 +137,7 @@ static void other_queue_pair_is_refused(void)
     raw_accept(&peer2, NULL, 0);
     REQUIRE(raw_event(&owner2) && raw_event(&peer2));
     CHECK_EQUAL(bind_middle(), IBV_WC_SUCCESS);
-    CHECK_EQUAL(raw_write(&peer2, 0, 8, (uintptr_t)memory + 2048, key, -1),
-                0);
+    CHECK_EQUAL(raw_write(&peer2, 0, 8, (uintptr_t)memory + 2048, key, -1), 0);
     CHECK_EQUAL(status_of(&peer2), IBV_WC_REM_ACCESS_ERR);
     CHECK(untouched());
     CHECK_EQUAL(write_at(2048, key), IBV_WC_SUCCESS);
@@ -176,7 +174,7 @@ static void bound_twice(void)
 static void bad_binds(void)
 {
     begin();
-    key = window->rkey;     /* not a new one */
+    key = window->rkey; /* not a new one */
     CHECK_EQUAL(bind_middle(), IBV_WC_MW_BIND_ERR);
     end();
     begin();
@@ -211,7 +209,8 @@ static void local_work_keeps_its_place(void)
     begin();
     fake_link_cut(left, right, true);
     CHECK_EQUAL(raw_write(&owner, 0, 8, (uintptr_t)peer.buffer + 100,
-                          peer.mr->rkey, -1), 0);
+                          peer.mr->rkey, -1),
+                0);
     CHECK_EQUAL(raw_bind(&owner, window, region, key, memory, 64), 0);
     CHECK(!raw_poll(&owner, &wc));
     fake_link_cut(left, right, false);
@@ -291,8 +290,7 @@ static const struct unit_test tests[] = {
     { "binds keep their place among the sends", local_work_keeps_its_place },
     { "an invalidation on a broken queue pair is flushed",
       error_state_flushes },
-    { "a region with windows bound to it must stay",
-      bound_region_must_stay },
+    { "a region with windows bound to it must stay", bound_region_must_stay },
     { "a queue pair with windows bound to it must stay",
       bound_queue_pair_must_stay },
     { "a device may have none", device_without },

@@ -139,9 +139,13 @@ static void good_accept(void)
     reply.wire = (struct rdisk_wire_accept) {
         .magic = htole32(RDISK_WIRE_MAGIC),
         .version = htole16(RDISK_WIRE_VERSION),
-        .queue = htole16(2), .slots = htole16(8), .max_segments = htole16(256),
-        .slot_size = htole32(65536), .base = htole64(0x7f0000000000),
-        .rkey = htole32(77), .stride = htole32(RDISK_HEADER_AREA + 65536),
+        .queue = htole16(2),
+        .slots = htole16(8),
+        .max_segments = htole16(256),
+        .slot_size = htole32(65536),
+        .base = htole64(0x7f0000000000),
+        .rkey = htole32(77),
+        .stride = htole32(RDISK_HEADER_AREA + 65536),
     };
 }
 
@@ -309,8 +313,7 @@ static const struct unit_test tests[] = {
     { "an acceptance of a stranger is refused", accept_of_a_stranger },
     { "an acceptance of another version is refused as such",
       accept_of_another_version },
-    { "an acceptance for another queue is refused",
-      accept_of_another_queue },
+    { "an acceptance for another queue is refused", accept_of_another_queue },
     { "an acceptance without slots is refused", accept_without_slots },
     { "an acceptance with an odd slot size is refused",
       accept_with_odd_slot_size },

@@ -5,8 +5,8 @@
 #include "transport/wire/wire.h"
 #include "tests/unit/support/unit.h"
 
-#define BLOCK   512u
-#define SIZE    (1ull << 40)
+#define BLOCK 512u
+#define SIZE  (1ull << 40)
 
 static struct rdisk_wire_request wire;
 static struct rdisk_request_limits limits;
@@ -16,12 +16,21 @@ static struct rdisk_error err;
 static void good(enum rdisk_op op)
 {
     limits = (struct rdisk_request_limits) {
-        .epoch = 3, .size = SIZE, .block_size = BLOCK, .slot_size = 65536,
-        .slot = 5, .immediate_sequence = 2, .extents = true, .copy = true,
+        .epoch = 3,
+        .size = SIZE,
+        .block_size = BLOCK,
+        .slot_size = 65536,
+        .slot = 5,
+        .immediate_sequence = 2,
+        .extents = true,
+        .copy = true,
     };
     wire = (struct rdisk_wire_request) {
-        .opcode = (uint8_t)op, .slot = htole16(5), .length = htole32(8192),
-        .offset = htole64(1 << 20), .epoch = htole64(3),
+        .opcode = (uint8_t)op,
+        .slot = htole16(5),
+        .length = htole32(8192),
+        .offset = htole64(1 << 20),
+        .epoch = htole64(3),
         .sequence = htole32(2),
     };
     if (op == RDISK_OP_COPY) {
@@ -34,8 +43,7 @@ static void good(enum rdisk_op op)
 
 static void gives(enum rdisk_status status, const char *words)
 {
-    CHECK_EQUAL(rdisk_wire_check_request(&wire, &limits, &view, &err),
-                status);
+    CHECK_EQUAL(rdisk_wire_check_request(&wire, &limits, &view, &err), status);
     CHECK(err.code < 0);
     CHECK_SAYS(err.text, words);
 }
@@ -134,8 +142,8 @@ static void source(void)
 static void source_of_others(void)
 {
     static const enum rdisk_op ops[] = {
-        RDISK_OP_READ, RDISK_OP_WRITE, RDISK_OP_FLUSH, RDISK_OP_DISCARD,
-        RDISK_OP_ZEROES, RDISK_OP_EXTENTS,
+        RDISK_OP_READ,    RDISK_OP_WRITE,  RDISK_OP_FLUSH,
+        RDISK_OP_DISCARD, RDISK_OP_ZEROES, RDISK_OP_EXTENTS,
     };
 
     for (unsigned int i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
@@ -175,7 +183,8 @@ static void read_only(void)
 static enum rdisk_status room_of(uint32_t a, uint32_t b, unsigned int *room)
 {
     struct rdisk_wire_segment segments[2] = {
-        { htole64(4096), htole32(a), 1 }, { htole64(1 << 20), htole32(b), 1 },
+        { htole64(4096), htole32(a), 1 },
+        { htole64(1 << 20), htole32(b), 1 },
     };
 
     return rdisk_wire_check_room(segments, b ? 2 : 1, room, &err);

@@ -79,10 +79,10 @@ static void all_types(void)
         enum rdisk_message_type type;
         size_t size;
     } plain[] = {
-        { RDISK_MSG_HELLO, 64 }, { RDISK_MSG_HELLO_REPLY, 64 },
-        { RDISK_MSG_PING, 40 }, { RDISK_MSG_PONG, 40 },
-        { RDISK_MSG_CLOSE, 32 }, { RDISK_MSG_CLOSE_REPLY, 32 },
-        { RDISK_MSG_BYE, 32 }, { RDISK_MSG_AUTH_CHALLENGE, 64 },
+        { RDISK_MSG_HELLO, 64 },      { RDISK_MSG_HELLO_REPLY, 64 },
+        { RDISK_MSG_PING, 40 },       { RDISK_MSG_PONG, 40 },
+        { RDISK_MSG_CLOSE, 32 },      { RDISK_MSG_CLOSE_REPLY, 32 },
+        { RDISK_MSG_BYE, 32 },        { RDISK_MSG_AUTH_CHALLENGE, 64 },
         { RDISK_MSG_AUTH_PROOF, 64 }, { RDISK_MSG_AUTH_REPLY, 64 },
     };
 
@@ -313,7 +313,7 @@ static void open_name(void)
         CHECK_EQUAL(check(0), RDISK_STATUS_NO_VOLUME);
     }
     good_open();
-    message.open.name_length = htole16(4);      /* with a NUL */
+    message.open.name_length = htole16(4); /* with a NUL */
     CHECK_EQUAL(check(0), RDISK_STATUS_NO_VOLUME);
     good_open();
     memset(message.open.name, 'x', sizeof(message.open.name));

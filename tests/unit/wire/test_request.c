@@ -13,12 +13,19 @@ static struct rdisk_error err;
 static void good_write(void)
 {
     limits = (struct rdisk_request_limits) {
-        .epoch = 3, .size = 1 << 20, .block_size = 512, .slot_size = 65536,
-        .slot = 5, .immediate_sequence = 0x0002,
+        .epoch = 3,
+        .size = 1 << 20,
+        .block_size = 512,
+        .slot_size = 65536,
+        .slot = 5,
+        .immediate_sequence = 0x0002,
     };
     wire = (struct rdisk_wire_request) {
-        .opcode = RDISK_OP_WRITE, .slot = htole16(5), .length = htole32(4096),
-        .offset = htole64(8192), .epoch = htole64(3),
+        .opcode = RDISK_OP_WRITE,
+        .slot = htole16(5),
+        .length = htole32(4096),
+        .offset = htole64(8192),
+        .epoch = htole64(3),
         .sequence = htole32(0x70002),
     };
     memset(&err, 0, sizeof(err));
@@ -41,8 +48,7 @@ static void good_flush(void)
 
 static void gives(enum rdisk_status status, const char *words)
 {
-    CHECK_EQUAL(rdisk_wire_check_request(&wire, &limits, &view, &err),
-                status);
+    CHECK_EQUAL(rdisk_wire_check_request(&wire, &limits, &view, &err), status);
     CHECK(err.code < 0);
     CHECK_SAYS(err.text, words);
 }
@@ -250,10 +256,14 @@ static void good_segments(void)
 {
     memset(&err, 0, sizeof(err));
     segments[0] = (struct rdisk_wire_segment) {
-        .address = htole64(0x1000), .length = htole32(1000), .key = 1,
+        .address = htole64(0x1000),
+        .length = htole32(1000),
+        .key = 1,
     };
     segments[1] = (struct rdisk_wire_segment) {
-        .address = htole64(0x9000), .length = htole32(3096), .key = 1,
+        .address = htole64(0x9000),
+        .length = htole32(3096),
+        .key = 1,
     };
 }
 
@@ -303,18 +313,14 @@ static void wrapping_segment(void)
 
 static const struct unit_test tests[] = {
     { "a good request is taken, in host order", view_is_in_host_order },
-    { "the first and the last block are reachable",
-      whole_volume_is_reachable },
+    { "the first and the last block are reachable", whole_volume_is_reachable },
     { "a request in another slot ends the connection", other_slot },
     { "a request of an older epoch ends the connection", stale_epoch },
-    { "a sequence unlike the immediate's ends the connection",
-      other_sequence },
+    { "a sequence unlike the immediate's ends the connection", other_sequence },
     { "a reserved field in use ends the connection", reserved_field },
     { "reserved bytes in use end the connection", reserved_bytes },
-    { "a request longer than its slot ends the connection",
-      longer_than_slot },
-    { "more segments than the limit end the connection",
-      too_many_segments },
+    { "a request longer than its slot ends the connection", longer_than_slot },
+    { "more segments than the limit end the connection", too_many_segments },
     { "a read without segments ends the connection", read_without_segments },
     { "a write with segments ends the connection", write_with_segments },
     { "a flush with a length ends the connection", flush_with_length },
@@ -325,14 +331,11 @@ static const struct unit_test tests[] = {
     { "an offset between blocks is answered as misaligned", odd_offset },
     { "a length of part of a block is answered as misaligned", odd_length },
     { "a read of nothing is answered as misaligned", no_length },
-    { "a request beyond the end is answered as out of range",
-      beyond_the_end },
+    { "a request beyond the end is answered as out of range", beyond_the_end },
     { "an offset that wraps is answered as out of range", offset_wraps },
-    { "a read-only volume refuses writes and nothing else",
-      read_only_volume },
+    { "a read-only volume refuses writes and nothing else", read_only_volume },
     { "segments that add up are taken", segments_that_add_up },
-    { "segments shorter than the read end the connection",
-      segments_too_short },
+    { "segments shorter than the read end the connection", segments_too_short },
     { "segments longer than the read end the connection", segments_too_long },
     { "an empty segment ends the connection", empty_segment },
     { "a segment that wraps ends the connection", wrapping_segment },

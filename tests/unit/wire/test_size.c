@@ -51,10 +51,8 @@ static const struct {
     size_t size;
     bool reply;
 } sized[] = {
-    { RDISK_MSG_VOLUME_CHANGED, 48, false },
-    { RDISK_MSG_RESIZE, 48, false },
-    { RDISK_MSG_RESIZE_REPLY, 48, true },
-    { RDISK_MSG_STAT_REPLY, 64, true },
+    { RDISK_MSG_VOLUME_CHANGED, 48, false }, { RDISK_MSG_RESIZE, 48, false },
+    { RDISK_MSG_RESIZE_REPLY, 48, true },    { RDISK_MSG_STAT_REPLY, 64, true },
     { RDISK_MSG_CREATE, 176, false },
 };
 
@@ -62,14 +60,16 @@ static const struct {
 
 static void lengths(void)
 {
-    for EACH(i) {
-        good(sized[i].type, sized[i].size);
-        CHECK_EQUAL(check(), RDISK_STATUS_OK);
-        size++;
-        bad("bytes");
-        size -= 2;
-        bad("bytes");
-    }
+    for
+        EACH(i)
+        {
+            good(sized[i].type, sized[i].size);
+            CHECK_EQUAL(check(), RDISK_STATUS_OK);
+            size++;
+            bad("bytes");
+            size -= 2;
+            bad("bytes");
+        }
     good(RDISK_MSG_STAT, 32);
     message.told.size = 0;
     CHECK_EQUAL(check(), RDISK_STATUS_OK);
@@ -84,28 +84,32 @@ static void lengths(void)
 
 static void sizes(void)
 {
-    for EACH(i) {
-        good(sized[i].type, sized[i].size);
-        message.told.size = 0;
-        bad("cannot have 0 bytes");
-        message.told.size = htole64(513);
-        bad("cannot have 513 bytes");
-        message.told.size = htole64(1ull << 63);
-        bad("cannot have");
-        message.told.size = htole64((1ull << 63) - 512);
-        CHECK_EQUAL(check(), RDISK_STATUS_OK);
-    }
+    for
+        EACH(i)
+        {
+            good(sized[i].type, sized[i].size);
+            message.told.size = 0;
+            bad("cannot have 0 bytes");
+            message.told.size = htole64(513);
+            bad("cannot have 513 bytes");
+            message.told.size = htole64(1ull << 63);
+            bad("cannot have");
+            message.told.size = htole64((1ull << 63) - 512);
+            CHECK_EQUAL(check(), RDISK_STATUS_OK);
+        }
 }
 
 static void refusals(void)
 {
-    for EACH(i) {
-        good(sized[i].type, 32 + 5);
-        message.header.status = htole16(RDISK_STATUS_DENIED);
-        message.header.text_length = htole16(5);
-        CHECK_EQUAL(check(), sized[i].reply ? RDISK_STATUS_OK
-                                            : RDISK_STATUS_BAD_MESSAGE);
-    }
+    for
+        EACH(i)
+        {
+            good(sized[i].type, 32 + 5);
+            message.header.status = htole16(RDISK_STATUS_DENIED);
+            message.header.text_length = htole16(5);
+            CHECK_EQUAL(check(), sized[i].reply ? RDISK_STATUS_OK
+                                                : RDISK_STATUS_BAD_MESSAGE);
+        }
 }
 
 static void reserved(void)
