@@ -7,10 +7,11 @@ SERVER_SOURCES := $(addprefix server/, log.c server.c \
 		memory.c null.c) \
 	$(addprefix config/, access.c command_line.c config.c size.c \
 		volume_section.c) \
-	$(addprefix io/, loop.c mailbox.c offload.c placement.c poll_window.c \
-		reactor.c ring.c ring_table.c) \
+	$(addprefix io/, jobs.c loop.c mailbox.c offload.c placement.c \
+		poll_window.c reactor.c ring.c ring_table.c) \
 	$(addprefix session/, cq_watch.c create.c queue.c resize.c session.c) \
-	$(addprefix volume/, drain.c identity.c lease.c pool.c records.c volume.c))
+	$(addprefix volume/, drain.c identity.c lease.c operation.c pool.c \
+		records.c volume.c))
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c inih
 
 RDISKD := $(O)/bin/rdiskd
