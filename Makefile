@@ -61,7 +61,6 @@ include server/server.mk
 include tools/tools.mk
 include qemu-block-rdma/qemu.mk
 include tests/tests.mk
-include tests/lint/lint.mk
 include tests/sim/sim.mk
 include tests/lab/lab.mk
 include tests/bench/bench.mk

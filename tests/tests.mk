@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Tests that need no RDMA device: make unit, with SANITIZE=1, SANITIZE=thread,
+# Tests that need no RDMA device: make lint; make unit, with SANITIZE=1, SANITIZE=thread,
 # or make unit-valgrind.
 
 UNIT := $(O)/bin/rdisk-unit
@@ -21,3 +21,12 @@ unit-valgrind: $(UNIT)
 	timeout -k 5 900 valgrind --quiet --error-exitcode=1 --leak-check=full \
 	    --show-leak-kinds=definite,possible \
 	    --errors-for-leak-kinds=definite,possible $(UNIT)
+
+# The rules of the tree that a program can check, and that program's own tests.
+.PHONY: lint format
+lint:
+	tests/lint/test-lint 2>&1
+	tests/lint/lint
+
+format:
+	tests/lint/lint --format
