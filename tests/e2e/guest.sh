@@ -20,6 +20,7 @@ guest_start()
     local dir=$1 uri=$2 tries=300
     local disk=(-drive "file=$uri,format=raw,if=virtio")
     shift 2
+    # shellcheck disable=SC2054 # commas are QEMU's
     [ -z "${guest_iothread:-}" ] ||
         disk=(-object "iothread,id=io,$guest_iothread"
             -drive "file=$uri,format=raw,if=none,id=disk"

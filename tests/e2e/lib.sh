@@ -52,6 +52,7 @@ report()
 run_checks()
 {
     local check name status failed=0
+    # shellcheck disable=SC2013 # names of functions are words
     for check in $(sed -n 's/^\(check_[A-Za-z0-9_]*\)()$/\1/p' "$0"); do
         name=${check#check_}
         name=${name//_/ }

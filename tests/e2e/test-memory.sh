@@ -86,6 +86,7 @@ as_user()
 {
     local limit=$1
     shift
+    # shellcheck disable=SC2016 # that bash expands these
     setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all \
         bash -c 'ulimit -l "$0" && exec "$@"' "$limit" timeout -k 2 60 "$@"
 }

@@ -8,6 +8,7 @@
 apt_mirror()
 {
     local mirror
+    # shellcheck disable=SC2016 # apt-get expands these
     mirror=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' \
                  'Created-By: Packages' 2>/dev/null |
              sed -n 's/^Debian //p' | grep -v -- '-security/*$' | head -n 1)
