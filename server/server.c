@@ -17,6 +17,7 @@
 #include "server/admin/socket.h"
 #include "server/log.h"
 #include "server/session/session.h"
+#include "server/volume/lock.h"
 
 #define server_of(pointer, member) \
     ((struct server *)((char *)(pointer)-offsetof(struct server, member)))
@@ -180,23 +181,29 @@ static int start_leases(struct server *server, struct rdisk_error *err)
 }
 
 /* If somebody may write to something that stays, now is the time to tell. */
-static void prepare_records(struct server *server)
+static int prepare_records(struct server *server, struct rdisk_error *err)
 {
-    struct rdisk_error err;
+    int result = 0;
     bool needed = server->config->pool[0];
 
     for (const struct config_volume *volume = server->config->volumes; volume;
          volume = volume->next) {
         needed |= volume->backend == &backend_file && !volume->read_only;
     }
-    if (needed && records_prepare(&server->records, &err) < 0) {
-        log_warning("nobody can write to volumes that are files: %s", err.text);
+    if (needed) {
+        result = records_prepare(&server->records, LOCK_WAIT_MS, err);
     }
+    if (result == -EBUSY || result == 0) {
+        return result;
+    }
+    log_warning("nobody can write to volumes that are files: %s", err->text);
+    return 0;
 }
 
 static int start_volumes(struct server *server, struct rdisk_error *err)
 {
-    int result = pool_init(&server->pool, server->config->pool, err);
+    int result = pool_init(&server->pool, server->config->pool, LOCK_WAIT_MS,
+                           err);
 
     server->pool.polling = server->config->polling;
     if (result == 0) {
@@ -215,10 +222,7 @@ static int start_volumes(struct server *server, struct rdisk_error *err)
 
         result = pool_configure(&server->pool, volume->backend, &spec, err);
     }
-    if (result == 0) {
-        prepare_records(server);
-    }
-    return result;
+    return result < 0 ? result : prepare_records(server, err);
 }
 
 static int start_workers(struct server *server, struct rdisk_error *err)
@@ -287,8 +291,8 @@ int server_start(struct server *server, const struct config *config,
     *server = (struct server) {
         .config = config,
         .env = log_env_init(),
-        .pool = { .directory = -1 },
-        .records = { .directory = -1 },
+        .pool = { .directory = -1, .lock = -1 },
+        .records = { .directory = -1, .lock = -1 },
     };
     server->started = rdisk_now(server->env);
     result = placement_choose(&server->placement, config->listen, config->cores,

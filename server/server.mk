@@ -10,8 +10,8 @@ SERVER_SOURCES := $(addprefix server/, log.c server.c \
 	$(addprefix io/, jobs.c loop.c mailbox.c offload.c placement.c \
 		poll_window.c reactor.c ring.c ring_table.c) \
 	$(addprefix session/, cq_watch.c create.c queue.c resize.c session.c) \
-	$(addprefix volume/, drain.c identity.c lease.c operation.c pool.c \
-		records.c volume.c))
+	$(addprefix volume/, drain.c identity.c lease.c lock.c operation.c \
+		pool.c records.c volume.c))
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c inih
 
 RDISKD := $(O)/bin/rdiskd

@@ -134,7 +134,8 @@ static enum rdisk_status take_volume(struct session *session,
     holder->shared = request->shared;
     holder->generation = request->generation;
     if (holder->writer) {
-        result = pool_lease(&session->server->pool, volume, err);
+        result = pool_lease(&session->server->pool, volume,
+                            rdisk_now(session->server->env), err);
         if (result < 0) {
             return rdisk_status_from_errno(result);
         }
@@ -292,7 +293,7 @@ int session_fence(struct server *server, const char *name,
     if (!volume) {
         return err->code;
     }
-    result = pool_lease(&server->pool, volume, err);
+    result = pool_lease(&server->pool, volume, rdisk_now(server->env), err);
     if (result == 0) {
         /* First for good, then for now. */
         result = lease_fence(volume->lease, err);

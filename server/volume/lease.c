@@ -9,30 +9,63 @@
 #include "server/volume/volume.h"
 #include <rdisk/env.h>
 
-int lease_load(struct lease *lease, uint64_t started, struct rdisk_error *err)
+int lease_read(const struct lease_store *store, const uint8_t *identity,
+               struct lease_record *record, struct rdisk_error *err)
 {
     int result;
 
-    if (!lease->store) {
+    memset(record, 0, sizeof(*record));
+    if (!store) {
         return 0;
     }
-    result = lease->store->load(lease->store->opaque, lease->identity,
-                                &lease->record, err);
+    result = store->load(store->opaque, identity, record, err);
     if (result == -ENOENT) {
-        memset(&lease->record, 0, sizeof(lease->record));
+        memset(record, 0, sizeof(*record));
         return 0;
-    }
-    if (result == 0 && lease->record.held) {
-        lease->kept_until = started + lease->patience;
     }
     return result;
 }
 
-static int save(const struct lease *lease, struct rdisk_error *err)
+/* Would a server that knows @b only decide otherwise? */
+static bool differs(const struct lease_record *a, const struct lease_record *b)
+{
+    return a->generation != b->generation || a->held != b->held ||
+           a->shared != b->shared ||
+           (!a->shared && memcmp(a->client, b->client, sizeof(a->client)));
+}
+
+void lease_compare(struct lease *lease, const struct lease_record *record,
+                   uint64_t since)
+{
+    /* An older record does not bring a generation back; and while writers of
+     * this generation are connected, this server knows more. */
+    if (!lease->store || record->generation < lease->record.generation ||
+        !differs(&lease->record, record) ||
+        (record->generation == lease->record.generation && lease->writers)) {
+        return;
+    }
+    lease->record = *record;
+    lease->kept_until = record->held ? since + lease->patience : 0;
+}
+
+int lease_load(struct lease *lease, uint64_t since, struct rdisk_error *err)
+{
+    struct lease_record record;
+    int result = lease_read(lease->store, lease->identity, &record, err);
+
+    if (result == 0) {
+        lease_compare(lease, &record, since);
+    }
+    return result;
+}
+
+/* @generation: that the lease had before. */
+static int save(const struct lease *lease, uint64_t generation,
+                struct rdisk_error *err)
 {
     return lease->store ? lease->store->save(lease->store->opaque,
-                                             lease->identity, &lease->record,
-                                             err) : 0;
+                                             lease->identity, generation,
+                                             &lease->record, err) : 0;
 }
 
 /* ---- Who may have it -------------------------------------------------- */
@@ -116,14 +149,6 @@ static void write_down(struct lease *lease, const struct volume_holder *holder)
     }
 }
 
-/* Would a server that starts now decide otherwise? */
-static bool differs(const struct lease_record *a, const struct lease_record *b)
-{
-    return a->generation != b->generation || a->held != b->held ||
-           a->shared != b->shared ||
-           (!a->shared && memcmp(a->client, b->client, sizeof(a->client)));
-}
-
 int lease_take(struct lease *lease, struct volume_holder *holder,
                struct rdisk_error *err)
 {
@@ -132,7 +157,7 @@ int lease_take(struct lease *lease, struct volume_holder *holder,
 
     write_down(lease, holder);
     if (differs(&before, &lease->record)) {
-        result = save(lease, err);
+        result = save(lease, before.generation, err);
     }
     if (result < 0) {
         lease->record = before;
@@ -166,8 +191,8 @@ void lease_release(struct lease *lease, const struct volume_holder *holder,
         return;
     }
     lease->record.held = false;
-    /* If that fails, others wait for lease-time after the next start. */
-    save(lease, &err);
+    /* If that fails, others wait for lease-time when it is read again. */
+    save(lease, lease->record.generation, &err);
 }
 
 int lease_fence(struct lease *lease, struct rdisk_error *err)
@@ -179,7 +204,7 @@ int lease_fence(struct lease *lease, struct rdisk_error *err)
     lease->record.held = false;
     memset(lease->record.client, 0, sizeof(lease->record.client));
     snprintf(lease->record.peer, sizeof(lease->record.peer), "-");
-    result = save(lease, err);
+    result = save(lease, before.generation, err);
     if (result < 0) {
         lease->record = before;
         return result;

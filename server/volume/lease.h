@@ -37,8 +37,13 @@ struct lease_store {
     /* 0; -ENOENT: there is none; else a sentence in @err. */
     int (*load)(void *opaque, const uint8_t *identity,
                 struct lease_record *record, struct rdisk_error *err);
-    /* On stable storage when it returns 0; if not, the older may be. */
-    int (*save)(void *opaque, const uint8_t *identity,
+    /*
+     * @generation: of the record that @record replaces. -EBUSY, and nothing
+     * is written, if a later one is stored: another server has given the
+     * volume to somebody. On stable storage when it returns 0; if not, the
+     * older may be.
+     */
+    int (*save)(void *opaque, const uint8_t *identity, uint64_t generation,
                 const struct lease_record *record, struct rdisk_error *err);
     void *opaque;
 };
@@ -55,11 +60,21 @@ struct lease {
 };
 
 /*
- * Of a volume that nobody has written since this server started: begins with
- * the record, if there is one. Somebody who had not given it back has until
- * @started + @patience to come.
+ * Compare the lease with its record, which decides: another server may have
+ * given the volume to somebody. To be called before each decision about a
+ * writer. If the record is news, who has not given the volume back has until
+ * @since + @patience to come. Writers that are connected with an older
+ * generation have no right to write any more (volume_check()).
+ *
+ * The two steps, for who reads in another thread: lease_read() only touches
+ * the storage (@record is all zero if there is none), lease_compare() only
+ * memory.
  */
-int lease_load(struct lease *lease, uint64_t started, struct rdisk_error *err);
+int lease_load(struct lease *lease, uint64_t since, struct rdisk_error *err);
+int lease_read(const struct lease_store *store, const uint8_t *identity,
+               struct lease_record *record, struct rdisk_error *err);
+void lease_compare(struct lease *lease, const struct lease_record *record,
+                   uint64_t since);
 
 /* Does @wanted come back too late? OK or STALE. */
 enum rdisk_status lease_check_generation(const struct lease *lease,

@@ -11,26 +11,66 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/volume/identity.h"
 #include "server/log.h"
+#include "server/volume/identity.h"
+#include "server/volume/lock.h"
 
-int pool_init(struct pool *pool, const char *path, struct rdisk_error *err)
+/* No volume has such a name. */
+#define LOCK_NAME ".rdisk.lock"
+
+/* Two servers would not know of each other's writers. */
+static int lock_pool(struct pool *pool, unsigned int wait_ms,
+                     struct rdisk_error *err)
 {
-    *pool = (struct pool) { .directory = -1 };
+    int lock = lock_directory(pool->directory, LOCK_NAME, wait_ms);
+
+    switch (lock) {
+    case -EBUSY:
+        return rdisk_error_set(err, -EBUSY, "another server uses the pool "
+                               "directory '%s': stop it, or name another "
+                               "directory", pool->path);
+    case -EROFS:
+    case -EACCES:
+    case -EPERM:
+        log_info("the pool directory '%s' cannot be written: nothing in it "
+                 "can be created or deleted", pool->path);
+        return 0;
+    default:
+        break;
+    }
+    if (lock < 0) {
+        return rdisk_error_set(err, lock, "cannot lock the pool directory "
+                               "'%s' with its file " LOCK_NAME ": %s",
+                               pool->path, strerror(-lock));
+    }
+    pool->lock = lock;
+    return 0;
+}
+
+int pool_init(struct pool *pool, const char *path, unsigned int wait_ms,
+              struct rdisk_error *err)
+{
+    int result;
+
+    *pool = (struct pool) { .directory = -1, .lock = -1 };
     if (!path || !path[0]) {
         return 0;
     }
-    pool->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (pool->directory < 0) {
-        return rdisk_error_set(err, -errno, "cannot open the pool directory "
-                               "'%s': %s", path, strerror(errno));
-    }
     pool->path = strdup(path);
     if (!pool->path) {
-        close(pool->directory);
         return rdisk_error_set(err, -ENOMEM, "no memory for the pool");
     }
-    return 0;
+    pool->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (pool->directory < 0) {
+        result = rdisk_error_set(err, -errno, "cannot open the pool directory "
+                                 "'%s': %s", path, strerror(errno));
+    } else {
+        result = lock_pool(pool, wait_ms, err);
+    }
+    if (result < 0) {
+        pool_destroy(pool);
+    }
+    return result;
 }
 
 void pool_destroy(struct pool *pool)
@@ -50,8 +90,11 @@ void pool_destroy(struct pool *pool)
     if (pool->directory >= 0) {
         close(pool->directory);
     }
+    if (pool->lock >= 0) {
+        close(pool->lock);
+    }
     free(pool->path);
-    *pool = (struct pool) { .directory = -1 };
+    *pool = (struct pool) { .directory = -1, .lock = -1 };
 }
 
 static struct volume *find(struct pool *pool, const char *name)
@@ -216,16 +259,18 @@ static struct lease *new_lease(struct pool *pool, const struct volume *volume,
     return lease;
 }
 
-int pool_lease(struct pool *pool, struct volume *volume,
+int pool_lease(struct pool *pool, struct volume *volume, uint64_t now,
                struct rdisk_error *err)
 {
     struct lease *lease = *find_lease(pool, volume->backend->identity);
-    struct rdisk_error why;
+    struct rdisk_error why = { 0 };
 
     if (!lease) {
         lease = new_lease(pool, volume, &why);
+    } else {
+        lease_load(lease, now, &why);
     }
-    if (!lease) {
+    if (why.code) {
         if (err) {
             *err = why;
         }
@@ -241,19 +286,19 @@ static int not_kept(struct pool *pool, const char *name,
                     const uint8_t *identity, const char *what,
                     struct rdisk_error *err)
 {
-    const struct lease *lease = *find_lease(pool, identity);
-    struct lease found = { .patience = pool->lease_time };
-    uint64_t seconds;
+    uint64_t now = rdisk_now(&rdisk_env_system), seconds;
+    struct lease *known = *find_lease(pool, identity);
+    struct lease found = {
+        .store = pool->records ? &pool->records->store : NULL,
+        .patience = pool->lease_time,
+    };
+    struct lease *lease = known ? known : &found;
 
-    if (!lease && pool->records) {
-        memcpy(found.identity, identity, sizeof(found.identity));
-        found.store = &pool->records->store;
-        if (lease_load(&found, pool->started, err) < 0) {
-            return err ? err->code : -EIO;
-        }
+    memcpy(found.identity, identity, sizeof(found.identity));
+    if (lease_load(lease, known ? now : pool->started, err) < 0) {
+        return err ? err->code : -EIO;
     }
-    lease = lease ? lease : &found;
-    seconds = lease_seconds_kept(lease, rdisk_now(&rdisk_env_system));
+    seconds = lease_seconds_kept(lease, now);
     if (seconds) {
         return rdisk_error_set(err, -EBUSY, "cannot %s volume '%s': it is "
                                "kept for %" PRIu64 " more seconds for %s, "

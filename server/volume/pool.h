@@ -13,6 +13,7 @@
 struct pool {
     char *path;                 /* NULL: no pool directory */
     int directory;              /* its descriptor, or -1 */
+    int lock;                   /* that keeps other servers away, or -1 */
     struct volume *volumes;     /* that are open */
     /* Of all volumes that were written since the server started. */
     struct lease *leases;
@@ -22,8 +23,12 @@ struct pool {
     enum backend_polling polling;   /* of the directory's volumes */
 };
 
-/* @path may be NULL. 0 or a negative errno with @err filled. */
-int pool_init(struct pool *pool, const char *path, struct rdisk_error *err);
+/*
+ * @path may be NULL. -EBUSY if another server uses the directory, after a wait
+ * of up to @wait_ms. 0 or a negative errno with @err filled.
+ */
+int pool_init(struct pool *pool, const char *path, unsigned int wait_ms,
+              struct rdisk_error *err);
 /* Close everything; nobody holds a volume any more. */
 void pool_destroy(struct pool *pool);
 
@@ -39,9 +44,9 @@ struct volume *pool_get(struct pool *pool, const char *name,
                         struct rdisk_error *err);
 void pool_put(struct pool *pool, struct volume *volume);
 
-/* Somebody wants to write it: see to it that it has its lease. 0 or a negative
- * errno with @err filled. */
-int pool_lease(struct pool *pool, struct volume *volume,
+/* Somebody wants to write it: see to it that it has its lease, as the record
+ * has it @now. 0 or a negative errno with @err filled. */
+int pool_lease(struct pool *pool, struct volume *volume, uint64_t now,
                struct rdisk_error *err);
 
 /* Commands of an administrator; durable when they return. A volume that

@@ -10,8 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/volume/lock.h"
+
 #define DEFAULT_PARENT "/var/lib/rdisk"
 #define NAME ".rdisk"
+#define LOCK_NAME ".lock"
 #define RECORD_MAX 512          /* bytes of a file */
 #define HEX (2 * RDISK_ID_SIZE)
 
@@ -44,15 +47,13 @@ static bool from_hex(const char *text, uint8_t *bytes)
 
 /* ---- The directory ---------------------------------------------------- */
 
-static int sync_parent(const char *path)
+/* Make the directory's name durable. Its parent is "..": what is in front of
+ * the last slash of a path may be the directory itself. */
+static int sync_parent(int directory)
 {
-    const char *slash = strrchr(path, '/');
-    char parent[4096];
-    int fd, result;
+    int fd = openat(directory, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result;
 
-    snprintf(parent, sizeof(parent), "%.*s",
-             slash ? (int)(slash - path) : 1, slash ? path : ".");
-    fd = open(parent[0] ? parent : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         return -errno;
     }
@@ -61,38 +62,68 @@ static int sync_parent(const char *path)
     return result;
 }
 
+/* Open the directory @path, made if it is not there: a descriptor or a
+ * negative errno. */
 static int make(const char *path)
 {
-    if (mkdir(path, 0700) == 0) {
-        return sync_parent(path);
+    bool made = mkdir(path, 0700) == 0;
+    int fd, result;
+
+    if (!made && errno != EEXIST) {
+        return -errno;
     }
-    return errno == EEXIST ? 0 : -errno;
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    /* One that is there may have been made just before a crash. */
+    result = sync_parent(fd);
+    if (result < 0 && made) {
+        close(fd);
+        return result;
+    }
+    return fd;
 }
 
-int records_prepare(struct records *records, struct rdisk_error *err)
+static int make_default_parent(void)
 {
-    int result = 0;
+    int fd = make(DEFAULT_PARENT);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd < 0 ? fd : 0;
+}
+
+int records_prepare(struct records *records, unsigned int wait_ms,
+                    struct rdisk_error *err)
+{
+    int directory, lock, result = 0;
 
     if (records->directory >= 0) {
         return 0;
     }
     if (strcmp(records->path, DEFAULT_PARENT "/" NAME) == 0) {
-        result = make(DEFAULT_PARENT);
+        result = make_default_parent();
     }
-    if (result == 0) {
-        result = make(records->path);
-    }
-    if (result == 0) {
-        records->directory = open(records->path,
-                                  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        result = records->directory < 0 ? -errno : 0;
-    }
-    if (result < 0) {
-        return rdisk_error_set(err, result, "the server cannot keep its "
+    directory = result < 0 ? result : make(records->path);
+    if (directory < 0) {
+        return rdisk_error_set(err, directory, "the server cannot keep its "
                                "record of who may write in '%s': %s; state= "
                                "names another directory", records->path,
-                               strerror(-result));
+                               strerror(-directory));
     }
+    lock = lock_directory(directory, LOCK_NAME, wait_ms);
+    if (lock < 0) {
+        close(directory);
+        return rdisk_error_set(err, lock, "the server cannot keep its record "
+                               "of who may write in '%s': %s; state= names "
+                               "another directory", records->path,
+                               lock == -EBUSY ? "another server does"
+                               : strerror(-lock));
+    }
+    records->directory = directory;
+    records->lock = lock;
     return 0;
 }
 
@@ -130,7 +161,7 @@ static int load(void *opaque, const uint8_t *identity,
                 struct lease_record *record, struct rdisk_error *err)
 {
     struct records *records = opaque;
-    int result = records_prepare(records, err);
+    int result = records_prepare(records, 0, err);
     char name[HEX + 1], text[RECORD_MAX + 1];
     ssize_t length;
     int fd;
@@ -207,15 +238,24 @@ static int replace(struct records *records, const char *name,
     return result;
 }
 
-static int save(void *opaque, const uint8_t *identity,
+static int save(void *opaque, const uint8_t *identity, uint64_t generation,
                 const struct lease_record *record, struct rdisk_error *err)
 {
     struct records *records = opaque;
-    int result = records_prepare(records, err);
+    struct lease_record stored;
     char name[HEX + 1], text[RECORD_MAX];
+    int result = load(records, identity, &stored, err);
 
-    if (result < 0) {
+    if (result < 0 && result != -ENOENT) {
         return result;
+    }
+    if (result == 0 && stored.generation > generation) {
+        return rdisk_error_set(err, -EBUSY, "the record of who may write "
+                               "volume '%s' in '%s' has generation %" PRIu64
+                               ", this server knows %" PRIu64 ": another "
+                               "server uses the same directory",
+                               record->volume, records->path,
+                               stored.generation, generation);
     }
     to_hex(identity, name);
     print(record, text);
@@ -233,7 +273,7 @@ void records_forget(struct records *records, const uint8_t *identity)
     char name[HEX + 1];
 
     to_hex(identity, name);
-    if (records->directory >= 0 || records_prepare(records, NULL) == 0) {
+    if (records->directory >= 0 || records_prepare(records, 0, NULL) == 0) {
         unlinkat(records->directory, name, 0);
     }
 }
@@ -245,6 +285,7 @@ int records_init(struct records *records, const char *path, const char *pool)
     *records = (struct records) {
         .store = { .load = load, .save = save, .opaque = records },
         .directory = -1,
+        .lock = -1,
     };
     if (path && path[0]) {
         records->path = strdup(path);
@@ -260,6 +301,9 @@ void records_destroy(struct records *records)
     if (records->directory >= 0) {
         close(records->directory);
     }
+    if (records->lock >= 0) {
+        close(records->lock);
+    }
     free(records->path);
-    *records = (struct records) { .directory = -1 };
+    *records = (struct records) { .directory = -1, .lock = -1 };
 }

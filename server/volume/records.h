@@ -12,6 +12,7 @@ struct records {
     struct lease_store store;
     char *path;                 /* of the state directory */
     int directory;              /* its descriptor; -1: not made yet */
+    int lock;                   /* that keeps other servers away, or -1 */
 };
 
 /* @path: the state directory; NULL or "": .rdisk in @pool, the pool directory,
@@ -19,8 +20,13 @@ struct records {
 int records_init(struct records *records, const char *path, const char *pool);
 void records_destroy(struct records *records);
 
-/* Make the directory, if it is not there. 0 or a negative errno with @err. */
-int records_prepare(struct records *records, struct rdisk_error *err);
+/*
+ * Make the directory, if it is not there, and keep other servers away from it:
+ * -EBUSY if one uses it, after a wait of up to @wait_ms. 0 or a negative errno
+ * with @err.
+ */
+int records_prepare(struct records *records, unsigned int wait_ms,
+                    struct rdisk_error *err);
 /* The volume is gone for good. */
 void records_forget(struct records *records, const uint8_t *identity);
 

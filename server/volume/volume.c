@@ -35,11 +35,15 @@ void volume_free(struct volume *volume)
     free(volume);
 }
 
-/* Would the two harm each other? Readers harm nobody. */
-static bool conflict(const struct volume_holder *a,
-                     const struct volume_holder *b)
+/*
+ * Has this writer lost the volume to somebody else? Requests of it may still
+ * be in flight, and harm others that share, too.
+ */
+static bool has_lost(const struct volume *volume,
+                     const struct volume_holder *writer)
 {
-    return a->writer && b->writer && !(a->shared && b->shared);
+    return writer->fenced ||
+           writer->generation != volume->lease->record.generation;
 }
 
 static enum rdisk_status find_older(const struct volume *volume,
@@ -80,21 +84,26 @@ enum rdisk_status volume_check(const struct volume *volume,
     if (status != RDISK_STATUS_OK || *older) {
         return status;
     }
+    if (!wanted->writer) {
+        return RDISK_STATUS_OK;     /* readers harm nobody */
+    }
     for (struct volume_holder *holder = volume->holders; holder;
          holder = holder->next) {
-        if (conflict(holder, wanted)) {
-            if (holder->fenced) {
-                *older = holder;
-                return RDISK_STATUS_OK;
-            }
+        if (!holder->writer) {
+            continue;
+        }
+        if (has_lost(volume, holder)) {
+            *older = holder;
+            return RDISK_STATUS_OK;
+        }
+        if (!holder->shared || !wanted->shared) {
             rdisk_error_set(err, -EBUSY, "volume '%s' is being written by %s; "
                             "close it there, open it read-only, or let both "
                             "ask for shared", volume->name, holder->peer);
             return RDISK_STATUS_BUSY;
         }
     }
-    return wanted->writer ? lease_check_kept(volume->lease, wanted, now, err)
-                          : RDISK_STATUS_OK;
+    return lease_check_kept(volume->lease, wanted, now, err);
 }
 
 int volume_hold(struct volume *volume, struct volume_holder *holder,

@@ -58,8 +58,9 @@ void volume_free(struct volume *volume);
  * asked for a writer, the volume has its lease.
  *
  * Fencing: if *@older comes back, that is an older session of the same
- * client, or one that was fenced by hand. The caller must fence it, and ask
- * again when it is no holder any more.
+ * client, or one that has lost the volume: fenced by hand, or by a record that
+ * another server has changed. The caller must fence it, and ask again when it
+ * is no holder any more.
  */
 enum rdisk_status volume_check(const struct volume *volume,
                                const struct volume_holder *wanted,

@@ -249,6 +249,19 @@ check_a_killed_server_loses_nothing()
         fail "a loss is told, but there was none"
 }
 
+# A second one would give away what the first has given.
+check_a_pool_has_one_server()
+{
+    start_server
+    refused "another server uses the pool directory" 30 \
+        rdiskd --config '' --pool "$pool" --listen "$addr" --port 7500 \
+        --control "$work/second" --state "$work/state" --authentication none
+    mkdir "$work/other"
+    refused "another server does; state= names another" 30 \
+        rdiskd --config '' --pool "$work/other" --listen "$addr" --port 7500 \
+        --control "$work/second" --state "$pool/.rdisk" --authentication none
+}
+
 # Without a place for records nobody writes, and everybody can read.
 check_without_a_record_nobody_writes()
 {

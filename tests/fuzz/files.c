@@ -111,6 +111,7 @@ static struct records records;
 static void remove_folder(void)
 {
     records_forget(&records, identity);
+    unlinkat(records.directory, ".lock", 0);
     rmdir(records.path);
     records_destroy(&records);
 }
@@ -124,7 +125,7 @@ static void record(const struct fuzz_input *input)
 
     if (!records.path) {
         REQUIRE(mkdtemp(folder) && records_init(&records, folder, NULL) == 0 &&
-                records_prepare(&records, &err) == 0);
+                records_prepare(&records, 0, &err) == 0);
         atexit(remove_folder);
     }
     memset(name, '0', sizeof(name) - 1);
@@ -141,7 +142,9 @@ static void record(const struct fuzz_input *input)
     }
     CHECK(first.generation != 0);
     CHECK(strlen(first.volume) < sizeof(first.volume));
-    CHECK_EQUAL(records.store.save(&records, identity, &first, &err), 0);
+    CHECK_EQUAL(records.store.save(&records, identity, first.generation, &first,
+                                   &err),
+                0);
     CHECK_EQUAL(records.store.load(&records, identity, &second, &err), 0);
     CHECK_EQUAL(second.generation, first.generation);
     CHECK_EQUAL(memcmp(second.client, first.client, sizeof(first.client)), 0);

@@ -41,6 +41,8 @@
       "a client comes back although somebody else had the volume") \
     X(LEASE_NOT_SAVED, "lease-not-saved", 6, \
       "a restarted server knows of no generation but the first") \
+    X(LEASE_NOT_COMPARED, "lease-not-compared", 6, \
+      "a server takes its memory of the lease for the record") \
     X(TWO_WRITERS, "two-writers", 6, "a volume that is held is given again") \
     X(LATE_DMA, "late-dma", 4, \
       "requests end before their queue pairs are in ERROR") \

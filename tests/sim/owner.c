@@ -64,6 +64,9 @@ static enum rdisk_status decide(struct sim *sim, struct sim_holder *holder,
     if (sim_mutated(sim, SIM_MUTATE_NO_GENERATION_CHECK)) {
         holder->holder.generation = 0;
     }
+    if (!sim_mutated(sim, SIM_MUTATE_LEASE_NOT_COMPARED)) {
+        lease_load(&sim->server.lease, sim_now(sim), err);
+    }
     status = volume_check(volume, &holder->holder, sim_now(sim), &older, err);
 
     if (status == RDISK_STATUS_STALE &&
@@ -267,7 +270,7 @@ static int record_load(void *opaque, const uint8_t *identity,
 
 /* What the program of a dead server still does in here, it does not do. */
 static int record_save(void *opaque, const uint8_t *identity,
-                       const struct lease_record *record,
+                       uint64_t generation, const struct lease_record *record,
                        struct rdisk_error *err)
 {
     struct sim *sim = opaque;
@@ -279,6 +282,10 @@ static int record_save(void *opaque, const uint8_t *identity,
          server->record.generation)) {
         return 0;
     }
+    if (server->record.generation > generation &&
+        !sim_mutated(sim, SIM_MUTATE_LEASE_NOT_COMPARED)) {
+        return rdisk_error_set(err, -EBUSY, "the record is another one");
+    }
     if (!fails || sim_random(sim, 2)) {
         server->record = *record;
     }
@@ -287,6 +294,35 @@ static int record_save(void *opaque, const uint8_t *identity,
 }
 
 /* ---- The program ------------------------------------------------------- */
+
+/* The program that runs leaves its turn to the other one. */
+static void turn_ends(struct sim *sim)
+{
+    struct sim_server *server = &sim->server;
+    struct lease *known = &server->known[server->turn];
+
+    *known = server->lease;
+    known->writers = 0;
+    known->kept_until = sim_now(sim) + known->patience;
+    server->turn = !server->turn;
+}
+
+static void turn_begins(struct sim *sim)
+{
+    struct sim_server *server = &sim->server;
+    const struct lease *known = &server->known[server->turn];
+    struct rdisk_error err = { 0 };
+
+    if (known->name[0]) {
+        server->lease = *known;
+        return;
+    }
+    server->lease = (struct lease) {
+        .name = "vol", .store = &server->store,
+        .patience = sim->schedule->config.lease_time_ms * RDISK_MSEC,
+    };
+    lease_load(&server->lease, sim_now(sim), &err);
+}
 
 static void server_starts(struct sim *sim)
 {
@@ -302,11 +338,7 @@ static void server_starts(struct sim *sim)
     struct sim_server *server = &sim->server;
     struct rdisk_error err = { 0 };
 
-    server->lease = (struct lease) {
-        .name = "vol", .store = &server->store,
-        .patience = sim->schedule->config.lease_time_ms * RDISK_MSEC,
-    };
-    lease_load(&server->lease, sim_now(sim), &err);
+    turn_begins(sim);
     server->target = rdisk_target_create(&server->env, &server->options,
                                          &events, sim, &err);
     if (server->target) {
@@ -335,7 +367,9 @@ void sim_server_kill(struct sim *sim, enum fake_death death)
     server->stalled_until = 0;
     sim_backend_die(sim);
     sim_check_all_settled(&sim->checker);
+    turn_ends(sim);
     if (death == FAKE_POWER_FAILS) {
+        memset(server->known, 0, sizeof(server->known));
         sim_disk_power_fails(&sim->disk, &sim->random_state);
         sim_check_power_fails(&sim->checker);
         server->cache++;
@@ -387,6 +421,8 @@ bool sim_server_life(struct sim *sim)
         rdisk_target_group_destroy(server->group);
         if (server->dead) {
             fake_host_start(server->host);
+        } else {
+            turn_ends(sim);
         }
         sim_check_all_settled(&sim->checker);
         sim_log(sim, "server: has ended");

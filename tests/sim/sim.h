@@ -125,7 +125,13 @@ struct sim_server {
     uint64_t start_at;
     uint64_t stalled_until;
     struct volume volume;
-    struct lease lease;
+    /*
+     * Two programs take turns, and each still knows what it knew when its last
+     * turn ended, unless the power has failed since.
+     */
+    struct lease lease;         /* of the one that runs */
+    struct lease known[2];      /* without a name: it knows nothing */
+    unsigned int turn;
     struct lease_store store;
     struct lease_record record; /* on stable storage */
     struct sim_holder holders[SIM_HOLDERS];

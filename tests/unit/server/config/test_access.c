@@ -239,7 +239,7 @@ static void begin_server(void)
                         "[client bob]\nsecret-file = %s\n"
                         "read-write = disk-1\n") == 0);
     server = (struct server) { .config = &config, .env = &rdisk_env_system };
-    REQUIRE(pool_init(&server.pool, "", &err) == 0);
+    REQUIRE(pool_init(&server.pool, "", 0, &err) == 0);
     for (unsigned int i = 0; i < 3; i++) {
         static const char *const names[] = { "disk-1", "shared", "hidden" };
 

@@ -44,12 +44,13 @@ static void begin(const char *text)
     REQUIRE(config_read(&config, path, &err) == 0);
     unlink(path);
     server = (struct server) { .config = &config };
-    REQUIRE(pool_init(&server.pool, folder, &err) == 0);
+    REQUIRE(pool_init(&server.pool, folder, 0, &err) == 0);
 }
 
 static void end(void)
 {
-    static const char *const names[] = { "new", "a", "b", ".new.new", "pipe" };
+    static const char *const names[] = { "new", "a", "b", ".new.new", "pipe",
+                                         ".rdisk.lock" };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         unlinkat(server.pool.directory, names[i], 0);

@@ -36,7 +36,7 @@ static void begin(uint64_t lease_time)
     strcpy(folder, "/tmp/rdisk-unit-XXXXXX");
     REQUIRE(mkdtemp(folder) != NULL);
     memset(&records, 0, sizeof(records));
-    records.directory = -1;
+    records.directory = records.lock = -1;
     start(lease_time, 0);
 }
 
@@ -343,7 +343,7 @@ static void damaged_record_is_an_error(void)
     };
 
     begin(0);
-    CHECK_EQUAL(records_prepare(&records, &err), 0);
+    CHECK_EQUAL(records_prepare(&records, 0, &err), 0);
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         write_record(texts[i]);
         CHECK_EQUAL(lease_load(&lease, 0, &err), -EIO);
@@ -358,7 +358,7 @@ static void damaged_record_is_an_error(void)
     end();
 }
 
-static int fails(void *opaque, const uint8_t *identity,
+static int fails(void *opaque, const uint8_t *identity, uint64_t generation,
                  const struct lease_record *record, struct rdisk_error *why)
 {
     return rdisk_error_set(why, -ENOSPC, "no space");
@@ -384,7 +384,7 @@ static void state_directory_is_private(void)
     struct stat st;
 
     begin(0);
-    CHECK_EQUAL(records_prepare(&records, &err), 0);
+    CHECK_EQUAL(records_prepare(&records, 0, &err), 0);
     snprintf(path, sizeof(path), "%s/.rdisk", folder);
     CHECK_EQUAL(stat(path, &st), 0);
     CHECK_EQUAL(st.st_mode & 0777, 0700);
@@ -396,7 +396,7 @@ static void missing_state_directory_is_told(void)
     begin(0);
     records_destroy(&records);
     REQUIRE(records_init(&records, "/nonexistent/state", folder) == 0);
-    CHECK_EQUAL(records_prepare(&records, &err), -ENOENT);
+    CHECK_EQUAL(records_prepare(&records, 0, &err), -ENOENT);
     CHECK_SAYS(err.text, "'/nonexistent/state': No such file");
     CHECK_SAYS(err.text, "state= names another");
     end();
@@ -410,7 +410,7 @@ static void begin_pool(void)
 {
     begin(0);
     log_set_level(RDISK_LOG_ERROR);
-    REQUIRE(pool_init(&pool, folder, &err) == 0);
+    REQUIRE(pool_init(&pool, folder, 0, &err) == 0);
     pool.records = &records;
     pool.lease_time = 30 * SECOND;
     CHECK_EQUAL(pool_create(&pool, "disk", 4096, &err), 0);
@@ -429,7 +429,7 @@ static uint64_t write_and_vanish(char client)
     struct volume_holder one = writer(client, false, 0);
     struct volume *disk = pool_get(&pool, "disk", &err);
 
-    REQUIRE(disk && pool_lease(&pool, disk, &err) == 0);
+    REQUIRE(disk && pool_lease(&pool, disk, 0, &err) == 0);
     CHECK_EQUAL(volume_hold(disk, &one, &err), 0);
     volume_release(&one, false, 0);
     pool_put(&pool, disk);
@@ -446,7 +446,7 @@ static void lease_outlives_the_open_file(void)
     CHECK_EQUAL(write_and_vanish('a'), 1);
     CHECK(!pool.volumes);
     disk = pool_get(&pool, "disk", &err);
-    REQUIRE(disk && pool_lease(&pool, disk, &err) == 0);
+    REQUIRE(disk && pool_lease(&pool, disk, 0, &err) == 0);
     CHECK_EQUAL(volume_check(disk, &b, SECOND, &older, &err),
                 RDISK_STATUS_BUSY);
     pool_put(&pool, disk);
@@ -476,7 +476,7 @@ static void kept_volume_is_not_deleted(void)
     begin_pool();
     pool.started = rdisk_now(&rdisk_env_system);
     disk = pool_get(&pool, "disk", &err);
-    REQUIRE(disk && pool_lease(&pool, disk, &err) == 0);
+    REQUIRE(disk && pool_lease(&pool, disk, 0, &err) == 0);
     CHECK_EQUAL(volume_hold(disk, &a, &err), 0);
     volume_release(&a, false, rdisk_now(&rdisk_env_system));
     pool_put(&pool, disk);

@@ -22,7 +22,7 @@ static void scene_open(struct scene *scene)
     log_set_level(RDISK_LOG_ERROR);
     strcpy(scene->path, "/tmp/rdisk-unit-XXXXXX");
     REQUIRE(mkdtemp(scene->path));
-    REQUIRE(pool_init(&scene->pool, scene->path, &scene->err) == 0);
+    REQUIRE(pool_init(&scene->pool, scene->path, 0, &scene->err) == 0);
 }
 
 static void scene_close(struct scene *scene)
@@ -147,7 +147,7 @@ static void test_held_is_left_alone(void)
     CHECK_EQUAL(pool_create(&scene.pool, "a", 4096, &scene.err), 0);
     volume = pool_get(&scene.pool, "a", &scene.err);
     REQUIRE(volume != NULL);
-    REQUIRE(pool_lease(&scene.pool, volume, &scene.err) == 0);
+    REQUIRE(pool_lease(&scene.pool, volume, 0, &scene.err) == 0);
     CHECK_EQUAL(volume_hold(volume, &one, &scene.err), 0);
     CHECK_EQUAL(pool_delete(&scene.pool, "a", &scene.err), -EBUSY);
     CHECK_SAYS(scene.err.text, "10.9.0.7:1234");
@@ -215,13 +215,13 @@ static void test_no_pool(void)
     struct rdisk_error err;
     struct pool pool;
 
-    REQUIRE(pool_init(&pool, "", &err) == 0);
+    REQUIRE(pool_init(&pool, "", 0, &err) == 0);
     CHECK_EQUAL(pool_create(&pool, "a", 512, &err), -ENOTSUP);
     CHECK(!pool_get(&pool, "a", &err));
     CHECK_EQUAL(err.code, -ENOENT);
     CHECK_EQUAL(pool_count(&pool), 0);
     pool_destroy(&pool);
-    CHECK_EQUAL(pool_init(&pool, "/nonexistent/pool", &err), -ENOENT);
+    CHECK_EQUAL(pool_init(&pool, "/nonexistent/pool", 0, &err), -ENOENT);
     CHECK_SAYS(err.text, "/nonexistent/pool");
 }
 
