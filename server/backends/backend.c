@@ -24,6 +24,23 @@ const char *backend_names(void)
     return "file, memory, null";
 }
 
+void backend_cache(const struct backend *backend,
+                   uint8_t cache[RDISK_ID_SIZE])
+{
+    uint32_t losses;
+
+    while (backend->next) {
+        backend = backend->next;
+    }
+    memcpy(cache, backend->cache, RDISK_ID_SIZE);
+    if (backend->losses) {
+        losses = htole32(atomic_load(backend->losses));
+        for (size_t i = 0; i < sizeof(losses); i++) {
+            cache[i] ^= ((const uint8_t *)&losses)[i];
+        }
+    }
+}
+
 int backend_parse_polling(enum backend_polling *polling, const char *what,
                           const char *value, struct rdisk_error *err)
 {

@@ -21,6 +21,7 @@
 #define RDISK_SERVER_BACKENDS_BACKEND_H
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -101,7 +102,9 @@ struct backend_class {
      * Carry out @io, which is inside the volume and aligned, and call
      * backend_io_complete() once, now or later, with 0 or a negative errno.
      * A change with RDISK_REQUEST_FUA, and everything completed before a
-     * FLUSH was submitted on whichever context, is then on stable storage.
+     * FLUSH was submitted on whichever context, is then on stable storage. If
+     * one of them finds that something is not, and may be lost, all that follow
+     * fail too, on every context, until there is none any more.
      * EXTENTS fills its list with backend_io_extent(), at least one entry.
      */
     void (*submit)(struct backend_context *context, struct backend_io *io);
@@ -113,6 +116,8 @@ struct backend {
     /* Filled by open, see identity.h; the same as long as it is open. */
     uint8_t identity[RDISK_ID_SIZE];
     uint8_t cache[RDISK_ID_SIZE];
+    const atomic_uint *losses;  /* times that answered data was lost; NULL:
+                                   that does not happen */
     bool inline_io;             /* submit carries out reads, writes and flushes
                                    itself: they take no longer than a copy */
     bool polled;                /* reads and writes may go through a reactor's
@@ -152,7 +157,8 @@ struct backend_io {
     struct offload_job job;
     struct backend_context *context;
     uint32_t done;              /* bytes moved, or entries filled, so far */
-    int result;                 /* of @job */
+    int result;                 /* of @job, or until it can be told */
+    struct backend_io *next;    /* of a list of the class's */
     bool polled;                /* it went through the polled ring */
 
     uint32_t depth;
@@ -213,6 +219,11 @@ extern const struct backend_class backend_null;
 const struct backend_class *backend_find(const char *name);
 /* "file, memory, null" */
 const char *backend_names(void);
+
+/* The id of the volatile cache behind @backend as of now: it changes when
+ * answered data is lost. Any thread. */
+void backend_cache(const struct backend *backend,
+                   uint8_t cache[RDISK_ID_SIZE]);
 
 /* "auto", "on" or "off": the value of io-poll for @what. */
 int backend_parse_polling(enum backend_polling *polling, const char *what,

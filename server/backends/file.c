@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Files and block devices, through the reactor's io_uring.
- *
- * Requests go from and to the slot as it lies, past the page cache (O_DIRECT)
- * where the file system can; the descriptor and the slots are registered with
- * the ring, so that a request costs neither a look-up nor the pinning of pages.
- *
- * A file system in memory that takes no request with RWF_NOWAIT (tmpfs does
- * not) would have io_uring give every one to a worker thread, only for a copy.
- * There the reactor makes the system call itself.
+ * Files and block devices: how they are opened, and their sizes. Their requests
+ * are in file_request.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -171,7 +164,8 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
     geometry->extents = true;
     geometry->copy = true;
     choose_direct(file, &st);
-    return file_choose_polling(file, spec, &st, err);
+    result = file_choose_polling(file, spec, &st, err);
+    return result < 0 ? result : file_sync_open(file, spec, err);
 }
 
 /*
@@ -233,6 +227,7 @@ static void file_close(struct backend *backend)
 {
     struct file *file = file_of(backend);
 
+    file_sync_close(file);
     if (file->fd >= 0) {
         close(file->fd);
     }
@@ -259,6 +254,7 @@ static struct backend *file_open(const struct backend_spec *spec,
     }
     file->base.class = &backend_file;
     file->base.geometry.read_only = spec->read_only;
+    file->sync.fd = -1;
     file->fd = open_file(spec, err);
     if (file->fd < 0 || find_geometry(file, spec, err) < 0) {
         file_close(&file->base);
@@ -287,9 +283,16 @@ static int file_resize(struct backend *backend, uint64_t size,
     if ((size > backend->geometry.size &&
          (uint64_t)st.st_size > backend->geometry.size &&
          ftruncate(file->fd, backend->geometry.size) < 0) ||
-        ftruncate(file->fd, size) < 0 || fsync(file->fd) < 0) {
+        ftruncate(file->fd, size) < 0) {
         return rdisk_error_set(err, -errno, "cannot resize volume '%s': %s",
                                file->volume, strerror(errno));
+    }
+    if (fsync(file->fd) < 0) {
+        int result = -errno;
+
+        file_sync_fail(file, result);
+        return rdisk_error_set(err, result, "cannot resize volume '%s': %s",
+                               file->volume, strerror(-result));
     }
     backend->geometry.size = size;
     return 0;
@@ -309,256 +312,6 @@ static int file_allocated(struct backend *backend, uint64_t *bytes)
     }
     *bytes = (uint64_t)st.st_blocks * 512;
     return 0;
-}
-
-/* ---- Requests --------------------------------------------------------- */
-
-static struct backend_context *file_join(struct backend *backend,
-                                         struct reactor *reactor,
-                                         struct rdisk_error *err)
-{
-    struct file_context *context = calloc(1, sizeof(*context));
-
-    if (!context) {
-        rdisk_error_set(err, -ENOMEM, "no memory for volume '%s'",
-                        file_of(backend)->volume);
-        return NULL;
-    }
-    context->base.backend = backend;
-    context->base.reactor = reactor;
-    context->base.polled = backend->polled && reactor_polls(reactor);
-    context->fd = file_of(backend)->fd;
-    context->index[RING_ORDINARY] = reactor_file_add(reactor, RING_ORDINARY,
-                                                     context->fd);
-    context->index[RING_POLLED] = context->base.polled ?
-        reactor_file_add(reactor, RING_POLLED, context->fd) : -1;
-    return &context->base;
-}
-
-static void file_leave(struct backend_context *base)
-{
-    struct file_context *context =
-        backend_of(base, struct file_context, base);
-
-    for (unsigned int ring = 0; ring < RING_KINDS; ring++) {
-        reactor_file_remove(base->reactor, ring, context->index[ring]);
-    }
-    free(context);
-}
-
-static const char *op_name(enum rdisk_op op)
-{
-    static const char *const names[] = {
-        [RDISK_OP_READ] = "read",
-        [RDISK_OP_WRITE] = "write",
-        [RDISK_OP_FLUSH] = "flush",
-        [RDISK_OP_DISCARD] = "discard",
-        [RDISK_OP_ZEROES] = "zeroes",
-        [RDISK_OP_EXTENTS] = "extents",
-        [RDISK_OP_COPY] = "copy",
-    };
-
-    return names[op];
-}
-
-void file_fail(struct file_context *context, struct backend_io *io,
-               const char *why)
-{
-    uint64_t n = ++context->failures;
-
-    /* A dying disk fails every request: tell of the 1st, 2nd, 4th, 8th… */
-    if ((n & (n - 1)) == 0) {
-        log_error("volume '%s': %s of %u bytes at %" PRIu64 " failed: %s "
-                  "(failure %" PRIu64 ")",
-                  file_of(context->base.backend)->volume, op_name(io->op),
-                  io->length, io->offset, why, n);
-    }
-}
-
-/* How to give space back, or to zero without doing so. */
-static int fallocate_mode(const struct backend_io *io)
-{
-    bool unmap = io->op == RDISK_OP_DISCARD ||
-                 (io->flags & RDISK_REQUEST_UNMAP);
-
-    return FALLOC_FL_KEEP_SIZE | (unmap ? FALLOC_FL_PUNCH_HOLE
-                                        : FALLOC_FL_ZERO_RANGE);
-}
-
-/* Only what a disk does by one command: FUA may take a flush of the kernel's
- * beside it, and all else is not asked for where it completes. */
-static enum ring_kind ring_for(const struct file_context *context,
-                               const struct backend_io *io)
-{
-    bool plain = io->op == RDISK_OP_READ ||
-                 (io->op == RDISK_OP_WRITE &&
-                  !(io->flags & RDISK_REQUEST_FUA));
-
-    return context->base.polled && plain ? RING_POLLED : RING_ORDINARY;
-}
-
-/* Put what is left of @io on a ring. */
-static void file_queue(struct file_context *context, struct backend_io *io)
-{
-    enum ring_kind ring = ring_for(context, io);
-    struct io_uring_sqe *sqe = reactor_sqe(context->base.reactor, ring);
-    bool registered = context->index[ring] >= 0;
-    int fd = registered ? context->index[ring] : context->fd;
-    int buffer = io->buffer[ring];
-    char *data = (char *)io->data + io->done;
-    uint32_t length = io->length - io->done;
-    uint64_t offset = io->offset + io->done;
-
-    switch (io->op) {
-    case RDISK_OP_READ:
-        if (buffer >= 0) {
-            io_uring_prep_read_fixed(sqe, fd, data, length, offset, buffer);
-        } else {
-            io_uring_prep_read(sqe, fd, data, length, offset);
-        }
-        break;
-    case RDISK_OP_WRITE:
-        if (buffer >= 0) {
-            io_uring_prep_write_fixed(sqe, fd, data, length, offset, buffer);
-        } else {
-            io_uring_prep_write(sqe, fd, data, length, offset);
-        }
-        if (io->flags & RDISK_REQUEST_FUA) {
-            sqe->rw_flags = RWF_DSYNC;
-        }
-        break;
-    case RDISK_OP_FLUSH:
-        io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
-        break;
-    case RDISK_OP_DISCARD:
-    case RDISK_OP_ZEROES:
-        if (io->done) {
-            /* There are its zeroes, and it asked for FUA. */
-            io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
-        } else {
-            io_uring_prep_fallocate(sqe, fd, fallocate_mode(io), io->offset,
-                                    io->length);
-        }
-        break;
-    case RDISK_OP_EXTENTS:
-    case RDISK_OP_COPY:
-        break;                  /* not the ring's: file_offload.c */
-    }
-    if (registered) {
-        sqe->flags |= IOSQE_FIXED_FILE;
-    }
-    io->polled = ring == RING_POLLED;
-    reactor_sqe_set(sqe, &io->ring);
-}
-
-/* As the ring would, but now. What is in memory is as stable as it gets, so
- * FUA adds nothing. */
-static int file_do(struct file_context *context, const struct backend_io *io)
-{
-    char *data = (char *)io->data + io->done;
-    uint32_t length = io->length - io->done;
-    uint64_t offset = io->offset + io->done;
-    ssize_t n = io->op == RDISK_OP_READ ?
-                pread(context->fd, data, length, offset) :
-                io->op == RDISK_OP_WRITE ?
-                pwrite(context->fd, data, length, offset) :
-                fdatasync(context->fd);
-
-    return n < 0 ? -errno : (int)n;
-}
-
-static void file_done(struct ring_op *op, int result, unsigned int flags);
-
-static void file_start(struct file_context *context, struct backend_io *io)
-{
-    /* Giving back a large range takes long even in memory. */
-    if (context->base.backend->inline_io && !rdisk_op_is_range(io->op)) {
-        file_done(&io->ring, file_do(context, io), 0);
-    } else {
-        file_queue(context, io);
-    }
-}
-
-/* It could when it was opened; that disk, or its driver, has been changed. */
-static void file_stop_polling(struct file_context *context)
-{
-    if (context->base.polled) {
-        context->base.polled = false;
-        log_warning("volume '%s' cannot be polled for any more: its requests "
-                    "wait for the disk's interrupts",
-                    file_of(context->base.backend)->volume);
-    }
-}
-
-static void file_done(struct ring_op *op, int result, unsigned int flags)
-{
-    struct backend_io *io = backend_of(op, struct backend_io, ring);
-    struct file_context *context =
-        backend_of(io->context, struct file_context, base);
-    uint32_t block_size = io->context->backend->geometry.block_size;
-    uint32_t done;
-
-    if (result == -EINTR || result == -EAGAIN) {
-        file_start(context, io);
-        return;
-    }
-    if (result == -EOPNOTSUPP && io->polled) {
-        file_stop_polling(context);
-        file_start(context, io);
-        return;
-    }
-    if (result < 0) {
-        /* That a file system cannot do it is no failure. */
-        if (result != -ENOTSUP || !rdisk_op_is_range(io->op)) {
-            file_fail(context, io, strerror(-result));
-        }
-        backend_io_complete(io, result);
-        return;
-    }
-    if (rdisk_op_is_range(io->op) && !io->done &&
-        (io->flags & RDISK_REQUEST_FUA)) {
-        io->done = io->length;
-        file_start(context, io);
-        return;
-    }
-    if (io->op == RDISK_OP_FLUSH || rdisk_op_is_range(io->op)) {
-        backend_io_complete(io, 0);
-        return;
-    }
-    /* A short transfer goes on at the last whole block. */
-    done = (io->done + result) / block_size * block_size;
-    if (done == io->length) {
-        backend_io_complete(io, 0);
-    } else if (done > io->done) {
-        io->done = done;
-        file_start(context, io);
-    } else {
-        file_fail(context, io, "the file ends before the volume does; was it "
-                  "truncated?");
-        backend_io_complete(io, -EIO);
-    }
-}
-
-static void file_submit(struct backend_context *base, struct backend_io *io)
-{
-    struct file_context *context =
-        backend_of(base, struct file_context, base);
-
-    if (io->op == RDISK_OP_ZEROES && (io->flags & RDISK_REQUEST_FAST) &&
-        !(io->flags & RDISK_REQUEST_UNMAP) &&
-        file_of(base->backend)->device) {
-        /* The kernel would write them if the device has no command for it. */
-        backend_io_complete(io, -ENOTSUP);
-        return;
-    }
-    io->context = base;
-    io->done = 0;
-    if (io->op == RDISK_OP_EXTENTS || io->op == RDISK_OP_COPY) {
-        file_offload(context, io);
-        return;
-    }
-    io->ring.done = file_done;
-    file_start(context, io);
 }
 
 const struct backend_class backend_file = {

@@ -3,14 +3,33 @@
 #ifndef RDISK_SERVER_BACKENDS_FILE_H
 #define RDISK_SERVER_BACKENDS_FILE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "server/backends/backend.h"
 
+struct loss;
+
+/* Flushes, and whether one has failed: file_sync.c. */
+struct file_sync {
+    int fd;                     /* a description that nothing else syncs; -1:
+                                   not open */
+    atomic_bool failed;         /* no flush succeeds any more; read by any
+                                   thread, written under the lock */
+    struct loss *loss;
+    pthread_mutex_t lock;       /* of all below */
+    unsigned int contexts;
+    struct backend_io *batch;   /* that the running sync is for; its first one's
+                                   context has the sync on its ring */
+    struct backend_io *waiting; /* for the next one */
+    struct backend_io **last;   /* of these */
+};
+
 struct file {
     struct backend base;
     int fd;
+    struct file_sync sync;
     bool device;                /* a block device, not a file */
     bool direct;                /* past the page cache */
     atomic_bool no_clone;       /* its file system cannot share blocks */
@@ -21,6 +40,7 @@ struct file_context {
     struct backend_context base;
     int fd;
     int index[RING_KINDS];      /* in the rings' tables of files, or -1 */
+    struct ring_op sync;
     uint64_t failures;
 };
 
@@ -28,6 +48,13 @@ static inline struct file *file_of(struct backend *backend)
 {
     return backend_of(backend, struct file, base);
 }
+
+/* For the class: file_request.c. */
+struct backend_context *file_join(struct backend *backend,
+                                  struct reactor *reactor,
+                                  struct rdisk_error *err);
+void file_leave(struct backend_context *base);
+void file_submit(struct backend_context *base, struct backend_io *io);
 
 /* Tell of a failure, unless it is one of too many. Reactor. */
 void file_fail(struct file_context *context, struct backend_io *io,
@@ -38,6 +65,21 @@ bool file_disk_flag(const struct stat *st, const char *name);
  * negative errno with @err filled if @spec wants what cannot be. */
 int file_choose_polling(struct file *file, const struct backend_spec *spec,
                         const struct stat *st, struct rdisk_error *err);
+/* Once the identity is known. 0, or a negative errno with @err filled. */
+int file_sync_open(struct file *file, const struct backend_spec *spec,
+                   struct rdisk_error *err);
+void file_sync_close(struct file *file);
+/* Reactor: a context comes or goes. The last to go ends a failure. */
+void file_sync_join(struct file *file);
+void file_sync_leave(struct file *file);
+/* Reactor: complete @io, a FLUSH or a change with FUA that has been carried
+ * out, when all that was answered before is on stable storage; with -EIO if
+ * that fails, or has failed before. */
+void file_sync_submit(struct file_context *context, struct backend_io *io);
+/* Another sync of the file has failed with @result. Any thread. */
+void file_sync_fail(struct file *file, int result);
+/* Has one failed? Any thread. */
+bool file_sync_failed(const struct file *file);
 /* Carry out EXTENTS or COPY, which io_uring does not have. Reactor. */
 void file_offload(struct file_context *context, struct backend_io *io);
 

@@ -179,13 +179,7 @@ static bool copy_run(struct offload_job *job)
         }
         io->done += (uint32_t)n;
     }
-    if (io->done < io->length) {
-        return true;
-    }
-    if ((io->flags & RDISK_REQUEST_FUA) && fdatasync(file->fd) < 0) {
-        io->result = -errno;
-    }
-    return false;
+    return io->done < io->length;
 }
 
 /* ---- On the reactor --------------------------------------------------- */
@@ -199,6 +193,10 @@ static void offload_done(struct offload_job *job)
     if (io->result < 0) {
         file_fail(context, io, io->result == -ENODATA ? ENDS_EARLY
                                                       : strerror(-io->result));
+    } else if ((io->flags & RDISK_REQUEST_FUA) &&
+               !context->base.backend->inline_io) {
+        file_sync_submit(context, io);
+        return;
     }
     backend_io_complete(io, io->result == -ENODATA ? -EIO : io->result);
 }

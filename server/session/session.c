@@ -79,7 +79,7 @@ static void fill_grant(const struct session *session,
     grant->zeroes = geometry->zeroes;
     grant->generation = session->holder.generation;
     memcpy(grant->identity, backend->identity, sizeof(grant->identity));
-    memcpy(grant->cache, backend->cache, sizeof(grant->cache));
+    backend_cache(backend, grant->cache);
     grant->extents = geometry->extents;
     grant->copy = geometry->copy;
     grant->resize = !session->read_only &&

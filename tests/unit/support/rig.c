@@ -56,12 +56,26 @@ static void do_leave(struct rig_job *job)
     sem_post(&job->done);
 }
 
+/* A reactor for the backend, and memory. */
+static void join(struct rig *rig, struct rig_job *job)
+{
+    rig->reactor = reactor_create(0, -1, 0, &rig->err);
+    REQUIRE(rig->reactor != NULL);
+    rig->memory = mmap(NULL, RIG_MEMORY, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(rig->memory != MAP_FAILED);
+    rig_do(rig, job, do_join);
+    REQUIRE(rig->context != NULL);
+}
+
 void rig_io_done(struct backend_io *io, int result, void *opaque)
 {
     struct rig_job *job = opaque;
 
     if (result < 0) {
         job->result = result;
+    } else if (job->rig) {
+        job->rig->succeeded++;
     }
     if (--job->left == 0) {
         sem_post(&job->done);
@@ -76,6 +90,7 @@ static void do_io(struct rig_job *job)
 
     job->left = count;
     job->result = 0;
+    job->rig->succeeded = 0;
     /* The last completion ends the job, which may then be gone. */
     for (unsigned int i = 0; i < count; i++) {
         io[i].depth = 0;
@@ -103,34 +118,64 @@ int rig_io(struct rig *rig, enum rdisk_op op, unsigned int flags,
     return rig_submit(rig, &io, 1);
 }
 
+void rig_join(struct rig *rig, struct backend *backend)
+{
+    struct rig_job job = { 0 };
+
+    memset(rig, 0, sizeof(*rig));
+    rig->backend = backend;
+    join(rig, &job);
+}
+
+void rig_leave(struct rig *rig)
+{
+    struct rig_job job = { 0 };
+
+    rig_do(rig, &job, do_leave);
+    reactor_destroy(rig->reactor);
+    munmap(rig->memory, RIG_MEMORY);
+}
+
+void rig_rejoin(struct rig *rig)
+{
+    struct rig_job job = { 0 };
+
+    rig_do(rig, &job, do_leave);
+    rig_do(rig, &job, do_join);
+    REQUIRE(rig->context != NULL);
+}
+
+void rig_reopen(struct rig *rig, const struct backend_spec *spec)
+{
+    const struct backend_class *class = rig->backend->class;
+    struct rig_job job = { 0 };
+
+    rig_do(rig, &job, do_leave);
+    class->close(rig->backend);
+    rig->backend = class->open(spec, NULL, &rig->err);
+    REQUIRE(rig->backend != NULL);
+    rig_do(rig, &job, do_join);
+    REQUIRE(rig->context != NULL);
+}
+
 void rig_open(struct rig *rig, const struct backend_class *class,
               struct backend_spec *spec)
 {
     struct rig_job job = { 0 };
 
-    rig->reactor = reactor_create(0, -1, 0, &rig->err);
-    REQUIRE(rig->reactor != NULL);
     rig->backend = class->open(spec, NULL, &rig->err);
     REQUIRE(rig->backend != NULL);
     if (rig->poll) {
         rig->backend->polled = true;
         rig->backend->inline_io = false;
     }
-    rig->memory = mmap(NULL, RIG_MEMORY, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(rig->memory != MAP_FAILED);
-    rig_do(rig, &job, do_join);
-    REQUIRE(rig->context != NULL);
+    join(rig, &job);
 }
 
 void rig_close(struct rig *rig)
 {
-    struct rig_job job = { 0 };
-
-    rig_do(rig, &job, do_leave);
+    rig_leave(rig);
     rig->backend->class->close(rig->backend);
-    reactor_destroy(rig->reactor);
-    munmap(rig->memory, RIG_MEMORY);
     log_set_level(RDISK_LOG_INFO);
     if (rig->path[0]) {
         unlink(rig->path);

@@ -20,6 +20,7 @@ struct rig {
     char path[64];
     char *memory;
     int buffer[RING_KINDS];
+    unsigned int succeeded;     /* of the last rig_submit() */
     struct rdisk_error err;
 };
 
@@ -46,6 +47,13 @@ void rig_open_file(struct rig *rig, const char *folder, bool read_only);
  * kernel finds what its interrupts have completed. */
 void rig_open_polled(struct rig *rig, const char *folder);
 void rig_close(struct rig *rig);
+
+/* Another reactor on @backend, whose rig has to outlast this one. */
+void rig_join(struct rig *rig, struct backend *backend);
+void rig_leave(struct rig *rig);
+/* The last client goes, and one comes; with another instance. */
+void rig_rejoin(struct rig *rig);
+void rig_reopen(struct rig *rig, const struct backend_spec *spec);
 
 /* The initializer of a request's buffers. */
 #define RIG_BUFFER(rig) { (rig)->buffer[0], (rig)->buffer[1] }
