@@ -53,6 +53,11 @@ static void signal_ready(struct loop_source *source, uint32_t events)
         return;
     }
     name = sigabbrev_np(info.ssi_signo);
+    if (info.ssi_signo == SIGHUP) {
+        log_warning("SIGHUP ignored: the configuration is read at the start "
+                    "only; restart rdiskd to change it");
+        return;
+    }
     if (server->stopping) {
         log_error("SIG%s again: ending at once, %u sessions with their "
                   "requests are cut",
@@ -75,6 +80,9 @@ static int loop_timeout(const struct server *server)
     if (server->stopping && server->stop_deadline < deadline) {
         deadline = server->stop_deadline;
     }
+    if (control_deadline(server->control) < deadline) {
+        deadline = control_deadline(server->control);
+    }
     if (deadline == RDISK_NEVER) {
         return -1;
     }
@@ -93,6 +101,7 @@ int server_run(struct server *server)
         if (now >= rdisk_target_deadline(server->target)) {
             rdisk_target_process(server->target);
         }
+        control_look(server->control, now);
         if (server->stopping && now >= server->stop_deadline) {
             log_error("%u sessions have not ended within stop-timeout, "
                       "%" PRIu64 " ms: ending without them",
@@ -146,6 +155,7 @@ static int start_loop(struct server *server, struct rdisk_error *err)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     server->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (server->signal_fd < 0) {
         result = -errno;

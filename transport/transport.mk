@@ -6,7 +6,7 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 	$(addprefix base/, error.c histogram.c secret.c stopwatch.c) \
 	$(addprefix wire/, auth.c check.c connect.c message.c name.c request.c \
 		status.c) \
-	$(addprefix verbs/, cm_teardown.c control.c cq.c env.c limits.c mr.c qp.c verbs.c) \
+	$(addprefix verbs/, channel.c cm_teardown.c control.c cq.c env.c limits.c mr.c qp.c verbs.c) \
 	$(addprefix initiator/, auth.c bounce.c cache.c call.c create.c device.c \
 		handshake.c link.c memory.c options.c queue.c \
 		queue_connection.c recovery.c registrations.c session.c stage.c \

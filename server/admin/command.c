@@ -154,7 +154,7 @@ static struct json_object *run(struct server *server,
     return NULL;
 }
 
-char *command_run(void *opaque, const char *line)
+void command_run(void *opaque, const char *line, struct control_call *call)
 {
     struct json_object *reply = NULL;
     struct rdisk_error err = { 0 };
@@ -165,10 +165,11 @@ char *command_run(void *opaque, const char *line)
         reply = run(opaque, &request, &err);
     }
     if (!reply) {
-        return control_error(&err);
+        control_answer(call, control_error(&err));
+        return;
     }
     text = strdup(
         json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN));
     json_object_put(reply);
-    return text;
+    control_answer(call, text);
 }

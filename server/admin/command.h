@@ -5,11 +5,12 @@
 
 #include "server/volume/pool.h"
 
+struct control_call;
 struct json_object;
 struct server;
 
 /* A control_fn; @opaque is the struct server. */
-char *command_run(void *opaque, const char *line);
+void command_run(void *opaque, const char *line, struct control_call *call);
 
 /* The volumes as an array; everything about the server as an object. NULL with
  * @err filled. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/admin/socket.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,17 +17,24 @@
 #include <unistd.h>
 
 #include "server/log.h"
+#include <rdisk/env.h>
 
-struct client {
+/* Between two attempts to accept when there is no descriptor. */
+#define PAUSE_MS 1000
+
+/* A connection; and the call that its request is, while it has no reply. */
+struct control_call {
     struct loop_source source;
-    struct control *control;
-    int fd;
+    struct control *control; /* NULL: the socket is gone */
+    int fd;                  /* -1: it left while the handler had its request */
     char input[CONTROL_LINE_MAX];
     size_t received;
-    char *output; /* NULL: no reply under way */
+    bool asked;   /* the handler has not answered */
+    bool serving; /* control_answer() need not go on with it */
+    char *output; /* NULL: no reply in flight */
     size_t length, sent;
     bool last; /* close when the reply is out */
-    struct client *next;
+    struct control_call *next;
 };
 
 struct control {
@@ -35,8 +44,12 @@ struct control {
     char *path;
     control_fn *handler;
     void *opaque;
-    struct client *clients;
+    struct control_call *clients;
     unsigned int count;
+    int spare; /* a descriptor to be given up for a client that is told that
+                  there is none; or -1 */
+    uint64_t paused_until;   /* no client is accepted; rdisk_now(), or 0 */
+    bool out_of_descriptors; /* since the last client was accepted */
 };
 
 char *control_error(const struct rdisk_error *err)
@@ -56,24 +69,37 @@ char *control_error(const struct rdisk_error *err)
 
 /* ---- Clients ---------------------------------------------------------- */
 
-static void client_free(struct client *client)
+static void client_free(struct control_call *client)
 {
     struct control *control = client->control;
-    struct client **link = &control->clients;
+    struct control_call **link = control ? &control->clients : NULL;
 
-    while (*link != client) {
-        link = &(*link)->next;
+    if (control) {
+        while (*link != client) {
+            link = &(*link)->next;
+        }
+        *link = client->next;
+        control->count--;
     }
-    *link = client->next;
-    control->count--;
-    loop_remove(control->loop, client->fd);
-    close(client->fd);
     free(client->output);
     free(client);
 }
 
+/* It has left, or is to go; the handler may still have its request. */
+static void client_close(struct control_call *client)
+{
+    if (client->fd >= 0) {
+        loop_remove(client->control->loop, client->fd);
+        close(client->fd);
+        client->fd = -1;
+    }
+    if (!client->asked) {
+        client_free(client);
+    }
+}
+
 /* Takes @reply over and appends the newline. */
-static bool client_reply(struct client *client, char *reply)
+static bool client_reply(struct control_call *client, char *reply)
 {
     size_t length = reply ? strlen(reply) : 0;
     char *output = reply ? realloc(reply, length + 2) : NULL;
@@ -89,8 +115,8 @@ static bool client_reply(struct client *client, char *reply)
     return true;
 }
 
-/* Take the first line out of what was received, and answer it. */
-static bool client_line(struct client *client)
+/* Take the first line out of what was received, and have it answered. */
+static bool client_line(struct control_call *client)
 {
     char *end = memchr(client->input, '\n', client->received);
     char line[CONTROL_LINE_MAX];
@@ -103,9 +129,10 @@ static bool client_line(struct client *client)
         line[length] = '\0';
         client->received -= length + 1;
         memmove(client->input, end + 1, client->received);
-        return client_reply(client,
-                            client->control->handler(client->control->opaque,
-                                                     line));
+        client->asked = client->serving = true;
+        client->control->handler(client->control->opaque, line, client);
+        client->serving = false;
+        return client->asked || client->output;
     }
     if (client->received == sizeof(client->input)) {
         rdisk_error_set(&err, -EMSGSIZE,
@@ -120,7 +147,7 @@ static bool client_line(struct client *client)
 }
 
 /* False: the client is to go. */
-static bool client_send(struct client *client)
+static bool client_send(struct control_call *client)
 {
     while (client->output && client->sent < client->length) {
         ssize_t n = send(client->fd, client->output + client->sent,
@@ -139,7 +166,7 @@ static bool client_send(struct client *client)
     return !client->last;
 }
 
-static bool client_receive(struct client *client)
+static bool client_receive(struct control_call *client)
 {
     ssize_t n = recv(client->fd, client->input + client->received,
                      sizeof(client->input) - client->received, 0);
@@ -152,7 +179,7 @@ static bool client_receive(struct client *client)
 }
 
 /* Answer line after line for as long as the replies go out at once. */
-static bool client_serve(struct client *client)
+static bool client_serve(struct control_call *client)
 {
     for (;;) {
         if (client->output && !client_send(client)) {
@@ -164,44 +191,143 @@ static bool client_serve(struct client *client)
         if (!client_line(client)) {
             return false;
         }
-        if (!client->output) {
+        if (!client->output || client->asked) {
             return true;
         }
     }
 }
 
-static void client_ready(struct loop_source *source, uint32_t events)
+/* Go on with what can be done, and wait for the rest. */
+static void client_proceed(struct control_call *client)
 {
-    struct client *client = (struct client *)((char *)source -
-                                              offsetof(struct client, source));
-
-    if ((!client->output && !client_receive(client)) || !client_serve(client)) {
-        client_free(client);
+    if (!client_serve(client)) {
+        client_close(client);
         return;
     }
+    /* While its request is being carried out, only its leaving counts. */
     loop_change(client->control->loop, client->fd,
-                client->output ? EPOLLOUT : EPOLLIN, source);
+                client->asked    ? 0
+                : client->output ? EPOLLOUT
+                                 : EPOLLIN,
+                &client->source);
+}
+
+void control_answer(struct control_call *call, char *reply)
+{
+    bool ok;
+
+    assert(call->asked);
+    call->asked = false;
+    if (call->fd < 0) {
+        free(reply);
+        client_free(call);
+        return;
+    }
+    ok = client_reply(call, reply);
+    if (call->serving) {
+        return; /* it was called from within client_line() */
+    }
+    if (ok) {
+        client_proceed(call);
+    } else {
+        client_close(call);
+    }
+}
+
+static void client_ready(struct loop_source *source, uint32_t events)
+{
+    struct control_call *client =
+        (struct control_call *)((char *)source -
+                                offsetof(struct control_call, source));
+
+    if (client->asked || (!client->output && !client_receive(client))) {
+        client_close(client);
+        return;
+    }
+    client_proceed(client);
+}
+
+/* ---- Accepting -------------------------------------------------------- */
+
+static void refuse(int fd, const struct rdisk_error *err)
+{
+    char *reply = control_error(err);
+
+    if (reply) {
+        send(fd, reply, strlen(reply), MSG_NOSIGNAL);
+        send(fd, "\n", 1, MSG_NOSIGNAL);
+    }
+    free(reply);
+    close(fd);
+}
+
+static int accept_client(struct control *control)
+{
+    return accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
+/* A descriptor that stays readable, and of which nothing can be taken, would
+ * make the loop spin: it is watched again after a while. */
+static void pause_accepting(struct control *control)
+{
+    control->paused_until = rdisk_now(&rdisk_env_system) +
+                            PAUSE_MS * RDISK_MSEC;
+    loop_change(control->loop, control->fd, 0, &control->source);
+}
+
+static int open_spare(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* The spare one lets a client be accepted and told; without it, it waits. */
+static void out_of_descriptors(struct control *control, int code)
+{
+    struct rdisk_error err;
+    int fd = -1;
+
+    if (!control->out_of_descriptors) {
+        control->out_of_descriptors = true;
+        log_warning("cannot accept a client at the control socket: %s",
+                    strerror(-code));
+    }
+    if (control->spare >= 0) {
+        close(control->spare);
+        fd = accept_client(control);
+        if (fd >= 0) {
+            rdisk_error_set(&err, code,
+                            "the server has no descriptor left: raise its "
+                            "limit (LimitNOFILE=, ulimit -n)");
+            refuse(fd, &err);
+        }
+    }
+    control->spare = open_spare();
+    if (fd < 0 || control->spare < 0) {
+        pause_accepting(control);
+    }
 }
 
 static void control_ready(struct loop_source *source, uint32_t events)
 {
     struct control *control =
         (struct control *)((char *)source - offsetof(struct control, source));
-    int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    struct client *client;
+    int fd = accept_client(control);
+    struct control_call *client;
+    struct rdisk_error err;
 
     if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+            out_of_descriptors(control, -errno);
+        }
         return;
     }
+    control->out_of_descriptors = false;
     client = control->count < CONTROL_CLIENTS_MAX ? calloc(1, sizeof(*client))
                                                   : NULL;
     if (!client) {
-        static const char busy[] =
-            "{\"error\":\"the server has too many "
-            "control clients already\",\"code\":\"EBUSY\"}\n";
-
-        send(fd, busy, sizeof(busy) - 1, MSG_NOSIGNAL);
-        close(fd);
+        rdisk_error_set(&err, -EBUSY,
+                        "the server has too many control clients already");
+        refuse(fd, &err);
         return;
     }
     client->source.ready = client_ready;
@@ -211,8 +337,26 @@ static void control_ready(struct loop_source *source, uint32_t events)
     control->clients = client;
     control->count++;
     if (loop_add(control->loop, fd, EPOLLIN, &client->source) < 0) {
-        client_free(client);
+        client_close(client);
     }
+}
+
+uint64_t control_deadline(const struct control *control)
+{
+    return control && control->paused_until ? control->paused_until
+                                            : RDISK_NEVER;
+}
+
+void control_look(struct control *control, uint64_t now)
+{
+    if (now < control_deadline(control)) {
+        return;
+    }
+    control->paused_until = 0;
+    if (control->spare < 0) {
+        control->spare = open_spare();
+    }
+    loop_change(control->loop, control->fd, EPOLLIN, &control->source);
 }
 
 /* ---- The socket ------------------------------------------------------- */
@@ -320,10 +464,10 @@ struct control *control_create(struct loop *loop, const char *path,
     control->loop = loop;
     control->handler = handler;
     control->opaque = opaque;
+    control->spare = open_spare();
     control->fd = listen_at(path, err);
     if (control->fd < 0) {
-        free(control->path);
-        free(control);
+        control_destroy(control);
         return NULL;
     }
     result = loop_add(loop, control->fd, EPOLLIN, &control->source);
@@ -342,11 +486,22 @@ void control_destroy(struct control *control)
         return;
     }
     while (control->clients) {
-        client_free(control->clients);
+        struct control_call *client = control->clients;
+
+        control->clients = client->next;
+        client_close(client);
+        if (client->asked) {
+            client->control = NULL; /* it is freed with its answer */
+        }
     }
-    loop_remove(control->loop, control->fd);
-    close(control->fd);
-    unlink(control->path);
+    if (control->fd >= 0) {
+        loop_remove(control->loop, control->fd);
+        close(control->fd);
+        unlink(control->path);
+    }
+    if (control->spare >= 0) {
+        close(control->spare);
+    }
     free(control->path);
     free(control);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The control socket: a line with a request in, a line with its reply out.
- * What the lines say is the handler's business. Never blocks; each client
- * gets its next reply only when it has taken the last one.
+ * What the lines say is the handler's business, and it may take its time. Never
+ * blocks; each client gets its next reply only when it has taken the last
+ * one.
  */
 #ifndef RDISK_SERVER_ADMIN_SOCKET_H
 #define RDISK_SERVER_ADMIN_SOCKET_H
@@ -14,9 +15,14 @@
 #define CONTROL_CLIENTS_MAX 32
 
 struct control;
+struct control_call; /* a request that waits for its reply */
 
-/* Returns the reply without a newline, to be freed; NULL: no memory. */
-typedef char *control_fn(void *opaque, const char *line);
+/* Answers @call once with control_answer(), now or later. */
+typedef void control_fn(void *opaque, const char *line,
+                        struct control_call *call);
+/* @reply: without a newline, taken over; NULL: there was no memory for it, and
+ * the client is cut. It may have left, and the socket may be gone. */
+void control_answer(struct control_call *call, char *reply);
 
 /*
  * Listen at @path, for the user of the server only. Creates the last folder
@@ -28,6 +34,11 @@ struct control *control_create(struct loop *loop, const char *path,
                                struct rdisk_error *err);
 /* Cuts all clients and removes the socket. NULL is allowed. */
 void control_destroy(struct control *control);
+
+/* When control_look() has to be called, because clients cannot be accepted
+ * now; RDISK_NEVER. NULL is allowed. */
+uint64_t control_deadline(const struct control *control);
+void control_look(struct control *control, uint64_t now);
 
 /* A reply that tells of an error, to be freed. */
 char *control_error(const struct rdisk_error *err);

@@ -41,7 +41,7 @@ void loop_remove(struct loop *loop, int fd)
     control(loop, EPOLL_CTL_DEL, fd, 0, NULL);
 }
 
-void loop_turn(struct loop *loop, int timeout_ms)
+int loop_turn(struct loop *loop, int timeout_ms)
 {
     struct epoll_event event;
 
@@ -50,5 +50,7 @@ void loop_turn(struct loop *loop, int timeout_ms)
         struct loop_source *source = event.data.ptr;
 
         source->ready(source, event.events);
+        return 1;
     }
+    return 0;
 }

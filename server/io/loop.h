@@ -23,7 +23,8 @@ int loop_change(struct loop *loop, int fd, uint32_t events,
                 struct loop_source *source);
 void loop_remove(struct loop *loop, int fd);
 
-/* Wait for one source to be ready and run it; -1 waits for ever. */
-void loop_turn(struct loop *loop, int timeout_ms);
+/* Wait for one source to be ready and run it; -1 waits without limit. Returns
+ * the number of sources that were run. */
+int loop_turn(struct loop *loop, int timeout_ms);
 
 #endif

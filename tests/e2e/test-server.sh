@@ -196,6 +196,15 @@ check_little_memory_makes_fewer_slots_and_then_none()
     equal "memory of slots" "$(stat_server 's["memory"]')" 0
 }
 
+check_hangup_is_ignored_and_says_so()
+{
+    start_server
+    volume v 1M
+    kill -HUP "$server"
+    wait_until 5 grep -q 'SIGHUP ignored: the configuration' "$server_log"
+    io v 'write -q -P 5 0 1M' 'read -q -P 5 0 1M'
+}
+
 check_a_second_signal_ends_it_at_once()
 {
     start_server

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "transport/initiator/session.h"
+#include "transport/verbs/channel.h"
 
 const char *rdisk_initiator_state_name(enum rdisk_initiator_state state)
 {
@@ -178,13 +179,9 @@ static int open_channel(struct rdisk_initiator *session,
 {
     int ret;
 
-    session->channel = session->env->verbs->create_event_channel();
-    if (!session->channel) {
-        ret = errno ? -errno : -ENODEV;
-        return rdisk_error_set(err, ret == -ENOMEM ? ret : -ENODEV,
-            "this machine has no RDMA device (%s); on ordinary Ethernet, "
-            "'modprobe rdma_rxe' and 'rdma link add rxe0 type rxe netdev "
-            "NAME' make one", strerror(-ret));
+ret = rdisk_channel_create(session->env, &session->channel, err);
+    if (ret < 0) {
+        return ret;
     }
     ret = watch(session, session->channel->fd);
     if (ret == 0) {

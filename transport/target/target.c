@@ -12,6 +12,7 @@
 
 #include "transport/verbs/conn_param.h"
 #include "transport/target/session.h"
+#include "transport/verbs/channel.h"
 
 void rdisk_target_options_init(struct rdisk_target_options *options)
 {
@@ -69,12 +70,9 @@ static int open_channel(struct rdisk_target *target, struct rdisk_error *err)
 {
     int ret;
 
-    target->channel = target->env->verbs->create_event_channel();
-    if (!target->channel) {
-        return rdisk_error_set(err, -ENODEV,
-            "this machine has no RDMA device (%s); on ordinary Ethernet, "
-            "'modprobe rdma_rxe' and 'rdma link add rxe0 type rxe netdev "
-            "NAME' make one", strerror(errno));
+ret = rdisk_channel_create(target->env, &target->channel, err);
+    if (ret < 0) {
+        return ret;
     }
     ret = rdisk_target_watch(target, target->channel->fd);
     if (ret < 0) {

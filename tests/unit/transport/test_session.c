@@ -135,6 +135,15 @@ static void no_device(void)
     scene_end(&scene);
 }
 
+static void no_descriptor(void)
+{
+    scene_begin(&scene, 1);
+    fake_fail(client->host, FAKE_CREATE_EVENT_CHANNEL, 1, EMFILE);
+    CHECK(!scene_connect(client));
+    failed(-EMFILE, "no descriptor is left");
+    scene_end(&scene);
+}
+
 static void no_device_without_sentence(void)
 {
     scene_begin(&scene, 1);
@@ -521,6 +530,7 @@ static const struct unit_test tests[] = {
     { "an unknown volume is named", unknown_volume },
     { "a port where nobody listens is explained", nobody_listens },
     { "a machine without a device is told how to get one", no_device },
+    { "a process without descriptors is told so", no_descriptor },
     { "a failed start needs no place for its sentence",
       no_device_without_sentence },
     { "a host name that does not resolve is named", unknown_host },

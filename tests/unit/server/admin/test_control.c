@@ -2,6 +2,7 @@
 /* The control socket: its requests' form, and its manners. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -9,7 +10,11 @@
 
 #include "server/admin/socket.h"
 #include "server/admin/parse.h"
+#include "server/log.h"
 #include "tests/unit/support/unit.h"
+#include <rdisk/env.h>
+
+#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
 
 /* ---- Requests --------------------------------------------------------- */
 
@@ -88,23 +93,31 @@ struct scene {
     struct loop loop;
     struct control *control;
     size_t reply_size;
+    bool later;                 /* answer nothing, */
+    struct control_call *call;  /* but keep this */
 };
 
 /* Answers with the request itself, or as much as the scene wants. */
-static char *echo(void *opaque, const char *line)
+static void echo(void *opaque, const char *line, struct control_call *call)
 {
     struct scene *scene = opaque;
     size_t length = strlen(line);
     char *reply;
 
+    if (scene->later) {
+        REQUIRE(!scene->call);
+        scene->call = call;
+        return;
+    }
     if (scene->reply_size <= length) {
-        return strdup(line);
+        control_answer(call, strdup(line));
+        return;
     }
     reply = malloc(scene->reply_size + 1);
     REQUIRE(reply != NULL);
     memset(reply, 'r', scene->reply_size);
     reply[scene->reply_size] = '\0';
-    return reply;
+    control_answer(call, reply);
 }
 
 static void scene_open(struct scene *scene)
@@ -288,6 +301,102 @@ static void test_vanishing_client(void)
     scene_close(&scene);
 }
 
+/* What a handler answers later comes in its order, and holds up nobody. */
+static void test_later(void)
+{
+    struct scene scene;
+    int waits, other;
+
+    scene_open(&scene);
+    waits = dial(&scene);
+    other = dial(&scene);
+    scene.later = true;
+    CHECK_EQUAL(send(waits, "a\nb\n", 4, 0), 4);
+    serve(&scene);
+    REQUIRE(scene.call != NULL);
+    scene.later = false;
+    CHECK_EQUAL(send(other, "x\n", 2, 0), 2);
+    CHECK_EQUAL(send(waits, "c\n", 2, 0), 2);
+    serve(&scene);
+    check_reply(other, "x\n");
+    CHECK_EQUAL(recv(waits, &scene, 1, MSG_PEEK), -1);
+    control_answer(scene.call, strdup("a"));
+    serve(&scene);
+    check_reply(waits, "a\nb\nc\n");
+    close(waits);
+    close(other);
+    serve(&scene);
+    scene_close(&scene);
+}
+
+static void test_later_without_client(void)
+{
+    struct scene scene;
+    int fd;
+
+    scene_open(&scene);
+    scene.later = true;
+    fd = dial(&scene);
+    CHECK_EQUAL(send(fd, "a\n", 2, 0), 2);
+    serve(&scene);
+    REQUIRE(scene.call != NULL);
+    close(fd);
+    serve(&scene);
+    control_answer(scene.call, strdup("a"));
+    scene.call = NULL;
+    fd = dial(&scene);
+    CHECK_EQUAL(send(fd, "b\n", 2, 0), 2);
+    serve(&scene);
+    REQUIRE(scene.call != NULL);
+    close(fd);
+    scene_close(&scene);
+    /* The socket is gone, too. */
+    control_answer(scene.call, strdup("b"));
+}
+
+/* All descriptors but the spare one are used; then that, too. */
+static void test_out_of_descriptors(void)
+{
+    struct rlimit old, limit;
+    char reply[256] = "";
+    struct scene scene;
+    int fd, next;
+
+    scene_open(&scene);
+    log_set_level(QUIET);
+    fd = dial(&scene);
+    next = dup(fd);
+    close(next);
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &old) == 0);
+    limit = old;
+    limit.rlim_cur = next;
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    serve(&scene);
+    CHECK(recv(fd, reply, sizeof(reply) - 1, 0) > 0);
+    CHECK_SAYS(reply, "no descriptor left");
+    CHECK_EQUAL(control_deadline(scene.control), RDISK_NEVER);
+
+    close(fd);
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &old) == 0);
+    fd = dial(&scene);
+    limit.rlim_cur = 0;
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    serve(&scene);
+    CHECK(control_deadline(scene.control) < RDISK_NEVER);
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &old) == 0);
+    /* It does not spin meanwhile, and serves when the pause is over. */
+    CHECK_EQUAL(loop_turn(&scene.loop, 0), 0);
+    control_look(scene.control, control_deadline(scene.control));
+    CHECK_EQUAL(control_deadline(scene.control), RDISK_NEVER);
+    CHECK_EQUAL(send(fd, "x\n", 2, 0), 2);
+    serve(&scene);
+    check_reply(fd, "x\n");
+    close(fd);
+    serve(&scene);
+    log_set_level(RDISK_LOG_INFO);
+    scene_close(&scene);
+}
+
 static void test_socket_in_use(void)
 {
     struct rdisk_error err = { 0 };
@@ -325,6 +434,11 @@ static const struct unit_test tests[] = {
     { "a slow reader holds up nobody and loses nothing", test_slow_reader },
     { "one client too many is told so", test_too_many },
     { "a client that vanishes is forgotten", test_vanishing_client },
+    { "a reply may come later, and holds up nobody", test_later },
+    { "a reply may come later than its client leaves",
+      test_later_without_client },
+    { "a server without descriptors says so and does not spin",
+      test_out_of_descriptors },
     { "a socket in use is kept, one left behind replaced",
       test_socket_in_use },
 };
