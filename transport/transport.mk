@@ -11,8 +11,9 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 		handshake.c link.c memory.c options.c queue.c \
 		queue_connection.c recovery.c registrations.c session.c stage.c \
 		timer.c uri.c window.c) \
-	$(addprefix target/, auth.c call.c cq.c join.c latency.c listener.c \
-		liveness.c open.c queue.c session.c target.c))
+	$(addprefix target/, auth.c call.c conversation.c cq.c create.c join.c \
+		latency.c listener.c liveness.c machine.c open.c queue.c \
+		session.c target.c))
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 
 LIBRDISK := $(O)/lib/librdisk.a

@@ -31,7 +31,7 @@ check_writes_of_a_session_that_was_cut_never_come_late()
         heal
         healed
     done
-    says "$server_log" 'fenced, its client|silent for longer than twice'
+    says "$server_log" 'fenced, its client|no message received for twice'
     writer_ends "$disk"
     report "$(grep -c 'fenced, its client' "$server_log" || true) of $round" \
         "cut sessions were fenced"

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 #include "tests/sim/transitions.h"
-#include "transport/base/machine.h"
+#include "transport/target/session.h"
 
 #define CELLS_MAX   2048u       /* of all machines */
 

@@ -8,25 +8,24 @@
 
 #include "transport/target/session.h"
 
-/* Until a client is told that its proof is wrong. */
-#define DENY_MS 1000
-
-void rdisk_target_session_auth(struct rdisk_target_session *session,
-                               const struct rdisk_wire_auth *wire)
+enum rdisk_target_event rdisk_target_session_auth(
+    struct rdisk_target_session *session, const void *message)
 {
+    const struct rdisk_wire_auth *wire = message;
     const struct rdisk_env *env = session->target->env;
     struct rdisk_auth *auth = &session->auth;
     struct rdisk_wire_auth_challenge reply = {
         .message.type = htole16(RDISK_MSG_AUTH_CHALLENGE),
         .message.sequence = wire->message.sequence,
     };
+    enum rdisk_target_event event;
 
     memcpy(auth->user, wire->name, le16toh(wire->name_length));
     memcpy(auth->client_nonce, wire->nonce, sizeof(auth->client_nonce));
     env->random(env->opaque, auth->server_nonce, sizeof(auth->server_nonce));
     memcpy(reply.nonce, auth->server_nonce, sizeof(reply.nonce));
-    session->state = RDISK_TARGET_CHALLENGED;
-    rdisk_target_session_reply(session, &reply.message, sizeof(reply));
+    event = rdisk_target_session_reply(session, &reply.message, sizeof(reply));
+    return event ? event : RDISK_TARGET_ON_CHALLENGE;
 }
 
 /* Is it the proof of a client that exists? Then @own gets the server's. */
@@ -55,40 +54,30 @@ static bool check_proof(struct rdisk_target_session *session,
     return known && made && same;
 }
 
-void rdisk_target_session_proof(struct rdisk_target_session *session,
-                                const struct rdisk_wire_auth_proof *wire)
+enum rdisk_target_event rdisk_target_session_proof(
+    struct rdisk_target_session *session, const void *message)
 {
-    struct rdisk_target *target = session->target;
-    uint64_t answer = rdisk_now(target->env) + DENY_MS * RDISK_MSEC;
+    const struct rdisk_wire_auth_proof *wire = message;
     struct rdisk_wire_auth_proof reply = {
         .message.type = htole16(RDISK_MSG_AUTH_REPLY),
         .message.sequence = wire->message.sequence,
     };
+    enum rdisk_target_event event;
 
     if (!check_proof(session, wire, reply.proof)) {
-        rdisk_log(target->env, RDISK_LOG_WARNING, "%s: no client '%s' with "
-                  "that secret", session->request.peer, session->auth.user);
-        session->state = RDISK_TARGET_DENYING;
-        session->proof_sequence = le32toh(wire->message.sequence);
-        /* Not later than the handshake time-out. */
-        session->deadline = answer < session->deadline ? answer
-                                                       : session->deadline;
-        return;
+        rdisk_log(session->target->env, RDISK_LOG_WARNING, "%s: no client "
+                  "'%s' with that secret", session->request.peer,
+                  session->auth.user);
+        /* Sent at the end of DENY_DELAY. */
+        rdisk_target_session_refused(session, RDISK_MSG_AUTH_REPLY,
+                                     le32toh(wire->message.sequence),
+                                     RDISK_STATUS_DENIED,
+                                     "this server knows no client with that "
+                                     "name and that secret");
+        return RDISK_TARGET_ON_DISPROVED;
     }
     memcpy(session->request.user, session->auth.user,
            sizeof(session->request.user));
-    session->state = RDISK_TARGET_GREETED;
-    rdisk_target_session_reply(session, &reply.message, sizeof(reply));
-}
-
-void rdisk_target_session_deny(struct rdisk_target_session *session)
-{
-    if (session->client_left) {
-        rdisk_target_session_cut(session);
-        return;
-    }
-    rdisk_target_session_refuse(session, session->proof_sequence,
-                                RDISK_MSG_AUTH_REPLY, RDISK_STATUS_DENIED,
-                                "this server knows no client with that name "
-                                "and that secret");
+    event = rdisk_target_session_reply(session, &reply.message, sizeof(reply));
+    return event ? event : RDISK_TARGET_ON_PROVED;
 }

@@ -69,6 +69,6 @@ enum rdisk_status rdisk_target_session_join(
         rdisk_target_queue_destroy(queue);
         return RDISK_STATUS_NO_RESOURCES;
     }
-    session->deadline = RDISK_NEVER;
+    rdisk_target_session_step(session, RDISK_TARGET_ON_JOINED);
     return RDISK_STATUS_OK;
 }

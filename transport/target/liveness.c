@@ -2,96 +2,125 @@
 /*
  * Is the client of a session still there?
  *
- * It says something four times per heartbeat. A program that is busy elsewhere
+ * It sends a message four times per heartbeat. A program that is busy elsewhere
  * does not, though: QEMU's main loop may stand still for a minute while it
- * allocates memory. So after one heartbeat of silence the server writes nothing
- * at all, zero bytes, to the client. Its device acknowledges that without its
- * program, as long as the queue pair is there: the program is, then, and
- * neither its machine nor the network is down.
+ * allocates memory. So after one heartbeat without a message the server probes
+ * the client: it writes zero bytes. The client's device acknowledges that
+ * without its program, as long as the queue pair is there: the program is,
+ * then, and neither its machine nor the network is down.
  */
 #include "transport/target/session.h"
 
-/*
- * Twice the heartbeat without a sign of life, and the client is gone; but a
- * server that was away itself gives it time to answer first.
- */
-static uint64_t no_pulse(const struct rdisk_target_session *session)
+void rdisk_target_liveness_begin(struct rdisk_target_session *session,
+                                 uint32_t heartbeat_ms)
 {
-    uint64_t silence = session->alive + 2 * session->heartbeat;
-    uint64_t answer = session->probed + session->heartbeat;
+    uint64_t now = rdisk_now(session->target->env);
 
-    return silence > answer ? silence : answer;
+    session->liveness = (struct rdisk_target_liveness) {
+        .interval = heartbeat_ms ? heartbeat_ms * RDISK_MSEC : RDISK_NEVER,
+        .promised = heartbeat_ms,
+        .message = now,
+        .sign = now,
+    };
+}
+
+void rdisk_target_liveness_message(struct rdisk_target_session *session)
+{
+    struct rdisk_target_liveness *liveness = &session->liveness;
+
+    liveness->message = rdisk_now(session->target->env);
+    liveness->sign = liveness->message;
 }
 
 /*
- * A program that hangs must not keep a volume for ever. But one that is well
- * needs not say more than its heartbeat asks for, however short max-silence is.
+ * Twice the interval without a sign, and the client is dead; but a server that
+ * was not scheduled itself gives a probe the time to be acknowledged first.
  */
-static uint64_t longest_silence(const struct rdisk_target_session *session)
+static uint64_t acknowledgement_due(
+    const struct rdisk_target_liveness *liveness)
 {
-    uint64_t least = 2 * session->heartbeat;
+    uint64_t sign = liveness->sign + 2 * liveness->interval;
+    uint64_t probe = liveness->probe_sent + liveness->interval;
+
+    return sign > probe ? sign : probe;
+}
+
+/*
+ * A program that hangs must not keep a volume without limit. But one that is
+ * well needs not send more than its heartbeat asks for, however short
+ * max-silence is.
+ */
+static uint64_t max_silence(const struct rdisk_target_session *session)
+{
+    uint64_t least = 2 * session->liveness.interval;
     uint64_t most = session->target->options.max_silence_ms * RDISK_MSEC;
 
     return most > least ? most : least;
 }
 
-static uint64_t no_word(const struct rdisk_target_session *session)
+static uint64_t message_due(const struct rdisk_target_session *session)
 {
-    return session->heard + longest_silence(session);
+    return session->liveness.message + max_silence(session);
 }
 
-uint64_t rdisk_target_session_liveness_deadline(
+uint64_t rdisk_target_liveness_deadline(
     const struct rdisk_target_session *session)
 {
-    uint64_t pulse, word;
+    const struct rdisk_target_liveness *liveness = &session->liveness;
+    uint64_t sign, message;
 
-    if (session->heartbeat == RDISK_NEVER) {
+    if (!liveness->promised) {
         return RDISK_NEVER;
     }
-    pulse = session->probing ? no_pulse(session)
-                             : session->alive + session->heartbeat;
-    word = no_word(session);
-    return pulse < word ? pulse : word;
+    sign = liveness->probing ? acknowledgement_due(liveness)
+                             : liveness->sign + liveness->interval;
+    message = message_due(session);
+    return sign < message ? sign : message;
 }
 
-void rdisk_target_session_probe(struct rdisk_target_session *session,
-                                uint64_t now)
-{
-    if (session->heartbeat == RDISK_NEVER) {
-        return;
-    }
-    if (session->probing &&
-        rdisk_qp_sent(&session->control.qp, session->probe)) {
-        session->probing = false;
-        if (session->alive < session->probed) {
-            session->alive = session->probed;
-        }
-    }
-    if (!session->probing && now >= session->alive + session->heartbeat) {
-        session->probing = true;
-        session->probed = now;
-        session->probe = rdisk_control_probe(&session->control);
-    }
-}
-
-bool rdisk_target_session_silent(const struct rdisk_target_session *session,
+void rdisk_target_liveness_probe(struct rdisk_target_session *session,
                                  uint64_t now)
 {
-    if (session->heartbeat == RDISK_NEVER) {
+    struct rdisk_target_liveness *liveness = &session->liveness;
+
+    if (!liveness->promised) {
+        return;
+    }
+    if (liveness->probing &&
+        rdisk_qp_sent(&session->control.qp, liveness->probe)) {
+        liveness->probing = false;
+        if (liveness->sign < liveness->probe_sent) {
+            liveness->sign = liveness->probe_sent;
+        }
+    }
+    if (!liveness->probing && now >= liveness->sign + liveness->interval) {
+        liveness->probing = true;
+        liveness->probe_sent = now;
+        liveness->probe = rdisk_control_probe(&session->control);
+    }
+}
+
+bool rdisk_target_liveness_lost(const struct rdisk_target_session *session,
+                                uint64_t now)
+{
+    const struct rdisk_target_liveness *liveness = &session->liveness;
+
+    if (!liveness->promised) {
         return false;
     }
-    if (session->probing && now >= no_pulse(session)) {
+    if (liveness->probing && now >= acknowledgement_due(liveness)) {
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
-                  "%s: silent for longer than twice its heartbeat, and its "
-                  "device does not answer", session->request.peer);
+                  "%s: no message received for twice its heartbeat, and its "
+                  "device does not acknowledge a probe",
+                  session->request.peer);
         return true;
     }
-    if (now >= no_word(session)) {
+    if (now >= message_due(session)) {
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
-                  "%s: silent for longer than %g seconds (max-silence, and at "
-                  "least twice its heartbeat), though its device answers",
-                  session->request.peer,
-                  (double)(longest_silence(session) / RDISK_MSEC) / 1000);
+                  "%s: no message received for %g seconds (max-silence, and "
+                  "at least twice its heartbeat), though its device "
+                  "acknowledges probes", session->request.peer,
+                  (double)(max_silence(session) / RDISK_MSEC) / 1000);
         return true;
     }
     return false;

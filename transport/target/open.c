@@ -51,56 +51,54 @@ static int grant(struct rdisk_target_session *session,
                  const struct rdisk_wire_open *wire, struct rdisk_error *err)
 {
     const struct rdisk_target_options *options = &session->target->options;
-    uint32_t heartbeat = le32toh(wire->heartbeat_ms);
-    int ret;
 
     session->granted_queues = least(le16toh(wire->queues),
                                     options->max_queues);
     session->granted_slots = least(le16toh(wire->slots), options->max_slots);
     session->granted_slot_size = least(le32toh(wire->slot_size),
                                        options->max_slot_size);
-    ret = grant_slots(session, err);
-    if (ret < 0) {
-        return ret;
-    }
-    session->state = RDISK_TARGET_OPEN;
-    /* What it was granted is kept for it, so it has to come for it. */
-    session->deadline = rdisk_now(session->target->env) +
-                        options->handshake_timeout_ms * RDISK_MSEC;
-    session->heartbeat = heartbeat ? heartbeat * RDISK_MSEC : RDISK_NEVER;
-    return 0;
+    return grant_slots(session, err);
 }
 
-static void reply_open(struct rdisk_target_session *session,
-                       const struct rdisk_wire_open *wire)
+/* Of the volume, as far as the features were chosen. */
+static uint32_t volume_flags(const struct rdisk_target_session *session)
 {
     const struct rdisk_open_grant *granted = &session->grant;
-    uint32_t flags =
-        (session->request.read_only ? RDISK_VOLUME_READ_ONLY : 0) |
-        (granted->rotational ? RDISK_VOLUME_ROTATIONAL : 0) |
-        (rdisk_target_session_has(session, RDISK_FEATURE_DISCARD,
-                                  granted->discard)
-         ? RDISK_VOLUME_DISCARD : 0) |
-        (rdisk_target_session_has(session, RDISK_FEATURE_ZEROES,
-                                  granted->zeroes)
-         ? RDISK_VOLUME_ZEROES : 0) |
-        (rdisk_target_session_has(session, RDISK_FEATURE_EXTENTS,
-                                  granted->extents)
-         ? RDISK_VOLUME_EXTENTS : 0) |
-        (rdisk_target_session_has(session, RDISK_FEATURE_COPY, granted->copy)
-         ? RDISK_VOLUME_COPY : 0) |
-        (rdisk_target_session_has(session, RDISK_FEATURE_RESIZE,
-                                  granted->resize)
-         ? RDISK_VOLUME_RESIZE : 0);
+    const struct {
+        uint32_t flag;
+        uint64_t feature;
+        bool has;
+    } flags[] = {
+        { RDISK_VOLUME_DISCARD, RDISK_FEATURE_DISCARD, granted->discard },
+        { RDISK_VOLUME_ZEROES, RDISK_FEATURE_ZEROES, granted->zeroes },
+        { RDISK_VOLUME_EXTENTS, RDISK_FEATURE_EXTENTS, granted->extents },
+        { RDISK_VOLUME_COPY, RDISK_FEATURE_COPY, granted->copy },
+        { RDISK_VOLUME_RESIZE, RDISK_FEATURE_RESIZE, granted->resize },
+    };
+    uint32_t sum = (session->request.read_only ? RDISK_VOLUME_READ_ONLY : 0) |
+                   (granted->rotational ? RDISK_VOLUME_ROTATIONAL : 0);
+
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        if (rdisk_target_session_has(session, flags[i].feature,
+                                     flags[i].has)) {
+            sum |= flags[i].flag;
+        }
+    }
+    return sum;
+}
+
+static enum rdisk_target_event reply_open(struct rdisk_target_session *session)
+{
+    const struct rdisk_open_grant *granted = &session->grant;
     struct rdisk_wire_open_reply reply = {
         .message.type = htole16(RDISK_MSG_OPEN_REPLY),
-        .message.sequence = wire->message.sequence,
+        .message.sequence = session->requested.message.sequence,
         .session = htole64(session->session_id),
         .epoch = htole64(session->request.epoch),
         .size = htole64(granted->size),
         .block_size = htole32(granted->block_size),
         .optimal_size = htole32(granted->optimal_size),
-        .volume_flags = htole32(flags),
+        .volume_flags = htole32(volume_flags(session)),
         .queues = htole16((uint16_t)session->granted_queues),
         .slots = htole16((uint16_t)session->granted_slots),
         .slot_size = htole32(session->granted_slot_size),
@@ -112,12 +110,13 @@ static void reply_open(struct rdisk_target_session *session,
     memcpy(reply.identity, granted->identity, sizeof(reply.identity));
     memcpy(reply.cache, granted->cache, sizeof(reply.cache));
     session->control.epoch = session->request.epoch;
-    rdisk_target_session_reply(session, &reply.message, sizeof(reply));
+    return rdisk_target_session_reply(session, &reply.message, sizeof(reply));
 }
 
-void rdisk_target_session_open(struct rdisk_target_session *session,
-                               const struct rdisk_wire_open *wire)
+enum rdisk_target_event rdisk_target_session_open(
+    struct rdisk_target_session *session, const void *message)
 {
+    const struct rdisk_wire_open *wire = message;
     struct rdisk_open_request *request = &session->request;
 
     session->requested = *wire;
@@ -127,70 +126,76 @@ void rdisk_target_session_open(struct rdisk_target_session *session,
     request->generation = le64toh(wire->generation);
     request->read_only = le32toh(wire->flags) & RDISK_OPEN_READ_ONLY;
     request->shared = le32toh(wire->flags) & RDISK_OPEN_SHARED;
-    session->state = RDISK_TARGET_OPENING;
-    session->deadline = rdisk_now(session->target->env) +
-                        session->target->options.open_timeout_ms * RDISK_MSEC;
-    rdisk_target_session_retry(session);
+    return RDISK_TARGET_ON_OPEN;
 }
 
-static void refuse(struct rdisk_target_session *session,
-                   enum rdisk_status status, const char *text)
+static enum rdisk_target_event refuse(struct rdisk_target_session *session,
+                                      enum rdisk_status status,
+                                      const char *text)
 {
-    rdisk_target_session_refuse(session,
-                                le32toh(session->requested.message.sequence),
-                                RDISK_MSG_OPEN_REPLY, status, text);
+    /* Who comes for the first time has nothing to come back to. */
+    session->closed = !session->request.generation;
+    return rdisk_target_session_refused(
+        session, RDISK_MSG_OPEN_REPLY,
+        le32toh(session->requested.message.sequence), status, text);
 }
 
-void rdisk_target_session_open_late(struct rdisk_target_session *session)
+enum rdisk_target_event rdisk_target_session_open_late(
+    struct rdisk_target_session *session)
 {
     const struct rdisk_error *why = &session->why;
     struct rdisk_error err;
 
-    /* Who comes for the first time has nothing to come back to. */
-    session->closed = !session->request.generation;
     rdisk_error_set(&err, -ETIMEDOUT, "volume '%s' could not be opened within "
                     "%g seconds: %s", session->request.volume,
                     session->target->options.open_timeout_ms / 1000.0,
                     why->code ? why->text : "the server is not ready");
-    refuse(session, RDISK_STATUS_BUSY, err.text);
+    return refuse(session, RDISK_STATUS_BUSY, err.text);
+}
+
+enum rdisk_target_event rdisk_target_session_ask(
+    struct rdisk_target_session *session)
+{
+    struct rdisk_target *target = session->target;
+    struct rdisk_error err = { 0 };
+    enum rdisk_status status;
+
+    status = target->events->open(target->opaque, session, &session->request,
+                                  &session->grant, &session->user, &err);
+    session->owner_knows = status == RDISK_STATUS_OK ||
+                           (status == RDISK_LATER && session->user);
+    if (status == RDISK_LATER) {
+        session->why = err;
+        return RDISK_TARGET_NO_EVENT;
+    }
+    if (status == RDISK_STATUS_OK &&
+        grant(session, &session->requested, &err) < 0) {
+        status = RDISK_STATUS_NO_RESOURCES;
+    }
+    return status == RDISK_STATUS_OK ? RDISK_TARGET_ON_GRANTED
+                                     : refuse(session, status, err.text);
+}
+
+enum rdisk_target_event rdisk_target_session_opened(
+    struct rdisk_target_session *session)
+{
+    struct rdisk_open_request *request = &session->request;
+
+    atomic_store(&session->size, session->grant.size);
+    session->reported_size = session->grant.size;
+    request->read_only = request->read_only || session->grant.read_only;
+    rdisk_target_liveness_begin(session,
+                                le32toh(session->requested.heartbeat_ms));
+    rdisk_log(session->target->env, RDISK_LOG_INFO,
+              "%s: opened %s%s, %u queues", request->peer, request->volume,
+              request->read_only ? " read-only" : "",
+              session->granted_queues);
+    return reply_open(session);
 }
 
 void rdisk_target_session_retry(struct rdisk_target_session *session)
 {
-    struct rdisk_target *target = session->target;
-    struct rdisk_open_request *request = &session->request;
-    struct rdisk_error err = { 0 };
-    enum rdisk_status status;
-
-    if (session->state != RDISK_TARGET_OPENING) {
-        return;
+    if (session->state == RDISK_TARGET_OPENING) {
+        rdisk_target_session_step(session, RDISK_TARGET_ON_RETRY);
     }
-    status = target->events->open(target->opaque, session, request,
-                                  &session->grant, &session->user, &err);
-    session->owner_knows = (status == RDISK_STATUS_OK ||
-                            status == RDISK_LATER) && session->user;
-    if (status == RDISK_LATER) {
-        session->why = err;
-        return;
-    }
-    if (status == RDISK_STATUS_OK) {
-        session->owner_knows = true;
-        if (grant(session, &session->requested, &err) < 0) {
-            status = RDISK_STATUS_NO_RESOURCES;
-            /* Who comes for the first time has nothing to come back to. */
-            session->closed = !request->generation;
-        }
-    }
-    if (status != RDISK_STATUS_OK) {
-        refuse(session, status, err.text);
-        return;
-    }
-    atomic_store(&session->size, session->grant.size);
-    session->told_size = session->grant.size;
-    request->read_only = request->read_only || session->grant.read_only;
-    rdisk_log(target->env, RDISK_LOG_INFO, "%s: opened %s%s, %u queues",
-              request->peer, request->volume,
-              request->read_only ? " read-only" : "",
-              session->granted_queues);
-    reply_open(session, &session->requested);
 }

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A session as the server sees it: its conversation and its end. */
+/* A session as the server sees it: its life, and what the rest is built on. */
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "transport/target/session.h"
-
-/* How long a client may take to go after BYE. A server that shuts down gives
- * it time to see its last requests answered. */
-#define LEAVE_MS        1000
-#define SHUTDOWN_MS     5000
 
 /* ---- Life ------------------------------------------------------------- */
 
@@ -89,10 +85,7 @@ struct rdisk_target_session *rdisk_target_session_create(
     }
     session->target = target;
     session->id = id;
-    session->state = RDISK_TARGET_CONNECTED;
-    session->heartbeat = RDISK_NEVER;
-    session->deadline = rdisk_now(env) +
-                        target->options.handshake_timeout_ms * RDISK_MSEC;
+    rdisk_target_session_begin(session);
     name_peer(session);
     do {
         env->random(env->opaque, &session->session_id,
@@ -126,13 +119,76 @@ void rdisk_target_session_destroy(struct rdisk_target_session *session)
     }
     destroy_verbs(session);
     target->memory -= session->memory;
-    rdisk_cm_teardowns_add(&target->teardowns, session->id, session->link_suspect);
+    rdisk_cm_teardowns_add(&target->teardowns, session->id,
+                           session->link_suspect);
     free(session);
+}
+
+/* ---- Messages ---------------------------------------------------------- */
+
+static enum rdisk_target_event sent(struct rdisk_target_session *session,
+                                    bool sent)
+{
+    if (!sent) {
+        rdisk_log(session->target->env, RDISK_LOG_WARNING,
+                  "%s: cannot send a control message", session->request.peer);
+    }
+    return sent ? RDISK_TARGET_NO_EVENT : RDISK_TARGET_ON_CUT;
+}
+
+enum rdisk_target_event rdisk_target_session_reply(
+    struct rdisk_target_session *session, struct rdisk_wire_message *reply,
+    size_t size)
+{
+    return sent(session, rdisk_control_send(&session->control, reply, size));
+}
+
+enum rdisk_target_event rdisk_target_session_refuse(
+    struct rdisk_target_session *session, enum rdisk_message_type type,
+    uint32_t sequence, enum rdisk_status status, const char *text)
+{
+    rdisk_log(session->target->env, RDISK_LOG_WARNING, "%s: refused: %s",
+              session->request.peer, text);
+    return sent(session, rdisk_control_refuse(&session->control, type,
+                                              sequence, status, text));
 }
 
 /* ---- The end ---------------------------------------------------------- */
 
-static void break_queues(struct rdisk_target_session *session)
+enum rdisk_target_event rdisk_target_session_refused(
+    struct rdisk_target_session *session, enum rdisk_message_type type,
+    uint32_t sequence, enum rdisk_status status, const char *text)
+{
+    struct rdisk_target_end *end = &session->end;
+
+    assert(status != RDISK_STATUS_OK && status < RDISK_STATUS_COUNT);
+    end->type = type;
+    end->sequence = sequence;
+    end->status = status;
+    snprintf(end->text, sizeof(end->text), "%s", text);
+    return RDISK_TARGET_ON_REFUSED;
+}
+
+enum rdisk_target_event rdisk_target_session_violated(
+    struct rdisk_target_session *session, enum rdisk_status status,
+    const char *text)
+{
+    rdisk_target_session_refused(session, RDISK_MSG_BYE, 0, status, text);
+    return status == RDISK_STATUS_SHUTTING_DOWN ? RDISK_TARGET_ON_SHUTDOWN
+                                                : RDISK_TARGET_ON_END;
+}
+
+enum rdisk_target_event rdisk_target_session_send_end(
+    struct rdisk_target_session *session)
+{
+    const struct rdisk_target_end *end = &session->end;
+
+    return sent(session, rdisk_control_refuse(&session->control, end->type,
+                                              end->sequence, end->status,
+                                              end->text));
+}
+
+void rdisk_target_session_break_queues(struct rdisk_target_session *session)
 {
     struct rdisk_target_queue *queue;
 
@@ -156,16 +212,10 @@ static void note_link_suspect(struct rdisk_target_session *session)
     }
 }
 
-void rdisk_target_session_cut(struct rdisk_target_session *session)
+void rdisk_target_session_break(struct rdisk_target_session *session)
 {
-    if (session->state == RDISK_TARGET_ENDED) {
-        return;
-    }
-    session->state = RDISK_TARGET_ENDED;
-    session->deadline = RDISK_NEVER;
-    session->heartbeat = RDISK_NEVER;
     note_link_suspect(session);
-    break_queues(session);
+    rdisk_target_session_break_queues(session);
     rdisk_qp_break(&session->control.qp);
     /* Else its id's end tells, when it can. */
     if (!session->link_suspect &&
@@ -174,302 +224,19 @@ void rdisk_target_session_cut(struct rdisk_target_session *session)
     }
 }
 
+/* ---- The owner --------------------------------------------------------- */
+
 void rdisk_target_session_fence(struct rdisk_target_session *session)
 {
     rdisk_log(session->target->env, RDISK_LOG_INFO,
               "%s: fenced, its client has come back",
               session->request.peer);
-    rdisk_target_session_cut(session);
+    rdisk_target_session_step(session, RDISK_TARGET_ON_CUT);
 }
 
 void rdisk_target_session_end(struct rdisk_target_session *session,
                               enum rdisk_status status, const char *text)
 {
-    unsigned int grace = status == RDISK_STATUS_SHUTTING_DOWN ? SHUTDOWN_MS
-                                                              : LEAVE_MS;
-
-    if (session->state >= RDISK_TARGET_CLOSING) {
-        return;
-    }
-    rdisk_log(session->target->env, RDISK_LOG_INFO, "%s: ending session: %s",
-              session->request.peer, text);
-    if (session->client_left ||
-        !rdisk_control_refuse(&session->control, RDISK_MSG_BYE, 0, status,
-                              text)) {
-        rdisk_target_session_cut(session);
-        return;
-    }
-    session->state = RDISK_TARGET_LEAVING;
-    session->heartbeat = RDISK_NEVER;
-    session->deadline = rdisk_now(session->target->env) + grace * RDISK_MSEC;
-    if (status != RDISK_STATUS_SHUTTING_DOWN) {
-        break_queues(session);
-    }
-}
-
-/* ---- Conversation ----------------------------------------------------- */
-
-void rdisk_target_session_reply(struct rdisk_target_session *session,
-                                struct rdisk_wire_message *reply, size_t size)
-{
-    if (!rdisk_control_send(&session->control, reply, size)) {
-        rdisk_target_session_cut(session);
-    }
-}
-
-void rdisk_target_session_refuse(struct rdisk_target_session *session,
-                                 uint32_t sequence,
-                                 enum rdisk_message_type type,
-                                 enum rdisk_status status, const char *text)
-{
-    rdisk_log(session->target->env, RDISK_LOG_WARNING, "%s: refused: %s",
-              session->request.peer, text);
-    if (!rdisk_control_refuse(&session->control, type, sequence, status,
-                              text)) {
-        rdisk_target_session_cut(session);
-        return;
-    }
-    rdisk_target_session_leave(session);
-}
-
-void rdisk_target_session_leave(struct rdisk_target_session *session)
-{
-    session->state = RDISK_TARGET_LEAVING;
-    session->deadline = rdisk_now(session->target->env) +
-                        LEAVE_MS * RDISK_MSEC;
-}
-
-static void hello(struct rdisk_target_session *session,
-                  const struct rdisk_wire_hello *wire)
-{
-    uint64_t unknown = le64toh(wire->required) & ~RDISK_FEATURES_KNOWN;
-    uint64_t features = le64toh(wire->features) & RDISK_FEATURES_KNOWN;
-    struct rdisk_wire_hello reply = {
-        .message.type = htole16(RDISK_MSG_HELLO_REPLY),
-        .message.sequence = wire->message.sequence,
-        .features = htole64(features),
-    };
-
-    if (unknown) {
-        char text[128];
-
-        snprintf(text, sizeof(text), "the client needs features 0x%llx, "
-                 "which this server does not have",
-                 (unsigned long long)unknown);
-        rdisk_target_session_refuse(session, le32toh(wire->message.sequence),
-                                    RDISK_MSG_HELLO_REPLY,
-                                    RDISK_STATUS_UNSUPPORTED, text);
-        return;
-    }
-    session->features = features;
-    session->auth.offered = le64toh(wire->features);
-    session->auth.required = le64toh(wire->required);
-    session->auth.chosen = features;
-    session->state = RDISK_TARGET_GREETED;
-    if (session->target->options.authenticate) {
-        session->state = RDISK_TARGET_DEMANDING;
-        reply.auth = htole32(RDISK_AUTH_HMAC_SHA256);
-    }
-    rdisk_target_session_reply(session, &reply.message, sizeof(reply));
-}
-
-static bool expected(enum rdisk_target_state state, unsigned int type)
-{
-    switch (type) {
-    case RDISK_MSG_HELLO:
-        return state == RDISK_TARGET_CONNECTED;
-    case RDISK_MSG_AUTH:
-        return state == RDISK_TARGET_DEMANDING;
-    case RDISK_MSG_AUTH_PROOF:
-        return state == RDISK_TARGET_CHALLENGED;
-    case RDISK_MSG_OPEN:
-    case RDISK_MSG_CREATE:
-        return state == RDISK_TARGET_GREETED;
-    case RDISK_MSG_PING:
-    case RDISK_MSG_PONG:
-    case RDISK_MSG_CLOSE:
-    case RDISK_MSG_RESIZE:
-    case RDISK_MSG_STAT:
-        return state == RDISK_TARGET_OPEN;
-    default:
-        return false;
-    }
-}
-
-/*
- * The volume is given back before the answer, so that a client that has closed
- * it can open it again at once. Answered by _drained().
- */
-static void close_volume(struct rdisk_target_session *session,
-                         const struct rdisk_wire_message *message)
-{
-    session->state = RDISK_TARGET_CLOSING;
-    session->closed = true;
-    session->close_sequence = message->sequence;
-    session->heartbeat = RDISK_NEVER;
-    session->deadline = rdisk_now(session->target->env) +
-                        LEAVE_MS * RDISK_MSEC;
-    break_queues(session);
-    rdisk_target_session_drained(session);
-}
-
-void rdisk_target_session_drained(struct rdisk_target_session *session)
-{
-    struct rdisk_target *target = session->target;
-    struct rdisk_wire_message reply = {
-        .type = htole16(RDISK_MSG_CLOSE_REPLY),
-        .sequence = session->close_sequence,
-    };
-
-    if (session->state != RDISK_TARGET_CLOSING || session->queues) {
-        return;
-    }
-    session->owner_knows = false;
-    target->events->close(target->opaque, session->user, true);
-    session->state = RDISK_TARGET_LEAVING;
-    session->deadline = rdisk_now(target->env) + LEAVE_MS * RDISK_MSEC;
-    rdisk_target_session_reply(session, &reply, sizeof(reply));
-}
-
-static void receive(void *opaque, enum rdisk_status check,
-                    const struct rdisk_wire_message *message,
-                    const struct rdisk_error *err)
-{
-    struct rdisk_target_session *session = opaque;
-    unsigned int type = le16toh(message->type);
-
-    if (session->state >= RDISK_TARGET_CLOSING ||
-        session->state == RDISK_TARGET_DENYING) {
-        return;
-    }
-    session->heard = rdisk_now(session->target->env);
-    session->alive = session->heard;
-    if (check != RDISK_STATUS_OK) {
-        /* An OPEN with a bad name or flag deserves its answer as such. */
-        if (type == RDISK_MSG_OPEN && check != RDISK_STATUS_BAD_MESSAGE &&
-            session->state == RDISK_TARGET_GREETED) {
-            rdisk_target_session_refuse(session, le32toh(message->sequence),
-                                        RDISK_MSG_OPEN_REPLY, check,
-                                        err->text);
-        } else {
-            rdisk_target_session_end(session, check, err->text);
-        }
-        return;
-    }
-    if (!expected(session->state, type)) {
-        rdisk_target_session_end(session, RDISK_STATUS_BAD_MESSAGE,
-                                 "a message came out of turn");
-        return;
-    }
-    switch (type) {
-    case RDISK_MSG_HELLO:
-        hello(session, (const struct rdisk_wire_hello *)message);
-        break;
-    case RDISK_MSG_AUTH:
-        rdisk_target_session_auth(session,
-                                  (const struct rdisk_wire_auth *)message);
-        break;
-    case RDISK_MSG_AUTH_PROOF:
-        rdisk_target_session_proof(
-            session, (const struct rdisk_wire_auth_proof *)message);
-        break;
-    case RDISK_MSG_OPEN:
-        rdisk_target_session_open(session,
-                                  (const struct rdisk_wire_open *)message);
-        break;
-    case RDISK_MSG_PING: {
-        struct rdisk_wire_ping pong = *(const struct rdisk_wire_ping *)message;
-
-        pong.message.type = htole16(RDISK_MSG_PONG);
-        rdisk_target_session_reply(session, &pong.message, sizeof(pong));
-        break;
-    }
-    case RDISK_MSG_CLOSE:
-        close_volume(session, message);
-        break;
-    case RDISK_MSG_CREATE:
-        rdisk_target_session_asked_create(
-            session, (const struct rdisk_wire_create *)message);
-        break;
-    case RDISK_MSG_RESIZE:
-        rdisk_target_session_asked_resize(
-            session, (const struct rdisk_wire_resize *)message);
-        break;
-    case RDISK_MSG_STAT:
-        rdisk_target_session_asked_stat(session, message);
-        break;
-    default:
-        break;
-    }
-}
-
-/* ---- Events and time -------------------------------------------------- */
-
-uint64_t rdisk_target_session_deadline(
-    const struct rdisk_target_session *session)
-{
-    uint64_t liveness = rdisk_target_session_liveness_deadline(session);
-    uint64_t calls = rdisk_target_session_calls_deadline(session);
-    uint64_t deadline = session->deadline < calls ? session->deadline : calls;
-
-    return deadline < liveness ? deadline : liveness;
-}
-
-void rdisk_target_session_process(struct rdisk_target_session *session,
-                                  uint64_t now)
-{
-    rdisk_control_process(&session->control, receive, session);
-    rdisk_target_session_tell(session);
-    if (session->state == RDISK_TARGET_ENDED) {
-        return;
-    }
-    if (session->state == RDISK_TARGET_DENYING &&
-        now < session->deadline) {
-        return;     /* whether the client is still there or not */
-    }
-    if (atomic_load(&session->control.qp.broken)) {
-        rdisk_log(session->target->env, RDISK_LOG_WARNING,
-                  "%s: the control connection broke",
-                  session->request.peer);
-        rdisk_target_session_cut(session);
-        return;
-    }
-    rdisk_target_session_probe(session, now);
-    if (rdisk_target_session_silent(session, now)) {
-        rdisk_target_session_cut(session);
-        return;
-    }
-    rdisk_target_session_calls_late(session, now);
-    if (now < rdisk_target_session_deadline(session)) {
-        return;
-    }
-    switch (session->state) {
-    case RDISK_TARGET_DENYING:
-        rdisk_target_session_deny(session);
-        return;
-    case RDISK_TARGET_OPENING:
-        rdisk_target_session_open_late(session);
-        return;
-    case RDISK_TARGET_CREATING:
-        rdisk_target_session_create_late(session);
-        return;
-    case RDISK_TARGET_OPEN:
-        rdisk_log(session->target->env, RDISK_LOG_WARNING,
-                  "%s: no queue within the handshake time-out of %u ms",
-                  session->request.peer,
-                  session->target->options.handshake_timeout_ms);
-        break;
-    case RDISK_TARGET_CONNECTED:
-    case RDISK_TARGET_DEMANDING:
-    case RDISK_TARGET_CHALLENGED:
-    case RDISK_TARGET_GREETED:
-        rdisk_log(session->target->env, RDISK_LOG_WARNING,
-                  "%s: no OPEN within the handshake time-out of %u ms",
-                  session->request.peer,
-                  session->target->options.handshake_timeout_ms);
-        break;
-    default:
-        break;
-    }
-    rdisk_target_session_cut(session);
+    rdisk_target_session_step(
+        session, rdisk_target_session_violated(session, status, text));
 }

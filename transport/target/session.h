@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "transport/base/machine.h"
 #include "transport/verbs/control.h"
 #include "transport/verbs/limits.h"
 #include "transport/verbs/cm_teardown.h"
@@ -110,19 +111,56 @@ void rdisk_target_cq_arm(struct rdisk_target_cq *cq);
 
 /* ---- Session ---------------------------------------------------------- */
 
+/* machine.c has the table of what happens in them. */
 enum rdisk_target_state {
-    RDISK_TARGET_CONNECTED,     /* accepted, no word yet */
-    RDISK_TARGET_DEMANDING,     /* HELLO answered: who is it? */
-    RDISK_TARGET_CHALLENGED,    /* AUTH answered: its proof comes */
-    RDISK_TARGET_DENYING,       /* the proof was wrong: said at the deadline */
-    RDISK_TARGET_GREETED,       /* HELLO answered, or the proof: OPEN comes */
-    RDISK_TARGET_OPENING,       /* the owner wants to be asked again */
-    RDISK_TARGET_CREATING,      /* the owner will answer */
-    RDISK_TARGET_OPEN,          /* a volume is open, queues may join */
-    RDISK_TARGET_CLOSING,       /* CLOSE came; its queues drain, then it is
-                                   answered */
-    RDISK_TARGET_LEAVING,       /* BYE or CLOSE_REPLY is said; the client goes */
+    RDISK_TARGET_WAIT_HELLO,    /* accepted */
+    RDISK_TARGET_WAIT_AUTH,     /* HELLO_REPLY demands a proof: AUTH is due */
+    RDISK_TARGET_WAIT_PROOF,    /* AUTH_CHALLENGE sent: AUTH_PROOF is due */
+    RDISK_TARGET_DENY_DELAY,    /* the proof was wrong; denied at the
+                                   deadline */
+    RDISK_TARGET_DENY_LEFT,     /* the same, its client has disconnected: it
+                                   keeps its place until the deadline */
+    RDISK_TARGET_WAIT_OPEN,     /* OPEN or CREATE is due */
+    RDISK_TARGET_OPENING,       /* the owner answers an OPEN later */
+    RDISK_TARGET_CREATING,      /* the owner answers a CREATE later */
+    RDISK_TARGET_WAIT_JOIN,     /* OPEN_REPLY sent: a data queue is due */
+    RDISK_TARGET_OPEN,          /* a data queue has joined */
+    RDISK_TARGET_CLOSING,       /* CLOSE received; answered when the queues
+                                   have drained */
+    RDISK_TARGET_DRAINING,      /* BYE with SHUTTING_DOWN sent; requests are
+                                   still answered */
+    RDISK_TARGET_CLOSE_WAIT,    /* the last message is sent; the client
+                                   disconnects */
     RDISK_TARGET_ENDED,         /* queue pairs in ERROR; queues drain */
+    RDISK_TARGET_STATES
+};
+
+/* What happens to a session. */
+enum rdisk_target_event {
+    RDISK_TARGET_NO_EVENT,
+    RDISK_TARGET_ON_HELLO,      /* HELLO answered; no proof is demanded */
+    RDISK_TARGET_ON_DEMAND,     /* HELLO answered; a proof is demanded */
+    RDISK_TARGET_ON_CHALLENGE,  /* AUTH answered */
+    RDISK_TARGET_ON_PROVED,     /* AUTH_PROOF was right, and is answered */
+    RDISK_TARGET_ON_DISPROVED,  /* AUTH_PROOF was wrong */
+    RDISK_TARGET_ON_OPEN,       /* OPEN received */
+    RDISK_TARGET_ON_RETRY,      /* the owner is to be asked again */
+    RDISK_TARGET_ON_GRANTED,    /* the owner grants OPEN */
+    RDISK_TARGET_ON_CREATE,     /* CREATE received */
+    RDISK_TARGET_ON_CREATED,    /* the owner has made the volume */
+    RDISK_TARGET_ON_REFUSED,    /* what was asked is refused: session->end */
+    RDISK_TARGET_ON_JOINED,     /* a data queue has joined */
+    RDISK_TARGET_ON_CLOSE,      /* CLOSE received */
+    RDISK_TARGET_ON_DRAINED,    /* the last queue is released */
+    RDISK_TARGET_ON_END,        /* a violation, or the owner ends it:
+                                   session->end says why */
+    RDISK_TARGET_ON_SHUTDOWN,   /* the same; requests are still answered */
+    RDISK_TARGET_ON_LOST,       /* the client disconnected, or its connection
+                                   broke */
+    RDISK_TARGET_ON_CUT,        /* no message may or can be sent any more:
+                                   fenced, not alive, device removed */
+    RDISK_TARGET_ON_DEADLINE,   /* of the state */
+    RDISK_TARGET_EVENTS
 };
 
 /* A RESIZE or a STAT that the owner answers later. */
@@ -135,29 +173,52 @@ struct rdisk_target_call {
     struct rdisk_error why;     /* it takes so long */
 };
 
+/* liveness.c: is the client still there? From OPEN_REPLY on. */
+struct rdisk_target_liveness {
+    uint64_t interval;          /* ns */
+    bool promised;              /* the client sends a message in each */
+    uint64_t message;           /* when the last one arrived */
+    uint64_t sign;              /* when it was there: a message, or a probe
+                                   that was acknowledged */
+    bool probing;
+    uint64_t probe_sent;
+    uint64_t probe;             /* sequence number of its work request */
+};
+
+/* Why something is refused, or the session ended. */
+struct rdisk_target_end {
+    enum rdisk_message_type type;       /* the reply that says so, or BYE */
+    uint32_t sequence;                  /* of what it replies to */
+    enum rdisk_status status;
+    char text[RDISK_TEXT_MAX + 1];
+};
+
 struct rdisk_target_session {
     struct rdisk_target *target;
     struct rdisk_target_session *next;
-    enum rdisk_target_state state;
     struct rdma_cm_id *id;
     struct ibv_pd *pd;          /* of its own: its keys open nothing else */
     struct rdisk_device_limits limits;
     struct rdisk_control control;
-    bool watched;               /* the control channel is in the epoll set */
 
-    struct rdisk_auth auth;     /* while it is to be proved */
-    uint32_t proof_sequence;    /* of the AUTH_PROOF to be denied */
-    bool client_left;           /* while DENYING */
+    /* machine.c's only. */
+    enum rdisk_target_state state;
+    uint64_t deadline;          /* of the state */
+    bool stepping;
+    enum rdisk_target_event pending;    /* raised meanwhile */
+
+    struct rdisk_auth auth;     /* until it is proved */
+    struct rdisk_target_end end;
     uint64_t session_id;
     uint8_t token[16];
-    struct rdisk_wire_open requested;        /* what the client asked for */
+    struct rdisk_wire_open requested;   /* what the client asked for */
     struct rdisk_open_request request;
     struct rdisk_open_grant grant;
     uint64_t features;          /* chosen */
     unsigned int granted_queues, granted_slots;
     uint32_t granted_slot_size;
     _Atomic uint64_t size;      /* of the volume, bytes; reactors read it */
-    uint64_t told_size;         /* that the client knows of */
+    uint64_t reported_size;     /* that the client knows of */
     struct rdisk_target_call resize, stat;
     struct rdisk_create_request create; /* while CREATING, without its peer
                                            and user */
@@ -170,21 +231,21 @@ struct rdisk_target_session {
     unsigned int queue_count;
     uint64_t memory;            /* bytes of slots, granted */
 
-    bool link_suspect;               /* perhaps for want of a link here */
+    bool link_suspect;          /* this side's link may be down */
     bool closed;                /* the client has no claim any more */
     uint32_t close_sequence;    /* of the CLOSE to answer; wire order */
-    uint64_t heartbeat;         /* ns; RDISK_NEVER: no sign of life is due */
-    uint64_t heard;             /* its last message */
-    uint64_t alive;             /* its last sign of life: that, or a probe */
-    uint64_t probed;            /* when the probe that is under way was sent */
-    uint64_t probe;             /* its work request's sequence number */
-    bool probing;
-    uint64_t deadline;          /* handshake, or end of LEAVING */
+    struct rdisk_target_liveness liveness;
 };
+
+/* session.c: life, and the services that everything below rests on. */
 
 struct rdisk_target_session *rdisk_target_session_create(
     struct rdisk_target *target, struct rdma_cm_id *id,
     struct rdisk_error *err);
+/* ENDED, and every queue has been released: free it. */
+bool rdisk_target_session_over(const struct rdisk_target_session *session);
+void rdisk_target_session_destroy(struct rdisk_target_session *session);
+
 /* Does the volume have it, and was the feature chosen? */
 static inline bool rdisk_target_session_has(
     const struct rdisk_target_session *session, uint64_t feature, bool volume)
@@ -192,71 +253,112 @@ static inline bool rdisk_target_session_has(
     return volume && (session->features & feature);
 }
 
-/* Send, or cut. */
-void rdisk_target_session_reply(struct rdisk_target_session *session,
-                                struct rdisk_wire_message *reply, size_t size);
-/* Answer request @sequence with a refusal, and let the client go. */
-void rdisk_target_session_refuse(struct rdisk_target_session *session,
-                                 uint32_t sequence,
-                                 enum rdisk_message_type type,
-                                 enum rdisk_status status, const char *text);
+/* Send a message. NO_EVENT, or CUT if that cannot be. */
+enum rdisk_target_event rdisk_target_session_reply(
+    struct rdisk_target_session *session, struct rdisk_wire_message *reply,
+    size_t size);
+/* The same with the refusal of one thing only, which is logged. */
+enum rdisk_target_event rdisk_target_session_refuse(
+    struct rdisk_target_session *session, enum rdisk_message_type type,
+    uint32_t sequence, enum rdisk_status status, const char *text);
+/* Note what the session is refused or ended with, for the event returned. */
+enum rdisk_target_event rdisk_target_session_refused(
+    struct rdisk_target_session *session, enum rdisk_message_type type,
+    uint32_t sequence, enum rdisk_status status, const char *text);
+enum rdisk_target_event rdisk_target_session_violated(
+    struct rdisk_target_session *session, enum rdisk_status status,
+    const char *text);
+/* Send what was noted: a refusal of the session, or BYE. */
+enum rdisk_target_event rdisk_target_session_send_end(
+    struct rdisk_target_session *session);
+/* Move the data queues, or all queue pairs, to ERROR. */
+void rdisk_target_session_break_queues(struct rdisk_target_session *session);
+void rdisk_target_session_break(struct rdisk_target_session *session);
 
-/* Nothing more to say: the client has a second to go. */
-void rdisk_target_session_leave(struct rdisk_target_session *session);
+/* machine.c: the one place that changes the state. */
 
-/* call.c: CREATE, RESIZE and STAT have come; tell of a size that is not known
- * there yet. */
-void rdisk_target_session_asked_create(struct rdisk_target_session *session,
-                                       const struct rdisk_wire_create *wire);
-void rdisk_target_session_asked_resize(struct rdisk_target_session *session,
-                                       const struct rdisk_wire_resize *wire);
-void rdisk_target_session_asked_stat(struct rdisk_target_session *session,
-                                     const struct rdisk_wire_message *wire);
-void rdisk_target_session_tell(struct rdisk_target_session *session);
-/* The owner has not answered a CREATE in time; a RESIZE or STAT, by when, and
- * what then. */
-void rdisk_target_session_create_late(struct rdisk_target_session *session);
-uint64_t rdisk_target_session_calls_deadline(
-    const struct rdisk_target_session *session);
-void rdisk_target_session_calls_late(struct rdisk_target_session *session,
-                                     uint64_t now);
+void rdisk_target_session_step(struct rdisk_target_session *session,
+                               enum rdisk_target_event event);
+/* The state of a new session. */
+void rdisk_target_session_begin(struct rdisk_target_session *session);
+const char *rdisk_target_state_name(unsigned int state);
+extern const struct rdisk_machine rdisk_target_machine;
+/* A volume is open, and its client may be heard: queues may join. */
+bool rdisk_target_session_joinable(const struct rdisk_target_session *session);
+/* Whatever the client sends in this state is ignored. */
+bool rdisk_target_session_ignores(const struct rdisk_target_session *session);
+/* Does it end when no sign of the client comes? */
+bool rdisk_target_session_watched(const struct rdisk_target_session *session);
 
-/* auth.c: AUTH and AUTH_PROOF have come; DENYING is over. */
-void rdisk_target_session_auth(struct rdisk_target_session *session,
-                               const struct rdisk_wire_auth *wire);
-void rdisk_target_session_proof(struct rdisk_target_session *session,
-                                const struct rdisk_wire_auth_proof *wire);
-void rdisk_target_session_deny(struct rdisk_target_session *session);
+/* conversation.c: messages, and time. */
 
-/* liveness.c: when the client will be taken for dead, or asked for a sign
- * of life; ask; has it been silent for too long (which is logged)? */
-uint64_t rdisk_target_session_liveness_deadline(
-    const struct rdisk_target_session *session);
-void rdisk_target_session_probe(struct rdisk_target_session *session,
-                                uint64_t now);
-bool rdisk_target_session_silent(const struct rdisk_target_session *session,
-                                 uint64_t now);
-
-/* A queue connects: check that it belongs, create it, hand it to the owner. */
-enum rdisk_status rdisk_target_session_join(
-    struct rdisk_target_session *session, struct rdma_cm_id *id,
-    const struct rdisk_wire_connect *wire, struct rdisk_error *err);
-/* open.c: OPEN has come; the owner has not answered it in time. */
-void rdisk_target_session_open(struct rdisk_target_session *session,
-                               const struct rdisk_wire_open *wire);
-void rdisk_target_session_open_late(struct rdisk_target_session *session);
-/* Break everything: no word, no access any more. */
-void rdisk_target_session_cut(struct rdisk_target_session *session);
 void rdisk_target_session_process(struct rdisk_target_session *session,
                                   uint64_t now);
 /* When _process() must look at the latest. */
 uint64_t rdisk_target_session_deadline(
     const struct rdisk_target_session *session);
-/* A queue is gone: if it was the last one of a CLOSE, answer that. */
-void rdisk_target_session_drained(struct rdisk_target_session *session);
-/* ENDED, and every queue has been released: free it. */
-bool rdisk_target_session_over(const struct rdisk_target_session *session);
-void rdisk_target_session_destroy(struct rdisk_target_session *session);
+
+/*
+ * What handles a message, or is an action of the machine, returns what follows
+ * from it. None of them changes the state.
+ */
+
+/* auth.c */
+enum rdisk_target_event rdisk_target_session_auth(
+    struct rdisk_target_session *session, const void *message);
+enum rdisk_target_event rdisk_target_session_proof(
+    struct rdisk_target_session *session, const void *message);
+
+/* open.c: OPEN has come; ask the owner; it has granted, or not answered in
+ * time. */
+enum rdisk_target_event rdisk_target_session_open(
+    struct rdisk_target_session *session, const void *message);
+enum rdisk_target_event rdisk_target_session_ask(
+    struct rdisk_target_session *session);
+enum rdisk_target_event rdisk_target_session_opened(
+    struct rdisk_target_session *session);
+enum rdisk_target_event rdisk_target_session_open_late(
+    struct rdisk_target_session *session);
+
+/* create.c: the same for CREATE. */
+enum rdisk_target_event rdisk_target_session_create_volume(
+    struct rdisk_target_session *session, const void *message);
+enum rdisk_target_event rdisk_target_session_ask_create(
+    struct rdisk_target_session *session);
+enum rdisk_target_event rdisk_target_session_reply_created(
+    struct rdisk_target_session *session);
+enum rdisk_target_event rdisk_target_session_create_late(
+    struct rdisk_target_session *session);
+
+/* call.c: RESIZE and STAT have come; report a size that the client does not
+ * know of yet; by when calls are to be answered, and what then. */
+enum rdisk_target_event rdisk_target_session_asked_resize(
+    struct rdisk_target_session *session, const void *message);
+enum rdisk_target_event rdisk_target_session_asked_stat(
+    struct rdisk_target_session *session, const void *message);
+void rdisk_target_session_report_size(struct rdisk_target_session *session);
+uint64_t rdisk_target_session_calls_deadline(
+    const struct rdisk_target_session *session);
+enum rdisk_target_event rdisk_target_session_calls_late(
+    struct rdisk_target_session *session, uint64_t now);
+
+/* liveness.c: OPEN is granted; a message has arrived; when the client is taken
+ * for dead, or to be probed; probe; is it dead (which is logged)? */
+void rdisk_target_liveness_begin(struct rdisk_target_session *session,
+                                 uint32_t heartbeat_ms);
+void rdisk_target_liveness_message(struct rdisk_target_session *session);
+uint64_t rdisk_target_liveness_deadline(
+    const struct rdisk_target_session *session);
+void rdisk_target_liveness_probe(struct rdisk_target_session *session,
+                                 uint64_t now);
+bool rdisk_target_liveness_lost(const struct rdisk_target_session *session,
+                                uint64_t now);
+
+/* join.c: a queue connects: check that it belongs, create it, hand it to the
+ * owner. */
+enum rdisk_status rdisk_target_session_join(
+    struct rdisk_target_session *session, struct rdma_cm_id *id,
+    const struct rdisk_wire_connect *wire, struct rdisk_error *err);
 
 /* ---- Target ----------------------------------------------------------- */
 

@@ -175,7 +175,7 @@ static struct rdisk_target_session *find_session(
     struct rdisk_target_session *session;
 
     for (session = target->sessions; session; session = session->next) {
-        if (session->state == RDISK_TARGET_OPEN &&
+        if (rdisk_target_session_joinable(session) &&
             session->session_id == le64toh(wire->session) &&
             same_token(session->token, wire->token)) {
             return session;
@@ -211,7 +211,7 @@ static enum rdisk_status new_session(struct rdisk_target *target,
         /* The id is destroyed with the session; there is no one to tell. */
         rdisk_log(target->env, RDISK_LOG_WARNING,
                   "accepting a connection failed: %s", strerror(-ret));
-        rdisk_target_session_cut(session);
+        rdisk_target_session_step(session, RDISK_TARGET_ON_CUT);
     }
     return RDISK_STATUS_OK;
 }
@@ -264,16 +264,18 @@ static struct rdma_cm_id *connect_request(struct rdisk_target *target,
     return event->id;
 }
 
-static void link_ended(struct rdisk_target_session *session)
+/* A connection of the session has ended, and the others of it follow. */
+static void connection_ended(struct rdisk_target_session *session,
+                             enum rdma_cm_event_type type)
 {
-    /* The others of the session follow; they are no news. */
     if (session->state != RDISK_TARGET_ENDED) {
         rdisk_log(session->target->env, RDISK_LOG_INFO, "%s: %s",
-                  session->request.peer,
-                  session->state >= RDISK_TARGET_CLOSING
+                  session->request.peer, rdisk_target_session_ignores(session)
                   ? "session ends" : "connection lost");
-        rdisk_target_session_cut(session);
     }
+    rdisk_target_session_step(session, type == RDMA_CM_EVENT_DEVICE_REMOVAL
+                                       ? RDISK_TARGET_ON_CUT
+                                       : RDISK_TARGET_ON_LOST);
 }
 
 /*
@@ -292,21 +294,12 @@ static struct rdma_cm_id *cm_event(struct rdisk_target *target,
     case RDMA_CM_EVENT_CONNECT_REQUEST:
         return connect_request(target, event);
     case RDMA_CM_EVENT_DISCONNECTED:
-        if (session && session->state == RDISK_TARGET_DENYING) {
-            /*
-             * It keeps its place until its second is over, so that leaving
-             * early and coming back makes guessing no faster.
-             */
-            session->client_left = true;
-            return NULL;
-        }
-        /* fall through */
     case RDMA_CM_EVENT_CONNECT_ERROR:
     case RDMA_CM_EVENT_UNREACHABLE:
     case RDMA_CM_EVENT_REJECTED:
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
         if (session) {
-            link_ended(session);
+            connection_ended(session, event->event);
         }
         if (rdisk_target_release_watch(target, event->id)) {
             return event->id;
@@ -428,7 +421,7 @@ void rdisk_target_queue_release(struct rdisk_target_queue *queue)
     }
     *link = queue->next;
     session->queue_count--;
-    if (session->state < RDISK_TARGET_CLOSING) {
+    if (rdisk_target_session_joinable(session)) {
         /* It broke by itself: a violation, or an error of the device. */
         rdisk_target_session_end(session, queue->violation.code
                                  ? RDISK_STATUS_BAD_MESSAGE
@@ -438,7 +431,9 @@ void rdisk_target_queue_release(struct rdisk_target_queue *queue)
                                  : "a data queue broke");
     }
     rdisk_target_queue_destroy(queue);
-    rdisk_target_session_drained(session);
+    if (session->state == RDISK_TARGET_CLOSING && !session->queues) {
+        rdisk_target_session_step(session, RDISK_TARGET_ON_DRAINED);
+    }
     if (!target->processing) {
         reap(target);
     }
@@ -479,7 +474,7 @@ void rdisk_target_for_each_session(
             .memory = session->memory,
         };
 
-        if (session->state != RDISK_TARGET_OPEN) {
+        if (!rdisk_target_session_joinable(session)) {
             continue;
         }
         memcpy(info.peer, session->request.peer, sizeof(info.peer));

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* CREATE, instead of OPEN: the owner makes a volume, or refuses to. */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "transport/target/session.h"
+
+enum rdisk_target_event rdisk_target_session_create_volume(
+    struct rdisk_target_session *session, const void *message)
+{
+    const struct rdisk_wire_create *wire = message;
+    struct rdisk_create_request *request = &session->create;
+
+    memcpy(request->volume, wire->name, le16toh(wire->name_length));
+    request->size = le64toh(wire->size);
+    request->exclusive = le32toh(wire->flags) & RDISK_CREATE_EXCLUSIVE;
+    session->create_sequence = wire->message.sequence;
+    return RDISK_TARGET_ON_CREATE;
+}
+
+static enum rdisk_status ask(struct rdisk_target_session *session,
+                             struct rdisk_error *err)
+{
+    const struct rdisk_target *target = session->target;
+    struct rdisk_create_request request = session->create;
+
+    if (!target->events->create || !(session->features &
+                                     RDISK_FEATURE_CREATE)) {
+        rdisk_error_set(err, -ENOTSUP, "this server makes no volumes for its "
+                        "clients");
+        return RDISK_STATUS_UNSUPPORTED;
+    }
+    request.peer = session->request.peer;
+    request.user = session->request.user;
+    return target->events->create(target->opaque, session, &request,
+                                  &session->user, err);
+}
+
+static enum rdisk_target_event answer(struct rdisk_target_session *session,
+                                      enum rdisk_status status,
+                                      const char *text)
+{
+    return status == RDISK_STATUS_OK
+           ? RDISK_TARGET_ON_CREATED
+           : rdisk_target_session_refused(session, RDISK_MSG_CREATE_REPLY,
+                                          le32toh(session->create_sequence),
+                                          status, text);
+}
+
+enum rdisk_target_event rdisk_target_session_ask_create(
+    struct rdisk_target_session *session)
+{
+    struct rdisk_error err = { 0 };
+    enum rdisk_status status = ask(session, &err);
+
+    if (status != RDISK_LATER) {
+        return answer(session, status, err.text);
+    }
+    session->owner_knows = session->user;
+    session->why = err;
+    return RDISK_TARGET_NO_EVENT;
+}
+
+enum rdisk_target_event rdisk_target_session_reply_created(
+    struct rdisk_target_session *session)
+{
+    struct rdisk_wire_message reply = {
+        .type = htole16(RDISK_MSG_CREATE_REPLY),
+        .sequence = session->create_sequence,
+    };
+
+    rdisk_log(session->target->env, RDISK_LOG_INFO,
+              "%s: made volume '%s', %llu bytes", session->request.peer,
+              session->create.volume,
+              (unsigned long long)session->create.size);
+    return rdisk_target_session_reply(session, &reply, sizeof(reply));
+}
+
+enum rdisk_target_event rdisk_target_session_create_late(
+    struct rdisk_target_session *session)
+{
+    const struct rdisk_error *why = &session->why;
+    struct rdisk_error err;
+
+    rdisk_error_set(&err, -ETIMEDOUT, "volume '%s' was not made within %g "
+                    "seconds, but may yet be: %s", session->create.volume,
+                    session->target->options.open_timeout_ms / 1000.0,
+                    why->code ? why->text : "the server is not ready");
+    return answer(session, RDISK_STATUS_BUSY, err.text);
+}
+
+void rdisk_target_session_created(struct rdisk_target_session *session,
+                                  enum rdisk_status status,
+                                  const struct rdisk_error *err)
+{
+    assert(status < RDISK_STATUS_COUNT);
+    session->owner_knows = false;
+    if (session->state == RDISK_TARGET_CREATING) {
+        rdisk_target_session_step(session,
+                                  answer(session, status,
+                                         err ? err->text : ""));
+    }
+}
