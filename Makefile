@@ -19,8 +19,8 @@ ifdef WERROR
 WARNINGS += -Werror
 endif
 
-# SANITIZE=1: address and undefined behaviour; SANITIZE=thread: races. Their
-# objects live beside the plain ones.
+# SANITIZE=1: address and undefined behaviour; SANITIZE=thread: races;
+# SANITIZE=coverage: which lines run. Their objects live beside the plain ones.
 ifeq ($(SANITIZE),1)
 O := $(BUILD)/san
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -28,6 +28,9 @@ SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all \
 else ifeq ($(SANITIZE),thread)
 O := $(BUILD)/tsan
 SANFLAGS := -fsanitize=thread
+else ifeq ($(SANITIZE),coverage)
+O := $(BUILD)/coverage
+SANFLAGS := --coverage -fprofile-update=atomic
 else
 O := $(BUILD)
 SANFLAGS :=
@@ -62,6 +65,7 @@ include tools/tools.mk
 include qemu-block-rdma/qemu.mk
 include tests/tests.mk
 include tests/sim/sim.mk
+include tests/coverage.mk
 include tests/lab/lab.mk
 include tests/bench/bench.mk
 include tests/adversary/adversary.mk
@@ -80,6 +84,13 @@ $(O)/obj/%.o: %.c
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
+
+# For editors and clangd.
+.PHONY: compile_commands.json
+compile_commands.json:
+	$(MAKE) -Bn --no-print-directory ours $(UNIT) $(SIM) e2e-programs | \
+		packaging/compile-commands >$@.tmp
+	mv $@.tmp $@
 
 .PHONY: install
 install: ours install-librdisk
@@ -106,6 +117,8 @@ help:
 	@echo "make format      format the sources (clang-format 14)"
 	@echo "make unit        unit tests, also with SANITIZE=1 or SANITIZE=thread"
 	@echo "make unit-valgrind"
+	@echo "make coverage    lines that unit tests and simulator run, by folder"
+	@echo "make compile_commands.json  for editors"
 	@echo "make sim         random faults in virtual time; SEED=n replays one"
 	@echo "make sim-mutations  is what is broken on purpose found?"
 	@echo "make fuzz        hostile peers, found by coverage (clang)"

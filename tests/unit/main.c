@@ -3,6 +3,7 @@
  * rdisk-unit [SUITE [PROMISE]]: run all tests, those of one suite, or those
  * of a suite whose promise contains PROMISE. Ends with a line
  * "N passed, N failed"; exits with 1 if any failed.
+ * rdisk-unit --list [SUITE [PROMISE]]: print "SUITE: PROMISE" for each instead.
  */
 #include <stdlib.h>
 
@@ -70,8 +71,21 @@ static void finished(const CU_pTest test, const CU_pSuite suite,
     fflush(stdout);
 }
 
+static void list(void)
+{
+    const struct CU_TestRegistry *registry = CU_get_registry();
+
+    for (CU_pSuite suite = registry->pSuite; suite; suite = suite->pNext) {
+        for (CU_pTest test = suite->pTest; test; test = test->pNext) {
+            printf("%s: %s\n", suite->pName, test->pName);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
+    bool only_list = argc > 1 && !strcmp(argv[1], "--list");
+    const char *name = argv[1 + only_list];
     const CU_RunSummary *summary;
     unsigned int tests = 0;
     unsigned int failed;
@@ -80,8 +94,8 @@ int main(int argc, char **argv)
         out_of_memory();
     }
     for (struct unit_suite *suite = suites; suite; suite = suite->next) {
-        if (argc < 2 || !strcmp(argv[1], suite->name)) {
-            tests += add(suite, argc > 2 ? argv[2] : NULL);
+        if (!name || !strcmp(name, suite->name)) {
+            tests += add(suite, name ? argv[2 + only_list] : NULL);
         }
     }
     if (!tests) {
@@ -91,6 +105,11 @@ int main(int argc, char **argv)
         }
         fprintf(stderr, "\n");
         return 2;
+    }
+    if (only_list) {
+        list();
+        CU_cleanup_registry();
+        return 0;
     }
     CU_set_test_start_handler(started);
     CU_set_test_complete_handler(finished);
