@@ -79,9 +79,16 @@ include tests/workloads/workloads.mk
 .PHONY: ours
 ours: $(LIBRDISK) $(RDISKD) $(RDISK)
 
-$(O)/obj/%.o: %.c
+$(O)/obj/%.o: %.c | $(O)/obj/packages
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Is everything there that the sources include? A compiler says only which file
+# it misses.
+$(O)/obj/packages: server/server.mk transport/transport.mk
+	@mkdir -p $(@D)
+	@packaging/present '$(PKG_CONFIG)' '$(CC)' $(SERVER_PACKAGES)
+	@touch $@
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
 

@@ -5,14 +5,14 @@ SERVER_SOURCES := $(addprefix server/, log.c server.c \
 	$(addprefix admin/, command.c parse.c socket.c stat.c) \
 	$(addprefix backends/, backend.c file.c file_offload.c file_poll.c \
 		file_request.c file_sync.c memory.c null.c) \
-	$(addprefix config/, access.c command_line.c config.c size.c \
+	$(addprefix config/, access.c command_line.c config.c ini.c size.c \
 		volume_section.c) \
 	$(addprefix io/, jobs.c loop.c mailbox.c offload.c placement.c \
 		poll_window.c reactor.c ring.c ring_table.c) \
 	$(addprefix session/, cq_watch.c create.c queue.c resize.c session.c) \
 	$(addprefix volume/, drain.c identity.c lease.c lock.c operation.c \
 		pool.c records.c volume.c))
-SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c inih
+SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c
 
 RDISKD := $(O)/bin/rdiskd
 
@@ -22,4 +22,4 @@ $(RDISKD): $(call objects,server/main.c $(SERVER_SOURCES)) $(LIBRDISK)
 
 # What the unit tests link besides the transport.
 SERVER_UNIT_OBJECTS := $(call objects,$(SERVER_SOURCES))
-SERVER_UNIT_PACKAGES := liburing numa json-c inih
+SERVER_UNIT_PACKAGES := liburing numa json-c

@@ -3,13 +3,13 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <ini.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/log.h"
+#include "server/config/ini.h"
 #include "server/config/size.h"
 #include <rdisk/target.h>
 
@@ -229,25 +229,6 @@ static int set_option(struct config *config, const struct option *option,
 
 /* ---- The file --------------------------------------------------------- */
 
-struct parser {
-    struct config *config;
-    const char *path;
-    FILE *file;
-    unsigned int line;
-    int result;
-    struct rdisk_error *err;
-};
-
-/* The first error wins; inih goes on to the end of the file regardless. */
-static void parser_fail(struct parser *parser, const struct rdisk_error *why)
-{
-    if (parser->result == 0) {
-        parser->result = why->code;
-        rdisk_error_set(parser->err, why->code, "%s:%u: %s", parser->path,
-                        parser->line, why->text);
-    }
-}
-
 static bool section_known(const char *section)
 {
     return strcmp(section, "server") == 0 || strcmp(section, "pool") == 0;
@@ -263,60 +244,32 @@ static const char *section_name(const char *section, const char *kind)
                : NULL;
 }
 
-/* inih is silent about a section without keys. */
-static void read_section(struct parser *parser, const char *text)
+static int read_section(void *opaque, const char *section,
+                        struct rdisk_error *err)
 {
-    size_t length = strcspn(text, "]");
-    struct rdisk_error why;
-    const char *volume, *client;
-    char section[256];
+    struct config *config = opaque;
+    const char *volume = section_name(section, "volume ");
+    const char *client = section_name(section, "client ");
 
-    snprintf(section, sizeof(section), "%.*s", (int)length, text);
-    volume = section_name(section, "volume ");
-    client = section_name(section, "client ");
-    if (volume || client) {
-        if (volume ? !config_volume_add(&parser->config->volumes, volume, &why)
-                   : !access_add(&parser->config->clients, client, &why)) {
-            parser_fail(parser, &why);
-        }
-    } else if (!section_known(section)) {
-        rdisk_error_set(&why, -EINVAL,
-                        "there is no section [%s], only "
-                        "[server], [pool], [volume NAME] and [client NAME]",
-                        section);
-        parser_fail(parser, &why);
+    if (volume) {
+        return config_volume_add(&config->volumes, volume, err) ? 0 : -EINVAL;
     }
+    if (client) {
+        return access_add(&config->clients, client, err) ? 0 : -EINVAL;
+    }
+    if (section_known(section)) {
+        return 0;
+    }
+    return rdisk_error_set(err, -EINVAL,
+                           "there is no section [%s], only [server], [pool], "
+                           "[volume NAME] and [client NAME]",
+                           section);
 }
 
-/* inih tells no line numbers, so its lines are counted on their way in. */
-static char *read_line(char *text, int size, void *opaque)
+static int read_key(void *opaque, const char *section, const char *key,
+                    const char *value, struct rdisk_error *err)
 {
-    struct parser *parser = opaque;
-    struct rdisk_error why;
-    size_t length;
-
-    if (parser->result < 0 || !fgets(text, size, parser->file)) {
-        return NULL;
-    }
-    parser->line++;
-    length = strlen(text);
-    if (length && text[length - 1] != '\n' && !feof(parser->file)) {
-        rdisk_error_set(&why, -EINVAL, "the line is longer than %d bytes",
-                        size - 2);
-        parser_fail(parser, &why);
-        return NULL;
-    }
-    /* To inih an indented key would go on with the value above. */
-    memmove(text, text + strspn(text, " \t"), length - strspn(text, " \t") + 1);
-    if (text[0] == '[') {
-        read_section(parser, text + 1);
-    }
-    return text;
-}
-
-static int set_key(struct config *config, const char *section, const char *key,
-                   const char *value, struct rdisk_error *err)
-{
+    struct config *config = opaque;
     const char *name = section_name(section, "volume ");
 
     if (name) {
@@ -349,49 +302,16 @@ static int set_key(struct config *config, const char *section, const char *key,
                            section, key);
 }
 
-static int handle_key(void *opaque, const char *section, const char *key,
-                      const char *value)
-{
-    struct parser *parser = opaque;
-    struct rdisk_error why = { 0 };
-
-    if (parser->result == 0 &&
-        set_key(parser->config, section, key, value, &why) < 0) {
-        parser_fail(parser, &why);
-    }
-    return 1;
-}
-
 int config_read(struct config *config, const char *path,
                 struct rdisk_error *err)
 {
-    struct parser parser = { .config = config, .path = path, .err = err };
-    int line;
+    static const struct ini_handler handler = {
+        .section = read_section,
+        .key = read_key,
+    };
 
     static_assert(OPTIONS <= 32, "a bit of config.seen for each option");
-    parser.file = fopen(path, "re");
-    if (!parser.file) {
-        return rdisk_error_set(err, -errno,
-                               "cannot read the configuration "
-                               "file '%s': %s",
-                               path, strerror(errno));
-    }
-    line = ini_parse_stream(read_line, &parser, handle_key, &parser);
-    if (parser.result == 0 && ferror(parser.file)) {
-        parser.result = rdisk_error_set(err, -EIO,
-                                        "cannot read the "
-                                        "configuration file '%s'",
-                                        path);
-    }
-    fclose(parser.file);
-    if (parser.result == 0 && line) {
-        parser.result = rdisk_error_set(err, -EINVAL,
-                                        "%s:%d: neither "
-                                        "[section], nor key = value, nor a "
-                                        "; or # comment",
-                                        path, line);
-    }
-    return parser.result;
+    return ini_read(path, &handler, config, err);
 }
 
 /* ---- All of it -------------------------------------------------------- */

@@ -150,12 +150,65 @@ static void test_names_stay_in_pool(void)
 
 static void test_long_line(void)
 {
-    char text[2000];
+    static char text[70000];
+    struct rdisk_error err = { 0 };
+    struct config config;
 
     memset(text, 'x', sizeof(text));
     memcpy(text, "[server]\nlisten=", 16);
     memcpy(text + sizeof(text) - 2, "\n", 2);
-    check_refused(text, ".conf:2: the line is longer than");
+    check_refused(text, ".conf:2: the line is longer than 65536 bytes");
+
+    /* So many volumes for one client. */
+    memcpy(text + 60000, "\nport = 7000\n", 14);
+    REQUIRE(config_init(&config) == 0);
+    CHECK_EQUAL(read_text(&config, text, &err), 0);
+    CHECK_EQUAL(strlen(config.listen), 60000 - 16);
+    CHECK_EQUAL(config.port, 7000);
+    config_free(&config);
+}
+
+static void test_odd_lines(void)
+{
+    struct rdisk_error err = { 0 };
+    struct config config;
+
+    REQUIRE(config_init(&config) == 0);
+    CHECK_EQUAL(read_text(&config,
+                          "\xef\xbb\xbf; with a byte order mark\r\n"
+                          "\t[server] ; a comment\r\n"
+                          "\t# another = one\r\n"
+                          "  listen\t:  ::1 ; the last\r\n"
+                          "control = /run/a;b\n"
+                          "[ pool ]\n"
+                          "directory = /srv/disks",
+                          &err),
+                0);
+    CHECK(strcmp(config.listen, "::1") == 0);
+    CHECK(strcmp(config.control, "/run/a;b") == 0);
+    CHECK(strcmp(config.pool, "/srv/disks") == 0);
+    config_free(&config);
+    check_refused("[server\nport = 1\n", ".conf:1: neither");
+    check_refused("[server] port = 1\n", ".conf:1: neither");
+}
+
+/* It would hide what comes after it, or the rest of the file. */
+static void test_nul_byte(void)
+{
+    char path[] = "/tmp/rdisk-unit-XXXXXX.conf";
+    static const char text[] = "[server]\n\0port = 1\n";
+    struct rdisk_error err = { 0 };
+    struct config config;
+    int fd = mkstemps(path, 5);
+
+    REQUIRE(fd >= 0);
+    REQUIRE(write(fd, text, sizeof(text) - 1) == sizeof(text) - 1);
+    close(fd);
+    REQUIRE(config_init(&config) == 0);
+    CHECK(config_read(&config, path, &err) < 0);
+    CHECK_SAYS(err.text, ".conf:2: the line has a NUL byte");
+    unlink(path);
+    config_free(&config);
 }
 
 static void test_missing_file(void)
@@ -273,7 +326,11 @@ static const struct unit_test tests[] = {
     { "unknown keys and sections are errors", test_unknown_is_refused },
     { "a key given twice is an error", test_twice_is_refused },
     { "volume names cannot leave the pool", test_names_stay_in_pool },
-    { "a line that is too long is an error", test_long_line },
+    { "a line may be long, and is an error when it is too long",
+      test_long_line },
+    { "blanks, comments and byte order marks are no part of a value",
+      test_odd_lines },
+    { "a line with a NUL byte is an error", test_nul_byte },
     { "a missing file is named", test_missing_file },
     { "the command line wins over the file", test_options_win },
     { "a malformed --volume is refused with a sentence", test_volume_option },
