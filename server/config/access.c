@@ -211,11 +211,17 @@ int access_check(const struct access_client *clients, enum access_method method,
     }
     for (; clients; clients = clients->next) {
         if (!clients->secret.length) {
-            return rdisk_error_set(
-                err, -EINVAL,
-                "client '%s' needs "
-                "secret-file=, a file that 'rdisk secret' can fill",
-                clients->name);
+            return rdisk_error_set(err, -EINVAL,
+                                   "client '%s' needs secret-file=, a file "
+                                   "that 'rdisk secret' can fill",
+                                   clients->name);
+        }
+        if (!clients->read_write && !clients->read_only && !clients->create) {
+            return rdisk_error_set(err, -EINVAL,
+                                   "client '%s' may use no volume: list some "
+                                   "in read-write=, read-only= or create=, or "
+                                   "leave its section out",
+                                   clients->name);
         }
     }
     return 0;

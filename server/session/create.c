@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "server/log.h"
 #include "server/server.h"
 
 /*
@@ -34,9 +35,16 @@ enum rdisk_status create_event(void *opaque,
     int result;
 
     if (!allowed(server, request)) {
-        rdisk_error_set(err, -EPERM, "this client may not make a volume "
-                        "'%s'%s", request->volume, request->exclusive ? "" :
-                        ", nor replace one");
+        if (request->user[0]) {
+            log_warning("client '%s' at %s may not make volume '%s'%s: no list "
+                        "of its section has it",
+                        request->user, request->peer, request->volume,
+                        request->exclusive ? "" : " anew");
+        }
+        rdisk_error_set(err, -EPERM,
+                        "this client may not make a volume '%s'%s",
+                        request->volume,
+                        request->exclusive ? "" : ", nor replace one");
         return RDISK_STATUS_DENIED;
     }
     if (drain_covers(&server->drain, request->volume)) {

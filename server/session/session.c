@@ -183,6 +183,9 @@ static enum rdisk_status session_open(void *opaque,
     session->server = server;
     if (access == ACCESS_NONE) {
         /* Not even looked for, so that nothing tells whether it exists. */
+        log_warning("client '%s' at %s may not use volume '%s': no list of "
+                    "its section has it",
+                    request->user, request->peer, request->volume);
         rdisk_error_set(&why, -ENOENT, "there is no volume '%s'",
                         request->volume);
     } else {

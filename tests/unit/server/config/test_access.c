@@ -212,6 +212,8 @@ static void nobody_comes_in_by_accident(void)
 
 static void clients_are_checked(void)
 {
+    config_refused(VOLUME "[client alice]\nsecret-file = %s\n",
+                   "client 'alice' may use no volume");
     config_refused(VOLUME "[client alice]\n", "client 'alice' needs "
                    "secret-file=");
     config_refused(VOLUME "[client ../a]\n", "no name for a client");
