@@ -54,12 +54,13 @@ int rdma_inactivate(BlockDriverState *bs)
     return ret;
 }
 
-/* Called among others when the node has become inactive */
+/* Called when the node's users change, or it has become inactive */
 void rdma_set_perm(BlockDriverState *bs, uint64_t perm, uint64_t shared)
 {
     BDRVRdmaState *s = bs->opaque;
     struct rdisk_initiator *spare = s->spare;
 
+    rdma_length_permitted(bs, shared);
     if (spare && (bs->open_flags & BDRV_O_INACTIVE)) {
         s->spare = NULL;
         bdrv_drained_begin(bs);

@@ -36,6 +36,12 @@ static void rdma_session_state(void *opaque, enum rdisk_initiator_state state)
     }
 }
 
+/* Another client has made the volume larger; or it was, after a reconnect */
+static void rdma_volume_changed(void *opaque, uint64_t size)
+{
+    rdma_size_changed(opaque);
+}
+
 void rdma_session_process(void *opaque)
 {
     BlockDriverState *bs = opaque;
@@ -119,6 +125,8 @@ void rdma_start_session(BlockDriverState *bs, struct rdisk_initiator *session,
                        rdma_session_process, NULL, NULL, NULL, bs);
     rdma_session_process(bs);
     rdma_attach_aio_context(bs, bdrv_get_aio_context(bs));
+    /* Queries find an answer then, even if the server hangs later */
+    rdma_ask_allocated(bs);
 }
 
 /* The reverse; the caller owns the session.  Node drained. */
@@ -193,14 +201,11 @@ int rdma_open_successor(BlockDriverState *bs, bool read_only,
 void rdma_replace_session(BlockDriverState *bs, struct rdisk_initiator *new,
                           bool read_only)
 {
-    BDRVRdmaState *s = bs->opaque;
     struct rdisk_initiator *old = rdma_stop_session(bs);
 
-    if (rdisk_initiator_size(new) != rdisk_initiator_size(old)) {
-        qemu_bh_schedule(s->resized_bh);
-    }
     trace_rdma_replace(bs, read_only);
     rdma_start_session(bs, new, read_only);
+    rdma_size_changed(bs);
     rdma_move_registrations(bs, old);
     rdma_close_session(bs, old);
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The size of a volume, from its creation on, for the block driver "rdma"
+ * Creating and resizing volumes, for the block driver "rdma"
  *
- * The server resizes a volume and notifies its other clients.  Both go over the
- * session, which is served in the main loop, while the block layer asks from
- * any AioContext.  Creating a volume takes a session of its own and blocks, so
- * a worker thread does it.
+ * Resizing goes over the session, which is served in the main loop, while the
+ * block layer asks from any AioContext.  Creating a volume takes a session of
+ * its own and blocks, so a worker thread does it.
  */
 
 #include "qemu/osdep.h"
@@ -20,90 +19,61 @@
 
 #include "rdma.h"
 
-/* A call on the session, on the stack of the coroutine that waits for it */
-typedef struct RdmaControl {
-    BlockDriverState *bs;
+/* A resize, on the stack of the coroutine that waits for it */
+typedef struct RdmaResize {
+    BDRVRdmaState *s;
     Coroutine *co;
-    bool resize;                /* or else: how much is allocated? */
-    uint64_t size;              /* the new one; what is allocated */
+    uint64_t size;              /* the new one */
     unsigned int flags;
     int ret;
     struct rdisk_error err;
-} RdmaControl;
+} RdmaResize;
 
 /* Main loop */
-static void rdma_control_done(RdmaControl *control, int ret,
-                              const struct rdisk_error *err)
-{
-    control->ret = ret;
-    if (err) {
-        control->err = *err;
-    } else {
-        snprintf(control->err.text, sizeof(control->err.text), "%s",
-                 strerror(-ret));
-    }
-    /* Not at once: librdisk may be calling us */
-    aio_co_schedule(qemu_coroutine_get_aio_context(control->co), control->co);
-}
-
 static void rdma_resize_done(void *opaque, int ret,
                              const struct rdisk_error *err)
 {
-    rdma_control_done(opaque, ret, err);
+    RdmaResize *resize = opaque;
+
+    resize->ret = ret;
+    resize->err = *err;
+    /* Not at once: librdisk may be calling */
+    aio_co_schedule(qemu_coroutine_get_aio_context(resize->co), resize->co);
 }
 
-static void rdma_stat_done(void *opaque, int ret, uint64_t allocated,
-                           const struct rdisk_error *err)
+static void rdma_resize_bh(void *opaque)
 {
-    RdmaControl *control = opaque;
-
-    control->size = allocated;
-    rdma_control_done(control, ret, err);
-}
-
-static void rdma_control_bh(void *opaque)
-{
-    RdmaControl *control = opaque;
-    BlockDriverState *bs = control->bs;
-    BDRVRdmaState *s = bs->opaque;
+    RdmaResize *resize = opaque;
+    struct rdisk_error err = { 0 };
     int ret;
 
-    if (control->resize) {
-        ret = rdisk_initiator_resize(s->session, control->size, control->flags,
-                                     rdma_resize_done, control);
-    } else {
-        ret = rdisk_initiator_stat(s->session, rdma_stat_done, control);
-    }
+    ret = rdisk_initiator_resize(resize->s->session, resize->size,
+                                 resize->flags, rdma_resize_done, resize);
     if (ret < 0) {
-        rdma_control_done(control, ret, NULL);
+        snprintf(err.text, sizeof(err.text), "%s", strerror(-ret));
+        rdma_resize_done(resize, ret, &err);
     }
 }
 
-/* The session takes one at a time: called with s->control_lock held */
-static void coroutine_fn rdma_co_control(RdmaControl *control)
-{
-    control->co = qemu_coroutine_self();
-    aio_bh_schedule_oneshot(qemu_get_aio_context(), rdma_control_bh, control);
-    qemu_coroutine_yield();
-}
-
+/* The session takes one at a time: called with s->resize_lock held */
 static int coroutine_fn rdma_co_resize(BlockDriverState *bs, uint64_t size,
                                        unsigned int flags, Error **errp)
 {
-    RdmaControl control = {
-        .bs = bs,
-        .resize = true,
+    RdmaResize resize = {
+        .s = bs->opaque,
+        .co = qemu_coroutine_self(),
         .size = size,
         .flags = flags,
     };
 
-    rdma_co_control(&control);
-    if (control.ret < 0) {
-        error_setg(errp, "%s", control.err.text);
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), rdma_resize_bh, &resize);
+    qemu_coroutine_yield();
+    if (resize.ret < 0) {
+        error_setg(errp, "%s", resize.err.text);
     } else {
         trace_rdma_resize(bs, size);
     }
-    return control.ret;
+    return resize.ret;
 }
 
 int coroutine_fn rdma_co_grow(BlockDriverState *bs, uint64_t end)
@@ -111,19 +81,22 @@ int coroutine_fn rdma_co_grow(BlockDriverState *bs, uint64_t end)
     BDRVRdmaState *s = bs->opaque;
     int ret = 0;
 
-    if (end <= rdisk_initiator_size(s->session)) {
+    if (end <= stat64_get(&s->length)) {
         return 0;
     }
-    if (!rdisk_initiator_info(s->session)->resize) {
-        return -ENOSPC;
-    }
 
-    qemu_co_mutex_lock(&s->control_lock);
+    qemu_co_mutex_lock(&s->resize_lock);
     if (end > rdisk_initiator_size(s->session)) {
-        ret = rdma_co_resize(bs, end, 0, NULL);
+        ret = rdisk_initiator_info(s->session)->resize
+              ? rdma_co_resize(bs, end, 0, NULL) : -ENOSPC;
     }
-    qemu_co_mutex_unlock(&s->control_lock);
-    return ret == -EACCES ? -ENOSPC : ret;
+    qemu_co_mutex_unlock(&s->resize_lock);
+    if (ret < 0) {
+        return ret == -EACCES ? -ENOSPC : ret;
+    }
+    /* The block layer sets the node's length itself, after the write */
+    stat64_max(&s->length, end);
+    return 0;
 }
 
 /* Creating an image on the volume comes here too; it has its size already */
@@ -144,6 +117,8 @@ int coroutine_fn rdma_co_truncate(BlockDriverState *bs, int64_t offset,
     /* There is no volume without a block */
     offset = ROUND_UP(MAX(offset, 1), info->block_size);
     if (offset == size || (offset < size && !exact)) {
+        /* It may have become so large before, unknown to the node's users */
+        stat64_set(&s->length, size);
         return 0;
     }
     if (!info->resize) {
@@ -154,84 +129,14 @@ int coroutine_fn rdma_co_truncate(BlockDriverState *bs, int64_t offset,
         return -ENOTSUP;
     }
 
-    qemu_co_mutex_lock(&s->control_lock);
+    qemu_co_mutex_lock(&s->resize_lock);
     ret = rdma_co_resize(bs, offset, offset < size ? RDISK_RESIZE_SHRINK : 0,
                          errp);
-    qemu_co_mutex_unlock(&s->control_lock);
+    qemu_co_mutex_unlock(&s->resize_lock);
+    if (ret == 0) {
+        stat64_set(&s->length, offset);
+    }
     return ret;
-}
-
-int64_t coroutine_fn rdma_co_getlength(BlockDriverState *bs)
-{
-    BDRVRdmaState *s = bs->opaque;
-
-    return rdisk_initiator_size(s->session);
-}
-
-int64_t coroutine_fn rdma_co_get_allocated_file_size(BlockDriverState *bs)
-{
-    BDRVRdmaState *s = bs->opaque;
-    RdmaControl control = {
-        .bs = bs,
-    };
-
-    /* Asked by query-block in the main loop, which must not stand still */
-    if (rdisk_initiator_state(s->session) != RDISK_INITIATOR_READY) {
-        return -ENOTCONN;
-    }
-    /* The block layer does not count this as a request */
-    bdrv_inc_in_flight(bs);
-    qemu_co_mutex_lock(&s->control_lock);
-    rdma_co_control(&control);
-    qemu_co_mutex_unlock(&s->control_lock);
-    bdrv_dec_in_flight(bs);
-    return control.ret < 0 ? control.ret : control.size;
-}
-
-/*
- * The length of @bs is another one: tell its users.  A filter is as long as its
- * child.
- */
-static void GRAPH_RDLOCK rdma_notify_parents(BlockDriverState *bs)
-{
-    BdrvChild *parent;
-
-    if (bdrv_refresh_total_sectors(bs, bs->total_sectors) < 0) {
-        return;
-    }
-    QLIST_FOREACH(parent, &bs->parents, next_parent) {
-        if (parent->klass->resize) {
-            parent->klass->resize(parent);
-        } else if (parent->klass->parent_is_bds &&
-                   (parent->role & BDRV_CHILD_FILTERED)) {
-            rdma_notify_parents(parent->opaque);
-        }
-    }
-}
-
-void rdma_resized_bh(void *opaque)
-{
-    BlockDriverState *bs = opaque;
-
-    bdrv_ref(bs);
-    bdrv_drained_begin(bs);
-    bdrv_graph_rdlock_main_loop();
-    rdma_notify_parents(bs);
-    bdrv_graph_rdunlock_main_loop();
-    bdrv_drained_end(bs);
-    bdrv_unref(bs);
-}
-
-void rdma_volume_changed(void *opaque, uint64_t size)
-{
-    BlockDriverState *bs = opaque;
-    BDRVRdmaState *s = bs->opaque;
-
-    trace_rdma_resize(bs, size);
-    /* Not at once: librdisk is calling us.  At open nobody has asked yet. */
-    if (s->resized_bh) {
-        qemu_bh_schedule(s->resized_bh);
-    }
 }
 
 typedef struct RdmaCreate {

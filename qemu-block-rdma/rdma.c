@@ -214,10 +214,12 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     }
 
     qemu_mutex_init(&s->claim_lock);
-    qemu_co_mutex_init(&s->control_lock);
-    s->resized_bh = aio_bh_new(qemu_get_aio_context(), rdma_resized_bh, bs);
+    qemu_co_mutex_init(&s->resize_lock);
     QLIST_INIT(&s->buffers);
+    QLIST_INIT(&s->allocated_queries);
+    s->allocated = -ENOTCONN;
     rdma_start_session(bs, session, read_only);
+    rdma_length_begin(bs);
     rdma_register_ram(bs);
     rdma_register_yank(bs);
 
@@ -242,7 +244,7 @@ static void rdma_close(BlockDriverState *bs)
     rdma_unregister_yank(bs);
     rdma_end_session(bs);
     yank_unregister_instance(BLOCKDEV_YANK_INSTANCE(bs->node_name));
-    qemu_bh_delete(s->resized_bh);
+    rdma_length_end(bs);
     trace_rdma_close(bs, s->past.reads, s->past.writes, s->past.flushes,
                      s->past.read_bytes, s->past.write_bytes,
                      s->past.copied_bytes, s->past.work_requests);

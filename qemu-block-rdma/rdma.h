@@ -9,10 +9,12 @@
 #include "block/block_int.h"
 #include "exec/ramlist.h"
 #include "qapi/qapi-types-block-core.h"
+#include "qemu/stats64.h"
 
 #include <rdisk/initiator.h>
 
 typedef struct RdmaQueue RdmaQueue;
+typedef struct RdmaAllocatedQuery RdmaAllocatedQuery;
 
 /* A range of memory that is registered, or about to be */
 typedef struct RdmaBuffer {
@@ -30,9 +32,20 @@ typedef struct BDRVRdmaState {
     bool waiting;               /* for a session to begin or to end */
     struct rdisk_initiator *spare;      /* reads, once the node is inactive */
 
-    CoMutex control_lock;       /* one resize or the like at a time */
-    QEMUBH *resized_bh;         /* calls rdma_resized_bh() */
+    CoMutex resize_lock;        /* one resize at a time */
     QEMUBH *yank_bh;            /* calls rdma_yank_bh() */
+
+    /*
+     * What the users of the node know as its length: the volume's size, or
+     * less while one of them does not share BLK_PERM_RESIZE
+     */
+    Stat64 length;
+    QEMUTimer *length_timer;    /* calls rdma_length_timer() */
+
+    /* Main loop: what the volume takes up on the server */
+    int64_t allocated;          /* bytes, as last told; or a negative errno */
+    int64_t allocated_deadline; /* until when queries wait for an answer; ms */
+    QLIST_HEAD(, RdmaAllocatedQuery) allocated_queries;
 
     /*
      * Queues in the order in which they were claimed.  An entry is set under
@@ -167,11 +180,7 @@ void rdma_cancel_in_flight(BlockDriverState *bs);
 
 /* rdma-size.c */
 
-/* The session tells that another client has made the volume larger */
-void rdma_volume_changed(void *opaque, uint64_t size);
-/* Tell the users of the node its length.  Main loop. */
-void rdma_resized_bh(void *opaque);
-/* Make the volume end at @end or later; -ENOSPC if that may not be */
+/* Make the volume end at @end or later; -ENOSPC if that is not allowed */
 int coroutine_fn rdma_co_grow(BlockDriverState *bs, uint64_t end);
 
 /* Callbacks of the block driver */
@@ -183,7 +192,26 @@ rdma_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
 int coroutine_fn rdma_co_truncate(BlockDriverState *bs, int64_t offset,
                                   bool exact, PreallocMode prealloc,
                                   BdrvRequestFlags flags, Error **errp);
+
+/* rdma-length.c, main loop only but for rdma_co_getlength() */
+
+/* From open to close; the session is there */
+void rdma_length_begin(BlockDriverState *bs);
+void rdma_length_end(BlockDriverState *bs);
+/* The volume may be larger than the node */
+void rdma_size_changed(BlockDriverState *bs);
+/* The node's users share @shared from now on: called by rdma_set_perm() */
+void rdma_length_permitted(BlockDriverState *bs, uint64_t shared);
+
+/* Callback of the block driver */
 int64_t coroutine_fn rdma_co_getlength(BlockDriverState *bs);
+
+/* rdma-allocated.c */
+
+/* Ask the server what the volume takes up.  Main loop. */
+void rdma_ask_allocated(BlockDriverState *bs);
+
+/* Callback of the block driver */
 int64_t coroutine_fn rdma_co_get_allocated_file_size(BlockDriverState *bs);
 
 /* rdma-queue.c */

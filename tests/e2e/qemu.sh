@@ -112,12 +112,29 @@ r = json.load(open(sys.argv[1]))
 print(eval(sys.argv[2]))' "$work/returned" "$4"
 }
 
+# capacity NAME NODE: the length that the node's users know
+capacity()
+{
+    from "$1" query-named-block-nodes '{}' \
+        "[n['image']['virtual-size'] for n in r if n['node-name'] == '$2'][0]"
+}
+
+has_capacity()
+{
+    [ "$(capacity "$1" "$2")" = "$3" ]
+}
+
 # copied NAME NODE: bytes that the driver has copied for a node
 copied()
 {
     from "$1" query-blockstats '{"query-nodes": true}' \
         "[n['driver-specific']['copied-bytes'] for n in r
           if n.get('node-name') == '$2'][0]"
+}
+
+no_job()
+{
+    [ "$(from "$1" query-jobs '{}' 'len(r)')" = 0 ]
 }
 
 # A job has ended well, and is forgotten: job_done NAME JOB SECONDS

@@ -56,11 +56,6 @@ check_mirror_moves_a_running_guest_to_another_volume()
     whole target
 }
 
-no_job()
-{
-    [ "$(from "$1" query-jobs '{}' 'len(r)')" = 0 ]
-}
-
 # A backup is of one moment, though the guest goes on.
 check_backup_of_a_running_guest_is_whole()
 {

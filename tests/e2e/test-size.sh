@@ -152,17 +152,6 @@ check_block_resize_gives_a_guest_a_larger_disk()
     whole roomy
 }
 
-capacity()
-{
-    from "$1" query-named-block-nodes '{}' \
-        "[n['image']['virtual-size'] for n in r if n['node-name'] == '$2'][0]"
-}
-
-has_capacity()
-{
-    [ "$(capacity "$1" "$2")" = "$3" ]
-}
-
 # Through a raw node too, which is as long as the volume.
 check_a_volume_resized_on_the_server_is_a_larger_disk_at_once()
 {
