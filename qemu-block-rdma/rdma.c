@@ -61,25 +61,28 @@ static int coroutine_fn rdma_co_flush(BlockDriverState *bs)
 static int coroutine_fn rdma_co_pdiscard(BlockDriverState *bs, int64_t offset,
                                          int64_t bytes)
 {
-    return rdma_co_request(bs, RDISK_OP_DISCARD, offset, bytes, NULL, 0);
+    struct rdisk_request req = {
+        .op = RDISK_OP_DISCARD,
+        .offset = offset,
+    };
+
+    return rdma_co_range(bs, &req, bytes);
 }
 
 static int coroutine_fn rdma_co_pwrite_zeroes(BlockDriverState *bs,
                                               int64_t offset, int64_t bytes,
                                               BdrvRequestFlags flags)
 {
-    unsigned int wire_flags =
-        (flags & BDRV_REQ_FUA ? RDISK_REQUEST_FUA : 0) |
-        (flags & BDRV_REQ_MAY_UNMAP ? RDISK_REQUEST_UNMAP : 0) |
-        (flags & BDRV_REQ_NO_FALLBACK ? RDISK_REQUEST_FAST : 0);
-
+    struct rdisk_request req = {
+        .op = RDISK_OP_ZEROES,
+        .flags = (flags & BDRV_REQ_FUA ? RDISK_REQUEST_FUA : 0) |
+                 (flags & BDRV_REQ_MAY_UNMAP ? RDISK_REQUEST_UNMAP : 0) |
+                 (flags & BDRV_REQ_NO_FALLBACK ? RDISK_REQUEST_FAST : 0),
+        .offset = offset,
+    };
     int ret = rdma_co_grow(bs, offset + bytes);
 
-    if (ret < 0) {
-        return ret;
-    }
-    return rdma_co_request(bs, RDISK_OP_ZEROES, offset, bytes, NULL,
-                           wire_flags);
+    return ret < 0 ? ret : rdma_co_range(bs, &req, bytes);
 }
 
 static int coroutine_fn GRAPH_RDLOCK
@@ -145,6 +148,12 @@ rdma_co_copy_range_to(BlockDriverState *bs, BdrvChild *src, int64_t src_offset,
                       BdrvRequestFlags write_flags)
 {
     BDRVRdmaState *s = bs->opaque;
+    struct rdisk_request req = {
+        .op = RDISK_OP_COPY,
+        .flags = write_flags & BDRV_REQ_FUA ? RDISK_REQUEST_FUA : 0,
+        .offset = dst_offset,
+        .source = src_offset,
+    };
     int ret;
 
     if (src->bs->drv != bs->drv || !rdma_same_volume(src->bs->opaque, s) ||
@@ -154,21 +163,7 @@ rdma_co_copy_range_to(BlockDriverState *bs, BdrvChild *src, int64_t src_offset,
     }
 
     ret = rdma_co_grow(bs, dst_offset + bytes);
-    while (bytes && ret == 0) {
-        struct rdisk_request req = {
-            .op = RDISK_OP_COPY,
-            .flags = write_flags & BDRV_REQ_FUA ? RDISK_REQUEST_FUA : 0,
-            .offset = dst_offset,
-            .length = MIN(bytes, RDISK_COPY_MAX),
-            .source = src_offset,
-        };
-
-        ret = rdma_co_submit(bs, &req);
-        dst_offset += req.length;
-        src_offset += req.length;
-        bytes -= req.length;
-    }
-    return ret;
+    return ret < 0 ? ret : rdma_co_range(bs, &req, bytes);
 }
 
 static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
@@ -215,6 +210,7 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
 
     qemu_mutex_init(&s->claim_lock);
     qemu_co_mutex_init(&s->resize_lock);
+    rdma_ranges_init(s);
     QLIST_INIT(&s->buffers);
     QLIST_INIT(&s->allocated_queries);
     s->allocated = -ENOTCONN;
@@ -250,6 +246,7 @@ static void rdma_close(BlockDriverState *bs)
                      s->past.copied_bytes, s->past.work_requests);
 
     ram_block_discard_disable(false);
+    rdma_ranges_destroy(s);
     qemu_mutex_destroy(&s->claim_lock);
     qapi_free_BlockdevOptionsRdma(s->opts);
 }

@@ -25,6 +25,14 @@ typedef struct RdmaBuffer {
     QLIST_ENTRY(RdmaBuffer) next;
 } RdmaBuffer;
 
+/* Requests of one operation that name a range.  ->lock protects the rest. */
+typedef struct RdmaRange {
+    QemuMutex lock;
+    CoQueue waiting;
+    int64_t limit;              /* bytes: as much as takes a short time */
+    int64_t in_flight;          /* bytes: up to ->limit */
+} RdmaRange;
+
 typedef struct BDRVRdmaState {
     BlockdevOptionsRdma *opts;
     struct rdisk_initiator *session;
@@ -41,6 +49,8 @@ typedef struct BDRVRdmaState {
      */
     Stat64 length;
     QEMUTimer *length_timer;    /* calls rdma_length_timer() */
+
+    RdmaRange ranges[3];        /* see rdma_range_of() */
 
     /* Main loop: what the volume takes up on the server */
     int64_t allocated;          /* bytes, as last told; or a negative errno */
@@ -213,6 +223,17 @@ void rdma_ask_allocated(BlockDriverState *bs);
 
 /* Callback of the block driver */
 int64_t coroutine_fn rdma_co_get_allocated_file_size(BlockDriverState *bs);
+
+/* rdma-range.c */
+
+void rdma_ranges_init(BDRVRdmaState *s);
+void rdma_ranges_destroy(BDRVRdmaState *s);
+/*
+ * Zero, discard or copy @bytes bytes, in pieces.  Of @req the caller fills op,
+ * flags, offset and source; all change.
+ */
+int coroutine_fn rdma_co_range(BlockDriverState *bs,
+                               struct rdisk_request *req, int64_t bytes);
 
 /* rdma-queue.c */
 
