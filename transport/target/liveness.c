@@ -11,13 +11,20 @@
  */
 #include "transport/target/session.h"
 
+/*
+ * Between probes of a client that promises no messages (heartbeat=0), such as
+ * one that is being debugged: often enough that a machine that lost its power
+ * does not hold a volume and its slots without limit.
+ */
+#define UNPROMISED_MS 30000
+
 void rdisk_target_liveness_begin(struct rdisk_target_session *session,
                                  uint32_t heartbeat_ms)
 {
     uint64_t now = rdisk_now(session->target->env);
 
     session->liveness = (struct rdisk_target_liveness) {
-        .interval = heartbeat_ms ? heartbeat_ms * RDISK_MSEC : RDISK_NEVER,
+        .interval = (heartbeat_ms ? heartbeat_ms : UNPROMISED_MS) * RDISK_MSEC,
         .promised = heartbeat_ms,
         .message = now,
         .sign = now,
@@ -60,7 +67,9 @@ static uint64_t max_silence(const struct rdisk_target_session *session)
 
 static uint64_t message_due(const struct rdisk_target_session *session)
 {
-    return session->liveness.message + max_silence(session);
+    return session->liveness.promised
+               ? session->liveness.message + max_silence(session)
+               : RDISK_NEVER;
 }
 
 uint64_t rdisk_target_liveness_deadline(
@@ -69,7 +78,7 @@ uint64_t rdisk_target_liveness_deadline(
     const struct rdisk_target_liveness *liveness = &session->liveness;
     uint64_t sign, message;
 
-    if (!liveness->promised) {
+    if (!liveness->interval) {
         return RDISK_NEVER;
     }
     sign = liveness->probing ? acknowledgement_due(liveness)
@@ -83,7 +92,7 @@ void rdisk_target_liveness_probe(struct rdisk_target_session *session,
 {
     struct rdisk_target_liveness *liveness = &session->liveness;
 
-    if (!liveness->promised) {
+    if (!liveness->interval) {
         return;
     }
     if (liveness->probing &&
@@ -105,14 +114,14 @@ bool rdisk_target_liveness_lost(const struct rdisk_target_session *session,
 {
     const struct rdisk_target_liveness *liveness = &session->liveness;
 
-    if (!liveness->promised) {
+    if (!liveness->interval) {
         return false;
     }
     if (liveness->probing && now >= acknowledgement_due(liveness)) {
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
-                  "%s: no message received for twice its heartbeat, and its "
-                  "device does not acknowledge a probe",
-                  session->request.peer);
+                  "%s: no message received for %g seconds, and its device does "
+                  "not acknowledge a probe", session->request.peer,
+                  (double)(2 * liveness->interval / RDISK_MSEC) / 1000);
         return true;
     }
     if (now >= message_due(session)) {

@@ -100,6 +100,22 @@ static void a_server_that_was_away_asks_first(void)
     scene_end(&scene);
 }
 
+/* It promises nothing, but its machine may lose its power all the same. */
+static void a_client_without_heartbeat_is_noticed_too(void)
+{
+    scene_begin(&scene, 1);
+    client->options.heartbeat_ms = 0;
+    REQUIRE(scene_connect(client));
+    client->away = true;
+    scene_advance(&scene, 3600000);
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 1);
+    fake_link_cut(client->host, scene.server_host, true);
+    scene_advance(&scene, 70000);
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
+    scene_drop(client);
+    scene_end(&scene);
+}
+
 static void a_client_that_hangs_is_cut_off(void)
 {
     scene_prepare(&scene, 1);
@@ -176,6 +192,8 @@ static const struct unit_test tests[] = {
       a_busy_client_keeps_its_session },
     { "a server that was away asks before it takes a client for dead",
       a_server_that_was_away_asks_first },
+    { "the power loss of a client without heartbeat is noticed",
+      a_client_without_heartbeat_is_noticed_too },
     { "a client that hangs for longer than max-silence is cut off",
       a_client_that_hangs_is_cut_off },
     { "a client is given twice its heartbeat, however short max-silence is",
