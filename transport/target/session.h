@@ -372,6 +372,8 @@ struct rdisk_target {
     struct rdisk_target_device_watch *device_watches; /* one for each device */
     struct rdisk_cm_teardowns teardowns;
     uint64_t listen_again;      /* when to try, or RDISK_NEVER */
+    uint64_t events_again;      /* when to try to take them; RDISK_NEVER: the
+                                   channel is watched */
     int poll_fd;                /* epoll over all control channels */
     uint8_t instance[16];
     struct rdisk_target_session *sessions;

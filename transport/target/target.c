@@ -14,6 +14,9 @@
 #include "transport/target/session.h"
 #include "transport/verbs/channel.h"
 
+/* Between attempts to take the events of connections without memory. */
+#define PAUSE_MS 100u
+
 void rdisk_target_options_init(struct rdisk_target_options *options)
 {
     *options = (struct rdisk_target_options) {
@@ -70,7 +73,7 @@ static int open_channel(struct rdisk_target *target, struct rdisk_error *err)
 {
     int ret;
 
-ret = rdisk_channel_create(target->env, &target->channel, err);
+    ret = rdisk_channel_create(target->env, &target->channel, err);
     if (ret < 0) {
         return ret;
     }
@@ -102,6 +105,7 @@ struct rdisk_target *rdisk_target_create(
     target->events = events;
     target->opaque = opaque;
     target->listen_again = RDISK_NEVER;
+    target->events_again = RDISK_NEVER;
     rdisk_cm_teardowns_init(&target->teardowns, env);
     if (!target->options.port) {
         target->options.port = RDISK_DEFAULT_PORT;
@@ -323,6 +327,9 @@ uint64_t rdisk_target_deadline(const struct rdisk_target *target)
     uint64_t earliest = target->listen_again < target->teardowns.deadline
                         ? target->listen_again : target->teardowns.deadline;
 
+    earliest = target->events_again < earliest ? target->events_again
+                                               : earliest;
+
     for (const struct rdisk_target_session *session = target->sessions;
          session; session = session->next) {
         uint64_t deadline = rdisk_target_session_deadline(session);
@@ -364,6 +371,25 @@ static void reap(struct rdisk_target *target)
     }
 }
 
+/* Events wait in the channel; who waits for its descriptor must not spin. */
+static void pause_events(struct rdisk_target *target)
+{
+    if (target->events_again == RDISK_NEVER) {
+        rdisk_log(target->env, RDISK_LOG_WARNING, "no memory for the events "
+                  "of connections: trying again every %u ms", PAUSE_MS);
+        epoll_ctl(target->poll_fd, EPOLL_CTL_DEL, target->channel->fd, NULL);
+    }
+    target->events_again = rdisk_now(target->env) + PAUSE_MS * RDISK_MSEC;
+}
+
+static void resume_events(struct rdisk_target *target)
+{
+    if (target->events_again != RDISK_NEVER &&
+        rdisk_target_watch(target, target->channel->fd) == 0) {
+        target->events_again = RDISK_NEVER;
+    }
+}
+
 /*
  * An event may bring an id, which has to end one day; without memory for that
  * it is left where it is until there is some.
@@ -373,9 +399,15 @@ static void take_events(struct rdisk_target *target)
     const struct rdisk_verbs *verbs = target->env->verbs;
     struct rdma_cm_event *event;
 
-    while (rdisk_cm_teardowns_reserve(&target->teardowns) == 0) {
+    for (;;) {
         struct rdma_cm_id *orphan;
         bool incoming;
+
+        if (rdisk_cm_teardowns_reserve(&target->teardowns) < 0) {
+            pause_events(target);
+            return;
+        }
+        resume_events(target);
 
         if (verbs->get_cm_event(target->channel, &event) < 0) {
             rdisk_cm_teardowns_release(&target->teardowns);

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Memory that runs out when a test wants it to. */
+#ifndef RDISK_UNIT_ALLOCATION_H
+#define RDISK_UNIT_ALLOCATION_H
+
+#include <stdbool.h>
+
+/* From now on malloc() fails in this thread, or no longer. False: this build
+ * has an allocator of its own (sanitizers, valgrind), which is left alone. */
+bool unit_allocation_fails(bool fails);
+
+#endif
