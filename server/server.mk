@@ -11,7 +11,7 @@ SERVER_SOURCES := $(addprefix server/, log.c server.c \
 		poll_window.c reactor.c ring.c ring_table.c) \
 	$(addprefix session/, cq_watch.c create.c queue.c resize.c session.c) \
 	$(addprefix volume/, drain.c identity.c lease.c lock.c operation.c \
-		pool.c records.c volume.c))
+		pool.c pool_change.c records.c volume.c))
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c
 
 RDISKD := $(O)/bin/rdiskd

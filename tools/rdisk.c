@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/remote.h"
+
 #define DEFAULT_CONTROL "/run/rdiskd/control.sock"
 #define DEFAULT_TIMEOUT 30
 
@@ -167,6 +169,34 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
     return -1;
 }
 
+static const char *option_name(int letter)
+{
+    const struct option *option = options;
+
+    while (option->val != letter) {
+        option++;
+    }
+    return option->name;
+}
+
+/* Is each option of use with a volume named so? */
+static bool options_fit(const struct arguments *arguments, const char *given)
+{
+    bool uri = arguments->words_count && remote_is_uri(arguments->words[0]);
+
+    for (; *given; given++) {
+        if (strchr(uri ? "s" : "uf", *given)) {
+            failed(uri ? "--%s is for volumes of this machine's server, not "
+                         "for a URI"
+                       : "--%s is for a URI, not for volumes of this "
+                         "machine's server",
+                   option_name(*given));
+            return false;
+        }
+    }
+    return true;
+}
+
 static int run(size_t command, const struct arguments *arguments,
                const char *given)
 {
@@ -178,12 +208,14 @@ static int run(size_t command, const struct arguments *arguments,
     }
     for (; *given; given++) {
         if (!strchr(commands[command].options, *given)) {
-            failed("%s does not take that option; usage: rdisk %s",
-                   commands[command].name, commands[command].usage);
+            failed("%s does not take --%s; usage: rdisk %s",
+                   commands[command].name, option_name(*given),
+                   commands[command].usage);
             return EXIT_USAGE;
         }
     }
-    return commands[command].run(arguments);
+    return options_fit(arguments, given) ? commands[command].run(arguments)
+                                         : EXIT_USAGE;
 }
 
 int main(int argc, char **argv)

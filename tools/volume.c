@@ -10,13 +10,17 @@
 #include "tools/rdisk.h"
 #include "tools/remote.h"
 
-/* @remote runs it if the first word is a URI; NULL: only its server can. */
+/*
+ * @remote runs it if the first word is a URI; NULL: only its server can.
+ * @agreement: "replace" or "shrink" if that was said, or NULL.
+ */
 static int change(const struct arguments *arguments, const char *op, bool sized,
+                  const char *agreement,
                   int (*remote)(const struct arguments *arguments,
                                 uint64_t size))
 {
     const char *name = arguments->words[0];
-    struct json_object *reply;
+    struct json_object *request, *reply;
     uint64_t size = 0;
     int result = sized ? size_parse(arguments->words[1], &size) : 0;
 
@@ -31,8 +35,12 @@ static int change(const struct arguments *arguments, const char *op, bool sized,
                result == -ERANGE ? "too large" : "no size");
         return EXIT_USAGE;
     }
-    reply = client_call(arguments->control,
-                        client_request(op, name, sized ? &size : NULL));
+    request = client_request(op, name, sized ? &size : NULL);
+    if (agreement) {
+        json_object_object_add(request, agreement,
+                               json_object_new_boolean(true));
+    }
+    reply = client_call(arguments->control, request);
     if (!reply) {
         return EXIT_FAILED;
     }
@@ -42,17 +50,19 @@ static int change(const struct arguments *arguments, const char *op, bool sized,
 
 int command_create(const struct arguments *arguments)
 {
-    return change(arguments, "create", true, remote_create);
+    return change(arguments, "create", true,
+                  arguments->replace ? "replace" : NULL, remote_create);
 }
 
 int command_delete(const struct arguments *arguments)
 {
-    return change(arguments, "delete", false, NULL);
+    return change(arguments, "delete", false, NULL, NULL);
 }
 
 int command_resize(const struct arguments *arguments)
 {
-    return change(arguments, "resize", true, remote_resize);
+    return change(arguments, "resize", true,
+                  arguments->shrink ? "shrink" : NULL, remote_resize);
 }
 
 int command_fence(const struct arguments *arguments)

@@ -96,12 +96,25 @@ static struct json_object *resized(struct server *server,
                                    const struct request *request,
                                    struct rdisk_error *err)
 {
-    int result = pool_resize(&server->pool, request->name, request->size, err);
+    int result = pool_resize(&server->pool, request->name, request->size,
+                             request->agreed, err);
 
     if (result == 0) {
         resize_tell(server, request->name);
     }
     return changed(result, "volume '%s' resized to %" PRIu64 " bytes", request);
+}
+
+static struct json_object *created(struct server *server,
+                                   const struct request *request,
+                                   struct rdisk_error *err)
+{
+    struct pool *pool = &server->pool;
+    int result = request->agreed
+                     ? pool_replace(pool, request->name, request->size, err)
+                     : pool_create(pool, request->name, request->size, err);
+
+    return changed(result, "volume '%s' created, %" PRIu64 " bytes", request);
 }
 
 static struct json_object *fence(struct server *server,
@@ -132,8 +145,7 @@ static struct json_object *run(struct server *server,
 
     switch (request->op) {
     case REQUEST_CREATE:
-        return changed(pool_create(pool, request->name, request->size, err),
-                       "volume '%s' created, %" PRIu64 " bytes", request);
+        return created(server, request, err);
     case REQUEST_DELETE:
         return changed(pool_delete(pool, request->name, err),
                        "volume '%s' deleted", request);

@@ -12,17 +12,18 @@
 
 static const struct {
     const char *name;
-    bool named, sized; /* takes a name, and a size, and needs them */
-    bool optional;     /* it does not need the name */
+    bool named, sized;     /* takes a name, and a size, and needs them */
+    bool optional;         /* it does not need the name */
+    const char *agreement; /* it may take, true or false; or NULL */
 } ops[] = {
-    [REQUEST_CREATE] = { "create", true, true, false },
-    [REQUEST_DELETE] = { "delete", true, false, false },
-    [REQUEST_RESIZE] = { "resize", true, true, false },
-    [REQUEST_FENCE] = { "fence", true, false, false },
-    [REQUEST_LIST] = { "list", false, false, false },
-    [REQUEST_STAT] = { "stat", false, false, false },
-    [REQUEST_DRAIN] = { "drain", true, false, true },
-    [REQUEST_RESUME] = { "resume", true, false, true },
+    [REQUEST_CREATE] = { "create", true, true, false, "replace" },
+    [REQUEST_DELETE] = { "delete", true, false, false, NULL },
+    [REQUEST_RESIZE] = { "resize", true, true, false, "shrink" },
+    [REQUEST_FENCE] = { "fence", true, false, false, NULL },
+    [REQUEST_LIST] = { "list", false, false, false, NULL },
+    [REQUEST_STAT] = { "stat", false, false, false, NULL },
+    [REQUEST_DRAIN] = { "drain", true, false, true, NULL },
+    [REQUEST_RESUME] = { "resume", true, false, true, NULL },
 };
 
 #define OPS (sizeof(ops) / sizeof(ops[0]))
@@ -100,6 +101,31 @@ static int parse_size(struct json_object *object, struct request *request,
     return 0;
 }
 
+static int parse_agreement(struct json_object *object, struct request *request,
+                           struct rdisk_error *err)
+{
+    const char *key = ops[request->op].agreement;
+    struct json_object *value;
+
+    if (!key || !json_object_object_get_ex(object, key, &value)) {
+        return 0;
+    }
+    if (!json_object_is_type(value, json_type_boolean)) {
+        return rdisk_error_set(err, -EINVAL, "%s takes \"%s\" as true or false",
+                               ops[request->op].name, key);
+    }
+    request->agreed = json_object_get_boolean(value);
+    return 0;
+}
+
+static bool takes(enum request_op op, const char *key)
+{
+    return strcmp(key, "op") == 0 ||
+           (ops[op].named && strcmp(key, "name") == 0) ||
+           (ops[op].sized && strcmp(key, "size") == 0) ||
+           (ops[op].agreement && strcmp(key, ops[op].agreement) == 0);
+}
+
 static int parse_object(struct json_object *object, struct request *request,
                         struct rdisk_error *err)
 {
@@ -110,9 +136,7 @@ static int parse_object(struct json_object *object, struct request *request,
     }
     json_object_object_foreach(object, key, value)
     {
-        if (strcmp(key, "op") != 0 &&
-            !(ops[request->op].named && strcmp(key, "name") == 0) &&
-            !(ops[request->op].sized && strcmp(key, "size") == 0)) {
+        if (!takes(request->op, key)) {
             return rdisk_error_set(err, -EINVAL, "%s takes no \"%.40s\"",
                                    ops[request->op].name, key);
         }
@@ -124,7 +148,7 @@ static int parse_object(struct json_object *object, struct request *request,
     if (result == 0 && ops[request->op].sized) {
         result = parse_size(object, request, err);
     }
-    return result;
+    return result < 0 ? result : parse_agreement(object, request, err);
 }
 
 int request_parse(const char *line, struct request *request,

@@ -3,15 +3,18 @@
 #ifndef RDISK_SERVER_ADMIN_PARSE_H
 #define RDISK_SERVER_ADMIN_PARSE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <rdisk/error.h>
 #include <rdisk/protocol.h>
 
 enum request_op {
-    REQUEST_CREATE, /* {"op":"create","name":NAME,"size":BYTES} */
+    REQUEST_CREATE, /* {"op":"create","name":NAME,"size":BYTES
+                        [,"replace":true]} */
     REQUEST_DELETE, /* {"op":"delete","name":NAME} */
-    REQUEST_RESIZE, /* {"op":"resize","name":NAME,"size":BYTES} */
+    REQUEST_RESIZE, /* {"op":"resize","name":NAME,"size":BYTES
+                        [,"shrink":true]} */
     REQUEST_FENCE,  /* {"op":"fence","name":NAME} */
     REQUEST_LIST,   /* {"op":"list"} */
     REQUEST_STAT,   /* {"op":"stat"} */
@@ -23,6 +26,7 @@ struct request {
     enum request_op op;
     char name[RDISK_VOLUME_NAME_MAX + 1]; /* "": not given */
     uint64_t size;                        /* bytes */
+    bool agreed; /* to lose what "replace" or "shrink" takes */
 };
 
 /* 0, or -EINVAL with a sentence that names the faulty part. */

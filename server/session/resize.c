@@ -86,10 +86,7 @@ enum rdisk_status resize_event(void *opaque, void *user, uint64_t size,
                         "this server", volume->name);
         return RDISK_STATUS_DENIED;
     }
-    if (size < old && !shrink) {
-        rdisk_error_set(err, -EINVAL, "volume '%s' has %" PRIu64 " bytes "
-                        "already; to make it smaller must be asked for",
-                        volume->name, old);
+    if (volume_check_size(volume, size, shrink, err) < 0) {
         return RDISK_STATUS_OUT_OF_RANGE;
     }
     if (size < old) {

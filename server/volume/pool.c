@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/volume/pool.h"
+#include "server/volume/pool_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -97,7 +97,7 @@ void pool_destroy(struct pool *pool)
     *pool = (struct pool) { .directory = -1, .lock = -1 };
 }
 
-static struct volume *find(struct pool *pool, const char *name)
+struct volume *pool_find(const struct pool *pool, const char *name)
 {
     for (struct volume *volume = pool->volumes; volume;
          volume = volume->next) {
@@ -108,7 +108,7 @@ static struct volume *find(struct pool *pool, const char *name)
     return NULL;
 }
 
-static int check_name(const char *name, struct rdisk_error *err)
+int pool_check_name(const char *name, struct rdisk_error *err)
 {
     if (!rdisk_volume_name_valid(name, strlen(name))) {
         return rdisk_error_set(err, -EINVAL, "'%.140s' is no name for a "
@@ -178,10 +178,10 @@ int pool_configure(struct pool *pool, const struct backend_class *class,
 {
     struct volume *volume;
 
-    if (check_name(spec->volume, err) < 0) {
+    if (pool_check_name(spec->volume, err) < 0) {
         return -EINVAL;
     }
-    if (find(pool, spec->volume)) {
+    if (pool_find(pool, spec->volume)) {
         return rdisk_error_set(err, -EEXIST, "volume '%s' is configured twice",
                                spec->volume);
     }
@@ -198,10 +198,10 @@ struct volume *pool_get(struct pool *pool, const char *name,
 {
     struct volume *volume;
 
-    if (check_name(name, err) < 0) {
+    if (pool_check_name(name, err) < 0) {
         return NULL;
     }
-    volume = find(pool, name);
+    volume = pool_find(pool, name);
     if (volume) {
         volume->references++;
         return volume;
@@ -281,10 +281,9 @@ int pool_lease(struct pool *pool, struct volume *volume, uint64_t now,
     return 0;
 }
 
-/* Nobody has it open: is its writer to come back? */
-static int not_kept(struct pool *pool, const char *name,
-                    const uint8_t *identity, const char *what,
-                    struct rdisk_error *err)
+int pool_not_kept(struct pool *pool, const char *name,
+                  const uint8_t *identity, const char *what,
+                  struct rdisk_error *err)
 {
     uint64_t now = rdisk_now(&rdisk_env_system), seconds;
     struct lease *known = *find_lease(pool, identity);
@@ -321,8 +320,7 @@ static const struct lease *named_lease(const struct pool *pool,
     return lease;
 }
 
-/* The volume is deleted, and its lease with it. */
-static void forget_lease(struct pool *pool, const uint8_t *identity)
+void pool_forget_lease(struct pool *pool, const uint8_t *identity)
 {
     struct lease **link = find_lease(pool, identity);
     struct lease *lease = *link;
@@ -336,224 +334,6 @@ static void forget_lease(struct pool *pool, const uint8_t *identity)
     }
 }
 
-/* ---- Commands --------------------------------------------------------- */
-
-static int need_directory(const struct pool *pool, struct rdisk_error *err)
-{
-    if (pool->directory < 0) {
-        return rdisk_error_set(err, -ENOTSUP, "this server has no pool "
-                               "directory (directory= in [pool], or --pool)");
-    }
-    return 0;
-}
-
-/* A name that comes or goes must outlive a power loss. */
-static int sync_directory(struct pool *pool, struct rdisk_error *err)
-{
-    if (fsync(pool->directory) < 0) {
-        return rdisk_error_set(err, -errno, "cannot sync the pool directory "
-                               "'%s': %s", pool->path, strerror(errno));
-    }
-    return 0;
-}
-
-static int not_held(const struct volume *volume, const char *what,
-                    struct rdisk_error *err)
-{
-    char peers[200];
-
-    if (volume && volume->holders) {
-        return rdisk_error_set(err, -EBUSY, "cannot %s volume '%s': it is "
-                               "open at %s", what, volume->name,
-                               volume_peers(volume, peers, sizeof(peers)));
-    }
-    return 0;
-}
-
-static int check_new(const struct pool *pool, const char *name, uint64_t size,
-                     struct rdisk_error *err)
-{
-    if (check_name(name, err) < 0 || need_directory(pool, err) < 0 ||
-        backend_check_size(name, size, err) < 0) {
-        return err ? err->code : -EINVAL;
-    }
-    return 0;
-}
-
-/* A file of @size bytes for volume @name; @flags: O_EXCL or O_TRUNC. */
-static int make_file(struct pool *pool, const char *file, int flags,
-                     const char *name, uint64_t size, struct rdisk_error *err)
-{
-    int fd = openat(pool->directory, file,
-                    O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
-
-    if (fd < 0) {
-        return errno == EEXIST ?
-               rdisk_error_set(err, -EEXIST, "there is a volume '%s' already",
-                               name) :
-               rdisk_error_set(err, -errno, "cannot create volume '%s' in "
-                               "'%s': %s", name, pool->path, strerror(errno));
-    }
-    if (ftruncate(fd, size) < 0 || fsync(fd) < 0) {
-        int code = -errno;
-
-        close(fd);
-        unlinkat(pool->directory, file, 0);
-        return rdisk_error_set(err, code, "cannot give volume '%s' %" PRIu64
-                               " bytes: %s", name, size, strerror(-code));
-    }
-    close(fd);
-    return 0;
-}
-
-int pool_create(struct pool *pool, const char *name, uint64_t size,
-                struct rdisk_error *err)
-{
-    int result = check_new(pool, name, size, err);
-
-    if (result == 0 && find(pool, name)) {
-        result = rdisk_error_set(err, -EEXIST, "there is a volume '%s' "
-                                 "already", name);
-    }
-    if (result == 0) {
-        result = make_file(pool, name, O_EXCL, name, size, err);
-    }
-    return result < 0 ? result : sync_directory(pool, err);
-}
-
-/* May what is there, if anything, give way? */
-static int may_replace(struct pool *pool, const char *name,
-                       struct rdisk_error *err)
-{
-    struct rdisk_error why = { 0 };
-    struct volume *volume = pool_get(pool, name, &why);
-    int result;
-
-    /* Opened, so that one that another server serves, or that is no volume,
-     * is not taken away. */
-    if (!volume) {
-        return why.code == -ENOENT ? 0 : rdisk_error_set(err, why.code, "%s",
-                                                         why.text);
-    }
-    if (volume->configured) {
-        result = rdisk_error_set(err, -EPERM, "cannot replace volume '%s': it "
-                                 "is part of the server's configuration",
-                                 name);
-    } else {
-        result = not_held(volume, "replace", err);
-    }
-    if (result == 0) {
-        result = not_kept(pool, name, volume->backend->identity, "replace",
-                          err);
-    }
-    pool_put(pool, volume);
-    return result;
-}
-
-/* Of a file of the pool that is not open; false if there is none. */
-static bool identify(struct pool *pool, const char *name, uint8_t *identity)
-{
-    int fd = openat(pool->directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    struct stat st;
-    bool found;
-
-    if (fd < 0) {
-        return false;
-    }
-    found = fstat(fd, &st) == 0;
-    if (found) {
-        identity_of_file(fd, &st, identity);
-    }
-    close(fd);
-    return found;
-}
-
-int pool_replace(struct pool *pool, const char *name, uint64_t size,
-                 struct rdisk_error *err)
-{
-    char file[RDISK_VOLUME_NAME_MAX + 8];
-    int result = check_new(pool, name, size, err);
-    uint8_t identity[RDISK_ID_SIZE];
-    bool older;
-
-    if (result == 0) {
-        result = may_replace(pool, name, err);
-    }
-    if (result < 0) {
-        return result;
-    }
-    /* No volume has such a name; one that a crash left is of no use. */
-    snprintf(file, sizeof(file), ".%s.new", name);
-    result = make_file(pool, file, O_TRUNC, name, size, err);
-    if (result < 0) {
-        return result;
-    }
-    older = identify(pool, name, identity);
-    if (renameat(pool->directory, file, pool->directory, name) < 0) {
-        result = rdisk_error_set(err, -errno, "cannot replace volume '%s': "
-                                 "%s", name, strerror(errno));
-        unlinkat(pool->directory, file, 0);
-        return result;
-    }
-    if (older) {
-        forget_lease(pool, identity);
-    }
-    return sync_directory(pool, err);
-}
-
-int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err)
-{
-    uint8_t identity[RDISK_ID_SIZE];
-    struct volume *volume;
-    struct stat st;
-
-    if (check_name(name, err) < 0) {
-        return -EINVAL;
-    }
-    volume = find(pool, name);
-    if (volume && volume->configured) {
-        return rdisk_error_set(err, -EPERM, "cannot delete volume '%s': it is "
-                               "part of the server's configuration", name);
-    }
-    if (need_directory(pool, err) < 0 ||
-        not_held(volume, "delete", err) < 0) {
-        return err ? err->code : -EBUSY;
-    }
-    if (fstatat(pool->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        !S_ISREG(st.st_mode) || !identify(pool, name, identity)) {
-        return rdisk_error_set(err, -ENOENT, "there is no volume '%s'", name);
-    }
-    if (not_kept(pool, name, identity, "delete", err) < 0) {
-        return err ? err->code : -EBUSY;
-    }
-    if (unlinkat(pool->directory, name, 0) < 0) {
-        return rdisk_error_set(err, -errno, "cannot delete volume '%s': %s",
-                               name, strerror(errno));
-    }
-    forget_lease(pool, identity);
-    return sync_directory(pool, err);
-}
-
-int pool_resize(struct pool *pool, const char *name, uint64_t size,
-                struct rdisk_error *err)
-{
-    struct volume *volume = pool_get(pool, name, err);
-    int result = 0;
-
-    if (!volume) {
-        return err ? err->code : -ENOENT;
-    }
-    /* What a guest has there it would not believe to be gone. */
-    if (size < volume->backend->geometry.size) {
-        result = not_held(volume, "shrink", err);
-    }
-    if (result == 0) {
-        result = backend_resize(volume->backend, name, size, err);
-    }
-    pool_put(pool, volume);
-    return result;
-}
-
 /* ---- Listing ---------------------------------------------------------- */
 
 static void list_file(struct pool *pool, const char *name,
@@ -563,7 +343,7 @@ static void list_file(struct pool *pool, const char *name,
     struct pool_entry entry = { .name = name, .backend = backend_file.name };
     struct stat st;
 
-    if (!rdisk_volume_name_valid(name, strlen(name)) || find(pool, name) ||
+    if (!rdisk_volume_name_valid(name, strlen(name)) || pool_find(pool, name) ||
         fstatat(pool->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
         !S_ISREG(st.st_mode)) {
         return;

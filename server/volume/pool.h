@@ -49,18 +49,21 @@ void pool_put(struct pool *pool, struct volume *volume);
 int pool_lease(struct pool *pool, struct volume *volume, uint64_t now,
                struct rdisk_error *err);
 
-/* Commands of an administrator; durable when they return. A volume that
- * somebody holds is not deleted or made smaller: -EBUSY and a sentence with
- * the peers. If it is made larger, they have to be told (resize.h). */
+/* Commands of an administrator; durable when they return, and carried out
+ * whole or not at all. A volume that somebody holds, or that another server or
+ * another volume serves, is not deleted, replaced or made smaller: -EBUSY and
+ * a sentence that says who has it. If it is made larger, they have to be told
+ * (resize.h). */
 int pool_create(struct pool *pool, const char *name, uint64_t size,
                 struct rdisk_error *err);
 /* The same, but a volume of that name that nobody has open gives way to the
- * new one, at once or not at all. */
+ * new one. */
 int pool_replace(struct pool *pool, const char *name, uint64_t size,
                  struct rdisk_error *err);
 int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err);
+/* A smaller size only with @shrink. */
 int pool_resize(struct pool *pool, const char *name, uint64_t size,
-                struct rdisk_error *err);
+                bool shrink, struct rdisk_error *err);
 
 struct pool_entry {
     const char *name;

@@ -139,6 +139,19 @@ void volume_release(struct volume_holder *holder, bool orderly, uint64_t now)
     holder->volume = NULL;
 }
 
+int volume_check_size(const struct volume *volume, uint64_t size, bool shrink,
+                      struct rdisk_error *err)
+{
+    uint64_t now = volume->backend->geometry.size;
+
+    if (size < now && !shrink) {
+        return rdisk_error_set(err, -EINVAL, "volume '%s' has %" PRIu64
+                               " bytes already: a smaller size must be asked "
+                               "for, with --shrink", volume->name, now);
+    }
+    return 0;
+}
+
 char *volume_peers(const struct volume *volume, char *text, size_t size)
 {
     size_t length = 0;

@@ -75,6 +75,11 @@ int volume_hold(struct volume *volume, struct volume_holder *holder,
 /* Leave it. @orderly: the client does not come back. */
 void volume_release(struct volume_holder *holder, bool orderly, uint64_t now);
 
+/* May its size become @size? 0, or -EINVAL with a sentence: a smaller one only
+ * with @shrink. */
+int volume_check_size(const struct volume *volume, uint64_t size, bool shrink,
+                      struct rdisk_error *err);
+
 /* "10.0.0.1:4242 and 10.0.0.2:4243"; returns @text. */
 char *volume_peers(const struct volume *volume, char *text, size_t size);
 

@@ -63,11 +63,24 @@ check_volumes_come_and_go_while_it_runs()
     volume new 1M
     control_fails "there is a volume 'new' already" create new 1M
     rdisk resize new 2M --control "$control"
+    control_fails 'has 2097152 bytes already' resize new 1M
     rdisk list --control "$control" | grep -qE '^new +2M +file +0$'
     io new 'write -P 5 0 2M' 'read -P 5 0 2M'
+    rdisk create new 1M --replace --control "$control"
+    io new 'read -P 0 0 1M'
     rdisk delete new --control "$control"
     control_fails "there is no volume 'new'" delete new
     [ ! -e "$pool/new" ]
+}
+
+check_options_that_would_be_ignored_are_refused()
+{
+    refused '--user is for a URI' 10 \
+        rdisk create new 1M --user alice --control "$control"
+    refused "--control is for volumes of this machine's server" 10 \
+        rdisk create "$(uri new)" 1M --control "$control"
+    refused 'create does not take --shrink' 10 \
+        rdisk create new 1M --shrink --control "$control"
 }
 
 check_commands_cannot_leave_the_pool()
@@ -98,7 +111,7 @@ check_a_held_volume_is_left_alone_and_its_holder_named()
     volume held 1M
     hold held
     control_fails "open at $addr:" delete held
-    control_fails "open at $addr:" resize held 512k
+    control_fails "open at $addr:" resize held 512k --shrink
     rdisk resize held 2M --control "$control"
     kill -KILL "$holder"
     wait_until 20 sessions_are 0

@@ -95,7 +95,7 @@ check_a_volume_in_use_grows_but_does_not_shrink()
     refused 'it can only grow' 30 rdisk resize --shrink \
         "$(uri v)?shared=on" 4M
     far resize v 12M --control "$control"
-    refused 'open at' 20 rdisk resize v 4M --control "$control"
+    refused 'open at' 20 rdisk resize v 4M --shrink --control "$control"
     equal "its size" "$(size_on_disk v)" 12582912
     say c 'write -P 5 0 1M'
     answers c 'wrote 1048576/1048576' 20

@@ -47,6 +47,13 @@ static void test_requests(void)
     CHECK_EQUAL(request_parse("{\"op\":\"resize\",\"name\":\"v\",\"size\":0}",
                               &request, &err), 0);
     CHECK_EQUAL(request.op, REQUEST_RESIZE);
+    CHECK(!request.agreed);
+    CHECK_EQUAL(request_parse("{\"op\":\"resize\",\"name\":\"v\",\"size\":0,"
+                              "\"shrink\":true}", &request, &err), 0);
+    CHECK(request.agreed);
+    CHECK_EQUAL(request_parse("{\"op\":\"create\",\"name\":\"v\",\"size\":0,"
+                              "\"replace\":false}", &request, &err), 0);
+    CHECK(!request.agreed);
     CHECK_EQUAL(request_parse("{\"op\":\"drain\",\"name\":\"v\"}", &request,
                               &err), 0);
     CHECK_EQUAL(request.op, REQUEST_DRAIN);
@@ -83,6 +90,12 @@ static void test_malformed(void)
                   "needs \"size\"");
     check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":1.5}",
                   "needs \"size\"");
+    check_refused("{\"op\":\"resize\",\"name\":\"v\",\"size\":1,"
+                  "\"shrink\":1}", "takes \"shrink\" as true or false");
+    check_refused("{\"op\":\"resize\",\"name\":\"v\",\"size\":1,"
+                  "\"replace\":true}", "takes no \"replace\"");
+    check_refused("{\"op\":\"delete\",\"name\":\"v\",\"shrink\":true}",
+                  "takes no \"shrink\"");
     check_refused("{\"op\":{\"a\":{\"b\":{\"c\":1}}}}", "no JSON");
 }
 

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Internal to the pool: what its files share. */
+#ifndef RDISK_SERVER_VOLUME_POOL_INTERNAL_H
+#define RDISK_SERVER_VOLUME_POOL_INTERNAL_H
+
+#include "server/volume/pool.h"
+
+/* Of the volumes that are open; NULL: none is named so. */
+struct volume *pool_find(const struct pool *pool, const char *name);
+/* 0, or -EINVAL with a sentence. */
+int pool_check_name(const char *name, struct rdisk_error *err);
+
+/* Of a volume that nobody has open: 0, or -EBUSY with a sentence if @what must
+ * not be done because its writer may come back. */
+int pool_not_kept(struct pool *pool, const char *name,
+                  const uint8_t *identity, const char *what,
+                  struct rdisk_error *err);
+/* The volume is deleted, and its lease with it. */
+void pool_forget_lease(struct pool *pool, const uint8_t *identity);
+
+#endif
