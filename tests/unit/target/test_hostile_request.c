@@ -331,6 +331,46 @@ static void random_requests(void)
     }
 }
 
+/* ---- Fenced ------------------------------------------------------------ */
+
+static struct rdisk_target_session *hostile_session(void)
+{
+    for (unsigned int i = 0; i < SCENE_HOLDERS; i++) {
+        if (hostile_scene.holders[i].session &&
+            hostile_scene.holders[i].request.epoch == 5) {
+            return hostile_scene.holders[i].session;
+        }
+    }
+    return NULL;
+}
+
+/* "rdisk drain", or the end of the server, gives it time; "rdisk fence" then
+ * takes the time away. */
+static void fenced_while_it_drains(void)
+{
+    struct rdisk_target_session *session;
+    unsigned int before;
+
+    hostile_begin(1);
+    hostile_join();
+    session = hostile_session();
+    REQUIRE(session != NULL);
+    rdisk_target_session_end(session, RDISK_STATUS_SHUTTING_DOWN, "drained");
+    scene_pump(&hostile_scene);
+    rdisk_target_session_end(session, RDISK_STATUS_STALE, "taken away");
+    before = hostile_scene.requests;
+    memset(hostile_scene.disk, 0, 512);
+    hostile_request();
+    memset(data.buffer + 8192 + sizeof(struct rdisk_wire_request), 'w', 512);
+    raw_write(&data, 8192, sizeof(struct rdisk_wire_request) + 512,
+              hostile_header_address(0), le32toh(lease.rkey),
+              rdisk_imm_request(0, 0));
+    scene_pump(&hostile_scene);
+    CHECK_EQUAL(hostile_scene.requests, before);
+    CHECK_EQUAL(hostile_scene.disk[0], 0);
+    hostile_end();
+}
+
 static const struct unit_test tests[] = {
     { "(a good write by hand works)", good_request_works },
     { "(a good read by hand works)", good_read_works },
@@ -361,6 +401,8 @@ static const struct unit_test tests[] = {
       message_on_a_data_queue },
     { "a flood of requests ends the session", flood_of_requests },
     { "random requests harm nobody else", random_requests },
+    { "who is fenced while it drains writes nothing more",
+      fenced_while_it_drains },
 };
 
 UNIT_SUITE("hostile-request", tests)
