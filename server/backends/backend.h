@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/backends/range_lock.h"
 #include "server/io/reactor.h"
 #include <rdisk/error.h>
 #include <rdisk/protocol.h>
@@ -105,6 +106,9 @@ struct backend_class {
      * FLUSH was submitted on whichever context, is then on stable storage. If
      * one of them finds that something is not, and may be lost, all that follow
      * fail too, on every context, until there is none any more.
+     * Of requests that overlap and are in flight together, on whichever
+     * contexts, a READ or COPY finds each block as it was before or after each
+     * of the others, never torn.
      * EXTENTS fills its list with backend_io_extent(), at least one entry.
      */
     void (*submit)(struct backend_context *context, struct backend_io *io);
@@ -159,6 +163,7 @@ struct backend_io {
     uint32_t done;              /* bytes moved, or entries filled, so far */
     int result;                 /* of @job, or until it can be told */
     struct backend_io *next;    /* of a list of the class's */
+    struct range range;
     bool polled;                /* it went through the polled ring */
 
     uint32_t depth;

@@ -80,6 +80,23 @@ static bool needs_inline(int fd)
            preadv2(fd, &iov, 1, 0, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP;
 }
 
+/*
+ * May a read find half of a block that is being written? A disk sees to it that
+ * it does not, and with O_DIRECT block devices, ext4 and xfs pass each request
+ * on to the disk as it is. The page cache copies without a lock; so may what
+ * other file systems do, or the server that they are of.
+ */
+static bool may_tear(const struct file *file, const struct stat *st)
+{
+    struct statfs fs;
+
+    if (file->direct && S_ISBLK(st->st_mode)) {
+        return false;
+    }
+    return !file->direct || fstatfs(file->fd, &fs) < 0 ||
+           (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != XFS_SUPER_MAGIC);
+}
+
 static void say_buffered(const char *volume, const char *why)
 {
     static bool said;           /* control thread */
@@ -164,6 +181,7 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
     geometry->extents = true;
     geometry->copy = true;
     choose_direct(file, &st);
+    file->tears = may_tear(file, &st);
     result = file_choose_polling(file, spec, &st, err);
     return result < 0 ? result : file_sync_open(file, spec, err);
 }
@@ -228,6 +246,7 @@ static void file_close(struct backend *backend)
     struct file *file = file_of(backend);
 
     file_sync_close(file);
+    range_lock_destroy(&file->ranges);
     if (file->fd >= 0) {
         close(file->fd);
     }
@@ -255,6 +274,7 @@ static struct backend *file_open(const struct backend_spec *spec,
     file->base.class = &backend_file;
     file->base.geometry.read_only = spec->read_only;
     file->sync.fd = -1;
+    range_lock_init(&file->ranges);
     file->fd = open_file(spec, err);
     if (file->fd < 0 || find_geometry(file, spec, err) < 0) {
         file_close(&file->base);

@@ -32,6 +32,8 @@ struct file {
     struct file_sync sync;
     bool device;                /* a block device, not a file */
     bool direct;                /* past the page cache */
+    bool tears;                 /* a read may find half of a write: */
+    struct range_lock ranges;   /* here they take turns */
     atomic_bool no_clone;       /* its file system cannot share blocks */
     char *volume;               /* its name, for messages */
 };
@@ -55,6 +57,10 @@ struct backend_context *file_join(struct backend *backend,
                                   struct rdisk_error *err);
 void file_leave(struct backend_context *base);
 void file_submit(struct backend_context *base, struct backend_io *io);
+
+/* Give back @range of file->ranges; requests that waited for it begin. Any
+ * thread. */
+void file_turn_over(struct file *file, struct range *range);
 
 /* Tell of a failure, unless it is one of too many. Reactor. */
 void file_fail(struct file_context *context, struct backend_io *io,

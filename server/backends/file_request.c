@@ -296,14 +296,74 @@ static void file_done(struct ring_op *op, int result, unsigned int flags)
     }
 }
 
+static void file_begin(struct file_context *context, struct backend_io *io)
+{
+    if (io->op == RDISK_OP_EXTENTS || io->op == RDISK_OP_COPY) {
+        file_offload(context, io);
+        return;
+    }
+    io->ring.done = file_done;
+    file_start(context, io);
+}
+
+/* ---- Taking turns ----------------------------------------------------- */
+
+static void begin_run(struct message *message)
+{
+    struct backend_io *io = backend_of(message, struct backend_io,
+                                       job.message);
+
+    file_begin(backend_of(io->context, struct file_context, base), io);
+}
+
+/* By a message also where the reactor is this one: many that wait for each
+ * other would pile up on the stack. */
+void file_turn_over(struct file *file, struct range *range)
+{
+    struct range *next = range_lock_release(&file->ranges, range);
+
+    while (next) {
+        struct backend_io *io = backend_of(next, struct backend_io, range);
+
+        next = next->granted;
+        io->job.message.run = begin_run;
+        reactor_send(io->context->reactor, &io->job.message);
+    }
+}
+
+static void turn_done(struct backend_io *io, int result, void *opaque)
+{
+    file_turn_over(opaque, &io->range);
+    backend_io_complete(io, result);
+}
+
+/* Is it its turn? If not, it begins when that comes. */
+static bool take_turn(struct file *file, struct backend_io *io)
+{
+    if (io->op == RDISK_OP_FLUSH || io->op == RDISK_OP_EXTENTS) {
+        return true;
+    }
+    io->range = (struct range) {
+        .begin = io->offset,
+        .end = io->offset + io->length,
+        .writes = io->op != RDISK_OP_READ,
+    };
+    if (io->op == RDISK_OP_COPY) {
+        io->range.source = io->source;
+        io->range.source_end = io->source + io->length;
+    }
+    backend_io_push(io, turn_done, file);
+    return range_lock_acquire(&file->ranges, &io->range);
+}
+
 void file_submit(struct backend_context *base, struct backend_io *io)
 {
     struct file_context *context =
         backend_of(base, struct file_context, base);
+    struct file *file = file_of(base->backend);
 
     if (io->op == RDISK_OP_ZEROES && (io->flags & RDISK_REQUEST_FAST) &&
-        !(io->flags & RDISK_REQUEST_UNMAP) &&
-        file_of(base->backend)->device) {
+        !(io->flags & RDISK_REQUEST_UNMAP) && file->device) {
         /* The kernel would write them if the device has no command for it. */
         backend_io_complete(io, -ENOTSUP);
         return;
@@ -311,15 +371,11 @@ void file_submit(struct backend_context *base, struct backend_io *io)
     io->context = base;
     io->done = 0;
     io->result = 0;
-    if ((io->flags & RDISK_REQUEST_FUA) &&
-        file_sync_failed(file_of(base->backend))) {
+    if ((io->flags & RDISK_REQUEST_FUA) && file_sync_failed(file)) {
         backend_io_complete(io, -EIO);
         return;
     }
-    if (io->op == RDISK_OP_EXTENTS || io->op == RDISK_OP_COPY) {
-        file_offload(context, io);
-        return;
+    if (!file->tears || take_turn(file, io)) {
+        file_begin(context, io);
     }
-    io->ring.done = file_done;
-    file_start(context, io);
 }

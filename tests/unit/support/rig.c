@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "server/backends/file.h"
 #include "server/log.h"
 #include "tests/unit/support/unit.h"
 
@@ -203,6 +204,19 @@ void rig_open_file(struct rig *rig, const char *folder, bool read_only)
 {
     memset(rig, 0, sizeof(*rig));
     open_file(rig, folder, read_only);
+}
+
+void rig_open_buffered(struct rig *rig, const char *folder)
+{
+    struct file *file;
+    int flags;
+
+    rig_open_file(rig, folder, false);
+    file = file_of(rig->backend);
+    flags = fcntl(file->fd, F_GETFL);
+    REQUIRE(fcntl(file->fd, F_SETFL, flags & ~O_DIRECT) == 0);
+    file->direct = false;
+    file->tears = true;
 }
 
 void rig_open_polled(struct rig *rig, const char *folder)

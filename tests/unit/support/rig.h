@@ -43,7 +43,9 @@ void rig_open(struct rig *rig, const struct backend_class *class,
               struct backend_spec *spec);
 /* A file of RIG_VOLUME bytes in @folder. */
 void rig_open_file(struct rig *rig, const char *folder, bool read_only);
-/* The same, through the polled ring. Where the disk has no queues for that, the
+/* The same, as on a file system without O_DIRECT. */
+void rig_open_buffered(struct rig *rig, const char *folder);
+/* A file through the polled ring. Where the disk has no queues for that, the
  * kernel finds what its interrupts have completed. */
 void rig_open_polled(struct rig *rig, const char *folder);
 void rig_close(struct rig *rig);

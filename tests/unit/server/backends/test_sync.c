@@ -50,19 +50,6 @@ static void lose(struct rig *rig)
     mend(fd, saved);
 }
 
-/* As on a file system without O_DIRECT. */
-static void open_buffered(struct rig *rig)
-{
-    struct file *file;
-    int flags;
-
-    rig_open_file(rig, "/var/tmp", false);
-    file = file_of(rig->backend);
-    flags = fcntl(file->fd, F_GETFL);
-    REQUIRE(fcntl(file->fd, F_SETFL, flags & ~O_DIRECT) == 0);
-    file->direct = false;
-}
-
 static void stays(struct rig *rig)
 {
     lose(rig);
@@ -82,7 +69,7 @@ static void test_stays(void)
 
     rig_open_file(&rig, "/var/tmp", false);
     stays(&rig);
-    open_buffered(&rig);
+    rig_open_buffered(&rig, "/var/tmp");
     stays(&rig);
 }
 
@@ -90,7 +77,7 @@ static void test_every_client(void)
 {
     struct rig one, other;
 
-    open_buffered(&one);
+    rig_open_buffered(&one, "/var/tmp");
     rig_join(&other, one.backend);
     CHECK_EQUAL(flush(&other), 0);
     lose(&one);
@@ -105,7 +92,7 @@ static void test_opened_anew_by_all(void)
 {
     struct rig one, other;
 
-    open_buffered(&one);
+    rig_open_buffered(&one, "/var/tmp");
     rig_join(&other, one.backend);
     lose(&one);
     rig_leave(&other);
@@ -131,7 +118,7 @@ static void test_at_once(void)
         io[i] = (struct backend_io) { .op = RDISK_OP_FLUSH,
                                       .buffer = { -1, -1 } };
     }
-    open_buffered(&rig);
+    rig_open_buffered(&rig, "/var/tmp");
     CHECK_EQUAL(rig_submit(&rig, io, FLUSHES), 0);
     CHECK_EQUAL(rig.succeeded, FLUSHES);
     fd = file_of(rig.backend)->sync.fd;
@@ -197,7 +184,7 @@ static void test_two_reactors(void)
     pthread_t thread;
     void *failed;
 
-    open_buffered(&one);
+    rig_open_buffered(&one, "/var/tmp");
     rig_join(&other, one.backend);
     REQUIRE(pthread_create(&thread, NULL, flush_often, &other) == 0);
     CHECK(flush_often(&one) == NULL);
@@ -278,7 +265,7 @@ static void test_another_cache(void)
     struct backend_spec spec = { .volume = "v", .directory = AT_FDCWD };
     struct rig rig;
 
-    open_buffered(&rig);
+    rig_open_buffered(&rig, "/var/tmp");
     backend_cache(rig.backend, before);
     CHECK_EQUAL(flush(&rig), 0);
     backend_cache(rig.backend, after);
