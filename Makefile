@@ -20,13 +20,16 @@ WARNINGS += -Werror
 endif
 
 # SANITIZE=1: address and undefined behaviour; SANITIZE=thread: races;
-# SANITIZE=coverage: which lines run. Their objects live beside the plain ones.
+# SANITIZE=coverage: which lines run. Their objects live beside the plain ones;
+# the first two check contracts (transport/base/contract.h).
 ifeq ($(SANITIZE),1)
 O := $(BUILD)/san
+CPPFLAGS += -DRDISK_DEBUG_CONTRACTS
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 else ifeq ($(SANITIZE),thread)
 O := $(BUILD)/tsan
+CPPFLAGS += -DRDISK_DEBUG_CONTRACTS
 SANFLAGS := -fsanitize=thread
 else ifeq ($(SANITIZE),coverage)
 O := $(BUILD)/coverage

@@ -79,17 +79,17 @@ static void print_steps(const struct ping *ping, const struct rdisk_uri *uri)
     }
     snprintf(text, sizeof(text), "device %s", steps.device);
     print_step("address", steps.address, text);
-    if (ping->reached > RDISK_INITIATOR_CONNECTING) {
+    if (steps.connect) {
         print_step("route", steps.route, "");
         print_step("connect", steps.connect, "control queue");
     }
-    if (ping->reached > RDISK_INITIATOR_HELLO_SENT) {
+    if (steps.hello) {
         print_step("hello", steps.hello, "");
     }
     if (steps.auth) {
         print_step("auth", steps.auth, "both sides have proved the secret");
     }
-    if (ping->reached < RDISK_INITIATOR_READY) {
+    if (ping->reached != RDISK_INITIATOR_READY) {
         return;
     }
     snprintf(text, sizeof(text), "%s, %s bytes in blocks of %u%s", uri->volume,
@@ -244,7 +244,7 @@ static int say_failure(const struct ping *ping, const char *uri,
 
     return ping->reached == RDISK_INITIATOR_IDLE
                ? failed("%s: %s", uri, text)
-               : failed("%s: %s (while %s)", uri, text,
+               : failed("%s: %s (in state %s)", uri, text,
                         rdisk_initiator_state_name(ping->reached));
 }
 

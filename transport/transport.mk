@@ -7,10 +7,10 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 	$(addprefix wire/, auth.c check.c connect.c message.c name.c request.c \
 		status.c) \
 	$(addprefix verbs/, channel.c cm_teardown.c control.c cq.c env.c limits.c mr.c qp.c verbs.c) \
-	$(addprefix initiator/, auth.c bounce.c cache.c call.c create.c device.c \
-		handshake.c link.c memory.c options.c queue.c \
-		queue_connection.c recovery.c registrations.c session.c stage.c \
-		timer.c uri.c window.c) \
+	$(addprefix initiator/, auth.c bounce.c cache.c call.c connection.c \
+		create.c device.c handshake.c join.c link.c memory.c options.c \
+		ping.c queue.c queue_connection.c recovery.c registrations.c \
+		session.c stage.c state.c timer.c uri.c window.c) \
 	$(addprefix target/, auth.c call.c conversation.c cq.c create.c join.c \
 		latency.c listener.c liveness.c machine.c open.c queue.c \
 		session.c target.c))

@@ -242,7 +242,7 @@ check_yank_ends_what_waits_for_a_server_that_hangs()
     wait $yanker || fail "yank fails"
     wait $stopper || fail "QEMU still waits"
     at_most seconds $((SECONDS - began)) $((10 * slow))
-    says "$work/qemu.log" 'is given up, as was asked'
+    says "$work/qemu.log" 'was aborted by request'
     kill -CONT "$server"
     wait_until 60 state_is qemu ready ||
         fail "the state is '$(specific qemu state)'"

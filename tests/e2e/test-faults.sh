@@ -111,7 +111,7 @@ check_a_silent_server_is_noticed_by_heartbeat()
     say c 'write -P 2 0 4k'
     answers c 'write failed' 10
     at_most "seconds" $((SECONDS - began)) $((6 * slow))
-    says "$work/c.out" 'silent for longer than heartbeat=1 second'
+    says "$work/c.out" 'no message received within heartbeat=1 second'
 }
 
 check_a_request_without_an_answer_is_ended_by_request_timeout()

@@ -50,7 +50,7 @@ check_everything_is_dropped_for_30_seconds()
     sleep "$(often 6 30)"
     heal
     healed
-    says "$work/nbd.log" 'does not answer|silent for longer than'
+    says "$work/nbd.log" 'does not answer|no message received within'
     writer_ends "$pool/v"
 }
 

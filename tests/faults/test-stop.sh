@@ -10,7 +10,7 @@ writer_uri='reconnect-delay=120&heartbeat=1'
 check_a_server_that_sleeps_longer_than_the_heartbeat()
 {
     again "$(often 1 5)" doze server 3
-    says "$work/nbd.log" 'silent for longer than heartbeat=1'
+    says "$work/nbd.log" 'no message received within heartbeat=1'
 }
 
 # Its device answers for it.

@@ -14,7 +14,7 @@ NOT_YET = (
     'tests/sim/',
     'tests/unit/initiator/', 'tests/unit/server/', 'tests/unit/support/',
     'tests/unit/target/', 'tests/unit/transport/',
-    'transport/include/', 'transport/initiator/', 'transport/target/',
+    'transport/include/', 'transport/target/',
     'transport/wire/',
 )
 # Others format differently.

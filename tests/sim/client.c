@@ -284,7 +284,8 @@ void sim_client_submit(struct sim_client *client, enum rdisk_op op,
                        unsigned int how)
 {
     if (!client->session || !client->opened || client->want_close ||
-        client->crashed || client->state >= RDISK_INITIATOR_CLOSING ||
+        client->crashed || client->state == RDISK_INITIATOR_CLOSING ||
+        rdisk_initiator_state_ended(client->state) ||
         sim_client_stalled(client, 1)) {
         return;
     }
@@ -347,9 +348,9 @@ static void state_changed(void *opaque, enum rdisk_initiator_state state)
 {
     struct sim_client *client = opaque;
 
-    sim_log(client->sim, "client %u: session %u is %d", client->index,
-            client->serial, state);
-    if (client->state >= RDISK_INITIATOR_CLOSED) {
+    sim_log(client->sim, "client %u: session %u is %s", client->index,
+            client->serial, rdisk_initiator_state_name(state));
+    if (rdisk_initiator_state_ended(client->state)) {
         sim_violation("an ended session of client %u goes on", client->index);
     }
     client->state = state;

@@ -13,7 +13,18 @@ SIM_SOURCES := $(wildcard tests/sim/*.c tests/fake/*.c) server/volume/volume.c \
 	server/volume/lease.c
 SIM_COUNT = $(or $(COUNT),$(if $(SEED),1,100000))
 
-$(SIM): $(call objects,$(SIM_SOURCES)) $(LIBRDISK)
+# With the contracts checked, as in sanitized builds (transport/base/contract.h).
+ifneq ($(filter 1 thread,$(SANITIZE)),)
+SIM_TRANSPORT := $(LIBRDISK)
+else
+SIM_TRANSPORT := $(TRANSPORT_SOURCES:%.c=$(O)/obj/contracts/%.o)
+endif
+
+$(O)/obj/contracts/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -DRDISK_DEBUG_CONTRACTS $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(SIM): $(call objects,$(SIM_SOURCES)) $(SIM_TRANSPORT)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
 		$(call libs,$(TRANSPORT_PACKAGES))

@@ -63,7 +63,7 @@ void rdisk_bounce_destroy(struct rdisk_bounce *bounce)
 }
 
 bool rdisk_bounce_acquire(struct rdisk_bounce *bounce, size_t length,
-                       uint16_t *first, uint16_t *count)
+                          uint16_t *first, uint16_t *count)
 {
     unsigned int need = (unsigned int)((length + RDISK_BOUNCE_CHUNK - 1) /
                                        RDISK_BOUNCE_CHUNK);
@@ -81,7 +81,7 @@ bool rdisk_bounce_acquire(struct rdisk_bounce *bounce, size_t length,
 }
 
 void rdisk_bounce_release(struct rdisk_bounce *bounce, uint16_t first,
-                       uint16_t count)
+                          uint16_t count)
 {
     uint16_t last = first;
 
@@ -116,7 +116,8 @@ static void copy(struct rdisk_bounce *bounce, uint16_t chunk,
             }
             mine = (uint8_t *)rdisk_bounce_chunk(bounce, chunk) + chunk_at;
             n = RDISK_BOUNCE_CHUNK - chunk_at < left
-                ? RDISK_BOUNCE_CHUNK - chunk_at : left;
+                    ? RDISK_BOUNCE_CHUNK - chunk_at
+                    : left;
             memcpy(in ? mine : user, in ? user : mine, n);
             user += n;
             left -= n;

@@ -16,7 +16,7 @@ struct rdisk_bounce {
     const struct rdisk_verbs *verbs;
     uint8_t *memory;
     struct ibv_mr *mr;
-    uint16_t *next;             /* free list and requests' lists, by chunk */
+    uint16_t *next; /* free list and requests' lists, by chunk */
     uint16_t free_first;
     unsigned int free_count;
     unsigned int chunks;
@@ -29,9 +29,9 @@ void rdisk_bounce_destroy(struct rdisk_bounce *bounce);
 
 /* Chunks for @length bytes; false if not enough are free. */
 bool rdisk_bounce_acquire(struct rdisk_bounce *bounce, size_t length,
-                       uint16_t *first, uint16_t *count);
+                          uint16_t *first, uint16_t *count);
 void rdisk_bounce_release(struct rdisk_bounce *bounce, uint16_t first,
-                       uint16_t count);
+                          uint16_t count);
 
 static inline void *rdisk_bounce_chunk(const struct rdisk_bounce *bounce,
                                        uint16_t chunk)

@@ -16,15 +16,16 @@
 void rdisk_queue_number_flush(struct rdisk_queue *queue,
                               struct rdisk_request *request)
 {
-    request->flush = atomic_fetch_add(&queue->session->flushes, 1) + 1;
+    request->flush = atomic_fetch_add(&queue->session->flushes.submitted, 1) +
+                     1;
 }
 
 static void flushed(struct rdisk_initiator *session, uint64_t number)
 {
-    uint64_t newest = atomic_load(&session->flushed);
+    uint64_t newest = atomic_load(&session->flushes.newest);
 
     while (newest < number &&
-           !atomic_compare_exchange_weak(&session->flushed, &newest,
+           !atomic_compare_exchange_weak(&session->flushes.newest, &newest,
                                          number)) {
     }
 }
@@ -34,14 +35,15 @@ static int flush_ends(struct rdisk_initiator *session, uint64_t number,
 {
     uint64_t untold = RDISK_FLUSH_LOSS_PENDING;
 
-    if (result == 0 && number > atomic_load(&session->lost_until)) {
+    if (result == 0 && number > atomic_load(&session->flushes.lost_until)) {
         flushed(session, number);
         return 0;
     }
-    if (number >= atomic_load(&session->lost_since)) {
+    if (number >= atomic_load(&session->flushes.lost_since)) {
         /* Told. What was submitted by now does not know it, and fails too. */
-        atomic_compare_exchange_strong(&session->lost_until, &untold,
-                                       atomic_load(&session->flushes));
+        atomic_compare_exchange_strong(&session->flushes.lost_until, &untold,
+                                       atomic_load(
+                                           &session->flushes.submitted));
     }
     return result ? result : -EIO;
 }
@@ -56,22 +58,25 @@ int rdisk_queue_account(struct rdisk_queue *queue,
     }
     if (!rdisk_op_has_segments(request->op) && result == 0 &&
         !(request->flags & RDISK_REQUEST_FUA)) {
-        queue->covered_by = atomic_load_explicit(&session->flushes,
-                                                 memory_order_relaxed) + 1;
+        queue->covered_by = atomic_load_explicit(&session->flushes.submitted,
+                                                 memory_order_relaxed) +
+                            1;
     }
     return result;
 }
 
-/* Every queue is parked. Returns the number of the first flush that would
+/* Every queue is QUIESCED. Returns the number of the first flush that would
  * have covered everything that is not stable; 0: there is nothing. */
 static uint64_t unstable(struct rdisk_initiator *session)
 {
-    uint64_t newest = atomic_load(&session->flushed);
+    uint64_t newest = atomic_load(&session->flushes.newest);
     uint64_t since = 0;
 
-    for (unsigned int i = 0; i < session->queue_count; i++) {
-        uint64_t number = session->queues[i].covered_by;
+    for (unsigned int i = 0; i < session->queues.count; i++) {
+        const struct rdisk_queue *queue = &session->queues.list[i];
+        uint64_t number = queue->covered_by;
 
+        RDISK_CONTRACT(atomic_load(&queue->phase) == RDISK_QUEUE_QUIESCED);
         if (number > newest && number > since) {
             since = number;
         }
@@ -84,7 +89,7 @@ void rdisk_initiator_take_cache(struct rdisk_initiator *session,
 {
     uint64_t since = 0;
 
-    if (session->established &&
+    if (session->recovery.established &&
         memcmp(session->info.cache, cache, RDISK_ID_SIZE)) {
         since = unstable(session);
     }
@@ -93,11 +98,11 @@ void rdisk_initiator_take_cache(struct rdisk_initiator *session,
         return;
     }
     rdisk_log(session->env, RDISK_LOG_ERROR,
-              "the server of volume '%s' at %s:%u has lost its volatile "
+              "the server of volume '%s' at %s has lost its volatile "
               "cache, as at a restart of its machine: writes that were "
               "answered and not flushed may be lost, and the next flush "
-              "fails to tell so", session->options.volume,
-              session->options.host, session->options.port);
-    atomic_store(&session->lost_since, since);
-    atomic_store(&session->lost_until, RDISK_FLUSH_LOSS_PENDING);
+              "returns an error to report the loss",
+              session->options.volume, session->peer);
+    atomic_store(&session->flushes.lost_since, since);
+    atomic_store(&session->flushes.lost_until, RDISK_FLUSH_LOSS_PENDING);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Questions to the server that are no requests: RESIZE and STAT. Like a
- * request RESIZE waits for a lost connection and is asked again; it does no
- * harm when it is carried out twice. STAT does not: who wants to see how a disk
- * is does not want to wait for it. And what the server tells unasked: that the
- * volume has another size.
+ * Calls to the server that are not requests: RESIZE and STAT. Like a request,
+ * RESIZE waits for a lost connection and is sent again; it does no harm when it
+ * is carried out twice. STAT does not wait: who wants to see the state of a
+ * disk does not want to wait for it. And what the server says by itself: that
+ * the volume has another size.
  */
 #include <errno.h>
 #include <string.h>
@@ -23,7 +23,7 @@ static void set_size(struct rdisk_initiator *session, uint64_t size)
     __atomic_store_n(&session->info.size, size, __ATOMIC_RELAXED);
 }
 
-static void tell_size(struct rdisk_initiator *session, uint64_t size)
+static void report_size(struct rdisk_initiator *session, uint64_t size)
 {
     set_size(session, size);
     if (session->events && session->events->volume_changed) {
@@ -33,63 +33,65 @@ static void tell_size(struct rdisk_initiator *session, uint64_t size)
 
 uint64_t rdisk_initiator_least_size(const struct rdisk_initiator *session)
 {
-    const struct rdisk_call *resize = &session->resize;
+    const struct rdisk_call *resize = &session->calls.resize;
 
     /* An answer may have been lost with the connection. */
     return resize->pending && resize->size < session->info.size
-           ? resize->size : session->info.size;
+               ? resize->size
+               : session->info.size;
 }
 
 void rdisk_initiator_size_back(struct rdisk_initiator *session, uint64_t size)
 {
-    const struct rdisk_call *resize = &session->resize;
+    const struct rdisk_call *resize = &session->calls.resize;
 
     if (resize->pending && size == resize->size) {
         set_size(session, size);
     } else if (size != session->info.size) {
-        tell_size(session, size);
+        report_size(session, size);
     }
 }
 
-void rdisk_initiator_changed(struct rdisk_initiator *session,
-                             const struct rdisk_wire_size *wire)
+void rdisk_initiator_take_size(struct rdisk_initiator *session,
+                               const struct rdisk_wire_message *message)
 {
-    uint64_t size = le64toh(wire->size);
+    uint64_t size = le64toh(((const struct rdisk_wire_size *)message)->size);
 
     if (size % session->info.block_size || size < session->info.size) {
         rdisk_initiator_bad_message(session, "it made the volume smaller, or "
-                                    "no whole blocks");
+                                             "no whole blocks");
     } else if (size > session->info.size) {
-        tell_size(session, size);
+        report_size(session, size);
     }
 }
 
-/* ---- Asking ------------------------------------------------------------ */
+/* ---- Calling ----------------------------------------------------------- */
 
 static const char *name_of(const struct rdisk_initiator *session,
                            const struct rdisk_call *call)
 {
-    return call == &session->resize ? "RESIZE" : "STAT";
+    return call == &session->calls.resize ? "RESIZE" : "STAT";
 }
 
-static void say(struct rdisk_initiator *session, struct rdisk_call *call)
+static void send_call(struct rdisk_initiator *session, struct rdisk_call *call)
 {
     struct rdisk_wire_resize wire = {
-        .message.type = htole16(call == &session->resize ? RDISK_MSG_RESIZE
-                                                         : RDISK_MSG_STAT),
+        .message.type = htole16(
+            call == &session->calls.resize ? RDISK_MSG_RESIZE : RDISK_MSG_STAT),
         .size = htole64(call->size),
         .flags = htole32(call->flags),
     };
     unsigned int timeout = session->options.request_timeout_ms;
 
-    call->sequence = ++session->call_sequence;
+    call->sequence = ++session->calls.sequence;
     call->deadline = timeout ? rdisk_now(session->env) + timeout * RDISK_MSEC
                              : RDISK_NEVER;
     wire.message.sequence = htole32(call->sequence);
     /* If not, the connection is broken, or takes it soon. */
-    call->sent = rdisk_control_send(&session->control, &wire.message,
-                                    call == &session->resize
-                                    ? sizeof(wire) : sizeof(wire.message));
+    call->sent = rdisk_control_send(&session->connection.control, &wire.message,
+                                    call == &session->calls.resize
+                                        ? sizeof(wire)
+                                        : sizeof(wire.message));
 }
 
 static int ask(struct rdisk_initiator *session, struct rdisk_call *call,
@@ -101,9 +103,11 @@ static int ask(struct rdisk_initiator *session, struct rdisk_call *call,
     if (call->pending) {
         return -EBUSY;
     }
+    rdisk_use_begin(&session->use);
     *call = *question;
     call->pending = true;
-    say(session, call);
+    send_call(session, call);
+    rdisk_use_end(&session->use);
     return 0;
 }
 
@@ -112,7 +116,10 @@ int rdisk_initiator_resize(struct rdisk_initiator *session, uint64_t size,
                            void *opaque)
 {
     struct rdisk_call question = {
-        .size = size, .flags = flags, .resized = done, .opaque = opaque,
+        .size = size,
+        .flags = flags,
+        .resized = done,
+        .opaque = opaque,
     };
 
     if (rdisk_initiator_state(session) == RDISK_INITIATOR_READY) {
@@ -125,19 +132,19 @@ int rdisk_initiator_resize(struct rdisk_initiator *session, uint64_t size,
             return -EINVAL;
         }
     }
-    return ask(session, &session->resize, &question);
+    return ask(session, &session->calls.resize, &question);
 }
 
-int rdisk_initiator_stat(struct rdisk_initiator *session,
-                         rdisk_stat_fn *done, void *opaque)
+int rdisk_initiator_stat(struct rdisk_initiator *session, rdisk_stat_fn *done,
+                         void *opaque)
 {
-    struct rdisk_call question = { .told = done, .opaque = opaque };
+    struct rdisk_call question = { .reported = done, .opaque = opaque };
 
     if (rdisk_initiator_state(session) == RDISK_INITIATOR_READY &&
         !session->info.extents) {
         return -ENOTSUP;
     }
-    return ask(session, &session->stat, &question);
+    return ask(session, &session->calls.stat, &question);
 }
 
 /* ---- Answers ----------------------------------------------------------- */
@@ -149,10 +156,10 @@ static void finish(struct rdisk_initiator *session, struct rdisk_call *call,
     struct rdisk_call answered = *call;
 
     call->pending = false;
-    if (call == &session->resize) {
+    if (call == &session->calls.resize) {
         answered.resized(answered.opaque, err->code, err);
     } else {
-        answered.told(answered.opaque, err->code, allocated, err);
+        answered.reported(answered.opaque, err->code, allocated, err);
     }
 }
 
@@ -164,27 +171,27 @@ static void refused(struct rdisk_initiator *session, struct rdisk_call *call,
 
     rdisk_wire_text(message, text, sizeof(text));
     rdisk_error_set(&err, rdisk_status_to_errno(le16toh(message->status)),
-                    "%s:%u refused: %.200s", session->options.host,
-                    session->options.port, text);
+                    "%s refused: %.200s", session->peer, text);
     finish(session, call, 0, &err);
 }
 
-void rdisk_initiator_answer(struct rdisk_initiator *session,
-                            const struct rdisk_wire_message *message)
+void rdisk_initiator_take_answer(struct rdisk_initiator *session,
+                                 const struct rdisk_wire_message *message)
 {
-    struct rdisk_call *call =
-        le16toh(message->type) == RDISK_MSG_RESIZE_REPLY ? &session->resize
-                                                         : &session->stat;
+    struct rdisk_call *call = le16toh(message->type) == RDISK_MSG_RESIZE_REPLY
+                                  ? &session->calls.resize
+                                  : &session->calls.stat;
     struct rdisk_error none = { 0 };
 
     if (!call->pending || !call->sent ||
         le32toh(message->sequence) != call->sequence) {
-        rdisk_initiator_bad_message(session, "it answers what was not asked");
+        rdisk_initiator_bad_message(session,
+                                    "it answers a call that was not made");
         return;
     }
     if (message->status) {
         refused(session, call, message);
-    } else if (call == &session->stat) {
+    } else if (call == &session->calls.stat) {
         const struct rdisk_wire_stat_reply *wire =
             (const struct rdisk_wire_stat_reply *)message;
 
@@ -192,7 +199,7 @@ void rdisk_initiator_answer(struct rdisk_initiator *session,
     } else if (le64toh(((const struct rdisk_wire_size *)message)->size) !=
                call->size) {
         rdisk_initiator_bad_message(session, "it resized the volume otherwise "
-                                    "than asked");
+                                             "than asked");
     } else {
         set_size(session, call->size);
         finish(session, call, 0, &none);
@@ -202,8 +209,9 @@ void rdisk_initiator_answer(struct rdisk_initiator *session,
 /* ---- The connection comes and goes ------------------------------------- */
 
 #define EACH_CALL(session, call) \
-    for (struct rdisk_call *call = &(session)->resize; call; \
-         call = call == &(session)->resize ? &(session)->stat : NULL)
+    for (struct rdisk_call *call = &(session)->calls.resize; call; \
+         call = call == &(session)->calls.resize ? &(session)->calls.stat \
+                                                 : NULL)
 
 static void fail(struct rdisk_initiator *session, struct rdisk_call *call,
                  int code)
@@ -211,41 +219,44 @@ static void fail(struct rdisk_initiator *session, struct rdisk_call *call,
     struct rdisk_error err;
 
     if (call->pending) {
-        rdisk_error_set(&err, code, "%s:%u did not answer %s: %s",
-                        session->options.host, session->options.port,
+        rdisk_error_set(&err, code, "%s did not answer %s: %s", session->peer,
                         name_of(session, call),
-                        session->error.code ? session->error.text
-                                            : "the session ends");
+                        session->machine.error.code
+                            ? session->machine.error.text
+                            : "the session ends");
         finish(session, call, 0, &err);
     }
 }
 
-void rdisk_initiator_ask_again(struct rdisk_initiator *session)
+void rdisk_initiator_send_calls(struct rdisk_initiator *session)
 {
-    struct rdisk_call *resize = &session->resize;
+    struct rdisk_call *resize = &session->calls.resize;
 
-    if (resize->pending && !resize->sent) {
-        say(session, resize);
+    if (rdisk_initiator_state(session) == RDISK_INITIATOR_READY &&
+        resize->pending && !resize->sent) {
+        send_call(session, resize);
     }
 }
 
-void rdisk_initiator_unask(struct rdisk_initiator *session)
+void rdisk_initiator_unsend_calls(struct rdisk_initiator *session)
 {
-    session->resize.sent = false;
-    session->resize.deadline = RDISK_NEVER;
-    fail(session, &session->stat, -ENOTCONN);
+    session->calls.resize.sent = false;
+    session->calls.resize.deadline = RDISK_NEVER;
+    fail(session, &session->calls.stat, -ENOTCONN);
 }
 
 void rdisk_initiator_fail_calls(struct rdisk_initiator *session, int code)
 {
-    EACH_CALL(session, call) {
+    EACH_CALL(session, call)
+    {
         fail(session, call, code);
     }
 }
 
 bool rdisk_initiator_calls_late(struct rdisk_initiator *session, uint64_t now)
 {
-    EACH_CALL(session, call) {
+    EACH_CALL(session, call)
+    {
         if (call->pending && call->sent && call->deadline <= now) {
             return true;
         }

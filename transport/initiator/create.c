@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A session that makes a volume instead of opening one. */
+/* A session that creates a volume instead of opening one. */
 #include <errno.h>
 #include <string.h>
 
@@ -15,38 +15,37 @@ int rdisk_initiator_make(struct rdisk_initiator *session, uint64_t size,
         (flags & ~RDISK_CREATE_FLAGS_KNOWN)) {
         return -EINVAL;
     }
-    session->make_size = size;
-    session->make_flags = flags;
+    session->handshake.create_size = size;
+    session->handshake.create_flags = flags;
     return 0;
 }
 
-void rdisk_initiator_say_create(struct rdisk_initiator *session)
+bool rdisk_initiator_creates(const struct rdisk_initiator *session)
 {
+    return session->handshake.create_size;
+}
+
+void rdisk_initiator_send_create(struct rdisk_initiator *session)
+{
+    const struct rdisk_handshake *handshake = &session->handshake;
     size_t length = strlen(session->options.volume);
     struct rdisk_wire_create create = {
         .message.type = htole16(RDISK_MSG_CREATE),
-        .size = htole64(session->make_size),
-        .flags = htole32(session->make_flags),
+        .size = htole64(handshake->create_size),
+        .flags = htole32(handshake->create_flags),
         .name_length = htole16((uint16_t)length),
     };
-    struct rdisk_error err;
 
-    if (!(session->auth.chosen & RDISK_FEATURE_CREATE)) {
-        rdisk_error_set(&err, -ENOTSUP, "%s:%u cannot make volumes for its "
-                        "clients: it is older than this",
-                        session->options.host, session->options.port);
-        rdisk_initiator_fail(session, &err);
+    if (!(handshake->auth.chosen & RDISK_FEATURE_CREATE)) {
+        rdisk_initiator_raise_lost(session, -ENOTSUP,
+                                   "%s cannot create "
+                                   "volumes for its clients: its version is "
+                                   "older than CREATE",
+                                   session->peer);
         return;
     }
     memcpy(create.name, session->options.volume, length);
-    rdisk_initiator_set_state(session, RDISK_INITIATOR_CREATING);
     rdisk_initiator_send(session, &create.message, sizeof(create));
-}
-
-void rdisk_initiator_created(struct rdisk_initiator *session)
-{
-    session->open_deadline = RDISK_NEVER;
-    rdisk_initiator_set_state(session, RDISK_INITIATOR_CLOSED);
 }
 
 int rdisk_create_volume(const struct rdisk_env *env,
@@ -55,13 +54,14 @@ int rdisk_create_volume(const struct rdisk_env *env,
                         struct rdisk_error *err)
 {
     struct rdisk_error why = { 0 };
-    struct rdisk_initiator *session =
-        rdisk_initiator_create(env, options, NULL, NULL, &why);
+    struct rdisk_initiator *session = rdisk_initiator_create(env, options, NULL,
+                                                             NULL, &why);
     int ret = session ? rdisk_initiator_make(session, size, flags) : why.code;
 
     if (session && ret < 0) {
-        rdisk_error_set(&why, ret, "a volume of %llu bytes cannot be: its "
-                        "size is a multiple of 512, and not 0",
+        rdisk_error_set(&why, ret,
+                        "invalid size %llu: use a multiple of 512, "
+                        "not 0",
                         (unsigned long long)size);
     }
     if (ret == 0) {

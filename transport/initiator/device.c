@@ -6,7 +6,7 @@
 #include <string.h>
 
 static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct rdisk_device *devices;    /* under devices_lock */
+static struct rdisk_device *devices; /* under devices_lock */
 
 /* What registered memory is good for besides local use. */
 static int memory_access(enum rdisk_guest_memory guest_memory)
@@ -28,7 +28,8 @@ static int check_windows(const struct rdisk_device *device,
         device->limits.windows) {
         return 0;
     }
-    return rdisk_error_set(err, -ENOTSUP,
+    return rdisk_error_set(
+        err, -ENOTSUP,
         "RDMA device '%s' has no type-2 memory windows, which "
         "guest-memory=window needs; guest-memory=bounce keeps the server out "
         "of the guest's memory on any device, but copies what is read",

@@ -18,12 +18,12 @@
 
 struct rdisk_device {
     const struct rdisk_verbs *verbs;
-    struct ibv_context *context;        /* librdmacm's */
+    struct ibv_context *context; /* librdmacm's */
     struct ibv_pd *pd;
     enum rdisk_guest_memory guest_memory;
     struct rdisk_device_limits limits;
     struct rdisk_memory memory;
-    unsigned int users;                 /* under the list's lock */
+    unsigned int users; /* under the list's lock */
     struct rdisk_device *next;
 };
 

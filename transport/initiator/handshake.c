@@ -1,35 +1,39 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The client's part of the conversation on the control queue. */
+/* The client's part of the conversation on the control connection. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "transport/initiator/session.h"
+
+/* ---- Sending ------------------------------------------------------------ */
 
 void rdisk_initiator_send(struct rdisk_initiator *session,
                           struct rdisk_wire_message *message, size_t size)
 {
-    struct rdisk_error err;
-
-    if (!rdisk_control_send(&session->control, message, size)) {
-        rdisk_error_set(&err, -EIO, "cannot send a control message to %s:%u",
-                        session->options.host, session->options.port);
-        rdisk_initiator_fail(session, &err);
+    RDISK_ASSERT_HOME(session);
+    if (!rdisk_control_send(&session->connection.control, message, size)) {
+        rdisk_initiator_raise_lost(session, -EIO,
+                                   "cannot send a control message to %s",
+                                   session->peer);
     }
 }
 
-void rdisk_initiator_say_hello(struct rdisk_initiator *session)
+void rdisk_initiator_send_hello(struct rdisk_initiator *session)
 {
     struct rdisk_wire_hello hello = {
         .message.type = htole16(RDISK_MSG_HELLO),
         .features = htole64(RDISK_FEATURES_KNOWN),
     };
 
-    session->auth = (struct rdisk_auth) { .offered = RDISK_FEATURES_KNOWN };
-    rdisk_initiator_set_state(session, RDISK_INITIATOR_HELLO_SENT);
+    session->handshake.auth = (struct rdisk_auth) {
+        .offered = RDISK_FEATURES_KNOWN,
+    };
     rdisk_initiator_send(session, &hello.message, sizeof(hello));
 }
 
-void rdisk_initiator_say_open(struct rdisk_initiator *session)
+void rdisk_initiator_send_open(struct rdisk_initiator *session)
 {
     const struct rdisk_initiator_options *options = &session->options;
     uint32_t flags = (options->read_only ? RDISK_OPEN_READ_ONLY : 0) |
@@ -47,82 +51,72 @@ void rdisk_initiator_say_open(struct rdisk_initiator *session)
         .generation = htole64(session->info.generation),
     };
 
-    if (session->make_size) {
-        rdisk_initiator_say_create(session);
-        return;
-    }
-    memcpy(open.client, session->client, sizeof(open.client));
+    memcpy(open.client, session->handshake.client, sizeof(open.client));
     memcpy(open.name, options->volume, length);
-    rdisk_initiator_set_state(session, RDISK_INITIATOR_OPENING);
     rdisk_initiator_send(session, &open.message, sizeof(open));
 }
 
-void rdisk_initiator_say_ping(struct rdisk_initiator *session)
+void rdisk_initiator_send_close(struct rdisk_initiator *session)
 {
-    struct rdisk_wire_ping ping = {
-        .message.type = htole16(RDISK_MSG_PING),
+    struct rdisk_wire_message message = {
+        .type = htole16(RDISK_MSG_CLOSE),
     };
+    struct rdisk_error err;
 
-    if (!session->ping_sent) {
-        session->ping_sent = true;
-        session->ping_time = rdisk_now(session->env);
-        ping.payload = htole64(session->ping_time);
-        rdisk_initiator_send(session, &ping.message, sizeof(ping));
+    if (!rdisk_control_send(&session->connection.control, &message,
+                            sizeof(message))) {
+        /* Then the server finds the end of the connection, and closes. */
+        rdisk_connection_explain(session, &session->connection.control.qp,
+                                 &err);
+        rdisk_initiator_raise_error(session, RDISK_EVENT_CONTROL_ENDED, &err);
     }
 }
 
-int rdisk_initiator_ping(struct rdisk_initiator *session,
-                         void (*done)(void *opaque, uint64_t round_trip),
-                         void *opaque)
-{
-    if (rdisk_initiator_state(session) != RDISK_INITIATOR_READY) {
-        return -ENOTCONN;
-    }
-    if (session->ping_sent) {
-        return -EBUSY;
-    }
-    session->pong = done;
-    session->pong_opaque = opaque;
-    rdisk_initiator_say_ping(session);
-    return 0;
-}
+/* ---- What ends a session or its connection -------------------------------- */
 
-static void fail_status(struct rdisk_initiator *session,
-                        const struct rdisk_wire_message *message,
-                        const char *what)
+static int code_of(const struct rdisk_wire_message *message)
 {
-    char text[RDISK_TEXT_MAX + 1];
     unsigned int status = le16toh(message->status);
-    struct rdisk_error err;
 
-    rdisk_wire_text(message, text, sizeof(text));
-    rdisk_error_set(&err, status ? rdisk_status_to_errno(status) : -ESHUTDOWN,
-                    "%s:%u %s: %.200s", session->options.host,
-                    session->options.port, what, text);
-    if (status == RDISK_STATUS_STALE) {
-        /* Somebody newer has the volume: never again. */
-        rdisk_initiator_end(session, &err);
-    } else {
-        rdisk_initiator_fail(session, &err);
-    }
+    return status ? rdisk_status_to_errno(status) : -ESHUTDOWN;
 }
 
-/* A server that shuts down still answers what is on its way. */
-static void bye(struct rdisk_initiator *session,
-                const struct rdisk_wire_message *message)
+/* Another client has the volume: no other connection would help. */
+static enum rdisk_session_event event_of(
+    const struct rdisk_wire_message *message)
+{
+    return le16toh(message->status) == RDISK_STATUS_STALE ? RDISK_EVENT_FATAL
+                                                          : RDISK_EVENT_LOST;
+}
+
+static void refused(struct rdisk_initiator *session,
+                    const struct rdisk_wire_message *message)
 {
     char text[RDISK_TEXT_MAX + 1];
     struct rdisk_error err;
 
-    if (le16toh(message->status) != RDISK_STATUS_SHUTTING_DOWN ||
-        rdisk_initiator_state(session) != RDISK_INITIATOR_READY) {
-        fail_status(session, message, "ended the session");
-        return;
-    }
     rdisk_wire_text(message, text, sizeof(text));
-    rdisk_error_set(&err, -ESHUTDOWN, "%s:%u ended the session: %.200s",
-                    session->options.host, session->options.port, text);
-    rdisk_initiator_drain(session, &err);
+    rdisk_error_set(&err, code_of(message), "%s refused: %.200s", session->peer,
+                    text);
+    rdisk_initiator_raise_error(session, event_of(message), &err);
+}
+
+/* A server that shuts down still answers what is in flight. */
+static void take_bye(struct rdisk_initiator *session,
+                     const struct rdisk_wire_message *message)
+{
+    bool leaving = le16toh(message->status) == RDISK_STATUS_SHUTTING_DOWN &&
+                   rdisk_initiator_state(session) == RDISK_INITIATOR_READY;
+    char text[RDISK_TEXT_MAX + 1];
+    struct rdisk_error err;
+
+    rdisk_wire_text(message, text, sizeof(text));
+    rdisk_error_set(&err, code_of(message), "%s ended the session: %.200s",
+                    session->peer, text);
+    rdisk_initiator_raise_error(session,
+                                leaving ? RDISK_EVENT_SERVER_LEAVING
+                                        : event_of(message),
+                                &err);
 }
 
 void rdisk_initiator_bad_message(struct rdisk_initiator *session,
@@ -130,34 +124,40 @@ void rdisk_initiator_bad_message(struct rdisk_initiator *session,
 {
     struct rdisk_error err;
 
-    rdisk_error_set(&err, -EPROTO, "%s:%u breaks the protocol: %.200s",
-                    session->options.host, session->options.port, text);
-    rdisk_initiator_end(session, &err);
+    rdisk_error_set(&err, -EPROTO, "%s breaks the protocol: %.200s",
+                    session->peer, text);
+    rdisk_initiator_raise_error(session, RDISK_EVENT_FATAL, &err);
 }
 
-static void hello_reply(struct rdisk_initiator *session,
-                        const struct rdisk_wire_hello *reply)
+/* ---- HELLO_REPLY ---------------------------------------------------------- */
+
+static void take_hello_reply(struct rdisk_initiator *session,
+                             const struct rdisk_wire_message *message)
 {
+    const struct rdisk_wire_hello *reply = (const struct rdisk_wire_hello *)
+        message;
     uint64_t features = le64toh(reply->features);
 
     if (features & ~RDISK_FEATURES_KNOWN) {
         rdisk_initiator_bad_message(session, "it chose features that were not "
-                                    "offered");
+                                             "offered");
         return;
     }
-    if (!session->established) {
+    if (!session->recovery.established) {
         session->info.fua = features & RDISK_FEATURE_FUA;
     } else if (session->info.fua && !(features & RDISK_FEATURE_FUA)) {
-        rdisk_initiator_bad_message(session, "it has forgotten FUA since the "
-                                    "last connection");
+        rdisk_initiator_bad_message(session, "it no longer has FUA, which it "
+                                             "had at the last connection");
         return;
     }
-    session->steps.hello = rdisk_initiator_step(session);
-    session->auth.chosen = features;
+    session->durations.steps.hello = rdisk_initiator_step(session);
+    session->handshake.auth.chosen = features;
     rdisk_initiator_authenticate(session, le32toh(reply->auth));
 }
 
-/* What the server tells of the volume, the first time. */
+/* ---- OPEN_REPLY ----------------------------------------------------------- */
+
+/* What the server says of the volume, the first time. */
 static void take_volume(struct rdisk_initiator *session,
                         const struct rdisk_wire_open_reply *reply)
 {
@@ -201,28 +201,31 @@ static bool still_ours(struct rdisk_initiator *session,
     struct rdisk_error err;
 
     if (memcmp(reply->identity, info->identity, sizeof(info->identity))) {
-        rdisk_error_set(&err, -ESTALE, "volume '%s' of %s:%u is not the one "
-                        "that was lost: it has been replaced",
-                        options->volume, options->host, options->port);
+        rdisk_error_set(&err, -ESTALE,
+                        "volume '%s' of %s is not the one that "
+                        "was lost: it has been replaced",
+                        options->volume, session->peer);
     } else if (!same_volume(session, reply)) {
-        rdisk_error_set(&err, -ESTALE, "volume '%s' of %s:%u came back "
+        rdisk_error_set(&err, -ESTALE,
+                        "volume '%s' of %s came back "
                         "smaller, read-only, or with other limits",
-                        options->volume, options->host, options->port);
+                        options->volume, session->peer);
     } else if (le64toh(reply->generation) != info->generation) {
-        rdisk_error_set(&err, -ESTALE, "%s:%u changed the lease of volume "
-                        "'%s' from generation %llu to %llu", options->host,
-                        options->port, options->volume,
+        rdisk_error_set(&err, -ESTALE,
+                        "%s changed the lease of volume '%s' "
+                        "from generation %llu to %llu",
+                        session->peer, options->volume,
                         (unsigned long long)info->generation,
                         (unsigned long long)le64toh(reply->generation));
     } else {
         return true;
     }
-    rdisk_initiator_end(session, &err);
+    rdisk_initiator_raise_error(session, RDISK_EVENT_FATAL, &err);
     return false;
 }
 
-static bool within_wishes(const struct rdisk_initiator *session,
-                          const struct rdisk_wire_open_reply *reply)
+static bool within_requested(const struct rdisk_initiator *session,
+                             const struct rdisk_wire_open_reply *reply)
 {
     const struct rdisk_initiator_options *options = &session->options;
 
@@ -232,17 +235,20 @@ static bool within_wishes(const struct rdisk_initiator *session,
            le32toh(reply->slot_size) <= options->slot_size;
 }
 
-static void open_reply(struct rdisk_initiator *session,
-                       const struct rdisk_wire_open_reply *reply)
+static void take_open_reply(struct rdisk_initiator *session,
+                            const struct rdisk_wire_message *message)
 {
+    const struct rdisk_wire_open_reply *reply =
+        (const struct rdisk_wire_open_reply *)message;
+    struct rdisk_handshake *handshake = &session->handshake;
     struct rdisk_volume_info *info = &session->info;
 
-    if (!within_wishes(session, reply)) {
-        rdisk_initiator_bad_message(session, "it granted more than was asked "
-                                    "for");
+    if (!within_requested(session, reply)) {
+        rdisk_initiator_bad_message(session, "it granted more than was "
+                                             "requested");
         return;
     }
-    if (!session->established) {
+    if (!session->recovery.established) {
         take_volume(session, reply);
         memcpy(info->identity, reply->identity, sizeof(info->identity));
     } else if (!still_ours(session, reply)) {
@@ -255,124 +261,118 @@ static void open_reply(struct rdisk_initiator *session,
     info->generation = le64toh(reply->generation);
     memcpy(info->instance, reply->instance, sizeof(info->instance));
     rdisk_initiator_take_cache(session, reply->cache);
-    memcpy(session->token, reply->token, sizeof(session->token));
-    session->granted_slots = info->slots;
-    session->server_session = le64toh(reply->session);
-    session->control.epoch = session->epoch;
-    session->steps.open = rdisk_initiator_step(session);
-    rdisk_initiator_join(session);
+    memcpy(handshake->token, reply->token, sizeof(handshake->token));
+    handshake->server_session = le64toh(reply->session);
+    session->queues.slots = info->slots;
+    session->connection.control.epoch = session->epoch;
+    session->durations.steps.open = rdisk_initiator_step(session);
+    rdisk_initiator_raise(session, RDISK_EVENT_OPENED);
 }
 
-static void pong(struct rdisk_initiator *session,
-                 const struct rdisk_wire_ping *ping)
-{
-    void (*callback)(void *opaque, uint64_t round_trip) = session->pong;
+/* ---- The messages that a client takes --------------------------------------- */
 
-    if (!session->ping_sent || le64toh(ping->payload) != session->ping_time) {
-        rdisk_initiator_bad_message(session, "PONG answers no PING");
-        return;
-    }
-    session->ping_sent = false;
-    session->pong = NULL;
-    if (callback) {
-        callback(session->pong_opaque,
-                 rdisk_now(session->env) - session->ping_time);
-    }
+static void take_create_reply(struct rdisk_initiator *session,
+                              const struct rdisk_wire_message *message)
+{
+    rdisk_initiator_raise(session, RDISK_EVENT_CREATED);
 }
 
-/* Is this message due in the state we are in? */
-static bool expected(enum rdisk_initiator_state state, unsigned int type)
+static void take_close_reply(struct rdisk_initiator *session,
+                             const struct rdisk_wire_message *message)
 {
-    switch (type) {
-    case RDISK_MSG_HELLO_REPLY:
-        return state == RDISK_INITIATOR_HELLO_SENT;
-    case RDISK_MSG_AUTH_CHALLENGE:
-        return state == RDISK_INITIATOR_AUTH_SENT;
-    case RDISK_MSG_AUTH_REPLY:
-        return state == RDISK_INITIATOR_PROOF_SENT;
-    case RDISK_MSG_OPEN_REPLY:
-        return state == RDISK_INITIATOR_OPENING;
-    case RDISK_MSG_CREATE_REPLY:
-        return state == RDISK_INITIATOR_CREATING;
-    case RDISK_MSG_CLOSE_REPLY:
-        return state == RDISK_INITIATOR_CLOSING;
-    case RDISK_MSG_PING:
-    case RDISK_MSG_PONG:
-    case RDISK_MSG_VOLUME_CHANGED:
-    case RDISK_MSG_RESIZE_REPLY:
-    case RDISK_MSG_STAT_REPLY:
-        return state >= RDISK_INITIATOR_JOINING;
-    default:
-        return false;
-    }
+    rdisk_initiator_raise(session, RDISK_EVENT_CLOSE_REPLIED);
 }
 
-void rdisk_initiator_message(void *opaque, enum rdisk_status check,
-                             const struct rdisk_wire_message *message,
-                             const struct rdisk_error *err)
+#define AT(state)   RDISK_STATE_BIT(RDISK_INITIATOR_##state)
+#define OPEN_STATES (AT(JOINING) | AT(READY) | AT(DRAINING) | AT(CLOSING))
+#define ANY_STATE \
+    (AT(HELLO_SENT) | AT(AUTH_SENT) | AT(PROOF_SENT) | AT(OPENING) | \
+     AT(CREATING) | OPEN_STATES)
+
+/*
+ * Number, name, size and check of each type are in the table of
+ * wire/message.c. A refusal, of those that may be one, ends the connection
+ * unless its handler takes refusals, too.
+ */
+static const struct message_type {
+    unsigned int states; /* in which it may come */
+    bool refusals;
+    void (*take)(struct rdisk_initiator *session,
+                 const struct rdisk_wire_message *message);
+} messages[] = {
+    [RDISK_MSG_HELLO_REPLY] = { AT(HELLO_SENT), false, take_hello_reply },
+    [RDISK_MSG_AUTH_CHALLENGE] = { AT(AUTH_SENT), false,
+                                   rdisk_initiator_take_challenge },
+    [RDISK_MSG_AUTH_REPLY] = { AT(PROOF_SENT), false,
+                               rdisk_initiator_take_proof },
+    [RDISK_MSG_OPEN_REPLY] = { AT(OPENING), false, take_open_reply },
+    [RDISK_MSG_CREATE_REPLY] = { AT(CREATING), false, take_create_reply },
+    [RDISK_MSG_PING] = { OPEN_STATES, false, rdisk_initiator_take_ping },
+    [RDISK_MSG_PONG] = { OPEN_STATES, false, rdisk_initiator_take_pong },
+    [RDISK_MSG_VOLUME_CHANGED] = { OPEN_STATES, false,
+                                   rdisk_initiator_take_size },
+    [RDISK_MSG_RESIZE_REPLY] = { OPEN_STATES, true,
+                                 rdisk_initiator_take_answer },
+    [RDISK_MSG_STAT_REPLY] = { OPEN_STATES, true, rdisk_initiator_take_answer },
+    [RDISK_MSG_CLOSE_REPLY] = { AT(CLOSING), false, take_close_reply },
+    [RDISK_MSG_BYE] = { ANY_STATE, true, take_bye },
+};
+
+static void unexpected(struct rdisk_initiator *session, unsigned int type)
 {
-    struct rdisk_initiator *session = opaque;
-    enum rdisk_initiator_state state = rdisk_initiator_state(session);
+    char text[128];
+
+    snprintf(text, sizeof(text), "unexpected %s in state %s",
+             rdisk_message_name(type),
+             rdisk_initiator_state_name(rdisk_initiator_state(session)));
+    rdisk_initiator_bad_message(session, text);
+}
+
+static void take(struct rdisk_initiator *session,
+                 const struct rdisk_control_message *received)
+{
+    const struct rdisk_wire_message *message = &received->message;
     unsigned int type = le16toh(message->type);
+    const struct message_type *row;
 
-    if (state == RDISK_INITIATOR_QUIESCING || state >= RDISK_INITIATOR_CLOSED) {
+    if (received->check != RDISK_STATUS_OK) {
+        rdisk_initiator_bad_message(session, received->err.text);
         return;
     }
-    if (check != RDISK_STATUS_OK) {
-        rdisk_initiator_bad_message(session, err->text);
-        return;
+    row = type < sizeof(messages) / sizeof(messages[0]) ? &messages[type]
+                                                        : NULL;
+    session->timers.heard = rdisk_now(session->env);
+    if (!row || !rdisk_initiator_in(session, row->states)) {
+        unexpected(session, type);
+    } else if (message->status && !row->refusals) {
+        refused(session, message);
+    } else {
+        row->take(session, message);
     }
-    session->heard = rdisk_now(session->env);
-    if (type == RDISK_MSG_BYE) {
-        bye(session, message);
-        return;
-    }
-    if (!expected(state, type)) {
-        rdisk_initiator_bad_message(session, "a message came out of turn");
-        return;
-    }
-    if (type == RDISK_MSG_RESIZE_REPLY || type == RDISK_MSG_STAT_REPLY) {
-        rdisk_initiator_answer(session, message);
-        return;
-    }
-    if (le16toh(message->status)) {
-        fail_status(session, message, "refused");
-        return;
-    }
-    switch (type) {
-    case RDISK_MSG_HELLO_REPLY:
-        hello_reply(session, (const struct rdisk_wire_hello *)message);
-        break;
-    case RDISK_MSG_AUTH_CHALLENGE:
-        rdisk_initiator_challenge(
-            session, (const struct rdisk_wire_auth_challenge *)message);
-        break;
-    case RDISK_MSG_AUTH_REPLY:
-        rdisk_initiator_auth_reply(
-            session, (const struct rdisk_wire_auth_proof *)message);
-        break;
-    case RDISK_MSG_OPEN_REPLY:
-        open_reply(session, (const struct rdisk_wire_open_reply *)message);
-        break;
-    case RDISK_MSG_PING: {
-        struct rdisk_wire_ping reply = *(const struct rdisk_wire_ping *)message;
+}
 
-        reply.message.type = htole16(RDISK_MSG_PONG);
-        rdisk_initiator_send(session, &reply.message, sizeof(reply));
-        break;
+void rdisk_initiator_take_messages(struct rdisk_initiator *session)
+{
+    struct rdisk_connection *connection = &session->connection;
+    struct rdisk_control_message message;
+
+    RDISK_ASSERT_HOME(session);
+    if (!connection->control_up) {
+        return;
     }
-    case RDISK_MSG_PONG:
-        pong(session, (const struct rdisk_wire_ping *)message);
-        break;
-    case RDISK_MSG_CREATE_REPLY:
-        rdisk_initiator_created(session);
-        break;
-    case RDISK_MSG_VOLUME_CHANGED:
-        rdisk_initiator_changed(session,
-                                (const struct rdisk_wire_size *)message);
-        break;
-    case RDISK_MSG_CLOSE_REPLY:
-        rdisk_initiator_set_state(session, RDISK_INITIATOR_CLOSED);
-        break;
+    rdisk_control_take_events(&connection->control);
+    while (connection->control.created &&
+           rdisk_control_next(&connection->control, &message)) {
+        /* Else there is no conversation any more; a queue pair is emptied. */
+        if (rdisk_initiator_takes_messages(session)) {
+            take(session, &message);
+            rdisk_initiator_run(session);
+        }
+    }
+    if (connection->control.created &&
+        atomic_load(&connection->control.qp.gone)) {
+        /* The channel of a removed device stays readable. */
+        epoll_ctl(session->poll_fd, EPOLL_CTL_DEL,
+                  rdisk_qp_fd(&connection->control.qp), NULL);
     }
 }

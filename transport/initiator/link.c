@@ -12,24 +12,26 @@
  */
 #define RESOLVE_MS 1000
 
-/* The part of a refusal that says who refused what. */
+/* LOST: @what was tried with the server, and how it failed. */
 static void fail(struct rdisk_link *link, int code, const char *what)
 {
-    struct rdisk_initiator *session = link->session;
-    struct rdisk_error err;
-
     link->state = RDISK_LINK_DOWN;
-    rdisk_error_set(&err, code, "%s %s:%u: %s", what, session->options.host,
-                    session->options.port, strerror(-code));
-    rdisk_initiator_fail(session, &err);
+    rdisk_initiator_raise_lost(link->session, code, "%s %s: %s", what,
+                               link->session->peer, strerror(-code));
+}
+
+static void fail_with(struct rdisk_link *link, const struct rdisk_error *err)
+{
+    link->state = RDISK_LINK_DOWN;
+    rdisk_initiator_raise_error(link->session, RDISK_EVENT_LOST, err);
 }
 
 static int milliseconds_left(const struct rdisk_initiator *session)
 {
     uint64_t now = rdisk_now(session->env);
+    uint64_t deadline = session->machine.deadline_at;
 
-    return session->open_deadline > now
-           ? (int)((session->open_deadline - now) / RDISK_MSEC) + 1 : 1;
+    return deadline > now ? (int)((deadline - now) / RDISK_MSEC) + 1 : 1;
 }
 
 /* Which device reaches the server? For as long as one try takes. */
@@ -38,27 +40,27 @@ static int resolve(struct rdisk_link *link)
     struct rdisk_initiator *session = link->session;
     int left = milliseconds_left(session);
 
-    return session->env->verbs->resolve_addr(link->id,
-        (struct sockaddr *)&session->address,
+    return session->env->verbs->resolve_addr(
+        link->id, (struct sockaddr *)&session->connection.address,
         left < RESOLVE_MS ? left : RESOLVE_MS);
 }
 
 int rdisk_link_start(struct rdisk_link *link, struct rdisk_error *err)
 {
     struct rdisk_initiator *session = link->session;
+    struct rdisk_connection *connection = &session->connection;
     const struct rdisk_verbs *verbs = session->env->verbs;
     int ret;
 
-    ret = rdisk_cm_teardowns_reserve(&session->teardowns);
+    ret = rdisk_cm_teardowns_reserve(&connection->teardowns);
     if (ret < 0) {
         return rdisk_error_set(err, ret, "out of memory");
     }
-    ret = verbs->create_id(session->channel, &link->id, link);
+    ret = verbs->create_id(connection->channel, &link->id, link);
     if (ret < 0) {
         link->id = NULL;
-        rdisk_cm_teardowns_release(&session->teardowns);
-        return rdisk_error_set(err, ret,
-                               "cannot create a connection: %s",
+        rdisk_cm_teardowns_release(&connection->teardowns);
+        return rdisk_error_set(err, ret, "cannot create a connection: %s",
                                strerror(-ret));
     }
     link->state = RDISK_LINK_ADDRESS;
@@ -66,8 +68,8 @@ int rdisk_link_start(struct rdisk_link *link, struct rdisk_error *err)
     if (ret < 0) {
         link->state = RDISK_LINK_DOWN;
         return rdisk_error_set(err, ret,
-            "no RDMA device of this machine reaches %s: %s",
-            session->options.host, strerror(-ret));
+                               "no RDMA device of this machine reaches %s: %s",
+                               session->options.host, strerror(-ret));
     }
     return 0;
 }
@@ -83,9 +85,9 @@ static void address_resolved(struct rdisk_link *link)
         fail(link, -ENETDOWN, "cannot connect to");
         return;
     }
-    ret = rdisk_initiator_device(session, link->id->verbs, &err);
+    ret = rdisk_connection_device(session, link->id->verbs, &err);
     if (ret < 0) {
-        rdisk_initiator_fail(session, &err);
+        fail_with(link, &err);
         return;
     }
     /* Older kernels refuse the option; theirs is a longer silence, no harm. */
@@ -106,10 +108,11 @@ static int create_endpoint(struct rdisk_link *link, struct rdisk_error *err)
     struct rdisk_initiator *session = link->session;
 
     if (link->queue) {
-        return rdisk_queue_connect(&session->queues[link->queue - 1], err);
+        return rdisk_queue_connect(&session->queues.list[link->queue - 1], err);
     }
-    return rdisk_control_create(&session->control, session->env, link->id,
-                                session->device->pd, err);
+    return rdisk_control_create(&session->connection.control, session->env,
+                                link->id, session->registrations.device->pd,
+                                err);
 }
 
 static void route_resolved(struct rdisk_link *link)
@@ -126,17 +129,17 @@ static void route_resolved(struct rdisk_link *link)
     int ret;
 
     if (create_endpoint(link, &err) < 0) {
-        rdisk_initiator_fail(session, &err);
+        fail_with(link, &err);
         return;
     }
     if (link->queue) {
-        hello.slots = htole16((uint16_t)session->granted_slots);
+        hello.slots = htole16((uint16_t)session->queues.slots);
         hello.slot_size = htole32(session->info.max_transfer);
-        hello.session = htole64(session->server_session);
+        hello.session = htole64(session->handshake.server_session);
         hello.epoch = htole64(session->epoch);
-        memcpy(hello.token, session->token, sizeof(hello.token));
+        memcpy(hello.token, session->handshake.token, sizeof(hello.token));
     } else {
-        session->steps.route = rdisk_initiator_step(session);
+        session->durations.steps.route = rdisk_initiator_step(session);
     }
     link->state = RDISK_LINK_CONNECT;
     link->known = true;
@@ -150,30 +153,34 @@ static void established(struct rdisk_link *link,
                         const struct rdma_cm_event *event)
 {
     const struct rdma_conn_param *conn = &event->param.conn;
+    struct rdisk_initiator *session = link->session;
     struct rdisk_wire_accept accept;
     struct rdisk_error err;
 
     if (rdisk_wire_check_accept(conn->private_data, conn->private_data_len,
                                 link->queue, &err) != RDISK_STATUS_OK) {
-        rdisk_initiator_fail(link->session, &err);
+        fail_with(link, &err);
         return;
     }
     memcpy(&accept, conn->private_data, sizeof(accept));
     link->state = RDISK_LINK_UP;
-    rdisk_initiator_link_up(link->session, link, &accept);
+    if (link->queue) {
+        rdisk_initiator_queue_up(session,
+                                 &session->queues.list[link->queue - 1],
+                                 &accept);
+    } else {
+        rdisk_connection_control_up(session);
+    }
 }
 
-static void rejected(struct rdisk_link *link,
-                     const struct rdma_cm_event *event)
+static void rejected(struct rdisk_link *link, const struct rdma_cm_event *event)
 {
     const struct rdma_conn_param *conn = &event->param.conn;
     struct rdisk_error err;
 
-    link->state = RDISK_LINK_DOWN;
     rdisk_wire_read_reject(conn->private_data, conn->private_data_len, &err);
-    rdisk_error_prefix(&err, "%s:%u", link->session->options.host,
-                       link->session->options.port);
-    rdisk_initiator_fail(link->session, &err);
+    rdisk_error_prefix(&err, "%s", link->session->peer);
+    fail_with(link, &err);
 }
 
 /* An event's status is a negative errno, but for the odd positive one. */
@@ -182,16 +189,45 @@ static int event_code(const struct rdma_cm_event *event)
     return event->status < 0 ? event->status : -ETIMEDOUT;
 }
 
-static void take_event(struct rdisk_link *link,
-                       const struct rdma_cm_event *event)
+/* Nobody answered ARP, say. */
+static void address_error(struct rdisk_link *link,
+                          const struct rdma_cm_event *event)
+{
+    struct rdisk_initiator *session = link->session;
+
+    if (event_code(event) != -ETIMEDOUT ||
+        rdisk_now(session->env) >= session->machine.deadline_at ||
+        resolve(link) < 0) {
+        fail(link, event_code(event), "no RDMA device reaches");
+    }
+}
+
+static void removed(struct rdisk_link *link)
 {
     struct rdisk_error err;
 
+    rdisk_error_set(&err, -ENODEV, "RDMA device %s was removed",
+                    link->session->registrations.device_name);
+    fail_with(link, &err);
+}
+
+static void disconnected(struct rdisk_link *link)
+{
+    if (link->state == RDISK_LINK_UP) {
+        link->state = RDISK_LINK_ENDED;
+    } else {
+        fail(link, -ECONNRESET, "cannot connect to");
+    }
+}
+
+static void take_event(struct rdisk_link *link,
+                       const struct rdma_cm_event *event)
+{
     if (event->event == RDMA_CM_EVENT_DEVICE_REMOVAL) {
-        link->session->device_lost = true;
+        link->session->registrations.device_lost = true;
     }
     if (link->state == RDISK_LINK_DOWN) {
-        /* What was still under way must not bring it back. */
+        /* What was still in flight must not bring it back. */
         return;
     }
     switch (event->event) {
@@ -208,12 +244,7 @@ static void take_event(struct rdisk_link *link,
         rejected(link, event);
         break;
     case RDMA_CM_EVENT_ADDR_ERROR:
-        if (event_code(event) == -ETIMEDOUT &&
-            rdisk_now(link->session->env) < link->session->open_deadline &&
-            resolve(link) == 0) {
-            break;
-        }
-        fail(link, event_code(event), "no RDMA device reaches");
+        address_error(link, event);
         break;
     case RDMA_CM_EVENT_ROUTE_ERROR:
         fail(link, event_code(event), "cannot find a route to");
@@ -223,14 +254,10 @@ static void take_event(struct rdisk_link *link,
         fail(link, event_code(event), "no answer from");
         break;
     case RDMA_CM_EVENT_DISCONNECTED:
-        link->state = RDISK_LINK_DOWN;
-        rdisk_initiator_link_lost(link->session, link);
+        disconnected(link);
         break;
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
-        link->state = RDISK_LINK_DOWN;
-        rdisk_error_set(&err, -ENODEV, "RDMA device %s was removed",
-                        link->session->device_name);
-        rdisk_initiator_fail(link->session, &err);
+        removed(link);
         break;
     default:
         /* TIMEWAIT_EXIT and ADDR_CHANGE ask for nothing. */
@@ -238,37 +265,88 @@ static void take_event(struct rdisk_link *link,
     }
 }
 
+/* Of a link, of the device watch, or of a connection that waits for its end. */
+static void dispatch(struct rdisk_initiator *session,
+                     const struct rdma_cm_event *event)
+{
+    bool removal = event->event == RDMA_CM_EVENT_DEVICE_REMOVAL;
+
+    if (!event->id->context) {
+        if (removal) {
+            rdisk_cm_teardowns_removed(&session->connection.teardowns,
+                                       event->id);
+        }
+    } else if (event->id != session->registrations.watch) {
+        take_event(event->id->context, event);
+    } else if (removal) {
+        session->registrations.device_lost = true;
+    }
+}
+
 void rdisk_link_take_events(struct rdisk_initiator *session)
 {
     const struct rdisk_verbs *verbs = session->env->verbs;
+    struct rdisk_connection *connection = &session->connection;
     struct rdma_cm_event *event;
 
-    while (verbs->get_cm_event(session->channel, &event) == 0) {
-        bool removal = event->event == RDMA_CM_EVENT_DEVICE_REMOVAL;
-
-        if (!event->id->context) {
-            if (removal) {
-                rdisk_cm_teardowns_removed(&session->teardowns, event->id);
-            }
-        } else if (event->id != session->device_watch) {
-            take_event(event->id->context, event);
-        } else if (removal) {
-            session->device_lost = true;
-        }
+    RDISK_ASSERT_HOME(session);
+    while (verbs->get_cm_event(connection->channel, &event) == 0) {
+        dispatch(session, event);
         verbs->ack_cm_event(event);
+        rdisk_initiator_run(session);
     }
-    if (session->device_lost && session->device_watch) {
+    if (session->registrations.device_lost && session->registrations.watch) {
         rdisk_initiator_leave_device(session);
     }
-    rdisk_cm_teardowns_process(&session->teardowns, rdisk_now(session->env));
+    rdisk_cm_teardowns_process(&connection->teardowns, rdisk_now(session->env));
+}
+
+static void ended(struct rdisk_initiator *session,
+                  enum rdisk_session_event event, struct rdisk_link *link)
+{
+    struct rdisk_error err;
+
+    link->state = RDISK_LINK_DOWN;
+    rdisk_error_set(&err, -ECONNRESET, "%s ended the connection",
+                    session->peer);
+    rdisk_initiator_raise_error(session, event, &err);
+}
+
+/* Its device has more to say than the connection manager. */
+static void control_broken(struct rdisk_initiator *session)
+{
+    struct rdisk_error err;
+
+    rdisk_connection_explain(session, &session->connection.control.qp, &err);
+    rdisk_initiator_raise_error(session, RDISK_EVENT_CONTROL_ENDED, &err);
+}
+
+void rdisk_link_report_ended(struct rdisk_initiator *session)
+{
+    struct rdisk_connection *connection = &session->connection;
+
+    if (rdisk_initiator_takes_messages(session) &&
+        atomic_load(&connection->control.qp.broken)) {
+        control_broken(session);
+    } else if (connection->link.state == RDISK_LINK_ENDED) {
+        ended(session, RDISK_EVENT_CONTROL_ENDED, &connection->link);
+    }
+    for (unsigned int i = 0; i < session->queues.count; i++) {
+        struct rdisk_link *link = &session->queues.list[i].link;
+
+        if (link->state == RDISK_LINK_ENDED) {
+            ended(session, RDISK_EVENT_QUEUE_ENDED, link);
+        }
+    }
+    rdisk_initiator_run(session);
 }
 
 void rdisk_link_disconnect(struct rdisk_link *link)
 {
     struct rdisk_initiator *session = link->session;
 
-    /* Else its id's end tells, when it can. */
-    if (link->state == RDISK_LINK_UP && !session->link_suspect &&
+    /* Else the id's teardown does it, when it can. */
+    if (link->state == RDISK_LINK_UP && !session->connection.link_suspect &&
         rdisk_port_active(session->env, link->id)) {
         session->env->verbs->disconnect(link->id);
     }
@@ -278,12 +356,14 @@ void rdisk_link_disconnect(struct rdisk_link *link)
 void rdisk_link_destroy(struct rdisk_link *link)
 {
     struct rdisk_initiator *session = link->session;
+    struct rdisk_cm_teardowns *teardowns = &session->connection.teardowns;
 
     if (link->id && link->known) {
-        rdisk_cm_teardowns_add(&session->teardowns, link->id, session->link_suspect);
+        rdisk_cm_teardowns_add(teardowns, link->id,
+                               session->connection.link_suspect);
     } else if (link->id) {
         session->env->verbs->destroy_id(link->id);
-        rdisk_cm_teardowns_release(&session->teardowns);
+        rdisk_cm_teardowns_release(teardowns);
     }
     link->id = NULL;
     link->known = false;

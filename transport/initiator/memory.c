@@ -18,11 +18,11 @@ struct entry {
     atomic_uint lkey;
     atomic_uint rkey;
     _Atomic(struct ibv_mr *) mr;
-    unsigned int users;         /* writers only */
+    unsigned int users; /* writers only */
 };
 
 struct rdisk_memory_table {
-    struct rdisk_memory_table *next;    /* on the list of old ones */
+    struct rdisk_memory_table *next; /* on the list of old ones */
     unsigned int capacity;
     atomic_uint count;
     struct entry entries[];
@@ -68,8 +68,8 @@ int rdisk_memory_init(struct rdisk_memory *memory,
     return ret;
 }
 
-static void let_go(struct rdisk_memory *memory, uintptr_t start,
-                   uintptr_t end, struct ibv_mr *mr)
+static void let_go(struct rdisk_memory *memory, uintptr_t start, uintptr_t end,
+                   struct ibv_mr *mr)
 {
     if (memory->whole) {
         rdisk_memory_remove(memory->whole, (void *)start, end - start);
@@ -145,8 +145,8 @@ static struct rdisk_memory_table *grow(struct rdisk_memory *memory)
     return bigger;
 }
 
-static int add_locked(struct rdisk_memory *memory, void *address,
-                      size_t length, struct rdisk_error *err);
+static int add_locked(struct rdisk_memory *memory, void *address, size_t length,
+                      struct rdisk_error *err);
 
 /* A registration of the range: of the whole's, or a new one. */
 static struct ibv_mr *obtain(struct rdisk_memory *memory, void *address,
@@ -162,15 +162,15 @@ static struct ibv_mr *obtain(struct rdisk_memory *memory, void *address,
     }
     pthread_mutex_lock(&whole->lock);
     if (add_locked(whole, address, length, err) == 0) {
-        mr = atomic_load(&find_exact(atomic_load(&whole->table), start,
-                                     start + length)->mr);
+        mr = atomic_load(
+            &find_exact(atomic_load(&whole->table), start, start + length)->mr);
     }
     pthread_mutex_unlock(&whole->lock);
     return mr;
 }
 
-static int add_locked(struct rdisk_memory *memory, void *address,
-                      size_t length, struct rdisk_error *err)
+static int add_locked(struct rdisk_memory *memory, void *address, size_t length,
+                      struct rdisk_error *err)
 {
     struct rdisk_memory_table *table = atomic_load(&memory->table);
     uintptr_t start = (uintptr_t)address;
@@ -209,8 +209,8 @@ static int add_locked(struct rdisk_memory *memory, void *address,
     return 0;
 }
 
-int rdisk_memory_add(struct rdisk_memory *memory, void *address,
-                     size_t length, struct rdisk_error *err)
+int rdisk_memory_add(struct rdisk_memory *memory, void *address, size_t length,
+                     struct rdisk_error *err)
 {
     int ret;
 
@@ -270,8 +270,7 @@ static bool search(struct rdisk_memory_table *table, uintptr_t start,
                                               memory_order_acquire);
             keys->rkey = atomic_load_explicit(&entry->rkey,
                                               memory_order_acquire);
-            keys->mr = atomic_load_explicit(&entry->mr,
-                                            memory_order_acquire);
+            keys->mr = atomic_load_explicit(&entry->mr, memory_order_acquire);
             return true;
         }
     }
@@ -286,8 +285,7 @@ bool rdisk_memory_lookup(struct rdisk_memory *memory, const void *address,
     bool found;
 
     do {
-        before = atomic_load_explicit(&memory->sequence,
-                                      memory_order_acquire);
+        before = atomic_load_explicit(&memory->sequence, memory_order_acquire);
         found = search(atomic_load_explicit(&memory->table,
                                             memory_order_acquire),
                        start, start + length, keys);

@@ -24,13 +24,13 @@
 struct rdisk_memory_table;
 
 struct rdisk_memory {
-    struct rdisk_memory *whole;     /* NULL, or what this is a part of; then
+    struct rdisk_memory *whole; /* NULL, or what this is a part of; then
                                        the next three are not used */
     const struct rdisk_verbs *verbs;
-    struct ibv_pd *pd;              /* borrowed from the device */
-    int access;                     /* IBV_ACCESS_…, besides local use */
-    pthread_mutex_t lock;           /* writers; covers all but the atomics */
-    atomic_uint sequence;           /* odd while a writer is at work */
+    struct ibv_pd *pd;    /* borrowed from the device */
+    int access;           /* IBV_ACCESS_…, besides local use */
+    pthread_mutex_t lock; /* writers; covers all but the atomics */
+    atomic_uint sequence; /* odd while a writer is at work */
     struct rdisk_memory_table *_Atomic table;
     struct rdisk_memory_table *old; /* outgrown tables, readers may hold them */
 };
@@ -38,7 +38,7 @@ struct rdisk_memory {
 struct rdisk_memory_keys {
     uint32_t lkey;
     uint32_t rkey;
-    struct ibv_mr *mr;          /* to bind windows to; as long as the range
+    struct ibv_mr *mr; /* to bind windows to; as long as the range
                                    stays registered */
 };
 
@@ -57,8 +57,8 @@ void rdisk_memory_destroy(struct rdisk_memory *memory);
  * this range. Takes as long as the kernel needs to pin the pages.
  * Returns 0 or a negative errno with a sentence.
  */
-int rdisk_memory_add(struct rdisk_memory *memory, void *address,
-                     size_t length, struct rdisk_error *err);
+int rdisk_memory_add(struct rdisk_memory *memory, void *address, size_t length,
+                     struct rdisk_error *err);
 void rdisk_memory_remove(struct rdisk_memory *memory, void *address,
                          size_t length);
 

@@ -11,21 +11,21 @@
 #define TIMEOUT_MAX_MS 3600000u
 
 enum option_kind {
-    OPTION_BOOL,        /* on, off */
+    OPTION_BOOL, /* on, off */
     OPTION_COUNT,
-    OPTION_SIZE,        /* bytes, with k or M */
-    OPTION_TIME,        /* seconds with decimals; kept in milliseconds */
-    OPTION_WORD,        /* one of the words */
+    OPTION_SIZE, /* bytes, with k or M */
+    OPTION_TIME, /* seconds with decimals; kept in milliseconds */
+    OPTION_WORD, /* one of the words */
 };
 
 struct option {
     const char *name;
     enum option_kind kind;
-    size_t where;       /* in struct rdisk_initiator_options */
-    uint32_t minimum, maximum;  /* in the unit kept */
-    bool zero;          /* 0 is allowed too */
-    uint32_t multiple;  /* of which the value must be; 0: any */
-    const char *const *words;   /* and NULL; kept is the index */
+    size_t where;              /* in struct rdisk_initiator_options */
+    uint32_t minimum, maximum; /* in the unit kept */
+    bool zero;                 /* 0 is allowed too */
+    uint32_t multiple;         /* of which the value must be; 0: any */
+    const char *const *words;  /* and NULL; kept is the index */
 };
 
 static const char *const guest_memory_words[] = {
@@ -36,8 +36,10 @@ static const char *const guest_memory_words[] = {
 };
 
 #define OPTION(n, k, member, min, max, z, m) \
-    { n, k, offsetof(struct rdisk_initiator_options, member), min, max, z, m, \
-      NULL }
+    { \
+        n, k, offsetof(struct rdisk_initiator_options, member), min, max, z, \
+            m, NULL \
+    }
 
 static const struct option options_known[] = {
     OPTION("read-only", OPTION_BOOL, read_only, 0, 1, true, 0),
@@ -113,13 +115,15 @@ static int out_of_range(const struct option *option, const char *value,
                                "%s=%s is not direct, window or bounce",
                                option->name, value);
     case OPTION_TIME:
-        return rdisk_error_set(err, -EINVAL,
-            "%s=%s is not %s%g…%g seconds", option->name, value, zero,
-            option->minimum / 1000.0, option->maximum / 1000.0);
+        return rdisk_error_set(err, -EINVAL, "%s=%s is not %s%g…%g seconds",
+                               option->name, value, zero,
+                               option->minimum / 1000.0,
+                               option->maximum / 1000.0);
     case OPTION_SIZE:
         return rdisk_error_set(err, -EINVAL,
-            "%s=%s is not %s%u…%u bytes in multiples of %u", option->name,
-            value, zero, option->minimum, option->maximum, option->multiple);
+                               "%s=%s is not %s%u…%u bytes in multiples of %u",
+                               option->name, value, zero, option->minimum,
+                               option->maximum, option->multiple);
     default:
         return rdisk_error_set(err, -EINVAL, "%s=%s is not %s%u…%u",
                                option->name, value, zero, option->minimum,
@@ -188,8 +192,7 @@ int rdisk_initiator_option_set(struct rdisk_initiator_options *options,
         if (strcmp(option->name, name)) {
             continue;
         }
-        if (!parse_value(option, value, &number) ||
-            !in_range(option, number)) {
+        if (!parse_value(option, value, &number) || !in_range(option, number)) {
             return out_of_range(option, value, err);
         }
         write_option(options, option, number);
@@ -212,22 +215,25 @@ static int check_user(const struct rdisk_initiator_options *options,
         return 0;
     }
     if (!rdisk_user_name_valid(options->user, strlen(options->user))) {
-        return rdisk_error_set(err, -EINVAL,
+        return rdisk_error_set(
+            err, -EINVAL,
             "user name '%s' is not 1 to %d letters, digits or ._-+@, "
-            "starting with a letter, digit, _ + @ or ,", options->user,
-            RDISK_USER_NAME_MAX);
+            "starting with a letter, digit, _ + @ or ,",
+            options->user, RDISK_USER_NAME_MAX);
     }
     if (secret->length < RDISK_SECRET_MIN ||
         secret->length > RDISK_SECRET_MAX) {
-        return rdisk_error_set(err, -EINVAL, "a secret of %u bytes is not "
-                               "%u to %u", secret->length, RDISK_SECRET_MIN,
+        return rdisk_error_set(err, -EINVAL,
+                               "a secret of %u bytes is not "
+                               "%u to %u",
+                               secret->length, RDISK_SECRET_MIN,
                                RDISK_SECRET_MAX);
     }
     return 0;
 }
 
-int rdisk_initiator_options_check(
-    const struct rdisk_initiator_options *options, struct rdisk_error *err)
+int rdisk_initiator_options_check(const struct rdisk_initiator_options *options,
+                                  struct rdisk_error *err)
 {
     for (size_t i = 0; i < OPTIONS_KNOWN; i++) {
         const struct option *option = &options_known[i];
@@ -236,23 +242,27 @@ int rdisk_initiator_options_check(
         if (!in_range(option, number)) {
             char value[32];
 
-            snprintf(value, sizeof(value), option->kind == OPTION_TIME ?
-                     "%gs" : "%.0f", option->kind == OPTION_TIME ?
-                     number / 1000.0 : (double)number);
+            snprintf(value, sizeof(value),
+                     option->kind == OPTION_TIME ? "%gs" : "%.0f",
+                     option->kind == OPTION_TIME ? number / 1000.0
+                                                 : (double)number);
             return out_of_range(option, value, err);
         }
     }
     if (options->bounce_size < options->slot_size) {
-        return rdisk_error_set(err, -EINVAL,
+        return rdisk_error_set(
+            err, -EINVAL,
             "bounce-size=%u is smaller than slot-size=%u; the largest request "
-            "must fit", options->bounce_size, options->slot_size);
+            "must fit",
+            options->bounce_size, options->slot_size);
     }
     if (!options->host || !options->host[0]) {
         return rdisk_error_set(err, -EINVAL, "no host is given");
     }
     if (!options->volume ||
         !rdisk_volume_name_valid(options->volume, strlen(options->volume))) {
-        return rdisk_error_set(err, -EINVAL,
+        return rdisk_error_set(
+            err, -EINVAL,
             "volume name '%s' is not 1 to %d letters, digits or ._-+@, "
             "starting with a letter, digit, _ + @ or ,",
             options->volume ? options->volume : "", RDISK_VOLUME_NAME_MAX);

@@ -5,12 +5,12 @@
 
 #include <rdisk/initiator.h>
 
-#define RDISK_BOUNCE_CHUNK      (64u << 10)     /* bytes */
-#define RDISK_BOUNCE_SIZE_MIN   RDISK_BOUNCE_CHUNK
-#define RDISK_BOUNCE_SIZE_MAX   (256u << 20)
+#define RDISK_BOUNCE_CHUNK    (64u << 10) /* bytes */
+#define RDISK_BOUNCE_SIZE_MIN RDISK_BOUNCE_CHUNK
+#define RDISK_BOUNCE_SIZE_MAX (256u << 20)
 
 /* Every option in its range, host and volume given. 0 or -EINVAL. */
-int rdisk_initiator_options_check(
-    const struct rdisk_initiator_options *options, struct rdisk_error *err);
+int rdisk_initiator_options_check(const struct rdisk_initiator_options *options,
+                                  struct rdisk_error *err);
 
 #endif

@@ -23,28 +23,33 @@ static bool active(struct rdisk_queue *queue)
                                           RDISK_QUEUE_ACTIVE);
 }
 
-/* Can requests go out? */
+static enum rdisk_request_flow flow(const struct rdisk_queue *queue)
+{
+    return (enum rdisk_request_flow)atomic_load_explicit(
+        &queue->session->machine.flow, memory_order_acquire);
+}
+
+/* True if requests can go out. */
 static bool sending(struct rdisk_queue *queue)
 {
-    return rdisk_initiator_state(queue->session) == RDISK_INITIATOR_READY &&
-           active(queue) &&
+    return flow(queue) == RDISK_REQUESTS_SEND && active(queue) &&
            !atomic_load_explicit(&queue->qp.broken, memory_order_relaxed);
 }
 
-/* Is there any hope for requests? If not, the code they end with. */
-static bool must_fail(const struct rdisk_queue *queue, int *code)
+/* What requests end with that no connection will carry. */
+static int failure(const struct rdisk_queue *queue)
 {
     const struct rdisk_initiator *session = queue->session;
-    enum rdisk_initiator_state state = rdisk_initiator_state(session);
+    int code = session->machine.error.code;
 
-    /* To be too late (-ESTALE) is no news that a disk has for its user. */
-    *code = state == RDISK_INITIATOR_FAILED &&
-            session->error.code != -ESTALE ? session->error.code : -EIO;
-    return state >= RDISK_INITIATOR_CLOSING ||
-           atomic_load_explicit(&session->expired, memory_order_acquire);
+    /* -ESTALE, too late, is not among the errors that a disk has. */
+    return rdisk_initiator_state(session) == RDISK_INITIATOR_FAILED &&
+                   code != -ESTALE
+               ? code
+               : -EIO;
 }
 
-/* Has the volume such an operation? */
+/* True if the volume supports @op. */
 static bool available(const struct rdisk_volume_info *info, enum rdisk_op op)
 {
     switch (op) {
@@ -114,12 +119,11 @@ static int check_request(const struct rdisk_queue *queue,
     return 0;
 }
 
-int rdisk_queue_submit(struct rdisk_queue *queue,
-                       struct rdisk_request *request)
+static int submit(struct rdisk_queue *queue, struct rdisk_request *request)
 {
     int ret;
 
-    if (must_fail(queue, &ret)) {
+    if (flow(queue) == RDISK_REQUESTS_FAIL) {
         return -ENOTCONN;
     }
     ret = check_request(queue, request);
@@ -142,6 +146,16 @@ int rdisk_queue_submit(struct rdisk_queue *queue,
     return 0;
 }
 
+int rdisk_queue_submit(struct rdisk_queue *queue, struct rdisk_request *request)
+{
+    int ret;
+
+    rdisk_use_begin(&queue->use);
+    ret = submit(queue, request);
+    rdisk_use_end(&queue->use);
+    return ret;
+}
+
 /* First come, first served: a large request is not passed by small ones. */
 static void stage_waiting(struct rdisk_queue *queue)
 {
@@ -161,20 +175,22 @@ static void stage_waiting(struct rdisk_queue *queue)
 
 void rdisk_queue_kick(struct rdisk_queue *queue)
 {
+    rdisk_use_begin(&queue->use);
     if (atomic_load_explicit(&queue->phase, memory_order_acquire) ==
         RDISK_QUEUE_ACTIVE) {
         rdisk_qp_post(&queue->qp);
     }
+    rdisk_use_end(&queue->use);
 }
 
 /* ---- Completion ------------------------------------------------------- */
 
 static void release_bounce(struct rdisk_queue *queue,
-                        struct rdisk_request *request)
+                           struct rdisk_request *request)
 {
     if (request->bounced) {
         rdisk_bounce_release(&queue->bounce, request->chunk_first,
-                          request->chunk_count);
+                             request->chunk_count);
         request->bounced = false;
         request->chunk_count = 0;
     }
@@ -338,7 +354,7 @@ static unsigned int park(struct rdisk_queue *queue)
         release_bounce(queue, request);
     }
     rdisk_queue_unwatch(queue);
-    queue->broken_told = false;
+    queue->broken_reported = false;
     atomic_store_explicit(&queue->phase, RDISK_QUEUE_QUIESCED,
                           memory_order_release);
     ring_alarm(queue);
@@ -366,11 +382,13 @@ void rdisk_queue_detach(struct rdisk_queue *queue)
 {
     int mine = RDISK_QUEUE_ACTIVE;
 
+    rdisk_use_begin(&queue->use);
     if (atomic_compare_exchange_strong(&queue->phase, &mine,
                                        RDISK_QUEUE_JOINED)) {
         /* If the connection broke just now, home takes it back itself. */
         ring_alarm(queue);
     }
+    rdisk_use_end(&queue->use);
 }
 
 /* ---- Events ----------------------------------------------------------- */
@@ -417,8 +435,8 @@ static unsigned int serve(struct rdisk_queue *queue)
         count += serve_once(queue);
     }
     if (atomic_load_explicit(&queue->qp.broken, memory_order_relaxed)) {
-        if (!queue->broken_told) {
-            queue->broken_told = true;
+        if (!queue->broken_reported) {
+            queue->broken_reported = true;
             ring_alarm(queue);
         }
         if (rdisk_qp_drained(&queue->qp)) {
@@ -430,17 +448,21 @@ static unsigned int serve(struct rdisk_queue *queue)
 
 void rdisk_queue_drain_events(struct rdisk_queue *queue)
 {
+    rdisk_use_begin(&queue->use);
     take_wake(queue);
     if (active(queue)) {
         rdisk_qp_take_events(&queue->qp);
     }
+    rdisk_use_end(&queue->use);
 }
 
 void rdisk_queue_arm(struct rdisk_queue *queue)
 {
+    rdisk_use_begin(&queue->use);
     if (active(queue)) {
         rdisk_qp_arm(&queue->qp);
     }
+    rdisk_use_end(&queue->use);
 }
 
 unsigned int rdisk_queue_process(struct rdisk_queue *queue)
@@ -452,23 +474,23 @@ unsigned int rdisk_queue_process(struct rdisk_queue *queue)
     count = rdisk_queue_poll(queue);
     rdisk_queue_arm(queue);
     /* What came in between has no event. */
-    return rdisk_queue_pending(queue) ? count + rdisk_queue_poll(queue)
-                                      : count;
+    return rdisk_queue_pending(queue) ? count + rdisk_queue_poll(queue) : count;
 }
 
 unsigned int rdisk_queue_poll(struct rdisk_queue *queue)
 {
     unsigned int count = 0;
-    int code;
 
+    rdisk_use_begin(&queue->use);
     take_wake(queue);
     if (active(queue)) {
         count += serve(queue);
     }
-    /* What is parked ends when there is no hope any more. */
-    if (queue->waiting && must_fail(queue, &code) && !active(queue)) {
-        count += fail_waiting(queue, code);
+    if (queue->waiting && flow(queue) == RDISK_REQUESTS_FAIL &&
+        !active(queue)) {
+        count += fail_waiting(queue, failure(queue));
     }
+    rdisk_use_end(&queue->use);
     return count;
 }
 
@@ -476,7 +498,8 @@ bool rdisk_queue_pending(struct rdisk_queue *queue)
 {
     return atomic_load_explicit(&queue->woken, memory_order_relaxed) ||
            (atomic_load_explicit(&queue->phase, memory_order_acquire) ==
-                RDISK_QUEUE_ACTIVE && rdisk_qp_pending(&queue->qp));
+                RDISK_QUEUE_ACTIVE &&
+            rdisk_qp_pending(&queue->qp));
 }
 
 /* ---- For others to look at -------------------------------------------- */
@@ -488,8 +511,7 @@ int rdisk_queue_fd(const struct rdisk_queue *queue)
 
 bool rdisk_queue_idle(const struct rdisk_queue *queue)
 {
-    return atomic_load_explicit(&queue->outstanding,
-                                memory_order_acquire) == 0;
+    return atomic_load_explicit(&queue->outstanding, memory_order_acquire) == 0;
 }
 
 bool rdisk_queue_slots_idle(struct rdisk_queue *queue)
@@ -511,9 +533,9 @@ bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now)
 
         if (seen == RDISK_SLOT_UNSEEN) {
             /* If the slot has been freed since, it stays free. */
-            atomic_compare_exchange_strong_explicit(
-                &queue->seen[i], &seen, now, memory_order_relaxed,
-                memory_order_relaxed);
+            atomic_compare_exchange_strong_explicit(&queue->seen[i], &seen, now,
+                                                    memory_order_relaxed,
+                                                    memory_order_relaxed);
         } else if (seen != RDISK_NEVER && now - seen >= timeout) {
             overdue = true;
         }

@@ -15,8 +15,8 @@
 #include "transport/initiator/session.h"
 #include "transport/verbs/mr.h"
 
-#define INLINE_REQUESTED     256u    /* bytes: the header of a read of 12 pieces */
-#define SGE_REQUESTED        32u     /* places a work request gathers from */
+#define INLINE_REQUESTED 256u /* bytes: the header of a read of 12 pieces */
+#define SGE_REQUESTED    32u  /* places a work request gathers from */
 
 /* ---- For life --------------------------------------------------------- */
 
@@ -24,12 +24,12 @@ static int watch(struct rdisk_queue *queue, int fd, uint32_t events)
 {
     struct epoll_event event = { .events = events };
 
-    return epoll_ctl(queue->poll_fd, EPOLL_CTL_ADD, fd, &event) < 0
-           ? -errno : 0;
+    return epoll_ctl(queue->poll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno
+                                                                    : 0;
 }
 
-int rdisk_queue_init(struct rdisk_queue *queue,
-                     struct rdisk_initiator *session, unsigned int index)
+int rdisk_queue_init(struct rdisk_queue *queue, struct rdisk_initiator *session,
+                     unsigned int index)
 {
     queue->session = session;
     queue->link.session = session;
@@ -54,6 +54,13 @@ void rdisk_queue_destroy(struct rdisk_queue *queue)
     if (queue->wake_fd >= 0) {
         close(queue->wake_fd);
     }
+}
+
+/* What a queue has for one connection is the home thread's to change. */
+static void assert_quiesced(const struct rdisk_queue *queue)
+{
+    RDISK_ASSERT_HOME(queue->session);
+    RDISK_CONTRACT(atomic_load(&queue->phase) == RDISK_QUEUE_QUIESCED);
 }
 
 void rdisk_queue_wake(struct rdisk_queue *queue)
@@ -94,6 +101,7 @@ void rdisk_queue_hand_over(struct rdisk_queue *queue)
 {
     struct epoll_event event = { .events = EPOLLIN };
 
+    assert_quiesced(queue);
     epoll_ctl(queue->poll_fd, EPOLL_CTL_MOD, rdisk_qp_fd(&queue->qp), &event);
     atomic_store_explicit(&queue->phase, RDISK_QUEUE_JOINED,
                           memory_order_release);
@@ -105,7 +113,7 @@ void rdisk_queue_hand_over(struct rdisk_queue *queue)
 
 static int allocate(struct rdisk_queue *queue, struct rdisk_error *err)
 {
-    unsigned int slots = queue->session->granted_slots;
+    unsigned int slots = queue->session->queues.slots;
 
     queue->in_slot = calloc(slots, sizeof(queue->in_slot[0]));
     queue->free_slots = calloc(slots, sizeof(queue->free_slots[0]));
@@ -126,7 +134,7 @@ static int allocate(struct rdisk_queue *queue, struct rdisk_error *err)
 static int register_own(struct rdisk_queue *queue, struct rdisk_error *err)
 {
     const struct rdisk_verbs *verbs = queue->session->env->verbs;
-    struct ibv_pd *pd = queue->session->device->pd;
+    struct ibv_pd *pd = queue->session->registrations.device->pd;
 
     queue->headers_mr = rdisk_mr_register(verbs, pd, queue->headers,
                                           queue->headers_size, 0, err);
@@ -140,10 +148,11 @@ static int register_own(struct rdisk_queue *queue, struct rdisk_error *err)
 int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
 {
     struct rdisk_initiator *session = queue->session;
-    const struct rdisk_device_limits *limits = &session->device->limits;
-    unsigned int slots = session->granted_slots;
+    const struct rdisk_device_limits *limits =
+        &session->registrations.device->limits;
+    unsigned int slots = session->queues.slots;
     unsigned int max_sge = limits->max_sge < SGE_REQUESTED ? limits->max_sge
-                                                      : SGE_REQUESTED;
+                                                           : SGE_REQUESTED;
     /* Work requests of a write in the most pieces, its header apart. */
     unsigned int longest = (RDISK_SEGMENTS_MAX + max_sge - 1) / max_sge + 1;
     /* Twice, since a quarter may be held by sends not yet proved done. */
@@ -155,16 +164,19 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
         .counters = &queue->qp_counters,
         .send_depth = sends + binds < limits->max_qp_wr ? sends + binds
                                                         : limits->max_qp_wr,
-        .recv_depth = slots,    /* one answer for each slot */
+        .recv_depth = slots, /* one answer for each slot */
         .max_sge = max_sge,
         .max_inline = INLINE_REQUESTED,
     };
     int ret;
 
+    assert_quiesced(queue);
     if (config.send_depth < 2 * longest) {
-        return rdisk_error_set(err, -ENOTSUP,
+        return rdisk_error_set(
+            err, -ENOTSUP,
             "the RDMA device takes %u work requests per queue pair, %u are "
-            "needed", limits->max_qp_wr, 2 * longest);
+            "needed",
+            limits->max_qp_wr, 2 * longest);
     }
     ret = allocate(queue, err);
     if (ret == 0) {
@@ -175,7 +187,7 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
     }
     if (ret == 0) {
         ret = rdisk_qp_create(&queue->qp, session->env, queue->link.id,
-                              session->device->pd, &config, err);
+                              session->registrations.device->pd, &config, err);
     }
     if (ret < 0) {
         rdisk_queue_disconnect(queue);
@@ -194,8 +206,9 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
 }
 
 void rdisk_queue_set_grant(struct rdisk_queue *queue,
-                       const struct rdisk_wire_accept *accept)
+                           const struct rdisk_wire_accept *accept)
 {
+    assert_quiesced(queue);
     queue->base = le64toh(accept->base);
     queue->rkey = le32toh(accept->rkey);
     queue->stride = le32toh(accept->stride);
@@ -210,6 +223,9 @@ void rdisk_queue_set_grant(struct rdisk_queue *queue,
 
 void rdisk_queue_disconnect(struct rdisk_queue *queue)
 {
+    /* At the session's destruction it need not be QUIESCED, but left alone. */
+    RDISK_CONTRACT(!atomic_load(&queue->use.thread) ||
+                   rdisk_used_here(&queue->use));
     /* Before the queue pair that they are bound to. */
     rdisk_queue_windows_destroy(queue);
     rdisk_qp_destroy(&queue->qp);

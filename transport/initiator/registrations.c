@@ -8,13 +8,13 @@
 
 #include "transport/initiator/session.h"
 
-int rdisk_initiator_register(struct rdisk_initiator *session, void *address,
-                             size_t length, struct rdisk_error *err)
+static int add_range(struct rdisk_initiator *session, void *address,
+                     size_t length, struct rdisk_error *err)
 {
     struct rdisk_range *range;
     int ret;
 
-    if (!session->established) {
+    if (!session->queues.count) {
         return rdisk_error_set(err, -ENOTCONN, "no device is known yet");
     }
     range = calloc(1, sizeof(*range));
@@ -24,27 +24,39 @@ int rdisk_initiator_register(struct rdisk_initiator *session, void *address,
     range->address = address;
     range->length = length;
     /* Without a device it is for the next one to do. */
-    if (session->device) {
-        ret = rdisk_memory_add(&session->memory, address, length, err);
+    if (session->registrations.device) {
+        ret = rdisk_memory_add(&session->registrations.memory, address, length,
+                               err);
         if (ret < 0) {
             free(range);
             return ret;
         }
         range->registered = true;
     }
-    range->next = session->ranges;
-    session->ranges = range;
+    range->next = session->registrations.ranges;
+    session->registrations.ranges = range;
     return 0;
 }
 
-void rdisk_initiator_unregister(struct rdisk_initiator *session,
-                                void *address, size_t length)
+int rdisk_initiator_register(struct rdisk_initiator *session, void *address,
+                             size_t length, struct rdisk_error *err)
 {
-    struct rdisk_range **link = &session->ranges;
+    int ret;
+
+    rdisk_use_begin(&session->use);
+    ret = add_range(session, address, length, err);
+    rdisk_use_end(&session->use);
+    return ret;
+}
+
+static void remove_range(struct rdisk_initiator *session, void *address,
+                         size_t length)
+{
+    struct rdisk_range **link = &session->registrations.ranges;
     struct rdisk_range *range;
 
-    while (*link && ((*link)->address != address ||
-                     (*link)->length != length)) {
+    while (*link &&
+           ((*link)->address != address || (*link)->length != length)) {
         link = &(*link)->next;
     }
     range = *link;
@@ -53,9 +65,17 @@ void rdisk_initiator_unregister(struct rdisk_initiator *session,
     }
     *link = range->next;
     if (range->registered) {
-        rdisk_memory_remove(&session->memory, address, length);
+        rdisk_memory_remove(&session->registrations.memory, address, length);
     }
     free(range);
+}
+
+void rdisk_initiator_unregister(struct rdisk_initiator *session, void *address,
+                                size_t length)
+{
+    rdisk_use_begin(&session->use);
+    remove_range(session, address, length);
+    rdisk_use_end(&session->use);
 }
 
 static void register_all(struct rdisk_initiator *session)
@@ -63,14 +83,13 @@ static void register_all(struct rdisk_initiator *session)
     struct rdisk_range *range;
     struct rdisk_error err;
 
-    for (range = session->ranges; range; range = range->next) {
-        range->registered = rdisk_memory_add(&session->memory,
+    for (range = session->registrations.ranges; range; range = range->next) {
+        range->registered = rdisk_memory_add(&session->registrations.memory,
                                              range->address, range->length,
                                              &err) == 0;
         if (!range->registered) {
             rdisk_log(session->env, RDISK_LOG_WARNING,
-                      "I/O on part of the memory will be copied: %s",
-                      err.text);
+                      "I/O on part of the memory will be copied: %s", err.text);
         }
     }
 }
@@ -79,15 +98,15 @@ int rdisk_initiator_take_device(struct rdisk_initiator *session,
                                 struct ibv_context *context,
                                 struct rdisk_error *err)
 {
-    session->device = rdisk_device_get(session->env->verbs, context,
-                                       session->options.guest_memory, err);
-    if (!session->device) {
+    session->registrations.device = rdisk_device_get(
+        session->env->verbs, context, session->options.guest_memory, err);
+    if (!session->registrations.device) {
         return err->code;
     }
-    if (rdisk_memory_init_part(&session->memory,
-                               &session->device->memory) < 0) {
-        rdisk_device_put(session->device);
-        session->device = NULL;
+    if (rdisk_memory_init_part(&session->registrations.memory,
+                               &session->registrations.device->memory) < 0) {
+        rdisk_device_put(session->registrations.device);
+        session->registrations.device = NULL;
         return rdisk_error_set(err, -ENOMEM, "out of memory");
     }
     register_all(session);
@@ -96,10 +115,11 @@ int rdisk_initiator_take_device(struct rdisk_initiator *session,
 
 void rdisk_initiator_release_watch(struct rdisk_initiator *session)
 {
-    if (session->device_watch) {
-        rdisk_cm_teardowns_add(&session->teardowns, session->device_watch,
-                            session->link_suspect);
-        session->device_watch = NULL;
+    if (session->registrations.watch) {
+        rdisk_cm_teardowns_add(&session->connection.teardowns,
+                               session->registrations.watch,
+                               session->connection.link_suspect);
+        session->registrations.watch = NULL;
     }
 }
 
@@ -107,15 +127,15 @@ void rdisk_initiator_leave_device(struct rdisk_initiator *session)
 {
     struct rdisk_range *range;
 
-    if (!session->device) {
+    if (!session->registrations.device) {
         return;
     }
-    for (range = session->ranges; range; range = range->next) {
+    for (range = session->registrations.ranges; range; range = range->next) {
         range->registered = false;
     }
-    rdisk_memory_destroy(&session->memory);
-    rdisk_device_put(session->device);
-    session->device = NULL;
+    rdisk_memory_destroy(&session->registrations.memory);
+    rdisk_device_put(session->registrations.device);
+    session->registrations.device = NULL;
     rdisk_initiator_release_watch(session);
-    session->device_lost = false;
+    session->registrations.device_lost = false;
 }

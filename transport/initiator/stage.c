@@ -13,7 +13,7 @@
  * those of a write are gathered on their way and cost nothing. Measured by
  * `make bench-pieces`, see docs/performance.md.
  */
-#define PIECE_LEAST     2048u
+#define PIECE_LEAST 2048u
 
 /*
  * Bytes. The payload of a write as long as this goes by itself, before its
@@ -21,7 +21,7 @@
  * gathers none from two. For shorter ones that does not pay for one more work
  * request: docs/performance.md.
  */
-#define APART_LEAST     65536u
+#define APART_LEAST 65536u
 
 /* ---- Pieces: where a request's memory lies ---------------------------- */
 
@@ -48,7 +48,7 @@ static bool add_piece(struct rdisk_queue *queue, unsigned int *count,
 static unsigned int gather_direct(struct rdisk_queue *queue,
                                   const struct rdisk_request *request)
 {
-    struct rdisk_memory *memory = &queue->session->memory;
+    struct rdisk_memory *memory = &queue->session->registrations.memory;
     unsigned int count = 0;
 
     for (unsigned int i = 0; i < request->iovcnt; i++) {
@@ -74,9 +74,9 @@ static unsigned int gather_direct(struct rdisk_queue *queue,
 static uint32_t bounce_length(const struct rdisk_request *request)
 {
     return request->op == RDISK_OP_EXTENTS
-           ? (uint32_t)(request->extent_count *
-                        sizeof(struct rdisk_wire_extent))
-           : request->length;
+               ? (uint32_t)(request->extent_count *
+                            sizeof(struct rdisk_wire_extent))
+               : request->length;
 }
 
 /* Bounce memory; 0 if there is not enough now. */
@@ -88,9 +88,8 @@ static unsigned int gather_bounce(struct rdisk_queue *queue,
     uint16_t chunk;
 
     if (!request->bounced) {
-        if (!rdisk_bounce_acquire(&queue->bounce, left,
-                               &request->chunk_first,
-                               &request->chunk_count)) {
+        if (!rdisk_bounce_acquire(&queue->bounce, left, &request->chunk_first,
+                                  &request->chunk_count)) {
             return 0;
         }
         request->bounced = true;
@@ -118,8 +117,9 @@ static unsigned int gather_bounce(struct rdisk_queue *queue,
 static struct rdisk_wire_request *slot_header(struct rdisk_queue *queue,
                                               uint16_t slot)
 {
-    return (struct rdisk_wire_request *)
-        (queue->headers + (slot + 1) * RDISK_HEADER_MAX) - 1;
+    return (struct rdisk_wire_request *)(queue->headers +
+                                         (slot + 1) * RDISK_HEADER_MAX) -
+           1;
 }
 
 static uint64_t slot_payload(const struct rdisk_queue *queue, uint16_t slot)
@@ -155,8 +155,7 @@ static void finish_work_request(struct rdisk_queue *queue,
 }
 
 /* What the device takes along with the work request it need not fetch. */
-static void send_inline(const struct rdisk_queue *queue,
-                        struct ibv_send_wr *wr)
+static void send_inline(const struct rdisk_queue *queue, struct ibv_send_wr *wr)
 {
     if (wr->sg_list[0].length <= queue->qp.config.max_inline) {
         wr->send_flags |= IBV_SEND_INLINE;
@@ -169,8 +168,8 @@ static void stage_header_only(struct rdisk_queue *queue,
                               unsigned int segments)
 {
     struct rdisk_wire_request *header = slot_header(queue, request->slot);
-    struct rdisk_wire_segment *list =
-        (struct rdisk_wire_segment *)header - segments;
+    struct rdisk_wire_segment *list = (struct rdisk_wire_segment *)header -
+                                      segments;
     uint32_t size = (uint32_t)(sizeof(*header) + segments * sizeof(*list));
     struct ibv_send_wr *wr = rdisk_qp_stage(&queue->qp);
 
@@ -201,7 +200,7 @@ static bool header_apart(const struct rdisk_request *request)
 /* A chain of writes to neighbouring addresses, in the making. */
 struct chain {
     struct rdisk_queue *queue;
-    uint64_t remote;            /* where the next byte goes */
+    uint64_t remote; /* where the next byte goes */
     struct ibv_send_wr *last;
 };
 
@@ -234,8 +233,7 @@ static void append(struct chain *chain, uint64_t address, uint32_t length,
 static void append_header(struct chain *chain, uint16_t slot)
 {
     append(chain, (uintptr_t)slot_header(chain->queue, slot),
-           sizeof(struct rdisk_wire_request),
-           chain->queue->headers_mr->lkey);
+           sizeof(struct rdisk_wire_request), chain->queue->headers_mr->lkey);
 }
 
 /* WRITE: header and payload, from where it lies; which lie side by side. */
@@ -286,6 +284,9 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
 {
     uint16_t slot = queue->free_slots[--queue->free_count];
 
+    RDISK_CONTRACT(rdisk_used_here(&queue->use));
+    RDISK_CONTRACT(atomic_load(&queue->phase) == RDISK_QUEUE_ACTIVE);
+    RDISK_CONTRACT(!queue->in_slot[slot] && queue->created);
     request->slot = slot;
     request->sequence = queue->sequence++;
     request->answered = false;
@@ -303,8 +304,8 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
         return;
     }
     if (request->bounced) {
-        rdisk_bounce_copy_in(&queue->bounce, request->chunk_first,
-                             request->iov, request->iovcnt);
+        rdisk_bounce_copy_in(&queue->bounce, request->chunk_first, request->iov,
+                             request->iovcnt);
         rdisk_counter_add(&queue->copied_bytes, request->length);
     }
     stage_write(queue, request, pieces);
@@ -319,10 +320,9 @@ static bool may_be_direct(const struct rdisk_queue *queue,
 {
     enum rdisk_guest_memory mode = queue->session->options.guest_memory;
 
-    return !request->bounced &&
-           (request->op == RDISK_OP_WRITE ||
-            (request->op == RDISK_OP_READ &&
-             mode != RDISK_GUEST_MEMORY_BOUNCE));
+    return !request->bounced && (request->op == RDISK_OP_WRITE ||
+                                 (request->op == RDISK_OP_READ &&
+                                  mode != RDISK_GUEST_MEMORY_BOUNCE));
 }
 
 /* Are the pieces too small, on average, to be read each by itself? */
@@ -353,8 +353,7 @@ static unsigned int gather(struct rdisk_queue *queue,
     return chunks || request->bounced ? chunks : pieces;
 }
 
-bool rdisk_queue_stage(struct rdisk_queue *queue,
-                       struct rdisk_request *request)
+bool rdisk_queue_stage(struct rdisk_queue *queue, struct rdisk_request *request)
 {
     unsigned int pieces = 0;
 
@@ -368,8 +367,7 @@ bool rdisk_queue_stage(struct rdisk_queue *queue,
             return false;
         }
     }
-    if (rdisk_qp_room(&queue->qp) <
-        work_requests(queue, request, pieces)) {
+    if (rdisk_qp_room(&queue->qp) < work_requests(queue, request, pieces)) {
         return false;
     }
     stage(queue, request, pieces);

@@ -34,16 +34,15 @@ static int decode(char *to, size_t to_size, const char *from, size_t length,
 
             if (high < 0 || low < 0 || (high == 0 && low == 0)) {
                 return rdisk_error_set(err, -EINVAL,
-                    "%s has a bad percent-escape at '%.*s'", what,
-                    (int)(length - i), from + i);
+                                       "%s has a bad percent-escape at '%.*s'",
+                                       what, (int)(length - i), from + i);
             }
             c = (char)(high << 4 | low);
             i += 2;
         }
         if (n + 1 >= to_size) {
-            return rdisk_error_set(err, -EINVAL,
-                                   "%s is longer than %zu bytes", what,
-                                   to_size - 1);
+            return rdisk_error_set(err, -EINVAL, "%s is longer than %zu bytes",
+                                   what, to_size - 1);
         }
         to[n++] = c;
     }
@@ -103,11 +102,12 @@ static int parse_authority(struct rdisk_uri *uri, const char *text,
         port = host_end;
     }
     if (host == host_end) {
-        return rdisk_error_set(err, -EINVAL,
+        return rdisk_error_set(
+            err, -EINVAL,
             "the URI names no host; write rdma://host[:port]/volume");
     }
-    ret = decode(uri->host, sizeof(uri->host), host,
-                 (size_t)(host_end - host), "the host name", err);
+    ret = decode(uri->host, sizeof(uri->host), host, (size_t)(host_end - host),
+                 "the host name", err);
     if (ret < 0 || port == end) {
         return ret;
     }
@@ -124,8 +124,7 @@ static int parse_query(const char *query, rdisk_uri_option_fn *option,
         int ret;
 
         if (!equals) {
-            return rdisk_error_set(err, -EINVAL,
-                                   "option '%.*s' lacks a value",
+            return rdisk_error_set(err, -EINVAL, "option '%.*s' lacks a value",
                                    (int)length, query);
         }
         ret = decode(name, sizeof(name), query, (size_t)(equals - query),
@@ -158,7 +157,7 @@ int rdisk_uri_parse(const char *text, struct rdisk_uri *uri,
 
     if (strncmp(text, SCHEME, strlen(SCHEME))) {
         return rdisk_error_set(err, -EINVAL,
-            "'%.200s' does not start with " SCHEME, text);
+                               "'%.200s' does not start with " SCHEME, text);
     }
     authority = text + strlen(SCHEME);
     path = authority + strcspn(authority, "/?#");
@@ -171,19 +170,20 @@ int rdisk_uri_parse(const char *text, struct rdisk_uri *uri,
     }
     query = path + strcspn(path, "?#");
     if (*query == '#') {
-        return rdisk_error_set(err, -EINVAL,
-                               "the URI has a fragment '%.100s'", query);
+        return rdisk_error_set(err, -EINVAL, "the URI has a fragment '%.100s'",
+                               query);
     }
-    ret = decode(uri->volume, sizeof(uri->volume), path,
-                 (size_t)(query - path), "the volume's name", err);
+    ret = decode(uri->volume, sizeof(uri->volume), path, (size_t)(query - path),
+                 "the volume's name", err);
     if (ret < 0) {
         return ret;
     }
     if (!rdisk_volume_name_valid(uri->volume, strlen(uri->volume))) {
-        return rdisk_error_set(err, -EINVAL,
+        return rdisk_error_set(
+            err, -EINVAL,
             "volume name '%s' is not 1 to %d letters, digits or ._-+@, "
-            "starting with a letter, digit, _ + @ or ,", uri->volume,
-            RDISK_VOLUME_NAME_MAX);
+            "starting with a letter, digit, _ + @ or ,",
+            uri->volume, RDISK_VOLUME_NAME_MAX);
     }
     if (*query != '?') {
         return 0;

@@ -24,7 +24,7 @@ int rdisk_queue_windows_create(struct rdisk_queue *queue,
                                struct rdisk_error *err)
 {
     struct rdisk_initiator *session = queue->session;
-    unsigned int count = session->granted_slots * RDISK_WINDOWS_PER_SLOT;
+    unsigned int count = session->queues.slots * RDISK_WINDOWS_PER_SLOT;
     struct rdisk_windows *windows = &queue->windows;
 
     windows->list = calloc(count, sizeof(windows->list[0]));
@@ -34,14 +34,15 @@ int rdisk_queue_windows_create(struct rdisk_queue *queue,
     for (unsigned int i = 0; i < count; i++) {
         struct rdisk_window *window = &windows->list[i];
 
-        window->mw = session->env->verbs->alloc_mw(session->device->pd,
-                                                   IBV_MW_TYPE_2);
+        window->mw = session->env->verbs->alloc_mw(
+            session->registrations.device->pd, IBV_MW_TYPE_2);
         if (!window->mw) {
-            return rdisk_error_set(err, -errno,
+            return rdisk_error_set(
+                err, -errno,
                 "RDMA device '%s' has no %u memory windows for a queue of %u "
                 "slots (%s); take fewer slots, or guest-memory=bounce",
-                session->device_name, count, session->granted_slots,
-                strerror(errno));
+                session->registrations.device_name, count,
+                session->queues.slots, strerror(errno));
         }
         window->rkey = window->mw->rkey;
         window->next = (uint16_t)(i + 1);
@@ -102,8 +103,8 @@ static void stage_bind(struct rdisk_queue *queue, struct rdisk_window *window,
     piece->keys.rkey = window->rkey;
 }
 
-void rdisk_queue_bind(struct rdisk_queue *queue,
-                      struct rdisk_request *request, unsigned int pieces)
+void rdisk_queue_bind(struct rdisk_queue *queue, struct rdisk_request *request,
+                      unsigned int pieces)
 {
     struct rdisk_windows *windows = &queue->windows;
 

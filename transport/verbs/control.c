@@ -138,36 +138,40 @@ uint64_t rdisk_control_probe(struct rdisk_control *control)
     return qp->send_posted - 1;
 }
 
-static void receive_all(struct rdisk_control *control,
-                        rdisk_control_fn *receive, void *opaque)
+void rdisk_control_take_events(struct rdisk_control *control)
+{
+    rdisk_qp_take_events(&control->qp);
+    rdisk_qp_arm(&control->qp);
+}
+
+bool rdisk_control_next(struct rdisk_control *control,
+                        struct rdisk_control_message *out)
 {
     struct rdisk_qp_completion completion;
 
-    while (rdisk_qp_next(&control->qp, &completion)) {
-        union {
-            struct rdisk_wire_message message;
-            uint8_t bytes[RDISK_MESSAGE_MAX];
-        } copy;
-        struct rdisk_error err = { 0 };
-        enum rdisk_status check;
-
-        /* A copy: checked once, used once, whatever else arrives. */
-        memcpy(&copy, recv_buffer(control, completion.buffer),
-               completion.length);
-        rdisk_qp_replenish_buffer(&control->qp, completion.buffer);
-        check = rdisk_wire_check_message(&copy, completion.length,
-                                         control->epoch, &err);
-        receive(opaque, check, &copy.message, &err);
-        if (!control->created) {
-            return;
-        }
+    if (!rdisk_qp_next(&control->qp, &completion)) {
+        return false;
     }
+    /* A copy: checked once, used once, whatever else arrives. */
+    memcpy(out->bytes, recv_buffer(control, completion.buffer),
+           completion.length);
+    rdisk_qp_replenish_buffer(&control->qp, completion.buffer);
+    out->err.code = 0;
+    out->check = rdisk_wire_check_message(out->bytes, completion.length,
+                                          control->epoch, &out->err);
+    return true;
 }
 
 void rdisk_control_process(struct rdisk_control *control,
                            rdisk_control_fn *receive, void *opaque)
 {
-    rdisk_qp_take_events(&control->qp);
-    rdisk_qp_arm(&control->qp);
-    receive_all(control, receive, opaque);
+    struct rdisk_control_message message;
+
+    rdisk_control_take_events(control);
+    while (rdisk_control_next(control, &message)) {
+        receive(opaque, message.check, &message.message, &message.err);
+        if (!control->created) {
+            return;
+        }
+    }
 }

@@ -20,6 +20,16 @@ struct rdisk_control {
     bool created;
 };
 
+/* A message as it arrived: a copy, checked once. */
+struct rdisk_control_message {
+    union {
+        struct rdisk_wire_message message;
+        uint8_t bytes[RDISK_MESSAGE_MAX];
+    };
+    enum rdisk_status check; /* of rdisk_wire_check_message() */
+    struct rdisk_error err;  /* its sentence, unless that is OK */
+};
+
 /*
  * Called for each message that passed rdisk_wire_check_message(), or once
  * with the failed check's status and sentence for one that did not.
@@ -52,6 +62,13 @@ bool rdisk_control_refuse(struct rdisk_control *control,
  * of them: their acknowledgement tells as much.
  */
 uint64_t rdisk_control_probe(struct rdisk_control *control);
+
+/* Take the event that made the descriptor readable, and arm it again. Then
+ * _next() is due until it says false. */
+void rdisk_control_take_events(struct rdisk_control *control);
+/* The next message that has arrived, if there is one. */
+bool rdisk_control_next(struct rdisk_control *control,
+                        struct rdisk_control_message *out);
 
 /* Take all messages that have arrived, arm, and look once more. */
 void rdisk_control_process(struct rdisk_control *control,

@@ -34,7 +34,7 @@ static void lease_of_more_slots(void)
 {
     rogue_begin_joining(1);
     rogue_lease.slots = htole16(2);
-    joining_failed("other slots");
+    joining_failed("does not match OPEN_REPLY");
 }
 
 static void lease_of_other_size(void)
@@ -42,7 +42,7 @@ static void lease_of_other_size(void)
     rogue_begin_joining(1);
     rogue_lease.slot_size = htole32(8192);
     rogue_lease.stride = htole32(RDISK_HEADER_AREA + 8192);
-    joining_failed("other slots");
+    joining_failed("does not match OPEN_REPLY");
 }
 
 static void lease_for_another_queue(void)
@@ -237,7 +237,7 @@ static void second_grant(void)
     rogue_begin(1);
     rogue_take_read();
     rogue_say(RDISK_MSG_OPEN_REPLY, &open, sizeof(open));
-    ended("out of turn");
+    ended("unexpected OPEN_REPLY in state READY");
 }
 
 static void message_of_another_epoch(void)
@@ -282,11 +282,11 @@ static void answers_unasked(void)
     rogue_begin(1);
     rogue_take_read();
     rogue_say(RDISK_MSG_RESIZE_REPLY, &size, sizeof(size));
-    ended("what was not asked");
+    ended("a call that was not made");
     rogue_begin(1);
     rogue_take_read();
     rogue_say(RDISK_MSG_STAT_REPLY, &stat, sizeof(stat));
-    ended("what was not asked");
+    ended("a call that was not made");
 }
 
 static void volume_of_odd_size(void)

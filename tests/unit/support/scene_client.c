@@ -8,7 +8,7 @@ static void client_state(void *opaque, enum rdisk_initiator_state state)
     struct scene_client *client = opaque;
 
     /* A session that has ended stays so. */
-    CHECK(client->state < RDISK_INITIATOR_CLOSED);
+    CHECK(!rdisk_initiator_state_ended(client->state));
     client->state = state;
 }
 

@@ -347,7 +347,7 @@ static void server_skips_its_proof(void)
     begin_server();
     say.message.status = htole16(RDISK_STATUS_BUSY);
     send_as_server(RDISK_MSG_OPEN_REPLY, sizeof(say.message));
-    failed(-EPROTO, "out of turn");
+    failed(-EPROTO, "unexpected OPEN_REPLY in state PROOF_SENT");
     end_server();
 }
 

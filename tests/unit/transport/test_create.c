@@ -102,7 +102,7 @@ static void sizes_and_flags(void)
     scene_drop(client);
     CHECK_EQUAL(rdisk_create_volume(&client->env, &client->options, 513, 0,
                                     &client->error), -EINVAL);
-    CHECK_SAYS(client->error.text, "513 bytes");
+    CHECK_SAYS(client->error.text, "invalid size 513");
     scene_end(&scene);
 }
 

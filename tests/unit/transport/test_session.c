@@ -378,7 +378,7 @@ static void silent_server(void)
 {
     accept_control();
     scene_advance(&scene, client->options.open_timeout_ms + 100);
-    failed(-ETIMEDOUT, "still greeting");
+    failed(-ETIMEDOUT, "still HELLO_SENT");
     end_raw();
 }
 
@@ -411,7 +411,7 @@ static void server_talks_out_of_turn(void)
     accept_control();
     memset(reply, 0, sizeof(reply));
     say(RDISK_MSG_CLOSE_REPLY, 32);
-    failed(-EPROTO, "out of turn");
+    failed(-EPROTO, "unexpected CLOSE_REPLY in state HELLO_SENT");
     end_raw();
 }
 

@@ -97,40 +97,56 @@ int rdisk_initiator_option_set(struct rdisk_initiator_options *options,
  * server is back.
  */
 
+/* In no order that means anything: a session goes back and forth. */
 enum rdisk_initiator_state {
     RDISK_INITIATOR_IDLE,       /* created; nothing sent */
     RDISK_INITIATOR_CONNECTING, /* address, route, control connection */
-    RDISK_INITIATOR_HELLO_SENT,   /* HELLO sent */
-    RDISK_INITIATOR_AUTH_SENT,     /* AUTH sent: the challenge comes */
-    RDISK_INITIATOR_PROOF_SENT,    /* AUTH_PROOF sent: the server's proof comes */
+    RDISK_INITIATOR_HELLO_SENT,
+    RDISK_INITIATOR_AUTH_SENT,  /* for AUTH_CHALLENGE */
+    RDISK_INITIATOR_PROOF_SENT, /* for AUTH_REPLY, the server's proof */
     RDISK_INITIATOR_OPENING,    /* OPEN sent */
     RDISK_INITIATOR_CREATING,   /* CREATE sent, instead: rdisk_initiator_
                                    make() */
     RDISK_INITIATOR_JOINING,    /* data queues connect */
     RDISK_INITIATOR_READY,      /* requests flow */
-    RDISK_INITIATOR_DRAINING,   /* the server shuts down: what is on its way
-                                   is still answered, nothing new is sent */
-    RDISK_INITIATOR_QUIESCING,    /* connection lost: queues let go of it */
+    RDISK_INITIATOR_DRAINING,   /* the server shuts down: what is in flight is
+                                   still answered, nothing new is sent */
+    RDISK_INITIATOR_QUIESCING,  /* connection lost: queues release it */
     RDISK_INITIATOR_BACKOFF,    /* until the next attempt to connect */
     RDISK_INITIATOR_CLOSING,    /* CLOSE sent, waiting for its reply */
-    RDISK_INITIATOR_CLOSED,     /* ended in good order */
+    RDISK_INITIATOR_CLOSED,     /* ended cleanly */
     RDISK_INITIATOR_FAILED,     /* ended by an error; see _error() */
 };
 
+/* As it is called above: "READY". */
 const char *rdisk_initiator_state_name(enum rdisk_initiator_state state);
+
+/* True if the session has ended, for good. */
+static inline bool rdisk_initiator_state_ended(enum rdisk_initiator_state state)
+{
+    return state == RDISK_INITIATOR_CLOSED || state == RDISK_INITIATOR_FAILED;
+}
 
 struct rdisk_initiator_events {
     /*
-     * The state changed, in the home thread, from within _start(),
-     * _process() or _close(). May not destroy the session. May be NULL.
+     * The state changed, in the home thread, from within _start(), _process()
+     * or another call on the session. May call the session's functions, but
+     * _process(), _wait() and _destroy(); what they change comes after this
+     * call has returned. May be NULL.
      */
     void (*state)(void *opaque, enum rdisk_initiator_state state);
     /*
-     * Somebody else has made the volume larger, or it came back larger after
-     * a lost connection; rdisk_initiator_size() tells @size already. It never
-     * gets smaller this way. Home thread, from within _process(); may not
-     * destroy the session. Not called for the session's own resize. May be
-     * NULL.
+     * For traces: each transition of the state machine, among them those that
+     * lead to the same state. @event is its name, "CONTROL_ENDED". As state,
+     * and before it. May be NULL.
+     */
+    void (*transition)(void *opaque, enum rdisk_initiator_state from,
+                       const char *event, enum rdisk_initiator_state to);
+    /*
+     * Another client has made the volume larger, or it came back larger after
+     * a lost connection; rdisk_initiator_size() is @size already. It never gets
+     * smaller this way. Home thread, from within _process(); may not destroy
+     * the session. Not called for the session's own resize. May be NULL.
      */
     void (*volume_changed)(void *opaque, uint64_t size);
 };

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One connection of a session: the control link and the data queues' links,
+ * from the server's name to the release of all of it.
+ */
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "transport/initiator/session.h"
+#include "transport/verbs/channel.h"
+
+/* ---- What a session needs to connect ------------------------------------ */
+
+static int watch(struct rdisk_initiator *session, int fd)
+{
+    struct epoll_event event = { .events = EPOLLIN };
+
+    return epoll_ctl(session->poll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno
+                                                                      : 0;
+}
+
+int rdisk_connection_open(struct rdisk_initiator *session,
+                          struct rdisk_error *err)
+{
+    struct rdisk_connection *connection = &session->connection;
+    int ret;
+
+    ret = rdisk_channel_create(session->env, &connection->channel, err);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = watch(session, connection->channel->fd);
+    if (ret == 0) {
+        ret = watch(session, session->alarm_fd);
+    }
+    if (ret == 0 && session->timers.fd >= 0) {
+        ret = watch(session, session->timers.fd);
+    }
+    if (ret < 0) {
+        return rdisk_error_set(err, ret, "cannot watch for events: %s",
+                               strerror(-ret));
+    }
+    return 0;
+}
+
+void rdisk_connection_close(struct rdisk_initiator *session)
+{
+    rdisk_cm_teardowns_end(&session->connection.teardowns);
+    if (session->connection.channel) {
+        session->env->verbs->destroy_event_channel(session->connection.channel);
+    }
+}
+
+static int resolve_name(struct rdisk_initiator *session,
+                        struct rdisk_error *err)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+    struct addrinfo *list;
+    char port[8];
+    int ret;
+
+    snprintf(port, sizeof(port), "%u", session->options.port);
+    ret = getaddrinfo(session->options.host, port, &hints, &list);
+    if (ret) {
+        return rdisk_error_set(err, -ENOENT, "cannot resolve host '%s': %s",
+                               session->options.host, gai_strerror(ret));
+    }
+    memcpy(&session->connection.address, list->ai_addr, list->ai_addrlen);
+    freeaddrinfo(list);
+    return 0;
+}
+
+/* ---- The control link --------------------------------------------------- */
+
+void rdisk_connection_begin(struct rdisk_initiator *session)
+{
+    struct rdisk_error err;
+    int ret;
+
+    session->durations.began = rdisk_now(session->env);
+    ret = rdisk_connection_open(session, &err);
+    if (ret == 0) {
+        ret = resolve_name(session, &err);
+    }
+    if (ret == 0) {
+        session->durations.steps.name = rdisk_initiator_step(session);
+        session->connection.exists = true;
+        ret = rdisk_link_start(&session->connection.link, &err);
+    }
+    if (ret < 0) {
+        rdisk_initiator_raise_error(session, RDISK_EVENT_LOST, &err);
+    }
+}
+
+int rdisk_connection_device(struct rdisk_initiator *session,
+                            struct ibv_context *context,
+                            struct rdisk_error *err)
+{
+    struct rdisk_registrations *registrations = &session->registrations;
+
+    if (registrations->device && registrations->device->context == context) {
+        rdisk_initiator_release_watch(session);
+        return 0;
+    }
+    if (registrations->watch) {
+        /* No connection is left on the other one. */
+        rdisk_initiator_leave_device(session);
+    }
+    if (registrations->device) {
+        return rdisk_error_set(err, -ENODEV,
+                               "the path to %s moved to another RDMA device "
+                               "while connecting",
+                               session->options.host);
+    }
+    if (rdisk_initiator_take_device(session, context, err) < 0) {
+        return err->code;
+    }
+    if (context->device) {
+        snprintf(registrations->device_name, sizeof(registrations->device_name),
+                 "%s", context->device->name);
+    }
+    session->durations.steps.address = rdisk_initiator_step(session);
+    return 0;
+}
+
+void rdisk_connection_control_up(struct rdisk_initiator *session)
+{
+    struct rdisk_connection *connection = &session->connection;
+    int ret = watch(session, rdisk_qp_fd(&connection->control.qp));
+
+    if (ret < 0) {
+        rdisk_initiator_raise_lost(session, ret,
+                                   "cannot watch for messages: "
+                                   "%s",
+                                   strerror(-ret));
+        return;
+    }
+    session->durations.steps.connect = rdisk_initiator_step(session);
+    connection->control_up = true;
+    rdisk_initiator_raise(session, RDISK_EVENT_CONNECTED);
+}
+
+/* ---- The end of a connection --------------------------------------------- */
+
+void rdisk_connection_explain(const struct rdisk_initiator *session,
+                              const struct rdisk_qp *qp,
+                              struct rdisk_error *err)
+{
+    int reason = atomic_load(&qp->reason);
+
+    if (atomic_load(&qp->gone)) {
+        rdisk_error_set(err, -ENODEV, "RDMA device %s was removed",
+                        session->registrations.device_name);
+    } else if (reason == IBV_WC_RETRY_EXC_ERR) {
+        rdisk_error_set(err, -ETIMEDOUT,
+                        "%s does not answer: transport retry "
+                        "count exceeded",
+                        session->peer);
+    } else if (reason == IBV_WC_SUCCESS) {
+        rdisk_error_set(err, -EIO, "the connection to %s broke", session->peer);
+    } else {
+        rdisk_error_set(err, -EIO, "the connection to %s broke: %s",
+                        session->peer, rdisk_wc_status_name(reason));
+    }
+}
+
+/* True if one of its queue pairs has seen that nothing goes out. */
+static bool any_link_suspect(const struct rdisk_initiator *session)
+{
+    const struct rdisk_control *control = &session->connection.control;
+    bool suspect = control->created && rdisk_qp_link_suspect(&control->qp);
+
+    for (unsigned int i = 0; i < session->queues.count; i++) {
+        const struct rdisk_queue *queue = &session->queues.list[i];
+
+        suspect = suspect ||
+                  (queue->created && rdisk_qp_link_suspect(&queue->qp));
+    }
+    return suspect;
+}
+
+void rdisk_connection_break(struct rdisk_initiator *session)
+{
+    struct rdisk_connection *connection = &session->connection;
+
+    RDISK_ASSERT_HOME(session);
+    connection->link_suspect = connection->link_suspect ||
+                               any_link_suspect(session);
+    for (unsigned int i = 0; i < session->queues.count; i++) {
+        if (session->queues.list[i].created) {
+            rdisk_qp_break(&session->queues.list[i].qp);
+        }
+        rdisk_link_disconnect(&session->queues.list[i].link);
+    }
+    if (connection->control.created) {
+        rdisk_qp_break(&connection->control.qp);
+    }
+    rdisk_link_disconnect(&connection->link);
+}
+
+void rdisk_connection_report_quiesced(struct rdisk_initiator *session)
+{
+    bool quiesced = true;
+
+    if (!session->connection.exists || !rdisk_initiator_quiesces(session)) {
+        return;
+    }
+    for (unsigned int i = 0; i < session->queues.count; i++) {
+        quiesced = rdisk_queue_reclaim(&session->queues.list[i]) && quiesced;
+    }
+    if (quiesced) {
+        rdisk_initiator_raise(session, RDISK_EVENT_QUIESCED);
+        rdisk_initiator_run(session);
+    }
+}
+
+/* Keep the device through the control link's id, while there is none else. */
+static void watch_device(struct rdisk_initiator *session)
+{
+    struct rdisk_registrations *registrations = &session->registrations;
+    struct rdisk_link *link = &session->connection.link;
+
+    if (!registrations->watch && registrations->device && link->id &&
+        link->id->verbs == registrations->device->context) {
+        registrations->watch = link->id;
+        link->id = NULL;
+        link->known = false;
+    }
+}
+
+void rdisk_connection_drop(struct rdisk_initiator *session)
+{
+    struct rdisk_connection *connection = &session->connection;
+
+    RDISK_ASSERT_HOME(session);
+    for (unsigned int i = 0; i < session->queues.count; i++) {
+        rdisk_queue_disconnect(&session->queues.list[i]);
+    }
+    rdisk_control_destroy(&connection->control);
+    if (session->registrations.device_lost) {
+        connection->link_suspect = false; /* there is no port to send from */
+        /* Before its last id goes, and librdmacm closes it. */
+        rdisk_initiator_leave_device(session);
+    } else {
+        watch_device(session);
+    }
+    for (unsigned int i = 0; i < session->queues.count; i++) {
+        rdisk_link_destroy(&session->queues.list[i].link);
+    }
+    rdisk_link_destroy(&connection->link);
+    connection->control_up = false;
+    connection->exists = false;
+    connection->link_suspect = false;
+}

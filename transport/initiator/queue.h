@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Internal to the initiator: a data queue. */
+#ifndef RDISK_INITIATOR_QUEUE_H
+#define RDISK_INITIATOR_QUEUE_H
+
+#include <stdatomic.h>
+
+#include "transport/base/contract.h"
+#include "transport/initiator/bounce.h"
+#include "transport/initiator/link.h"
+#include "transport/initiator/memory.h"
+#include "transport/verbs/qp.h"
+#include "transport/wire/op_counters.h"
+#include <rdisk/counter.h>
+#include <rdisk/initiator.h>
+
+/* Segments and the fixed header of the longest request, in bytes. */
+#define RDISK_HEADER_MAX \
+    (sizeof(struct rdisk_wire_request) + \
+     RDISK_SEGMENTS_MAX * sizeof(struct rdisk_wire_segment))
+
+/* A registered piece of a request's memory. */
+struct rdisk_piece {
+    uint64_t address;
+    uint32_t length;
+    struct rdisk_memory_keys keys;
+};
+
+/*
+ * Memory windows (type 2) of a queue with guest-memory=window: each opens one
+ * piece of the guest's memory to the server, for one read. A window is free,
+ * or bound from the read's going out to its invalidation.
+ */
+struct rdisk_window {
+    struct ibv_mw *mw; /* its rkey: of the last bind but one, until
+                                   the invalidation; the device wants it so */
+    uint32_t rkey;     /* of the last bind */
+    uint16_t next;     /* of a chain of free ones, or a request's */
+};
+
+struct rdisk_windows {
+    struct rdisk_window *list; /* NULL: not in use */
+    unsigned int count;
+    unsigned int free_count;
+    uint16_t free_first;
+};
+
+#define RDISK_WINDOWS_PER_SLOT 4u /* on average */
+#define RDISK_WINDOWS_PER_READ 8u /* at most; what is more scattered bounces */
+
+/* ---- Queue ------------------------------------------------------------ */
+
+/*
+ * Who may touch what a queue has for one connection. The two threads hand it
+ * to each other through this, so no lock is needed.
+ */
+enum rdisk_queue_phase {
+    RDISK_QUEUE_QUIESCED, /* home: there is no connection, or not yet */
+    RDISK_QUEUE_JOINED,   /* none yet: the first to come takes it */
+    RDISK_QUEUE_ACTIVE,   /* queue's thread, until it has drained it */
+};
+
+/* Of a request that no tick has seen yet. */
+#define RDISK_SLOT_UNSEEN 0
+
+struct rdisk_queue {
+    struct rdisk_initiator *session;
+    struct rdisk_use use;   /* by its thread */
+    struct rdisk_link link; /* home thread */
+    int poll_fd;            /* epoll: completion channel, wake_fd */
+    int wake_fd;            /* eventfd: home wants it processed */
+    atomic_bool woken;      /* wake_fd has been written */
+    _Atomic int phase;      /* enum rdisk_queue_phase */
+    struct rdisk_qp qp;
+    bool created; /* qp, headers and bounce exist */
+
+    /* The server's slots, as granted; constant once joined. */
+    uint64_t base;
+    uint32_t rkey;
+    uint32_t stride;
+    unsigned int slots;
+    unsigned int max_segments;
+
+    /* Below: queue's thread. */
+    uint8_t *headers; /* RDISK_HEADER_MAX for each slot */
+    struct ibv_mr *headers_mr;
+    size_t headers_size;
+    struct rdisk_request **in_slot; /* the request in each slot, or NULL */
+    uint16_t *free_slots;           /* a stack */
+    unsigned int free_count;
+    struct rdisk_bounce bounce;
+    struct rdisk_windows windows;
+    struct rdisk_request *answered; /* with windows to be invalidated */
+    struct rdisk_request **answered_end;
+    struct rdisk_request *revoking; /* the invalidation is on its way */
+    struct rdisk_request **revoking_end;
+    struct rdisk_piece pieces[RDISK_SEGMENTS_MAX]; /* of the one being sent */
+    struct rdisk_request *waiting; /* first of those without a slot */
+    struct rdisk_request **waiting_end;
+    uint32_t sequence;
+    atomic_uint outstanding; /* taken and not completed */
+    atomic_uint in_slots;    /* of these, on their way */
+    /* When the home thread, at one of its ticks, first saw the request that is
+     * in each slot; RDISK_SLOT_UNSEEN before, RDISK_NEVER if the slot is
+     * free. */
+    _Atomic uint64_t *seen;
+
+    bool broken_reported; /* the home thread knows that it broke */
+    /* Of the flushes of the session, the first that covers all that this queue
+     * has had answered. Read by the home thread when QUIESCED. */
+    uint64_t covered_by;
+
+    struct rdisk_qp_counters qp_counters;
+    struct rdisk_op_counters ops;
+    rdisk_counter copied_bytes, bounced, waited, windows_bound;
+};
+
+/* queue_connection.c; home thread. */
+
+/* Index from 1. On failure rdisk_queue_destroy() is still due. */
+int rdisk_queue_init(struct rdisk_queue *queue, struct rdisk_initiator *session,
+                     unsigned int index);
+void rdisk_queue_destroy(struct rdisk_queue *queue);
+/* Queue pair and memory, when the device is known. QUIESCED. */
+int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err);
+/* The server has accepted. QUIESCED. */
+void rdisk_queue_set_grant(struct rdisk_queue *queue,
+                           const struct rdisk_wire_accept *accept);
+/* Undo both. QUIESCED. */
+void rdisk_queue_disconnect(struct rdisk_queue *queue);
+/* READY: from here on it is its thread's. */
+void rdisk_queue_hand_over(struct rdisk_queue *queue);
+/* It is about to be home's: do not wake its thread for completions. */
+void rdisk_queue_unwatch(struct rdisk_queue *queue);
+/* True if it is home's again. Takes it back itself if it was not used. */
+bool rdisk_queue_reclaim(struct rdisk_queue *queue);
+/* Let the queue's thread run rdisk_queue_process(). */
+void rdisk_queue_wake(struct rdisk_queue *queue);
+
+/* queue.c, stage.c */
+
+/*
+ * Queue's thread: put a request into a slot and stage its work requests.
+ * False: it must wait for a slot, for bounce memory, or for room.
+ */
+bool rdisk_queue_stage(struct rdisk_queue *queue,
+                       struct rdisk_request *request);
+/* The request leaves its slot, which stays in use. */
+struct rdisk_request *rdisk_queue_take_from_slot(struct rdisk_queue *queue,
+                                                 uint16_t slot);
+/* A request that is in no slot ends. */
+void rdisk_queue_complete(struct rdisk_queue *queue,
+                          struct rdisk_request *request, int result);
+/* Home thread: no request is in a slot. */
+bool rdisk_queue_slots_idle(struct rdisk_queue *queue);
+/*
+ * Home thread, at each tick: has a request been seen on its way for longer
+ * than request-timeout? It was sent up to a tick before it was seen, so none is
+ * given up too early.
+ */
+bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now);
+
+/* cache.c */
+
+/* Every flush fails, until one has reported the loss. */
+#define RDISK_FLUSH_LOSS_PENDING UINT64_MAX
+
+/* Queue's thread: a FLUSH is submitted. */
+void rdisk_queue_number_flush(struct rdisk_queue *queue,
+                              struct rdisk_request *request);
+/*
+ * Queue's thread: @request is about to complete with @result. Returns what it
+ * completes with: a flush may have a loss to report.
+ */
+int rdisk_queue_account(struct rdisk_queue *queue,
+                        const struct rdisk_request *request, int result);
+/* Home thread, every queue QUIESCED: the cache behind the volume is this one. */
+void rdisk_initiator_take_cache(struct rdisk_initiator *session,
+                                const uint8_t *cache);
+
+/* window.c: queue's thread, but for _create and _destroy */
+
+int rdisk_queue_windows_create(struct rdisk_queue *queue,
+                               struct rdisk_error *err);
+/* Nothing is bound any more. The home thread, or the one that parks. */
+void rdisk_queue_windows_destroy(struct rdisk_queue *queue);
+/* Does this go through windows, if it does not bounce? */
+bool rdisk_queue_needs_windows(const struct rdisk_queue *queue,
+                               const struct rdisk_request *request);
+/* Are there windows for so many pieces? */
+bool rdisk_queue_has_windows(const struct rdisk_queue *queue,
+                             unsigned int pieces);
+/* Stage what opens queue->pieces, and put the keys there. */
+void rdisk_queue_bind(struct rdisk_queue *queue, struct rdisk_request *request,
+                      unsigned int pieces);
+/* The request has its answer, but ends only when its windows are closed. */
+void rdisk_queue_answered(struct rdisk_queue *queue,
+                          struct rdisk_request *request, int result);
+/* Stage what closes windows of answered requests, as far as there is room. */
+void rdisk_queue_revoke(struct rdisk_queue *queue);
+/* Complete the requests whose windows the device has closed; their number. */
+unsigned int rdisk_queue_end_revoked(struct rdisk_queue *queue);
+/* Complete all that are answered: the queue pair has ended. */
+unsigned int rdisk_queue_end_answered(struct rdisk_queue *queue);
+
+#endif
