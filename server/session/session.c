@@ -113,8 +113,9 @@ static bool drained(const struct server *server,
     return true;
 }
 
-/* Let @session hold @volume, if it may. */
+/* Let @session, the transport's @target, hold @volume, if it may. */
 static enum rdisk_status take_volume(struct session *session,
+                                     struct rdisk_target_session *target,
                                      struct volume *volume, enum access access,
                                      const struct rdisk_open_request *request,
                                      struct rdisk_error *err)
@@ -159,7 +160,12 @@ static enum rdisk_status take_volume(struct session *session,
                         "out");
         return RDISK_LATER;
     }
-    return rdisk_status_from_errno(volume_hold(volume, holder, err));
+    /* The lease comes last: who is refused must not have it. */
+    result = rdisk_target_session_reserve(target, err);
+    if (result == 0) {
+        result = volume_hold(volume, holder, err);
+    }
+    return rdisk_status_from_errno(result);
 }
 
 static enum rdisk_status session_open(void *opaque,
@@ -196,7 +202,7 @@ static enum rdisk_status session_open(void *opaque,
     } else if (drained(server, request, &why)) {
         status = RDISK_STATUS_SHUTTING_DOWN;
     } else {
-        status = take_volume(session, volume, access, request, &why);
+        status = take_volume(session, target, volume, access, request, &why);
     }
     if (status != RDISK_STATUS_OK) {
         if (err) {

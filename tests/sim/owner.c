@@ -121,6 +121,10 @@ static enum rdisk_status owner_open(void *opaque,
         rdisk_error_set(err, -ESHUTDOWN, "it is drained");
         status = RDISK_STATUS_SHUTTING_DOWN;
     }
+    if (status == RDISK_STATUS_OK &&
+        rdisk_target_session_reserve(session, err) < 0) {
+        status = RDISK_STATUS_NO_RESOURCES;
+    }
     if (status == RDISK_STATUS_OK) {
         status = rdisk_status_from_errno(volume_hold(&sim->server.volume,
                                                      &holder->holder, err));

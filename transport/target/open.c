@@ -47,17 +47,27 @@ static int grant_slots(struct rdisk_target_session *session,
     return 0;
 }
 
-static int grant(struct rdisk_target_session *session,
-                 const struct rdisk_wire_open *wire, struct rdisk_error *err)
+int rdisk_target_session_reserve(struct rdisk_target_session *session,
+                                 struct rdisk_error *err)
 {
     const struct rdisk_target_options *options = &session->target->options;
+    const struct rdisk_wire_open *wire = &session->requested;
 
+    if (session->memory) {
+        return 0;
+    }
     session->granted_queues = least(le16toh(wire->queues),
                                     options->max_queues);
     session->granted_slots = least(le16toh(wire->slots), options->max_slots);
     session->granted_slot_size = least(le32toh(wire->slot_size),
                                        options->max_slot_size);
     return grant_slots(session, err);
+}
+
+static void release_memory(struct rdisk_target_session *session)
+{
+    session->target->memory -= session->memory;
+    session->memory = 0;
 }
 
 /* Of the volume, as far as the features were chosen. */
@@ -168,12 +178,16 @@ enum rdisk_target_event rdisk_target_session_ask(
         session->why = err;
         return RDISK_TARGET_NO_EVENT;
     }
+    /* Of an owner that has nothing to lose. */
     if (status == RDISK_STATUS_OK &&
-        grant(session, &session->requested, &err) < 0) {
+        rdisk_target_session_reserve(session, &err) < 0) {
         status = RDISK_STATUS_NO_RESOURCES;
     }
-    return status == RDISK_STATUS_OK ? RDISK_TARGET_ON_GRANTED
-                                     : refuse(session, status, err.text);
+    if (status == RDISK_STATUS_OK) {
+        return RDISK_TARGET_ON_GRANTED;
+    }
+    release_memory(session);
+    return refuse(session, status, err.text);
 }
 
 enum rdisk_target_event rdisk_target_session_opened(

@@ -82,6 +82,10 @@ static enum rdisk_status owner_open(void *opaque,
     if (scene->later) {
         return scene_later(scene, err);
     }
+    if (rdisk_target_session_reserve(session, err) < 0) {
+        place->session = NULL;
+        return RDISK_STATUS_NO_RESOURCES;
+    }
     scene->last_open = *request;
     scene->opens++;
     *grant = (struct rdisk_open_grant) {

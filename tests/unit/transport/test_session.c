@@ -207,6 +207,9 @@ static void memory_used_up(void)
     memory_for_slots(8);
     CHECK(!scene_connect(client));
     failed(-ENOBUFS, "of slots wanted");
+    /* Its owner has not noted that it has the volume. */
+    CHECK_EQUAL(scene.opens, 1);
+    CHECK_EQUAL(scene.closes, 0);
     scene_end(&scene);
 }
 

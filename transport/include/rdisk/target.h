@@ -141,6 +141,10 @@ struct rdisk_target_events {
      * when it is asked again: by rdisk_target_session_retry(), and whenever a
      * session has ended.
      *
+     * What the owner notes about this client having the volume, it notes after
+     * rdisk_target_session_reserve(): a client that is refused for lack of
+     * memory must leave nothing behind.
+     *
      * A client that has lost its connection comes back with a higher epoch.
      * The owner then fences its older session (rdisk_target_session_fence())
      * and answers LATER until events->close has told that it is gone: no
@@ -244,6 +248,14 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
  */
 void rdisk_target_session_fence(struct rdisk_target_session *session);
 
+/*
+ * From within events->open, or between LATER and its being asked again: keep
+ * the memory of the slots that this client will get. 0, also when that was
+ * done before, or -ENOBUFS with a sentence to refuse with. Given back if open
+ * refuses, or the session ends.
+ */
+int rdisk_target_session_reserve(struct rdisk_target_session *session,
+                                 struct rdisk_error *err);
 /*
  * After events->open answered LATER: ask it again, from within this call. The
  * session may end by that.

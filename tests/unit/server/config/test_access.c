@@ -8,6 +8,7 @@
 #include "server/config/config.h"
 #include "server/server.h"
 #include "server/session/session.h"
+#include "transport/target/session.h"
 #include "transport/wire/auth.h"
 #include "tests/unit/support/unit.h"
 
@@ -259,6 +260,8 @@ static void end_server(void)
 }
 
 static struct rdisk_open_grant grant;
+/* Has its memory already. */
+static struct rdisk_target_session target = { .memory = 1 };
 
 /* NULL if it is refused with @status. */
 static void *open_as(const char *user, const char *volume,
@@ -271,7 +274,7 @@ static void *open_as(const char *user, const char *volume,
     snprintf(request.volume, sizeof(request.volume), "%s", volume);
     request.client[0] = 1;
     err = (struct rdisk_error) { 0 };
-    CHECK_EQUAL(session_events.open(&server, NULL, &request, &grant, &session,
+    CHECK_EQUAL(session_events.open(&server, &target, &request, &grant, &session,
                                     &err), status);
     return session;
 }
