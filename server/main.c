@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* rdiskd: volumes for QEMU guests, over RDMA. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +29,6 @@ int main(int argc, char **argv)
     struct rdisk_error err;
     struct server server;
     char address[128];
-    unsigned int volumes;
     int result;
 
     if (config_init(&config) < 0) {
@@ -42,15 +42,18 @@ int main(int argc, char **argv)
     }
     log_set_level(config.log_level);
     block_signals();
-    if (server_start(&server, &config, &err) < 0) {
+    result = server_start(&server, &config, &err);
+    if (result == -ECANCELED) {
+        log_info("stopped before it served");
+        return 0;
+    }
+    if (result < 0) {
         log_error("%s", err.text);
-        config_free(&config);
         return 1;
     }
     /* Scripts wait for this line. */
-    volumes = pool_count(&server.pool);
-    printf("rdiskd: serving %u volume%s on %s\n", volumes,
-           volumes == 1 ? "" : "s",
+    printf("rdiskd: serving %u volume%s on %s\n", server.volumes,
+           server.volumes == 1 ? "" : "s",
            server_address(&server, address, sizeof(address)));
     fflush(stdout);
 

@@ -8,6 +8,7 @@
 
 #include "server/config/config.h"
 #include "server/volume/drain.h"
+#include "server/io/jobs.h"
 #include "server/io/loop.h"
 #include "server/io/mailbox.h"
 #include "server/io/placement.h"
@@ -24,6 +25,7 @@ struct server {
     struct placement placement;
     struct loop loop;
     struct mailbox mailbox; /* of the control thread */
+    struct jobs *jobs;      /* what may wait for storage */
     struct pool pool;
     struct drain drain;     /* what takes no new sessions */
     struct records records; /* of its leases */
@@ -32,7 +34,8 @@ struct server {
     struct control *control;  /* NULL: no socket */
     struct session *sessions; /* that are open */
 
-    uint64_t started; /* rdisk_now() */
+    uint64_t started;     /* rdisk_now() */
+    unsigned int volumes; /* that there were then */
     bool stopping;
     uint64_t stop_deadline; /* rdisk_now() */
 
@@ -43,8 +46,10 @@ struct server {
 };
 
 /*
- * Bring everything up. SIGTERM and SIGINT must be blocked already. On failure
- * @server is gone again.
+ * start.c: bring everything up. SIGTERM, SIGINT and SIGHUP must be blocked
+ * already. Waits, within bounds, for an address that does not exist yet, and
+ * for storage. On failure @server is gone again, but for threads whose storage
+ * does not answer. -ECANCELED: stopped by a signal before it served.
  */
 int server_start(struct server *server, const struct config *config,
                  struct rdisk_error *err);
@@ -52,6 +57,11 @@ int server_start(struct server *server, const struct config *config,
 int server_run(struct server *server);
 /* Give everything back; only after server_run() returned 0. */
 void server_free(struct server *server);
+
+/* For start.c: run one event, or return at @until or the next deadline. */
+void server_turn(struct server *server, uint64_t until);
+int server_watch_all(struct server *server, struct rdisk_error *err);
+int server_watch_target(struct server *server, struct rdisk_error *err);
 
 /* "10.9.0.1:7471", "[fe80::1]:7471", "*:7471"; returns @text. */
 char *server_address(const struct server *server, char *text, size_t size);

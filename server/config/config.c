@@ -92,6 +92,14 @@ static const struct option options[] = {
     { "server", "stop-timeout", "stop-timeout", "SECONDS",
       "for requests to finish after SIGTERM, 0.1…3600; default 10", KIND_TIME,
       offsetof(struct config, stop_timeout), 100, 3600000 },
+    { "server", "listen-timeout", "listen-timeout", "SECONDS",
+      "to wait at the start for an RDMA device that has the address, 0…3600; "
+      "default 30",
+      KIND_TIME, offsetof(struct config, listen_timeout), 0, 3600000 },
+    { "server", "storage-timeout", "storage-timeout", "SECONDS",
+      "for storage to answer before the one who waits for it is told that it "
+      "does not, 1…3600; default 20",
+      KIND_TIME, offsetof(struct config, storage_timeout), 1000, 3600000 },
     { "server", "lease-time", "lease-time", "SECONDS",
       "that a volume is kept for a writer that lost its connection, 0…3600; "
       "default 0",
@@ -337,6 +345,8 @@ int config_init(struct config *config)
         .handshake_timeout = target.handshake_timeout_ms,
         .max_silence = target.max_silence_ms,
         .stop_timeout = 10000,
+        .listen_timeout = 30000,
+        .storage_timeout = 20000,
         .state = strdup(""),
         .pool = strdup(""),
         .resize = true,

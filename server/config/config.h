@@ -34,6 +34,8 @@ struct config {
     uint64_t handshake_timeout;   /* milliseconds */
     uint64_t max_silence;         /* milliseconds */
     uint64_t stop_timeout;        /* milliseconds */
+    uint64_t listen_timeout;      /* milliseconds; 0: not at all */
+    uint64_t storage_timeout;     /* milliseconds */
     uint64_t lease_time;          /* milliseconds; 0: not kept */
     char *state;                  /* directory of records; "": a default */
     char *pool;                   /* directory; "": none */

@@ -162,8 +162,8 @@ static void done_run(struct message *message)
     struct jobs *jobs = job->jobs;
 
     if (job->hangs) {
-        log_warning("%s of volume '%s' has ended, after %.1f seconds",
-                    job->what, job->volume, seconds_since(jobs, job));
+        log_warning("%s '%s' has ended, after %.1f seconds", job->what,
+                    job->volume, seconds_since(jobs, job));
     }
     forget(jobs, job);
     job->done(job);
@@ -283,9 +283,9 @@ void jobs_look(struct jobs *jobs, uint64_t now)
         if (!job->hangs && now >= job->since + jobs->slow) {
             job->hangs = true;
             jobs->hanging++;
-            log_error("%s of volume '%s' has not ended for %.1f seconds: its "
-                      "storage does not answer", job->what, job->volume,
-                      seconds_since(jobs, job));
+            log_error("%s '%s' has not ended for %.1f seconds: its storage "
+                      "does not answer",
+                      job->what, job->volume, seconds_since(jobs, job));
         }
     }
 }

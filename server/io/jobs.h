@@ -35,8 +35,8 @@ enum job_state {
 
 /* In memory of the submitter's, from submit until done() is called. */
 struct job {
-    const char *what;           /* "open", "resize", for people; constant */
-    const char *volume;         /* it is about; as long as the job */
+    const char *what;           /* "opening volume", for people; constant */
+    const char *volume;         /* or path, that it is done to */
     const void *store;          /* equal: the same store; never looked into */
     /* A thread of its own: the system calls, and nothing that others have. */
     void (*run)(struct job *job);

@@ -28,7 +28,7 @@ struct operations;
  * start. */
 struct operation {
     char volume[RDISK_VOLUME_NAME_MAX + 1];
-    const char *what;           /* "open", for people; constant */
+    const char *what;           /* "opening volume", for people; constant */
     /* It is its turn; perhaps within operation_start(). */
     void (*begin)(struct operation *operation);
     /* The deadline has passed; at most once, at any time between start and

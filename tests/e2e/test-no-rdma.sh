@@ -19,8 +19,8 @@ check_ping_without_rdma_says_so()
 
 check_a_server_without_rdma_says_so()
 {
-    refused 'RDMA' 10 rdiskd --config '' --control '' --volume m=memory:1M \
-        --authentication none
+    refused 'RDMA' 10 rdiskd --config '' --control '' --listen-timeout 0 \
+        --volume m=memory:1M --authentication none
 }
 
 check_rdma_in_the_kernel_but_no_device_says_so()
@@ -29,8 +29,8 @@ check_rdma_in_the_kernel_but_no_device_says_so()
         skip "the kernel has no module rdma_ucm"
     refused 'RDMA device' 15 \
         qemu-io -f raw -c 'read 0 4k' 'rdma://127.0.0.1/v?open-timeout=3'
-    refused 'RDMA' 10 rdiskd --config '' --control '' --volume m=memory:1M \
-        --authentication none
+    refused 'RDMA' 10 rdiskd --config '' --control '' --listen-timeout 0 \
+        --volume m=memory:1M --authentication none
 }
 
 check_other_drivers_of_qemu_still_work()

@@ -32,6 +32,33 @@ hold()
     wait_until 20 sessions_are 1
 }
 
+# begin_server OPTION…: at $port, without waiting for it
+begin_server()
+{
+    : >"$work/ready"
+    rdiskd --config '' --listen "$addr" --port "$port" --control "$control" \
+        --authentication none "$@" >"$work/ready" 2>>"$server_log" \
+        </dev/null &
+    server=$!
+    end_later $server
+}
+
+# begin_another OPTION…: the same, at a port of its own
+begin_another()
+{
+    port=$((port + 1))
+    control=$work/control.$port
+    server_log=$work/server.$port.log
+    begin_server --volume m=memory:1M "$@"
+}
+
+serves()
+{
+    wait_until 30 server_settled || true
+    grep -q '^rdiskd: serving' "$work/ready" ||
+        fail "it does not start: $(tail -n 1 "$server_log")"
+}
+
 check_a_wrong_configuration_names_file_line_value_and_range()
 {
     printf '[server]\nport = 70000\n' >"$work/wrong.conf"
@@ -42,7 +69,54 @@ check_a_wrong_configuration_names_file_line_value_and_range()
 check_an_address_without_a_device_is_refused_with_a_sentence()
 {
     rdiskd_fails 'no RDMA device has that address' --config '' --control '' \
-        --listen 192.0.2.1 --volume m=memory:1M --authentication none
+        --listen-timeout 0 --listen 192.0.2.1 --volume m=memory:1M --authentication none
+}
+
+check_a_server_waits_for_its_address()
+{
+    local interface here=10.9.0.99
+    interface=$(ip -o -4 addr | awk -v a="$addr" '$4 ~ a"/" { print $2 }')
+    addr=$here
+    begin_another --listen-timeout 60
+    wait_until 20 grep -q 'no RDMA device has that address; waiting up to 60' \
+        "$server_log"
+    ip addr add $here/24 dev "$interface"
+    serves
+    ip addr del $here/24 dev "$interface"
+}
+
+check_a_server_that_waits_can_be_stopped()
+{
+    addr=192.0.2.1
+    begin_another --listen-timeout 600
+    wait_until 20 grep -q 'waiting up to 600 seconds' "$server_log"
+    kill -TERM "$server"
+    wait_until 10 gone "$server" || fail "it does not stop"
+    wait "$server" || fail "it ends with status $?"
+    says "$server_log" 'stopped before it served'
+}
+
+check_a_server_starts_right_after_one_was_killed()
+{
+    start_server
+    volume v 1M
+    io v 'write -q -P 5 0 1M'
+    hold v
+    kill -KILL "$server"
+    begin_server --pool "$pool"
+    serves
+    kill -KILL "$holder"
+    io v 'read -q -P 5 0 1M'
+}
+
+check_a_port_in_use_is_told()
+{
+    rdiskd_fails "port $port: another server uses that port" --config '' \
+        --control '' --listen-timeout 0 --listen "$addr" --port "$port" \
+        --volume m=memory:1M --authentication none
+    rdiskd_fails "any address, port $port: another server uses that port" \
+        --config '' --control '' --listen-timeout 0 --port "$port" \
+        --volume m=memory:1M --authentication none
 }
 
 check_the_ready_line_names_volumes_and_address()

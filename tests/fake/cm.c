@@ -249,17 +249,23 @@ static void destroy_id(struct rdma_cm_id *rdma)
 
 /* ---- Addresses -------------------------------------------------------- */
 
-static bool port_taken(struct fake_host *host, in_port_t port)
+/* The id that listens there, or NULL. */
+static const struct fake_id *port_taken(struct fake_host *host, in_port_t port)
 {
     struct fake_id *id;
 
     TAILQ_FOREACH(id, &host->fabric->ids, link) {
         if (id->host == host && id->state == FAKE_CM_LISTEN &&
             id->id.route.addr.src_sin.sin_port == port) {
-            return true;
+            return id;
         }
     }
-    return false;
+    return NULL;
+}
+
+static bool is_any(const struct sockaddr_in *address)
+{
+    return address->sin_addr.s_addr == htonl(INADDR_ANY);
 }
 
 static in_port_t ephemeral_port(struct fake_fabric *fabric)
@@ -271,6 +277,7 @@ static int bind_locked(struct fake_id *id, const struct sockaddr_in *addr)
 {
     struct fake_host *host = id->host;
     struct sockaddr_in *source = &id->id.route.addr.src_sin;
+    const struct fake_id *listener;
     int ret = fake_called(host, FAKE_BIND_ADDR);
 
     if (ret < 0) {
@@ -282,7 +289,7 @@ static int bind_locked(struct fake_id *id, const struct sockaddr_in *addr)
     if (addr->sin_family != AF_INET) {
         return -EAFNOSUPPORT;
     }
-    if (addr->sin_addr.s_addr != htonl(INADDR_ANY)) {
+    if (!is_any(addr)) {
         if (addr->sin_addr.s_addr != host->address.s_addr) {
             return -EADDRNOTAVAIL;
         }
@@ -293,8 +300,12 @@ static int bind_locked(struct fake_id *id, const struct sockaddr_in *addr)
         id->born = host->removals;
         id->id.port_num = 1;
     }
-    if (addr->sin_port && port_taken(host, addr->sin_port)) {
-        return -EADDRINUSE;
+    listener = addr->sin_port ? port_taken(host, addr->sin_port) : NULL;
+    if (listener) {
+        /* As Linux has it, if one of the two is on any address. */
+        return is_any(addr) || is_any(&listener->id.route.addr.src_sin)
+                   ? -EADDRNOTAVAIL
+                   : -EADDRINUSE;
     }
     *source = *addr;
     if (!source->sin_port) {

@@ -10,49 +10,127 @@
 #include <string.h>
 
 #include "transport/target/session.h"
+#include "transport/verbs/channel.h"
 
 #define BACKLOG         128
 #define AGAIN_MS        1000    /* between attempts to listen again */
 
-int rdisk_target_listen(struct rdisk_target *target, struct rdisk_error *err)
+static int resolve(const struct rdisk_target_options *options,
+                   struct addrinfo **list, struct rdisk_error *err)
 {
-    const struct rdisk_verbs *verbs = target->env->verbs;
-    const char *address = target->options.address;
     struct addrinfo hints = {
         .ai_socktype = SOCK_STREAM,
         .ai_flags = AI_PASSIVE,
     };
-    struct addrinfo *list;
+    const char *address = options->address;
     char port[8];
     int ret;
 
     address = address && address[0] ? address : "0.0.0.0";
-    snprintf(port, sizeof(port), "%u", target->options.port);
-    ret = getaddrinfo(address, port, &hints, &list);
-    if (ret) {
-        return rdisk_error_set(err, -EINVAL, "cannot resolve address '%s': %s",
-                               address, gai_strerror(ret));
+    snprintf(port, sizeof(port), "%u", options->port ? options->port
+                                                     : RDISK_DEFAULT_PORT);
+    ret = getaddrinfo(address, port, &hints, list);
+    return ret == 0 ? 0
+                    : rdisk_error_set(err, -EINVAL,
+                                      "cannot resolve address '%s': %s",
+                                      address, gai_strerror(ret));
+}
+
+/* Linux says the same of an address that no device has and of a port that
+ * somebody listens to on all addresses; another port tells them apart. */
+static bool address_exists(const struct rdisk_env *env,
+                           struct rdma_event_channel *channel,
+                           const struct addrinfo *where)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } address = { 0 };
+    struct rdma_cm_id *id;
+    bool exists;
+
+    memcpy(&address, where->ai_addr, where->ai_addrlen);
+    /* The port is at the same place in both families. */
+    address.in.sin_port = 0;
+    if (env->verbs->create_id(channel, &id, NULL) < 0) {
+        return false;
     }
-    ret = verbs->create_id(target->channel, &target->listener, NULL);
+    exists = env->verbs->bind_addr(id, &address.any) == 0;
+    env->verbs->destroy_id(id);
+    return exists;
+}
+
+/* Bind a new id, which is the caller's, on failure too if it is not NULL. */
+static int bind_listener(const struct rdisk_env *env,
+                         const struct rdisk_target_options *options,
+                         struct rdma_event_channel *channel,
+                         struct rdma_cm_id **id, bool listen,
+                         struct rdisk_error *err)
+{
+    const char *address = options->address;
+    unsigned int port = options->port ? options->port : RDISK_DEFAULT_PORT;
+    struct addrinfo *list;
+    int ret;
+
+    *id = NULL;
+    ret = resolve(options, &list, err);
     if (ret < 0) {
-        target->listener = NULL;
+        return ret;
+    }
+    address = address && address[0] ? address : "any address";
+    ret = env->verbs->create_id(channel, id, NULL);
+    if (ret < 0) {
+        *id = NULL;
     } else {
-        ret = verbs->bind_addr(target->listener, list->ai_addr);
+        ret = env->verbs->bind_addr(*id, list->ai_addr);
+    }
+    if (ret == 0 && listen) {
+        ret = env->verbs->listen(*id, BACKLOG);
+    }
+    if (ret == -EADDRNOTAVAIL && address_exists(env, channel, list)) {
+        ret = -EADDRINUSE;
     }
     freeaddrinfo(list);
-    if (ret == 0) {
-        ret = verbs->listen(target->listener, BACKLOG);
-    }
-    if (ret == -ENODEV || ret == -EADDRNOTAVAIL) {
-        return rdisk_error_set(err, ret,
-            "cannot listen on %s:%s: no RDMA device has that address",
-            address, port);
-    }
-    if (ret < 0) {
-        return rdisk_error_set(err, ret, "cannot listen on %s:%s: %s",
+    switch (ret) {
+    case 0:
+        return 0;
+    case -EADDRINUSE:
+        return rdisk_error_set(err, ret, "cannot listen on %s, port %u: "
+                               "another server uses that port", address, port);
+    case -ENODEV:
+    case -EADDRNOTAVAIL:
+        return rdisk_error_set(err, ret, "cannot listen on %s, port %u: no "
+                               "RDMA device has that address", address, port);
+    default:
+        return rdisk_error_set(err, ret, "cannot listen on %s, port %u: %s",
                                address, port, strerror(-ret));
     }
-    return 0;
+}
+
+int rdisk_target_listen(struct rdisk_target *target, struct rdisk_error *err)
+{
+    return bind_listener(target->env, &target->options, target->channel,
+                         &target->listener, true, err);
+}
+
+int rdisk_target_probe(const struct rdisk_env *env,
+                       const struct rdisk_target_options *options,
+                       struct rdisk_error *err)
+{
+    struct rdma_event_channel *channel;
+    struct rdma_cm_id *id;
+    int ret = rdisk_channel_create(env, &channel, err);
+
+    if (ret < 0) {
+        return ret;
+    }
+    ret = bind_listener(env, options, channel, &id, false, err);
+    if (id) {
+        env->verbs->destroy_id(id);
+    }
+    env->verbs->destroy_event_channel(channel);
+    return ret;
 }
 
 struct rdma_cm_id *rdisk_target_listener_lost(struct rdisk_target *target)

@@ -216,7 +216,16 @@ struct rdisk_target_events {
 
 /* ---- Control thread --------------------------------------------------- */
 
-/* Listens at once. NULL with e.g. -ENODEV or -EADDRINUSE in @err. */
+/*
+ * Could a target with these options listen now? 0; -ENODEV or -EADDRNOTAVAIL:
+ * there is no RDMA device (yet), or none that has the address; -EADDRINUSE: the
+ * port is taken, by a server that may just be ending. Needs no target.
+ */
+int rdisk_target_probe(const struct rdisk_env *env,
+                       const struct rdisk_target_options *options,
+                       struct rdisk_error *err);
+
+/* Listens at once. NULL with an error as above in @err. */
 struct rdisk_target *rdisk_target_create(
     const struct rdisk_env *env, const struct rdisk_target_options *options,
     const struct rdisk_target_events *events, void *opaque,

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The start: from a configuration to a server that serves. What may wait, for
+ * an address or for storage, has a bound and can be ended by a signal, and the
+ * log says what it waits for.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "server/admin/command.h"
+#include "server/admin/socket.h"
+#include "server/log.h"
+#include "server/server.h"
+#include "server/session/session.h"
+#include "server/volume/lock.h"
+
+/* Between two looks whether the address exists. */
+#define LOOK_MS 250
+/* For a server that has just been killed to let go of its port. */
+#define PORT_WAIT_MS 5000
+
+static int stopped(struct rdisk_error *err)
+{
+    return rdisk_error_set(err, -ECANCELED, "stopped by a signal");
+}
+
+/* ---- The loop --------------------------------------------------------- */
+
+static int start_loop(struct server *server, struct rdisk_error *err)
+{
+    sigset_t signals;
+    int result;
+
+    result = loop_init(&server->loop);
+    if (result < 0) {
+        return rdisk_error_set(err, result, "cannot create an epoll: %s",
+                               strerror(-result));
+    }
+    result = mailbox_init(&server->mailbox);
+    if (result < 0) {
+        loop_destroy(&server->loop);
+        return rdisk_error_set(err, result, "cannot create an eventfd: %s",
+                               strerror(-result));
+    }
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    server->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (server->signal_fd < 0) {
+        result = -errno;
+        mailbox_destroy(&server->mailbox);
+        loop_destroy(&server->loop);
+        return rdisk_error_set(err, result, "cannot create a signalfd: %s",
+                               strerror(-result));
+    }
+    return 0;
+}
+
+static int start_jobs(struct server *server, struct rdisk_error *err)
+{
+    /* The log tells of what hangs before those who wait give up. */
+    server->jobs = jobs_create(&server->mailbox, server->env,
+                               server->config->storage_timeout * RDISK_MSEC /
+                                   4);
+    return server->jobs ? 0
+                        : rdisk_error_set(err, -ENOMEM, "no memory for jobs");
+}
+
+/* ---- The address ------------------------------------------------------ */
+
+static void target_options(const struct config *config,
+                           struct rdisk_target_options *options)
+{
+    rdisk_target_options_init(options);
+    options->address = config->listen;
+    options->port = config->port;
+    options->max_sessions = config->max_sessions;
+    options->max_queues = config->max_queues;
+    options->max_slots = config->max_slots;
+    options->max_slot_size = config->max_slot_size;
+    options->max_memory = config->max_memory;
+    options->handshake_timeout_ms = config->handshake_timeout;
+    options->max_silence_ms = config->max_silence;
+    options->call_timeout_ms = config->storage_timeout;
+    if (options->open_timeout_ms > config->storage_timeout) {
+        options->open_timeout_ms = config->storage_timeout;
+    }
+    options->authenticate = config->authentication != ACCESS_METHOD_OPEN;
+}
+
+/* How long is this reason worth to be waited for? */
+static uint64_t patience(const struct config *config, int code)
+{
+    switch (code) {
+    case -ENODEV:
+    case -EADDRNOTAVAIL:
+        return config->listen_timeout * RDISK_MSEC;
+    case -EADDRINUSE:
+        return (config->listen_timeout < PORT_WAIT_MS ? config->listen_timeout
+                                                      : PORT_WAIT_MS) *
+               RDISK_MSEC;
+    default:
+        return 0;
+    }
+}
+
+/* After a boot the interface, or its device, may come up after this server. */
+static int await_address(struct server *server, struct rdisk_error *err)
+{
+    struct rdisk_target_options options;
+    int told = 0, result;
+
+    target_options(server->config, &options);
+    for (;;) {
+        uint64_t now, wait;
+
+        result = rdisk_target_probe(server->env, &options, err);
+        if (result == 0) {
+            return 0;
+        }
+        now = rdisk_now(server->env);
+        wait = patience(server->config, result);
+        if (now >= server->started + wait) {
+            return result;
+        }
+        if (told != result) {
+            told = result;
+            log_warning("%s; waiting up to %g seconds for that to change",
+                        err->text, wait / RDISK_MSEC / 1000.0);
+        }
+        server_turn(server, now + LOOK_MS * RDISK_MSEC);
+        if (server->stopping) {
+            return stopped(err);
+        }
+    }
+}
+
+/* ---- Volumes ---------------------------------------------------------- */
+
+/*
+ * A part of the start that may wait for storage, in a thread. Nobody else has
+ * the server's volumes meanwhile.
+ */
+struct step {
+    struct job job; /* first */
+    struct server *server;
+    const struct config_volume *volume; /* NULL: not about one */
+    int (*run)(struct step *step);
+    struct rdisk_error err;
+    int result;
+    bool done;
+};
+
+static void step_run(struct job *job)
+{
+    struct step *step = (struct step *)job;
+
+    step->result = step->run(step);
+}
+
+static void step_done(struct job *job)
+{
+    ((struct step *)job)->done = true;
+}
+
+/* On a timeout the step is left to its thread. */
+static int await_step(struct step *step, struct rdisk_error *err)
+{
+    struct server *server = step->server;
+    uint64_t deadline = rdisk_now(server->env) +
+                        server->config->storage_timeout * RDISK_MSEC;
+
+    while (!step->done) {
+        if (server->stopping) {
+            return stopped(err);
+        }
+        if (rdisk_now(server->env) >= deadline) {
+            return rdisk_error_set(err, -ETIMEDOUT,
+                                   "%s '%s' has not ended within "
+                                   "storage-timeout, %g seconds: its storage "
+                                   "does not answer",
+                                   step->job.what, step->job.volume,
+                                   server->config->storage_timeout / 1000.0);
+        }
+        server_turn(server, deadline);
+    }
+    if (step->result < 0 && err) {
+        *err = step->err;
+    }
+    return step->result;
+}
+
+static int run_step(struct server *server, const char *what, const char *path,
+                    const struct config_volume *volume,
+                    int (*run)(struct step *step), struct rdisk_error *err)
+{
+    struct step *step = calloc(1, sizeof(*step));
+    int result;
+
+    if (!step) {
+        return rdisk_error_set(err, -ENOMEM, "no memory for the start");
+    }
+    step->job = (struct job) {
+        .what = what,
+        .volume = volume ? volume->name : path,
+        .store = volume ? (const void *)volume : &server->pool,
+        .run = step_run,
+        .done = step_done,
+    };
+    step->server = server;
+    step->volume = volume;
+    step->run = run;
+    result = jobs_submit(server->jobs, &step->job, err);
+    if (result == 0) {
+        result = await_step(step, err);
+    }
+    if (step->done || !jobs_count(server->jobs)) {
+        free(step);
+    }
+    return result;
+}
+
+static int open_pool(struct step *step)
+{
+    struct server *server = step->server;
+    const struct config *config = server->config;
+    int result = pool_init(&server->pool, config->pool, LOCK_WAIT_MS,
+                           &step->err);
+
+    server->pool.polling = config->polling;
+    if (result < 0) {
+        return result;
+    }
+    if (records_init(&server->records, config->state, config->pool) < 0) {
+        return rdisk_error_set(&step->err, -ENOMEM, "no memory for leases");
+    }
+    server->pool.records = &server->records;
+    server->pool.lease_time = config->lease_time * RDISK_MSEC;
+    server->pool.started = server->started;
+    return 0;
+}
+
+static int open_volume(struct step *step)
+{
+    const struct config_volume *volume = step->volume;
+    struct backend_spec spec = {
+        .volume = volume->name,
+        .path = volume->path,
+        .directory = AT_FDCWD,
+        .size = volume->size,
+        .read_only = volume->read_only,
+        .polling = volume->polling,
+    };
+
+    return pool_configure(&step->server->pool, volume->backend, &spec,
+                          &step->err);
+}
+
+/* If somebody may write to something that stays, now is the time to tell. */
+static int open_records(struct step *step)
+{
+    struct server *server = step->server;
+    bool needed = server->config->pool[0];
+    int result = 0;
+
+    for (const struct config_volume *volume = server->config->volumes; volume;
+         volume = volume->next) {
+        needed |= volume->backend == &backend_file && !volume->read_only;
+    }
+    if (needed) {
+        result = records_prepare(&server->records, LOCK_WAIT_MS, &step->err);
+    }
+    if (result == -EBUSY) {
+        return result;
+    }
+    if (result < 0) {
+        log_warning("nobody can write to volumes that are files: %s",
+                    step->err.text);
+    }
+    server->volumes = pool_count(&server->pool);
+    return 0;
+}
+
+static int start_volumes(struct server *server, struct rdisk_error *err)
+{
+    const struct config *config = server->config;
+    int result = run_step(server, "opening the pool directory", config->pool,
+                          NULL, open_pool, err);
+
+    for (const struct config_volume *volume = config->volumes;
+         volume && result == 0; volume = volume->next) {
+        result = run_step(server, "opening volume", NULL, volume, open_volume,
+                          err);
+    }
+    return result < 0 ? result
+                      : run_step(server, "opening the state directory",
+                                 server->records.path, NULL, open_records, err);
+}
+
+/* ---- The rest --------------------------------------------------------- */
+
+static int start_workers(struct server *server, struct rdisk_error *err)
+{
+    const struct placement *placement = &server->placement;
+
+    server->workers = calloc(placement->cores, sizeof(server->workers[0]));
+    if (!server->workers) {
+        return rdisk_error_set(err, -ENOMEM, "no memory for reactors");
+    }
+    for (unsigned int i = 0; i < placement->cores; i++) {
+        server->workers[i].reactor = reactor_create(
+            i, placement->core[i], server->config->poll_time * 1000, err);
+        if (!server->workers[i].reactor) {
+            return err->code;
+        }
+        server->workers[i].group = rdisk_target_group_create(
+            server->env, (unsigned int)server->config->cq_entries, i);
+        if (!server->workers[i].group) {
+            return rdisk_error_set(err, -ENOMEM, "no memory for reactors");
+        }
+    }
+    return 0;
+}
+
+static int start_placement(struct server *server, struct rdisk_error *err)
+{
+    const struct config *config = server->config;
+    int result = placement_choose(&server->placement, config->listen,
+                                  config->cores, config->core_list, err);
+
+    if (result == 0) {
+        placement_raise_limits(config->max_memory);
+        placement_apply(&server->placement);
+    }
+    return result;
+}
+
+static int start_target(struct server *server, struct rdisk_error *err)
+{
+    struct rdisk_target_options options;
+
+    target_options(server->config, &options);
+    server->target = rdisk_target_create(server->env, &options, &session_events,
+                                         server, err);
+    return server->target ? server_watch_target(server, err) : err->code;
+}
+
+static int start_control(struct server *server, struct rdisk_error *err)
+{
+    if (!server->config->control[0]) {
+        return 0;
+    }
+    server->control = control_create(&server->loop, server->config->control,
+                                     command_run, server, err);
+    return server->control ? 0 : err->code;
+}
+
+int server_start(struct server *server, const struct config *config,
+                 struct rdisk_error *err)
+{
+    static int (*const parts[])(struct server * server,
+                                struct rdisk_error * err) = {
+        start_jobs,    server_watch_all, await_address, start_placement,
+        start_volumes, start_workers,    start_target,  start_control,
+    };
+    int result;
+
+    *server = (struct server) {
+        .config = config,
+        .env = log_env_init(),
+        .pool = { .directory = -1, .lock = -1 },
+        .records = { .directory = -1, .lock = -1 },
+    };
+    server->started = rdisk_now(server->env);
+    result = start_loop(server, err);
+    if (result < 0) {
+        return result;
+    }
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && result == 0;
+         i++) {
+        result = parts[i](server, err);
+    }
+    if (result == 0 && server->stopping) {
+        result = stopped(err);
+    }
+    if (result < 0 && !(server->jobs && jobs_count(server->jobs))) {
+        server_free(server);
+    }
+    return result;
+}
