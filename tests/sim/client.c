@@ -372,8 +372,14 @@ static void start(struct sim_client *client)
     const struct sim_config *config = &client->sim->schedule->config;
     struct rdisk_initiator_options options;
     struct rdisk_error err = { 0 };
+    struct rdisk_secret secret;
 
     rdisk_initiator_options_init(&options);
+    if (config->authenticate) {
+        sim_secret(&secret);
+        options.user = SIM_USER;
+        options.secret = &secret;
+    }
     options.host = "10.0.0.1";
     options.port = SIM_PORT;
     options.volume = "vol";

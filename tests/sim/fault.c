@@ -125,6 +125,9 @@ static void program_event(struct sim *sim, struct sim_client *client,
             rdisk_initiator_cancel(client->session);
         }
         break;
+    case SIM_VISIT:
+        sim_visitor_come(sim, event->b, event->c, event->d);
+        break;
     case SIM_RESIZE:
         sim_client_resize(client, event->b % 4);
         break;
@@ -175,6 +178,7 @@ void sim_event(struct sim *sim, const struct sim_event *event)
         break;
     case SIM_RESTORE:
         restore_device(client);
+        sim_server_restore_device(sim);
         break;
     case SIM_FAIL:
         fake_fail(event->d % 2 ? client->host : server, calls[event->b % CALLS],
@@ -220,6 +224,8 @@ void sim_heal(struct sim *sim)
         sim_client_kick(client);
     }
     fake_host_link(server->host, true);
+    sim_server_restore_device(sim);
+    sim_visitor_calm(sim);
     server->stalled_until = 0;
     server->drained = false;
     /* What the backend has begun still takes its time. */

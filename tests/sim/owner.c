@@ -4,6 +4,7 @@
  * rule of server/volume/volume.c.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,15 +93,9 @@ static enum rdisk_status decide(struct sim *sim, struct sim_holder *holder,
                                              : RDISK_LATER;
 }
 
-static enum rdisk_status owner_open(void *opaque,
-                                    struct rdisk_target_session *session,
-                                    const struct rdisk_open_request *request,
-                                    struct rdisk_open_grant *grant,
-                                    void **user, struct rdisk_error *err)
+static struct sim_holder *find_place(struct sim *sim)
 {
-    struct sim *sim = opaque;
     struct sim_holder *holder = sim->server.holders;
-    enum rdisk_status status;
 
     while (holder->session) {
         if (++holder == sim->server.holders + SIM_HOLDERS) {
@@ -108,6 +103,52 @@ static enum rdisk_status owner_open(void *opaque,
         }
     }
     memset(holder, 0, sizeof(*holder));
+    holder->client = holder->serial = UINT_MAX;
+    return holder;
+}
+
+static enum rdisk_status visitor_open(struct sim *sim,
+                                      struct rdisk_target_session *session,
+                                      const struct rdisk_open_request *request,
+                                      struct rdisk_open_grant *grant,
+                                      void **user, struct rdisk_error *err)
+{
+    struct sim_holder *holder = *user ? *user : find_place(sim);
+    enum rdisk_status status = sim_visitor_open(sim, holder, session, request,
+                                                grant, err);
+
+    *user = holder->session ? holder : NULL;
+    return status;
+}
+
+static enum rdisk_status owner_create(
+    void *opaque, struct rdisk_target_session *session,
+    const struct rdisk_create_request *request, void **user,
+    struct rdisk_error *err)
+{
+    struct sim *sim = opaque;
+    struct sim_holder *holder = find_place(sim);
+    enum rdisk_status status = sim_visitor_create(sim, holder, session,
+                                                  request, err);
+
+    *user = holder->session ? holder : NULL;
+    return status;
+}
+
+static enum rdisk_status owner_open(void *opaque,
+                                    struct rdisk_target_session *session,
+                                    const struct rdisk_open_request *request,
+                                    struct rdisk_open_grant *grant,
+                                    void **user, struct rdisk_error *err)
+{
+    struct sim *sim = opaque;
+    struct sim_holder *holder;
+    enum rdisk_status status;
+
+    if (sim_visitors(request->volume)) {
+        return visitor_open(sim, session, request, grant, user, err);
+    }
+    holder = find_place(sim);
     snprintf(holder->holder.peer, sizeof(holder->holder.peer), "%s",
              request->peer);
     memcpy(holder->holder.client, request->client, sizeof(request->client));
@@ -179,8 +220,13 @@ static void owner_close(void *opaque, void *user, bool orderly)
 {
     struct sim *sim = opaque;
     struct sim_holder *holder = user;
-    struct sim_client *client = &sim->clients[holder->client];
+    struct sim_client *client;
 
+    if (holder->visitor) {
+        sim_visitor_close(sim, holder);
+        return;
+    }
+    client = &sim->clients[holder->client];
     volume_release(&holder->holder, orderly, sim_now(sim));
     holder->session = NULL;
     sim_check_closed(&sim->checker, holder->client, holder->serial);
@@ -227,6 +273,18 @@ static void owner_queue_idle(void *queue_user,
         sim_violation("a queue of the server ends twice");
     }
     queue->idle = true;
+    if (queue->holder->visitor) {
+        /* Sessions that end, but cannot yet. */
+        queue->release_at = sim_now(queue->sim) +
+                            sim_random(queue->sim, 3000) * RDISK_MSEC;
+    }
+}
+
+bool sim_server_queue_due(const struct sim_queue *queue)
+{
+    return queue->queue &&
+           (!queue->started ||
+            (queue->idle && sim_now(queue->sim) >= queue->release_at));
 }
 
 bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
@@ -238,6 +296,9 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
     }
     if (queue->idle) {
         /* The control thread takes its time. */
+        if (!sim_server_queue_due(queue)) {
+            return false;
+        }
         if (sim_random(queue->sim, 4)) {
             return true;
         }
@@ -257,6 +318,7 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
     if (readable) {
         /* And what others have there that share it. */
         rdisk_target_cq_process(rdisk_target_queue_cq(target));
+        queue->gone = queue->sim->server.removed;
     }
     return readable;
 }
@@ -297,6 +359,28 @@ static int record_save(void *opaque, const uint8_t *identity,
                  : 0;
 }
 
+/* ---- Who may come in ---------------------------------------------------- */
+
+void sim_secret(struct rdisk_secret *secret)
+{
+    static const char text[] = "a secret of thirty-two bytes, or";
+
+    memset(secret, 0, sizeof(*secret));
+    secret->length = 32;
+    memcpy(secret->bytes, text, secret->length);
+}
+
+static bool owner_secret(void *opaque, const char *user,
+                         struct rdisk_secret *secret)
+{
+    bool known = !strcmp(user, SIM_USER);
+
+    if (known) {
+        sim_secret(secret);
+    }
+    return known;
+}
+
 /* ---- The program ------------------------------------------------------- */
 
 /* The program that runs leaves its turn to the other one. */
@@ -331,6 +415,8 @@ static void turn_begins(struct sim *sim)
 static void server_starts(struct sim *sim)
 {
     static const struct rdisk_target_events events = {
+        .secret = owner_secret,
+        .create = owner_create,
         .open = owner_open,
         .close = owner_close,
         .resize = sim_server_resize,
@@ -365,6 +451,7 @@ void sim_server_kill(struct sim *sim, enum fake_death death)
     if (!server->target || server->dead) {
         return;
     }
+    sim_server_restore_device(sim);
     fake_host_link(server->host, true);
     fake_host_kill(server->host, death);
     server->dead = true;
@@ -403,6 +490,24 @@ void sim_server_drain(struct sim *sim, bool drained)
             rdisk_target_session_end(server->holders[i].session,
                                      RDISK_STATUS_SHUTTING_DOWN, "drained");
         }
+    }
+}
+
+void sim_server_remove_device(struct sim *sim)
+{
+    struct sim_server *server = &sim->server;
+
+    if (server->target && !server->dead && !server->removed) {
+        server->removed = true;
+        fake_host_remove_device(server->host, sim_random(sim, 2));
+    }
+}
+
+void sim_server_restore_device(struct sim *sim)
+{
+    if (sim->server.removed) {
+        sim->server.removed = false;
+        fake_host_restore_device(sim->server.host);
     }
 }
 
@@ -446,6 +551,13 @@ uint64_t sim_server_due(const struct sim *sim)
     if (server->stalled_until > sim_now((struct sim *)sim)) {
         return server->stalled_until;
     }
+    for (unsigned int i = 0; i < SIM_QUEUES; i++) {
+        const struct sim_queue *queue = &server->queues[i];
+
+        if (queue->queue && queue->idle) {
+            due = sim_least(due, queue->release_at);
+        }
+    }
     for (unsigned int i = 0; i < server->op_count; i++) {
         due = sim_least(due, server->ops[i].due);
     }
@@ -487,6 +599,7 @@ void sim_server_begin(struct sim *sim)
     rdisk_target_options_init(&server->options);
     server->options.port = SIM_PORT;
     server->options.max_queues = 2;
+    server->options.authenticate = sim->schedule->config.authenticate;
     server->options.max_silence_ms = sim->schedule->config.max_silence_ms;
     server->slowest = sim->schedule->config.slowest_us * 1000ull;
     snprintf(server->volume.name, sizeof(server->volume.name), "vol");

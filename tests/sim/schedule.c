@@ -6,6 +6,8 @@
 #include "tests/sim/disk.h"
 #include "transport/wire/wire.h"
 
+#define VISITS 3u /* of a schedule */
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- Making ------------------------------------------------------------ */
@@ -36,6 +38,7 @@ static void make_config(struct sim_config *config, uint64_t *state)
         .slowest_us = speeds[pick(state, COUNT(speeds))],
         .loss = pick(state, 8) ? 0 : 20 + pick(state, 200),
         .guest_memory = pick(state, 3),
+        .authenticate = pick(state, 2),
         .lease_time_ms = leases[pick(state, COUNT(leases))],
         .max_silence_ms = silences[pick(state, COUNT(silences))],
     };
@@ -143,11 +146,26 @@ static void make_move(struct sim_schedule *schedule, uint64_t *state)
     }
 }
 
+/*
+ * Somebody else comes: to each state of the server, for each thing to happen
+ * there, in turn, so that a short run has them all.
+ */
+static void make_visit(struct sim_schedule *schedule, unsigned int left,
+                       uint64_t *state)
+{
+    struct sim_event *event = add_event(schedule, 0, SIM_VISIT, 0, state);
+    uint64_t number = schedule->seed * VISITS + left;
+
+    event->b = (unsigned int)(number % SIM_VISITOR_GOALS);
+    event->c = (unsigned int)(number / SIM_VISITOR_GOALS % SIM_VISITOR_ACTS);
+}
+
 void sim_schedule_make(struct sim_schedule *schedule, uint64_t seed)
 {
     uint64_t state = seed * 0x9e3779b97f4a7c15ull + 0x7471;
     unsigned int requests = 10 + pick(&state, 60);
     unsigned int faults = pick(&state, 14);
+    unsigned int visits = VISITS;
     unsigned int moves;
 
     memset(schedule, 0, sizeof(*schedule));
@@ -157,6 +175,10 @@ void sim_schedule_make(struct sim_schedule *schedule, uint64_t seed)
     while (requests + faults) {
         struct sim_event *event;
 
+        if (visits && pick(&state, 12) == 0) {
+            make_visit(schedule, visits, &state);
+            visits--;
+        }
         if (moves && pick(&state, 40) == 0) {
             make_move(schedule, &state);
             moves--;
@@ -184,13 +206,14 @@ void sim_config_text(const struct sim_config *config, char *text, size_t size)
              "reconnect-delay %u, heartbeat %u, request-timeout %u, "
              "open-timeout %u ms, lease-time %u ms, max-silence %u ms, "
              "backend %u us, "
-             "loss 1/%u, guest-memory %s",
+             "loss 1/%u, guest-memory %s%s",
              config->clients,
              config->shared ? " sharing" : ", one at a time", config->queues,
              config->slots, config->reconnect_delay_ms, config->heartbeat_ms,
              config->request_timeout_ms, config->open_timeout_ms,
              config->lease_time_ms, config->max_silence_ms, config->slowest_us, config->loss,
-             modes[config->guest_memory]);
+             modes[config->guest_memory],
+             config->authenticate ? ", authenticated" : "");
 }
 
 static const char *op_name(unsigned int op)
@@ -235,6 +258,7 @@ void sim_event_text(const struct sim_event *event, char *text, size_t size)
         [SIM_CANCEL] = "cancels", [SIM_CLOSE] = "closes",
         [SIM_CRASH] = "crashes", [SIM_REPLAY] = "an old OPEN arrives",
         [SIM_RESIZE] = "makes the volume larger",
+        [SIM_VISIT] = "somebody else comes",
     };
 
     if (event->kind == SIM_SUBMIT) {

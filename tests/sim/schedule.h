@@ -12,6 +12,9 @@
 
 #define SIM_CLIENTS     3u
 #define SIM_EVENTS      160u
+/* visitor.c: states of a session on the server, and what happens there. */
+#define SIM_VISITOR_GOALS 14u
+#define SIM_VISITOR_ACTS  11u
 #define SIM_RUN         8u      /* blocks of the longest request */
 
 struct sim_config {
@@ -24,6 +27,7 @@ struct sim_config {
     unsigned int max_silence_ms;        /* of the server */
     unsigned int slowest_us;    /* that the backend takes for a request */
     unsigned int guest_memory;  /* enum rdisk_guest_memory, of all clients */
+    bool authenticate;
     unsigned int loss;          /* one packet in so many; 0: none */
 };
 
@@ -56,6 +60,7 @@ enum sim_event_kind {
     SIM_CRASH,          /* a client's program dies */
     SIM_REPLAY,         /* an OPEN arrives that is older than the session */
     SIM_RESIZE,         /* a client makes the volume larger */
+    SIM_VISIT,          /* somebody else comes to the server */
     SIM_KINDS
 };
 

@@ -8,6 +8,7 @@
  *   fault.c      makes one event happen
  *   world.c      the loop: who is served when, and how time passes
  *   client.c     hosts, sessions, requests and their buffers
+ *   visitor.c    a peer by bare verbs, for the moments that clients miss
  *   map.c        what the volume has where
  *   size.c       the volume grows
  *   owner.c      the server: its life, and who may have the volume
@@ -27,6 +28,7 @@
 #include "tests/sim/disk.h"
 #include "tests/sim/mutation.h"
 #include "tests/sim/schedule.h"
+#include "transport/target/session.h"
 #include <rdisk/initiator.h>
 #include <rdisk/target.h>
 
@@ -89,6 +91,8 @@ struct sim_holder {
     struct volume_holder holder;        /* first */
     struct rdisk_target_session *session;       /* NULL: free */
     unsigned int client, serial;
+    bool visitor; /* not one of the clients */
+    bool waiting; /* for an answer that is put off */
 };
 
 struct sim_queue {
@@ -96,6 +100,8 @@ struct sim_queue {
     struct rdisk_target_queue *queue;   /* NULL: free */
     struct sim_holder *holder;
     bool started, idle;
+    bool gone;           /* with its device: its descriptor stays readable */
+    uint64_t release_at; /* after idle */
     void *memory;               /* all slots */
     size_t length;
 };
@@ -120,6 +126,7 @@ struct sim_server {
     struct rdisk_target_group *group;   /* all its queues */
     bool dead;                  /* killed; its objects are taken down */
     bool stopping;              /* or told to stop */
+    bool removed; /* its device is */
     bool drained;               /* it lets nobody in for now */
     bool want_start;
     uint64_t start_at;
@@ -144,6 +151,31 @@ struct sim_server {
     uint64_t old[SIM_BLOCKS];   /* what mutations remember of a block */
 };
 
+/* ---- A visitor ---------------------------------------------------------- */
+
+/* Volumes that are there for it only: granted at once, later, never. */
+#define SIM_VISITOR_VOLUME "guest"
+#define SIM_VISITOR_LATER  "later"
+#define SIM_VISITOR_NONE   "none"
+
+struct sim_visitor {
+    struct sim *sim;
+    struct fake_host *host;
+    struct rdisk_env env;
+    struct rdma_event_channel *channel; /* NULL: there is none now */
+    struct rdma_cm_id *id, *data;
+    struct ibv_pd *pd;
+    struct rdisk_control control;
+    struct rdisk_qp qp; /* of data */
+    struct rdisk_qp_counters counters;
+    struct rdisk_auth auth;
+    struct rdisk_wire_open_reply granted;
+    unsigned int goal; /* enum rdisk_target_state */
+    unsigned int act, how;
+    uint64_t act_at, leave_at;
+    struct sim_holder *holder; /* its session at the server's owner */
+};
+
 /* ---- The world --------------------------------------------------------- */
 
 struct sim {
@@ -154,6 +186,7 @@ struct sim {
     struct fake_fabric *fabric;
     struct sim_server server;
     struct sim_client clients[SIM_CLIENTS];
+    struct sim_visitor visitor;
     struct sim_disk disk;
     uint64_t size;              /* of the volume, bytes */
     struct sim_checker checker;
@@ -222,6 +255,38 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable);
 uint64_t sim_server_due(const struct sim *sim);
 bool sim_server_holds(const struct sim *sim, unsigned int client,
                       unsigned int serial);
+
+/* Until the fault is over. */
+void sim_server_remove_device(struct sim *sim);
+void sim_server_restore_device(struct sim *sim);
+/* Is there something to do for this queue without its descriptor? */
+bool sim_server_queue_due(const struct sim_queue *queue);
+/* Who may come in, if not everybody. */
+#define SIM_USER "sim"
+void sim_secret(struct rdisk_secret *secret);
+
+/* visitor.c */
+void sim_visitor_begin(struct sim *sim);
+/* Bring a session to the state @goal; @what then happens. */
+void sim_visitor_come(struct sim *sim, unsigned int goal, unsigned int what,
+                      unsigned int how);
+void sim_visitor_leave(struct sim *sim);
+/* No more faults: it harms nobody but itself. */
+void sim_visitor_calm(struct sim *sim);
+bool sim_visitor_life(struct sim *sim);
+uint64_t sim_visitor_due(const struct sim *sim);
+/* For the server's owner: is this volume, and its session, a visitor's? */
+bool sim_visitors(const char *volume);
+enum rdisk_status sim_visitor_open(struct sim *sim, struct sim_holder *holder,
+                                   struct rdisk_target_session *session,
+                                   const struct rdisk_open_request *request,
+                                   struct rdisk_open_grant *grant,
+                                   struct rdisk_error *err);
+enum rdisk_status sim_visitor_create(
+    struct sim *sim, struct sim_holder *holder,
+    struct rdisk_target_session *session,
+    const struct rdisk_create_request *request, struct rdisk_error *err);
+void sim_visitor_close(struct sim *sim, struct sim_holder *holder);
 
 /* backend.c */
 void sim_backend_request(void *queue_user,

@@ -14,6 +14,7 @@
 #define CELLS_MAX   2048u       /* of all machines */
 
 static const struct rdisk_machine *const machines[] = {
+    &rdisk_target_machine,
     NULL,
 };
 

@@ -67,7 +67,8 @@ static void collect(struct sim *sim, struct sources *sources)
     for (unsigned int i = 0; i < SIM_QUEUES; i++) {
         struct sim_queue *queue = &server->queues[i];
 
-        add_source(sources, queue->queue && queue->started && !queue->idle
+        add_source(sources, queue->queue && queue->started && !queue->idle &&
+                            !queue->gone
                             ? rdisk_target_cq_fd(
                                   rdisk_target_queue_cq(queue->queue)) : -1);
     }
@@ -114,8 +115,7 @@ static bool serve_server(struct sim *sim, const bool *readable)
             moved |= sim_server_serve_queue(&server->queues[i],
                                             readable[1 + i]);
         } else {
-            moved |= server->queues[i].queue &&
-                     (server->queues[i].idle || !server->queues[i].started);
+            moved |= sim_server_queue_due(&server->queues[i]);
         }
     }
     return sim_server_life(sim) || moved;
@@ -160,7 +160,7 @@ static bool serve_all(struct sim *sim)
         moved |= serve_client(&sim->clients[i], readable);
         readable += 1 + sim->schedule->config.queues;
     }
-    return moved;
+    return sim_visitor_life(sim) || moved;
 }
 
 void sim_steps(struct sim *sim, unsigned int steps)
@@ -211,7 +211,7 @@ static uint64_t next_due(struct sim *sim)
     for (unsigned int i = 0; i < sim->schedule->config.clients; i++) {
         next = sim_least(next, sim_client_due(&sim->clients[i]));
     }
-    return next;
+    return sim_least(next, sim_visitor_due(sim));
 }
 
 bool sim_advance(struct sim *sim, uint64_t nanoseconds,
@@ -346,6 +346,7 @@ static void settle(struct sim *sim)
     sim->server.want_start = false;
     sim_server_stop(sim);
     within_bound(sim, server_gone, "the server did not stop");
+    sim_visitor_leave(sim);
     if (fake_fabric_live(sim->fabric, text, sizeof(text))) {
         sim_violation("left behind: %s", text);
     }
@@ -396,6 +397,7 @@ void sim_run(struct sim *sim, const struct sim_schedule *schedule,
     sim_check_begin(&sim->checker);
     sim_server_begin(sim);
     sim_clients_begin(sim);
+    sim_visitor_begin(sim);
     sim_advance(sim, 100 * RDISK_MSEC, clients_ready);
     for (unsigned int i = 0; i < schedule->count; i++) {
         const struct sim_event *event = &schedule->events[i];

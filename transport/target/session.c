@@ -217,6 +217,10 @@ void rdisk_target_session_break(struct rdisk_target_session *session)
     note_link_suspect(session);
     rdisk_target_session_break_queues(session);
     rdisk_qp_break(&session->control.qp);
+    /* With its device gone it would be readable until the session is freed,
+     * which waits for the storage. */
+    rdisk_target_unwatch(session->target,
+                         rdisk_qp_fd(&session->control.qp));
     /* Else its id's end tells, when it can. */
     if (!session->link_suspect &&
         rdisk_port_active(session->target->env, session->id)) {

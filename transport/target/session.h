@@ -384,6 +384,7 @@ struct rdisk_target {
 };
 
 int rdisk_target_watch(struct rdisk_target *target, int fd);
+void rdisk_target_unwatch(struct rdisk_target *target, int fd);
 
 /* listener.c */
 

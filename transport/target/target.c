@@ -41,6 +41,11 @@ int rdisk_target_watch(struct rdisk_target *target, int fd)
            ? -errno : 0;
 }
 
+void rdisk_target_unwatch(struct rdisk_target *target, int fd)
+{
+    epoll_ctl(target->poll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
 /* ---- Create ----------------------------------------------------------- */
 
 static int check_options(const struct rdisk_target_options *options,

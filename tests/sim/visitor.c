@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A visitor: a client by bare verbs that brings its session on the server to a
+ * certain state, and then does something there, or has the server do it. Real
+ * clients are seldom there at such a moment, and never break the protocol.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+#include "transport/verbs/conn_param.h"
+#include "transport/wire/auth.h"
+
+#define STAY_MS 20000 /* then it goes, whatever has come of it */
+/* For the server to receive what was sent, when nothing says that it has. */
+#define ARRIVE_MS 30
+
+/* What happens when it is where it wants to be. */
+enum act {
+    STAY,
+    LEAVE,       /* disconnect */
+    BREAK,       /* its queue pair */
+    MISBEHAVE,   /* send a message that is not due */
+    CLOSE,       /* send CLOSE */
+    FENCE,       /* the server's owner does */
+    END,         /* the same, with BYE */
+    SHUTDOWN,    /* the same; requests may end */
+    REMOVE,      /* the server's device is removed */
+    STOP,        /* the server is told to stop */
+    ANSWER,      /* the owner does, which it has put off */
+    ACTS
+};
+static_assert(ACTS == SIM_VISITOR_ACTS &&
+              RDISK_TARGET_STATES == SIM_VISITOR_GOALS, "see schedule.h");
+
+static uint64_t now(const struct sim_visitor *visitor)
+{
+    return sim_now(visitor->sim);
+}
+
+/* ---- Connections ------------------------------------------------------- */
+
+static void resolve(struct sim_visitor *visitor, struct rdma_cm_id **id)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET,
+        .sin_port = htons(SIM_PORT),
+    };
+    const struct rdisk_verbs *verbs = visitor->env.verbs;
+
+    inet_pton(AF_INET, fake_host_address(visitor->sim->server.host),
+              &address.sin_addr);
+    if (verbs->create_id(visitor->channel, id, NULL) < 0 ||
+        verbs->resolve_addr(*id, (struct sockaddr *)&address, 2000) < 0) {
+        visitor->leave_at = 0;
+    }
+}
+
+static void fill_connect(const struct sim_visitor *visitor, bool data,
+                         struct rdisk_wire_connect *wire)
+{
+    const struct rdisk_wire_open_reply *granted = &visitor->granted;
+
+    *wire = (struct rdisk_wire_connect) {
+        .magic = htole32(RDISK_WIRE_MAGIC),
+        .version = htole16(RDISK_WIRE_VERSION),
+    };
+    if (data) {
+        wire->kind = RDISK_LINK_DATA;
+        wire->queue = htole16(1);
+        wire->slots = granted->slots;
+        wire->slot_size = granted->slot_size;
+        wire->session = granted->session;
+        wire->epoch = granted->epoch;
+        memcpy(wire->token, granted->token, sizeof(wire->token));
+    }
+}
+
+static int create_ends(struct sim_visitor *visitor, struct rdma_cm_id *id)
+{
+    struct rdisk_qp_config config = {
+        .counters = &visitor->counters,
+        .send_depth = 4,
+        .recv_depth = 4,
+        .max_sge = 1,
+    };
+    struct rdisk_error err;
+
+    if (id == visitor->data) {
+        return rdisk_qp_create(&visitor->qp, &visitor->env, id, visitor->pd,
+                               &config, &err);
+    }
+    visitor->pd = visitor->env.verbs->alloc_pd(id->verbs);
+    return !visitor->pd ? -1
+                        : rdisk_control_create(&visitor->control,
+                                               &visitor->env, id, visitor->pd,
+                                               &err);
+}
+
+static void connect_id(struct sim_visitor *visitor, struct rdma_cm_id *id)
+{
+    struct rdisk_wire_connect wire;
+    struct rdma_conn_param param = rdisk_conn_param(&wire, sizeof(wire));
+
+    fill_connect(visitor, id == visitor->data, &wire);
+    if (create_ends(visitor, id) < 0 ||
+        visitor->env.verbs->connect(id, &param) < 0) {
+        visitor->leave_at = 0;
+    }
+}
+
+/* ---- Messages ---------------------------------------------------------- */
+
+static void send_message(struct sim_visitor *visitor,
+                         enum rdisk_message_type type, void *message,
+                         size_t size)
+{
+    ((struct rdisk_wire_message *)message)->type = htole16(type);
+    sim_log(visitor->sim, "visitor: sends %s", rdisk_message_name(type));
+    rdisk_control_send(&visitor->control, message, size);
+}
+
+static void send_plain(struct sim_visitor *visitor,
+                       enum rdisk_message_type type)
+{
+    struct rdisk_wire_message message = { 0 };
+
+    send_message(visitor, type, &message, sizeof(message));
+}
+
+static void send_hello(struct sim_visitor *visitor)
+{
+    struct rdisk_wire_hello hello = {
+        .features = htole64(RDISK_FEATURES_KNOWN),
+    };
+
+    if (visitor->goal == RDISK_TARGET_CLOSE_WAIT && visitor->how % 8 == 0) {
+        hello.required = htole64(1ull << 63);
+    }
+    visitor->auth.offered = RDISK_FEATURES_KNOWN;
+    visitor->auth.required = le64toh(hello.required);
+    send_message(visitor, RDISK_MSG_HELLO, &hello, sizeof(hello));
+}
+
+static void send_auth(struct sim_visitor *visitor)
+{
+    struct rdisk_wire_auth wire = {
+        .name_length = htole16(sizeof(SIM_USER) - 1),
+        .name = SIM_USER,
+    };
+
+    memcpy(visitor->auth.user, SIM_USER, sizeof(SIM_USER));
+    send_message(visitor, RDISK_MSG_AUTH, &wire, sizeof(wire));
+}
+
+static void send_proof(struct sim_visitor *visitor,
+                       const struct rdisk_wire_auth_challenge *challenge)
+{
+    struct rdisk_wire_auth_proof wire = { 0 };
+    struct rdisk_secret secret;
+
+    sim_secret(&secret);
+    memcpy(visitor->auth.server_nonce, challenge->nonce,
+           sizeof(challenge->nonce));
+    rdisk_auth_prove(&secret, RDISK_AUTH_CLIENT, &visitor->auth, wire.proof);
+    if (visitor->goal == RDISK_TARGET_DENY_DELAY ||
+        visitor->goal == RDISK_TARGET_DENY_LEFT) {
+        wire.proof[0] ^= 1;
+    }
+    send_message(visitor, RDISK_MSG_AUTH_PROOF, &wire, sizeof(wire));
+}
+
+static void send_create(struct sim_visitor *visitor)
+{
+    const char *name = visitor->goal == RDISK_TARGET_CREATING
+                       ? SIM_VISITOR_LATER
+                       : visitor->how & 8 ? SIM_VISITOR_NONE : "new";
+    struct rdisk_wire_create wire = {
+        .size = htole64(SIM_BLOCK),
+        .name_length = htole16((uint16_t)strlen(name)),
+    };
+
+    memcpy(wire.name, name, strlen(name));
+    send_message(visitor, RDISK_MSG_CREATE, &wire, sizeof(wire));
+}
+
+static void send_open(struct sim_visitor *visitor)
+{
+    bool refused = visitor->goal == RDISK_TARGET_CLOSE_WAIT;
+    const char *name = visitor->goal == RDISK_TARGET_OPENING
+                       ? SIM_VISITOR_LATER
+                       : !refused ? SIM_VISITOR_VOLUME
+                       : visitor->how & 8 ? SIM_VISITOR_NONE : ".";
+    struct rdisk_wire_open wire = {
+        .epoch = htole64(1),
+        .flags = htole32(RDISK_OPEN_SHARED),
+        .heartbeat_ms = htole32(visitor->how & 16 ? 1000 : 0),
+        .queues = htole16(1),
+        .slots = htole16(1),
+        .slot_size = htole32(RDISK_SLOT_SIZE_MIN),
+        .name_length = htole16((uint16_t)strlen(name)),
+    };
+
+    memcpy(wire.name, name, strlen(name));
+    send_message(visitor, RDISK_MSG_OPEN, &wire, sizeof(wire));
+}
+
+/* ---- On its way -------------------------------------------------------- */
+
+static void arrive(struct sim_visitor *visitor, unsigned int ms)
+{
+    visitor->act_at = now(visitor) + (uint64_t)ms * RDISK_MSEC;
+}
+
+/* True if it is where it wants to be; else it goes on. */
+static bool reached(struct sim_visitor *visitor, enum rdisk_target_state state)
+{
+    if (visitor->goal == state) {
+        arrive(visitor, 0);
+    }
+    return visitor->goal == state;
+}
+
+static void ask(struct sim_visitor *visitor)
+{
+    bool creates = visitor->goal == RDISK_TARGET_CREATING ||
+                   (visitor->goal == RDISK_TARGET_CLOSE_WAIT &&
+                    visitor->how & 4);
+
+    if (reached(visitor, RDISK_TARGET_WAIT_OPEN)) {
+        return;
+    }
+    if (creates) {
+        send_create(visitor);
+    } else {
+        send_open(visitor);
+    }
+    if (visitor->goal != RDISK_TARGET_WAIT_JOIN &&
+        visitor->goal < RDISK_TARGET_OPEN) {
+        arrive(visitor, ARRIVE_MS);
+    }
+}
+
+static void joined(struct sim_visitor *visitor)
+{
+    struct sim_holder *holder = visitor->holder;
+
+    switch (visitor->goal) {
+    case RDISK_TARGET_CLOSING:
+        send_plain(visitor, RDISK_MSG_CLOSE);
+        break;
+    case RDISK_TARGET_ENDED:
+        visitor->env.verbs->disconnect(visitor->id);
+        break;
+    case RDISK_TARGET_DRAINING:
+        if (holder) {
+            rdisk_target_session_end(holder->session,
+                                     RDISK_STATUS_SHUTTING_DOWN, "drained");
+        }
+        break;
+    default:
+        break;
+    }
+    arrive(visitor, ARRIVE_MS);
+}
+
+static void receive(struct sim_visitor *visitor,
+                    const struct rdisk_wire_message *message)
+{
+    bool ok = !message->status;
+
+    sim_log(visitor->sim, "visitor: receives %s",
+            rdisk_message_name(le16toh(message->type)));
+    if (visitor->goal == RDISK_TARGET_CLOSE_WAIT && !ok) {
+        arrive(visitor, 0);
+        return;
+    }
+    switch (ok ? le16toh(message->type) : 0) {
+    case RDISK_MSG_HELLO_REPLY:
+        visitor->auth.chosen =
+            le64toh(((const struct rdisk_wire_hello *)message)->features);
+        if (!((const struct rdisk_wire_hello *)message)->auth) {
+            ask(visitor);
+        } else if (!reached(visitor, RDISK_TARGET_WAIT_AUTH)) {
+            send_auth(visitor);
+        }
+        break;
+    case RDISK_MSG_AUTH_CHALLENGE:
+        if (!reached(visitor, RDISK_TARGET_WAIT_PROOF)) {
+            send_proof(visitor, (const void *)message);
+            if (visitor->goal == RDISK_TARGET_DENY_DELAY ||
+                visitor->goal == RDISK_TARGET_DENY_LEFT) {
+                arrive(visitor, ARRIVE_MS);
+            }
+        }
+        break;
+    case RDISK_MSG_AUTH_REPLY:
+        ask(visitor);
+        break;
+    case RDISK_MSG_CREATE_REPLY:
+        arrive(visitor, 0);
+        break;
+    case RDISK_MSG_OPEN_REPLY:
+        memcpy(&visitor->granted, message, sizeof(visitor->granted));
+        visitor->control.epoch = le64toh(visitor->granted.epoch);
+        if (!reached(visitor, RDISK_TARGET_WAIT_JOIN)) {
+            resolve(visitor, &visitor->data);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- There ------------------------------------------------------------- */
+
+static void owner_acts(struct sim_visitor *visitor)
+{
+    struct sim_holder *holder = visitor->holder;
+    struct rdisk_error err = { .text = "not here" };
+
+    switch (visitor->act) {
+    case FENCE:
+        rdisk_target_session_fence(holder->session);
+        break;
+    case END:
+        rdisk_target_session_end(holder->session, RDISK_STATUS_STALE,
+                                 "fenced by hand");
+        if (visitor->how & 32) {
+            rdisk_target_session_end(holder->session, visitor->how & 64
+                                     ? RDISK_STATUS_SHUTTING_DOWN
+                                     : RDISK_STATUS_STALE, "and again");
+        }
+        break;
+    case SHUTDOWN:
+        rdisk_target_session_end(holder->session, RDISK_STATUS_SHUTTING_DOWN,
+                                 "drained");
+        break;
+    case ANSWER:
+        if (visitor->goal == RDISK_TARGET_OPENING) {
+            holder->waiting = false;
+            rdisk_target_session_retry(holder->session);
+        } else if (visitor->goal == RDISK_TARGET_CREATING && holder->waiting) {
+            holder->waiting = false;
+            visitor->holder = NULL;
+            rdisk_target_session_created(holder->session, visitor->how & 1
+                                         ? RDISK_STATUS_OK
+                                         : RDISK_STATUS_DENIED, &err);
+            holder->session = NULL;
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static void act(struct sim_visitor *visitor)
+{
+    const struct rdisk_verbs *verbs = visitor->env.verbs;
+    struct sim *sim = visitor->sim;
+
+    visitor->act_at = SIM_NEVER;
+    sim_log(sim, "visitor: in state %s, act %u",
+            rdisk_target_state_name(visitor->goal), visitor->act);
+    if (visitor->goal == RDISK_TARGET_DENY_LEFT &&
+        !visitor->control.qp.broken) {
+        if (visitor->how & 1) {
+            fake_qp_break(visitor->control.qp.qp);
+        } else {
+            verbs->disconnect(visitor->id);
+        }
+        rdisk_qp_break(&visitor->control.qp);
+        arrive(visitor, ARRIVE_MS);
+        return;
+    }
+    switch (visitor->act) {
+    case STAY:
+        break;
+    case LEAVE:
+        verbs->disconnect(visitor->id);
+        break;
+    case BREAK:
+        fake_qp_break(visitor->control.qp.qp);
+        break;
+    case MISBEHAVE:
+        send_plain(visitor, RDISK_MSG_CREATE_REPLY);
+        break;
+    case CLOSE:
+        send_plain(visitor, RDISK_MSG_CLOSE);
+        break;
+    case REMOVE:
+        sim_server_remove_device(sim);
+        break;
+    case STOP:
+        sim->server.want_start = sim->server.target != NULL;
+        sim->server.start_at = now(visitor) + 100 * RDISK_MSEC;
+        sim_server_stop(sim);
+        break;
+    default:
+        if (visitor->holder && visitor->holder->session) {
+            owner_acts(visitor);
+        }
+        break;
+    }
+}
+
+/* ---- Coming and going -------------------------------------------------- */
+
+void sim_visitor_begin(struct sim *sim)
+{
+    struct sim_visitor *visitor = &sim->visitor;
+
+    visitor->sim = sim;
+    visitor->host = fake_host_add(sim->fabric, "10.0.0.200");
+    fake_host_env(visitor->host, &visitor->env);
+}
+
+void sim_visitor_come(struct sim *sim, unsigned int goal, unsigned int what,
+                      unsigned int how)
+{
+    struct sim_visitor *visitor = &sim->visitor;
+
+    if (visitor->channel) {
+        return;
+    }
+    visitor->goal = goal;
+    visitor->act = what;
+    visitor->how = how;
+    visitor->act_at = SIM_NEVER;
+    visitor->leave_at = now(visitor) + STAY_MS * RDISK_MSEC;
+    visitor->holder = NULL;
+    memset(&visitor->auth, 0, sizeof(visitor->auth));
+    visitor->channel = visitor->env.verbs->create_event_channel();
+    if (visitor->channel) {
+        resolve(visitor, &visitor->id);
+    }
+}
+
+void sim_visitor_leave(struct sim *sim)
+{
+    struct sim_visitor *visitor = &sim->visitor;
+    const struct rdisk_verbs *verbs = visitor->env.verbs;
+
+    if (!visitor->channel) {
+        return;
+    }
+    rdisk_qp_destroy(&visitor->qp);
+    rdisk_control_destroy(&visitor->control);
+    if (visitor->data) {
+        verbs->destroy_id(visitor->data);
+    }
+    if (visitor->id) {
+        verbs->destroy_id(visitor->id);
+    }
+    if (visitor->pd) {
+        verbs->dealloc_pd(visitor->pd);
+    }
+    verbs->destroy_event_channel(visitor->channel);
+    visitor->channel = NULL;
+    visitor->id = visitor->data = NULL;
+    visitor->pd = NULL;
+}
+
+void sim_visitor_calm(struct sim *sim)
+{
+    if (sim->visitor.act == REMOVE || sim->visitor.act == STOP) {
+        sim->visitor.act = LEAVE;
+    }
+}
+
+static void cm_event(struct sim_visitor *visitor,
+                     const struct rdma_cm_event *event)
+{
+    switch (event->event) {
+    case RDMA_CM_EVENT_ADDR_RESOLVED:
+        if (visitor->env.verbs->resolve_route(event->id, 2000) < 0) {
+            visitor->leave_at = 0;
+        }
+        break;
+    case RDMA_CM_EVENT_ROUTE_RESOLVED:
+        connect_id(visitor, event->id);
+        break;
+    case RDMA_CM_EVENT_ESTABLISHED:
+        if (event->id == visitor->data) {
+            joined(visitor);
+        } else if (!reached(visitor, RDISK_TARGET_WAIT_HELLO)) {
+            send_hello(visitor);
+        }
+        break;
+    case RDMA_CM_EVENT_DISCONNECTED:
+    case RDMA_CM_EVENT_TIMEWAIT_EXIT:
+        break;
+    default:
+        visitor->leave_at = 0;
+        break;
+    }
+}
+
+static void receive_any(void *opaque, enum rdisk_status check,
+                        const struct rdisk_wire_message *message,
+                        const struct rdisk_error *err)
+{
+    if (check == RDISK_STATUS_OK) {
+        receive(opaque, message);
+    }
+}
+
+bool sim_visitor_life(struct sim *sim)
+{
+    struct sim_visitor *visitor = &sim->visitor;
+    struct rdma_cm_event *event, copy;
+
+    if (!visitor->channel) {
+        return false;
+    }
+    if (now(visitor) >= visitor->leave_at) {
+        sim_visitor_leave(sim);
+        return true;
+    }
+    if (now(visitor) >= visitor->act_at) {
+        act(visitor);
+        return true;
+    }
+    if (visitor->control.created) {
+        rdisk_control_process(&visitor->control, receive_any, visitor);
+    }
+    if (visitor->env.verbs->get_cm_event(visitor->channel, &event) < 0) {
+        return false;
+    }
+    copy = *event;
+    visitor->env.verbs->ack_cm_event(event);
+    cm_event(visitor, &copy);
+    return true;
+}
+
+uint64_t sim_visitor_due(const struct sim *sim)
+{
+    const struct sim_visitor *visitor = &sim->visitor;
+
+    return visitor->channel ? sim_least(visitor->act_at, visitor->leave_at)
+                            : SIM_NEVER;
+}
+
+/* ---- Of the server's owner --------------------------------------------- */
+
+bool sim_visitors(const char *volume)
+{
+    return strcmp(volume, "vol") != 0;
+}
+
+enum rdisk_status sim_visitor_open(struct sim *sim, struct sim_holder *holder,
+                                   struct rdisk_target_session *session,
+                                   const struct rdisk_open_request *request,
+                                   struct rdisk_open_grant *grant,
+                                   struct rdisk_error *err)
+{
+    if (!strcmp(request->volume, SIM_VISITOR_NONE)) {
+        rdisk_error_set(err, -ENOENT, "there is no such volume");
+        return RDISK_STATUS_NO_VOLUME;
+    }
+    if (!holder->session) {
+        holder->session = session;
+        holder->visitor = true;
+        holder->waiting = !strcmp(request->volume, SIM_VISITOR_LATER);
+        sim->visitor.holder = holder;
+    }
+    *grant = (struct rdisk_open_grant) {
+        .size = SIM_BLOCK,
+        .block_size = SIM_BLOCK,
+    };
+    return holder->waiting ? RDISK_LATER : RDISK_STATUS_OK;
+}
+
+enum rdisk_status sim_visitor_create(struct sim *sim,
+                                     struct sim_holder *holder,
+                                     struct rdisk_target_session *session,
+                                     const struct rdisk_create_request *request,
+                                     struct rdisk_error *err)
+{
+    if (strcmp(request->volume, SIM_VISITOR_LATER)) {
+        rdisk_error_set(err, -EPERM, "not here");
+        return strcmp(request->volume, SIM_VISITOR_NONE)
+               ? RDISK_STATUS_OK : RDISK_STATUS_DENIED;
+    }
+    holder->session = session;
+    holder->visitor = holder->waiting = true;
+    sim->visitor.holder = holder;
+    return RDISK_LATER;
+}
+
+void sim_visitor_close(struct sim *sim, struct sim_holder *holder)
+{
+    holder->session = NULL;
+    if (sim->visitor.holder == holder) {
+        sim->visitor.holder = NULL;
+    }
+}
