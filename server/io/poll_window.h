@@ -23,6 +23,17 @@ struct poll_window {
 /* Is this wait to be measured? While the window is closed only some are: the
  * stopwatch may be the system's clock, which is not free everywhere. */
 bool poll_window_measures(struct poll_window *window);
+/*
+ * Has a wait that began at @began, by the stopwatch, less than the window
+ * behind it? If the counter has gone back, as when a virtual machine is moved,
+ * it has not: looking on until it has caught up may take days.
+ */
+static inline bool poll_window_is_open(const struct poll_window *window,
+                                       uint64_t began, uint64_t now)
+{
+    return now - began < window->length;
+}
+
 /* A measured wait took @waited nanoseconds, spinning included. */
 void poll_window_adapt(struct poll_window *window, uint64_t waited);
 

@@ -227,11 +227,6 @@ bool reactor_spins(struct reactor *reactor)
     return reactor->restless;
 }
 
-static uint64_t since(uint64_t began)
-{
-    return rdisk_took(began, rdisk_stopwatch_system());
-}
-
 static bool poll_all(struct reactor *reactor)
 {
     bool found = false;
@@ -280,7 +275,8 @@ static bool reactor_spin(struct reactor *reactor, uint64_t began)
          * it is a software one, or the client. */
         sched_yield();
     } while (polled_outstanding(reactor) ||
-             since(began) < reactor->window.length);
+             poll_window_is_open(&reactor->window, began,
+                                 rdisk_stopwatch_system()));
     return false;
 }
 
@@ -312,7 +308,8 @@ static void reactor_wait(struct reactor *reactor)
         ring_sleep(&reactor->rings[RING_ORDINARY]);
     }
     if (measured) {
-        poll_window_adapt(window, since(began));
+        /* Wraps around if the counter has gone back: as a long wait. */
+        poll_window_adapt(window, rdisk_stopwatch_system() - began);
     }
 }
 

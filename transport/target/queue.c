@@ -353,6 +353,23 @@ static struct rdisk_target_slot *find_slot(
     return &queue->slot[index];
 }
 
+/* A client may have as many refused as it likes: the log has the 1st, 2nd, 4th,
+ * 8th… of a queue. */
+static void refuse(struct rdisk_target_queue *queue,
+                   const struct rdisk_error *err)
+{
+    uint64_t n;
+
+    rdisk_counter_add(&queue->refused, 1);
+    n = rdisk_counter_read(&queue->refused);
+    if ((n & (n - 1)) == 0) {
+        rdisk_log(queue->session->target->env, RDISK_LOG_WARNING,
+                  "%s: request refused: %s (%llu on this queue)",
+                  queue->session->request.peer, err->text,
+                  (unsigned long long)n);
+    }
+}
+
 static void receive(struct rdisk_target_queue *queue,
                     const struct rdisk_qp_completion *completion,
                     uint64_t now)
@@ -373,10 +390,7 @@ static void receive(struct rdisk_target_queue *queue,
     slot->busy = true;
     slot->request.received = now;
     if (status != RDISK_STATUS_OK) {
-        rdisk_log(queue->session->target->env, RDISK_LOG_WARNING,
-                  "%s: request refused: %s", queue->session->request.peer,
-                  err.text);
-        rdisk_counter_add(&queue->refused, 1);
+        refuse(queue, &err);
         answer(queue, slot, status);
         return;
     }

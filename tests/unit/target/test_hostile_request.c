@@ -269,6 +269,34 @@ static void refusals_keep_the_connection(void)
     hostile_end();
 }
 
+static unsigned int refusals_logged;
+
+static void count_refusals(void *opaque, enum rdisk_log_level level,
+                           const char *line)
+{
+    refusals_logged += strstr(line, "request refused") != NULL;
+}
+
+static void refusals_are_few_lines(void)
+{
+    hostile_begin(1);
+    hostile_scene.env.log = count_refusals;
+    refusals_logged = 0;
+    hostile_join();
+    for (uint32_t i = 0; i < 8; i++) {
+        struct rdisk_wire_request *wire = hostile_request();
+
+        wire->length = htole32(100);
+        wire->sequence = htole32(i);
+        hostile_send_request(0, rdisk_imm_request(0, (uint16_t)i));
+        CHECK_EQUAL(hostile_answer(),
+                    rdisk_imm_answer(0, i, RDISK_STATUS_MISALIGNED));
+    }
+    /* The 1st, 2nd, 4th and 8th. */
+    CHECK_EQUAL(refusals_logged, 4);
+    hostile_end();
+}
+
 static void message_on_a_data_queue(void)
 {
     hostile_begin(1);
@@ -397,6 +425,7 @@ static const struct unit_test tests[] = {
       header_changes_after_the_check },
     { "a refused request keeps the connection",
       refusals_keep_the_connection },
+    { "refused requests fill no log", refusals_are_few_lines },
     { "a message on a data queue ends the session",
       message_on_a_data_queue },
     { "a flood of requests ends the session", flood_of_requests },

@@ -43,6 +43,18 @@ static void test_window_closes(void)
     CHECK_EQUAL(window.length, 0);
 }
 
+static void test_window_counter_goes_back(void)
+{
+    const uint64_t began = 1000000000;
+    struct poll_window window = { .max = 32000, .length = 8000 };
+
+    CHECK(poll_window_is_open(&window, began, began));
+    CHECK(poll_window_is_open(&window, began, began + 7999));
+    CHECK(!poll_window_is_open(&window, began, began + 8000));
+    CHECK(!poll_window_is_open(&window, began, began - 1));
+    CHECK(!poll_window_is_open(&window, began, 0));
+}
+
 static void test_window_samples(void)
 {
     struct poll_window never = { .max = 0 };
@@ -277,6 +289,7 @@ static const struct unit_test tests[] = {
     { "the window doubles up to the configured time", test_window_grows },
     { "a window that is long enough stays", test_window_enough },
     { "the window closes after a longer wait", test_window_closes },
+    { "a counter that goes back ends a look", test_window_counter_goes_back },
     { "a closed window seldom needs the clock", test_window_samples },
     { "an idle reactor does not wake up", test_idle_sleeps },
     { "a busy reactor looks before it sleeps, and then sleeps", test_spins },
