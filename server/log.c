@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/log_queue.h"
+
 static const struct {
     const char *name;
     int priority; /* of syslog(3), for the journal */
@@ -23,6 +25,11 @@ static const struct {
     [RDISK_LOG_DEBUG] = { "debug", 7 },
 };
 
+/* Of a line, with its newline; longer ones are cut. */
+#define LINE_SIZE 1152
+#define FLUSH_MS  1000
+
+static _Atomic(struct log_queue *) queue; /* NULL: not started */
 static atomic_int maximum = RDISK_LOG_INFO;
 static bool journal;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -39,27 +46,106 @@ static void find_journal(void)
               device == st.st_dev && inode == st.st_ino;
 }
 
-static void write_line(void *opaque, enum rdisk_log_level level,
-                       const char *line)
+/* Returns its length, with a newline. */
+static size_t vformat_line(char *out, size_t size, enum rdisk_log_level level,
+                           const char *format, va_list args)
 {
     struct timespec now;
     struct tm tm;
-    char stamp[32];
+    size_t length, left;
 
-    if ((int)level > atomic_load_explicit(&maximum, memory_order_relaxed)) {
-        return;
-    }
     pthread_once(&once, find_journal);
-    /* One call each, so that lines of several threads never mix. */
     if (journal) {
-        fprintf(stderr, "<%d>%s\n", levels[level].priority, line);
-        return;
+        length = (size_t)snprintf(out, size, "<%d>", levels[level].priority);
+    } else {
+        clock_gettime(CLOCK_REALTIME, &now);
+        localtime_r(&now.tv_sec, &tm);
+        length = strftime(out, size, "%Y-%m-%d %H:%M:%S", &tm);
+        length += (size_t)snprintf(out + length, size - length,
+                                   ".%03ld rdiskd: %s: ", now.tv_nsec / 1000000,
+                                   levels[level].name);
     }
-    clock_gettime(CLOCK_REALTIME, &now);
-    localtime_r(&now.tv_sec, &tm);
-    strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S", &tm);
-    fprintf(stderr, "%s.%03ld rdiskd: %s: %s\n", stamp, now.tv_nsec / 1000000,
-            levels[level].name, line);
+    left = size - length - 1;
+    length += vsnprintf(out + length, left, format, args) < (int)left
+                  ? strlen(out + length)
+                  : left - 1;
+    out[length++] = '\n';
+    return length;
+}
+
+static size_t format_line(char *out, size_t size, enum rdisk_log_level level,
+                          const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static size_t format_line(char *out, size_t size, enum rdisk_log_level level,
+                          const char *format, ...)
+{
+    va_list args;
+    size_t length;
+
+    va_start(args, format);
+    length = vformat_line(out, size, level, format, args);
+    va_end(args);
+    return length;
+}
+
+static size_t report_dropped(char *line, size_t size, uint64_t dropped)
+{
+    return format_line(line, size, RDISK_LOG_WARNING,
+                       "%" PRIu64 " lines are "
+                       "missing here: nobody took them from stderr in time",
+                       dropped);
+}
+
+/* One call for each, so that lines of several threads never mix. */
+static void put_line(const char *line, size_t length)
+{
+    struct log_queue *to = atomic_load(&queue);
+
+    if (to) {
+        log_queue_add(to, line, length);
+    } else {
+        fwrite(line, length, 1, stderr);
+    }
+}
+
+static bool is_shown(enum rdisk_log_level level)
+{
+    return (int)level <= atomic_load_explicit(&maximum, memory_order_relaxed);
+}
+
+static void log_env(void *opaque, enum rdisk_log_level level, const char *text)
+{
+    char line[LINE_SIZE];
+
+    if (is_shown(level)) {
+        put_line(line, format_line(line, sizeof(line), level, "%s", text));
+    }
+}
+
+void log_write(enum rdisk_log_level level, const char *format, ...)
+{
+    char line[LINE_SIZE];
+    va_list args;
+
+    if (is_shown(level)) {
+        va_start(args, format);
+        put_line(line, vformat_line(line, sizeof(line), level, format, args));
+        va_end(args);
+    }
+}
+
+void log_fatal(const char *format, ...)
+{
+    char line[LINE_SIZE];
+    va_list args;
+
+    va_start(args, format);
+    put_line(line,
+             vformat_line(line, sizeof(line), RDISK_LOG_ERROR, format, args));
+    va_end(args);
+    log_flush();
+    abort();
 }
 
 void log_set_level(enum rdisk_log_level level)
@@ -67,25 +153,27 @@ void log_set_level(enum rdisk_log_level level)
     atomic_store(&maximum, level);
 }
 
-enum rdisk_log_level log_level(void)
+void log_start(void)
 {
-    return atomic_load(&maximum);
+    atomic_store(&queue, log_queue_create(STDERR_FILENO, report_dropped));
 }
 
-void log_write(enum rdisk_log_level level, const char *format, ...)
+void log_flush(void)
 {
-    char line[1024];
-    va_list args;
+    struct log_queue *now = atomic_load(&queue);
 
-    va_start(args, format);
-    vsnprintf(line, sizeof(line), format, args);
-    va_end(args);
-    write_line(NULL, level, line);
+    if (now) {
+        log_queue_flush(now, FLUSH_MS);
+    }
 }
 
-const char *log_level_name(enum rdisk_log_level level)
+void log_stop(void)
 {
-    return levels[level].name;
+    struct log_queue *from = atomic_exchange(&queue, NULL);
+
+    if (from) {
+        log_queue_destroy(from, FLUSH_MS);
+    }
 }
 
 int log_level_parse(const char *name, enum rdisk_log_level *level)
@@ -104,6 +192,6 @@ const struct rdisk_env *log_env_init(void)
     static struct rdisk_env env;
 
     env = rdisk_env_system;
-    env.log = write_line;
+    env.log = log_env;
     return &env;
 }

@@ -2,6 +2,9 @@
 /*
  * The server's log: one line each to stderr, with a time stamp unless the
  * journal adds its own. Any thread.
+ *
+ * Until log_start() a line is written at once. From then on a thread writes
+ * them (log_queue.h), so that nobody waits for whoever reads them.
  */
 #ifndef RDISK_SERVER_LOG_H
 #define RDISK_SERVER_LOG_H
@@ -10,7 +13,13 @@
 
 /* Lines above this level are dropped; RDISK_LOG_INFO until set. */
 void log_set_level(enum rdisk_log_level level);
-enum rdisk_log_level log_level(void);
+
+/* Start the thread. Without memory for it, lines are written at once. */
+void log_start(void);
+/* Wait for what it has to write, but not long. */
+void log_flush(void);
+/* The same, and end it; all other threads have ended. */
+void log_stop(void);
 
 void log_write(enum rdisk_log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -20,9 +29,11 @@ void log_write(enum rdisk_log_level level, const char *format, ...)
 #define log_info(...)    log_write(RDISK_LOG_INFO, __VA_ARGS__)
 #define log_debug(...)   log_write(RDISK_LOG_DEBUG, __VA_ARGS__)
 
-/* "error", "warning", "info", "debug" */
-const char *log_level_name(enum rdisk_log_level level);
-/* 0, or -1 for a name that is none of them. */
+/* An error that leaves no way to go on: log it and abort(3). */
+void log_fatal(const char *format, ...)
+    __attribute__((format(printf, 1, 2), noreturn));
+
+/* "error", "warning", "info", "debug". 0, or -1 for another name. */
 int log_level_parse(const char *name, enum rdisk_log_level *level);
 
 /* The system's verbs, clock and randomness, with this log. */

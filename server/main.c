@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "server/log.h"
 #include "server/config/command_line.h"
@@ -23,12 +22,43 @@ static void block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-int main(int argc, char **argv)
+static int serve(struct config *config)
 {
-    struct config config;
     struct rdisk_error err;
     struct server server;
     char address[128];
+    int result = server_start(&server, config, &err);
+
+    /* Where it does not end in good order, threads may still be busy. */
+    if (result == -ECANCELED) {
+        log_info("stopped before it served");
+        log_flush();
+        return 0;
+    }
+    if (result < 0) {
+        log_error("%s", err.text);
+        log_flush();
+        return 1;
+    }
+    /* Scripts wait for this line. */
+    printf("rdiskd: serving %u volume%s on %s\n", server.volumes,
+           server.volumes == 1 ? "" : "s",
+           server_address(&server, address, sizeof(address)));
+    fflush(stdout);
+
+    if (server_run(&server) < 0) {
+        log_flush();
+        return 1;
+    }
+    server_free(&server);
+    config_free(config);
+    log_stop();
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct config config;
     int result;
 
     if (config_init(&config) < 0) {
@@ -42,26 +72,6 @@ int main(int argc, char **argv)
     }
     log_set_level(config.log_level);
     block_signals();
-    result = server_start(&server, &config, &err);
-    if (result == -ECANCELED) {
-        log_info("stopped before it served");
-        return 0;
-    }
-    if (result < 0) {
-        log_error("%s", err.text);
-        return 1;
-    }
-    /* Scripts wait for this line. */
-    printf("rdiskd: serving %u volume%s on %s\n", server.volumes,
-           server.volumes == 1 ? "" : "s",
-           server_address(&server, address, sizeof(address)));
-    fflush(stdout);
-
-    if (server_run(&server) < 0) {
-        /* Threads are still busy with the sessions that were left. */
-        return 1;
-    }
-    server_free(&server);
-    config_free(&config);
-    return 0;
+    log_start();
+    return serve(&config);
 }

@@ -60,6 +60,7 @@ static void signal_ready(struct loop_source *source, uint32_t events)
                   "requests are cut",
                   name,
                   server->target ? rdisk_target_sessions(server->target) : 0);
+        log_flush();
         _exit(1);
     }
     log_info("SIG%s: stopping; requests already taken are finished first",

@@ -79,9 +79,8 @@ static bool is_fatal(int result)
 static void check_submitted(const struct ring *ring, int result)
 {
     if (is_fatal(result)) {
-        log_error("reactor %u cannot submit to its io_uring: %s",
+        log_fatal("reactor %u cannot submit to its io_uring: %s",
                   ring->reactor, strerror(-result));
-        abort();
     }
 }
 
@@ -119,9 +118,8 @@ void ring_sleep(struct ring *ring)
         result = io_uring_submit_and_wait(&ring->uring, 1);
     }
     if (is_fatal(result)) {
-        log_error("reactor %u cannot wait on its io_uring: %s", ring->reactor,
+        log_fatal("reactor %u cannot wait on its io_uring: %s", ring->reactor,
                   strerror(-result));
-        abort();
     }
 }
 

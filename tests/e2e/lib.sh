@@ -143,10 +143,11 @@ gone()
     ! kill -0 "$1" 2>/dev/null
 }
 
-# The text of a file has a match: says FILE REGEX
+# The text of a file has a match: says FILE REGEX.  A server's log is written by
+# a thread of its own, some time after what it tells of.
 says()
 {
-    grep -qE -- "$2" "$1" || fail "'$(tail -n 1 "$1")' does not say '$2'"
+    wait_until 2 grep -qE -- "$2" "$1" || fail "'$(tail -n 1 "$1")' does not say '$2'"
 }
 
 equal()
