@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -20,6 +19,7 @@
 
 #include "server/backends/file.h"
 #include "server/volume/identity.h"
+#include "server/volume/lock.h"
 #include "server/log.h"
 
 /* ---- Open ------------------------------------------------------------- */
@@ -190,16 +190,37 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
  * Two names of one file, or a second server, must not both write. Advisory:
  * it keeps away those who ask.
  */
-static int lock_file(int fd, const struct backend_spec *spec,
+static int keep_others_away(int fd, const struct backend_spec *spec,
+                            struct rdisk_error *err)
+{
+    int result = lock_file(fd, spec->read_only);
+
+    if (result == -EBUSY) {
+        return rdisk_error_set(err, -EBUSY, "the file of volume '%s' is "
+                               "locked: another server, or a volume of "
+                               "another name, serves it", spec->volume);
+    }
+    if (result < 0) {
+        return rdisk_error_set(err, result, "cannot lock the file of volume "
+                               "'%s', so nothing keeps others from writing "
+                               "to it: %s", spec->volume, strerror(-result));
+    }
+    return 0;
+}
+
+static int told_open(const struct backend_spec *spec, int code,
                      struct rdisk_error *err)
 {
-    if (flock(fd, (spec->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0 ||
-        errno != EWOULDBLOCK) {
-        return 0;
+    if (code == -EBUSY) {
+        return rdisk_error_set(err, code, "the device of volume '%s', '%s', "
+                               "is in use on this machine: mounted, part of "
+                               "another device, or open in another server; "
+                               "read-only = on serves it all the same",
+                               spec->volume, spec->path);
     }
-    return rdisk_error_set(err, -EBUSY, "the file of volume '%s' is locked: "
-                           "another server, or a volume of another name, "
-                           "serves it", spec->volume);
+    return rdisk_error_set(err, code, "cannot open volume '%s'%s: %s",
+                           spec->volume, spec->read_only ? "" : " to write",
+                           strerror(-code));
 }
 
 static int open_file(const struct backend_spec *spec, struct rdisk_error *err)
@@ -226,14 +247,15 @@ static int open_file(const struct backend_spec *spec, struct rdisk_error *err)
                                spec->volume,
                                strict ? "" : " or a block device");
     }
+    /* What the kernel has taken for itself, it refuses to give then. */
+    if (S_ISBLK(st.st_mode) && !spec->read_only) {
+        flags |= O_EXCL;
+    }
     fd = openat(spec->directory, spec->path, flags);
     if (fd < 0) {
-        return rdisk_error_set(err, -errno, "cannot open volume '%s'%s: %s",
-                               spec->volume,
-                               spec->read_only ? "" : " to write",
-                               strerror(errno));
+        return told_open(spec, -errno, err);
     }
-    result = lock_file(fd, spec, err);
+    result = keep_others_away(fd, spec, err);
     if (result < 0) {
         close(fd);
         return result;

@@ -22,9 +22,20 @@ int lock_file(int fd, bool shared)
     return errno == EWOULDBLOCK ? -EBUSY : -errno;
 }
 
-int lock_directory(int directory, const char *name, unsigned int wait_ms)
+bool lock_pause(unsigned int *left_ms)
 {
     static const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000l };
+
+    if (*left_ms < PAUSE_MS) {
+        return false;
+    }
+    nanosleep(&pause, NULL);
+    *left_ms -= PAUSE_MS;
+    return true;
+}
+
+int lock_directory(int directory, const char *name, unsigned int wait_ms)
+{
     int fd = openat(directory, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
                     0600);
     int result;
@@ -34,11 +45,9 @@ int lock_directory(int directory, const char *name, unsigned int wait_ms)
     }
     for (;;) {
         result = lock_file(fd, false);
-        if (result != -EBUSY || wait_ms < PAUSE_MS) {
+        if (result != -EBUSY || !lock_pause(&wait_ms)) {
             break;
         }
-        nanosleep(&pause, NULL);
-        wait_ms -= PAUSE_MS;
     }
     if (result < 0) {
         close(fd);

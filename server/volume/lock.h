@@ -23,4 +23,8 @@ int lock_file(int fd, bool shared);
  */
 int lock_directory(int directory, const char *name, unsigned int wait_ms);
 
+/* Wait a moment of *@left_ms for somebody who has a lock; false: there is no
+ * time left. */
+bool lock_pause(unsigned int *left_ms);
+
 #endif

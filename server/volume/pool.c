@@ -19,10 +19,9 @@
 #define LOCK_NAME ".rdisk.lock"
 
 /* Two servers would not know of each other's writers. */
-static int lock_pool(struct pool *pool, unsigned int wait_ms,
-                     struct rdisk_error *err)
+static int lock_pool(struct pool *pool, struct rdisk_error *err)
 {
-    int lock = lock_directory(pool->directory, LOCK_NAME, wait_ms);
+    int lock = lock_directory(pool->directory, LOCK_NAME, pool->wait_ms);
 
     switch (lock) {
     case -EBUSY:
@@ -52,7 +51,7 @@ int pool_init(struct pool *pool, const char *path, unsigned int wait_ms,
 {
     int result;
 
-    *pool = (struct pool) { .directory = -1, .lock = -1 };
+    *pool = (struct pool) { .directory = -1, .lock = -1, .wait_ms = wait_ms };
     if (!path || !path[0]) {
         return 0;
     }
@@ -65,7 +64,7 @@ int pool_init(struct pool *pool, const char *path, unsigned int wait_ms,
         result = rdisk_error_set(err, -errno, "cannot open the pool directory "
                                  "'%s': %s", path, strerror(errno));
     } else {
-        result = lock_pool(pool, wait_ms, err);
+        result = lock_pool(pool, err);
     }
     if (result < 0) {
         pool_destroy(pool);
@@ -176,6 +175,7 @@ static struct volume *open_file(struct pool *pool, const char *name,
 int pool_configure(struct pool *pool, const struct backend_class *class,
                    const struct backend_spec *spec, struct rdisk_error *err)
 {
+    struct rdisk_error why = { 0 };
     struct volume *volume;
 
     if (pool_check_name(spec->volume, err) < 0) {
@@ -185,9 +185,14 @@ int pool_configure(struct pool *pool, const struct backend_class *class,
         return rdisk_error_set(err, -EEXIST, "volume '%s' is configured twice",
                                spec->volume);
     }
-    volume = open_volume(pool, class, spec, err);
+    for (unsigned int left = pool->wait_ms;;) {
+        volume = open_volume(pool, class, spec, &why);
+        if (volume || why.code != -EBUSY || !lock_pause(&left)) {
+            break;
+        }
+    }
     if (!volume) {
-        return err ? err->code : -EIO;
+        return rdisk_error_set(err, why.code, "%s", why.text);
     }
     volume->configured = true;
     return 0;

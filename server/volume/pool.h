@@ -14,6 +14,7 @@ struct pool {
     char *path;                 /* NULL: no pool directory */
     int directory;              /* its descriptor, or -1 */
     int lock;                   /* that keeps other servers away, or -1 */
+    unsigned int wait_ms;       /* for locks of a server that is ending */
     struct volume *volumes;     /* that are open */
     /* Of all volumes that were written since the server started. */
     struct lease *leases;
@@ -25,7 +26,8 @@ struct pool {
 
 /*
  * @path may be NULL. -EBUSY if another server uses the directory, after a wait
- * of up to @wait_ms. 0 or a negative errno with @err filled.
+ * of up to @wait_ms, which holds for configured volumes, too. 0 or a negative
+ * errno with @err filled.
  */
 int pool_init(struct pool *pool, const char *path, unsigned int wait_ms,
               struct rdisk_error *err);

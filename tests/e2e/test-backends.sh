@@ -118,6 +118,17 @@ check_a_volume_without_o_direct_is_served_and_said_so_once()
     stop_server
 }
 
+check_a_mounted_device_is_served_read_only_at_most()
+{
+    mount_4k
+    refused 'is in use on this machine' 30 rdiskd --config '' --pool '' \
+        --listen "$addr" --port 7600 --control "$work/second" \
+        --state "$work/state" --volume "disk=file:$loop" --authentication none
+    start_server --volume "disk=file:$loop,read-only"
+    io_options=-r io disk 'read -q 0 4k'
+    stop_server
+}
+
 check_a_full_disk_is_an_error_to_the_client_only()
 {
     mount_4k

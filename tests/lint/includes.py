@@ -35,7 +35,8 @@ PROGRAMS = {
     'server': (['server'], ['target']),
     'server/io': (['server/log.h', 'server/config/size.h'], ['target']),
     'server/backends': (['server/log.h', 'server/io',
-                         'server/volume/identity.h'], ['target']),
+                         'server/volume/identity.h',
+                         'server/volume/lock.h'], ['target']),
     'server/volume': (['server/log.h', 'server/io',
                        'server/backends/backend.h'], ['target']),
     # Sizes are read and written as the server does.

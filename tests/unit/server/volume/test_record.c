@@ -4,10 +4,12 @@
  * and what keeps them from doing so.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "server/log.h"
+#include "server/volume/lock.h"
 #include "server/volume/pool.h"
 #include "tests/unit/support/unit.h"
 
@@ -267,6 +269,20 @@ static void state_directory_has_one_server(void)
     end();
 }
 
+/* Once anything but "somebody has it" counted as success. */
+static void lock_that_fails_is_no_lock(void)
+{
+    int fd;
+
+    begin();
+    fd = open(folder, O_PATH | O_DIRECTORY);
+    REQUIRE(fd >= 0);
+    CHECK_EQUAL(lock_file(fd, false), -EBADF);
+    CHECK_EQUAL(lock_directory(fd, "no/such", 0), -ENOENT);
+    close(fd);
+    end();
+}
+
 /* With a slash at its end "its parent" was the directory itself. */
 static void state_directory_may_end_with_a_slash(void)
 {
@@ -301,6 +317,8 @@ static const struct unit_test tests[] = {
       fenced_writer_that_shares_is_waited_for },
     { "a pool directory has one server", pool_directory_has_one_server },
     { "a state directory has one server", state_directory_has_one_server },
+    { "a lock that fails is no lock, whatever the reason",
+      lock_that_fails_is_no_lock },
     { "a state directory may end with a slash",
       state_directory_may_end_with_a_slash },
 };
