@@ -39,6 +39,14 @@ O := $(BUILD)
 SANFLAGS :=
 endif
 
+# Where make install puts things, below DESTDIR.
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
+
 CPPFLAGS += -D_GNU_SOURCE -DRDISK_VERSION='"$(VERSION)"' -I. -Itransport/include
 ALL_CFLAGS = -std=gnu11 $(OPTIMIZE) $(WARNINGS) -fPIC -pthread $(SANFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pthread $(SANFLAGS) $(LDFLAGS)
@@ -65,6 +73,7 @@ check:
 include transport/transport.mk
 include server/server.mk
 include tools/tools.mk
+include examples/examples.mk
 include qemu-block-rdma/qemu.mk
 include tests/tests.mk
 include tests/sim/sim.mk
@@ -80,7 +89,7 @@ include tests/workloads/workloads.mk
 
 # What is ours, without QEMU.
 .PHONY: ours
-ours: $(LIBRDISK) $(RDISKD) $(RDISK)
+ours: $(LIBRDISK) $(LIBRDISK_SHARED) $(RDISKD) $(RDISK)
 
 $(O)/obj/%.o: %.c | $(O)/obj/packages
 	@mkdir -p $(@D)
@@ -102,15 +111,24 @@ compile_commands.json:
 		packaging/compile-commands >$@.tmp
 	mv $@.tmp $@
 
-.PHONY: install
+# The man pages of the programs; librdisk has its own.
+MAN_PAGES := docs/rdisk.1 docs/rdiskd.conf.5 docs/rdiskd.8
+
+.PHONY: install uninstall
 install: ours install-librdisk
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin \
-		$(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 8)
-	install -m 755 $(RDISKD) $(DESTDIR)$(PREFIX)/sbin/
-	install -m 755 $(RDISK) $(DESTDIR)$(PREFIX)/bin/
-	for page in docs/*.[158]; do \
-		install -m 644 $$page \
-			$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/; \
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) \
+		$(addprefix $(DESTDIR)$(MANDIR)/man,1 5 8)
+	install -m 755 $(RDISKD) $(DESTDIR)$(SBINDIR)/
+	install -m 755 $(RDISK) $(DESTDIR)$(BINDIR)/
+	for page in $(MAN_PAGES); do \
+		install -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/; \
+	done
+
+uninstall: uninstall-librdisk
+	rm -f $(DESTDIR)$(SBINDIR)/$(notdir $(RDISKD)) \
+		$(DESTDIR)$(BINDIR)/$(notdir $(RDISK))
+	for page in $(notdir $(MAN_PAGES)); do \
+		rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; \
 	done
 
 .PHONY: clean
@@ -127,6 +145,7 @@ help:
 	@echo "make format      format the sources (clang-format 14)"
 	@echo "make unit        unit tests, also with SANITIZE=1 or SANITIZE=thread"
 	@echo "make unit-valgrind"
+	@echo "make library     install librdisk somewhere and build programs with it"
 	@echo "make coverage    lines that unit tests and simulator run, by folder"
 	@echo "make compile_commands.json  for editors"
 	@echo "make sim         random faults in virtual time; SEED=n replays one"
@@ -139,5 +158,6 @@ help:
 	@echo "make bench-guest fio in a guest on rdisk, NBD and a local file"
 	@echo "make lab-shell   a shell where an RDMA device exists"
 	@echo "make lab-uml     the lab's user-mode kernel: faster guests (7 minutes)"
-	@echo "make install     into PREFIX ($(PREFIX)), below DESTDIR"
+	@echo "make install     into PREFIX ($(PREFIX)), below DESTDIR; LIBDIR, BINDIR, ..."
+	@echo "make uninstall   what make install has put there"
 	@echo "make clean       remove $(BUILD); $(CACHE) stays"

@@ -22,6 +22,11 @@ unit-valgrind: $(UNIT)
 	    --show-leak-kinds=definite,possible \
 	    --errors-for-leak-kinds=definite,possible $(UNIT)
 
+# librdisk as other programs see it.
+.PHONY: library
+library: ours
+	tests/library/run
+
 # The rules of the tree that a program can check, and that program's own tests.
 .PHONY: lint format
 lint:

@@ -23,16 +23,41 @@ $(LIBRDISK): $(call objects,$(TRANSPORT_SOURCES))
 	rm -f $@
 	$(AR) rcs $@ $^
 
-# For other programs: what they include, as <rdisk/…>, and link.
-TRANSPORT_HEADERS := $(wildcard transport/include/rdisk/*.h)
-PREFIX ?= /usr/local
+# The same for other programs, with the public names only. The number goes up
+# when a program that was linked before would no longer work; rdiskd, rdisk and
+# QEMU's driver have the library in them.
+LIBRDISK_SONAME := librdisk.so.0
+LIBRDISK_SHARED := $(O)/lib/librdisk.so.$(VERSION)
+LIBRDISK_MAP := transport/librdisk.map
 
-.PHONY: install-librdisk
-install-librdisk: $(LIBRDISK)
-	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig \
-		$(DESTDIR)$(PREFIX)/include/rdisk
-	install -m 644 $(LIBRDISK) $(DESTDIR)$(PREFIX)/lib/
-	install -m 644 $(TRANSPORT_HEADERS) $(DESTDIR)$(PREFIX)/include/rdisk/
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+$(LIBRDISK_SHARED): $(call objects,$(TRANSPORT_SOURCES)) $(LIBRDISK_MAP)
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $(filter %.o,$^) -Wl,-soname,$(LIBRDISK_SONAME) \
+		-Wl,--version-script,$(LIBRDISK_MAP) \
+		-Wl,--no-undefined-version $(if $(SANFLAGS),,-Wl,-z,defs) \
+		$(ALL_LDFLAGS) $(call libs,$(TRANSPORT_PACKAGES))
+
+# What they include, as <rdisk/…>.
+TRANSPORT_HEADERS := $(wildcard transport/include/rdisk/*.h)
+
+.PHONY: install-librdisk uninstall-librdisk
+install-librdisk: $(LIBRDISK) $(LIBRDISK_SHARED)
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/rdisk \
+		$(DESTDIR)$(MANDIR)/man3
+	install -m 644 $(LIBRDISK) $(LIBRDISK_SHARED) $(DESTDIR)$(LIBDIR)/
+	ln -sf $(notdir $(LIBRDISK_SHARED)) $(DESTDIR)$(LIBDIR)/$(LIBRDISK_SONAME)
+	ln -sf $(LIBRDISK_SONAME) $(DESTDIR)$(LIBDIR)/librdisk.so
+	install -m 644 $(TRANSPORT_HEADERS) $(DESTDIR)$(INCLUDEDIR)/rdisk/
+	install -m 644 docs/librdisk.3 $(DESTDIR)$(MANDIR)/man3/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
+		-e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' \
 		-e 's|@REQUIRES@|$(TRANSPORT_PACKAGES)|' transport/librdisk.pc.in \
-		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/librdisk.pc
+		>$(DESTDIR)$(LIBDIR)/pkgconfig/librdisk.pc
+
+uninstall-librdisk:
+	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,librdisk.a librdisk.so \
+		$(LIBRDISK_SONAME) $(notdir $(LIBRDISK_SHARED)) \
+		pkgconfig/librdisk.pc) \
+		$(addprefix $(DESTDIR)$(INCLUDEDIR)/rdisk/,$(notdir $(TRANSPORT_HEADERS))) \
+		$(DESTDIR)$(MANDIR)/man3/librdisk.3
+	-rmdir $(DESTDIR)$(INCLUDEDIR)/rdisk 2>/dev/null

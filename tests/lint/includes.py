@@ -17,7 +17,6 @@ TRANSPORT = {
 
 # Which folder of librdisk has what a public header declares.
 HOMES = {
-    'counter.h': 'base',
     'error.h': 'base',
     'histogram.h': 'base',
     'secret.h': 'base',
@@ -42,6 +41,7 @@ PROGRAMS = {
     # Sizes are read and written as the server does.
     'tools': (['server/config/size.h'], ['initiator']),
     'qemu-block-rdma': ([], ['initiator']),
+    'examples': ([], ['initiator', 'target']),
 }
 
 # All of a backend that the rest of the server may include.

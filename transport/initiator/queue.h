@@ -5,13 +5,13 @@
 
 #include <stdatomic.h>
 
+#include "transport/base/counter.h"
 #include "transport/base/contract.h"
 #include "transport/initiator/bounce.h"
 #include "transport/initiator/link.h"
 #include "transport/initiator/memory.h"
 #include "transport/verbs/qp.h"
 #include "transport/wire/op_counters.h"
-#include <rdisk/counter.h>
 #include <rdisk/initiator.h>
 
 /* Segments and the fixed header of the longest request, in bytes. */

@@ -7,13 +7,13 @@
 #define RDISK_INITIATOR_SESSION_H
 
 #include "transport/base/contract.h"
+#include "transport/base/counter.h"
 #include "transport/initiator/device.h"
 #include "transport/initiator/link.h"
 #include "transport/initiator/options.h"
 #include "transport/initiator/queue.h"
 #include "transport/initiator/state.h"
 #include "transport/wire/auth.h"
-#include <rdisk/counter.h>
 #include <rdisk/initiator.h>
 
 /* join.c: the data queues, from JOINING on for the session's life. */

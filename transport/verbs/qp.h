@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include <rdisk/counter.h>
+#include "transport/base/counter.h"
 #include "transport/verbs/cq.h"
 #include <rdisk/env.h>
 #include <rdisk/error.h>

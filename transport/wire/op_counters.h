@@ -3,7 +3,7 @@
 #ifndef RDISK_WIRE_OP_COUNTERS_H
 #define RDISK_WIRE_OP_COUNTERS_H
 
-#include <rdisk/counter.h>
+#include "transport/base/counter.h"
 #include <rdisk/protocol.h>
 
 struct rdisk_op_counters {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Latencies: where they are counted, and what comes out. */
 #include "tests/unit/support/scene.h"
-#include <rdisk/histogram.h>
+#include "transport/base/counter.h"
 #include "tests/unit/support/unit.h"
 
 static void buckets_follow_each_other(void)

@@ -12,6 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct rdisk_verbs;
 
 enum rdisk_log_level {
@@ -65,5 +69,9 @@ void rdisk_log(const struct rdisk_env *env, enum rdisk_log_level level,
 
 #define RDISK_MSEC 1000000ull       /* nanoseconds */
 #define RDISK_NEVER UINT64_MAX      /* a deadline that does not come */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -11,6 +11,10 @@
 
 #include <stdarg.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct rdisk_error {
     int code;           /* negative errno; 0 while nothing failed */
     char text[320];     /* one sentence without a trailing newline */
@@ -26,5 +30,9 @@ int rdisk_error_vset(struct rdisk_error *err, int code, const char *format,
 /* Put "text: " in front of the sentence already in @err; returns err->code. */
 int rdisk_error_prefix(struct rdisk_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,15 +7,14 @@
 #ifndef RDISK_HISTOGRAM_H
 #define RDISK_HISTOGRAM_H
 
-#include <rdisk/counter.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define RDISK_HISTOGRAM_UNIT        256u    /* nanoseconds */
 #define RDISK_HISTOGRAM_BUCKETS     112u    /* the last one: 128 s and more */
-
-/* One writer, any readers. */
-struct rdisk_histogram {
-    rdisk_counter bucket[RDISK_HISTOGRAM_BUCKETS];
-};
 
 /* Where @nanoseconds are counted: 4 buckets for each power of two. */
 static inline unsigned int rdisk_histogram_bucket(uint64_t nanoseconds)
@@ -46,11 +45,8 @@ static inline uint64_t rdisk_histogram_limit(unsigned int bucket)
 uint64_t rdisk_histogram_percentile(
     const uint64_t count[RDISK_HISTOGRAM_BUCKETS], double part);
 
-static inline void rdisk_histogram_add(struct rdisk_histogram *histogram,
-                                       uint64_t nanoseconds)
-{
-    rdisk_counter_add(
-        &histogram->bucket[rdisk_histogram_bucket(nanoseconds)], 1);
+#ifdef __cplusplus
 }
+#endif
 
 #endif

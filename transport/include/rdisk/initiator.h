@@ -26,6 +26,10 @@
 #include <rdisk/protocol.h>
 #include <rdisk/secret.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct rdisk_initiator;
 struct rdisk_queue;
 
@@ -463,5 +467,9 @@ struct rdisk_queue_counters {
 };
 void rdisk_queue_counters(const struct rdisk_queue *queue,
                           struct rdisk_queue_counters *counters);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Little-endian in memory. */
 typedef uint16_t rdisk_le16;
 typedef uint32_t rdisk_le32;
@@ -142,5 +146,9 @@ static_assert(RDISK_EXTENTS_MAX * sizeof(struct rdisk_wire_extent) <=
 bool rdisk_volume_name_valid(const char *name, size_t length);
 /* The same, for the name of a client. */
 bool rdisk_user_name_valid(const char *name, size_t length);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -12,6 +12,10 @@
 
 #include <rdisk/error.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * Bytes of a secret. 16 random bytes cannot be guessed; beyond 64, the block
  * of SHA-256, HMAC would hash them first and gain nothing.
@@ -39,5 +43,9 @@ int rdisk_secret_read(struct rdisk_secret *secret, const char *path,
                       struct rdisk_error *err);
 /* Overwrite it, in a way that no compiler leaves out. */
 void rdisk_secret_wipe(struct rdisk_secret *secret);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * Nanoseconds since some time in the past; CLOCK_MONOTONIC's where there is no
  * counter of a constant rate. Right to a few percent, and not the same on all
@@ -17,5 +21,9 @@
  * The first look takes some milliseconds, to compare the two.
  */
 uint64_t rdisk_stopwatch_system(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -25,6 +25,10 @@
 #include <rdisk/protocol.h>
 #include <rdisk/secret.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct rdisk_target;
 struct rdisk_target_session;
 struct rdisk_target_queue;
@@ -386,5 +390,9 @@ struct rdisk_target_counters {
 /* Sum into @counters. Any thread. */
 void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
                                  struct rdisk_target_counters *counters);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

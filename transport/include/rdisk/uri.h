@@ -6,6 +6,10 @@
 #include <rdisk/error.h>
 #include <rdisk/protocol.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct rdisk_uri {
     char host[256];             /* name or address, without brackets */
     uint16_t port;              /* RDISK_DEFAULT_PORT unless told */
@@ -26,5 +30,9 @@ typedef int rdisk_uri_option_fn(void *opaque, const char *name,
 int rdisk_uri_parse(const char *text, struct rdisk_uri *uri,
                     rdisk_uri_option_fn *option, void *opaque,
                     struct rdisk_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

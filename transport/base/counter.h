@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Counters with one writer and any number of readers. */
-#ifndef RDISK_COUNTER_H
-#define RDISK_COUNTER_H
+/* Counters and histograms with one writer and any number of readers. */
+#ifndef RDISK_BASE_COUNTER_H
+#define RDISK_BASE_COUNTER_H
 
 #include <stdatomic.h>
 #include <stdint.h>
+
+#include <rdisk/histogram.h>
 
 typedef _Atomic uint64_t rdisk_counter;
 
@@ -18,6 +20,17 @@ static inline void rdisk_counter_add(rdisk_counter *counter, uint64_t n)
 {
     atomic_store_explicit(counter, rdisk_counter_read(counter) + n,
                           memory_order_relaxed);
+}
+
+struct rdisk_histogram {
+    rdisk_counter bucket[RDISK_HISTOGRAM_BUCKETS];
+};
+
+static inline void rdisk_histogram_add(struct rdisk_histogram *histogram,
+                                       uint64_t nanoseconds)
+{
+    rdisk_counter_add(&histogram->bucket[rdisk_histogram_bucket(nanoseconds)],
+                      1);
 }
 
 #endif
