@@ -29,7 +29,7 @@ static int serve(struct config *config)
     char address[128];
     int result = server_start(&server, config, &err);
 
-    /* Where it does not end in good order, threads may still be busy. */
+    /* Where it does not end cleanly, threads may still be busy. */
     if (result == -ECANCELED) {
         log_info("stopped before it served");
         log_flush();

@@ -129,7 +129,7 @@ struct json_object *client_call(const char *control,
     reply = json_tokener_parse(line);
     free(line);
     if (!json_object_is_type(reply, json_type_object)) {
-        failed("what answers at '%s' is no rdiskd", control);
+        failed("what answers at '%s' is not rdiskd", control);
         json_object_put(reply);
         return NULL;
     }

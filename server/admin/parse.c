@@ -168,7 +168,7 @@ int request_parse(const char *line, struct request *request,
     object = json_tokener_parse_ex(tokener, line, strlen(line) + 1);
     if (json_tokener_get_error(tokener) != json_tokener_success) {
         result = rdisk_error_set(err, -EINVAL,
-                                 "the request is no JSON "
+                                 "the request is not a JSON "
                                  "object: %s at byte %zu",
                                  json_tokener_error_desc(
                                      json_tokener_get_error(tokener)),

@@ -384,7 +384,7 @@ static int remove_stale(const struct sockaddr_un *address,
     if (lstat(address->sun_path, &st) == 0) {
         if (!S_ISSOCK(st.st_mode)) {
             return rdisk_error_set(err, -EEXIST,
-                                   "'%s' exists and is no "
+                                   "'%s' exists and is not a "
                                    "socket; name another with --control",
                                    address->sun_path);
         }

@@ -56,7 +56,7 @@ int backend_parse_polling(enum backend_polling *polling, const char *what,
             return 0;
         }
     }
-    return rdisk_error_set(err, -EINVAL, "io-poll = %s of %s is none of auto, "
+    return rdisk_error_set(err, -EINVAL, "io-poll = %s of %s is not one of auto, "
                            "on and off", value, what);
 }
 
@@ -79,7 +79,7 @@ int backend_check_size(const char *volume, uint64_t size,
     }
     if (size % RDISK_BLOCK_SIZE_MIN) {
         return rdisk_error_set(err, -EINVAL, "the size of volume '%s', "
-                               "%" PRIu64 " bytes, is no multiple of 512; "
+                               "%" PRIu64 " bytes, is not a multiple of 512; "
                                "round it up to %" PRIu64, volume, size,
                                size + 512 - size % 512);
     }

@@ -124,7 +124,7 @@ static void choose_direct(struct file *file, const struct stat *st)
     if (alignment == 0 || alignment > RDISK_BLOCK_SIZE_MAX) {
         why = "its file system has no O_DIRECT";
     } else if (geometry->size % alignment) {
-        why = "its size is no multiple of its disk's block size";
+        why = "its size is not a multiple of its disk's block size";
     } else {
         if (alignment > RDISK_BLOCK_SIZE_MIN) {
             geometry->block_size = alignment;
@@ -231,7 +231,7 @@ static int open_file(const struct backend_spec *spec, struct rdisk_error *err)
     struct stat st;
     int fd, result;
 
-    /* Looked at before it is opened: opening a FIFO may wait for ever. */
+    /* Looked at before it is opened: opening a FIFO may block indefinitely. */
     if (fstatat(spec->directory, spec->path, &st,
                 strict ? AT_SYMLINK_NOFOLLOW : 0) < 0) {
         if (errno == ENOENT && strict) {
@@ -317,7 +317,7 @@ static int file_resize(struct backend *backend, uint64_t size,
     }
     if (size % backend->geometry.block_size) {
         return rdisk_error_set(err, -EINVAL, "the new size of volume '%s', "
-                               "%" PRIu64 " bytes, is no multiple of its "
+                               "%" PRIu64 " bytes, is not a multiple of its "
                                "block size, %u", file->volume, size,
                                backend->geometry.block_size);
     }

@@ -214,7 +214,7 @@ static void file_stop_polling(struct file_context *context)
 
 /*
  * A write with FUA has failed: itself, or what it did for others' data beside?
- * The write alone tells, since it can be repeated. True: it is under way.
+ * The write alone tells, since it can be repeated. True: it is in flight.
  */
 static bool file_write_alone(struct file_context *context,
                              struct backend_io *io, int result)

@@ -12,7 +12,7 @@
  *   report. A flush that comes meanwhile waits for the next sync, since the
  *   running one may have passed its data by; all that wait share that one.
  * - A failure lasts until no reactor has the volume any more. Then all its
- *   clients have opened it anew; those that come back after a lost connection
+ *   clients have opened it again; those that come back after a lost connection
  *   learn of it by another cache id (protocol.md, 3.7).
  */
 #include <errno.h>

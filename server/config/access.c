@@ -204,7 +204,7 @@ int access_check(const struct access_client *clients, enum access_method method,
     if (!clients) {
         return rdisk_error_set(
             err, -EINVAL,
-            "nobody may come in: name the "
+            "no client is allowed to connect: name the "
             "clients in [client NAME] sections, or, on a network that you "
             "trust, say authentication = none (--authentication none) to let "
             "in whoever reaches the port");

@@ -62,7 +62,7 @@ static const struct option options[] = {
       "error, warning, info or debug; default info", KIND_LEVEL,
       offsetof(struct config, log_level), 0, 0 },
     { "server", "authentication", "authentication", "hmac|none",
-      "hmac: clients with a secret may come in (default if there are any); "
+      "hmac: clients with a secret may connect (default if there are any); "
       "none: all may",
       KIND_AUTHENTICATION, offsetof(struct config, authentication), 0, 0 },
     { "server", "max-sessions", "max-sessions", "N",
@@ -217,7 +217,8 @@ static int set_option(struct config *config, const struct option *option,
         return set_text((char **)((char *)config + option->offset), value, err);
     case KIND_LEVEL:
         if (log_level_parse(value, &config->log_level) < 0) {
-            return rdisk_error_set(err, -EINVAL, "%s = %s is no level (%s)",
+            return rdisk_error_set(err, -EINVAL,
+                                   "%s = %s is not a log level (%s)",
                                    option->key, value, option->help);
         }
         return 0;

@@ -46,7 +46,7 @@ static int set_backend(struct config_volume *volume, const char *value,
     if (!volume->backend) {
         return rdisk_error_set(err, -EINVAL,
                                "backend = %s of volume '%s' is "
-                               "none of: %s",
+                               "not one of: %s",
                                value, volume->name, backend_names());
     }
     return 0;

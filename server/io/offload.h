@@ -28,7 +28,7 @@ struct offload_job {
 
 /* Start the thread; it sleeps until there is a job. NULL with @err filled. */
 struct offload *offload_create(struct rdisk_error *err);
-/* No job is under way any more. NULL is allowed. */
+/* No job is in flight any more. NULL is allowed. */
 void offload_destroy(struct offload *offload);
 
 /* Any thread. @home: the mailbox of the thread that done() is to run in. */

@@ -164,7 +164,7 @@ static int parse_core_list(struct placement *placement, const char *list,
             text += length;
         }
         if (last < first || last >= CPU_SETSIZE) {
-            return rdisk_error_set(err, -EINVAL, "core-list = %s: %d-%d is no "
+            return rdisk_error_set(err, -EINVAL, "core-list = %s: %d-%d is not a "
                                    "range of cores", list, first, last);
         }
         for (int core = first; core <= last; core++) {
@@ -182,7 +182,7 @@ static int parse_core_list(struct placement *placement, const char *list,
         }
     } while (*text++ == ',');
     if (placement->cores == 0 || text[-1] != '\0') {
-        return rdisk_error_set(err, -EINVAL, "core-list = %s is no list of "
+        return rdisk_error_set(err, -EINVAL, "core-list = %s is not a list of "
                                "cores such as 0-3,8", list);
     }
     return 0;

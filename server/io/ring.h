@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <liburing.h>
 
-/* Something under way on a ring; embedded in what it belongs to. */
+/* Something in flight on a ring; embedded in what it belongs to. */
 struct ring_op {
     /* @flags are the completion's; with IORING_CQE_F_MORE there will be
      * another. Without, @op may be freed or used again. */

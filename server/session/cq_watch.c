@@ -84,7 +84,7 @@ static void poll_done(struct ring_op *op, int result, unsigned int flags)
             poll_arm(completion);
         }
     } else if (completion->polling) {
-        /* This event was under way when the poll was to be removed, which the
+        /* This event was in flight when the poll was to be removed, which the
          * kernel then refuses (EALREADY). */
         poll_disarm(completion);
     } else {

@@ -16,7 +16,7 @@ void completion_free(struct completion *completion);
 /* Reactor thread: @queue is about to start; takes its spare memory or not. */
 struct completion *completion_join(struct queue *queue);
 /* Nothing of @queue will complete any more. It runs queue_leave() on it, at
- * once or when the ring has let go of a descriptor that might go with it. */
+ * once or when the ring has released a descriptor that might go with it. */
 void completion_leave(struct completion *completion, struct queue *queue);
 
 #endif

@@ -39,7 +39,7 @@ enum rdisk_status create_event(void *opaque,
             log_warning("client '%s' at %s may not make volume '%s'%s: no list "
                         "of its section has it",
                         request->user, request->peer, request->volume,
-                        request->exclusive ? "" : " anew");
+                        request->exclusive ? "" : " again");
         }
         rdisk_error_set(err, -EPERM,
                         "this client may not make a volume '%s'%s",

@@ -38,7 +38,7 @@ void resize_tell(struct server *server, const char *name)
 }
 
 /*
- * The new size is in force before anything is cut off, so what comes from now
+ * The new size is in force before anything is truncated, so what comes from now
  * on is refused there; what came before must have been answered.
  */
 static enum rdisk_status shrink_volume(struct session *session, uint64_t size,
@@ -56,7 +56,7 @@ static enum rdisk_status shrink_volume(struct session *session, uint64_t size,
     }
     rdisk_target_session_resize(session->target, size);
     if (rdisk_target_session_busy(session->target)) {
-        rdisk_error_set(&why, -EBUSY, "requests on volume '%s' are under way: "
+        rdisk_error_set(&why, -EBUSY, "requests on volume '%s' are in flight: "
                         "it can be made smaller when they are answered",
                         volume->name);
         result = -EBUSY;

@@ -45,7 +45,7 @@ void lease_compare(struct lease *lease, const struct lease_record *record,
         return;
     }
     lease->record = *record;
-    lease->kept_until = record->held ? since + lease->patience : 0;
+    lease->kept_until = record->held ? since + lease->lease_time : 0;
 }
 
 int lease_load(struct lease *lease, uint64_t since, struct rdisk_error *err)
@@ -181,7 +181,7 @@ void lease_release(struct lease *lease, const struct volume_holder *holder,
         return;     /* fenced by hand */
     }
     if (!orderly) {
-        lease->kept_until = now + lease->patience;
+        lease->kept_until = now + lease->lease_time;
         return;
     }
     if (!holder->shared) {

@@ -7,7 +7,7 @@
  * that is neither one of them nor shares with them, and is remembered, under
  * the volume's identity, before that writer hears of it. Who comes back names
  * the generation that it was granted; if the volume has another one by now,
- * somebody else has had it meanwhile, and it is refused for ever.
+ * somebody else has had it meanwhile, and it is refused permanently.
  *
  * While writers are there, volume.h keeps others away. Control thread.
  */
@@ -54,7 +54,7 @@ struct lease {
     const struct lease_store *store;    /* NULL: it dies with the server */
     struct lease_record record;
     unsigned int writers;       /* that are there */
-    uint64_t patience;          /* lease-time, ns */
+    uint64_t lease_time;        /* ns */
     uint64_t kept_until;        /* for who is away; rdisk_now() */
     struct lease *next;         /* of the pool's list */
 };
@@ -63,7 +63,7 @@ struct lease {
  * Compare the lease with its record, which decides: another server may have
  * given the volume to somebody. To be called before each decision about a
  * writer. If the record is news, who has not given the volume back has until
- * @since + @patience to come. Writers that are connected with an older
+ * @since + @lease_time to come. Writers that are connected with an older
  * generation have no right to write any more (volume_check()).
  *
  * The two steps, for who reads in another thread: lease_read() only touches

@@ -254,7 +254,7 @@ static struct lease *new_lease(struct pool *pool, const struct volume *volume,
     memcpy(lease->identity, backend->identity, sizeof(lease->identity));
     lease->store = backend->lasting && pool->records
                    ? &pool->records->store : NULL;
-    lease->patience = pool->lease_time;
+    lease->lease_time = pool->lease_time;
     if (lease_load(lease, pool->started, err) < 0) {
         free(lease);
         return NULL;
@@ -294,7 +294,7 @@ int pool_not_kept(struct pool *pool, const char *name,
     struct lease *known = *find_lease(pool, identity);
     struct lease found = {
         .store = pool->records ? &pool->records->store : NULL,
-        .patience = pool->lease_time,
+        .lease_time = pool->lease_time,
     };
     struct lease *lease = known ? known : &found;
 

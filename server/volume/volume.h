@@ -27,7 +27,7 @@ struct volume_holder {
     bool writer;
     bool shared;                /* a writer that lets others write */
     /*
-     * It is on its way out, and only its requests may still be under way: a
+     * It is on its way out, and only its requests may still be in flight: a
      * newer session of the same client waits for its place, or somebody has
      * taken the lease away by hand.
      */

@@ -18,7 +18,7 @@ struct session {
     uint32_t sequence; /* of the next request */
 };
 
-/* HELLO and OPEN, in good order. */
+/* HELLO and OPEN, cleanly. */
 void session_open(struct session *session, const char *address,
                   const char *port, const char *volume);
 /* The connection request of the data queue, to be spoilt. */

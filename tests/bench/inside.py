@@ -261,7 +261,7 @@ class Bench:
                 server.kill()
                 server.wait()
 
-    # ---- Many sessions: the same 64 requests under way, shared among them,
+    # ---- Many sessions: the same 64 requests in flight, shared among them,
     # and 8 of each
 
     def growth(self, number):

@@ -224,7 +224,7 @@ def write_growth(folder, lines):
     if rows:
         lines += ['## Sessions', '', '4 KiB reads of the memory backend by '
                   'one process of librdisk\'s client.', '']
-        table(lines, ('requests under way', 'sessions', 'IOPS',
+        table(lines, ('requests in flight', 'sessions', 'IOPS',
                       'of the best'), rows)
 
 

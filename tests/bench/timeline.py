@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where a request's time goes: client and server, both with the probe, one
-request under way.  The stamps of both are of one clock."""
+request in flight.  The stamps of both are of one clock."""
 import bisect
 import os
 import statistics

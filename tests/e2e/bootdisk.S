@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A guest of one sector: it writes its own disk for ever, and verifies it.
+ * A guest of one sector: it writes its own disk endlessly, and verifies it.
  *
  * The firmware loads it from the disk, whatever the disk is attached to, and it
  * does its I/O through the firmware's int 13h.  Round i, from 1 on, fills block

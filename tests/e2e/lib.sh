@@ -204,7 +204,7 @@ server_settled()
     grep -q '^rdiskd: serving' "$work/ready" || gone "$server"
 }
 
-# In good order, with status 0.
+# Cleanly, with status 0.
 stop_server()
 {
     local status=0

@@ -60,7 +60,7 @@ qmp_refused()
     says "$work/qmp.err" "$regex"
 }
 
-# In good order; its answer may be lost with the connection
+# Cleanly; its answer may be lost with the connection
 quit()
 {
     qmp_may_fail=1 qmp "$1" quit >/dev/null || true

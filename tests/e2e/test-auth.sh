@@ -60,7 +60,7 @@ END
 
 check_a_server_without_clients_does_not_start()
 {
-    refused 'nobody may come in' 10 rdiskd --config '' --control '' \
+    refused 'no client is allowed to connect' 10 rdiskd --config '' --control '' \
         --volume m=memory:1M
 }
 

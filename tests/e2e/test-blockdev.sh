@@ -212,7 +212,7 @@ stands_still()
     [ "$(rounds "$1")" = "$before" ]
 }
 
-# Its server is stopped, nothing has a time-out, and QEMU waits for the guest's
+# Its server is stopped, nothing has a timeout, and QEMU waits for the guest's
 # requests to end: only a monitor with a thread of its own is served.
 check_yank_ends_what_waits_for_a_server_that_hangs()
 {

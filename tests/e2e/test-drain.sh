@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Draining: clients leave in good order, wait, and come back; new ones are
+# Draining: clients leave cleanly, wait, and come back; new ones are
 # refused in clear words.  Each check has a server of its own.
 # quick-lab: servers are drained and started again
 # shellcheck source=tests/e2e/lib.sh
@@ -107,7 +107,7 @@ check_drain_tells_who_is_left()
     refused 'sessions? (is|are) left after --timeout' 10 \
         rdisk drain --timeout 0.3 --control "$control"
     says "$work/refused" "^1 session is left: $addr:"
-    # A client that does not hear is cut off after a while.
+    # A client that does not answer is disconnected after a while.
     drain
     kill -CONT "${client[c]}"
     resume

@@ -30,7 +30,7 @@ server.port=$port,volume=$1,reconnect-delay=60" "${@:3}" &
     wait_until 30 test -s "$work/daemon.pid" || fail "the daemon does not start"
 }
 
-# In good order, which closes the session.
+# Cleanly, which closes the session.
 end_daemon()
 {
     kill -TERM "$daemon"

@@ -147,7 +147,7 @@ check_a_client_that_is_busy_for_longer_than_its_heartbeat_keeps_its_session()
     kill -CONT "${client[c]}"
     say c 'write -P 2 0 64k'
     answers c 'wrote 65536/65536' 20
-    ! grep -q 'no message received' "$server_log" || fail "it was cut off"
+    ! grep -q 'no message received' "$server_log" || fail "it was disconnected"
 }
 
 check_a_client_that_hangs_for_longer_than_max_silence_is_cut_off()

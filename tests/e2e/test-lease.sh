@@ -195,7 +195,7 @@ check_a_volume_in_memory_ends_with_its_server()
     io v 'read -P 0 0 4k'
 }
 
-# The next start is on a machine that has started anew, for all rdiskd knows.
+# The next start is on a machine that has started again, for all rdiskd knows.
 another_boot()
 {
     cat /proc/sys/kernel/random/uuid >"$work/boot_id"

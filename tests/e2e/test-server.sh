@@ -177,7 +177,7 @@ check_null_reads_as_zeroes()
 check_a_file_of_odd_size_is_refused_with_a_sentence()
 {
     truncate -s 1000 "$pool/odd"
-    refused '1000 bytes, is no multiple of 512' 20 rdisk ping "$(uri odd)"
+    refused '1000 bytes, is not a multiple of 512' 20 rdisk ping "$(uri odd)"
 }
 
 check_a_held_volume_is_left_alone_and_its_holder_named()

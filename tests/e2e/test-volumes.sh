@@ -80,7 +80,7 @@ check_a_volume_is_resized_from_far()
     refused 'takes --shrink' 30 rdisk resize "$(uri v)" 4M
     far resize --shrink "$(uri v)" 4M
     equal "its size" "$(size_on_disk v)" 4194304
-    # What was cut off does not come back.
+    # What was truncated does not come back.
     far resize "$(uri v)" 8M
     io v 'read -q -P 0 4M 4M'
 }

@@ -234,7 +234,7 @@ static void destroy_id(struct rdma_cm_id *rdma)
     }
     if (id->unacked) {
         fake_misuse(fabric,
-                    "destroying a connection id blocks for ever: %u "
+                    "destroying a connection id blocks indefinitely: %u "
                     "events unacknowledged",
                     id->unacked);
     }
@@ -380,7 +380,7 @@ static int resolve_addr(struct rdma_cm_id *rdma, struct sockaddr *dst,
             source->sin_port = ephemeral_port(fabric);
         }
         host = fake_find_host(fabric, target.sin_addr);
-        /* Nobody answers ARP there: the question is asked until time-out. */
+        /* Nobody answers ARP there: the question is asked until timeout. */
         message = fake_message_new(id, FAKE_ADDR_DONE,
                                    host && !host->down
                                        ? 0

@@ -77,7 +77,7 @@ static int get_cq_event(struct ibv_comp_channel *ibv, struct ibv_cq **cq,
         *cq_context = event->cq->cq.cq_context;
     }
     if (!event && fake_gone(channel->host, channel->born)) {
-        /* Readable for ever, as the kernel makes it. */
+        /* Readable permanently, as the kernel makes it. */
         ret = -EIO;
     } else if (event && TAILQ_EMPTY(&channel->events)) {
         fake_fd_clear(channel->channel.fd);

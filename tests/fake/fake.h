@@ -8,13 +8,13 @@
  * checked, errors flush, and what the specification leaves open goes whichever
  * way the seed says, preferably the inconvenient one.
  *
- * Nothing happens by itself. What is under way (packets, acknowledgements,
- * flushes, connection messages, time-outs) waits until fake_fabric_step()
+ * Nothing happens by itself. What is in flight (packets, acknowledgements,
+ * flushes, connection messages, timeouts) waits until fake_fabric_step()
  * delivers one of them, chosen among those that the ordering rules allow; or
  * each call delivers all of it at once in automatic mode. Time is virtual and
  * moves by fake_fabric_advance(), and a little with each step.
  *
- * Misuse that real libraries punish by blocking for ever or by undefined
+ * Misuse that real libraries punish by blocking indefinitely or by undefined
  * behaviour (a CQ that overflows, a CQ destroyed with unacknowledged events)
  * aborts with a sentence, unless a test takes it with
  * fake_fabric_on_misuse().
@@ -157,14 +157,14 @@ uint64_t fake_calls(struct fake_host *host, enum fake_call call);
 
 /*
  * Nothing passes between two hosts while their link is cut. Who has something
- * outstanding learns it by a time-out (in virtual time), who only waits does
+ * outstanding learns it by a timeout (in virtual time), who only waits does
  * not. A link that is mended in time loses nothing.
  */
 void fake_link_cut(struct fake_host *a, struct fake_host *b, bool cut);
 /* Nothing passes for so long, as if packets were lost and sent again. */
 void fake_link_delay(struct fake_host *a, struct fake_host *b,
                      uint64_t nanoseconds);
-/* One packet in @n is lost and comes after the sender's time-out; 0: none. */
+/* One packet in @n is lost and comes after the sender's timeout; 0: none. */
 void fake_fabric_loss(struct fake_fabric *fabric, unsigned int n);
 
 /* The living queue pairs of a host, oldest first; NULL beyond the last. */

@@ -244,10 +244,10 @@ struct fake_qp {
     struct fake_qp *peer; /* NULL: none, or gone */
     struct fake_host *peer_host;
     uint32_t peer_num;
-    STAILQ_HEAD(, fake_packet) wire; /* under way to this queue pair */
+    STAILQ_HEAD(, fake_packet) wire; /* in flight to this queue pair */
     uint32_t ack_limit;              /* no further answer, if ack_limited */
     bool ack_limited;
-    bool refused; /* an answer with an error is under way */
+    bool refused; /* an answer with an error is in flight */
     bool cut, mute;
     bool late; /* in ERR, one more write may still land */
     uint8_t ack_timeout, retry_count, rnr_retry;
@@ -283,7 +283,7 @@ struct fake_host {
     bool no_link;
     uint64_t settled;      /* the link passes nothing before */
     uint64_t told;         /* the port calls itself active before */
-    bool deaf;             /* its connection manager, for ever */
+    bool deaf;             /* its connection manager, permanently */
     unsigned int removals; /* so far; an older object stays dead */
     uint64_t random_state;
     uint64_t cut; /* bit per host index */

@@ -141,7 +141,7 @@ static void drop_packet(struct fake_qp *to, struct fake_packet *packet)
 }
 
 /*
- * What this one has sent and is still under way gets lost: all, or all but
+ * What this one has sent and is still in flight gets lost: all, or all but
  * what was far enough.
  */
 void fake_qp_drop_wire(struct fake_qp *qp, bool some)

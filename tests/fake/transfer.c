@@ -374,7 +374,7 @@ static void arrive(struct fake_qp *qp)
         return;
     }
     if (fabric->loss && fake_pick(fabric, fabric->loss) == 0) {
-        /* Lost, and all behind it with it, until the sender's time-out. */
+        /* Lost, and all behind it with it, until the sender's timeout. */
         qp->wire_due = fabric->now + (4096ull << qp->ack_timeout);
         return;
     }
@@ -511,7 +511,7 @@ static unsigned int sender_actions(struct fake_qp *qp, uint64_t *next)
     if (qp->stalled == RDISK_NEVER) {
         qp->stalled = now;
     }
-    /* An acknowledgement time-out of 0 means to wait for ever. */
+    /* An acknowledgement timeout of 0 means to wait indefinitely. */
     due = qp->ack_timeout ? qp->stalled + retry_time(qp) : RDISK_NEVER;
     if (due <= now) {
         return 1u << EXPIRE;

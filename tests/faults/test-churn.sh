@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# A hundred clients come and go, in good order and not: nothing of them is left
+# A hundred clients come and go, cleanly and not: nothing of them is left
 # in the server or the device, and the kernel has nothing to say.
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"

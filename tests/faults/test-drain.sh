@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# A server restarted in good order, many times, under a writer that must not
+# A server restarted cleanly, many times, under a writer that must not
 # notice more than a pause.
 # quick-lab: seconds are counted
 # shellcheck source=tests/faults/lib.sh

@@ -25,7 +25,7 @@ check_writes_of_a_session_that_was_cut_never_come_late()
     slow_disk
     for ((round = 0; round < $(often 2 8); round++)); do
         # The client misses its server after 3 s, the server its client
-        # after 6. The client knocks once in between, and again 4 s later.
+        # after 6. The client tries once in between, and again 4 s later.
         hurt loss 100%
         sleep $((4 * slow))
         heal

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # A Linux guest on an rdma:// root disk, whose server is killed, put to sleep,
-# and restarted in good order, and whose network loses packets or all of them,
+# and restarted cleanly, and whose network loses packets or all of them,
 # while the guest boots, writes with fsync and direct I/O, reboots and verifies.
 # It must see nothing but pauses.
 # time-limit: 900

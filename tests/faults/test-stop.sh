@@ -17,7 +17,7 @@ check_a_server_that_sleeps_longer_than_the_heartbeat()
 check_a_client_that_sleeps_longer_than_its_heartbeat()
 {
     again "$(often 1 3)" doze nbd 4
-    ! grep 'no message received' "$server_log" || fail "the client was cut off"
+    ! grep 'no message received' "$server_log" || fail "the client was disconnected"
 }
 
 check_a_client_that_sleeps_longer_than_it_may_be_silent()

@@ -70,7 +70,7 @@ check_every_flush_of_every_client_fails_after_a_failed_write_back()
     flush_fails one
     flush_fails two
     says "$server_log" "volume 'v': its storage failed to make answered data"
-    # Opened anew by all.
+    # Opened again by all.
     say one quit
     wait_until 20 gone "${client[one]}"
     flush_fails two

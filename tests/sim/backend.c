@@ -189,7 +189,7 @@ void sim_backend_request(void *queue_user,
     }
 }
 
-/* What was under way may have been carried out, in part, or not. */
+/* What was in flight may have been carried out, in part, or not. */
 void sim_backend_die(struct sim *sim)
 {
     struct sim_server *server = &sim->server;

@@ -141,7 +141,7 @@ void sim_check_write_end(struct sim_checker *checker, unsigned int number,
         becomes_stable(checker, write);
     } else if (write->carried_out && !write->kept &&
                write->carried_out < checker->power_failed) {
-        /* The answer was under way when the power failed. */
+        /* The answer was in flight when the power failed. */
         write->lost = true;
     } else {
         takes_effect_everywhere(checker, write, false);
@@ -369,7 +369,7 @@ void sim_check_range_carried_out(struct sim_checker *checker,
     }
     if (!found) {
         sim_violation("ghost write: operation %d on blocks %u…%u of client %u "
-                      "is carried out, but none is under way", op, block,
+                      "is carried out, but none is in flight", op, block,
                       block + count - 1, client);
     }
 }

@@ -36,7 +36,7 @@ void sim_disk_write(struct sim_disk *disk, unsigned int block, uint64_t word,
         return;
     }
     if (disk->versions[block] == SIM_CACHE) {
-        /* No disk caches for ever. */
+        /* No disk caches indefinitely. */
         disk->stable[block] = cached[0];
         memmove(cached, cached + 1, (SIM_CACHE - 1) * sizeof(cached[0]));
         disk->versions[block]--;

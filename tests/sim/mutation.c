@@ -186,7 +186,7 @@ void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
         verbs->modify_qp = modify_qp_not;
         verbs->disconnect = disconnect_not;
         break;
-    case SIM_MUTATE_GOODBYE:
+    case SIM_MUTATE_LINKLESS_DISCONNECT:
         verbs->query_port = query_port_active;
         verbs->interface_up = interface_up_always;
         break;

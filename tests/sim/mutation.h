@@ -18,7 +18,7 @@
     X(NO_FENCE, "no-fence", 3, \
       "a client that comes back is let in beside its older session") \
     X(NO_DRAIN, "no-drain", 3, \
-      "the older session is cut off, but its requests are not waited for") \
+      "the older session is fenced, but its requests are not waited for") \
     X(EARLY_ANSWER, "early-answer", 1, \
       "writes are answered before they are carried out") \
     X(NO_FLUSH, "no-flush", 1, "FLUSH is answered, the cache stays volatile") \
@@ -26,7 +26,7 @@
     X(KILL_LOSES_CACHE, "kill-loses-cache", 1, \
       "answered writes die with the server's program") \
     X(FALSE_HOLE, "false-hole", 1, "extents call data zeroes") \
-    X(UNTOLD, "untold", 1, "other sessions are not told of a resize") \
+    X(RESIZE_NOT_REPORTED, "resize-not-reported", 1, "other sessions are not told of a resize") \
     X(STALE_READ, "stale-read", 1, "reads come from a cache that gets old") \
     X(TORN_WRITE, "torn-write", 2, "a block is half old, half new") \
     X(LOSS_HIDDEN, "loss-hidden", 5, \
@@ -34,7 +34,7 @@
     X(ONE_QUEUE_TELLS, "one-queue-tells", 5, \
       "of a lost cache only the flushes of one queue tell") \
     X(LATE_FLUSH_TELLS, "late-flush-tells", 5, \
-      "a flush that was under way when the cache was lost succeeds") \
+      "a flush that was in flight when the cache was lost succeeds") \
     X(NO_EPOCH_CHECK, "no-epoch-check", 3, \
       "an OPEN of an older epoch cuts off the newer session") \
     X(NO_GENERATION_CHECK, "no-generation-check", 6, \
@@ -58,7 +58,7 @@
       "a broken connection's queue pairs never go to ERROR") \
     X(LOST_FLUSH, "lost-completion", 7, \
       "a flushed work request's completion is lost") \
-    X(GOODBYE, "goodbye", 7, \
+    X(LINKLESS_DISCONNECT, "linkless-disconnect", 7, \
       "a device that has no link has to say that a connection ends") \
     X(LEAK, "leak", 8, "the server keeps a dead queue")
 

@@ -391,7 +391,7 @@ static void turn_ends(struct sim *sim)
 
     *known = server->lease;
     known->writers = 0;
-    known->kept_until = sim_now(sim) + known->patience;
+    known->kept_until = sim_now(sim) + known->lease_time;
     server->turn = !server->turn;
 }
 
@@ -407,7 +407,7 @@ static void turn_begins(struct sim *sim)
     }
     server->lease = (struct lease) {
         .name = "vol", .store = &server->store,
-        .patience = sim->schedule->config.lease_time_ms * RDISK_MSEC,
+        .lease_time = sim->schedule->config.lease_time_ms * RDISK_MSEC,
     };
     lease_load(&server->lease, sim_now(sim), &err);
 }

@@ -121,7 +121,7 @@ static struct sim_event *add_event(struct sim_schedule *schedule,
 }
 
 /*
- * The volume moves: a client is away with a write under way, another one has
+ * The volume moves: a client is away with a write in flight, another one has
  * it and writes, and the server may be started again before the first is back.
  */
 static void make_move(struct sim_schedule *schedule, uint64_t *state)

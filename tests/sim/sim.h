@@ -244,7 +244,7 @@ void sim_server_kill(struct sim *sim, enum fake_death death);
 void sim_server_stop(struct sim *sim);
 /* Send everybody away and let nobody in, until told otherwise. */
 void sim_server_drain(struct sim *sim, bool drained);
-/* An OPEN of this client that was under way for long: @age epochs old. */
+/* An OPEN of this client that was in flight for long: @age epochs old. */
 void sim_server_replay(struct sim *sim, unsigned int client,
                        unsigned int age);
 /* The server finds that this client's connection is lost. */
@@ -293,7 +293,7 @@ void sim_backend_request(void *queue_user,
                          struct rdisk_target_request *request);
 /* True if a request was carried out. */
 bool sim_backend_life(struct sim *sim);
-/* What was under way is carried out, in part, or not. */
+/* What was in flight is carried out, in part, or not. */
 void sim_backend_die(struct sim *sim);
 
 /* map.c */

@@ -71,7 +71,7 @@ enum rdisk_status sim_server_resize(void *opaque, void *user, uint64_t size,
         struct sim_holder *holder = &sim->server.holders[i];
 
         if (holder->session && (holder == user ||
-                                sim->mutation != SIM_MUTATE_UNTOLD)) {
+                                sim->mutation != SIM_MUTATE_RESIZE_NOT_REPORTED)) {
             rdisk_target_session_resize(holder->session, size);
         }
     }

@@ -39,7 +39,7 @@ enum rdisk_status rdisk_wire_check_slots(unsigned int slots,
     }
     if (slot_size < RDISK_SLOT_SIZE_MIN || slot_size > RDISK_SLOT_SIZE_MAX ||
         slot_size % RDISK_SLOT_SIZE_MIN) {
-        return BAD(err, "%s: a slot size of %u is no multiple of %u up to %u",
+        return BAD(err, "%s: a slot size of %u is not a multiple of %u up to %u",
                    what, slot_size, RDISK_SLOT_SIZE_MIN, RDISK_SLOT_SIZE_MAX);
     }
     return RDISK_STATUS_OK;

@@ -158,7 +158,7 @@ static void window_late(void)
     end();
 }
 
-/* The key of an older read while a newer one is under way. */
+/* The key of an older read while a newer one is in flight. */
 static void window_older_key(void)
 {
     uint32_t old;

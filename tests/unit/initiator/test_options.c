@@ -105,7 +105,7 @@ static void times(void)
     CHECK_EQUAL(set("heartbeat", "0"), 0);
     CHECK_EQUAL(set("heartbeat", "0.1"), 0);
     CHECK_EQUAL(options.heartbeat_ms, 100);
-    /* Never rounded to "for ever". */
+    /* Never rounded to "no limit". */
     CHECK_EQUAL(set("request-timeout", "0.0001"), 0);
     CHECK_EQUAL(options.request_timeout_ms, 1);
     refuses("open-timeout", "0");

@@ -135,7 +135,7 @@ static const struct unit_test tests[] = {
       client_is_told_once },
     { "a client that has polled can sleep again", client_sleeps_again },
     { "a polling server takes no event", server_takes_no_event },
-    { "a connection lost while both poll is made anew",
+    { "a connection lost while both poll is made again",
       connection_lost_while_polling },
 };
 

@@ -37,7 +37,7 @@ void *hostile_message(enum rdisk_message_type type, size_t size);
 struct rdisk_wire_open *hostile_open_message(void);
 /* Send its first @size bytes; the answer, or NULL if none came. */
 struct rdisk_wire_message *hostile_say(size_t size);
-/* HELLO and OPEN, in good order; then the data queue. */
+/* HELLO and OPEN, cleanly; then the data queue. */
 void hostile_open_volume(void);
 void hostile_join(void);
 

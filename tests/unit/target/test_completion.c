@@ -157,7 +157,7 @@ static void receives_that_come_too_late_are_flushed(void)
     rdisk_target_cq_process(cq_of(0));
     CHECK(!cut);
     scene_advance(&scene, 1000);
-    /* Otherwise the server would wait for them for ever. */
+    /* Otherwise the server would wait for them indefinitely. */
     CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
     scene_end(&scene);
 }

@@ -375,7 +375,7 @@ static const struct unit_test tests[] = {
     { "a wrong secret is denied, after a second", wrong_secret },
     { "an unknown client is denied like one with a wrong secret",
       unknown_client },
-    { "the denial comes within the handshake time-out",
+    { "the denial comes within the handshake timeout",
       denied_within_the_handshake },
     { "leaving before the denial makes guessing no faster",
       leaving_early_gains_nothing },

@@ -321,7 +321,7 @@ static const struct unit_test tests[] = {
     { "what has failed is not lost", failed_writes_are_not_lost },
     { "what is sent again to the new cache is not lost",
       writes_sent_again_are_not_lost },
-    { "flushes under way when the cache is lost fail, all of them",
+    { "flushes in flight when the cache is lost fail, all of them",
       flush_under_way_fails },
     { "a flush that was submitted before a write does not tell of its loss",
       older_flush_does_not_tell },

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What breaks under requests: every request ends exactly once, not before the
- * device has let go of its memory, and nothing is left behind.
+ * device has released its memory, and nothing is left behind.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -335,10 +335,10 @@ static const struct unit_test tests[] = {
     { "when one queue breaks all end", one_queue_takes_all },
     { "when the control queue breaks all end", broken_control_takes_all },
     { "a stopping server finishes what it has taken", server_stops },
-    { "a stopping server waits for its backend, the client does not for ever",
+    { "a stopping server waits for its backend, the client does not wait indefinitely",
       server_stops_impatiently },
     { "an unanswered request runs into request-timeout", request_times_out },
-    { "without request-timeout a request waits for ever",
+    { "without request-timeout a request waits indefinitely",
       request_that_never_times_out },
     { "a short outage is survived", short_outage_is_survived },
     { "when a client's process dies its requests are drained",

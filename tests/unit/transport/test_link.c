@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A link that goes down and up at one end, on a device whose connection manager
- * goes deaf for ever when it has to speak meanwhile.
+ * stops receiving permanently when it has to speak meanwhile.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -41,7 +41,7 @@ static void check_all_is_well(void)
     CHECK(batch_on_disk(&scene));
 }
 
-/* Times from shorter than any time-out to longer than all of them. */
+/* Times from shorter than any timeout to longer than all of them. */
 static uint64_t a_while(uint64_t seed)
 {
     static const uint64_t whiles[] = { 1, 150, 700, 3000, 20000 };
@@ -189,7 +189,7 @@ static const struct unit_test tests[] = {
     { "the links of both ends go down and up", both_links_go_down_and_up },
     { "what is kept to be said does not meet the next flap",
       goodbyes_meet_the_next_flap },
-    { "a session that failed says goodbye when the link is up",
+    { "a session that failed disconnects when the link is up",
       failed_session_waits_with_its_end },
     { "nothing grows while a link is down", nothing_grows_while_it_is_down },
     { "a device is removed while its link is down",

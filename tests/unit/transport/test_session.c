@@ -99,7 +99,7 @@ static void wait_serves(void)
     client->options.host = "10.0.0.77";
     client->options.open_timeout_ms = 1;
     scene_start(client);
-    /* Virtual time: the address time-out comes as the fabric is run. */
+    /* Virtual time: the address timeout comes as the fabric is run. */
     fake_fabric_advance(scene.fabric, 1000 * RDISK_MSEC);
     CHECK(rdisk_initiator_wait(client->session, &err) < 0);
     CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sessions and the clock: time-outs, heartbeats, pings. */
+/* Sessions and the clock: timeouts, heartbeats, pings. */
 #include <errno.h>
 
 #include "tests/unit/support/scene.h"
@@ -10,7 +10,7 @@ static struct scene_client *client = &scene.clients[0];
 
 static void late_progress_changes_nothing(void)
 {
-    /* At whichever step the time-out comes, FAILED stays FAILED. */
+    /* At whichever step the timeout comes, FAILED stays FAILED. */
     for (unsigned int steps = 0; steps < 40; steps++) {
         scene_begin(&scene, steps);
         scene_start(client);
@@ -183,7 +183,7 @@ static void ping_is_answered(void)
 }
 
 static const struct unit_test tests[] = {
-    { "after a time-out late progress changes nothing",
+    { "after a timeout late progress changes nothing",
       late_progress_changes_nothing },
     { "silence is noticed by both sides", silence_is_noticed },
     { "the time a client was away is not the server's silence",
@@ -194,7 +194,7 @@ static const struct unit_test tests[] = {
       a_server_that_was_away_asks_first },
     { "the power loss of a client without heartbeat is noticed",
       a_client_without_heartbeat_is_noticed_too },
-    { "a client that hangs for longer than max-silence is cut off",
+    { "a client that hangs for longer than max-silence is disconnected",
       a_client_that_hangs_is_cut_off },
     { "a client is given twice its heartbeat, however short max-silence is",
       too_short_a_silence_is_twice_the_heartbeat },

@@ -66,11 +66,11 @@ static void test_requests(void)
 
 static void test_malformed(void)
 {
-    check_refused("", "no JSON");
-    check_refused("hello", "no JSON");
-    check_refused("{\"op\":\"list\"", "no JSON");
-    check_refused("{\"op\":\"list\"} x", "no JSON");
-    check_refused("{'op':'list'}", "no JSON");
+    check_refused("", "not a JSON");
+    check_refused("hello", "not a JSON");
+    check_refused("{\"op\":\"list\"", "not a JSON");
+    check_refused("{\"op\":\"list\"} x", "not a JSON");
+    check_refused("{'op':'list'}", "not a JSON");
     check_refused("[]", "no object");
     check_refused("null", "no object");
     check_refused("7", "no object");
@@ -96,7 +96,7 @@ static void test_malformed(void)
                   "\"replace\":true}", "takes no \"replace\"");
     check_refused("{\"op\":\"delete\",\"name\":\"v\",\"shrink\":true}",
                   "takes no \"shrink\"");
-    check_refused("{\"op\":{\"a\":{\"b\":{\"c\":1}}}}", "no JSON");
+    check_refused("{\"op\":{\"a\":{\"b\":{\"c\":1}}}}", "not a JSON");
 }
 
 /* ---- The socket ------------------------------------------------------- */

@@ -257,7 +257,7 @@ static void test_bad_specs(void)
     check_open_fails(&backend_memory, (struct backend_spec) { 0 },
                      "needs size=");
     check_open_fails(&backend_memory, (struct backend_spec) { .size = 513 },
-                     "no multiple of 512");
+                     "not a multiple of 512");
     check_open_fails(&backend_null, (struct backend_spec) { 0 },
                      "needs size=");
     check_open_fails(&backend_null, (struct backend_spec) {
@@ -279,7 +279,7 @@ static void test_resize_memory(void)
     CHECK_EQUAL(backend_memory.resize(rig.backend, RIG_VOLUME, &err), 0);
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 0, 8192), 0);
     CHECK_EQUAL(rig.memory[511], 'x');
-    /* What was cut off does not come back. */
+    /* What was truncated does not come back. */
     CHECK_EQUAL(rig.memory[512], 0);
     CHECK_EQUAL(rig.memory[4095], 0);
     CHECK_EQUAL(rig.memory[4096], 0);
@@ -343,7 +343,7 @@ static void do_tables(struct rig_job *job)
         reactor_buffer_remove(reactor, RING_ORDINARY, index[i]);
     }
     job->count = given;
-    /* Full, but not for ever. */
+    /* Full, but not permanently. */
     index[0] = reactor_buffer_add(reactor, RING_ORDINARY, job->rig->memory, 4096);
     job->result = index[0] >= 0;
     reactor_buffer_remove(reactor, RING_ORDINARY, index[0]);
@@ -376,7 +376,7 @@ static const struct unit_test tests[] = {
     { "a file cut short is an error, not zeroes", test_truncated_behind_us },
     { "the kernel's errors come back", test_kernel_errors_come_back },
     { "a spec that cannot be is refused with a sentence", test_bad_specs },
-    { "bytes cut off by a resize do not come back", test_resize_memory },
+    { "bytes truncated by a resize do not come back", test_resize_memory },
     { "a filter sees and changes a completion", test_filter_frames },
     { "a full table of buffers is no error", test_tables },
 };

@@ -171,7 +171,7 @@ static void do_begin(struct rig_job *job)
     backend_io_push(job->io, rig_io_done, job);
     job->left = job->count = 1;
     backend_submit(job->rig->context, job->io);
-    /* It is under way, or waits. */
+    /* It is in flight, or waits. */
     sem_post(&job->done);
 }
 

@@ -107,7 +107,7 @@ static void test_opened_anew_by_all(void)
 
 #define FLUSHES 20
 
-/* All but the first find a sync under way. */
+/* All but the first find a sync in flight. */
 static void test_at_once(void)
 {
     struct backend_io io[FLUSHES];
@@ -288,7 +288,7 @@ static void test_another_cache(void)
 static const struct unit_test tests[] = {
     { "after a failed flush every flush and FUA write fails", test_stays },
     { "every client hears of a failed flush", test_every_client },
-    { "a failed flush is over when all have opened the volume anew",
+    { "a failed flush is over when all have opened the volume again",
       test_opened_anew_by_all },
     { "of flushes at once none succeeds if one fails", test_at_once },
     { "a flush is not answered by a sync that began before it",

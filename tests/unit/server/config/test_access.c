@@ -204,7 +204,7 @@ static void nobody_comes_in_by_accident(void)
 {
     config_refused(VOLUME, "authentication = none");
     config_refused(VOLUME "[server]\nauthentication = hmac\n",
-                   "nobody may come in");
+                   "no client is allowed to connect");
     config_refused("[server]\nauthentication = off\n" VOLUME,
                    "authentication = off is neither hmac nor none");
     CHECK_EQUAL(read_config("[server]\nauthentication = none\n" VOLUME), 0);

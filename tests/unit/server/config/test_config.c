@@ -117,7 +117,7 @@ static void test_errors_name_the_line(void)
     check_refused("[server]\nlog-level = loud\n", "error, warning");
     check_refused("[pool]\nresize = yes\n", "neither allow nor deny");
     check_refused("[volume v]\nsize = 1000\nbackend = memory\n",
-                  ".conf:2: the size of volume 'v', 1000 bytes, is no "
+                  ".conf:2: the size of volume 'v', 1000 bytes, is not a "
                   "multiple of 512; round it up to 1024");
     check_refused("[volume v]\nbackend = tape\n", "file, memory, null");
     check_refused("[volume v]\nread-only = maybe\n", "neither on nor off");

@@ -183,7 +183,7 @@ static void test_words(void)
     CHECK_EQUAL(polling, BACKEND_POLL_OFF);
     CHECK_EQUAL(backend_parse_polling(&polling, "volume 'x'", "yes", &err),
                 -EINVAL);
-    CHECK_SAYS(err.text, "io-poll = yes of volume 'x' is none of auto, on");
+    CHECK_SAYS(err.text, "io-poll = yes of volume 'x' is not one of auto, on");
 }
 
 static const struct unit_test tests[] = {

@@ -244,7 +244,7 @@ static void test_last_leaves_as_one_joins(void)
     }
 }
 
-/* The kernel refuses to take back a poll whose event is under way. */
+/* The kernel refuses to take back a poll whose event is in flight. */
 static void test_event_as_the_last_leaves(void)
 {
     for (unsigned int i = 0; i < 20; i++) {
@@ -267,7 +267,7 @@ static const struct unit_test tests[] = {
       test_until_the_last },
     { "the last queue leaves while a new one joins",
       test_last_leaves_as_one_joins },
-    { "the last queue leaves while an event is under way",
+    { "the last queue leaves while an event is in flight",
       test_event_as_the_last_leaves },
 };
 

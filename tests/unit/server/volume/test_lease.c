@@ -26,7 +26,7 @@ static void start(uint64_t lease_time, uint64_t now)
     volume.holders = NULL;
     lease = (struct lease) {
         .identity = "0123456789abcde", .name = "v", .store = &records.store,
-        .patience = lease_time * SECOND,
+        .lease_time = lease_time * SECOND,
     };
     CHECK_EQUAL(lease_load(&lease, now, &err), 0);
 }
@@ -292,7 +292,7 @@ static void fenced_by_hand_never_comes_back(void)
     comes(&a, 0);
     CHECK_EQUAL(lease_fence(&lease, &err), 0);
     a.fenced = true;
-    /* Its requests may still be under way. */
+    /* Its requests may still be in flight. */
     CHECK_EQUAL(volume_check(&volume, &b, 0, &older, &err), RDISK_STATUS_OK);
     CHECK(older == &a);
     goes(&a, false, 0);
@@ -507,7 +507,7 @@ static const struct unit_test tests[] = {
     { "who comes back keeps its generation, also after a restart",
       who_comes_back_keeps_its_own },
     { "a reader has no generation, and makes none", reader_has_none },
-    { "who came too late is stale for ever, also after restarts",
+    { "who came too late is stale permanently, also after restarts",
       who_was_replaced_is_stale_for_ever },
     { "nobody comes back with somebody else's generation",
       nobody_else_has_the_same_one },

@@ -136,7 +136,7 @@ static void volume_that_has_no_room_leaves_nothing(void)
 static void what_a_crash_left_is_no_obstacle(void)
 {
     begin();
-    /* Opening this one would wait for ever. */
+    /* Opening this one would wait indefinitely. */
     REQUIRE(mkfifoat(pool.directory, ".v.new", 0600) == 0);
     CHECK_EQUAL(pool_create(&pool, "v", 4096, &err), 0);
     CHECK_EQUAL(size_of("v"), 4096);

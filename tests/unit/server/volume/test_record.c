@@ -130,7 +130,7 @@ static void volume_is_kept_for_another_servers_client(void)
     struct volume_holder c = writer('c', false), *older;
 
     begin();
-    one.lease.patience = 30 * 1000 * RDISK_MSEC;
+    one.lease.lease_time = 30 * 1000 * RDISK_MSEC;
     comes(&one, &a);
     goes(&a, true);
     comes(&two, &b);

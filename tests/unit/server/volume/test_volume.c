@@ -126,7 +126,7 @@ static void test_odd_sizes(void)
     scene_open(&scene);
     make_file(&scene, "odd", 1000);
     CHECK(!pool_get(&scene.pool, "odd", &scene.err));
-    CHECK_SAYS(scene.err.text, "1000 bytes, is no multiple of 512");
+    CHECK_SAYS(scene.err.text, "1000 bytes, is not a multiple of 512");
     make_file(&scene, "none", 0);
     CHECK(!pool_get(&scene.pool, "none", &scene.err));
     CHECK_SAYS(scene.err.text, "empty");
@@ -293,7 +293,7 @@ static void test_newer_epoch_fences(void)
     hold(&first);
     CHECK_EQUAL(ask(&again, &older, &err), RDISK_STATUS_OK);
     CHECK(older == &first);
-    /* Fenced is not gone: its requests may still be under way. */
+    /* Fenced is not gone: its requests may still be in flight. */
     first.fenced = true;
     CHECK_EQUAL(ask(&again, &older, &err), RDISK_STATUS_OK);
     CHECK(older == &first);
