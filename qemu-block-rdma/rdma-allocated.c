@@ -50,9 +50,14 @@ static void rdma_allocated_end_wait(void *opaque)
 static void rdma_stat_done(void *opaque, int ret, uint64_t allocated,
                            const struct rdisk_error *err)
 {
-    BlockDriverState *bs = opaque;
-    BDRVRdmaState *s = bs->opaque;
+    RdmaSession *session = opaque;
     RdmaAllocatedQuery *query, *next;
+    BDRVRdmaState *s;
+
+    if (!session->bs) {
+        return; /* the node is gone */
+    }
+    s = session->bs->opaque;
 
     if (ret == 0) {
         s->allocated = allocated;
@@ -69,7 +74,8 @@ void rdma_ask_allocated(BlockDriverState *bs)
                                 : RDMA_ALLOCATED_WAIT_MS;
 
     /* While one question is pending, a query waits for that answer */
-    if (rdisk_initiator_stat(s->session, rdma_stat_done, bs) == 0) {
+    if (rdisk_initiator_stat(s->session->initiator, rdma_stat_done,
+                             s->session) == 0) {
         s->allocated_deadline = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + wait;
     }
 }
@@ -80,7 +86,7 @@ static void rdma_allocated_bh(void *opaque)
     BDRVRdmaState *s = query->bs->opaque;
 
     rdma_ask_allocated(query->bs);
-    if (rdisk_initiator_state(s->session) != RDISK_INITIATOR_READY ||
+    if (rdisk_initiator_state(s->session->initiator) != RDISK_INITIATOR_READY ||
         s->allocated_deadline <= qemu_clock_get_ms(QEMU_CLOCK_REALTIME)) {
         rdma_allocated_answer(query);
         return;

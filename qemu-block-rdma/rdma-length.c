@@ -78,7 +78,7 @@ static void GRAPH_RDLOCK rdma_grow_node(BlockDriverState *bs, int64_t length)
 static void GRAPH_RDLOCK rdma_follow_size(BlockDriverState *bs)
 {
     BDRVRdmaState *s = bs->opaque;
-    int64_t size = rdisk_initiator_size(s->session);
+    int64_t size = rdisk_initiator_size(s->session->initiator);
     uint64_t perm, shared;
 
     if (size <= stat64_get(&s->length)) {
@@ -126,7 +126,7 @@ void rdma_length_permitted(BlockDriverState *bs, uint64_t shared)
     BDRVRdmaState *s = bs->opaque;
 
     if (s->length_timer && (shared & BLK_PERM_RESIZE) &&
-        rdisk_initiator_size(s->session) > stat64_get(&s->length)) {
+        rdisk_initiator_size(s->session->initiator) > stat64_get(&s->length)) {
         rdma_size_changed(bs);
     }
 }
@@ -135,7 +135,7 @@ void rdma_length_begin(BlockDriverState *bs)
 {
     BDRVRdmaState *s = bs->opaque;
 
-    stat64_init(&s->length, rdisk_initiator_size(s->session));
+    stat64_init(&s->length, rdisk_initiator_size(s->session->initiator));
     /* Of the AioContext, so that nested event loops run it too */
     s->length_timer = aio_timer_new(qemu_get_aio_context(),
                                     QEMU_CLOCK_REALTIME, SCALE_MS,

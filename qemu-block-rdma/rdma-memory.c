@@ -25,8 +25,8 @@ static void rdma_register_buffer(BlockDriverState *bs, RdmaBuffer *buffer)
     struct rdisk_error err = { 0 };
     int ret;
 
-    ret = rdisk_initiator_register(s->session, buffer->host, buffer->size,
-                                   &err);
+    ret = rdisk_initiator_register(s->session->initiator, buffer->host,
+                                   buffer->size, &err);
     trace_rdma_register(bs, buffer->host, buffer->size, ret);
     buffer->registered = ret == 0;
     if (ret < 0) {
@@ -62,7 +62,8 @@ static RdmaBuffer *rdma_add_buffer(BDRVRdmaState *s, void *host, size_t size,
 static void rdma_drop_buffer(BDRVRdmaState *s, RdmaBuffer *buffer)
 {
     if (buffer->registered) {
-        rdisk_initiator_unregister(s->session, buffer->host, buffer->size);
+        rdisk_initiator_unregister(s->session->initiator, buffer->host,
+                                   buffer->size);
     }
     QLIST_REMOVE(buffer, next);
     g_free(buffer);

@@ -11,12 +11,66 @@
 #include "block/block-io.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "qemu/timer.h"
+#include "qemu/main-loop.h"
 
 #include "rdma.h"
 
-/* How often a node that becomes active asks whether it may write */
-#define RDMA_BUSY_INTERVAL_NS (50 * SCALE_MS)
+/* How often a node asks whether it may write, or whether the server answers */
+#define RDMA_BUSY_INTERVAL_MS 50
+
+static void rdma_answered(void *opaque, uint64_t round_trip)
+{
+    RdmaSession *session = opaque;
+
+    session->answered = true;
+}
+
+static void rdma_poll_timer(void *opaque)
+{
+}
+
+/* Let the main loop work, for @ms at most */
+static void rdma_poll(int64_t ms)
+{
+    AioContext *ctx = qemu_get_aio_context();
+    QEMUTimer *timer = aio_timer_new(ctx, QEMU_CLOCK_REALTIME, SCALE_MS,
+                                     rdma_poll_timer, NULL);
+
+    timer_mod(timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + ms);
+    aio_poll(ctx, true);
+    timer_free(timer);
+}
+
+/*
+ * Only over a connection can a session give up the right to write.  Where the
+ * server keeps it for a client that has lost its connection (lease-time), the
+ * destination could not get it in time.  So wait until the server answers, as
+ * long as requests do, and at least as long as opening may take.
+ */
+static int rdma_wait_answer(BlockDriverState *bs, Error **errp)
+{
+    BDRVRdmaState *s = bs->opaque;
+    RdmaSession *session = s->session;
+    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    int64_t deadline = now + MAX(rdma_open_timeout_ms(s->opts),
+                                 rdma_reconnect_delay_ms(s->opts));
+
+    session->answered = false;
+    while (now < deadline && rdma_wait_session(session, deadline - now)) {
+        /* Fails while a ping is pending, or if the session has failed */
+        if (rdisk_initiator_ping(session->initiator, rdma_answered,
+                                 session) == -ENOTCONN) {
+            break;
+        }
+        rdma_poll(RDMA_BUSY_INTERVAL_MS);
+        if (session->answered) {
+            return 0;
+        }
+        now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    }
+    error_setg(errp, "the connection to %s is lost", session->host);
+    return -ENOTCONN;
+}
 
 /*
  * The node is to become inactive, so that another QEMU may write.  One of its
@@ -32,11 +86,8 @@ int rdma_inactivate(BlockDriverState *bs)
     if (s->read_only) {
         return 0;
     }
-    if (s->spare) {
-        /* Not served since it was opened: it may have timed out */
-        rdisk_initiator_destroy(s->spare);
-        s->spare = NULL;
-    }
+    /* It may be of an earlier attempt */
+    rdma_drop_spare(bs);
 
     /* The next writer could not tell that what we wrote has been lost */
     ret = bdrv_flush(bs);
@@ -47,6 +98,9 @@ int rdma_inactivate(BlockDriverState *bs)
         return ret;
     }
     ret = rdma_open_successor(bs, true, &s->spare, &local_err);
+    if (ret == 0) {
+        ret = rdma_wait_answer(bs, &local_err);
+    }
     if (ret < 0) {
         error_reportf_err(local_err, "rdma: cannot give up the right to write "
                           "to volume '%s': ", s->opts->volume);
@@ -58,13 +112,14 @@ int rdma_inactivate(BlockDriverState *bs)
 void rdma_set_perm(BlockDriverState *bs, uint64_t perm, uint64_t shared)
 {
     BDRVRdmaState *s = bs->opaque;
-    struct rdisk_initiator *spare = s->spare;
+    RdmaSession *spare = s->spare;
 
     rdma_length_permitted(bs, shared);
     if (spare && (bs->open_flags & BDRV_O_INACTIVE)) {
         s->spare = NULL;
         bdrv_drained_begin(bs);
-        rdma_replace_session(bs, spare, true);
+        /* The destination may write when the server has closed this session */
+        rdma_replace_session(bs, spare, true, rdma_open_timeout_ms(s->opts));
         bdrv_drained_end(bs);
     }
 }
@@ -77,7 +132,7 @@ void rdma_set_perm(BlockDriverState *bs, uint64_t perm, uint64_t shared)
 void coroutine_fn rdma_co_invalidate_cache(BlockDriverState *bs, Error **errp)
 {
     BDRVRdmaState *s = bs->opaque;
-    struct rdisk_initiator *session;
+    RdmaSession *session;
     int64_t deadline;
     int ret;
 
@@ -86,8 +141,8 @@ void coroutine_fn rdma_co_invalidate_cache(BlockDriverState *bs, Error **errp)
         return;
     }
 
-    deadline = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) +
-               rdma_open_timeout_ns(s->opts);
+    deadline = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+               rdma_open_timeout_ms(s->opts);
     for (;;) {
         Error *local_err = NULL;
 
@@ -96,15 +151,15 @@ void coroutine_fn rdma_co_invalidate_cache(BlockDriverState *bs, Error **errp)
             break;
         }
         if (ret != -EBUSY ||
-            qemu_clock_get_ns(QEMU_CLOCK_REALTIME) >= deadline) {
+            qemu_clock_get_ms(QEMU_CLOCK_REALTIME) >= deadline) {
             error_propagate(errp, local_err);
             return;
         }
         error_free(local_err);
-        qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, RDMA_BUSY_INTERVAL_NS);
+        qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, RDMA_BUSY_INTERVAL_MS * SCALE_MS);
     }
 
     bdrv_drained_begin(bs);
-    rdma_replace_session(bs, session, false);
+    rdma_replace_session(bs, session, false, RDMA_CLOSE_WAIT_MS);
     bdrv_drained_end(bs);
 }

@@ -182,11 +182,16 @@ bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
     return true;
 }
 
-int64_t rdma_open_timeout_ns(const BlockdevOptionsRdma *opts)
+int64_t rdma_open_timeout_ms(const BlockdevOptionsRdma *opts)
 {
-    return opts->has_open_timeout
-           ? opts->open_timeout * NANOSECONDS_PER_SECOND
-           : (int64_t)RDISK_DEFAULT_OPEN_TIMEOUT_MS * SCALE_MS;
+    return opts->has_open_timeout ? opts->open_timeout * 1000
+                                  : RDISK_DEFAULT_OPEN_TIMEOUT_MS;
+}
+
+int64_t rdma_reconnect_delay_ms(const BlockdevOptionsRdma *opts)
+{
+    return opts->has_reconnect_delay ? opts->reconnect_delay * 1000
+                                     : RDISK_DEFAULT_RECONNECT_DELAY_MS;
 }
 
 char *rdma_base_uri(const BlockdevOptionsRdma *opts)

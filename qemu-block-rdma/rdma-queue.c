@@ -195,7 +195,7 @@ static RdmaQueue *rdma_queue_claim(BlockDriverState *bs, unsigned int index,
     q->ctx = ctx;
     q->wake_bh = aio_bh_new(ctx, rdma_queue_wake_bh, q);
     qemu_mutex_init(&q->lock);
-    q->queue = rdisk_initiator_queue(s->session, index);
+    q->queue = rdisk_initiator_queue(s->session->initiator, index);
     QSIMPLEQ_INIT(&q->done);
 
     event_notifier_init_fd(&q->notifier, rdisk_queue_fd(q->queue));

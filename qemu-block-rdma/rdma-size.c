@@ -47,7 +47,7 @@ static void rdma_resize_bh(void *opaque)
     struct rdisk_error err = { 0 };
     int ret;
 
-    ret = rdisk_initiator_resize(resize->s->session, resize->size,
+    ret = rdisk_initiator_resize(resize->s->session->initiator, resize->size,
                                  resize->flags, rdma_resize_done, resize);
     if (ret < 0) {
         snprintf(err.text, sizeof(err.text), "%s", strerror(-ret));
@@ -86,8 +86,8 @@ int coroutine_fn rdma_co_grow(BlockDriverState *bs, uint64_t end)
     }
 
     qemu_co_mutex_lock(&s->resize_lock);
-    if (end > rdisk_initiator_size(s->session)) {
-        ret = rdisk_initiator_info(s->session)->resize
+    if (end > rdisk_initiator_size(s->session->initiator)) {
+        ret = rdisk_initiator_info(s->session->initiator)->resize
               ? rdma_co_resize(bs, end, 0, NULL) : -ENOSPC;
     }
     qemu_co_mutex_unlock(&s->resize_lock);
@@ -105,8 +105,9 @@ int coroutine_fn rdma_co_truncate(BlockDriverState *bs, int64_t offset,
                                   BdrvRequestFlags flags, Error **errp)
 {
     BDRVRdmaState *s = bs->opaque;
-    const struct rdisk_volume_info *info = rdisk_initiator_info(s->session);
-    int64_t size = rdisk_initiator_size(s->session);
+    const struct rdisk_volume_info *info =
+        rdisk_initiator_info(s->session->initiator);
+    int64_t size = rdisk_initiator_size(s->session->initiator);
     int ret;
 
     if (prealloc != PREALLOC_MODE_OFF) {

@@ -17,7 +17,8 @@ void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
     for (i = 0; i < s->queue_count; i++) {
         struct rdisk_queue_counters c;
 
-        rdisk_queue_counters(rdisk_initiator_queue(s->session, i), &c);
+        rdisk_queue_counters(rdisk_initiator_queue(s->session->initiator, i),
+                             &c);
         sum->reads += c.reads;
         sum->writes += c.writes;
         sum->flushes += c.flushes;
@@ -41,7 +42,8 @@ void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
 
 uint64_t rdma_reconnects(BDRVRdmaState *s)
 {
-    return s->past_reconnects + rdisk_initiator_reconnects(s->session);
+    return s->past_reconnects +
+           rdisk_initiator_reconnects(s->session->initiator);
 }
 
 BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
@@ -75,9 +77,9 @@ BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
     return stats;
 }
 
-static RdmaSessionState rdma_info_state(struct rdisk_initiator *session)
+static RdmaSessionState rdma_info_state(struct rdisk_initiator *initiator)
 {
-    switch (rdisk_initiator_state(session)) {
+    switch (rdisk_initiator_state(initiator)) {
     case RDISK_INITIATOR_READY:
         return RDMA_SESSION_STATE_READY;
     case RDISK_INITIATOR_DRAINING:
@@ -106,12 +108,13 @@ static char *rdma_identity(const struct rdisk_volume_info *info)
 ImageInfoSpecific *rdma_get_specific_info(BlockDriverState *bs, Error **errp)
 {
     BDRVRdmaState *s = bs->opaque;
-    const struct rdisk_volume_info *info = rdisk_initiator_info(s->session);
+    struct rdisk_initiator *initiator = s->session->initiator;
+    const struct rdisk_volume_info *info = rdisk_initiator_info(initiator);
     ImageInfoSpecific *specific = g_new(ImageInfoSpecific, 1);
     ImageInfoSpecificRdma *rdma = g_new(ImageInfoSpecificRdma, 1);
 
     *rdma = (ImageInfoSpecificRdma) {
-        .state = rdma_info_state(s->session),
+        .state = rdma_info_state(initiator),
         .block_size = info->block_size,
         .queues = info->queues,
         .slots = info->slots,
@@ -120,7 +123,7 @@ ImageInfoSpecific *rdma_get_specific_info(BlockDriverState *bs, Error **errp)
         .generation = info->generation,
     };
     if (rdma->state == RDMA_SESSION_STATE_FAILED) {
-        rdma->error = g_strdup(rdisk_initiator_error(s->session)->text);
+        rdma->error = g_strdup(rdisk_initiator_error(initiator)->text);
     }
     specific->type = IMAGE_INFO_SPECIFIC_KIND_RDMA;
     specific->u.rdma.data = rdma;

@@ -15,7 +15,7 @@ void rdma_cancel_in_flight(BlockDriverState *bs)
 {
     BDRVRdmaState *s = bs->opaque;
 
-    rdisk_initiator_cancel(s->session);
+    rdisk_initiator_cancel(s->session->initiator);
 }
 
 static void rdma_yank_bh(void *opaque)
@@ -23,8 +23,8 @@ static void rdma_yank_bh(void *opaque)
     BlockDriverState *bs = opaque;
     BDRVRdmaState *s = bs->opaque;
 
-    rdisk_initiator_give_up(s->session);
-    rdma_session_process(bs);
+    rdisk_initiator_give_up(s->session->initiator);
+    rdma_session_process(s->session);
 }
 
 /*

@@ -104,7 +104,7 @@ rdma_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
     *pnum = bytes;
     *map = offset;
     *file = bs;
-    if (!rdisk_initiator_info(s->session)->extents) {
+    if (!rdisk_initiator_info(s->session->initiator)->extents) {
         return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID;
     }
 
@@ -131,8 +131,10 @@ rdma_co_copy_range_from(BlockDriverState *bs, BdrvChild *src,
 /* Are these the same volume, in two nodes perhaps? */
 static bool rdma_same_volume(BDRVRdmaState *a, BDRVRdmaState *b)
 {
-    const struct rdisk_volume_info *x = rdisk_initiator_info(a->session);
-    const struct rdisk_volume_info *y = rdisk_initiator_info(b->session);
+    const struct rdisk_volume_info *x =
+        rdisk_initiator_info(a->session->initiator);
+    const struct rdisk_volume_info *y =
+        rdisk_initiator_info(b->session->initiator);
 
     return a == b ||
            (!buffer_is_zero(x->identity, sizeof(x->identity)) &&
@@ -158,7 +160,7 @@ rdma_co_copy_range_to(BlockDriverState *bs, BdrvChild *src, int64_t src_offset,
 
     if (src->bs->drv != bs->drv || !rdma_same_volume(src->bs->opaque, s) ||
         ranges_overlap(src_offset, bytes, dst_offset, bytes) ||
-        !rdisk_initiator_info(s->session)->copy) {
+        !rdisk_initiator_info(s->session->initiator)->copy) {
         return -ENOTSUP;
     }
 
@@ -171,7 +173,8 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
 {
     BDRVRdmaState *s = bs->opaque;
     bool read_only = rdma_only_reads(flags);
-    struct rdisk_initiator *session;
+    const struct rdisk_volume_info *info;
+    RdmaSession *session;
     int ret;
 
     s->opts = rdma_parse_options(options, errp);
@@ -188,7 +191,8 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
         goto fail_yank;
     }
 
-    if (rdisk_initiator_info(session)->read_only && !read_only) {
+    info = rdisk_initiator_info(session->initiator);
+    if (info->read_only && !read_only) {
         bdrv_graph_rdlock_main_loop();
         ret = bdrv_apply_auto_read_only(bs, "the volume is read-only on the "
                                         "server", errp);
@@ -220,12 +224,12 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     rdma_register_yank(bs);
 
     trace_rdma_open(bs, s->opts->server->host, s->opts->server->port,
-                    s->opts->volume, rdisk_initiator_info(session)->size,
-                    rdisk_initiator_info(session)->block_size, s->queue_count);
+                    s->opts->volume, info->size, info->block_size,
+                    s->queue_count);
     return 0;
 
 fail_session:
-    rdma_close_session(bs, session);
+    rdma_close_session(session, RDMA_CLOSE_WAIT_MS);
 fail_yank:
     yank_unregister_instance(BLOCKDEV_YANK_INSTANCE(bs->node_name));
 fail_options:
@@ -260,7 +264,8 @@ static int coroutine_fn rdma_co_get_info(BlockDriverState *bs,
 static void rdma_refresh_limits(BlockDriverState *bs, Error **errp)
 {
     BDRVRdmaState *s = bs->opaque;
-    const struct rdisk_volume_info *info = rdisk_initiator_info(s->session);
+    const struct rdisk_volume_info *info =
+        rdisk_initiator_info(s->session->initiator);
 
     bs->bl.request_alignment = info->block_size;
     bs->bl.max_transfer = RDMA_PARTS * QEMU_ALIGN_DOWN(info->max_transfer,
@@ -287,7 +292,7 @@ static int rdma_probe_blocksizes(BlockDriverState *bs, BlockSizes *bsz)
     BDRVRdmaState *s = bs->opaque;
 
     bsz->log = BDRV_SECTOR_SIZE;
-    bsz->phys = rdisk_initiator_info(s->session)->block_size;
+    bsz->phys = rdisk_initiator_info(s->session->initiator)->block_size;
     return 0;
 }
 

@@ -33,12 +33,30 @@ typedef struct RdmaRange {
     int64_t in_flight;          /* bytes: up to ->limit */
 } RdmaRange;
 
+/*
+ * A session with the server.  Made by rdma_open_session(), freed by
+ * rdma_close_session() or, in the background, when it has ended.  Main loop.
+ */
+typedef struct RdmaSession {
+    struct rdisk_initiator *initiator;
+    BlockDriverState *bs;       /* NULL while it closes in the background */
+    char *volume, *host;        /* for messages */
+    bool serving;               /* the node's requests */
+    bool background;            /* closes by itself */
+    bool timed_out;             /* rdma_wait_session() ends */
+    bool answered;              /* a ping of rdma_wait_answer() */
+    Coroutine *waiter;          /* in rdma_wait_session() */
+    QLIST_ENTRY(RdmaSession) next;
+} RdmaSession;
+
+/* How long a node that closes waits for the server to confirm it */
+#define RDMA_CLOSE_WAIT_MS 1000
+
 typedef struct BDRVRdmaState {
     BlockdevOptionsRdma *opts;
-    struct rdisk_initiator *session;
+    RdmaSession *session;
     bool read_only;             /* what the server was told */
-    bool waiting;               /* for a session to begin or to end */
-    struct rdisk_initiator *spare;      /* reads, once the node is inactive */
+    RdmaSession *spare;         /* reads, once the node is inactive */
 
     CoMutex resize_lock;        /* one resize at a time */
     QEMUBH *yank_bh;            /* calls rdma_yank_bh() */
@@ -92,7 +110,9 @@ bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
                           struct rdisk_initiator_options *o, Error **errp);
 
 /* How long opening may take */
-int64_t rdma_open_timeout_ns(const BlockdevOptionsRdma *opts);
+int64_t rdma_open_timeout_ms(const BlockdevOptionsRdma *opts);
+/* How long requests wait for a lost connection */
+int64_t rdma_reconnect_delay_ms(const BlockdevOptionsRdma *opts);
 
 /* "rdma://host:port/", to be freed */
 char *rdma_base_uri(const BlockdevOptionsRdma *opts);
@@ -124,30 +144,44 @@ static inline bool rdma_only_reads(int flags)
 
 /*
  * Connect and open the volume.  Returns 0 with @new set, or a negative errno
- * with @errp set: -EBUSY when another client writes.
+ * with @errp set: -EBUSY when another client writes.  Waits in a nested event
+ * loop, or in a coroutine yields, as those below do.
  */
-int rdma_open_session(BlockDriverState *bs, bool read_only,
-                      struct rdisk_initiator **new, Error **errp);
-/* Ends a session that serves no requests (any more) */
-void rdma_close_session(BlockDriverState *bs, struct rdisk_initiator *session);
+int coroutine_mixed_fn rdma_open_session(BlockDriverState *bs, bool read_only,
+                                         RdmaSession **new, Error **errp);
+/*
+ * End a session that serves no requests (any more).  Where the server does not
+ * confirm it in @timeout_ms, the session ends in the background.
+ */
+void coroutine_mixed_fn rdma_close_session(RdmaSession *session,
+                                           int64_t timeout_ms);
+/*
+ * Wait until a session that connects or closes has done so, or has failed.
+ * False: it took longer than @timeout_ms.
+ */
+bool coroutine_mixed_fn rdma_wait_session(RdmaSession *session,
+                                          int64_t timeout_ms);
 
 /* Make @session the one that serves requests; the node owns it from now on */
-void rdma_start_session(BlockDriverState *bs, struct rdisk_initiator *session,
+void rdma_start_session(BlockDriverState *bs, RdmaSession *session,
                         bool read_only);
 /* The reverse, at close; ends guest RAM's registration too */
 void rdma_end_session(BlockDriverState *bs);
 /* As rdma_open_session(), for a session that takes the place of the node's */
-int rdma_open_successor(BlockDriverState *bs, bool read_only,
-                        struct rdisk_initiator **new, Error **errp);
+int coroutine_mixed_fn rdma_open_successor(BlockDriverState *bs,
+                                           bool read_only, RdmaSession **new,
+                                           Error **errp);
 /*
- * Let @new serve the node and end the session that did.  When this returns,
- * the server has got CLOSE of the old session, or will notice its end.  Node
- * drained.
+ * Let @new serve the node and close the session that did, as
+ * rdma_close_session() does.  Node drained.
  */
-void rdma_replace_session(BlockDriverState *bs, struct rdisk_initiator *new,
-                          bool read_only);
-/* Serve the node's session: an event, its deadline, or somebody waits */
-void rdma_session_process(void *opaque);
+void coroutine_mixed_fn rdma_replace_session(BlockDriverState *bs,
+                                             RdmaSession *new, bool read_only,
+                                             int64_t timeout_ms);
+/* End the session that rdma_inactivate() opened, if there is one */
+void rdma_drop_spare(BlockDriverState *bs);
+/* Let @session do what is due */
+void rdma_session_process(RdmaSession *session);
 
 /* Callbacks of the block driver */
 int rdma_reopen_prepare(BDRVReopenState *state, BlockReopenQueue *queue,

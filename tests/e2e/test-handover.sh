@@ -100,5 +100,58 @@ check_a_node_without_its_server_does_not_become_inactive()
     quit left
 }
 
+# on_leased NAME: a server that keeps a volume for a writer that is away, and a
+# node that writes, left
+on_leased()
+{
+    start_server --lease-time 40
+    volume "$1" 4M
+    daemon left --blockdev "$(node disk "$1" '"open-timeout": 5' \
+        '"reconnect-delay": 60')" \
+        --nbd-server "addr.type=unix,addr.path=$work/nbd"
+}
+
+# By the time that the server is back, the next attempt to connect is seconds
+# away.
+restarted_server()
+{
+    kill_server
+    sleep 4
+    start_server --lease-time 40
+}
+
+check_a_node_whose_server_was_restarted_gives_up_writing_to_the_next()
+{
+    local began
+    on_leased handed
+    restarted_server
+    qmp left blockdev-set-active "$(set_active disk false)" >/dev/null
+    ! grep 'not closed' "$work/left.log" || fail "it was not closed cleanly"
+    sleeper right handed 5
+    began=$SECONDS
+    qmp right blockdev-set-active "$(set_active disk true)" >/dev/null
+    at_most seconds $((SECONDS - began)) $((5 * slow))
+    quit left
+    quit right
+}
+
+check_a_node_whose_server_is_away_does_not_become_inactive()
+{
+    on_leased absent
+    kill_server
+    qmp_refused 'Failed to inactivate' left \
+        blockdev-set-active "$(set_active disk false)"
+    says "$work/left.log" "cannot give up the right to write to volume 'absent'"
+    start_server --lease-time 40
+    wait_until 30 writes absent || fail "left does not come back"
+    quit left
+}
+
+writes()
+{
+    [ "$(stat_server "sum(1 for s in s['sessions']
+        if s['volume'] == '$1' and not s['read_only'])")" = 1 ]
+}
+
 start_server
 run_checks

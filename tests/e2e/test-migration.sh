@@ -185,6 +185,139 @@ check_the_destination_copies_nothing()
     quit right
 }
 
+# ---- A server that goes away at the switch ---------------------------
+
+# at_the_switch NAME [OPTION…]: a server that keeps a volume for a writer that is
+# away; a guest on left, about to move to right, which has these options
+at_the_switch()
+{
+    local name=$1
+    shift
+    start_server --lease-time 60
+    boot_volume "$name"
+    guest_of left "$name"
+    goes_on left
+    guest_of right "$name" -incoming "unix:$work/right.socket" "$@"
+    pause_before_switchover left
+    start_migration left right
+    wait_until 60 migration_is left pre-switchover || fail "no pre-switchover"
+}
+
+guest_of()
+{
+    local name=$1 volume=$2
+    shift 2
+    machine "$name" -blockdev "$(node disk "$volume" '"open-timeout": 3' \
+        '"reconnect-delay": 60')" -device virtio-blk-pci,drive=disk "$@"
+}
+
+switch_over()
+{
+    qmp left migrate-continue '{"state": "pre-switchover"}' >/dev/null
+}
+
+check_a_server_restarted_at_the_switch_does_not_strand_the_guest()
+{
+    at_the_switch strand
+    kill_server
+    sleep 4
+    start_server --lease-time 60
+    switch_over
+    migration_ends left completed
+    wait_until 20 status_is right running || fail "right does not run"
+    goes_on right 20
+    quit left
+    quit right
+    whole strand
+}
+
+check_nor_does_it_when_the_destination_starts_stopped()
+{
+    at_the_switch stopped -S
+    kill_server
+    sleep 4
+    start_server --lease-time 60
+    switch_over
+    migration_ends left completed
+    qmp right cont >/dev/null
+    goes_on right 20
+    quit left
+    quit right
+    whole stopped
+}
+
+# The second disk's server is restarted; the first has been given up before.
+check_nor_does_it_with_two_disks_of_two_servers()
+{
+    local first second home name incoming
+    start_server
+    boot_volume twice
+    first=$(node disk twice '"open-timeout": 3' '"reconnect-delay": 60')
+    home=$pool
+    start_server --lease-time 60
+    volume more 4M
+    second=$(node more more '"open-timeout": 3' '"reconnect-delay": 60')
+    for name in left right; do
+        incoming=()
+        [ $name = left ] || incoming=(-incoming "unix:$work/right.socket")
+        machine $name -blockdev "$first" -blockdev "$second" \
+            -device virtio-blk-pci,drive=disk,bootindex=0 \
+            -device virtio-blk-pci,drive=more "${incoming[@]}"
+        [ $name = right ] || goes_on left
+    done
+    pause_before_switchover left
+    start_migration left right
+    wait_until 60 migration_is left pre-switchover || fail "no pre-switchover"
+    kill_server
+    sleep 4
+    start_server --lease-time 60
+    switch_over
+    migration_ends left completed
+    wait_until 20 status_is right running || fail "right does not run"
+    goes_on right 20
+    quit left
+    quit right
+    pool=$home
+    whole twice
+}
+
+check_a_server_that_stays_away_at_the_switch_leaves_the_guest_on_the_source()
+{
+    at_the_switch remains
+    kill_server
+    switch_over
+    migration_ends left failed
+    start_server --lease-time 60
+    wait_until 60 status_is left 'running|paused' || fail "left is lost"
+    status_is left running || qmp left cont >/dev/null
+    goes_on left 20
+    quit left
+    whole remains
+}
+
+# The server hangs when the source has given the volume up.
+check_cont_starts_a_destination_whose_disks_could_not_be_activated()
+{
+    at_the_switch again
+    kill -STOP "${vm[right]}"
+    switch_over
+    wait_until 20 gave_it_up || fail "left still writes"
+    freeze "$server"
+    kill -CONT "${vm[right]}"
+    wait_until 60 status_is right paused || fail "right is not paused"
+    kill -CONT "$server"
+    wait_until 60 continues right || fail "$(cat "$work/qmp.err")"
+    goes_on right 20
+    quit left
+    quit right
+    whole again
+}
+
+continues()
+{
+    qmp_may_fail=1 qmp "$1" cont >/dev/null
+}
+
 # ---- A whole system ----------------------------------------------------
 
 # linux NAME [OPTION…]: the lab's test guest on the volume "root"
