@@ -97,7 +97,7 @@ user_tools()
     command -v setpriv >/dev/null || skip "no setpriv"
     [ "$(id -u)" = 0 ] || skip "only root can become another user"
     mkdir -p "$work/bin" "$work/lib/qemu"
-    cp "$top/build/bin/qemu-io" "$work/bin/"
+    cp "$top/build/bin/qemu-io" "$top/build/bin/qemu-img" "$work/bin/"
     cp "$top"/build/lib/qemu/*.so "$work/lib/qemu/"
 }
 
@@ -115,6 +115,19 @@ check_little_lockable_memory_is_told_once_and_copied()
     says "$work/io" 'ulimit -l|RLIMIT_MEMLOCK|memlock'
     equal "copied bytes" "$(closed 'copied bytes')" $((88 << 20))
     io m 'read -q -P 32 4k 20M' 'read -q -P 31 0 4k'
+}
+
+# The second gets less memory to copy through.
+check_two_disks_fit_into_8_MiB_of_lockable_memory()
+{
+    user_tools
+    io m 'write -q -P 34 0 64M'
+    volume second 64M
+    as_user 8192 "$work/bin/qemu-img" convert -n -f raw -O raw "$(uri m)" \
+        "$(uri second)" >"$work/io" 2>&1 || fail "$(tail -n 1 "$work/io")"
+    cat "$work/io"
+    says "$work/io" 'bytes of bounce memory instead of bounce-size=4194304'
+    io second 'read -q -P 34 0 64M'
 }
 
 check_too_little_for_the_session_is_refused_with_bytes_and_remedy()

@@ -131,6 +131,35 @@ static int allocate(struct rdisk_queue *queue, struct rdisk_error *err)
     return 0;
 }
 
+/*
+ * As much bounce memory as asked for, or else the largest half, quarter and so
+ * on that may be locked: less means that more requests wait for each other.
+ */
+static int create_bounce(struct rdisk_queue *queue, struct rdisk_error *err)
+{
+    const struct rdisk_initiator *session = queue->session;
+    const size_t wanted = session->options.bounce_size;
+    const size_t least = session->info.max_transfer;
+    size_t size = wanted;
+    int ret;
+
+    for (;;) {
+        ret = rdisk_bounce_create(&queue->bounce, session->env->verbs,
+                                  session->registrations.device->pd, size, err);
+        if (ret != -ENOMEM || size / 2 < least) {
+            break;
+        }
+        size = size / 2 / RDISK_BOUNCE_CHUNK * RDISK_BOUNCE_CHUNK;
+    }
+    if (ret == 0 && size < wanted) {
+        rdisk_log(session->env, RDISK_LOG_WARNING,
+                  "%s; going on with %zu bytes of bounce memory instead of "
+                  "bounce-size=%zu",
+                  err->text, size, wanted);
+    }
+    return ret;
+}
+
 static int register_own(struct rdisk_queue *queue, struct rdisk_error *err)
 {
     const struct rdisk_verbs *verbs = queue->session->env->verbs;
@@ -141,8 +170,7 @@ static int register_own(struct rdisk_queue *queue, struct rdisk_error *err)
     if (!queue->headers_mr) {
         return -ENOMEM;
     }
-    return rdisk_bounce_create(&queue->bounce, verbs, pd,
-                               queue->session->options.bounce_size, err);
+    return create_bounce(queue, err);
 }
 
 int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)

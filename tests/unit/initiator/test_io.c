@@ -319,6 +319,16 @@ static void unregistrable_is_bounced(void)
     scene_end(&scene);
 }
 
+static void little_memory_is_enough(void)
+{
+    scene_begin(&scene, 5);
+    fake_host_limits(lone->host)->memlock = 1 << 20;
+    REQUIRE(scene_connect(lone));
+    write_and_read();
+    CHECK_EQUAL(lone_counters().bounced, 3);
+    scene_end(&scene);
+}
+
 /* ---- Many at a time ---------------------------------------------------- */
 
 static void submit_many(unsigned int count, uint32_t length)
@@ -500,6 +510,8 @@ static const struct unit_test tests[] = {
     { "memory is bounced again after unregistering", lookup_forgets },
     { "memory that cannot be registered is told and bounced",
       unregistrable_is_bounced },
+    { "with little lockable memory requests are bounced through less of it",
+      little_memory_is_enough },
     { "more requests than slots wait their turn", more_than_slots },
     { "more requests than bounce memory wait their turn",
       more_than_bounce_memory },
