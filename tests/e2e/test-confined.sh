@@ -44,4 +44,33 @@ check_a_guest_under_the_sandbox_survives_a_restart_of_the_server()
     whole again
 }
 
+check_a_guest_of_qemu_started_as_another_user_writes()
+{
+    start_server
+    boot_volume own
+    chmod 777 "$work"
+    : >"$work/own.serial"
+    chmod 666 "$work/own.serial"
+    launched own setpriv --reuid 65534 --regid 65534 --clear-groups \
+        qemu-system-x86_64 -M pc -accel tcg -cpu qemu64,cx16=off -m 32 \
+        -nodefaults -no-user-config -nic none -vga none -display none \
+        -serial "file:$work/own.serial" \
+        -qmp "unix:$work/own.qmp,server=on,wait=off" \
+        -blockdev "$(node disk own '"reconnect-delay": 30')" \
+        -device virtio-blk-pci,drive=disk
+    goes_on own
+    quit own
+    whole own
+}
+
+# Linux then refuses the descriptors that root has opened.
+check_a_change_of_user_is_named_as_the_cause()
+{
+    start_server
+    confined changed -run-with user=nobody
+    wait_until 30 grep -q 'has become user 65534' "$work/changed.log" ||
+        fail "$(tail -n 1 "$work/changed.log")"
+    says "$work/changed.log" 'start QEMU as user 65534 instead of -run-with'
+}
+
 run_checks
