@@ -122,7 +122,8 @@ ImageInfoSpecific *rdma_get_specific_info(BlockDriverState *bs, Error **errp)
         .has_generation = info->generation > 0,
         .generation = info->generation,
     };
-    if (rdma->state == RDMA_SESSION_STATE_FAILED) {
+    if (rdma->state == RDMA_SESSION_STATE_FAILED ||
+        rdma->state == RDMA_SESSION_STATE_RECONNECTING) {
         rdma->error = g_strdup(rdisk_initiator_error(initiator)->text);
     }
     specific->type = IMAGE_INFO_SPECIFIC_KIND_RDMA;

@@ -45,6 +45,16 @@ check_after_the_delay_requests_fail_until_the_server_is_back()
     answers c 'wrote 4096/4096' 20
 }
 
+check_why_attempts_fail_is_told_once()
+{
+    bereaved_client 'reconnect-delay=60'
+    answers c 'reconnect attempt failed: .*cannot connect' 20
+    sleep 4
+    at_most "warnings" "$(grep -c 'attempt failed' "$work/c.out")" 2
+    start_server
+    answers c 'is back, epoch' 40
+}
+
 check_a_server_that_stops_in_order_gets_its_clients_back()
 {
     start_server

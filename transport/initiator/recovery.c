@@ -9,6 +9,7 @@
  * has fenced the older epoch, and the requests go out again.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "transport/initiator/session.h"
 
@@ -41,13 +42,19 @@ void rdisk_initiator_recover(struct rdisk_initiator *session)
               session->machine.error.text, delay / 1000.0);
     session->recovery.deadline = rdisk_now(session->env) + delay * RDISK_MSEC;
     session->recovery.backoff = BACKOFF_MIN;
+    session->recovery.told.text[0] = '\0';
     leave_connection(session);
 }
 
+/* A reason that is not the last one's is a warning, once. */
 void rdisk_initiator_retry(struct rdisk_initiator *session)
 {
-    rdisk_log(session->env, RDISK_LOG_INFO, "reconnect attempt failed: %s",
-              session->machine.error.text);
+    const struct rdisk_error *why = &session->machine.error;
+    bool known = strcmp(why->text, session->recovery.told.text) == 0;
+
+    rdisk_log(session->env, known ? RDISK_LOG_DEBUG : RDISK_LOG_WARNING,
+              "reconnect attempt failed: %s", why->text);
+    session->recovery.told = *why;
     leave_connection(session);
 }
 

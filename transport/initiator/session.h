@@ -94,6 +94,7 @@ struct rdisk_recovery {
     rdisk_counter reconnects; /* READY again */
     uint64_t backoff;         /* ns until the next attempt */
     uint64_t deadline;        /* reconnect-delay: until requests fail */
+    struct rdisk_error told;  /* why the attempts failed that were logged */
 };
 
 /* timer.c */

@@ -197,7 +197,10 @@ void rdisk_initiator_process(struct rdisk_initiator *session);
 
 enum rdisk_initiator_state rdisk_initiator_state(
     const struct rdisk_initiator *session);
-/* Why it FAILED; code 0 otherwise. */
+/*
+ * Why it FAILED, or while a lost connection is being restored, why that has not
+ * succeeded yet. Home thread.
+ */
 const struct rdisk_error *rdisk_initiator_error(
     const struct rdisk_initiator *session);
 
