@@ -13,7 +13,7 @@
  * the completion first. Instances of a chain are closed from the outside in by
  * their volume, so a filter closes only what is its own.
  *
- * Threads: open, close, resize and allocated run on the control thread, close
+ * Threads: open, close, resize, changed and allocated run on the control thread, close
  * only while the instance has no context. Everything that takes a context or
  * an io runs on that context's reactor.
  */
@@ -89,6 +89,9 @@ struct backend_class {
     int (*resize)(struct backend *backend, uint64_t size,
                   struct rdisk_error *err);
 
+    /* When the data was changed last, in ns of any clock that goes with the
+     * data where it is moved; 0: not known. NULL: never known. */
+    uint64_t (*changed)(struct backend *backend);
     /* Bytes that the volume takes up; NULL: all of its size. 0 or a negative
      * errno. */
     int (*allocated)(struct backend *backend, uint64_t *bytes);

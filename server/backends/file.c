@@ -340,6 +340,16 @@ static int file_resize(struct backend *backend, uint64_t size,
     return 0;
 }
 
+static uint64_t file_changed(struct backend *backend)
+{
+    struct stat st;
+
+    if (fstat(file_of(backend)->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        return 0;
+    }
+    return st.st_mtim.tv_sec * 1000000000ull + st.st_mtim.tv_nsec;
+}
+
 static int file_allocated(struct backend *backend, uint64_t *bytes)
 {
     struct file *file = file_of(backend);
@@ -361,6 +371,7 @@ const struct backend_class backend_file = {
     .open = file_open,
     .close = file_close,
     .resize = file_resize,
+    .changed = file_changed,
     .allocated = file_allocated,
     .join = file_join,
     .leave = file_leave,

@@ -240,6 +240,7 @@ static void session_close(void *opaque, void *user, bool orderly)
     struct server *server = opaque;
     struct session *session = user;
     struct volume *volume = session->holder.volume;
+    struct rdisk_error err;
     struct session **link = &server->sessions;
 
     while (*link != session) {
@@ -253,7 +254,10 @@ static void session_close(void *opaque, void *user, bool orderly)
              session->past.failed);
     counters_add(&volume->past, &session->past);
     volume->polled_past += session->polled_past;
-    volume_release(&session->holder, orderly, rdisk_now(server->env));
+    if (volume_release(&session->holder, orderly, rdisk_now(server->env)) &&
+        volume_settle(volume, &err) < 0) {
+        log_warning("%s", err.text);
+    }
     pool_put(&server->pool, volume);
     free(session);
 }

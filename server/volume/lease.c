@@ -59,13 +59,13 @@ int lease_load(struct lease *lease, uint64_t since, struct rdisk_error *err)
     return result;
 }
 
-/* @generation: that the lease had before. */
-static int save(const struct lease *lease, uint64_t generation,
-                struct rdisk_error *err)
+int lease_save(const struct lease *lease, const struct lease_record *record,
+               struct rdisk_error *err)
 {
-    return lease->store ? lease->store->save(lease->store->opaque,
-                                             lease->identity, generation,
-                                             &lease->record, err) : 0;
+    const struct lease_store *store = lease->store;
+
+    return store ? store->save(store->opaque, lease->identity,
+                               lease->record.generation, record, err) : 0;
 }
 
 /* ---- Who may have it -------------------------------------------------- */
@@ -131,12 +131,13 @@ enum rdisk_status lease_check_kept(const struct lease *lease,
 
 /* ---- Taking and giving ------------------------------------------------ */
 
-/* What the record becomes when @holder has the lease. */
-static void write_down(struct lease *lease, const struct volume_holder *holder)
+bool lease_plan(const struct lease *lease, const struct volume_holder *holder,
+                struct lease_record *record)
 {
-    struct lease_record *record = &lease->record;
-    bool joins = record->generation && record->shared && holder->shared;
+    bool joins = lease->record.generation && lease->record.shared &&
+                 holder->shared;
 
+    *record = lease->record;
     if (!holder->generation && !joins) {
         record->generation++;
     }
@@ -147,68 +148,69 @@ static void write_down(struct lease *lease, const struct volume_holder *holder)
         memcpy(record->client, holder->client, sizeof(record->client));
         snprintf(record->peer, sizeof(record->peer), "%s", holder->peer);
     }
+    return differs(&lease->record, record);
+}
+
+void lease_grant(struct lease *lease, struct volume_holder *holder,
+                 const struct lease_record *record)
+{
+    lease->record = *record;
+    holder->generation = record->generation;
+    lease->writers++;
+    if (!holder->shared) {
+        lease->kept_until = 0;
+    }
 }
 
 int lease_take(struct lease *lease, struct volume_holder *holder,
                struct rdisk_error *err)
 {
-    struct lease_record before = lease->record;
+    struct lease_record record;
     int result = 0;
 
-    write_down(lease, holder);
-    if (differs(&before, &lease->record)) {
-        result = save(lease, before.generation, err);
+    if (lease_plan(lease, holder, &record)) {
+        result = lease_save(lease, &record, err);
     }
-    if (result < 0) {
-        lease->record = before;
-        return result;
+    if (result == 0) {
+        lease_grant(lease, holder, &record);
     }
-    holder->generation = lease->record.generation;
-    lease->writers++;
-    if (!holder->shared) {
-        lease->kept_until = 0;
-    }
-    return 0;
+    return result;
 }
 
-void lease_release(struct lease *lease, const struct volume_holder *holder,
+bool lease_release(struct lease *lease, const struct volume_holder *holder,
                    bool orderly, uint64_t now)
 {
-    struct rdisk_error err;
-
     lease->writers--;
     if (holder->generation != lease->record.generation) {
-        return;     /* fenced by hand */
+        return false;           /* fenced by hand */
     }
     if (!orderly) {
         lease->kept_until = now + lease->lease_time;
-        return;
-    }
-    if (!holder->shared) {
+    } else if (!holder->shared) {
         lease->kept_until = 0;
     }
-    if (lease->writers || lease->kept_until > now) {
-        return;
+    if (lease->writers) {
+        return false;
     }
-    lease->record.held = false;
-    /* If that fails, others wait for lease-time when it is read again. */
-    save(lease, lease->record.generation, &err);
+    if (orderly && lease->kept_until <= now) {
+        lease->record.held = false;
+    }
+    return true;
 }
 
 int lease_fence(struct lease *lease, struct rdisk_error *err)
 {
-    struct lease_record before = lease->record;
+    struct lease_record record = lease->record;
     int result;
 
-    lease->record.generation++;
-    lease->record.held = false;
-    memset(lease->record.client, 0, sizeof(lease->record.client));
-    snprintf(lease->record.peer, sizeof(lease->record.peer), "-");
-    result = save(lease, before.generation, err);
-    if (result < 0) {
-        lease->record = before;
-        return result;
+    record.generation++;
+    record.held = false;
+    memset(record.client, 0, sizeof(record.client));
+    snprintf(record.peer, sizeof(record.peer), "-");
+    result = lease_save(lease, &record, err);
+    if (result == 0) {
+        lease->record = record;
+        lease->kept_until = 0;
     }
-    lease->kept_until = 0;
-    return 0;
+    return result;
 }

@@ -30,6 +30,9 @@ struct lease_record {
     char peer[64];              /* its address, for people */
     bool held;                  /* somebody has not given it back */
     bool shared;
+    /* When the volume's data changed last, ns of its file's mtime, as of the
+     * moment in which the last writer left; 0: not known. */
+    uint64_t changed;
 };
 
 /* Where records are kept: records.h, or a test's. */
@@ -86,13 +89,32 @@ enum rdisk_status lease_check_kept(const struct lease *lease,
                                    uint64_t now, struct rdisk_error *err);
 
 /*
+ * Write @record in the place of the lease's. 0, or a negative errno with @err:
+ * -EBUSY if the stored one is later. Storage only.
+ */
+int lease_save(const struct lease *lease, const struct lease_record *record,
+               struct rdisk_error *err);
+
+/*
  * After both checks: @holder has it, and gets its generation. On an error
  * nothing has changed.
+ *
+ * The steps, for who saves in another thread: lease_plan() says what the
+ * record becomes, and whether that has to be saved; lease_grant() comes when
+ * it has been. Nothing else happens to the lease in between.
  */
 int lease_take(struct lease *lease, struct volume_holder *holder,
                struct rdisk_error *err);
-/* @orderly: it does not come back. */
-void lease_release(struct lease *lease, const struct volume_holder *holder,
+bool lease_plan(const struct lease *lease, const struct volume_holder *holder,
+                struct lease_record *record);
+void lease_grant(struct lease *lease, struct volume_holder *holder,
+                 const struct lease_record *record);
+/*
+ * @orderly: it does not come back. True if it was the last writer: then the
+ * lease's record is to be saved. If that fails, others wait for lease-time
+ * when it is read again.
+ */
+bool lease_release(struct lease *lease, const struct volume_holder *holder,
                    bool orderly, uint64_t now);
 
 /* Nobody who has had it until now may ever come back. */

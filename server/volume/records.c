@@ -18,9 +18,12 @@
 #define RECORD_MAX 512          /* bytes of a file */
 #define HEX (2 * RDISK_ID_SIZE)
 
-/* A file: these lines, in this order. */
-#define FORMAT "rdisk lease 1\nvolume %s\ngeneration %" PRIu64 "\n" \
-    "client %s\npeer %s\nheld %s\nshared %s\nend\n"
+/* A file: these lines, in this order. Version 1 has no "changed". */
+#define FORMAT "rdisk lease %u\nvolume %s\ngeneration %" PRIu64 "\n" \
+    "client %s\npeer %s\nheld %s\nshared %s\n"
+#define FORMAT_CHANGED "changed %" PRIu64 "\n"
+#define FORMAT_END "end\n"
+#define VERSION 2u
 
 static void to_hex(const uint8_t *bytes, char text[HEX + 1])
 {
@@ -130,30 +133,45 @@ int records_prepare(struct records *records, unsigned int wait_ms,
 /* ---- Reading ---------------------------------------------------------- */
 
 /* The file of @record: RECORD_MAX bytes at @text. */
-static void print(const struct lease_record *record, char *text)
+static void print(const struct lease_record *record, unsigned int version,
+                  char *text)
 {
     char client[HEX + 1];
+    size_t length;
 
     to_hex(record->client, client);
-    snprintf(text, RECORD_MAX, FORMAT, record->volume, record->generation,
-             client, record->peer[0] ? record->peer : "-",
-             record->held ? "yes" : "no", record->shared ? "yes" : "no");
+    length = snprintf(text, RECORD_MAX, FORMAT, version, record->volume,
+                      record->generation, client,
+                      record->peer[0] ? record->peer : "-",
+                      record->held ? "yes" : "no",
+                      record->shared ? "yes" : "no");
+    if (version > 1) {
+        length += snprintf(text + length, RECORD_MAX - length, FORMAT_CHANGED,
+                           record->changed);
+    }
+    snprintf(text + length, RECORD_MAX - length, FORMAT_END);
 }
 
-/* What is not just as this server writes it is damaged. */
+/* What is not just as this server writes it, or an older one did, is
+ * damaged. */
 static bool parse(const char *text, struct lease_record *record)
 {
     char client[HEX + 2], held[4], shared[4], again[RECORD_MAX];
+    unsigned int version;
+    int fields;
 
-    if (sscanf(text, "rdisk lease 1 volume %128s generation %" SCNu64
-               " client %33s peer %63s held %3s shared %3s", record->volume,
-               &record->generation, client, record->peer, held, shared) != 6 ||
+    record->changed = 0;
+    fields = sscanf(text, "rdisk lease %u volume %128s generation %" SCNu64
+                    " client %33s peer %63s held %3s shared %3s changed %"
+                    SCNu64, &version, record->volume, &record->generation,
+                    client, record->peer, held, shared, &record->changed);
+    if (fields < 7 || (version != 1 && version != VERSION) ||
         !record->generation || !from_hex(client, record->client)) {
         return false;
     }
     record->held = strcmp(held, "yes") == 0;
     record->shared = strcmp(shared, "yes") == 0;
-    print(record, again);
+    print(record, version, again);
     return strcmp(text, again) == 0;
 }
 
@@ -258,7 +276,7 @@ static int save(void *opaque, const uint8_t *identity, uint64_t generation,
                                stored.generation, generation);
     }
     to_hex(identity, name);
-    print(record, text);
+    print(record, VERSION, text);
     result = replace(records, name, text);
     if (result < 0) {
         return rdisk_error_set(err, result, "the server cannot write '%s/%s', "

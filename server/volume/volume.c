@@ -124,19 +124,28 @@ int volume_hold(struct volume *volume, struct volume_holder *holder,
     return result;
 }
 
-void volume_release(struct volume_holder *holder, bool orderly, uint64_t now)
+bool volume_release(struct volume_holder *holder, bool orderly, uint64_t now)
 {
     struct volume_holder **link = &holder->volume->holders;
-
-    if (holder->writer) {
-        lease_release(holder->volume->lease, holder, orderly, now);
-    }
+    bool last = holder->writer &&
+                lease_release(holder->volume->lease, holder, orderly, now);
 
     while (*link != holder) {
         link = &(*link)->next;
     }
     *link = holder->next;
     holder->volume = NULL;
+    return last;
+}
+
+int volume_settle(struct volume *volume, struct rdisk_error *err)
+{
+    struct lease *lease = volume->lease;
+
+    lease->record.changed = volume->backend->class->changed ?
+                            volume->backend->class->changed(volume->backend)
+                            : 0;
+    return lease_save(lease, &lease->record, err);
 }
 
 int volume_check_size(const struct volume *volume, uint64_t size, bool shrink,

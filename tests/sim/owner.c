@@ -227,7 +227,9 @@ static void owner_close(void *opaque, void *user, bool orderly)
         return;
     }
     client = &sim->clients[holder->client];
-    volume_release(&holder->holder, orderly, sim_now(sim));
+    if (volume_release(&holder->holder, orderly, sim_now(sim))) {
+        volume_settle(&sim->server.volume, NULL);
+    }
     holder->session = NULL;
     sim_check_closed(&sim->checker, holder->client, holder->serial);
     if (!client->session || client->serial != holder->serial) {
@@ -585,6 +587,8 @@ static void env_log(void *opaque, enum rdisk_log_level level, const char *line)
 
 void sim_server_begin(struct sim *sim)
 {
+    static const struct backend_class class = { .name = "sim" };
+    static struct backend backend = { .class = &class };
     struct sim_server *server = &sim->server;
 
     server->host = fake_host_add(sim->fabric, "10.0.0.1");
@@ -603,6 +607,7 @@ void sim_server_begin(struct sim *sim)
     server->options.max_silence_ms = sim->schedule->config.max_silence_ms;
     server->slowest = sim->schedule->config.slowest_us * 1000ull;
     snprintf(server->volume.name, sizeof(server->volume.name), "vol");
+    server->volume.backend = &backend;
     server->volume.lease = &server->lease;
     server->store = (struct lease_store) {
         .load = record_load, .save = record_save, .opaque = sim,

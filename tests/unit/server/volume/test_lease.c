@@ -15,7 +15,11 @@
 static char folder[64];
 static struct records records;
 static struct lease lease;
-static struct volume volume = { .name = "v", .lease = &lease };
+static const struct backend_class class = { .name = "none" };
+static struct backend backend = { .class = &class };
+static struct volume volume = {
+    .name = "v", .backend = &backend, .lease = &lease,
+};
 static struct rdisk_error err;
 
 /* A server starts, at @now, and finds what the last one has left. */
@@ -78,7 +82,9 @@ static void comes(struct volume_holder *one, uint64_t now)
 
 static void goes(struct volume_holder *one, bool orderly, uint64_t now)
 {
-    volume_release(one, orderly, now);
+    if (volume_release(one, orderly, now)) {
+        CHECK_EQUAL(volume_settle(&volume, &err), 0);
+    }
     one->epoch++;
 }
 
@@ -358,6 +364,49 @@ static void damaged_record_is_an_error(void)
     end();
 }
 
+static void record_of_an_older_server_is_read(void)
+{
+    begin(0);
+    CHECK_EQUAL(records_prepare(&records, 0, &err), 0);
+    write_record("rdisk lease 1\nvolume v\ngeneration 7\nclient "
+                 "00112233445566778899aabbccddeeff\npeer p\nheld no\n"
+                 "shared yes\nend\n");
+    CHECK_EQUAL(lease_load(&lease, 0, &err), 0);
+    CHECK_EQUAL(lease.record.generation, 7);
+    CHECK_EQUAL(lease.record.changed, 0);
+    write_record("rdisk lease 1\nvolume v\ngeneration 7\nclient "
+                 "00112233445566778899aabbccddeeff\npeer p\nheld no\n"
+                 "shared yes\nchanged 3\nend\n");
+    CHECK_EQUAL(lease_load(&lease, 0, &err), -EIO);
+    end();
+}
+
+static uint64_t changed_at_7(struct backend *unused)
+{
+    return 7;
+}
+
+static void last_writer_leaves_when_the_data_changed(void)
+{
+    static const struct backend_class other = {
+        .name = "other", .changed = changed_at_7,
+    };
+    struct volume_holder a = writer('a', true, 0);
+    struct volume_holder b = writer('b', true, 0);
+
+    begin(0);
+    backend.class = &other;
+    comes(&a, 0);
+    comes(&b, 0);
+    goes(&a, false, 0);
+    CHECK_EQUAL(lease.record.changed, 0);
+    goes(&b, false, 0);
+    start(0, 0);
+    CHECK_EQUAL(lease.record.changed, 7);
+    backend.class = &class;
+    end();
+}
+
 static int fails(void *opaque, const uint8_t *identity, uint64_t generation,
                  const struct lease_record *record, struct rdisk_error *why)
 {
@@ -526,6 +575,10 @@ static const struct unit_test tests[] = {
       fenced_by_hand_never_comes_back },
     { "a damaged record is an error that names it",
       damaged_record_is_an_error },
+    { "the record of an older server is read",
+      record_of_an_older_server_is_read },
+    { "when the last writer leaves, the record says when the data changed",
+      last_writer_leaves_when_the_data_changed },
     { "nobody writes without a record", without_a_record_nobody_writes },
     { "the state directory is the server's alone",
       state_directory_is_private },

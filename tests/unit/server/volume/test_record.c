@@ -22,6 +22,9 @@ struct memory {
 static char folder[64];
 static struct records records;
 static struct memory one, two;
+static const struct backend_class class = { .name = "none" };
+static struct backend backend = { .class = &class };
+static int settled;             /* of the last that left */
 static struct rdisk_error err;
 
 static void begin_memory(struct memory *memory)
@@ -31,7 +34,9 @@ static void begin_memory(struct memory *memory)
             .identity = "0123456789abcde", .name = "v",
             .store = &records.store,
         },
-        .volume = { .name = "v", .lease = &memory->lease },
+        .volume = {
+            .name = "v", .backend = &backend, .lease = &memory->lease,
+        },
     };
 }
 
@@ -86,7 +91,11 @@ static void comes(struct memory *memory, struct volume_holder *holder)
 
 static void goes(struct volume_holder *holder, bool orderly)
 {
-    volume_release(holder, orderly, 0);
+    struct volume *volume = holder->volume;
+
+    if (volume_release(holder, orderly, 0)) {
+        settled = volume_settle(volume, &err);
+    }
     holder->epoch++;
 }
 
@@ -193,6 +202,7 @@ static void closing_does_not_bring_an_older_record_back(void)
     CHECK_EQUAL(lease_load(&two.lease, 0, &err), 0);
     CHECK_EQUAL(volume_hold(&two.volume, &b, &err), 0);
     goes(&a, true);
+    CHECK_EQUAL(settled, -EBUSY);
     CHECK_EQUAL(lease_read(&records.store, one.lease.identity, &record, &err),
                 0);
     CHECK_EQUAL(record.generation, 2);
