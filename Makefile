@@ -75,12 +75,14 @@ include server/server.mk
 include tools/tools.mk
 include examples/examples.mk
 include qemu-block-rdma/qemu.mk
+include vhost-user-blk/vhost.mk
 include tests/tests.mk
 include tests/sim/sim.mk
 include tests/coverage.mk
 include tests/lab/lab.mk
 include tests/bench/bench.mk
 include tests/adversary/adversary.mk
+include tests/vhost/vhost.mk
 include tests/e2e/e2e.mk
 include tests/faults/faults.mk
 include tests/fuzz/fuzz.mk
@@ -141,6 +143,7 @@ help:
 	@echo "make demo        a guest boots from an RDMA disk (sets up everything)"
 	@echo "make check       all tests (sets up everything)"
 	@echo "make qemu        QEMU with the block driver, in $(BUILD)/bin"
+	@echo "make vhost       rdisk-vhost, after make qemu (libvhost-user)"
 	@echo "make lint        the rules of the tree: includes, licences, scripts, format"
 	@echo "make format      format the sources (clang-format 14)"
 	@echo "make unit        unit tests, also with SANITIZE=1 or SANITIZE=thread"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/log.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -62,7 +63,8 @@ static size_t vformat_line(char *out, size_t size, enum rdisk_log_level level,
         localtime_r(&now.tv_sec, &tm);
         length = strftime(out, size, "%Y-%m-%d %H:%M:%S", &tm);
         length += (size_t)snprintf(out + length, size - length,
-                                   ".%03ld rdiskd: %s: ", now.tv_nsec / 1000000,
+                                   ".%03ld %s: %s: ", now.tv_nsec / 1000000,
+                                   program_invocation_short_name,
                                    levels[level].name);
     }
     left = size - length - 1;

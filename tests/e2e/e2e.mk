@@ -8,6 +8,7 @@ $(O)/lib/count-%.so: $(O)/obj/tests/e2e/%.o
 	$(CC) -shared -o $@ $^
 
 .PHONY: e2e e2e-programs
-e2e-programs: ours $(E2E_PRELOADS) $(EXAMPLES) bench-programs adversary
+e2e-programs: ours $(E2E_PRELOADS) $(EXAMPLES) $(VHOST_CLIENT) \
+	bench-programs adversary
 e2e: e2e-programs qemu lab-guest
 	@tests/e2e/run $(E2E)

@@ -4,7 +4,7 @@
 #   make fuzz FUZZ=server     one of them
 #   make fuzz-corpus          run what was found worth keeping; any compiler
 
-FUZZERS := wire text files server client
+FUZZERS := wire text files server client guest
 FUZZ_SECONDS ?= 60
 FUZZ_DIR := tests/fuzz
 FUZZ_COMMON := tests/fuzz/check.c $(addprefix tests/unit/support/, hostile.c raw.c \
@@ -35,6 +35,19 @@ $(addprefix $(O)/bin/rdisk-fuzz-,$(FUZZERS)): $(O)/bin/rdisk-fuzz-%: \
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
 		$(call libs,$(SERVER_PACKAGES))
+
+# A guest chooses where its tables lie: libvhost-user reads them unaligned.
+$(FO)/tests/fuzz/guest.o $(O)/obj/tests/fuzz/guest.o: \
+	CPPFLAGS += -isystem $(VHOST_LIB)/src
+$(FO)/tests/fuzz/guest.o $(O)/obj/tests/fuzz/guest.o: \
+	| $(VHOST_LIB)/libvhost-user.o
+$(FO)/libvhost-user.o: $(VHOST_LIB)/libvhost-user.o
+	@mkdir -p $(@D)
+	clang $(FUZZ_FLAGS) -fno-sanitize=alignment -w -D_GNU_SOURCE -I $(VHOST_LIB)/src -c -o $@ \
+		$(VHOST_LIB)/src/libvhost-user.c
+$(FO)/bin/guest: $(FO)/libvhost-user.o $(FO)/vhost-user-blk/request.o
+$(O)/bin/rdisk-fuzz-guest: $(VHOST_LIB)/libvhost-user.o \
+	$(call objects,vhost-user-blk/request.c)
 
 # What is new goes to build/fuzz/NAME; a failing input is kept beside it.
 .PHONY: fuzz fuzz-corpus

@@ -42,6 +42,10 @@ PROGRAMS = {
     'tools': (['server/config/size.h'], ['initiator']),
     'qemu-block-rdma': ([], ['initiator']),
     'examples': ([], ['initiator', 'target']),
+    # Its log, loop and control socket are rdiskd's; its counters librdisk's.
+    'vhost-user-blk': (['server/log.h', 'server/io/loop.h',
+                        'server/admin/socket.h', 'transport/base/counter.h'],
+                       ['initiator']),
 }
 
 # All of a backend that the rest of the server may include.

@@ -7,6 +7,9 @@ import re
 LICENCES = {
     '': 'BSD-3-Clause',
     'qemu-block-rdma/': 'GPL-2.0-or-later',
+    # Linked with libvhost-user.
+    'vhost-user-blk/': 'GPL-2.0-or-later',
+    'tests/fuzz/guest.c': 'GPL-2.0-or-later',
 }
 
 # Prose, data, and what is another project's: README.md tells of these.

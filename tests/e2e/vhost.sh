@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # shared with lib.sh and the tests
+#
+# rdisk-vhost in a test: a daemon, its disks, and a stock QEMU on one.
+
+vhost_control=$work/vhost.control
+vhost_log=$work/server.vhost.log    # shown with a failed check
+stock=/usr/bin/qemu-system-x86_64
+
+# vhost_start [OPTION…]: the daemon; ready when it answers
+vhost_start()
+{
+    command -v rdisk-vhost >/dev/null || skip "no rdisk-vhost; run: make vhost"
+    rdisk-vhost --control "$vhost_control" --log-level debug \
+        ${vhost_config:+--config "$vhost_config"} "$@" 2>>"$vhost_log" &
+    vhost=$!
+    end_later $vhost
+    wait_until 20 vhost_settled
+    vhost_call list >/dev/null || fail "rdisk-vhost: $(tail -n 1 "$vhost_log")"
+}
+
+vhost_settled()
+{
+    vhost_call list >/dev/null 2>&1 || gone "$vhost"
+}
+
+# vhost_call OP [KEY=VALUE…]: a request on the control socket; prints the reply
+vhost_call()
+{
+    "$here/vhost-call" "$vhost_control" "$@"
+}
+
+# vhost_stat EXPRESSION: a Python expression on the first disk, d
+vhost_stat()
+{
+    vhost_call stat | python3 -Sc 'import json, sys
+d = json.load(sys.stdin)["disks"][0]
+print(eval(sys.argv[1]))' "$1"
+}
+
+vhost_is()
+{
+    [ "$(vhost_stat 'd["state"]')" = "$1" ]
+}
+
+# vhost_add NAME [KEY=VALUE…]: a disk of the volume of that name, listening
+vhost_add()
+{
+    vhost_call add "name=$1" "uri=$(uri "$1")?reconnect-delay=60&heartbeat=60" \
+        "socket=$work/$1.sock" "${@:2}"
+    wait_until 20 test -S "$work/$1.sock"
+}
+
+# vhost_guest NAME [BOOT-OPTION…]: a stock QEMU boots the test guest on a disk,
+# in the background as $guest; its console is in $work/console
+vhost_guest()
+{
+    [ -x $stock ] || skip "$stock is not installed"
+    "$top/tests/lab/guest/boot" --qemu $stock --task auto \
+        --time-limit $((900 * slow)) --log "$work/console" "${@:2}" -- \
+        -object memory-backend-memfd,id=memory,size=256M,share=on \
+        -machine memory-backend=memory \
+        -chardev "socket,id=vhost,path=$work/$1.sock,reconnect=1" \
+        -device vhost-user-blk-pci,chardev=vhost,num-queues=2 \
+        -qmp "unix:$work/qmp,server=on,wait=off" \
+        >/dev/null 2>"$work/boot" &
+    guest=$!
+    end_later $guest
+}
+
+# The volume "root" with the test guest's file system.
+vhost_root()
+{
+    image=$("$top/tests/lab/guest/build")/root.ext4
+    volume root "$(stat -c %s "$image")"
+    within 120 qemu-img convert -n -f raw -O raw "$image" "$(uri root)"
+}
+
+vhost_guest_done()
+{
+    wait "$guest" || {
+        tail -n 20 "$work/console"
+        fail "$(tail -n 1 "$work/boot")"
+    }
+    grep -a RDISK-GUEST "$work/console"
+    says "$work/console" 'RDISK-GUEST: VERIFIED 12 files'
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * vhost-client: a guest's disk without a guest, at the socket of a
+ * vhost-user-blk device.
+ *
+ *   vhost-client SOCKET info
+ *   vhost-client SOCKET bench read|write BYTES DEPTH COUNT
+ *   vhost-client SOCKET check SECONDS DEPTH [FILE]
+ *                     writes and knows every byte, until the time is over or
+ *                     there is such a file; outlasts restarts of the daemon
+ *   vhost-client SOCKET hostile        breaks the rules; the daemon must not
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/vhost/frontend.h"
+
+#define BLOCK      4096u
+#define SECTORS    (BLOCK / 512u)
+#define WAIT_MS    60000
+#define BLOCKS_MAX 8192u /* of the volume that "check" writes to */
+
+static double now(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static unsigned int wait_one(struct frontend *frontend)
+{
+    int slot = frontend_wait(frontend, WAIT_MS);
+
+    if (slot < 0) {
+        fprintf(stderr, "vhost-client: no answer within %d ms\n", WAIT_MS);
+        exit(1);
+    }
+    return (unsigned int)slot;
+}
+
+static void expect_ok(struct frontend *frontend, unsigned int slot)
+{
+    uint8_t status = frontend_request(frontend, slot)->status;
+
+    if (status != VIRTIO_BLK_S_OK) {
+        fprintf(stderr, "vhost-client: a request ended with status %u\n",
+                status);
+        exit(1);
+    }
+}
+
+static int info(struct frontend *frontend)
+{
+    printf("sectors %llu block-size %u queues %u read-only %u\n",
+           (unsigned long long)frontend->config.capacity,
+           frontend->config.blk_size, frontend->config.num_queues,
+           (unsigned int)(frontend->features >> VIRTIO_BLK_F_RO & 1));
+    frontend_submit(frontend, 0, VIRTIO_BLK_T_GET_ID, 0, VIRTIO_BLK_ID_BYTES);
+    frontend_kick(frontend);
+    wait_one(frontend);
+    expect_ok(frontend, 0);
+    printf("serial %.*s\n", VIRTIO_BLK_ID_BYTES,
+           (char *)frontend_data(frontend, 0));
+    return 0;
+}
+
+static int bench(struct frontend *frontend, bool write, uint32_t bytes,
+                 unsigned int depth, unsigned long count)
+{
+    uint64_t places = frontend->config.capacity * 512 / bytes;
+    unsigned long submitted = 0, done = 0;
+    double began = now(), took;
+
+    for (unsigned int slot = 0; slot < depth && submitted < count; slot++) {
+        frontend_submit(frontend, slot,
+                        write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
+                        submitted++ % places * (bytes / 512), bytes);
+    }
+    frontend_kick(frontend);
+    while (done < count) {
+        unsigned int slot = wait_one(frontend);
+
+        expect_ok(frontend, slot);
+        done++;
+        if (submitted < count) {
+            frontend_submit(frontend, slot,
+                            write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
+                            submitted++ % places * (bytes / 512), bytes);
+            frontend_kick(frontend);
+        }
+    }
+    took = now() - began;
+    printf("%lu requests, %.0f a second, %.1f us each\n", count,
+           (double)count / took, took / (double)count * 1e6);
+    return 0;
+}
+
+/* ---- A writer that knows every byte ------------------------------------------ */
+
+static uint32_t version[BLOCKS_MAX]; /* of each block, as written */
+static bool busy[BLOCKS_MAX];
+
+static void fill(uint8_t *data, uint32_t block, uint32_t number)
+{
+    uint32_t *words = (uint32_t *)data;
+
+    for (unsigned int i = 0; i < BLOCK / 4; i++) {
+        words[i] = number ? block * 2654435761u + number * 40503u + i : 0;
+    }
+}
+
+struct job {
+    uint32_t block;
+    bool read;
+};
+
+static void begin(struct frontend *frontend, struct job *job, unsigned int slot,
+                  uint32_t blocks)
+{
+    do {
+        job->block = (uint32_t)random() % blocks;
+    } while (busy[job->block]);
+    busy[job->block] = true;
+    job->read = random() % 4 == 0;
+    if (!job->read) {
+        fill(frontend_data(frontend, slot), job->block, ++version[job->block]);
+    } else {
+        memset(frontend_data(frontend, slot), 0xee, BLOCK);
+    }
+    frontend_submit(frontend, slot,
+                    job->read ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT,
+                    (uint64_t)job->block * SECTORS, BLOCK);
+}
+
+static void compare(struct frontend *frontend, unsigned int slot,
+                    uint32_t block)
+{
+    uint8_t wanted[BLOCK];
+
+    fill(wanted, block, version[block]);
+    if (memcmp(wanted, frontend_data(frontend, slot), BLOCK)) {
+        fprintf(stderr, "vhost-client: block %u is not version %u\n", block,
+                version[block]);
+        exit(1);
+    }
+}
+
+static void compare_all(struct frontend *frontend, uint32_t blocks)
+{
+    for (uint32_t block = 0; block < blocks; block++) {
+        frontend_submit(frontend, 0, VIRTIO_BLK_T_IN, (uint64_t)block * SECTORS,
+                        BLOCK);
+        frontend_kick(frontend);
+        expect_ok(frontend, wait_one(frontend));
+        compare(frontend, 0, block);
+    }
+}
+
+/* The volume must be new: all zeroes. */
+static int check(struct frontend *frontend, double seconds, unsigned int depth,
+                 const char *stop)
+{
+    uint64_t size = frontend->config.capacity / SECTORS;
+    uint32_t blocks = size < BLOCKS_MAX ? (uint32_t)size : BLOCKS_MAX;
+    struct job jobs[FRONTEND_DEPTH_MAX];
+    double end = now() + seconds, last = now(), pause = 0;
+    unsigned int running = 0;
+    unsigned long done = 0;
+
+    frontend->reconnect = true;
+    for (unsigned int slot = 0; slot < depth; slot++) {
+        begin(frontend, &jobs[slot], slot, blocks);
+        running++;
+    }
+    frontend_kick(frontend);
+    while (running) {
+        unsigned int slot = wait_one(frontend);
+        double time = now();
+
+        pause = time - last > pause ? time - last : pause;
+        last = time;
+        expect_ok(frontend, slot);
+        if (jobs[slot].read) {
+            compare(frontend, slot, jobs[slot].block);
+        }
+        busy[jobs[slot].block] = false;
+        done++;
+        if (time < end && !(stop && access(stop, F_OK) == 0)) {
+            begin(frontend, &jobs[slot], slot, blocks);
+            frontend_kick(frontend);
+        } else {
+            running--;
+        }
+    }
+    compare_all(frontend, blocks);
+    printf("%lu requests, %u reconnects, longest pause %.2f s, %u blocks "
+           "right\n",
+           done, frontend->reconnects, pause, blocks);
+    return 0;
+}
+
+/* ---- A guest that keeps no rules ------------------------------------------------ */
+
+/* After a broken chain the daemon may disconnect; what counts is that it goes
+ * on for others, so this one ends either way. */
+static void chain(const char *path, struct vring_desc first,
+                  struct vring_desc second)
+{
+    struct frontend frontend;
+    struct vring_desc *desc;
+
+    frontend_start(&frontend, path, BLOCK);
+    desc = frontend_descriptors(&frontend);
+    desc[0] = first;
+    desc[1] = second;
+    frontend_submit_chain(&frontend, 0);
+    frontend_kick(&frontend);
+    /* Either an answer, or none. */
+    frontend.reconnect = true;
+    frontend_wait(&frontend, 300);
+    frontend_stop(&frontend);
+}
+
+static int hostile(const char *path)
+{
+    const struct vring_desc last = { .len = 1, .flags = VRING_DESC_F_WRITE };
+    static const struct {
+        struct vring_desc first, second;
+    } chains[] = {
+        { { .addr = 1ull << 40,
+            .len = 16,
+            .flags = VRING_DESC_F_NEXT,
+            .next = 1 },
+          { .len = 1, .flags = VRING_DESC_F_WRITE } },
+        { { .len = UINT32_MAX, .flags = VRING_DESC_F_NEXT, .next = 1 },
+          { .len = 1, .flags = VRING_DESC_F_WRITE } },
+        { { .addr = UINT64_MAX - 8,
+            .len = 16,
+            .flags = VRING_DESC_F_NEXT,
+            .next = 1 },
+          { .len = 1, .flags = VRING_DESC_F_WRITE } },
+        { { .len = 16, .flags = VRING_DESC_F_NEXT, .next = 0 }, { 0 } },
+        { { .len = 16, .flags = VRING_DESC_F_NEXT, .next = 60000 }, { 0 } },
+        { { .len = 16, .flags = VRING_DESC_F_INDIRECT }, { 0 } },
+        { { .len = 15, .flags = VRING_DESC_F_INDIRECT }, { 0 } },
+        { { .len = 16 }, { 0 } },
+        { { .len = 1,
+            .flags = VRING_DESC_F_WRITE | VRING_DESC_F_NEXT,
+            .next = 1 },
+          { .len = 16 } },
+    };
+
+    for (unsigned int i = 0; i < sizeof(chains) / sizeof(chains[0]); i++) {
+        chain(path, chains[i].first, chains[i].second);
+    }
+    /* A head that is no descriptor. */
+    {
+        struct frontend frontend;
+
+        frontend_start(&frontend, path, BLOCK);
+        frontend_descriptors(&frontend)[0] = last;
+        frontend_submit_chain(&frontend, 65535);
+        frontend_kick(&frontend);
+        frontend.reconnect = true;
+        frontend_wait(&frontend, 300);
+        frontend_stop(&frontend);
+    }
+    printf("%zu broken chains\n", sizeof(chains) / sizeof(chains[0]) + 1);
+    return 0;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: vhost-client SOCKET info | bench read|write BYTES "
+                    "DEPTH COUNT | check SECONDS DEPTH [FILE] | hostile\n");
+    return 2;
+}
+
+static unsigned int depth_of(const char *text)
+{
+    unsigned long depth = strtoul(text, NULL, 10);
+
+    return depth < 1                    ? 1
+           : depth > FRONTEND_DEPTH_MAX ? FRONTEND_DEPTH_MAX
+                                        : (unsigned int)depth;
+}
+
+int main(int argc, char **argv)
+{
+    struct frontend frontend;
+    int status;
+
+    if (argc == 3 && strcmp(argv[2], "hostile") == 0) {
+        return hostile(argv[1]);
+    }
+    if (argc == 3 && strcmp(argv[2], "info") == 0) {
+        frontend_start(&frontend, argv[1], BLOCK);
+        status = info(&frontend);
+    } else if (argc == 7 && strcmp(argv[2], "bench") == 0) {
+        uint32_t bytes = (uint32_t)strtoul(argv[4], NULL, 10);
+
+        frontend_start(&frontend, argv[1], bytes);
+        status = bench(&frontend, strcmp(argv[3], "write") == 0, bytes,
+                       depth_of(argv[5]), strtoul(argv[6], NULL, 10));
+    } else if ((argc == 5 || argc == 6) && strcmp(argv[2], "check") == 0) {
+        frontend_start(&frontend, argv[1], BLOCK);
+        status = check(&frontend, strtod(argv[3], NULL), depth_of(argv[4]),
+                       argc == 6 ? argv[5] : NULL);
+    } else {
+        return usage();
+    }
+    frontend_stop(&frontend);
+    return status;
+}

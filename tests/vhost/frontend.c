@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/vhost/frontend.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <linux/virtio_config.h>
+
+/* The vhost-user protocol: QEMU's docs/interop/vhost-user.rst. */
+enum {
+    GET_FEATURES = 1,
+    SET_FEATURES = 2,
+    SET_OWNER = 3,
+    SET_MEM_TABLE = 5,
+    SET_VRING_NUM = 8,
+    SET_VRING_ADDR = 9,
+    SET_VRING_BASE = 10,
+    GET_VRING_BASE = 11,
+    SET_VRING_KICK = 12,
+    SET_VRING_CALL = 13,
+    GET_PROTOCOL_FEATURES = 15,
+    SET_PROTOCOL_FEATURES = 16,
+    SET_VRING_ENABLE = 18,
+    GET_CONFIG = 24,
+    GET_INFLIGHT_FD = 31,
+    SET_INFLIGHT_FD = 32,
+};
+#define VERSION             1u
+#define REPLY               4u
+#define NEED_REPLY          8u
+#define F_PROTOCOL_FEATURES 30
+#define P_REPLY_ACK         3
+#define P_CONFIG            9
+#define P_INFLIGHT          12
+#define CONFIG_SIZE         60u /* what QEMU 7.2 asks for */
+
+#define REQUESTS_AT  16384u /* in the memory, behind the ring */
+#define DATA_AT      32768u
+#define RECONNECT_MS 20000 /* so long for a new daemon */
+#define REPLY_MS     60000 /* so long for an answer */
+
+struct message {
+    uint32_t request, flags, size;
+    union {
+        uint64_t u64;
+        struct {
+            uint32_t index, num;
+        } state;
+        struct {
+            uint32_t index, flags;
+            uint64_t desc, used, avail, log;
+        } addr;
+        struct {
+            uint32_t count, padding;
+            struct {
+                uint64_t guest, size, user, offset;
+            } region;
+        } memory;
+        struct {
+            uint32_t offset, size, flags;
+            uint8_t bytes[256];
+        } config;
+        struct {
+            uint64_t size, offset;
+            uint16_t queues, queue_size;
+            uint32_t padding; /* the structure is not packed */
+        } inflight;
+    };
+} __attribute__((packed));
+#define HEADER_SIZE 12u
+
+static void die(const char *format, ...)
+    __attribute__((format(printf, 1, 2), noreturn));
+
+static void die(const char *format, ...)
+{
+    va_list args;
+
+    fprintf(stderr, "vhost-client: ");
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+/* ---- Messages ----------------------------------------------------------- */
+
+/* False: the daemon has gone. */
+static bool send_message(struct frontend *frontend,
+                         const struct message *message, int fd)
+{
+    struct iovec iov = { (void *)message, HEADER_SIZE + message->size };
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr header;
+    } c;
+    struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+    if (fd >= 0) {
+        memset(&c, 0, sizeof(c));
+        header.msg_control = &c;
+        header.msg_controllen = sizeof(c);
+        c.header.cmsg_len = CMSG_LEN(sizeof(int));
+        c.header.cmsg_level = SOL_SOCKET;
+        c.header.cmsg_type = SCM_RIGHTS;
+        memcpy(CMSG_DATA(&c.header), &fd, sizeof(fd));
+    }
+    return sendmsg(frontend->sock, &header, MSG_NOSIGNAL) ==
+           (ssize_t)iov.iov_len;
+}
+
+/* The reply, with a descriptor if one comes. False: the daemon has gone. */
+static bool receive(struct frontend *frontend, struct message *reply, int *fd)
+{
+    struct pollfd pfd = { .fd = frontend->sock, .events = POLLIN };
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr header;
+    } c;
+    struct iovec iov = { reply, HEADER_SIZE };
+    struct msghdr header = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = &c,
+        .msg_controllen = sizeof(c),
+    };
+
+    memset(reply, 0, sizeof(*reply));
+    if (poll(&pfd, 1, REPLY_MS) == 0) {
+        die("no reply within %d ms", REPLY_MS);
+    }
+    if (recvmsg(frontend->sock, &header, MSG_WAITALL) != HEADER_SIZE) {
+        return false;
+    }
+    if (fd) {
+        *fd = -1;
+        if (CMSG_FIRSTHDR(&header)) {
+            memcpy(fd, CMSG_DATA(CMSG_FIRSTHDR(&header)), sizeof(*fd));
+        }
+    }
+    if (reply->size > sizeof(*reply) - HEADER_SIZE) {
+        die("a reply has %u bytes", reply->size);
+    }
+    return reply->size == 0 ||
+           recv(frontend->sock, (char *)reply + HEADER_SIZE, reply->size,
+                MSG_WAITALL) == (ssize_t)reply->size;
+}
+
+static bool ask(struct frontend *frontend, struct message *message, int *fd)
+{
+    uint32_t request = message->request;
+
+    if (!send_message(frontend, message, -1) ||
+        !receive(frontend, message, fd)) {
+        return false;
+    }
+    if (message->request != request) {
+        die("request %u was answered by %u", request, message->request);
+    }
+    return true;
+}
+
+static bool get_u64(struct frontend *frontend, uint32_t request,
+                    uint64_t *value)
+{
+    struct message message = { .request = request, .flags = VERSION };
+
+    if (!ask(frontend, &message, NULL)) {
+        return false;
+    }
+    *value = message.u64;
+    return true;
+}
+
+static bool set_u64(struct frontend *frontend, uint32_t request, uint64_t value,
+                    int fd)
+{
+    struct message message = {
+        .request = request,
+        .flags = VERSION,
+        .size = 8,
+        .u64 = value,
+    };
+
+    return send_message(frontend, &message, fd);
+}
+
+static bool set_state(struct frontend *frontend, uint32_t request, uint32_t num)
+{
+    struct message message = {
+        .request = request,
+        .flags = VERSION,
+        .size = 8,
+        .state = { .num = num },
+    };
+
+    return send_message(frontend, &message, -1);
+}
+
+/* ---- Starting the device -------------------------------------------------- */
+
+static bool negotiate(struct frontend *frontend)
+{
+    struct message message = {
+        .request = GET_CONFIG,
+        .flags = VERSION,
+        .size = 12 + CONFIG_SIZE,
+        .config = { .size = CONFIG_SIZE },
+    };
+    uint64_t offered, protocol;
+
+    if (!get_u64(frontend, GET_FEATURES, &offered) ||
+        !get_u64(frontend, GET_PROTOCOL_FEATURES, &protocol)) {
+        return false;
+    }
+    if (!(offered >> F_PROTOCOL_FEATURES & 1) || !(protocol >> P_CONFIG & 1) ||
+        !(protocol >> P_INFLIGHT & 1)) {
+        die("features 0x%llx, protocol features 0x%llx: something is missing",
+            (unsigned long long)offered, (unsigned long long)protocol);
+    }
+    protocol = 1ull << P_CONFIG | 1ull << P_INFLIGHT | 1ull << P_REPLY_ACK;
+    if (!set_u64(frontend, SET_PROTOCOL_FEATURES, protocol, -1) ||
+        !set_u64(frontend, SET_OWNER, 0, -1) ||
+        !ask(frontend, &message, NULL)) {
+        return false;
+    }
+    memcpy(&frontend->config, message.config.bytes,
+           sizeof(frontend->config) < CONFIG_SIZE ? sizeof(frontend->config)
+                                                  : CONFIG_SIZE);
+    frontend->features =
+        offered &
+        (1ull << VIRTIO_F_VERSION_1 | 1ull << F_PROTOCOL_FEATURES |
+         1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_BLK_F_FLUSH |
+         1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES |
+         1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
+         1ull << VIRTIO_BLK_F_RO);
+    return set_u64(frontend, SET_FEATURES, frontend->features, -1);
+}
+
+static bool give_inflight(struct frontend *frontend)
+{
+    struct message message = {
+        .request = GET_INFLIGHT_FD,
+        .flags = VERSION,
+        .size = 24,
+        .inflight = { .queues = 1, .queue_size = FRONTEND_RING },
+    };
+
+    if (frontend->inflight_fd < 0) {
+        if (!ask(frontend, &message, &frontend->inflight_fd)) {
+            return false;
+        }
+        frontend->inflight_size = message.inflight.size;
+        frontend->inflight_offset = message.inflight.offset;
+    }
+    message = (struct message) {
+        .request = SET_INFLIGHT_FD, .flags = VERSION, .size = 24,
+        .inflight = {
+            .size = frontend->inflight_size,
+            .offset = frontend->inflight_offset,
+            .queues = 1, .queue_size = FRONTEND_RING,
+        },
+    };
+    return send_message(frontend, &message, frontend->inflight_fd);
+}
+
+static struct vring_avail *available(struct frontend *frontend)
+{
+    return (void *)(frontend->memory +
+                    FRONTEND_RING * sizeof(struct vring_desc));
+}
+
+static struct vring_used *used(struct frontend *frontend)
+{
+    return (void *)(frontend->memory + 8192);
+}
+
+static bool start_ring(struct frontend *frontend)
+{
+    struct message table = {
+        .request = SET_MEM_TABLE, .flags = VERSION | NEED_REPLY, .size = 40,
+        .memory = {
+            .count = 1,
+            .region = {
+                .guest = 0, .size = frontend->memory_size,
+                .user = (uintptr_t)frontend->memory,
+            },
+        },
+    };
+    struct message addr = {
+        .request = SET_VRING_ADDR, .flags = VERSION, .size = 40,
+        .addr = {
+            .desc = (uintptr_t)frontend->memory,
+            .used = (uintptr_t)used(frontend),
+            .avail = (uintptr_t)available(frontend),
+        },
+    };
+
+    return give_inflight(frontend) &&
+           send_message(frontend, &table, frontend->memory_fd) &&
+           receive(frontend, &table, NULL) &&
+           set_state(frontend, SET_VRING_NUM, FRONTEND_RING) &&
+           set_state(frontend, SET_VRING_BASE, frontend->used_seen) &&
+           send_message(frontend, &addr, -1) &&
+           set_u64(frontend, SET_VRING_KICK, 0, frontend->kick_fd) &&
+           set_u64(frontend, SET_VRING_CALL, 0, frontend->call_fd) &&
+           set_state(frontend, SET_VRING_ENABLE, 1);
+}
+
+static bool connect_once(struct frontend *frontend)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+    frontend->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (frontend->sock < 0) {
+        die("cannot create a socket: %s", strerror(errno));
+    }
+    strncpy(address.sun_path, frontend->path, sizeof(address.sun_path) - 1);
+    if (connect(frontend->sock, (struct sockaddr *)&address, sizeof(address)) ==
+            0 &&
+        negotiate(frontend) && start_ring(frontend)) {
+        return true;
+    }
+    close(frontend->sock);
+    frontend->sock = -1;
+    return false;
+}
+
+static void connect_again(struct frontend *frontend)
+{
+    close(frontend->sock);
+    for (unsigned int i = 0; i < RECONNECT_MS / 50; i++) {
+        if (connect_once(frontend)) {
+            frontend->reconnects++;
+            frontend_kick(frontend);
+            return;
+        }
+        usleep(50000);
+    }
+    die("no daemon at %s within %d ms", frontend->path, RECONNECT_MS);
+}
+
+void frontend_start(struct frontend *frontend, const char *path,
+                    uint64_t data_size)
+{
+    *frontend = (struct frontend) {
+        .path = path,
+        .sock = -1,
+        .inflight_fd = -1,
+        .data_size = data_size,
+        .memory_size = DATA_AT + FRONTEND_DEPTH_MAX * data_size,
+        .kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+        .call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+        .memory_fd = memfd_create("guest", MFD_CLOEXEC),
+    };
+    if (frontend->kick_fd < 0 || frontend->call_fd < 0 ||
+        frontend->memory_fd < 0 ||
+        ftruncate(frontend->memory_fd, (off_t)frontend->memory_size) < 0) {
+        die("cannot make the guest's memory: %s", strerror(errno));
+    }
+    frontend->memory = mmap(NULL, frontend->memory_size, PROT_READ | PROT_WRITE,
+                            MAP_SHARED, frontend->memory_fd, 0);
+    if (frontend->memory == MAP_FAILED) {
+        die("cannot map the guest's memory: %s", strerror(errno));
+    }
+    if (!connect_once(frontend)) {
+        die("cannot start the device at %s", path);
+    }
+}
+
+void frontend_stop(struct frontend *frontend)
+{
+    struct message message = {
+        .request = GET_VRING_BASE,
+        .flags = VERSION,
+        .size = 8,
+    };
+
+    if (frontend->sock >= 0) {
+        ask(frontend, &message, NULL);
+        close(frontend->sock);
+    }
+    munmap(frontend->memory, frontend->memory_size);
+    close(frontend->memory_fd);
+    close(frontend->kick_fd);
+    close(frontend->call_fd);
+    if (frontend->inflight_fd >= 0) {
+        close(frontend->inflight_fd);
+    }
+}
+
+/* ---- Requests ---------------------------------------------------------------- */
+
+struct vring_desc *frontend_descriptors(struct frontend *frontend)
+{
+    return (struct vring_desc *)frontend->memory;
+}
+
+struct frontend_request *frontend_request(struct frontend *frontend,
+                                          unsigned int slot)
+{
+    return (struct frontend_request *)(frontend->memory + REQUESTS_AT) + slot;
+}
+
+uint8_t *frontend_data(struct frontend *frontend, unsigned int slot)
+{
+    return frontend->memory + DATA_AT + slot * frontend->data_size;
+}
+
+uint64_t frontend_address(const struct frontend *frontend, const void *pointer)
+{
+    return (uint64_t)((const uint8_t *)pointer - frontend->memory);
+}
+
+void frontend_submit_chain(struct frontend *frontend, uint16_t head)
+{
+    struct vring_avail *avail = available(frontend);
+
+    avail->ring[frontend->avail % FRONTEND_RING] = head;
+    __atomic_store_n(&avail->idx, ++frontend->avail, __ATOMIC_RELEASE);
+}
+
+void frontend_submit(struct frontend *frontend, unsigned int slot,
+                     uint32_t type, uint64_t sector, uint32_t length)
+{
+    struct frontend_request *request = frontend_request(frontend, slot);
+    uint16_t head = (uint16_t)(slot * 3);
+    struct vring_desc *desc = frontend_descriptors(frontend) + head;
+    uint16_t status = length ? 2 : 1;
+
+    request->header = (struct virtio_blk_outhdr) {
+        .type = type,
+        .sector = sector,
+    };
+    request->status = 0xff;
+    desc[0] = (struct vring_desc) {
+        .addr = frontend_address(frontend, &request->header),
+        .len = sizeof(request->header),
+        .flags = VRING_DESC_F_NEXT,
+        .next = (uint16_t)(head + 1),
+    };
+    desc[1] = (struct vring_desc) {
+        .addr = frontend_address(frontend, frontend_data(frontend, slot)),
+        .len = length,
+        .next = (uint16_t)(head + 2),
+        .flags = (uint16_t)(VRING_DESC_F_NEXT |
+                            (type == VIRTIO_BLK_T_IN ||
+                                     type == VIRTIO_BLK_T_GET_ID
+                                 ? VRING_DESC_F_WRITE
+                                 : 0)),
+    };
+    desc[status] = (struct vring_desc) {
+        .addr = frontend_address(frontend, &request->status),
+        .len = 1,
+        .flags = VRING_DESC_F_WRITE,
+    };
+    frontend_submit_chain(frontend, head);
+}
+
+void frontend_kick(struct frontend *frontend)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!(used(frontend)->flags & VRING_USED_F_NO_NOTIFY) ||
+        frontend->reconnect) {
+        eventfd_write(frontend->kick_fd, 1);
+    }
+}
+
+int frontend_wait(struct frontend *frontend, int timeout_ms)
+{
+    struct vring_used *ring = used(frontend);
+
+    while (__atomic_load_n(&ring->idx, __ATOMIC_ACQUIRE) ==
+           frontend->used_seen) {
+        struct pollfd fds[] = {
+            { .fd = frontend->call_fd, .events = POLLIN },
+            { .fd = frontend->sock, .events = POLLIN | POLLHUP },
+        };
+        eventfd_t count;
+
+        if (poll(fds, 2, timeout_ms) == 0) {
+            return -1;
+        }
+        eventfd_read(frontend->call_fd, &count);
+        if (fds[1].revents) {
+            if (!frontend->reconnect) {
+                die("the daemon has disconnected");
+            }
+            connect_again(frontend);
+        }
+    }
+    return (int)(ring->ring[frontend->used_seen++ % FRONTEND_RING].id / 3);
+}

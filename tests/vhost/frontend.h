@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The VMM's side of vhost-user-blk, for tests: memory in a memfd, one split
+ * virtqueue, and requests that the caller fills in. When the daemon goes it
+ * connects again, with the table of requests in flight, as QEMU does.
+ *
+ * One thread.
+ */
+#ifndef TESTS_VHOST_FRONTEND_H
+#define TESTS_VHOST_FRONTEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <linux/virtio_blk.h>
+#include <linux/virtio_ring.h>
+
+#define FRONTEND_RING      256u /* descriptors of the virtqueue */
+#define FRONTEND_DEPTH_MAX 64u  /* requests at once: header, data, status */
+
+struct frontend_request {
+    struct virtio_blk_outhdr header;
+    uint8_t status;
+};
+
+struct frontend {
+    const char *path;
+    int sock; /* -1: not connected */
+    int memory_fd;
+    uint8_t *memory; /* ring, requests, then data */
+    uint64_t memory_size;
+    uint64_t data_size; /* bytes for each request */
+    int kick_fd, call_fd;
+    int inflight_fd;
+    uint64_t inflight_size, inflight_offset;
+    uint64_t features;
+    struct virtio_blk_config config;
+    uint16_t used_seen, avail; /* indices */
+    unsigned int reconnects;
+    bool reconnect; /* when the daemon goes; else that is an error */
+};
+
+/* Connect and start the device. Prints a sentence and exits if that fails. */
+void frontend_start(struct frontend *frontend, const char *path,
+                    uint64_t data_size);
+void frontend_stop(struct frontend *frontend);
+
+struct vring_desc *frontend_descriptors(struct frontend *frontend);
+struct frontend_request *frontend_request(struct frontend *frontend,
+                                          unsigned int slot);
+uint8_t *frontend_data(struct frontend *frontend, unsigned int slot);
+/* Where that is for the device. */
+uint64_t frontend_address(const struct frontend *frontend, const void *pointer);
+
+/* Put a request of @length bytes into the ring, as slot @slot. */
+void frontend_submit(struct frontend *frontend, unsigned int slot,
+                     uint32_t type, uint64_t sector, uint32_t length);
+/* Put a chain that begins at descriptor @head into the ring. */
+void frontend_submit_chain(struct frontend *frontend, uint16_t head);
+/* Tell the device of what was put there since. */
+void frontend_kick(struct frontend *frontend);
+/* The slot of a request that has ended, or -1 after @timeout_ms. */
+int frontend_wait(struct frontend *frontend, int timeout_ms);
+
+#endif

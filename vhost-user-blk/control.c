@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control socket's requests, one JSON object a line, in rdiskd's words:
+ *   {"op":"list"}                       the disks and how they are
+ *   {"op":"stat"}                       the same with counters, and reactors
+ *   {"op":"add","name":NAME,"uri":URI,"socket":PATH[,OPTION:TEXT…]}
+ *   {"op":"remove","name":NAME}
+ */
+#include <errno.h>
+#include <json-c/json.h>
+#include <string.h>
+
+#include "vhost-user-blk/daemon.h"
+
+static void add_text(struct json_object *object, const char *key,
+                     const char *text)
+{
+    json_object_object_add(object, key, json_object_new_string(text));
+}
+
+static void add_number(struct json_object *object, const char *key,
+                       uint64_t number)
+{
+    json_object_object_add(object, key, json_object_new_uint64(number));
+}
+
+static char *finish(struct json_object *reply)
+{
+    char *text = strdup(
+        json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN));
+
+    json_object_put(reply);
+    return text;
+}
+
+static struct json_object *describe(const struct disk *disk, bool counters)
+{
+    struct json_object *object = json_object_new_object();
+    struct disk_info info;
+
+    disk_get_info(disk, &info);
+    add_text(object, "name", info.name);
+    add_text(object, "uri", info.uri);
+    add_text(object, "socket", info.socket);
+    add_text(object, "state", disk_state_name(info.state));
+    json_object_object_add(object, "connected",
+                           json_object_new_boolean(info.connected));
+    add_number(object, "size", info.size);
+    if (info.error[0]) {
+        add_text(object, "error", info.error);
+    }
+    if (counters) {
+        add_number(object, "requests", info.requests);
+        add_number(object, "failed", info.failed);
+        add_number(object, "refused", info.refused);
+        add_number(object, "reads", info.reads);
+        add_number(object, "writes", info.writes);
+        add_number(object, "flushes", info.flushes);
+        add_number(object, "read_bytes", info.read_bytes);
+        add_number(object, "write_bytes", info.write_bytes);
+        add_number(object, "copied_bytes", info.copied_bytes);
+        add_number(object, "reconnects", info.reconnects);
+    }
+    return object;
+}
+
+static char *list(struct daemon *daemon, bool counters)
+{
+    struct json_object *reply = json_object_new_object();
+    struct json_object *disks = json_object_new_array();
+
+    for (struct daemon_disk *entry = daemon->disks; entry;
+         entry = entry->next) {
+        json_object_array_add(disks, describe(entry->disk, counters));
+    }
+    json_object_object_add(reply, "disks", disks);
+    if (counters) {
+        struct json_object *reactors = json_object_new_array();
+
+        for (unsigned int i = 0; i < daemon->reactor_count; i++) {
+            struct json_object *reactor = json_object_new_object();
+            struct reactor_counters counted;
+
+            reactor_count(daemon->reactors[i], &counted);
+            add_number(reactor, "turns", counted.turns);
+            add_number(reactor, "sleeps", counted.sleeps);
+            json_object_array_add(reactors, reactor);
+        }
+        json_object_object_add(reply, "reactors", reactors);
+    }
+    return finish(reply);
+}
+
+/* The text of @key, or NULL with @err filled. */
+static const char *text_of(struct json_object *request, const char *op,
+                           const char *key, struct rdisk_error *err)
+{
+    struct json_object *value;
+
+    if (!json_object_object_get_ex(request, key, &value) ||
+        !json_object_is_type(value, json_type_string)) {
+        rdisk_error_set(err, -EINVAL, "%s needs \"%s\", a string", op, key);
+        return NULL;
+    }
+    return json_object_get_string(value);
+}
+
+static int set_options(struct disk_options *options,
+                       struct json_object *request, struct rdisk_error *err)
+{
+    json_object_object_foreach(request, key, value)
+    {
+        int ret;
+
+        if (strcmp(key, "op") == 0 || strcmp(key, "name") == 0) {
+            continue;
+        }
+        if (!json_object_is_type(value, json_type_string)) {
+            return rdisk_error_set(err, -EINVAL, "\"%.40s\" is not a string",
+                                   key);
+        }
+        ret = disk_options_set(options, key, json_object_get_string(value),
+                               err);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return disk_options_check(options, err);
+}
+
+static int add(struct daemon *daemon, struct json_object *request,
+               struct rdisk_error *err)
+{
+    const char *name = text_of(request, "add", "name", err);
+    struct disk_options options;
+
+    if (!name) {
+        return err->code;
+    }
+    if (!rdisk_volume_name_valid(name, strlen(name))) {
+        return rdisk_error_set(err, -EINVAL,
+                               "invalid disk name '%.140s': use "
+                               "1-%d of [A-Za-z0-9._+@,-], not starting with "
+                               "'.' or '-'",
+                               name, RDISK_VOLUME_NAME_MAX);
+    }
+    if (disk_options_init(&options, name) < 0) {
+        return rdisk_error_set(err, -ENOMEM, "out of memory");
+    }
+    if (set_options(&options, request, err) < 0) {
+        disk_options_free(&options);
+        return err->code;
+    }
+    options.initiator.queues = daemon->reactor_count;
+    return daemon_add(daemon, &options, err);
+}
+
+static int remove_disk(struct daemon *daemon, struct json_object *request,
+                       struct rdisk_error *err)
+{
+    const char *name = text_of(request, "remove", "name", err);
+
+    return name ? daemon_remove(daemon, name, err) : err->code;
+}
+
+static char *carry_out(struct daemon *daemon, struct json_object *request,
+                       struct rdisk_error *err)
+{
+    const char *op = text_of(request, "the request", "op", err);
+
+    if (!op) {
+        return NULL;
+    }
+    if (strcmp(op, "list") == 0 || strcmp(op, "stat") == 0) {
+        return list(daemon, op[0] == 's');
+    }
+    if (strcmp(op, "add") == 0) {
+        return add(daemon, request, err) < 0 ? NULL : strdup("{}");
+    }
+    if (strcmp(op, "remove") == 0) {
+        return remove_disk(daemon, request, err) < 0 ? NULL : strdup("{}");
+    }
+    rdisk_error_set(err, -EINVAL,
+                    "there is no op \"%.40s\": list, stat, add "
+                    "and remove are known",
+                    op);
+    return NULL;
+}
+
+void daemon_control(void *opaque, const char *line, struct control_call *call)
+{
+    struct json_object *request = json_tokener_parse(line);
+    struct rdisk_error err = { 0 };
+    char *reply = NULL;
+
+    if (!request || !json_object_is_type(request, json_type_object)) {
+        rdisk_error_set(&err, -EINVAL, "the request is not a JSON object");
+    } else {
+        reply = carry_out(opaque, request, &err);
+    }
+    json_object_put(request);
+    control_answer(call, reply || !err.code ? reply : control_error(&err));
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vhost-user-blk/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "server/log.h"
+
+/* How long the end waits for requests in flight, in milliseconds, and between
+ * two looks. A guest's requests that have not ended then are sent again by the
+ * next daemon, which the VMM's in-flight table tells of them. */
+#define STOP_MS      10000u
+#define STOP_LOOK_MS 20
+
+int daemon_add(struct daemon *daemon, struct disk_options *options,
+               struct rdisk_error *err)
+{
+    struct daemon_disk *entry, **link = &daemon->disks;
+
+    while (*link && strcmp((*link)->name, options->name)) {
+        link = &(*link)->next;
+    }
+    if (*link) {
+        rdisk_error_set(err, -EEXIST, "there is a disk '%s' already",
+                        options->name);
+        disk_options_free(options);
+        return -EEXIST;
+    }
+    entry = calloc(1, sizeof(*entry));
+    if (!entry || !(entry->name = strdup(options->name))) {
+        free(entry);
+        disk_options_free(options);
+        return rdisk_error_set(err, -ENOMEM, "out of memory");
+    }
+    entry->disk = disk_create(daemon->env, &daemon->loop, daemon->reactors,
+                              daemon->reactor_count, options, err);
+    if (!entry->disk) {
+        free(entry->name);
+        free(entry);
+        return err->code;
+    }
+    *link = entry;
+    return 0;
+}
+
+int daemon_remove(struct daemon *daemon, const char *name,
+                  struct rdisk_error *err)
+{
+    for (struct daemon_disk *entry = daemon->disks; entry;
+         entry = entry->next) {
+        if (strcmp(entry->name, name) == 0) {
+            disk_remove(entry->disk);
+            return 0;
+        }
+    }
+    return rdisk_error_set(err, -ENOENT, "there is no disk '%.140s'", name);
+}
+
+/* Disks that were removed and have nothing in flight any more. */
+static void collect(struct daemon *daemon)
+{
+    struct daemon_disk **link = &daemon->disks, *entry;
+
+    while ((entry = *link)) {
+        if (disk_gone(entry->disk)) {
+            *link = entry->next;
+            log_info("disk '%s': removed", entry->name);
+            disk_destroy(entry->disk);
+            free(entry->name);
+            free(entry);
+        } else {
+            link = &entry->next;
+        }
+    }
+}
+
+static int start_reactors(struct daemon *daemon, const struct config *config,
+                          struct rdisk_error *err)
+{
+    daemon->reactors = calloc(config->reactors, sizeof(daemon->reactors[0]));
+    if (!daemon->reactors) {
+        return rdisk_error_set(err, -ENOMEM, "out of memory");
+    }
+    for (unsigned int i = 0; i < config->reactors; i++) {
+        daemon->reactors[i] = reactor_create(daemon->env, i,
+                                             config->poll_time * 1000ull, err);
+        if (!daemon->reactors[i]) {
+            return err->code;
+        }
+        daemon->reactor_count++;
+    }
+    return 0;
+}
+
+int daemon_start(struct daemon *daemon, struct config *config,
+                 const struct rdisk_env *env, struct rdisk_error *err)
+{
+    int ret;
+
+    *daemon = (struct daemon) { .env = env };
+    ret = loop_init(&daemon->loop);
+    if (ret < 0) {
+        return rdisk_error_set(err, ret, "cannot create an epoll: %s",
+                               strerror(-ret));
+    }
+    ret = start_reactors(daemon, config, err);
+    if (ret == 0 && *config->control) {
+        daemon->control = control_create(&daemon->loop, config->control,
+                                         daemon_control, daemon, err);
+        ret = daemon->control ? 0 : err->code;
+    }
+    for (unsigned int i = 0; i < config->disk_count && ret == 0; i++) {
+        struct disk_options options = config->disks[i];
+
+        config->disks[i] = (struct disk_options) { 0 };
+        /* A session uses one queue on each reactor. */
+        options.initiator.queues = daemon->reactor_count;
+        ret = daemon_add(daemon, &options, err);
+    }
+    if (ret < 0) {
+        daemon_end(daemon);
+    }
+    return ret;
+}
+
+struct signals {
+    struct loop_source source;
+    struct daemon *daemon;
+    int fd;
+};
+
+static void signal_ready(struct loop_source *source, uint32_t events)
+{
+    struct signals *signals = (struct signals *)source;
+    struct signalfd_siginfo info;
+
+    if (read(signals->fd, &info, sizeof(info)) != sizeof(info)) {
+        return;
+    }
+    if (info.ssi_signo == SIGHUP) {
+        log_warning("SIGHUP ignored: the control socket adds and removes "
+                    "disks");
+        return;
+    }
+    signals->daemon->stopping = true;
+}
+
+/* Milliseconds until the control socket is to be looked at. */
+static int timeout(const struct daemon *daemon)
+{
+    uint64_t deadline = control_deadline(daemon->control);
+    uint64_t now = rdisk_now(daemon->env);
+
+    return deadline == RDISK_NEVER ? -1
+           : deadline <= now       ? 0
+                                   : (int)((deadline - now) / RDISK_MSEC) + 1;
+}
+
+void daemon_run(struct daemon *daemon)
+{
+    struct signals signals = { .source.ready = signal_ready, .daemon = daemon };
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (signals.fd < 0 ||
+        loop_add(&daemon->loop, signals.fd, EPOLLIN, &signals.source) < 0) {
+        log_error("cannot watch for signals: %s", strerror(errno));
+        return;
+    }
+    while (!daemon->stopping) {
+        loop_turn(&daemon->loop, timeout(daemon));
+        control_look(daemon->control, rdisk_now(daemon->env));
+        collect(daemon);
+    }
+    loop_remove(&daemon->loop, signals.fd);
+    close(signals.fd);
+}
+
+/* Every disk ends, or the time is over. */
+static void stop_disks(struct daemon *daemon)
+{
+    uint64_t until = rdisk_now(daemon->env) + STOP_MS * RDISK_MSEC;
+
+    for (struct daemon_disk *entry = daemon->disks; entry;
+         entry = entry->next) {
+        disk_remove(entry->disk);
+    }
+    collect(daemon);
+    while (daemon->disks && rdisk_now(daemon->env) < until) {
+        loop_turn(&daemon->loop, STOP_LOOK_MS);
+        collect(daemon);
+    }
+    for (struct daemon_disk *entry = daemon->disks; entry;
+         entry = entry->next) {
+        log_warning("disk '%s': requests in flight have not ended within %u "
+                    "seconds; the next daemon sends them again",
+                    entry->name, STOP_MS / 1000);
+    }
+    if (daemon->disks) {
+        /* Their memory is in use: leave it to the kernel. */
+        _exit(1);
+    }
+}
+
+void daemon_end(struct daemon *daemon)
+{
+    stop_disks(daemon);
+    control_destroy(daemon->control);
+    for (unsigned int i = 0; i < daemon->reactor_count; i++) {
+        reactor_destroy(daemon->reactors[i]);
+    }
+    free(daemon->reactors);
+    loop_destroy(&daemon->loop);
+}

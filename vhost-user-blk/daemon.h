@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* All of rdisk-vhost: its reactors, its disks, its control socket. */
+#ifndef VHOST_USER_BLK_DAEMON_H
+#define VHOST_USER_BLK_DAEMON_H
+
+#include "server/admin/socket.h"
+#include "server/io/loop.h"
+#include "vhost-user-blk/config.h"
+
+struct daemon_disk {
+    struct daemon_disk *next;
+    struct disk *disk;
+    char *name;
+};
+
+struct daemon {
+    const struct rdisk_env *env;
+    struct loop loop;
+    struct reactor **reactors;
+    unsigned int reactor_count;
+    struct daemon_disk *disks;
+    struct control *control;
+    bool stopping;
+};
+
+/* Takes the disks of @config over. 0 or a negative errno. */
+int daemon_start(struct daemon *daemon, struct config *config,
+                 const struct rdisk_env *env, struct rdisk_error *err);
+/* Serve until SIGTERM or SIGINT. */
+void daemon_run(struct daemon *daemon);
+void daemon_end(struct daemon *daemon);
+
+/* Takes @options over. 0 or a negative errno. */
+int daemon_add(struct daemon *daemon, struct disk_options *options,
+               struct rdisk_error *err);
+/* The disk goes when its last request has ended. 0 or -ENOENT. */
+int daemon_remove(struct daemon *daemon, const char *name,
+                  struct rdisk_error *err);
+
+/* control.c: a request on the control socket, and its reply. */
+void daemon_control(void *opaque, const char *line, struct control_call *call);
+
+#endif

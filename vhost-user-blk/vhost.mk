@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# rdisk-vhost, the vhost-user-blk daemon. It uses libvhost-user, which comes
+# with QEMU's source; qemu-block-rdma/build-qemu unpacks that.
+
+VHOST := $(O)/bin/rdisk-vhost
+VHOST_LIB := $(O)/libvhost-user
+VHOST_SOURCES := $(addprefix vhost-user-blk/, config.c control.c daemon.c \
+	device.c disk.c disk_options.c main.c reactor.c request.c virtqueue.c)
+VHOST_SERVER := $(addprefix server/, log.c log_queue.c admin/socket.c \
+	io/loop.c)
+VHOST_PACKAGES := $(TRANSPORT_PACKAGES) json-c
+
+# The library's own source is compiled as it is, but for our patches. A guest
+# chooses where its tables lie, and the library reads them unaligned.
+$(VHOST_LIB)/libvhost-user.o: $(wildcard vhost-user-blk/patches/*.patch) \
+		qemu-block-rdma/build-qemu
+	@mkdir -p $(@D)
+	source=$$(qemu-block-rdma/build-qemu --where)/src/subprojects/libvhost-user; \
+	[ -d "$$source" ] || { echo "make: libvhost-user comes with QEMU's" \
+		"source, which is not there yet; run: make qemu" >&2; exit 1; }; \
+	rm -rf $(VHOST_LIB)/src && cp -rL "$$source" $(VHOST_LIB)/src && \
+	for patch in vhost-user-blk/patches/*.patch; do \
+		patch -s -d $(VHOST_LIB)/src -p1 <"$$patch" || exit; \
+	done && \
+	$(CC) -D_GNU_SOURCE $(OPTIMIZE) -std=gnu11 -w -fPIC -pthread \
+		$(SANFLAGS) $(if $(SANFLAGS),-fno-sanitize=alignment) \
+		-I $(VHOST_LIB)/src -c -o $@ \
+		$(VHOST_LIB)/src/libvhost-user.c
+
+# What includes the library's header; the checks of requests do not.
+VHOST_OBJECTS := $(call objects,$(filter-out %/request.c,$(VHOST_SOURCES)))
+$(VHOST_OBJECTS): \
+	CPPFLAGS += -isystem $(VHOST_LIB)/src
+$(VHOST_OBJECTS): | $(VHOST_LIB)/libvhost-user.o
+
+$(VHOST): $(call objects,$(VHOST_SOURCES) $(VHOST_SERVER)) \
+		$(VHOST_LIB)/libvhost-user.o $(LIBRDISK)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(ALL_LDFLAGS) $(call libs,$(VHOST_PACKAGES))
+
+.PHONY: vhost
+vhost: $(VHOST)
