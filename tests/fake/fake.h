@@ -174,6 +174,9 @@ void fake_qp_cut(struct ibv_qp *qp, bool cut);
 /* Break it at once: both sides go into the error state. */
 void fake_qp_break(struct ibv_qp *qp);
 
+/* The other end's connection manager ends the connection, by itself. */
+void fake_id_disconnect(struct rdma_cm_id *id);
+
 enum fake_death {
     FAKE_PROCESS_DIES, /* its kernel tells the peers; the host
                                    answers new connections with a refusal */

@@ -152,6 +152,18 @@ void fake_qp_break(struct ibv_qp *ibv)
     fake_unlock(qp->host->fabric);
 }
 
+void fake_id_disconnect(struct rdma_cm_id *cm)
+{
+    struct fake_id *id = (struct fake_id *)cm;
+
+    fake_lock(id->host->fabric);
+    if (id->state == FAKE_CM_CONNECTED) {
+        id->state = FAKE_CM_DREQ_RECEIVED;
+        fake_event_push(id, RDMA_CM_EVENT_DISCONNECTED, 0);
+    }
+    fake_unlock(id->host->fabric);
+}
+
 /* ---- Hosts ------------------------------------------------------------ */
 
 static void break_all(struct fake_host *host, bool mute)

@@ -24,7 +24,7 @@ struct fake_message *fake_message_new(struct fake_id *from,
     message->to_host = from->remote_host;
     message->to = from->remote;
     if (over_the_wire(message) && !fake_linked(from->host) &&
-        !from->host->removed) {
+        !fake_gone(from->host, from->born)) {
         from->host->deaf = true;
     }
     TAILQ_INSERT_TAIL(&fabric->messages, message, link);
