@@ -179,10 +179,11 @@ static void act_on(struct sim_client *client)
         break_qp(client, 0);
         break;
     case BREAK_QUEUE:
-        if (client->state == RDISK_INITIATOR_JOINING) {
-            fake_qp_break(joined_queue(client)->qp.qp);
-        } else {
+        if (client->state != RDISK_INITIATOR_JOINING) {
             break_qp(client, 1);
+        } else {
+            /* Else the server says BYE first. */
+            fake_id_disconnect(joined_queue(client)->link.id);
         }
         break;
     case REMOVE:
@@ -269,9 +270,23 @@ void sim_ambush_suit(unsigned int number, struct sim_config *config)
         config->reconnect_delay_ms = 2000;
         config->open_timeout_ms = 9000;
     }
+    if (!again && state == RDISK_INITIATOR_DRAINING &&
+        (act == REMOVE || act == BREAK_QUEUE || act == GIVE_UP)) {
+        config->reconnect_delay_ms = 0;
+    }
     if (act == BREAK_QUEUE && config->queues < 2) {
         config->queues = 2;
     }
+}
+
+bool sim_ambush_over(struct sim *sim)
+{
+    for (unsigned int i = 0; i < sim->schedule->config.clients; i++) {
+        if (sim->clients[i].ambush.armed) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void sim_ambush_text(unsigned int number, char *text, size_t size)
@@ -314,8 +329,33 @@ uint64_t sim_ambush_due(const struct sim_client *client)
 void sim_ambush_calm(struct sim_client *client)
 {
     client->ambush.armed = false;
+    client->ambush.act = BREAK;
     client->creates = false;
     spoil = false;
+}
+
+bool sim_ambush_holds(const struct sim_queue *queue)
+{
+    const struct sim *sim = queue->sim;
+    const struct sim_client *client;
+
+    if (queue->holder->visitor) {
+        return false;
+    }
+    client = &sim->clients[queue->holder->client];
+    if (client->ambush.act != BREAK_QUEUE ||
+        client->ambush.state != RDISK_INITIATOR_JOINING ||
+        (!client->ambush.armed && client->state != RDISK_INITIATOR_JOINING)) {
+        return false;
+    }
+    for (unsigned int i = 0; i < SIM_QUEUES; i++) {
+        const struct sim_queue *other = &sim->server.queues[i];
+
+        if (other->queue && other->holder == queue->holder && other->started) {
+            return true;
+        }
+    }
+    return false;
 }
 
 uint64_t sim_ambush_left(struct sim *sim)

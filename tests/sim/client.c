@@ -382,7 +382,7 @@ static void start(struct sim_client *client)
     }
     options.host = "10.0.0.1";
     options.port = SIM_PORT;
-    options.volume = "vol";
+    options.volume = client->creates ? "new" : "vol";
     options.shared = config->shared;
     options.queues = config->queues;
     options.slots = config->slots;
@@ -400,6 +400,10 @@ static void start(struct sim_client *client)
                                              client, &err);
     if (!client->session) {
         sim_violation("no session: %s", err.text);
+    }
+    if (client->creates) {
+        rdisk_initiator_make(client->session, SIM_BLOCK, 0);
+        client->creates = false;
     }
     rdisk_initiator_start(client->session, &err);
 }
@@ -495,6 +499,9 @@ bool sim_client_life(struct sim_client *client)
         sim_mutate_catch_up()) {
         return true;
     }
+    if (sim_ambush_life(client)) {
+        return true;
+    }
     if (!client->session) {
         if (client->stay_away || sim_now(client->sim) < client->reopen_at) {
             return false;
@@ -531,8 +538,9 @@ uint64_t sim_client_due(const struct sim_client *client)
     uint64_t now = sim_now(client->sim);
     uint64_t due = SIM_NEVER;
 
+    due = sim_ambush_due(client);
     if (!client->session) {
-        return client->stay_away ? SIM_NEVER : client->reopen_at;
+        return client->stay_away ? due : sim_least(due, client->reopen_at);
     }
     for (unsigned int i = 0; i < 2; i++) {
         if (client->stalled_until[i] > now) {

@@ -18,7 +18,7 @@ static const enum fake_call calls[] = {
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
-static void restore_device(struct sim_client *client)
+void sim_client_restore(struct sim_client *client)
 {
     if (client->removed) {
         client->removed = false;
@@ -26,7 +26,7 @@ static void restore_device(struct sim_client *client)
     }
 }
 
-static void remove_device(struct sim_client *client, bool flush)
+void sim_client_remove(struct sim_client *client, bool flush)
 {
     if (!client->removed && !client->crashed) {
         client->removed = true;
@@ -128,6 +128,10 @@ static void program_event(struct sim *sim, struct sim_client *client,
     case SIM_VISIT:
         sim_visitor_come(sim, event->b, event->c, event->d);
         break;
+    case SIM_AMBUSH:
+        sim_ambush_set(client, event->b);
+        sim_advance(sim, 1500 * RDISK_MSEC, sim_ambush_over);
+        break;
     case SIM_RESIZE:
         sim_client_resize(client, event->b % 4);
         break;
@@ -174,11 +178,11 @@ void sim_event(struct sim *sim, const struct sim_event *event)
         queue_pair(sim, client, event);
         break;
     case SIM_REMOVE:
-        remove_device(client, event->b % 2);
+        sim_client_remove(client, event->b % 2);
         break;
     case SIM_RESTORE:
-        restore_device(client);
         sim_server_restore_device(sim);
+        sim_client_restore(client);
         break;
     case SIM_FAIL:
         fake_fail(event->d % 2 ? client->host : server, calls[event->b % CALLS],
@@ -217,9 +221,10 @@ void sim_heal(struct sim *sim)
     for (unsigned int c = 0; c < sim->schedule->config.clients; c++) {
         struct sim_client *client = &sim->clients[c];
 
+        sim_ambush_calm(client);
         fake_link_cut(client->host, server->host, false);
         fake_host_link(client->host, true);
-        restore_device(client);
+        sim_client_restore(client);
         client->stalled_until[0] = client->stalled_until[1] = 0;
         sim_client_kick(client);
     }

@@ -285,7 +285,7 @@ static void owner_queue_idle(void *queue_user,
 bool sim_server_queue_due(const struct sim_queue *queue)
 {
     return queue->queue &&
-           (!queue->started ||
+           ((!queue->started && !sim_ambush_holds(queue)) ||
             (queue->idle && sim_now(queue->sim) >= queue->release_at));
 }
 
@@ -311,6 +311,9 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
             rdisk_target_queue_release(target);
         }
         return true;
+    }
+    if (!queue->started && sim_ambush_holds(queue)) {
+        return false;
     }
     if (!queue->started) {
         queue->started = true;
@@ -595,6 +598,7 @@ void sim_server_begin(struct sim *sim)
     fake_host_env(server->host, &server->fake);
     server->verbs = *server->fake.verbs;
     sim_mutate_server_verbs(&server->verbs, sim->mutation);
+    sim_ambush_server_verbs(&server->verbs);
     server->env = (struct rdisk_env) {
         .verbs = &server->verbs, .now = env_now,
         .stopwatch = env_now, .random = env_random,

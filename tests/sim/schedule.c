@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "tests/sim/disk.h"
+#include "tests/sim/sim.h"
 #include "transport/wire/wire.h"
 
 #define VISITS 3u /* of a schedule */
+#define AMBUSHES 5u /* of a schedule */
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -160,17 +162,37 @@ static void make_visit(struct sim_schedule *schedule, unsigned int left,
     event->c = (unsigned int)(number / SIM_VISITOR_GOALS % SIM_VISITOR_ACTS);
 }
 
+static unsigned int ambush_number(uint64_t seed, unsigned int left)
+{
+    return (unsigned int)seed * AMBUSHES + left;
+}
+
+/* To each state each thing, in turn. */
+static void make_ambush(struct sim_schedule *schedule, unsigned int left,
+                        uint64_t *state)
+{
+    struct sim_event *event =
+        add_event(schedule, pick(state, schedule->config.clients), SIM_AMBUSH,
+                  pick(state, 1000), state);
+
+    event->b = ambush_number(schedule->seed, left);
+}
+
 void sim_schedule_make(struct sim_schedule *schedule, uint64_t seed)
 {
     uint64_t state = seed * 0x9e3779b97f4a7c15ull + 0x7471;
     unsigned int requests = 10 + pick(&state, 60);
     unsigned int faults = pick(&state, 14);
     unsigned int visits = VISITS;
+    unsigned int ambushes = AMBUSHES;
     unsigned int moves;
 
     memset(schedule, 0, sizeof(*schedule));
     schedule->seed = seed;
     make_config(&schedule->config, &state);
+    for (unsigned int i = 0; i < AMBUSHES; i++) {
+        sim_ambush_suit(ambush_number(seed, i), &schedule->config);
+    }
     moves = !schedule->config.shared && schedule->config.clients > 1;
     while (requests + faults) {
         struct sim_event *event;
@@ -178,6 +200,9 @@ void sim_schedule_make(struct sim_schedule *schedule, uint64_t seed)
         if (visits && pick(&state, 12) == 0) {
             make_visit(schedule, visits, &state);
             visits--;
+        }
+        if (ambushes && pick(&state, 10) == 0) {
+            make_ambush(schedule, --ambushes, &state);
         }
         if (moves && pick(&state, 40) == 0) {
             make_move(schedule, &state);
@@ -261,6 +286,13 @@ void sim_event_text(const struct sim_event *event, char *text, size_t size)
         [SIM_VISIT] = "somebody else comes",
     };
 
+    if (event->kind == SIM_AMBUSH) {
+        char what[100];
+
+        sim_ambush_text(event->b, what, sizeof(what));
+        snprintf(text, size, "client %u: %s", event->a, what);
+        return;
+    }
     if (event->kind == SIM_SUBMIT) {
         snprintf(text, size, "client %u %s blocks %u…%u, how %#x", event->a,
                  op_name(event->b), event->c, event->c + event->d - 1,

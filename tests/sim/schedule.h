@@ -61,6 +61,7 @@ enum sim_event_kind {
     SIM_REPLAY,         /* an OPEN arrives that is older than the session */
     SIM_RESIZE,         /* a client makes the volume larger */
     SIM_VISIT,          /* somebody else comes to the server */
+    SIM_AMBUSH,         /* something happens to it in a certain state */
     SIM_KINDS
 };
 

@@ -9,6 +9,7 @@
  *   world.c      the loop: who is served when, and how time passes
  *   client.c     hosts, sessions, requests and their buffers
  *   visitor.c    a peer by bare verbs, for the moments that clients miss
+ *   ambush.c     what happens to a client in a certain state
  *   map.c        what the volume has where
  *   size.c       the volume grows
  *   owner.c      the server: its life, and who may have the volume
@@ -60,6 +61,17 @@ struct sim_request {
     bool given_up;              /* told the application early: a mutation */
 };
 
+/* What is to happen to a client once it is in a certain state. */
+struct sim_ambush {
+    bool armed;
+    enum rdisk_initiator_state state;
+    unsigned int act;
+    bool again;                 /* of a session that was READY before */
+    bool provoked;              /* it is on the way there */
+    uint64_t restore_at;        /* its device, or SIM_NEVER */
+    uint64_t until;             /* what happens there takes so long */
+};
+
 struct sim_client {
     struct sim *sim;
     unsigned int index;
@@ -81,6 +93,8 @@ struct sim_client {
     bool want_close;            /* as soon as nothing is outstanding */
     bool crashed;               /* its program is dead */
     bool stay_away;             /* do not open another session */
+    bool creates;               /* the next session creates a volume */
+    struct sim_ambush ambush;
     uint64_t reopen_at;
     uint64_t stalled_until[2];  /* home thread, queues' threads */
 };
@@ -221,6 +235,25 @@ uint64_t sim_least(uint64_t a, uint64_t b);
 void sim_event(struct sim *sim, const struct sim_event *event);
 /* Every fault is over. */
 void sim_heal(struct sim *sim);
+void sim_client_remove(struct sim_client *client, bool flush);
+void sim_client_restore(struct sim_client *client);
+
+/* ambush.c */
+void sim_ambush_set(struct sim_client *client, unsigned int number);
+/* Let it be possible. */
+void sim_ambush_suit(unsigned int number, struct sim_config *config);
+void sim_ambush_text(unsigned int number, char *text, size_t size);
+bool sim_ambush_over(struct sim *sim);
+/* True if something was done. */
+bool sim_ambush_life(struct sim_client *client);
+uint64_t sim_ambush_due(const struct sim_client *client);
+void sim_ambush_calm(struct sim_client *client);
+/* True if the server lets this queue wait: what is to happen to another one of
+ * its session comes first. */
+bool sim_ambush_holds(const struct sim_queue *queue);
+/* How long to wait for what has not ended. */
+uint64_t sim_ambush_left(struct sim *sim);
+void sim_ambush_server_verbs(struct rdisk_verbs *verbs);
 
 /* client.c */
 void sim_clients_begin(struct sim *sim);

@@ -9,13 +9,14 @@
 #include <sys/mman.h>
 
 #include "tests/sim/transitions.h"
+#include "transport/initiator/state.h"
 #include "transport/target/session.h"
 
 #define CELLS_MAX   2048u       /* of all machines */
 
 static const struct rdisk_machine *const machines[] = {
     &rdisk_target_machine,
-    NULL,
+    &rdisk_initiator_machine, NULL,
 };
 
 /* Shared by all processes: the cells of one machine behind the other's. */

@@ -301,6 +301,10 @@ static void within_bound(struct sim *sim, bool (*done)(struct sim *sim),
                                  ? "state " : "no session", client->session
                                  ? rdisk_initiator_error(client->session)->text
                                  : "");
+        if (fake_host_deaf(client->host)) {
+            used += (size_t)snprintf(text + used, sizeof(text) - used,
+                                     ", deaf");
+        }
     }
     sim_violation("%s within %llu s after the last fault%s; server: %u "
                   "sessions, %u requests", what,
@@ -413,6 +417,7 @@ void sim_run(struct sim *sim, const struct sim_schedule *schedule,
         }
         sim_event(sim, event);
     }
+    sim_advance(sim, sim_ambush_left(sim), NULL);
     settle(sim);
     fake_fabric_free(sim->fabric);
 }
