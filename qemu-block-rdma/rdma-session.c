@@ -45,13 +45,22 @@ static void rdma_check_user(RdmaSession *session)
     }
 }
 
+static void rdma_session_transition(void *opaque,
+                                    enum rdisk_initiator_state from,
+                                    const char *event,
+                                    enum rdisk_initiator_state to)
+{
+    RdmaSession *session = opaque;
+
+    trace_rdma_transition(session->bs, event, rdisk_initiator_state_name(from),
+                          rdisk_initiator_state_name(to));
+}
+
 /* The state of a session changed */
 static void rdma_session_state(void *opaque, enum rdisk_initiator_state state)
 {
     RdmaSession *session = opaque;
 
-    trace_rdma_transition(session->bs, "", "",
-                          rdisk_initiator_state_name(state));
     if (session->serving && state != RDISK_INITIATOR_READY) {
         rdma_check_user(session);
     }
@@ -176,6 +185,7 @@ static RdmaSession *rdma_new_session(BlockDriverState *bs, bool read_only,
 {
     static const struct rdisk_initiator_events events = {
         .state = rdma_session_state,
+        .transition = rdma_session_transition,
         .volume_changed = rdma_volume_changed,
     };
     BDRVRdmaState *s = bs->opaque;
