@@ -277,3 +277,18 @@ void rig_check_many(struct rig *rig)
     }
     CHECK_EQUAL(wrong, 0);
 }
+
+void rig_check_idle(struct reactor *reactor)
+{
+    struct reactor_info before, after;
+
+    for (unsigned int i = 0; i < 5; i++) {
+        reactor_info(reactor, &before);
+        usleep(200000);
+        reactor_info(reactor, &after);
+        if (after.turns == before.turns) {
+            return;
+        }
+    }
+    CHECK_EQUAL(after.turns, before.turns);
+}

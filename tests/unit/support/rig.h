@@ -75,4 +75,11 @@ void rig_check_keeps(struct rig *rig);
 /* and RIG_MANY at once, in one turn of the reactor. */
 void rig_check_many(struct rig *rig);
 
+/*
+ * The reactor does nothing for a fifth of a second. What it is still about to do
+ * may take a while beside other programs; what it does again and again is in
+ * each of some tries.
+ */
+void rig_check_idle(struct reactor *reactor);
+
 #endif
