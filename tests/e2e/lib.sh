@@ -21,6 +21,8 @@ pool=$work/pool                 # its files are the server's volumes
 control=$work/control           # the server's control socket
 server_log=$work/server.log
 port=7471
+# shellcheck source=tests/e2e/state.sh
+. "$here/state.sh"
 # Times are for a machine at its own speed; an emulated one gets more.
 slow=1
 [ "${RDISK_LAB_ENGINE:-}" != tcg ] || slow=4
@@ -102,6 +104,8 @@ tell()
         echo "#   the server's last words:"
         tail -n 12 "$log" | sed 's/^/#   /'
     }
+    log=$(keep_state "$(basename "$0" .sh)-$1")
+    echo "#   the state of the RDMA devices is kept in $log"
     return 1
 }
 
@@ -115,7 +119,9 @@ end_processes()
 {
     local pid
     while read -r pid; do
-        kill -CONT "$pid" 2>/dev/null && kill -KILL "$pid" 2>/dev/null
+        # What it runs, as timeout(1) does, would go on without it.
+        kill -CONT "$pid" 2>/dev/null &&
+            kill -KILL $(pgrep -P "$pid") "$pid" 2>/dev/null
     done <"$work/pids"
 }
 

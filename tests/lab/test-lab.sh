@@ -58,12 +58,9 @@ secret=no lab --output "$work/out folder" --env SET='a "b"' "${huge[@]}" -- \
     grep -s HugePages_Total /proc/meminfo | tr -d " "
     echo "memlock=$(ulimit -l)"
     [ -w /tmp ] && [ -w /dev/shm ] && [ -c /dev/loop-control ] && echo writable
-    rping -s -C 3 -a "$RDISK_LAB_ADDR" >/dev/null 2>&1 &
-    sleep 1
-    timeout 20 rping -c -C 3 -a "$RDISK_LAB_ADDR" 2>/dev/null && echo "ping 1"
-    rping -s -C 3 -a "$RDISK_LAB_ADDR2" >/dev/null 2>&1 &
-    sleep 1
-    timeout 20 rping -c -C 3 -a "$RDISK_LAB_ADDR2" 2>/dev/null && echo "ping 2"
+    . '"$here"'/../e2e/state.sh
+    connects "$RDISK_LAB_ADDR" && echo "ping 1"
+    connects "$RDISK_LAB_ADDR2" && echo "ping 2"
     sleep 1000 &
     exit 37'
 check "the command's exit status comes back" is "$status" 37
@@ -155,6 +152,55 @@ wait "$group" || status=$?
 check "an interrupt ends the run" is "$status" 130
 check "an interrupt leaves no process behind" \
     is "$(pgrep -g "$group" | wc -l)" 0
+
+# Tests that share boots: one file breaks what the others need.
+mkdir "$work/tests"
+cat >"$work/tests/test-1-breaks.sh" <<'END'
+check_one()
+{
+    rping -s -a "$RDISK_LAB_ADDR" >/dev/null 2>&1 &
+    sleep 2
+    rping -c -C 1000000 -a "$RDISK_LAB_ADDR" >/dev/null 2>&1 &
+    sleep 2
+    # The kernel says goodbye for it, while the interface is down.
+    ip link set lab0 down
+    kill -KILL $!
+    sleep 1
+    ip link set lab0 up
+}
+check_one
+echo "ok - one"
+sleep 1000 &
+END
+cat >"$work/tests/test-2-dies.sh" <<'END'
+check_two()
+{
+    echo c >/proc/sysrq-trigger
+}
+check_two
+END
+cat >"$work/tests/test-3-passes.sh" <<'END'
+check_three()
+{
+    grep -q ' sq-psn 0 ' <(rdma resource show qp link rxe0/1) &&
+        echo "ok - three, in a fresh boot"
+}
+check_three
+END
+status=0
+[ "$engine" = native ] ||
+    "$here/../e2e/run" --engine "$engine" --labs 1 --tests "$work/tests" \
+        --log "$work/out" >/dev/null 2>"$work/err" || status=$?
+breaks='leaves a machine on which others can go on: .* is broken:'
+check "a file that breaks RDMA has failed" \
+    says out "^not ok - test-1-breaks $breaks"
+check "a file that leaves processes has failed" \
+    says out '^not ok - test-1-breaks leaves no process behind: .*rping'
+check "the state of the devices is kept" \
+    grep -q 'lqpn 1 .*state ERR' "$here"/../../build/logs/tests/state/*/rdma
+check "a file whose machine dies has failed" \
+    says out '^not ok - test-2-dies ends: its machine ended before'
+check "the files after them pass" says out '^ok - three, in a fresh boot'
 
 lab --engine nonsense -- true
 check "an unknown engine is refused" is "$status" 2
