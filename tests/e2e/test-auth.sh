@@ -17,7 +17,7 @@ secret()
 # ping_as USER VOLUME
 ping_as()
 {
-    timeout 20 rdisk ping --count 1 --interval 0 --user "$1" \
+    within 20 rdisk ping --count 1 --interval 0 --user "$1" \
         --secret-file "$work/$1.secret" "$(uri "$2")"
 }
 
@@ -121,7 +121,7 @@ check_qemu_writes_with_a_secret_object()
 {
     begin
     qemu_as alice
-    timeout 20 "${qemu[@]}" -c 'write -P 7 0 1M' -c 'read -P 7 0 1M' \
+    within 20 "${qemu[@]}" -c 'write -P 7 0 1M' -c 'read -P 7 0 1M' \
         "$(uri_as alice alice-1)"
 }
 
@@ -137,9 +137,9 @@ check_a_read_only_client_cannot_write()
 {
     begin
     qemu_as bob
-    timeout 20 "${qemu[@]}" -c 'write -P 8 0 64k' "$(uri_as bob shared)"
+    within 20 "${qemu[@]}" -c 'write -P 8 0 64k' "$(uri_as bob shared)"
     qemu_as alice -r
-    timeout 20 "${qemu[@]}" -c 'read -P 8 0 64k' "$(uri_as alice shared)"
+    within 20 "${qemu[@]}" -c 'read -P 8 0 64k' "$(uri_as alice shared)"
     qemu_as alice
     refused 'read-only' 20 "${qemu[@]}" -c 'write -P 9 0 4k' \
         "$(uri_as alice shared)"

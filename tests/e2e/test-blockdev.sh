@@ -184,17 +184,14 @@ state_is()
 # Though requests wait, and what the volume takes up cannot be asked.
 check_queries_are_answered_while_the_connection_is_lost()
 {
-    local began
     start_server
     volume lost 4M
     empty qemu -blockdev "$(node disk lost '"reconnect-delay": 600')"
     kill_server
     wait_until 60 state_is qemu reconnecting ||
         fail "the state is '$(specific qemu state)'"
-    began=$SECONDS
-    qmp qemu query-named-block-nodes >"$work/nodes"
-    qmp qemu query-blockstats '{"query-nodes": true}' >"$work/stats"
-    at_most seconds $((SECONDS - began)) $((5 * slow))
+    soon 5 qmp qemu query-named-block-nodes >"$work/nodes"
+    soon 5 qmp qemu query-blockstats '{"query-nodes": true}' >"$work/stats"
     ! grep -q '"actual-size"' "$work/nodes" || fail "it tells a size"
     start_server
     wait_until 60 state_is qemu ready ||
@@ -241,7 +238,8 @@ check_yank_ends_what_waits_for_a_server_that_hangs()
     touch "$work/now"
     wait $yanker || fail "yank fails"
     wait $stopper || fail "QEMU still waits"
-    at_most seconds $((SECONDS - began)) $((10 * slow))
+    # Nothing else ends it.
+    at_most seconds $((SECONDS - began)) $((40 * slow))
     says "$work/qemu.log" 'was aborted by request'
     kill -CONT "$server"
     wait_until 60 state_is qemu ready ||

@@ -120,7 +120,7 @@ check_who_was_replaced_is_stale_at_a_restarted_server_too()
 
 check_a_volume_is_kept_for_who_lost_its_connection()
 {
-    brief_server --lease-time 60
+    brief_server --lease-time 600
     volume v 8M
     writer a
     away a
@@ -132,7 +132,7 @@ check_a_volume_is_kept_for_who_lost_its_connection()
     answers a 'wrote 4096/4096 bytes at offset 0' 40
     kill_server
     kill -STOP "${client[a]}"
-    brief_server --lease-time 60
+    brief_server --lease-time 600
     refused 'is kept for [0-9]+ more seconds' 20 \
         qemu-io -f raw -c 'write 0 4k' "$(uri v)"
     back a
@@ -142,7 +142,7 @@ check_a_volume_is_kept_for_who_lost_its_connection()
 
 check_a_fenced_writer_never_comes_back()
 {
-    brief_server --lease-time 60
+    brief_server --lease-time 600
     volume v 8M
     writer a
     within 20 rdisk fence v --control "$control" |
@@ -156,7 +156,7 @@ check_a_fenced_writer_never_comes_back()
 
 check_a_writer_that_is_away_can_be_fenced()
 {
-    brief_server --lease-time 60
+    brief_server --lease-time 600
     volume v 8M
     writer a
     away a

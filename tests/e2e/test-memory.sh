@@ -88,7 +88,7 @@ as_user()
     shift
     # shellcheck disable=SC2016 # that bash expands these
     setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all \
-        bash -c 'ulimit -l "$0" && exec "$@"' "$limit" timeout -k 2 60 "$@"
+        bash -c 'ulimit -l "$0" && exec "$@"' "$limit" timeout -k 2 $((60 * patience)) "$@"
 }
 
 # The user may not look into the folder of this checkout, so a copy it is.

@@ -8,18 +8,18 @@
 
 check_a_client_without_rdma_says_so()
 {
-    refused 'no RDMA device|No such device' 10 \
+    soon 10 refused 'no RDMA device|No such device' 30 \
         qemu-io -f raw -c 'read 0 4k' rdma://127.0.0.1/v
 }
 
 check_ping_without_rdma_says_so()
 {
-    refused 'no RDMA device' 10 rdisk ping rdma://127.0.0.1/v
+    soon 10 refused 'no RDMA device' 30 rdisk ping rdma://127.0.0.1/v
 }
 
 check_a_server_without_rdma_says_so()
 {
-    refused 'RDMA' 10 rdiskd --config '' --control '' --listen-timeout 0 \
+    soon 10 refused 'RDMA' 30 rdiskd --config '' --control '' --listen-timeout 0 \
         --volume m=memory:1M --authentication none
 }
 
@@ -27,9 +27,9 @@ check_rdma_in_the_kernel_but_no_device_says_so()
 {
     [ -e /dev/infiniband/rdma_cm ] || modprobe rdma_ucm ||
         skip "the kernel has no module rdma_ucm"
-    refused 'RDMA device' 15 \
+    soon 15 refused 'RDMA device' 30 \
         qemu-io -f raw -c 'read 0 4k' 'rdma://127.0.0.1/v?open-timeout=3'
-    refused 'RDMA' 10 rdiskd --config '' --control '' --listen-timeout 0 \
+    soon 10 refused 'RDMA' 30 rdiskd --config '' --control '' --listen-timeout 0 \
         --volume m=memory:1M --authentication none
 }
 

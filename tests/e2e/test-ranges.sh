@@ -78,7 +78,7 @@ check_a_sparse_image_stays_sparse()
     truncate -s 16M "$work/sparse"
     head -c 1M /dev/urandom | dd of="$work/sparse" bs=1M seek=5 conv=notrunc \
         status=none
-    timeout 60 qemu-img convert -n -f raw -O raw "$work/sparse" "$(uri s)"
+    within 60 qemu-img convert -n -f raw -O raw "$work/sparse" "$(uri s)"
     cmp "$work/sparse" "$pool/s" || fail "the volume is not the image"
     at_most "KiB" "$(taken s)" 1100
     rm "$work/sparse"

@@ -129,7 +129,7 @@ check_a_second_server_leaves_the_control_socket_alone()
     rdiskd_fails 'another server answers' --config '' --listen "$addr" \
         --port 7999 --control "$control" --volume m=memory:1M \
         --authentication none
-    timeout 20 rdisk list --control "$control"
+    within 20 rdisk list --control "$control"
 }
 
 check_volumes_come_and_go_while_it_runs()
@@ -195,7 +195,7 @@ check_a_held_volume_is_left_alone_and_its_holder_named()
 check_ping_tells_each_step()
 {
     local step
-    timeout 30 rdisk ping --count 3 --interval 0 "$(uri mem)" >"$work/ping"
+    within 30 rdisk ping --count 3 --interval 0 "$(uri mem)" >"$work/ping"
     for step in name address route connect hello open queues '3: message'; do
         says "$work/ping" "^ *$step"
     done
@@ -203,13 +203,8 @@ check_ping_tells_each_step()
 
 check_reactors_with_an_idle_session_do_not_wake_up()
 {
-    local turns='[r["turns"] for r in s["reactors"]]' before
     hold mem
-    # What opening it reads comes to an end.
-    sleep 3
-    before=$(stat_server "$turns")
-    sleep 4
-    equal "the number of turns" "$(stat_server "$turns")" "$before"
+    stays 4 reactor_turns || fail "idle reactors wake up"
 }
 
 check_each_reactor_tells_its_core_and_node()
@@ -299,9 +294,9 @@ check_a_second_signal_ends_it_at_once()
     hold v
     kill -STOP "$holder"
     kill -TERM "$server"
-    sleep 0.5
+    wait_until 10 grep -q 'SIGTERM: stopping' "$server_log"
     kill -TERM "$server"
-    wait_until 2 gone "$server"
+    wait_until 10 gone "$server" || fail "it does not end"
     says "$server_log" 'SIGTERM again: ending at once, 1 sessions'
 }
 

@@ -75,7 +75,7 @@ ask()
     answer_is
     echo "$1" >&"$words"
     wait_until "$2" answered ||
-        fail "the writer did not go on within $(($2 * slow)) s:" \
+        fail "the writer did not go on within $(($2 * patience)) s:" \
             "$(tail -n 1 "$work/nbd.log")"
     answer_is
 }
@@ -242,10 +242,15 @@ wire_works()
 {
     local before after
     read -r before </sys/class/net/near0/statistics/tx_packets
-    timeout -s KILL 10 "${far[@]}" rping -s -C 3 -a $far_address -p 7999 &
-    sleep 0.5
-    timeout -s KILL 5 rping -c -C 3 -a $far_address -p 7999 || return 1
-    wait $! || return 1
+    local server
+    timeout -s KILL 30 "${far[@]}" rping -s -C 3 -a $far_address -p 7999 &
+    server=$!
+    wait_until 3 listens 7999 || true
+    timeout -s KILL 15 rping -c -C 3 -a $far_address -p 7999 || {
+        kill -KILL $server
+        return 1
+    }
+    wait $server || return 1
     read -r after </sys/class/net/near0/statistics/tx_packets
     [ "$after" -ge $((before + 6)) ]
 }

@@ -29,9 +29,9 @@ check_a_server_restarted_with_the_wrong_limit_says_so_and_then_right()
     sleep 1
     kill_server
     server_under=$(limited $((256 << 10))) start_server
-    sleep 3
+    wait_until 20 grep -qE 'refused: .*(cannot register|RLIMIT_MEMLOCK)' \
+        "$server_log" || fail "nobody was refused"
     says "$server_log" 'RLIMIT_MEMLOCK'
-    says "$server_log" 'refused: .*(cannot register|RLIMIT_MEMLOCK)'
     kill_server
     start_server
     healed

@@ -11,7 +11,7 @@
 fighter()
 {
     while [ ! -e "$work/enough" ]; do
-        if timeout -k 2 $((60 * slow)) qemu-io -f raw -c "write -q -P $1 0 2M" \
+        if timeout -k 2 $((60 * patience)) qemu-io -f raw -c "write -q -P $1 0 2M" \
                 -c "read -q -P $1 0 2M" -c "write -q -P $1 512k 1M" \
                 -c "read -q -P $1 0 2M" "$(uri v)" >"$work/fighter.$1" 2>&1
         then
