@@ -124,10 +124,19 @@ end_processes()
 {
     local pid
     while read -r pid; do
-        # What it runs, as timeout(1) does, would go on without it.
-        kill -CONT "$pid" 2>/dev/null &&
-            kill -KILL $(pgrep -P "$pid") "$pid" 2>/dev/null
+        end_process "$pid"
     done <"$work/pids"
+}
+
+# With what it runs, which would go on without it: timeout(1)'s command, say.
+end_process()
+{
+    local child
+    kill -CONT "$1" 2>/dev/null || return 0
+    for child in $(pgrep -P "$1"); do
+        end_process "$child"
+    done
+    kill -KILL "$1" 2>/dev/null
 }
 
 # ---- Waiting and comparing --------------------------------------------
