@@ -206,10 +206,10 @@ static int run(size_t command, const struct arguments *arguments,
         fprintf(stderr, "Usage: rdisk %s\n", commands[command].usage);
         return EXIT_USAGE;
     }
-    for (; *given; given++) {
-        if (!strchr(commands[command].options, *given)) {
+    for (const char *one = given; *one; one++) {
+        if (!strchr(commands[command].options, *one)) {
             failed("%s does not take --%s; usage: rdisk %s",
-                   commands[command].name, option_name(*given),
+                   commands[command].name, option_name(*one),
                    commands[command].usage);
             return EXIT_USAGE;
         }
