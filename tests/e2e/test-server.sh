@@ -59,6 +59,12 @@ serves()
         fail "it does not start: $(tail -n 1 "$server_log")"
 }
 
+# First, since others start servers of their own.
+check_the_ready_line_names_volumes_and_address()
+{
+    grep -qx "rdiskd: serving 2 volumes on $addr:$port" "$work/ready"
+}
+
 check_a_wrong_configuration_names_file_line_value_and_range()
 {
     printf '[server]\nport = 70000\n' >"$work/wrong.conf"
@@ -117,11 +123,6 @@ check_a_port_in_use_is_told()
     rdiskd_fails "any address, port $port: another server uses that port" \
         --config '' --control '' --listen-timeout 0 --port "$port" \
         --volume m=memory:1M --authentication none
-}
-
-check_the_ready_line_names_volumes_and_address()
-{
-    grep -qx "rdiskd: serving 2 volumes on $addr:$port" "$work/ready"
 }
 
 check_a_second_server_leaves_the_control_socket_alone()
