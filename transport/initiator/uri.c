@@ -78,9 +78,17 @@ static int parse_authority(struct rdisk_uri *uri, const char *text,
     const char *end = text + length;
     const char *host = text;
     const char *host_end;
+    const char *user = memchr(text, '@', length);
     const char *port;
     int ret;
 
+    if (user) {
+        return rdisk_error_set(err, -EINVAL,
+                               "the URI names a user, '%.*s', before its host; "
+                               "the user is an option: user= of QEMU's driver, "
+                               "--user of rdisk",
+                               (int)strcspn(text, ":@"), text);
+    }
     if (length && *text == '[') {
         host_end = memchr(text, ']', length);
         if (!host_end) {
@@ -177,6 +185,11 @@ int rdisk_uri_parse(const char *text, struct rdisk_uri *uri,
                  "the volume's name", err);
     if (ret < 0) {
         return ret;
+    }
+    if (!uri->volume[0]) {
+        return rdisk_error_set(
+            err, -EINVAL,
+            "the URI names no volume; write rdma://host[:port]/volume");
     }
     if (!rdisk_volume_name_valid(uri->volume, strlen(uri->volume))) {
         return rdisk_error_set(

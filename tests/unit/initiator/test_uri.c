@@ -88,12 +88,20 @@ static void host(void)
     refuses(text, "host name is longer");
 }
 
+static void user(void)
+{
+    refuses("rdma://alice@server/vol", "the user is an option");
+    refuses("rdma://alice:secret@server:7471/vol", "user, 'alice', before");
+    is("rdma://server/a@b", "server", 7471, "a@b");
+}
+
 static void volume(void)
 {
     char text[400] = "rdma://h/";
 
-    refuses("rdma://server", "volume name");
-    refuses("rdma://server/", "volume name");
+    refuses("rdma://server", "names no volume");
+    refuses("rdma://server/", "names no volume");
+    refuses("rdma://server/?queues=2", "names no volume");
     refuses("rdma://server/a/b", "volume name");
     refuses("rdma://server/..", "volume name");
     refuses("rdma://server/%2e%2e", "volume name");
@@ -152,6 +160,7 @@ static const struct unit_test tests[] = {
     { "an IPv6 address stands in brackets", ipv6 },
     { "another scheme is refused", scheme },
     { "a URI without a host, or with too long a one, is refused", host },
+    { "a user before the host is refused, and told where it belongs", user },
     { "a volume name outside the rules is refused, escaped or not", volume },
     { "percent-escapes are decoded, bad ones refused", escapes },
     { "each option is handed over, decoded", options },
