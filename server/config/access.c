@@ -147,7 +147,12 @@ int access_set(struct access_client *client, const char *key, const char *value,
     client->seen |= 1u << i;
     switch (i) {
     case 0:
-        result = rdisk_secret_read(&client->secret, value, err);
+        client->secret = rdisk_secret_new();
+        if (!client->secret) {
+            return rdisk_error_set(err, -ENOMEM, "no memory for client '%s'",
+                                   client->name);
+        }
+        result = rdisk_secret_read(client->secret, value, err);
         return result < 0 ? rdisk_error_prefix(err, "client '%s'", client->name)
                           : 0;
     case 1:
@@ -210,7 +215,7 @@ int access_check(const struct access_client *clients, enum access_method method,
             "in whoever reaches the port");
     }
     for (; clients; clients = clients->next) {
-        if (!clients->secret.length) {
+        if (!clients->secret) {
             return rdisk_error_set(err, -EINVAL,
                                    "client '%s' needs secret-file=, a file "
                                    "that 'rdisk secret' can fill",
@@ -241,7 +246,7 @@ void access_free(struct access_client *clients)
     while (clients) {
         struct access_client *next = clients->next;
 
-        rdisk_secret_wipe(&clients->secret);
+        rdisk_secret_free(clients->secret);
         free(clients->name);
         free(clients->read_write);
         free(clients->read_only);

@@ -12,8 +12,8 @@
 struct access_client {
     struct access_client *next;
     char *name;
-    struct rdisk_secret secret;
-    char *read_write; /* patterns of volume names; NULL: none */
+    struct rdisk_secret *secret; /* NULL: not given */
+    char *read_write;            /* patterns of volume names; NULL: none */
     char *read_only;
     char *create;
     unsigned int seen; /* keys given, bit by bit */

@@ -230,7 +230,7 @@ static bool session_secret(void *opaque, const char *user,
         access_find(server->config->clients, user);
 
     if (client) {
-        *secret = client->secret;
+        *secret = *client->secret;
     }
     return client != NULL;
 }

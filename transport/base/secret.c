@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +14,28 @@
 void rdisk_secret_wipe(struct rdisk_secret *secret)
 {
     OPENSSL_cleanse(secret, sizeof(*secret));
+}
+
+/* Pages of its own, since that is what the kernel leaves out. */
+struct rdisk_secret *rdisk_secret_new(void)
+{
+    void *memory = mmap(NULL, sizeof(struct rdisk_secret),
+                        PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                        0);
+
+    if (memory == MAP_FAILED) {
+        return NULL;
+    }
+    madvise(memory, sizeof(struct rdisk_secret), MADV_DONTDUMP);
+    return memory;
+}
+
+void rdisk_secret_free(struct rdisk_secret *secret)
+{
+    if (secret) {
+        rdisk_secret_wipe(secret);
+        munmap(secret, sizeof(*secret));
+    }
 }
 
 /* Its value, or -1. Not isxdigit(), which asks the locale. */

@@ -18,7 +18,7 @@ static void fail(struct rdisk_initiator *session, const char *why)
 void rdisk_initiator_authenticate(struct rdisk_initiator *session,
                                   unsigned int method)
 {
-    bool secret = session->handshake.secret.length;
+    bool secret = session->handshake.secret;
 
     switch (method) {
     case RDISK_AUTH_NONE:
@@ -71,8 +71,8 @@ void rdisk_initiator_take_proof(struct rdisk_initiator *session,
     struct rdisk_handshake *handshake = &session->handshake;
     uint8_t proof[RDISK_PROOF_SIZE];
 
-    if (rdisk_auth_prove(&handshake->secret, RDISK_AUTH_SERVER,
-                         &handshake->auth, proof) < 0 ||
+    if (rdisk_auth_prove(handshake->secret, RDISK_AUTH_SERVER, &handshake->auth,
+                         proof) < 0 ||
         !rdisk_auth_same(proof, wire->proof)) {
         fail(session, "does not know this client's secret: it is not the "
                       "server that it should be");
@@ -108,7 +108,7 @@ void rdisk_initiator_send_proof(struct rdisk_initiator *session)
         .message.sequence = htole32(session->handshake.challenge),
     };
 
-    if (rdisk_auth_prove(&session->handshake.secret, RDISK_AUTH_CLIENT,
+    if (rdisk_auth_prove(session->handshake.secret, RDISK_AUTH_CLIENT,
                          &session->handshake.auth, message.proof) < 0) {
         fail(session, "demands a proof that libcrypto cannot make: it has no "
                       "HMAC-SHA-256");

@@ -30,6 +30,8 @@ int rdisk_bounce_create(struct rdisk_bounce *bounce,
         ret = rdisk_error_set(err, -ENOMEM, "out of memory");
         goto fail;
     }
+    /* The guest's data; its owner decides whether that is dumped. */
+    madvise(bounce->memory, size, MADV_DONTDUMP);
     bounce->mr = rdisk_mr_register(verbs, pd, bounce->memory, size,
                                    IBV_ACCESS_REMOTE_WRITE, err);
     if (!bounce->mr) {

@@ -54,11 +54,15 @@ static bool copy_options(struct rdisk_initiator *session,
     session->options.secret = NULL; /* the caller's may go */
     if (options->user) {
         session->options.user = strdup(options->user);
-        session->handshake.secret = *options->secret;
+        session->handshake.secret = rdisk_secret_new();
     }
     if (!session->options.host || !session->options.volume ||
-        (options->user && !session->options.user)) {
+        (options->user &&
+         (!session->options.user || !session->handshake.secret))) {
         return false;
+    }
+    if (options->user) {
+        *session->handshake.secret = *options->secret;
     }
     session->peer = peer_new(&session->options);
     return session->peer;
@@ -139,7 +143,7 @@ void rdisk_initiator_destroy(struct rdisk_initiator *session)
     free((char *)session->options.volume);
     free((char *)session->options.user);
     free(session->peer);
-    rdisk_secret_wipe(&session->handshake.secret);
+    rdisk_secret_free(session->handshake.secret);
     rdisk_use_end(&session->use);
     free(session);
 }

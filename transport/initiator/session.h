@@ -45,10 +45,10 @@ struct rdisk_registrations {
 /* handshake.c, auth.c, create.c: what is said before READY. */
 struct rdisk_handshake {
     uint8_t client[16];
-    struct rdisk_secret secret; /* length 0: none */
-    struct rdisk_auth auth;     /* of this connection */
-    uint32_t challenge;         /* sequence of AUTH_CHALLENGE */
-    uint64_t server_session;    /* names the session when queues join */
+    struct rdisk_secret *secret; /* NULL: none */
+    struct rdisk_auth auth;      /* of this connection */
+    uint32_t challenge;          /* sequence of AUTH_CHALLENGE */
+    uint64_t server_session;     /* names the session when queues join */
     uint8_t token[16];
     uint64_t create_size; /* of a volume to be created; 0: open one */
     unsigned int create_flags;

@@ -42,6 +42,8 @@ static int allocate(struct rdisk_target_queue *queue, struct rdisk_error *err)
          * fraction of the time, during which the reactor's other queues
          * wait. */
         madvise(queue->memory, queue->memory_size, MADV_HUGEPAGE);
+        /* What clients write and read is nothing for a core dump. */
+        madvise(queue->memory, queue->memory_size, MADV_DONTDUMP);
     }
     if (!queue->slot || !queue->segments || !queue->memory) {
         return rdisk_error_set(err, -ENOMEM,

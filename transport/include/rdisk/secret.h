@@ -44,6 +44,12 @@ int rdisk_secret_read(struct rdisk_secret *secret, const char *path,
 /* Overwrite it, in a way that no compiler leaves out. */
 void rdisk_secret_wipe(struct rdisk_secret *secret);
 
+/* Memory for one that is kept, all zero: core dumps leave it out. NULL: there
+ * is none. */
+struct rdisk_secret *rdisk_secret_new(void);
+/* Wiped first. NULL is allowed. */
+void rdisk_secret_free(struct rdisk_secret *secret);
+
 #ifdef __cplusplus
 }
 #endif

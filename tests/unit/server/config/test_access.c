@@ -189,7 +189,7 @@ static void clients_are_read(void)
                             "secret-file = %s\nread-only = *\n"), 0);
     client = access_find(config.clients, "alice");
     REQUIRE(client != NULL);
-    CHECK_EQUAL(client->secret.length, 16);
+    CHECK_EQUAL(client->secret->length, 16);
     CHECK_EQUAL(access_to(client, "m"), ACCESS_WRITE);
     CHECK_EQUAL(access_to(client, "alice-2"), ACCESS_WRITE);
     CHECK_EQUAL(access_to(client, "mm"), ACCESS_NONE);
@@ -336,6 +336,42 @@ static void drained_is_refused(void)
     end_server();
 }
 
+/* Has the mapping of @address the flag @flag in /proc/self/smaps? */
+static bool mapping_has(const void *address, const char *flag)
+{
+    FILE *file = fopen("/proc/self/smaps", "re");
+    char line[512];
+    bool here = false, has = false;
+
+    REQUIRE(file != NULL);
+    while (fgets(line, sizeof(line), file)) {
+        unsigned long begin, end;
+
+        if (sscanf(line, "%lx-%lx ", &begin, &end) == 2) {
+            here = (unsigned long)address >= begin &&
+                   (unsigned long)address < end;
+        } else if (here && strncmp(line, "VmFlags:", 8) == 0) {
+            has = strstr(line, flag) != NULL;
+        }
+    }
+    fclose(file);
+    return has;
+}
+
+static void core_dumps_leave_secrets_out(void)
+{
+    const struct access_client *client;
+
+    CHECK_EQUAL(read_config(VOLUME "[client alice]\nsecret-file = %s\n"
+                                   "read-write = m\n"),
+                0);
+    client = access_find(config.clients, "alice");
+    REQUIRE(client != NULL);
+    CHECK(mapping_has(client->secret, " dd"));
+    CHECK(!mapping_has(client, " dd"));
+    config_free(&config);
+}
+
 static void secrets_are_told(void)
 {
     struct rdisk_secret secret = { .length = 7 };
@@ -363,6 +399,7 @@ static const struct unit_test tests[] = {
     { "access lists decide what a client may do", lists_decide },
     { "a hidden volume answers like one that does not exist",
       hidden_is_as_not_there },
+    { "core dumps leave secrets out", core_dumps_leave_secrets_out },
     { "a drained volume is refused, to those who may see it",
       drained_is_refused },
     { "the server tells the transport its clients' secrets",
