@@ -351,28 +351,37 @@ static void take(struct rdisk_initiator *session,
     }
 }
 
-void rdisk_initiator_take_messages(struct rdisk_initiator *session)
+/* The channel of a removed device stays readable. */
+static void unwatch_removed(struct rdisk_initiator *session)
+{
+    const struct rdisk_control *control = &session->connection.control;
+
+    if (control->created && atomic_load(&control->qp.gone)) {
+        epoll_ctl(session->poll_fd, EPOLL_CTL_DEL, rdisk_qp_fd(&control->qp),
+                  NULL);
+    }
+}
+
+bool rdisk_initiator_take_messages(struct rdisk_initiator *session)
 {
     struct rdisk_connection *connection = &session->connection;
     struct rdisk_control_message message;
+    unsigned int left = RDISK_EVENTS_PER_TURN;
 
     RDISK_ASSERT_HOME(session);
     if (!connection->control_up) {
-        return;
+        return true;
     }
     rdisk_control_take_events(&connection->control);
-    while (connection->control.created &&
+    while (left && connection->control.created &&
            rdisk_control_next(&connection->control, &message)) {
+        left--;
         /* Else there is no conversation any more; a queue pair is emptied. */
         if (rdisk_initiator_takes_messages(session)) {
             take(session, &message);
             rdisk_initiator_run(session);
         }
     }
-    if (connection->control.created &&
-        atomic_load(&connection->control.qp.gone)) {
-        /* The channel of a removed device stays readable. */
-        epoll_ctl(session->poll_fd, EPOLL_CTL_DEL,
-                  rdisk_qp_fd(&connection->control.qp), NULL);
-    }
+    unwatch_removed(session);
+    return left;
 }

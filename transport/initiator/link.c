@@ -283,6 +283,7 @@ static void dispatch(struct rdisk_initiator *session,
     }
 }
 
+/* The channel stays readable while there are more. */
 void rdisk_link_take_events(struct rdisk_initiator *session)
 {
     const struct rdisk_verbs *verbs = session->env->verbs;
@@ -290,7 +291,10 @@ void rdisk_link_take_events(struct rdisk_initiator *session)
     struct rdma_cm_event *event;
 
     RDISK_ASSERT_HOME(session);
-    while (verbs->get_cm_event(connection->channel, &event) == 0) {
+    for (unsigned int i = 0;
+         i < RDISK_EVENTS_PER_TURN &&
+         verbs->get_cm_event(connection->channel, &event) == 0;
+         i++) {
         dispatch(session, event);
         verbs->ack_cm_event(event);
         rdisk_initiator_run(session);

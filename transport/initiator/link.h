@@ -43,7 +43,7 @@ struct rdisk_connection {
 
 /* Begin to connect. An error found at once comes back, a later one is LOST. */
 int rdisk_link_start(struct rdisk_link *link, struct rdisk_error *err);
-/* All events of the connection manager for the session's links. */
+/* Events of the connection manager for the session's links, one turn's. */
 void rdisk_link_take_events(struct rdisk_initiator *session);
 /* Raise what became of links that ended. */
 void rdisk_link_report_ended(struct rdisk_initiator *session);

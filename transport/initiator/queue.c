@@ -298,16 +298,6 @@ static bool answer(struct rdisk_queue *queue,
 
 /* ---- The end of a connection ------------------------------------------ */
 
-static void ring_alarm(struct rdisk_queue *queue)
-{
-    uint64_t one = 1;
-
-    if (write(queue->session->alarm_fd, &one, sizeof(one)) < 0) {
-        rdisk_log(queue->session->env, RDISK_LOG_ERROR,
-                  "cannot wake the session: %s", strerror(errno));
-    }
-}
-
 /* Insert by age: sequence numbers wrap, so by their difference. */
 static void insert(struct rdisk_request **list, struct rdisk_request *request)
 {
@@ -357,7 +347,7 @@ static unsigned int park(struct rdisk_queue *queue)
     queue->broken_reported = false;
     atomic_store_explicit(&queue->phase, RDISK_QUEUE_QUIESCED,
                           memory_order_release);
-    ring_alarm(queue);
+    rdisk_initiator_ring_alarm(queue->session);
     return count;
 }
 
@@ -386,7 +376,7 @@ void rdisk_queue_detach(struct rdisk_queue *queue)
     if (atomic_compare_exchange_strong(&queue->phase, &mine,
                                        RDISK_QUEUE_JOINED)) {
         /* If the connection broke just now, home takes it back itself. */
-        ring_alarm(queue);
+        rdisk_initiator_ring_alarm(queue->session);
     }
     rdisk_use_end(&queue->use);
 }
@@ -437,7 +427,7 @@ static unsigned int serve(struct rdisk_queue *queue)
     if (atomic_load_explicit(&queue->qp.broken, memory_order_relaxed)) {
         if (!queue->broken_reported) {
             queue->broken_reported = true;
-            ring_alarm(queue);
+            rdisk_initiator_ring_alarm(queue->session);
         }
         if (rdisk_qp_drained(&queue->qp)) {
             count += park(queue);

@@ -2,6 +2,7 @@
 /* A client session as its owner sees it. */
 #include <rdisk/initiator.h>
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,6 +218,16 @@ int rdisk_initiator_fd(const struct rdisk_initiator *session)
     return session->poll_fd;
 }
 
+void rdisk_initiator_ring_alarm(struct rdisk_initiator *session)
+{
+    uint64_t one = 1;
+
+    if (write(session->alarm_fd, &one, sizeof(one)) < 0) {
+        rdisk_log(session->env, RDISK_LOG_ERROR, "cannot wake the session: %s",
+                  strerror(errno));
+    }
+}
+
 /* A queue's thread saw its connection break, has given it back, or stopped
  * serving it. */
 static void take_alarm(struct rdisk_initiator *session)
@@ -241,17 +252,24 @@ static void take_alarm(struct rdisk_initiator *session)
 
 void rdisk_initiator_process(struct rdisk_initiator *session)
 {
+    bool all_taken;
+
     if (!session->connection.channel) {
         return;
     }
     assert(!session->machine.running);
     rdisk_use_begin(&session->use);
     rdisk_link_take_events(session);
-    /* A BYE says why a link has ended: messages first. */
-    rdisk_initiator_take_messages(session);
-    rdisk_link_report_ended(session);
+    all_taken = rdisk_initiator_take_messages(session);
+    if (all_taken) {
+        /* A BYE says why a link has ended: messages first. */
+        rdisk_link_report_ended(session);
+    }
     rdisk_initiator_send_calls(session);
     take_alarm(session);
+    if (!all_taken) {
+        rdisk_initiator_ring_alarm(session);
+    }
     rdisk_timers_take(session);
     rdisk_connection_report_quiesced(session);
     rdisk_timers_set(session);

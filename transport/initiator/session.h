@@ -137,6 +137,16 @@ struct rdisk_initiator {
     uint64_t epoch; /* of this connection */
 };
 
+/*
+ * How many connection events and control messages one call of _process() takes
+ * at most: the home thread has other things to do (QEMU's main loop), however
+ * much a peer sends.
+ */
+#define RDISK_EVENTS_PER_TURN RDISK_CONTROL_DEPTH
+
+/* Any thread: let the home thread run rdisk_initiator_process(). */
+void rdisk_initiator_ring_alarm(struct rdisk_initiator *session);
+
 /* Internal functions run within a public one, in one thread at a time. */
 #define RDISK_ASSERT_HOME(session) \
     RDISK_CONTRACT(rdisk_used_here(&(session)->use))
@@ -191,8 +201,9 @@ void rdisk_initiator_end(struct rdisk_initiator *session);
 /* Send a message, or raise LOST. */
 void rdisk_initiator_send(struct rdisk_initiator *session,
                           struct rdisk_wire_message *message, size_t size);
-/* Take the control messages that have arrived. */
-void rdisk_initiator_take_messages(struct rdisk_initiator *session);
+/* Take the control messages that have arrived, one turn's. False: more may be
+ * there, and no event will say so. */
+bool rdisk_initiator_take_messages(struct rdisk_initiator *session);
 /* Raise FATAL: the server cannot be trusted any more. */
 void rdisk_initiator_bad_message(struct rdisk_initiator *session,
                                  const char *text);

@@ -92,6 +92,7 @@ void rdisk_cm_teardowns_add(struct rdisk_cm_teardowns *teardowns,
 {
     struct rdisk_cm_teardown *teardown;
 
+    assert(!id->qp);
     if (!suspect && rdisk_port_active(teardowns->env, id)) {
         teardowns->env->verbs->destroy_id(id);
         rdisk_cm_teardowns_release(teardowns);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/verbs/control.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +81,7 @@ bool rdisk_control_send(struct rdisk_control *control,
     struct ibv_send_wr *wr;
     uint8_t *buffer;
 
+    assert(size >= sizeof(*message) && size <= RDISK_MESSAGE_MAX);
     if (!rdisk_qp_room(qp) || atomic_load(&qp->broken)) {
         return false;
     }
@@ -149,6 +151,7 @@ bool rdisk_control_next(struct rdisk_control *control,
 {
     struct rdisk_qp_completion completion;
 
+    assert(control->created);
     if (!rdisk_qp_next(&control->qp, &completion)) {
         return false;
     }

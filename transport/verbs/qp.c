@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transport/base/contract.h"
+
 /*
  * wr_id: whether it is a receive, the tag, and of a send the low bits of its
  * sequence number, of a receive the buffer's index.
@@ -196,6 +198,7 @@ struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp)
     struct ibv_send_wr *wr;
     struct ibv_sge *sge;
 
+    RDISK_CONTRACT(rdisk_qp_room(qp));
     if (qp->staged == STAGE_MAX) {
         rdisk_qp_post(qp);
     }
@@ -303,6 +306,7 @@ static void post_receives(struct rdisk_qp *qp, struct ibv_recv_wr *chain,
         atomic_store(&qp->reason, IBV_WC_GENERAL_ERR);
         rdisk_qp_break(qp);
     }
+    RDISK_CONTRACT(n <= qp->recv_spent);
     qp->recv_posted += n;
     qp->recv_spent -= n;
     /*
@@ -363,6 +367,7 @@ bool rdisk_qp_take(struct rdisk_qp *qp, const struct ibv_wc *wc,
     bool receive = wc->wr_id & WR_RECV;
 
     if (receive) {
+        RDISK_CONTRACT(qp->recv_posted);
         qp->recv_posted--;
         qp->recv_spent++;
     } else {

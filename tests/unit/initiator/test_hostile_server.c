@@ -301,6 +301,58 @@ static void volume_of_odd_size(void)
     ended("made the volume smaller");
 }
 
+/* ---- A flood of messages ------------------------------------------------- */
+
+static uint64_t (*real_now)(void *opaque);
+static unsigned int flood_left;
+
+static void send_size(void)
+{
+    struct rdisk_wire_size size = {
+        .message.magic = htole32(RDISK_WIRE_MAGIC),
+        .message.version = htole16(RDISK_WIRE_VERSION),
+        .message.type = htole16(RDISK_MSG_VOLUME_CHANGED),
+        .message.length = htole32(sizeof(size)),
+        .message.epoch = htole64(1),
+        .size = htole64((2 << 20) - 512ull * flood_left),
+    };
+    struct ibv_wc wc;
+
+    memcpy(rogue_control.buffer, &size, sizeof(size));
+    CHECK_EQUAL(raw_send(&rogue_control, 0, sizeof(size)), 0);
+    while (raw_poll(&rogue_control, &wc)) {
+    }
+}
+
+/* The victim looks at the clock for each message: there is another one. */
+static uint64_t flooding_now(void *opaque)
+{
+    if (flood_left) {
+        flood_left--;
+        send_size();
+    }
+    return real_now(opaque);
+}
+
+static void flood_of_messages(void)
+{
+    rogue_begin(1);
+    real_now = victim->env.now;
+    victim->env.now = flooding_now;
+    flood_left = 100;
+    send_size();
+    rdisk_initiator_process(victim->session);
+    CHECK(victim->told_sizes >= 1);
+    CHECK(victim->told_sizes <= 8);
+    victim->env.now = real_now;
+    /* The rest is taken all the same. */
+    flood_left = 0;
+    scene_pump(&rogue_scene);
+    CHECK(victim->told_sizes > 8);
+    CHECK_EQUAL(victim->state, RDISK_INITIATOR_READY);
+    rogue_end();
+}
+
 static const struct unit_test tests[] = {
     { "(a good answer by hand works)", good_answer_works },
     { "a lease of more slots than granted ends the session",
@@ -331,6 +383,8 @@ static const struct unit_test tests[] = {
       message_of_another_epoch },
     { "a BYE tells its reason", bye_with_a_reason },
     { "an answer to no question ends the session", answers_unasked },
+    { "a flood of messages does not keep the home thread",
+      flood_of_messages },
     { "a volume that gets smaller ends the session", volume_of_odd_size },
 };
 
