@@ -15,28 +15,8 @@ void rdma_counters(BDRVRdmaState *s, struct rdisk_queue_counters *sum)
 
     *sum = s->past;
     for (i = 0; i < s->queue_count; i++) {
-        struct rdisk_queue_counters c;
-
         rdisk_queue_counters(rdisk_initiator_queue(s->session->initiator, i),
-                             &c);
-        sum->reads += c.reads;
-        sum->writes += c.writes;
-        sum->flushes += c.flushes;
-        sum->discards += c.discards;
-        sum->zeroes += c.zeroes;
-        sum->extents += c.extents;
-        sum->copies += c.copies;
-        sum->failed += c.failed;
-        sum->read_bytes += c.read_bytes;
-        sum->write_bytes += c.write_bytes;
-        sum->copied_bytes += c.copied_bytes;
-        sum->bounced += c.bounced;
-        sum->waited += c.waited;
-        sum->work_requests += c.work_requests;
-        sum->doorbells += c.doorbells;
-        sum->receives += c.receives;
-        sum->wakeups += c.wakeups;
-        sum->windows += c.windows;
+                             sum);
     }
 }
 
@@ -54,16 +34,16 @@ BlockStatsSpecific *rdma_get_specific_stats(BlockDriverState *bs)
     rdma_counters(bs->opaque, &c);
     stats->driver = BLOCKDEV_DRIVER_RDMA;
     stats->u.rdma = (BlockStatsSpecificRdma) {
-        .reads = c.reads,
-        .writes = c.writes,
-        .flushes = c.flushes,
-        .discards = c.discards,
-        .zeroes = c.zeroes,
-        .extents = c.extents,
-        .copies = c.copies,
-        .failed = c.failed,
-        .read_bytes = c.read_bytes,
-        .write_bytes = c.write_bytes,
+        .reads = c.ops.count[RDISK_OP_READ],
+        .writes = c.ops.count[RDISK_OP_WRITE],
+        .flushes = c.ops.count[RDISK_OP_FLUSH],
+        .discards = c.ops.count[RDISK_OP_DISCARD],
+        .zeroes = c.ops.count[RDISK_OP_ZEROES],
+        .extents = c.ops.count[RDISK_OP_EXTENTS],
+        .copies = c.ops.count[RDISK_OP_COPY],
+        .failed = c.ops.failed,
+        .read_bytes = c.ops.bytes[RDISK_OP_READ],
+        .write_bytes = c.ops.bytes[RDISK_OP_WRITE],
         .copied_bytes = c.copied_bytes,
         .bounced = c.bounced,
         .waited = c.waited,

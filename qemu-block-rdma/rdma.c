@@ -245,8 +245,11 @@ static void rdma_close(BlockDriverState *bs)
     rdma_end_session(bs);
     yank_unregister_instance(BLOCKDEV_YANK_INSTANCE(bs->node_name));
     rdma_length_end(bs);
-    trace_rdma_close(bs, s->past.reads, s->past.writes, s->past.flushes,
-                     s->past.read_bytes, s->past.write_bytes,
+    trace_rdma_close(bs, s->past.ops.count[RDISK_OP_READ],
+                     s->past.ops.count[RDISK_OP_WRITE],
+                     s->past.ops.count[RDISK_OP_FLUSH],
+                     s->past.ops.bytes[RDISK_OP_READ],
+                     s->past.ops.bytes[RDISK_OP_WRITE],
                      s->past.copied_bytes, s->past.work_requests);
 
     ram_block_discard_disable(false);

@@ -6,6 +6,7 @@
 #include "server/config/size.h"
 #include "tools/client.h"
 #include "tools/rdisk.h"
+#include <rdisk/protocol.h>
 
 static void print_node(struct json_object *object)
 {
@@ -41,18 +42,21 @@ static void print_counters(struct json_object *object)
     if (!json_object_object_get_ex(object, "counters", &counters)) {
         return;
     }
-    printf("    %" PRIu64 " reads (", client_number(counters, "reads"));
-    print_bytes(client_number(counters, "read_bytes"));
-    printf("), %" PRIu64 " writes (", client_number(counters, "writes"));
-    print_bytes(client_number(counters, "write_bytes"));
-    printf("), %" PRIu64 " flushes, %" PRIu64 " discards, %" PRIu64
-           " zeroes, %" PRIu64 " extents, %" PRIu64 " copies; %" PRIu64
-           " failed, %" PRIu64 " refused\n",
-           client_number(counters, "flushes"),
-           client_number(counters, "discards"),
-           client_number(counters, "zeroes"),
-           client_number(counters, "extents"),
-           client_number(counters, "copies"), client_number(counters, "failed"),
+    for (unsigned int op = 1; op < RDISK_OPS; op++) {
+        const char *name = rdisk_op_plural(op);
+
+        printf("%s%" PRIu64 " %s", op > 1 ? ", " : "    ",
+               client_number(counters, name), name);
+        if (op == RDISK_OP_READ || op == RDISK_OP_WRITE) {
+            printf(" (");
+            print_bytes(client_number(counters, op == RDISK_OP_READ
+                                                    ? "read_bytes"
+                                                    : "write_bytes"));
+            printf(")");
+        }
+    }
+    printf("; %" PRIu64 " failed, %" PRIu64 " refused\n",
+           client_number(counters, "failed"),
            client_number(counters, "refused"));
     printf("    %" PRIu64 " receives, %" PRIu64 " work requests, %" PRIu64
            " doorbells, %" PRIu64 " wake-ups\n",

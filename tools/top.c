@@ -10,6 +10,7 @@
 #include "tools/client.h"
 #include "tools/rdisk.h"
 #include <rdisk/histogram.h>
+#include <rdisk/protocol.h>
 
 /* What the counters of a volume gained. */
 struct gain {
@@ -65,8 +66,6 @@ static void grown_latency(struct json_object *before, struct json_object *after,
 static void gain_of(struct json_object *before, struct json_object *after,
                     struct gain *gain)
 {
-    static const char *const others[] = { "flushes", "discards", "zeroes",
-                                          "extents", "copies" };
     struct json_object *old = member(before, "counters");
     struct json_object *new = member(after, "counters");
 
@@ -74,15 +73,15 @@ static void gain_of(struct json_object *before, struct json_object *after,
     if (!new) {
         return;
     }
-    gain->reads = grown(old, new, "reads");
-    gain->writes = grown(old, new, "writes");
+    gain->reads = grown(old, new, rdisk_op_plural(RDISK_OP_READ));
+    gain->writes = grown(old, new, rdisk_op_plural(RDISK_OP_WRITE));
     gain->read_bytes = grown(old, new, "read_bytes");
     gain->write_bytes = grown(old, new, "write_bytes");
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        gain->others += grown(old, new, others[i]);
+    for (unsigned int op = RDISK_OP_FLUSH; op < RDISK_OPS; op++) {
+        gain->others += grown(old, new, rdisk_op_plural(op));
     }
-    grown_latency(before, after, "read", gain->read);
-    grown_latency(before, after, "write", gain->write);
+    grown_latency(before, after, rdisk_op_name(RDISK_OP_READ), gain->read);
+    grown_latency(before, after, rdisk_op_name(RDISK_OP_WRITE), gain->write);
 }
 
 static void print_times(const uint64_t *latency)

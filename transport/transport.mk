@@ -4,7 +4,7 @@
 
 TRANSPORT_SOURCES := $(addprefix transport/, \
 	$(addprefix base/, error.c histogram.c secret.c stopwatch.c) \
-	$(addprefix wire/, auth.c check.c connect.c message.c name.c request.c \
+	$(addprefix wire/, auth.c check.c connect.c message.c name.c operation.c request.c \
 		status.c) \
 	$(addprefix verbs/, channel.c cm_teardown.c control.c cq.c env.c limits.c mr.c qp.c verbs.c) \
 	$(addprefix initiator/, auth.c bounce.c cache.c call.c connection.c \

@@ -30,17 +30,14 @@ static void add_counters(struct json_object *object,
                          const struct rdisk_target_counters *counters)
 {
     struct json_object *inner = json_object_new_object();
+    const struct rdisk_op_totals *ops = &counters->ops;
 
-    add_number(inner, "reads", counters->reads);
-    add_number(inner, "writes", counters->writes);
-    add_number(inner, "flushes", counters->flushes);
-    add_number(inner, "discards", counters->discards);
-    add_number(inner, "zeroes", counters->zeroes);
-    add_number(inner, "extents", counters->extents);
-    add_number(inner, "copies", counters->copies);
-    add_number(inner, "failed", counters->failed);
-    add_number(inner, "read_bytes", counters->read_bytes);
-    add_number(inner, "write_bytes", counters->write_bytes);
+    for (unsigned int op = 1; op < RDISK_OPS; op++) {
+        add_number(inner, rdisk_op_plural(op), ops->count[op]);
+    }
+    add_number(inner, "failed", ops->failed);
+    add_number(inner, "read_bytes", ops->bytes[RDISK_OP_READ]);
+    add_number(inner, "write_bytes", ops->bytes[RDISK_OP_WRITE]);
     add_number(inner, "refused", counters->refused);
     add_number(inner, "receives", counters->receives);
     add_number(inner, "work_requests", counters->work_requests);
@@ -61,12 +58,6 @@ static void add_time(struct json_object *object, const char *key,
 static void add_latency(struct json_object *object,
                         const struct rdisk_target_counters *counters)
 {
-    static const char *const names[RDISK_OPS] = {
-        [RDISK_OP_READ] = "read",     [RDISK_OP_WRITE] = "write",
-        [RDISK_OP_FLUSH] = "flush",   [RDISK_OP_DISCARD] = "discard",
-        [RDISK_OP_ZEROES] = "zeroes", [RDISK_OP_EXTENTS] = "extents",
-        [RDISK_OP_COPY] = "copy",
-    };
     struct json_object *all = json_object_new_object();
 
     for (unsigned int op = 0; op < RDISK_OPS; op++) {
@@ -90,7 +81,7 @@ static void add_latency(struct json_object *object,
             }
         }
         json_object_object_add(inner, "buckets", buckets);
-        json_object_object_add(all, names[op], inner);
+        json_object_object_add(all, rdisk_op_name(op), inner);
     }
     json_object_object_add(object, "latency", all);
 }

@@ -60,21 +60,6 @@ void file_leave(struct backend_context *base)
 
 /* ---- Requests --------------------------------------------------------- */
 
-static const char *op_name(enum rdisk_op op)
-{
-    static const char *const names[] = {
-        [RDISK_OP_READ] = "read",
-        [RDISK_OP_WRITE] = "write",
-        [RDISK_OP_FLUSH] = "flush",
-        [RDISK_OP_DISCARD] = "discard",
-        [RDISK_OP_ZEROES] = "zeroes",
-        [RDISK_OP_EXTENTS] = "extents",
-        [RDISK_OP_COPY] = "copy",
-    };
-
-    return names[op];
-}
-
 void file_fail(struct file_context *context, struct backend_io *io,
                const char *why)
 {
@@ -84,7 +69,7 @@ void file_fail(struct file_context *context, struct backend_io *io,
     if ((n & (n - 1)) == 0) {
         log_error("volume '%s': %s of %u bytes at %" PRIu64 " failed: %s "
                   "(failure %" PRIu64 ")",
-                  file_of(context->base.backend)->volume, op_name(io->op),
+                  file_of(context->base.backend)->volume, rdisk_op_name(io->op),
                   io->length, io->offset, why, n);
     }
 }

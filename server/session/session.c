@@ -239,6 +239,7 @@ static void session_close(void *opaque, void *user, bool orderly)
 {
     struct server *server = opaque;
     struct session *session = user;
+    const struct rdisk_op_totals *ops = &session->past.ops;
     struct volume *volume = session->holder.volume;
     struct rdisk_error err;
     struct session **link = &server->sessions;
@@ -249,9 +250,9 @@ static void session_close(void *opaque, void *user, bool orderly)
     *link = session->next;
     log_info("%s closes volume '%s': %" PRIu64 " reads, %" PRIu64 " writes, "
              "%" PRIu64 " flushes, %" PRIu64 " of them failed",
-             session->holder.peer, volume->name, session->past.reads,
-             session->past.writes, session->past.flushes,
-             session->past.failed);
+             session->holder.peer, volume->name, ops->count[RDISK_OP_READ],
+             ops->count[RDISK_OP_WRITE], ops->count[RDISK_OP_FLUSH],
+             ops->failed);
     counters_add(&volume->past, &session->past);
     volume->polled_past += session->polled_past;
     if (volume_release(&session->holder, orderly, rdisk_now(server->env)) &&

@@ -248,15 +248,7 @@ static void print_counters(void)
     struct rdisk_queue_counters counters = { 0 };
 
     for (unsigned int i = 0; i < bench.sessions; i++) {
-        struct rdisk_queue_counters its;
-
-        rdisk_queue_counters(bench.lanes[i].queue, &its);
-        counters.copied_bytes += its.copied_bytes;
-        counters.waited += its.waited;
-        counters.work_requests += its.work_requests;
-        counters.doorbells += its.doorbells;
-        counters.receives += its.receives;
-        counters.wakeups += its.wakeups;
+        rdisk_queue_counters(bench.lanes[i].queue, &counters);
     }
     printf("copied_bytes=%" PRIu64 " waited=%" PRIu64 " work_requests=%" PRIu64
            " doorbells=%" PRIu64 " receives=%" PRIu64 " wakeups=%" PRIu64 "\n",

@@ -53,6 +53,10 @@ static int failure(const struct rdisk_queue *queue)
 static bool available(const struct rdisk_volume_info *info, enum rdisk_op op)
 {
     switch (op) {
+    case RDISK_OP_READ:
+    case RDISK_OP_WRITE:
+    case RDISK_OP_FLUSH:
+        return true;
     case RDISK_OP_DISCARD:
         return info->discard;
     case RDISK_OP_ZEROES:
@@ -61,9 +65,8 @@ static bool available(const struct rdisk_volume_info *info, enum rdisk_op op)
         return info->extents;
     case RDISK_OP_COPY:
         return info->copy;
-    default:
-        return true;
     }
+    return false;
 }
 
 static bool inside(const struct rdisk_initiator *session, uint64_t offset,
@@ -536,24 +539,15 @@ bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now)
 void rdisk_queue_counters(const struct rdisk_queue *queue,
                           struct rdisk_queue_counters *counters)
 {
-    *counters = (struct rdisk_queue_counters) {
-        .reads = rdisk_counter_read(&queue->ops.reads),
-        .writes = rdisk_counter_read(&queue->ops.writes),
-        .flushes = rdisk_counter_read(&queue->ops.flushes),
-        .discards = rdisk_counter_read(&queue->ops.discards),
-        .zeroes = rdisk_counter_read(&queue->ops.zeroes),
-        .extents = rdisk_counter_read(&queue->ops.extents),
-        .copies = rdisk_counter_read(&queue->ops.copies),
-        .failed = rdisk_counter_read(&queue->ops.failed),
-        .read_bytes = rdisk_counter_read(&queue->ops.read_bytes),
-        .write_bytes = rdisk_counter_read(&queue->ops.write_bytes),
-        .copied_bytes = rdisk_counter_read(&queue->copied_bytes),
-        .bounced = rdisk_counter_read(&queue->bounced),
-        .waited = rdisk_counter_read(&queue->waited),
-        .work_requests = rdisk_counter_read(&queue->qp_counters.work_requests),
-        .doorbells = rdisk_counter_read(&queue->qp_counters.doorbells),
-        .receives = rdisk_counter_read(&queue->qp_counters.receives),
-        .wakeups = rdisk_counter_read(&queue->qp_counters.wakeups),
-        .windows = rdisk_counter_read(&queue->windows_bound),
-    };
+    const struct rdisk_qp_counters *qp = &queue->qp_counters;
+
+    rdisk_op_counters_read(&queue->ops, &counters->ops);
+    counters->copied_bytes += rdisk_counter_read(&queue->copied_bytes);
+    counters->bounced += rdisk_counter_read(&queue->bounced);
+    counters->waited += rdisk_counter_read(&queue->waited);
+    counters->work_requests += rdisk_counter_read(&qp->work_requests);
+    counters->doorbells += rdisk_counter_read(&qp->doorbells);
+    counters->receives += rdisk_counter_read(&qp->receives);
+    counters->wakeups += rdisk_counter_read(&qp->wakeups);
+    counters->windows += rdisk_counter_read(&queue->windows_bound);
 }

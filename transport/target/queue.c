@@ -497,16 +497,7 @@ void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
 void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
                                  struct rdisk_target_counters *counters)
 {
-    counters->reads += rdisk_counter_read(&queue->ops.reads);
-    counters->writes += rdisk_counter_read(&queue->ops.writes);
-    counters->flushes += rdisk_counter_read(&queue->ops.flushes);
-    counters->discards += rdisk_counter_read(&queue->ops.discards);
-    counters->zeroes += rdisk_counter_read(&queue->ops.zeroes);
-    counters->extents += rdisk_counter_read(&queue->ops.extents);
-    counters->copies += rdisk_counter_read(&queue->ops.copies);
-    counters->failed += rdisk_counter_read(&queue->ops.failed);
-    counters->read_bytes += rdisk_counter_read(&queue->ops.read_bytes);
-    counters->write_bytes += rdisk_counter_read(&queue->ops.write_bytes);
+    rdisk_op_counters_read(&queue->ops, &counters->ops);
     counters->refused += rdisk_counter_read(&queue->refused);
     counters->receives += rdisk_counter_read(&queue->qp_counters.receives);
     counters->work_requests +=

@@ -360,7 +360,7 @@ static void more_than_slots(void)
     CHECK(!rdisk_queue_idle(lone_queue()));
     scene_pump(&scene);
     check_many(256, 4096);
-    CHECK_EQUAL(lone_counters().writes, 256);
+    CHECK_EQUAL(lone_counters().ops.count[RDISK_OP_WRITE], 256);
     CHECK_EQUAL(lone_counters().waited, 256 - 8);
     lone_end_registered();
 }

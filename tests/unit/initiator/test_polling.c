@@ -29,7 +29,7 @@ static void read_some(void)
 
 static uint64_t client_wakeups(void)
 {
-    struct rdisk_queue_counters counters;
+    struct rdisk_queue_counters counters = { 0 };
 
     rdisk_queue_counters(queue(), &counters);
     return counters.wakeups;

@@ -16,7 +16,7 @@ static void flush_arrives(void)
     lone_begin(1);
     CHECK_EQUAL(scene_do(lone, RDISK_OP_FLUSH, 0, NULL, 0), 0);
     CHECK_EQUAL(scene.flushes, 1);
-    CHECK_EQUAL(lone_counters().flushes, 1);
+    CHECK_EQUAL(lone_counters().ops.count[RDISK_OP_FLUSH], 1);
     scene_end(&scene);
 }
 
@@ -63,6 +63,8 @@ static void bad_requests(void)
     CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, 0, memory, 65536 + 512),
                 -EINVAL);
     CHECK_EQUAL(scene_do(lone, RDISK_OP_FLUSH, 512, NULL, 0), -EINVAL);
+    CHECK_EQUAL(scene_do(lone, (enum rdisk_op)RDISK_OPS, 0, memory, 512),
+                -ENOTSUP);
     /* A length that its pieces do not add up to. */
     scene_submit(io, lone, 0, RDISK_OP_READ, 0, memory, 512);
     rdisk_queue_kick(lone_queue());
@@ -162,7 +164,7 @@ static void sessions_share_registrations(void)
 static void sessions_use_their_own_registrations(void)
 {
     struct scene_client *other = &scene.clients[1];
-    struct rdisk_queue_counters counters;
+    struct rdisk_queue_counters counters = { 0 };
 
     lone_begin_registered(1);
     other->env = lone->env;

@@ -36,7 +36,7 @@ struct rdisk_queue *lone_queue(void)
 
 struct rdisk_queue_counters lone_counters(void)
 {
-    struct rdisk_queue_counters counters;
+    struct rdisk_queue_counters counters = { 0 };
 
     rdisk_queue_counters(lone_queue(), &counters);
     return counters;

@@ -29,7 +29,7 @@ static void end(void)
 
 static struct rdisk_queue_counters counters(void)
 {
-    struct rdisk_queue_counters counters;
+    struct rdisk_queue_counters counters = { 0 };
 
     rdisk_queue_counters(rdisk_initiator_queue(client->session, 0),
                          &counters);

@@ -201,15 +201,15 @@ static void copy_is_checked(void)
 
 static void counted(void)
 {
-    struct rdisk_queue_counters counters;
+    struct rdisk_queue_counters counters = { 0 };
 
     begin(true);
     CHECK_EQUAL(copy(0, 4096, 4096), 0);
     CHECK_EQUAL(ask(0, 4096, 9), 0);
     CHECK_EQUAL(ask(0, 4096, 9), 0);
     rdisk_queue_counters(rdisk_initiator_queue(client->session, 0), &counters);
-    CHECK_EQUAL(counters.copies, 1);
-    CHECK_EQUAL(counters.extents, 2);
+    CHECK_EQUAL(counters.ops.count[RDISK_OP_COPY], 1);
+    CHECK_EQUAL(counters.ops.count[RDISK_OP_EXTENTS], 2);
     CHECK_EQUAL(counters.work_requests, 3);
     CHECK_EQUAL(counters.copied_bytes, 0);
     CHECK_EQUAL(counters.bounced, 0);

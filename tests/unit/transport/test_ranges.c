@@ -73,15 +73,15 @@ static void range_is_checked(void)
 
 static void counted_on_both_sides(void)
 {
-    struct rdisk_queue_counters counters;
+    struct rdisk_queue_counters counters = { 0 };
 
     begin(true);
     CHECK_EQUAL(scene_do(client, RDISK_OP_ZEROES, 0, NULL, 4096), 0);
     CHECK_EQUAL(scene_do(client, RDISK_OP_DISCARD, 0, NULL, 4096), 0);
     CHECK_EQUAL(scene_do(client, RDISK_OP_DISCARD, 0, NULL, 4096), 0);
     rdisk_queue_counters(rdisk_initiator_queue(client->session, 0), &counters);
-    CHECK_EQUAL(counters.zeroes, 1);
-    CHECK_EQUAL(counters.discards, 2);
+    CHECK_EQUAL(counters.ops.count[RDISK_OP_ZEROES], 1);
+    CHECK_EQUAL(counters.ops.count[RDISK_OP_DISCARD], 2);
     CHECK_EQUAL(counters.work_requests, 3);
     CHECK_EQUAL(counters.copied_bytes, 0);
     scene_end(&scene);

@@ -454,10 +454,7 @@ bool rdisk_queue_idle(const struct rdisk_queue *queue);
 
 /* Written by the queue's thread, readable by any; they only grow. */
 struct rdisk_queue_counters {
-    uint64_t reads, writes, flushes;    /* requests completed */
-    uint64_t discards, zeroes, extents, copies;
-    uint64_t failed;            /* of these, with an error */
-    uint64_t read_bytes, write_bytes;   /* of completed requests */
+    struct rdisk_op_totals ops; /* requests completed */
     uint64_t copied_bytes;      /* moved by the CPU through bounce memory */
     uint64_t bounced;           /* requests that were */
     uint64_t waited;            /* requests that waited for a slot or bounce
@@ -468,6 +465,7 @@ struct rdisk_queue_counters {
     uint64_t wakeups;           /* completion events taken from the fd */
     uint64_t windows;           /* memory windows bound */
 };
+/* Add what @queue has counted to @counters. */
 void rdisk_queue_counters(const struct rdisk_queue *queue,
                           struct rdisk_queue_counters *counters);
 

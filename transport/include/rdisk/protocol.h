@@ -83,7 +83,19 @@ enum rdisk_op {
     RDISK_OP_EXTENTS = 6,       /* where does the volume have data? */
     RDISK_OP_COPY = 7,          /* from one range of the volume to another */
 };
-#define RDISK_OPS 8u            /* for tables by operation */
+#define RDISK_OPS 8u            /* for tables by operation: 1 to RDISK_OPS - 1 */
+
+/* "read" and so on, and "reads", for a person or a statistic; never NULL. */
+const char *rdisk_op_name(unsigned int op);
+const char *rdisk_op_plural(unsigned int op);
+
+/* Requests that were finished, with success or not. At 0: those whose operation
+ * is not known. */
+struct rdisk_op_totals {
+    uint64_t count[RDISK_OPS];
+    uint64_t bytes[RDISK_OPS];  /* of their length */
+    uint64_t failed;            /* of all of them */
+};
 
 /* Bytes that an operation without payload may name; 0: not such a one. */
 static inline uint32_t rdisk_op_range_max(enum rdisk_op op)

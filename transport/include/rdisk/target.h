@@ -374,10 +374,7 @@ void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
                                void **address, size_t *length);
 
 struct rdisk_target_counters {
-    uint64_t reads, writes, flushes;    /* requests answered */
-    uint64_t discards, zeroes, extents, copies;
-    uint64_t failed;            /* of these, with a status other than OK */
-    uint64_t read_bytes, write_bytes;
+    struct rdisk_op_totals ops; /* requests answered; failed: other than OK */
     uint64_t refused;           /* answered without reaching the owner */
     uint64_t receives;          /* receive completions: one per request */
     uint64_t work_requests;     /* sends posted */
