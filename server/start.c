@@ -257,6 +257,7 @@ static int open_volume(struct step *step)
         .size = volume->size,
         .read_only = volume->read_only,
         .polling = volume->polling,
+        .identity = volume->identity,
     };
 
     return pool_configure(&step->server->pool, volume->backend, &spec,

@@ -115,6 +115,16 @@ static void add_lease(struct json_object *object, const struct lease *lease)
     json_object_object_add(object, "lease", inner);
 }
 
+static void add_identity(struct json_object *object, const uint8_t *identity)
+{
+    char hex[2 * RDISK_ID_SIZE + 1];
+
+    for (size_t i = 0; i < RDISK_ID_SIZE; i++) {
+        snprintf(hex + 2 * i, 3, "%02x", identity[i]);
+    }
+    add_text(object, "identity", hex);
+}
+
 static struct json_object *stat_volume(const struct pool_entry *entry)
 {
     struct json_object *object = json_object_new_object();
@@ -143,6 +153,7 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
     }
     add_number(object, "sessions", sessions);
     add_bool(object, "configured", volume->configured);
+    add_identity(object, volume->backend->identity);
     add_number(object, "block_size", volume->backend->geometry.block_size);
     add_text(object, "submission",
              volume->backend->inline_io ? "inline"

@@ -55,6 +55,8 @@ struct backend_spec {
     uint64_t size;              /* bytes; 0: as found */
     bool read_only;
     enum backend_polling polling;
+    const char *identity;       /* what tells it from all others; NULL: to be
+                                   found out */
 };
 
 struct backend_geometry {

@@ -175,7 +175,11 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
     /* Whether the file system can is found out when it is asked. */
     geometry->discard = true;
     geometry->zeroes = true;
-    identity_of_file(file->fd, &st, file->base.identity);
+    if (spec->identity) {
+        identity_of_text(spec->identity, file->base.identity);
+    } else {
+        identity_of_file(file->fd, &st, file->base.identity);
+    }
     identity_of_boot(file->base.cache);
     file->base.lasting = true;
     geometry->extents = true;

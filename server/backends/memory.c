@@ -36,9 +36,9 @@ static struct backend *memory_open(const struct backend_spec *spec,
 {
     struct memory *memory;
 
-    if (spec->path || !spec->size) {
+    if (spec->path || spec->identity || !spec->size) {
         rdisk_error_set(err, -EINVAL, "volume '%s' is in memory: it needs "
-                        "size=, and has no path=", spec->volume);
+                        "size=, and has no path= or identity=", spec->volume);
         return NULL;
     }
     if (backend_check_size(spec->volume, spec->size, err) < 0 ||

@@ -12,9 +12,9 @@ static struct backend *null_open(const struct backend_spec *spec,
 {
     struct backend *backend;
 
-    if (spec->path || !spec->size) {
+    if (spec->path || spec->identity || !spec->size) {
         rdisk_error_set(err, -EINVAL, "volume '%s' is null: it needs size=, "
-                        "and has no path=", spec->volume);
+                        "and has no path= or identity=", spec->volume);
         return NULL;
     }
     if (backend_check_size(spec->volume, spec->size, err) < 0 ||

@@ -93,6 +93,22 @@ static int set_read_only(struct config_volume *volume, const char *value,
     return 0;
 }
 
+static int set_identity(struct config_volume *volume, const char *value,
+                        struct rdisk_error *err)
+{
+    if (!value[0]) {
+        return rdisk_error_set(err, -EINVAL,
+                               "identity = of volume '%s' is empty",
+                               volume->name);
+    }
+    free(volume->identity);
+    volume->identity = strdup(value);
+    return volume->identity
+               ? 0
+               : rdisk_error_set(err, -ENOMEM, "no memory for volume '%s'",
+                                 volume->name);
+}
+
 static int set_polling(struct config_volume *volume, const char *value,
                        struct rdisk_error *err)
 {
@@ -112,7 +128,7 @@ int config_volume_set(struct config_volume *volume, const char *key,
     } keys[] = {
         { "backend", set_backend }, { "path", set_path },
         { "size", set_size },       { "read-only", set_read_only },
-        { "io-poll", set_polling },
+        { "io-poll", set_polling }, { "identity", set_identity },
     };
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -130,7 +146,8 @@ int config_volume_set(struct config_volume *volume, const char *key,
     }
     return rdisk_error_set(err, -EINVAL,
                            "a volume has no key '%s' (it has "
-                           "backend, path, size, read-only and io-poll)",
+                           "backend, path, size, read-only, io-poll and "
+                           "identity)",
                            key);
 }
 
@@ -168,6 +185,8 @@ int config_volume_parse(struct config_volume **volumes, const char *text,
         volume->size = 0;
         free(volume->path);
         volume->path = NULL;
+        free(volume->identity);
+        volume->identity = NULL;
         length = strlen(argument);
         end = length > 10 ? argument + length - 10 : NULL;
         if (end && strcmp(end, ",read-only") == 0) {
@@ -195,6 +214,7 @@ void config_volume_free(struct config_volume *volumes)
         volumes = volume->next;
         free(volume->name);
         free(volume->path);
+        free(volume->identity);
         free(volume);
     }
 }

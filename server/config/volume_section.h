@@ -17,6 +17,7 @@ struct config_volume {
     uint64_t size;                       /* bytes; 0: not told */
     bool read_only;
     enum backend_polling polling;
+    char *identity;    /* NULL: to be found out */
     unsigned int seen; /* keys given, bit by bit */
 };
 

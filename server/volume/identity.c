@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/volume/identity.h"
 
+#include <ctype.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/loop.h>
 #include <linux/major.h>
 #include <openssl/evp.h>
@@ -10,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "server/log.h"
 
@@ -44,7 +47,7 @@ static void digest(const struct trait *trait, uint8_t identity[RDISK_ID_SIZE])
     memcpy(identity, hash, RDISK_ID_SIZE);
 }
 
-/* The content of a small file; false if there is none. */
+/* The content of a small file; false if there is none, or only blanks. */
 static bool add_content(struct trait *trait, const char *path)
 {
     FILE *file = fopen(path, "re");
@@ -56,8 +59,18 @@ static bool add_content(struct trait *trait, const char *path)
     }
     length = fread(line, 1, sizeof(line), file);
     fclose(file);
-    add(trait, line, length);
-    return length > 0;
+    for (size_t i = 0; i < length; i++) {
+        if (!isspace((unsigned char)line[i])) {
+            add(trait, line, length);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_number(struct trait *trait, uint64_t number)
+{
+    add(trait, &number, sizeof(number));
 }
 
 /* ---- Files ------------------------------------------------------------ */
@@ -90,35 +103,127 @@ static void file_traits(int fd, const struct stat *st, struct trait *trait)
 
 /* ---- Block devices ---------------------------------------------------- */
 
-static void device_traits(int fd, const struct stat *st, struct trait *trait)
+/* Into @path: an attribute of the device in /sys. */
+static void device_path(const struct stat *st, const char *name, char *path,
+                        size_t size)
+{
+    snprintf(path, size, "/sys/dev/block/%u:%u/%s", major(st->st_rdev),
+             minor(st->st_rdev), name);
+}
+
+static bool add_attribute(struct trait *trait, const struct stat *st,
+                          const char *name)
+{
+    char path[128];
+
+    device_path(st, name, path, sizeof(path));
+    return add_content(trait, path);
+}
+
+/* What lasts no longer than the system runs, and is never the same again: a
+ * number may be another disk's later on. */
+static void add_incarnation(struct trait *trait, const struct stat *st)
+{
+    add_content(trait, BOOT_ID);
+    add_number(trait, st->st_rdev);
+    add_attribute(trait, st, "diskseq");
+}
+
+/* What the disk says of itself. */
+static bool add_names(struct trait *trait, const struct stat *st)
 {
     /* A partition's disk is the folder above. */
     static const char *const attributes[] = {
         "dm/uuid", "md/uuid", "wwid", "device/wwid", "serial", "device/serial",
         "../wwid", "../device/wwid", "../serial", "../device/serial",
     };
-    struct loop_info64 loop;
-    bool told = false;
-    char path[128];
+    bool any = false;
 
-    add(trait, "device", 6);
     for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++) {
-        snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s",
-                 major(st->st_rdev), minor(st->st_rdev), attributes[i]);
-        told |= add_content(trait, path);
+        any |= add_attribute(trait, st, attributes[i]);
     }
-    if (major(st->st_rdev) == LOOP_MAJOR &&
-        ioctl(fd, LOOP_GET_STATUS64, &loop) == 0) {
-        add(trait, &loop.lo_inode, sizeof(loop.lo_inode));
-        add(trait, &loop.lo_offset, sizeof(loop.lo_offset));
-        told = true;
+    return any;
+}
+
+/*
+ * A loop device is the file behind it, from an offset on. The kernel tells the
+ * file's number and that of its file system, which may be another one's after
+ * a restart, and its path, where another file may be by now.
+ */
+static bool add_loop(struct trait *trait, int fd, const struct stat *st)
+{
+    struct loop_info64 loop;
+    char path[PATH_MAX], name[64];
+    struct stat behind;
+    FILE *file;
+    int backing = -1;
+
+    if (major(st->st_rdev) != LOOP_MAJOR ||
+        ioctl(fd, LOOP_GET_STATUS64, &loop) < 0) {
+        return false;
     }
-    if (!told) {
-        add(trait, &st->st_rdev, sizeof(st->st_rdev));
+    device_path(st, "loop/backing_file", name, sizeof(name));
+    file = fopen(name, "re");
+    if (file && fgets(path, sizeof(path), file)) {
+        path[strcspn(path, "\n")] = '\0';
+        backing = open(path, O_PATH | O_CLOEXEC);
     }
-    snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/start",
-             major(st->st_rdev), minor(st->st_rdev));
-    add_content(trait, path);
+    if (file) {
+        fclose(file);
+    }
+    add(trait, "loop", 4);
+    add_number(trait, loop.lo_offset);
+    if (backing >= 0 && fstat(backing, &behind) == 0 &&
+        S_ISREG(behind.st_mode) && behind.st_ino == loop.lo_inode &&
+        behind.st_dev == loop.lo_device) {
+        file_traits(backing, &behind, trait);
+    } else {
+        add_number(trait, loop.lo_device);
+        add_number(trait, loop.lo_inode);
+        add_incarnation(trait, st);
+    }
+    if (backing >= 0) {
+        close(backing);
+    }
+    return true;
+}
+
+/*
+ * Where it is attached: for a disk that says nothing of itself. False if that
+ * is nowhere, since it is made of memory, a connection or another device.
+ */
+static bool add_place(struct trait *trait, const struct stat *st)
+{
+    char name[64], place[PATH_MAX];
+    const char *end;
+    ssize_t length;
+
+    snprintf(name, sizeof(name), "/sys/dev/block/%u:%u", major(st->st_rdev),
+             minor(st->st_rdev));
+    length = readlink(name, place, sizeof(place) - 1);
+    if (length < 0) {
+        return false;
+    }
+    place[length] = '\0';
+    /* What follows is counted in the order in which drivers find it. */
+    end = strstr(place, "/virtio");
+    end = end ? end : strstr(place, "/block/");
+    if (!end || strstr(place, "/devices/virtual/")) {
+        return false;
+    }
+    add(trait, place, (size_t)(end - place));
+    return true;
+}
+
+static void device_traits(int fd, const struct stat *st, struct trait *trait)
+{
+    add(trait, "device", 6);
+    if (!add_names(trait, st) && !add_loop(trait, fd, st) &&
+        !add_place(trait, st)) {
+        add_incarnation(trait, st);
+    }
+    /* A partition begins somewhere. */
+    add_attribute(trait, st, "start");
 }
 
 /* ---- All -------------------------------------------------------------- */
@@ -133,6 +238,15 @@ void identity_of_file(int fd, const struct stat *st,
     } else {
         file_traits(fd, st, &trait);
     }
+    digest(&trait, identity);
+}
+
+void identity_of_text(const char *text, uint8_t identity[RDISK_ID_SIZE])
+{
+    struct trait trait = { .length = 0 };
+
+    add(&trait, "text", 4);
+    add(&trait, text, strlen(text));
     digest(&trait, identity);
 }
 

@@ -14,10 +14,13 @@
 /*
  * A file is itself as long as it exists, also under another name and after a
  * restart of the machine; another one in its place is not. A block device is
- * known by what it says of itself, and if it says nothing, by its number.
+ * known by what it says of itself; a loop device by its file; and one that says
+ * nothing by where it is attached, or as long as the system runs by its number.
  */
 void identity_of_file(int fd, const struct stat *st,
                       uint8_t identity[RDISK_ID_SIZE]);
+/* What an administrator calls it. */
+void identity_of_text(const char *text, uint8_t identity[RDISK_ID_SIZE]);
 /* Of what lives and dies with this process. */
 void identity_random(uint8_t identity[RDISK_ID_SIZE]);
 

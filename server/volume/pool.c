@@ -118,6 +118,30 @@ int pool_check_name(const char *name, struct rdisk_error *err)
     return 0;
 }
 
+/*
+ * What has one identity is one volume to clients, with one lease: they would
+ * copy inside the wrong one, and fence each other. Among those that nobody may
+ * write, nothing comes of it.
+ */
+static int check_unique(const struct pool *pool, const char *name,
+                        const struct backend *backend, struct rdisk_error *err)
+{
+    for (const struct volume *other = pool->volumes; other;
+         other = other->next) {
+        if (memcmp(other->backend->identity, backend->identity,
+                   sizeof(backend->identity)) == 0 &&
+            !(other->backend->geometry.read_only &&
+              backend->geometry.read_only)) {
+            return rdisk_error_set(err, -EEXIST, "volume '%s' has the "
+                                   "identity of volume '%s', so they would be "
+                                   "taken for one: give one of them another "
+                                   "with identity= in a section of its own",
+                                   name, other->name);
+        }
+    }
+    return 0;
+}
+
 static struct volume *open_volume(struct pool *pool,
                                   const struct backend_class *class,
                                   const struct backend_spec *spec,
@@ -127,6 +151,10 @@ static struct volume *open_volume(struct pool *pool,
     struct volume *volume;
 
     if (!backend) {
+        return NULL;
+    }
+    if (check_unique(pool, spec->volume, backend, err) < 0) {
+        class->close(backend);
         return NULL;
     }
     volume = volume_new(spec->volume, backend, err);

@@ -107,6 +107,47 @@ static void file_made_again_is_another(void)
     leave();
 }
 
+/* What a server that starts now would tell of a volume called @identity. */
+static struct backend look_called(const char *path, const char *identity)
+{
+    struct backend_spec spec = {
+        .volume = "v", .path = path, .directory = AT_FDCWD,
+        .identity = identity,
+    };
+    struct backend *backend = backend_file.open(&spec, NULL, &err);
+    struct backend seen;
+
+    REQUIRE(backend != NULL);
+    seen = *backend;
+    backend_file.close(backend);
+    return seen;
+}
+
+static void given_identity_is_kept_with_other_data(void)
+{
+    enter();
+    make("a");
+    make("b");
+    CHECK(same_identity(look_called("a", "disk 1"), look_called("b", "disk 1")));
+    CHECK(!same_identity(look_called("a", "disk 1"),
+                         look_called("a", "disk 2")));
+    CHECK(!same_identity(look_called("a", "disk 1"),
+                         look(&backend_file, "a")));
+    leave();
+}
+
+static void memory_takes_no_identity(void)
+{
+    struct backend_spec spec = {
+        .volume = "v", .size = 4096, .identity = "disk 1",
+    };
+
+    CHECK(!backend_memory.open(&spec, NULL, &err));
+    CHECK_SAYS(err.text, "has no path= or identity=");
+    CHECK(!backend_null.open(&spec, NULL, &err));
+    CHECK_SAYS(err.text, "has no path= or identity=");
+}
+
 static void cache_of_files_is_the_systems(void)
 {
     enter();
@@ -133,6 +174,10 @@ static const struct unit_test tests[] = {
     { "another file is another volume", another_file_is_another },
     { "a file that was deleted and made again is another volume",
       file_made_again_is_another },
+    { "an identity that is given stays, whatever the volume lies on",
+      given_identity_is_kept_with_other_data },
+    { "a volume that dies with the server takes no identity",
+      memory_takes_no_identity },
     { "the cache of files lives as long as the running system",
       cache_of_files_is_the_systems },
     { "a volume in memory is never the one that was lost",

@@ -210,6 +210,38 @@ static void test_one_file_one_volume(void)
     scene_close(&scene);
 }
 
+static int configure(struct scene *scene, const char *name, const char *file,
+                     const char *identity, bool read_only)
+{
+    char path[100];
+    struct backend_spec spec = {
+        .volume = name, .path = path, .directory = AT_FDCWD,
+        .identity = identity, .read_only = read_only,
+    };
+
+    snprintf(path, sizeof(path), "%s/%s", scene->path, file);
+    return pool_configure(&scene->pool, &backend_file, &spec, &scene->err);
+}
+
+static void test_one_identity_one_volume(void)
+{
+    struct scene scene;
+
+    scene_open(&scene);
+    make_file(&scene, "a", 4096);
+    make_file(&scene, "b", 4096);
+    make_file(&scene, "c", 4096);
+    CHECK_EQUAL(configure(&scene, "one", "a", "disk", false), 0);
+    CHECK_EQUAL(configure(&scene, "two", "b", "disk", false), -EEXIST);
+    CHECK_SAYS(scene.err.text, "volume 'two' has the identity of volume "
+               "'one', so they would be taken for one");
+    CHECK_EQUAL(configure(&scene, "two", "b", "disk", true), -EEXIST);
+    CHECK_EQUAL(configure(&scene, "two", "b", "other", true), 0);
+    /* Nobody writes to either. */
+    CHECK_EQUAL(configure(&scene, "three", "c", "other", true), 0);
+    scene_close(&scene);
+}
+
 static void test_no_pool(void)
 {
     struct rdisk_error err;
@@ -337,6 +369,8 @@ static const struct unit_test tests[] = {
     { "a configured volume stays open and cannot be deleted",
       test_configured },
     { "one file is never two volumes", test_one_file_one_volume },
+    { "one identity is never two volumes, unless nobody can write to either",
+      test_one_identity_one_volume },
     { "without a pool directory nothing is created", test_no_pool },
     { "one writer, any number of readers; BUSY names the writer",
       test_one_writer },
