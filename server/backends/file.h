@@ -38,8 +38,20 @@ struct file {
     char *volume;               /* its name, for messages */
 };
 
+/*
+ * Requests that a volume may have at a reactor's rings and threads at a time;
+ * as many workers has its reactor of the kernel. Enough for any disk, and all
+ * that a volume keeps when its storage does not answer.
+ */
+#define FILE_REQUESTS 256u
+
 struct file_context {
     struct backend_context base;
+    unsigned int requests;      /* of these */
+    struct backend_io *waiting; /* for one of them to end */
+    struct backend_io **last;
+    bool admitting;             /* further up the stack */
+    struct offload_lane lane;
     int fd;
     int index[RING_KINDS];      /* in the rings' tables of files, or -1 */
     struct ring_op sync;

@@ -211,5 +211,5 @@ void file_offload(struct file_context *context, struct backend_io *io)
     }
     io->job.run = io->op == RDISK_OP_EXTENTS ? extents_run : copy_run;
     io->job.done = offload_done;
-    reactor_offload(context->base.reactor, &io->job);
+    reactor_offload(context->base.reactor, &context->lane, &io->job);
 }

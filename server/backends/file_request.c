@@ -10,6 +10,7 @@
  * not) would have io_uring give every one to a worker thread, only for a copy.
  * There the reactor makes the system call itself.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -37,6 +38,8 @@ struct backend_context *file_join(struct backend *backend,
     context->base.backend = backend;
     context->base.reactor = reactor;
     context->base.polled = backend->polled && reactor_polls(reactor);
+    context->last = &context->waiting;
+    reactor_workers(reactor, FILE_REQUESTS);
     file_sync_join(file_of(backend));
     context->fd = file_of(backend)->fd;
     context->index[RING_ORDINARY] = reactor_file_add(reactor, RING_ORDINARY,
@@ -54,6 +57,8 @@ void file_leave(struct backend_context *base)
     for (unsigned int ring = 0; ring < RING_KINDS; ring++) {
         reactor_file_remove(base->reactor, ring, context->index[ring]);
     }
+    assert(context->requests == 0 && !context->waiting);
+    reactor_workers(base->reactor, -(int)FILE_REQUESTS);
     file_sync_leave(file_of(base->backend));
     free(context);
 }
@@ -316,18 +321,9 @@ void file_turn_over(struct file *file, struct range *range)
     }
 }
 
-static void turn_done(struct backend_io *io, int result, void *opaque)
-{
-    file_turn_over(opaque, &io->range);
-    backend_io_complete(io, result);
-}
-
 /* Is it its turn? If not, it begins when that comes. */
 static bool take_turn(struct file *file, struct backend_io *io)
 {
-    if (io->op == RDISK_OP_FLUSH || io->op == RDISK_OP_EXTENTS) {
-        return true;
-    }
     io->range = (struct range) {
         .begin = io->offset,
         .end = io->offset + io->length,
@@ -337,8 +333,57 @@ static bool take_turn(struct file *file, struct backend_io *io)
         io->range.source = io->source;
         io->range.source_end = io->source + io->length;
     }
-    backend_io_push(io, turn_done, file);
     return range_lock_acquire(&file->ranges, &io->range);
+}
+
+/* ---- Coming in and going out ------------------------------------------ */
+
+static bool takes_turns(const struct file *file, const struct backend_io *io)
+{
+    return file->tears && io->op != RDISK_OP_FLUSH &&
+           io->op != RDISK_OP_EXTENTS;
+}
+
+static void admit(struct file_context *context, struct backend_io *io)
+{
+    struct file *file = file_of(context->base.backend);
+
+    context->requests++;
+    if (!takes_turns(file, io) || take_turn(file, io)) {
+        file_begin(context, io);
+    }
+}
+
+static void admit_waiting(struct file_context *context)
+{
+    /* One that ends at once comes by here again. */
+    if (context->admitting) {
+        return;
+    }
+    context->admitting = true;
+    while (context->waiting && context->requests < FILE_REQUESTS) {
+        struct backend_io *io = context->waiting;
+
+        context->waiting = io->next;
+        if (!context->waiting) {
+            context->last = &context->waiting;
+        }
+        admit(context, io);
+    }
+    context->admitting = false;
+}
+
+static void request_ended(struct backend_io *io, int result, void *opaque)
+{
+    struct file_context *context = opaque;
+    struct file *file = file_of(context->base.backend);
+
+    if (takes_turns(file, io)) {
+        file_turn_over(file, &io->range);
+    }
+    context->requests--;
+    admit_waiting(context);
+    backend_io_complete(io, result);
 }
 
 void file_submit(struct backend_context *base, struct backend_io *io)
@@ -360,7 +405,12 @@ void file_submit(struct backend_context *base, struct backend_io *io)
         backend_io_complete(io, -EIO);
         return;
     }
-    if (!file->tears || take_turn(file, io)) {
-        file_begin(context, io);
+    backend_io_push(io, request_ended, context);
+    if (context->requests < FILE_REQUESTS && !context->waiting) {
+        admit(context, io);
+    } else {
+        io->next = NULL;
+        *context->last = io;
+        context->last = &io->next;
     }
 }

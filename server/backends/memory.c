@@ -13,6 +13,8 @@
 #define BLOCK 4096u
 /* Reactors seldom meet on one of these. */
 #define LOCKS 32
+/* Longer requests are done by a thread beside the reactor, so much at a time. */
+#define PIECE (1u << 20)
 
 struct memory {
     struct backend base;
@@ -23,6 +25,11 @@ struct memory {
      * ordering of requests.
      */
     pthread_spinlock_t locks[LOCKS];
+};
+
+struct memory_context {
+    struct backend_context base;
+    struct offload_lane lane;
 };
 
 static struct memory *memory_of(struct backend *backend)
@@ -137,20 +144,20 @@ static struct backend_context *memory_join(struct backend *backend,
                                            struct reactor *reactor,
                                            struct rdisk_error *err)
 {
-    struct backend_context *context = calloc(1, sizeof(*context));
+    struct memory_context *context = calloc(1, sizeof(*context));
 
     if (!context) {
         rdisk_error_set(err, -ENOMEM, "no memory for a volume in memory");
         return NULL;
     }
-    context->backend = backend;
-    context->reactor = reactor;
-    return context;
+    context->base.backend = backend;
+    context->base.reactor = reactor;
+    return &context->base;
 }
 
-static void memory_leave(struct backend_context *context)
+static void memory_leave(struct backend_context *base)
 {
-    free(context);
+    free(backend_of(base, struct memory_context, base));
 }
 
 /* Under a block's lock: is the volume still as long as it was when the request
@@ -185,18 +192,19 @@ static bool transfer_block(struct memory *memory, enum rdisk_op op,
     return done;
 }
 
-static int transfer(struct memory *memory, struct backend_io *io)
+/* From io->done on, up to @end. */
+static int transfer(struct memory *memory, struct backend_io *io, uint32_t end)
 {
     uint32_t n;
 
-    for (uint32_t done = 0; done < io->length; done += n) {
-        uint64_t offset = io->offset + done;
+    for (; io->done < end; io->done += n) {
+        uint64_t offset = io->offset + io->done;
 
         n = BLOCK - offset % BLOCK;
-        if (n > io->length - done) {
-            n = io->length - done;
+        if (n > end - io->done) {
+            n = end - io->done;
         }
-        if (!transfer_block(memory, io->op, offset, (char *)io->data + done,
+        if (!transfer_block(memory, io->op, offset, (char *)io->data + io->done,
                             n)) {
             return -EIO;
         }
@@ -204,19 +212,20 @@ static int transfer(struct memory *memory, struct backend_io *io)
     return 0;
 }
 
-/* Through a block of its own, since source and target may share a lock. */
-static int copy(struct memory *memory, const struct backend_io *io)
+/* The same. Through a block of its own, since source and target may share a
+ * lock. */
+static int copy(struct memory *memory, struct backend_io *io, uint32_t end)
 {
     char block[BLOCK];
     uint32_t n;
 
-    for (uint32_t done = 0; done < io->length; done += n) {
-        uint64_t from = io->source + done, to = io->offset + done;
+    for (; io->done < end; io->done += n) {
+        uint64_t from = io->source + io->done, to = io->offset + io->done;
         uint64_t most = from % BLOCK > to % BLOCK ? from % BLOCK : to % BLOCK;
 
         n = BLOCK - most;
-        if (n > io->length - done) {
-            n = io->length - done;
+        if (n > end - io->done) {
+            n = end - io->done;
         }
         if (!transfer_block(memory, RDISK_OP_READ, from, block, n) ||
             !transfer_block(memory, RDISK_OP_WRITE, to, block, n)) {
@@ -226,28 +235,50 @@ static int copy(struct memory *memory, const struct backend_io *io)
     return 0;
 }
 
-static void memory_submit(struct backend_context *context,
-                          struct backend_io *io)
+/* The next piece of it. True: there is more. */
+static bool carry_on(struct memory *memory, struct backend_io *io)
 {
-    struct memory *memory = memory_of(context->backend);
-    int result = 0;
+    uint32_t left = io->length - io->done;
+    uint32_t end = io->done + (left < PIECE ? left : PIECE);
 
-    switch (io->op) {
-    case RDISK_OP_FLUSH:
-        break;
-    case RDISK_OP_EXTENTS:
+    io->result = io->op == RDISK_OP_COPY ? copy(memory, io, end)
+                                         : transfer(memory, io, end);
+    return io->result == 0 && io->done < io->length;
+}
+
+static bool piece_run(struct offload_job *job)
+{
+    struct backend_io *io = backend_of(job, struct backend_io, job);
+
+    return carry_on(memory_of(io->context->backend), io);
+}
+
+static void pieces_done(struct offload_job *job)
+{
+    struct backend_io *io = backend_of(job, struct backend_io, job);
+
+    backend_io_complete(io, io->result);
+}
+
+static void memory_submit(struct backend_context *base, struct backend_io *io)
+{
+    struct memory_context *context =
+        backend_of(base, struct memory_context, base);
+
+    io->done = 0;
+    io->result = 0;
+    if (io->op == RDISK_OP_EXTENTS) {
         /* Telling zeroes from data would take as long as reading them. */
-        io->done = 0;
         backend_io_extent(io, io->length, 0);
-        break;
-    case RDISK_OP_COPY:
-        result = copy(memory, io);
-        break;
-    default:
-        result = transfer(memory, io);
-        break;
+    } else if (io->op != RDISK_OP_FLUSH &&
+               carry_on(memory_of(base->backend), io)) {
+        io->context = base;
+        io->job.run = piece_run;
+        io->job.done = pieces_done;
+        reactor_offload(base->reactor, &context->lane, &io->job);
+        return;
     }
-    backend_io_complete(io, result);
+    backend_io_complete(io, io->result);
 }
 
 const struct backend_class backend_memory = {

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A thread beside a reactor for system calls that io_uring does not have and
- * that may block: looking for holes, copying inside a file system. Jobs take
- * turns, a bounded piece each, so that a long one does not hold up the others.
+ * Threads beside a reactor for system calls that io_uring does not have and
+ * that may block: looking for holes, copying inside a file system; and for what
+ * would keep the reactor for long. Each volume has a *lane*, whose jobs take
+ * turns, a bounded piece each, in one thread at a time: a volume whose storage
+ * does not answer keeps that one, and no more. Threads are started when lanes
+ * with work outnumber them.
  */
 #ifndef RDISK_SERVER_IO_OFFLOAD_H
 #define RDISK_SERVER_IO_OFFLOAD_H
@@ -17,7 +20,7 @@ struct offload;
 
 /* In memory of the submitter's, from submit until done() is called. */
 struct offload_job {
-    /* The offload's thread: do a piece of it. True: there is more to do. */
+    /* A thread of the offload: do a piece of it. True: there is more to do. */
     bool (*run)(struct offload_job *job);
     /* The thread of the mailbox: all has been done. */
     void (*done)(struct offload_job *job);
@@ -26,13 +29,22 @@ struct offload_job {
     struct offload_job *next;
 };
 
-/* Start the thread; it sleeps until there is a job. NULL with @err filled. */
+/* Zeroed, it has no jobs. Its owner keeps it until they are done. */
+struct offload_lane {
+    struct offload_job *first;  /* all under the offload's lock */
+    struct offload_job *last;
+    bool busy;                  /* a thread has it, or it is ready for one */
+    struct offload_lane *next;  /* ready, too */
+};
+
+/* Start the first thread; it sleeps until there is a job. NULL with @err
+ * filled. */
 struct offload *offload_create(struct rdisk_error *err);
 /* No job is in flight any more. NULL is allowed. */
 void offload_destroy(struct offload *offload);
 
 /* Any thread. @home: the mailbox of the thread that done() is to run in. */
-void offload_submit(struct offload *offload, struct offload_job *job,
-                    struct mailbox *home);
+void offload_submit(struct offload *offload, struct offload_lane *lane,
+                    struct offload_job *job, struct mailbox *home);
 
 #endif

@@ -35,6 +35,8 @@ struct reactor {
     struct ring_table tables[RING_KINDS];
     bool has[RING_KINDS];
     bool cannot_poll;           /* it was tried */
+    unsigned int own_workers;   /* as many as the kernel had by itself */
+    unsigned int volumes_workers;
     struct ring_op mail;
     struct message quit;
     bool quitting;
@@ -48,6 +50,7 @@ struct reactor {
     _Atomic uint64_t completions;
     _Atomic uint64_t polled;
     _Atomic uint64_t spins;
+    atomic_uint workers;
 
     /* For reactor_create() to wait on. */
     sem_t ready;
@@ -160,9 +163,22 @@ void reactor_defer(struct reactor *reactor, struct reactor_deferred *deferred)
     }
 }
 
-void reactor_offload(struct reactor *reactor, struct offload_job *job)
+void reactor_offload(struct reactor *reactor, struct offload_lane *lane,
+                     struct offload_job *job)
 {
-    offload_submit(reactor->offload, job, &reactor->mailbox);
+    offload_submit(reactor->offload, lane, job, &reactor->mailbox);
+}
+
+void reactor_workers(struct reactor *reactor, int change)
+{
+    unsigned int workers;
+
+    reactor->volumes_workers += change;
+    workers = reactor->own_workers + reactor->volumes_workers;
+    if (ring_set_workers(&reactor->rings[RING_ORDINARY], workers) == 0) {
+        atomic_store_explicit(&reactor->workers, workers,
+                              memory_order_relaxed);
+    }
 }
 
 /* ---- Messages --------------------------------------------------------- */
@@ -337,6 +353,7 @@ static int reactor_set_up(struct reactor *reactor)
             result == -ENOMEM ? " (raise the limit on locked memory, ulimit "
             "-l)" : "");
     }
+    reactor->own_workers = ring_workers(&reactor->rings[RING_ORDINARY]);
     mail_arm(reactor);
     return 0;
 }
@@ -455,5 +472,7 @@ void reactor_info(const struct reactor *reactor, struct reactor_info *info)
                                              memory_order_relaxed);
     info->polled = atomic_load_explicit(&reactor->polled,
                                         memory_order_relaxed);
+    info->workers = atomic_load_explicit(&reactor->workers,
+                                         memory_order_relaxed);
     info->spins = atomic_load_explicit(&reactor->spins, memory_order_relaxed);
 }

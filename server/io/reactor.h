@@ -69,6 +69,7 @@ struct reactor_info {
     uint64_t turns;             /* times it woke up */
     uint64_t completions;       /* taken from its rings */
     uint64_t polled;            /* of these, from the polled one */
+    unsigned int workers;       /* that the kernel may have for it */
     uint64_t spins;             /* turns begun by a poller, without sleep */
 };
 void reactor_info(const struct reactor *reactor, struct reactor_info *info);
@@ -85,8 +86,18 @@ void reactor_sqe_set(struct io_uring_sqe *sqe, struct ring_op *op);
 
 void reactor_defer(struct reactor *reactor, struct reactor_deferred *deferred);
 
-/* Let a thread beside this one run @job; its done() comes back to this one. */
-void reactor_offload(struct reactor *reactor, struct offload_job *job);
+/* Let a thread beside this one run @job, in its turn of @lane; its done() comes
+ * back to this one. */
+void reactor_offload(struct reactor *reactor, struct offload_lane *lane,
+                     struct offload_job *job);
+
+/*
+ * What the kernel cannot do at once it gives to a worker, and has no more of
+ * them than it is told: those that wait for one volume's storage must leave
+ * enough for the others. So each volume brings as many as it may have requests
+ * outstanding, @change, and takes them along when it leaves.
+ */
+void reactor_workers(struct reactor *reactor, int change);
 
 void reactor_poller_add(struct reactor *reactor,
                         struct reactor_poller *poller);

@@ -123,6 +123,25 @@ void ring_sleep(struct ring *ring)
     }
 }
 
+/* ---- Workers ---------------------------------------------------------- */
+
+/* Bounded ones, for files and disks, and unbounded ones; 0: as it was, which
+ * is also what comes back. */
+int ring_set_workers(struct ring *ring, unsigned int workers)
+{
+    unsigned int values[2] = { workers, 0 };
+
+    return io_uring_register_iowq_max_workers(&ring->uring, values);
+}
+
+unsigned int ring_workers(struct ring *ring)
+{
+    unsigned int values[2] = { 0, 0 };
+
+    return io_uring_register_iowq_max_workers(&ring->uring, values) < 0 ?
+           0 : values[0];
+}
+
 /* ---- Completions ------------------------------------------------------ */
 
 bool ring_ready(struct ring *ring)

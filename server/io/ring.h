@@ -47,6 +47,11 @@ void ring_sleep(struct ring *ring);
 /* Is there a completion, or work of the kernel's that will bring one? Of a
  * polled ring: submit, ask the disk, and tell. */
 bool ring_ready(struct ring *ring);
+/* How many workers the kernel may have for requests of this thread that it
+ * cannot do at once; 0: it does not say. */
+unsigned int ring_workers(struct ring *ring);
+/* 0, or a negative errno: this kernel does not take it (before 5.15). */
+int ring_set_workers(struct ring *ring, unsigned int workers);
 /* Run what has completed; returns how many. */
 unsigned int ring_reap(struct ring *ring);
 

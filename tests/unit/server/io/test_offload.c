@@ -400,6 +400,7 @@ static struct job {
     unsigned int order[2];      /* when it began, when it ended */
 } jobs[3];
 static unsigned int clock_now, jobs_left;
+static struct offload_lane lane;
 
 static atomic_bool all_given;
 
@@ -440,7 +441,7 @@ static void submit_jobs(void)
         };
     }
     for (unsigned int i = 0; i < 3; i++) {
-        reactor_offload(rig.reactor, &jobs[i].job);
+        reactor_offload(rig.reactor, &lane, &jobs[i].job);
     }
     atomic_store(&all_given, true);
 }

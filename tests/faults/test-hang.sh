@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Storage that does not answer: the volumes on it wait, and no others.
+# quick-lab: seconds are counted
+# shellcheck source=tests/faults/lib.sh
+. "$(dirname "$(realpath "$0")")/lib.sh"
+
+# file_system NAME: one of its own for a volume of that name
+file_system()
+{
+    truncate -s 64M "$work/$1.image"
+    mkfs.ext4 -q "$work/$1.image"
+    mkdir "$work/$1"
+    mount -o loop "$work/$1.image" "$work/$1" || skip "this kernel has no ext4"
+    dd if=/dev/zero of="$work/$1/v" bs=1M count=16 status=none
+    sync "$work/$1/v"
+}
+
+check_a_file_system_that_hangs_stops_no_other_volume_of_its_reactor()
+{
+    local i
+    file_system hung
+    file_system good
+    start_server --cores 1 --volume "hung=file:$work/hung/v" \
+        --volume "good=file:$work/good/v"
+    client hung "$(uri hung)" -t none
+    fsfreeze -f "$work/hung" || skip "this kernel freezes no file system"
+    trap 'fsfreeze -u "$work/hung" 2>/dev/null || true' EXIT
+    # More than the kernel has workers by itself, and the volume's flush.
+    for ((i = 0; i < 64; i++)); do
+        say hung "aio_write $((i * 64))k 4k"
+    done
+    say hung aio_flush
+    sleep 1
+    io_limit=20
+    io good 'write -P 7 0 64k' flush 'read -P 7 0 64k' 'discard 64k 64k' \
+        'write -z 128k 64k' 'write -f -P 8 0 4k' flush
+    ! said hung '^wrote' || fail "the file system does not hang"
+    fsfreeze -u "$work/hung"
+    say hung 'read 0 4k'
+    answers hung '^read 4096/4096' 20
+    say hung quit
+    wait_until 20 gone "${client[hung]}" || fail "the client does not end"
+    stop_server
+    umount "$work/hung" "$work/good"
+}
+
+run_checks
