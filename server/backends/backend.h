@@ -91,6 +91,9 @@ struct backend_class {
     int (*resize)(struct backend *backend, uint64_t size,
                   struct rdisk_error *err);
 
+    /* Store backend->identity with the data, where it is now. 0, or a negative
+     * errno if it cannot be. NULL: cannot. */
+    int (*identify)(struct backend *backend);
     /* When the data was changed last, in ns of any clock that goes with the
      * data where it is moved; 0: not known. NULL: never known. */
     uint64_t (*changed)(struct backend *backend);
@@ -122,8 +125,15 @@ struct backend_class {
 struct backend {
     const struct backend_class *class;
     struct backend_geometry geometry;
-    /* Filled by open, see identity.h; the same as long as it is open. */
+    /*
+     * Filled by open, see identity.h; the same as long as it is open. Who
+     * opened it settles the identity before it is used, if it is one that
+     * came with the data from elsewhere (@moved), or is not stored with data
+     * that it could be stored with (@fresh; then it is @place).
+     */
     uint8_t identity[RDISK_ID_SIZE];
+    uint8_t place[RDISK_ID_SIZE];
+    bool moved, fresh;
     uint8_t cache[RDISK_ID_SIZE];
     const atomic_uint *losses;  /* times that answered data was lost; NULL:
                                    that does not happen */

@@ -136,6 +136,28 @@ static void choose_direct(struct file *file, const struct stat *st)
     say_buffered(file->volume, why);
 }
 
+static void find_identity(struct file *file, const struct backend_spec *spec,
+                          const struct stat *st)
+{
+    struct backend *base = &file->base;
+    struct identity_place place;
+
+    if (spec->identity) {
+        identity_of_text(spec->identity, base->identity);
+        return;
+    }
+    if (!S_ISREG(st->st_mode)) {
+        identity_of_file(file->fd, st, base->identity);
+        return;
+    }
+    identity_look(file->fd, st, &place);
+    base->moved = place.is_stored && !place.in_place;
+    base->fresh = !place.is_stored;
+    memcpy(base->place, place.here, sizeof(base->place));
+    memcpy(base->identity, place.is_stored ? place.stored : place.here,
+           sizeof(base->identity));
+}
+
 static int find_geometry(struct file *file, const struct backend_spec *spec,
                          struct rdisk_error *err)
 {
@@ -175,11 +197,7 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
     /* Whether the file system can is found out when it is asked. */
     geometry->discard = true;
     geometry->zeroes = true;
-    if (spec->identity) {
-        identity_of_text(spec->identity, file->base.identity);
-    } else {
-        identity_of_file(file->fd, &st, file->base.identity);
-    }
+    find_identity(file, spec, &st);
     identity_of_boot(file->base.cache);
     file->base.lasting = true;
     geometry->extents = true;
@@ -344,6 +362,15 @@ static int file_resize(struct backend *backend, uint64_t size,
     return 0;
 }
 
+static int file_identify(struct backend *backend)
+{
+    if (backend->geometry.read_only) {
+        return -EROFS;
+    }
+    return identity_store(file_of(backend)->fd, backend->identity,
+                          backend->place);
+}
+
 static uint64_t file_changed(struct backend *backend)
 {
     struct stat st;
@@ -375,6 +402,7 @@ const struct backend_class backend_file = {
     .open = file_open,
     .close = file_close,
     .resize = file_resize,
+    .identify = file_identify,
     .changed = file_changed,
     .allocated = file_allocated,
     .join = file_join,

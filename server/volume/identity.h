@@ -6,6 +6,7 @@
 #ifndef RDISK_SERVER_VOLUME_IDENTITY_H
 #define RDISK_SERVER_VOLUME_IDENTITY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
@@ -19,6 +20,26 @@
  */
 void identity_of_file(int fd, const struct stat *st,
                       uint8_t identity[RDISK_ID_SIZE]);
+/*
+ * A file's identity is stored with it, in the extended attribute
+ * user.rdisk.identity, together with which file it was stored with: so that it
+ * travels with the file where that is moved, and a copy is known as one. It is
+ * the only one that stays the same where a file's number does not (FUSE,
+ * virtiofs).
+ */
+struct identity_place {
+    uint8_t stored[RDISK_ID_SIZE];
+    uint8_t here[RDISK_ID_SIZE];    /* the file itself; where numbers do not
+                                       last, its path */
+    bool is_stored;
+    bool in_place;              /* and it was stored with this very file */
+};
+void identity_look(int fd, const struct stat *st,
+                   struct identity_place *place);
+/* Store @identity with the file that is @here, durably. 0, or a negative errno
+ * where that cannot be. */
+int identity_store(int fd, const uint8_t identity[RDISK_ID_SIZE],
+                   const uint8_t here[RDISK_ID_SIZE]);
 /* What an administrator calls it. */
 void identity_of_text(const char *text, uint8_t identity[RDISK_ID_SIZE]);
 /* Of what lives and dies with this process. */

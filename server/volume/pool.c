@@ -153,7 +153,8 @@ static struct volume *open_volume(struct pool *pool,
     if (!backend) {
         return NULL;
     }
-    if (check_unique(pool, spec->volume, backend, err) < 0) {
+    if (pool_identify(pool, spec->volume, backend, err) < 0 ||
+        check_unique(pool, spec->volume, backend, err) < 0) {
         class->close(backend);
         return NULL;
     }

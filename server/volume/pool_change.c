@@ -206,8 +206,10 @@ static int claim(struct pool *pool, const char *name, const char *what,
         rdisk_error_set(err, result, "cannot %s volume '%s': its file cannot "
                         "be locked: %s", what, name, strerror(-result));
     } else {
-        identity_of_file(fd, &st, identity);
-        result = pool_not_kept(pool, name, identity, what, err);
+        result = pool_identity_of(pool, fd, &st, identity, err);
+        if (result == 0) {
+            result = pool_not_kept(pool, name, identity, what, err);
+        }
     }
     if (result < 0) {
         close(fd);

@@ -3,6 +3,8 @@
 #ifndef RDISK_SERVER_VOLUME_POOL_INTERNAL_H
 #define RDISK_SERVER_VOLUME_POOL_INTERNAL_H
 
+#include <sys/stat.h>
+
 #include "server/volume/pool.h"
 
 /* Of the volumes that are open; NULL: none is named so. */
@@ -15,6 +17,15 @@ int pool_check_name(const char *name, struct rdisk_error *err);
 int pool_not_kept(struct pool *pool, const char *name,
                   const uint8_t *identity, const char *what,
                   struct rdisk_error *err);
+/*
+ * Settle the identity of @backend, just opened as volume @name. Storage only. 0
+ * or a negative errno with @err: it cannot be told which volume it is.
+ */
+int pool_identify(const struct pool *pool, const char *name,
+                  struct backend *backend, struct rdisk_error *err);
+/* That of a file which is not open as a volume; nothing is stored. */
+int pool_identity_of(const struct pool *pool, int fd, const struct stat *st,
+                     uint8_t *identity, struct rdisk_error *err);
 /* The volume is deleted, and its lease with it. */
 void pool_forget_lease(struct pool *pool, const uint8_t *identity);
 

@@ -92,4 +92,42 @@ END
         --state "$work/state" --authentication none
 }
 
+check_a_volume_whose_file_moves_during_a_drain_stays_itself()
+{
+    start_server
+    volume v 8M
+    client c "$(uri 'v?reconnect-delay=60')"
+    say c 'write -P 1 0 4k'
+    answers c 'wrote 4096/4096 bytes at offset 0' 20
+    within 40 rdisk drain v --control "$control"
+    cp -a "$pool/v" "$work/moved"
+    rm "$pool/v"
+    cp -a "$work/moved" "$pool/v"
+    within 20 rdisk resume v --control "$control"
+    say c 'write -P 2 1M 4k'
+    answers c 'wrote 4096/4096 bytes at offset 1048576' 40
+    io_options=-r io v 'read -P 1 0 4k' 'read -P 2 1M 4k'
+    stop_server
+}
+
+# The client must not write over it what it still has to write.
+check_a_backup_that_is_put_back_is_left_alone()
+{
+    start_server
+    volume v 8M
+    io v 'write -P 1 0 4k'
+    cp -a "$pool/v" "$work/backup"
+    client c "$(uri 'v?reconnect-delay=60')"
+    say c 'write -P 2 0 4k'
+    answers c 'wrote 4096/4096 bytes at offset 0' 20
+    within 40 rdisk drain v --control "$control"
+    rm "$pool/v"
+    cp -a "$work/backup" "$pool/v"
+    within 20 rdisk resume v --control "$control"
+    say c 'write -P 3 0 4k'
+    answers c 'not the one that was lost' 40
+    io_options=-r io v 'read -P 1 0 4k'
+    stop_server
+}
+
 run_checks
