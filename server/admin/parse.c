@@ -73,12 +73,8 @@ static int parse_name(struct json_object *object, struct request *request,
     name = json_object_get_string(value);
     /* The length is JSON's own: a name may not hide something behind a NUL. */
     length = json_object_get_string_len(value);
-    if (!rdisk_volume_name_valid(name, length)) {
-        return rdisk_error_set(err, -EINVAL,
-                               "\"%.140s\" is no name for a "
-                               "volume: it takes 1 to %d letters, digits and "
-                               ". _ - + @ , and starts with neither . nor -",
-                               name, RDISK_VOLUME_NAME_MAX);
+    if (rdisk_volume_name_check(name, length, err) < 0) {
+        return -EINVAL;
     }
     snprintf(request->name, sizeof(request->name), "%s", name);
     return 0;

@@ -16,12 +16,7 @@ struct access_client *access_add(struct access_client **clients,
 {
     struct access_client *client;
 
-    if (!rdisk_user_name_valid(name, strlen(name))) {
-        rdisk_error_set(err, -EINVAL,
-                        "'%.80s' is no name for a client: it "
-                        "takes 1 to %d letters, digits and . _ - + @ , and "
-                        "starts with neither . nor -",
-                        name, RDISK_USER_NAME_MAX);
+    if (rdisk_user_name_check(name, strlen(name), err) < 0) {
         return NULL;
     }
     while (*clients) {

@@ -15,12 +15,7 @@ struct config_volume *config_volume_add(struct config_volume **volumes,
 {
     struct config_volume *volume;
 
-    if (!rdisk_volume_name_valid(name, strlen(name))) {
-        rdisk_error_set(err, -EINVAL,
-                        "'%.140s' is no name for a volume: it "
-                        "takes 1 to %d letters, digits and . _ - + @ , and "
-                        "starts with neither . nor -",
-                        name, RDISK_VOLUME_NAME_MAX);
+    if (rdisk_volume_name_check(name, strlen(name), err) < 0) {
         return NULL;
     }
     while (*volumes) {

@@ -109,13 +109,7 @@ struct volume *pool_find(const struct pool *pool, const char *name)
 
 int pool_check_name(const char *name, struct rdisk_error *err)
 {
-    if (!rdisk_volume_name_valid(name, strlen(name))) {
-        return rdisk_error_set(err, -EINVAL, "'%.140s' is no name for a "
-                               "volume: it takes 1 to %d letters, digits and "
-                               ". _ - + @ , and starts with neither . nor -",
-                               name, RDISK_VOLUME_NAME_MAX);
-    }
-    return 0;
+    return rdisk_volume_name_check(name, strlen(name), err);
 }
 
 /*

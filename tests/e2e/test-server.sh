@@ -160,8 +160,8 @@ check_options_that_would_be_ignored_are_refused()
 
 check_commands_cannot_leave_the_pool()
 {
-    control_fails 'no name for a volume' create ../out 1M
-    control_fails 'no name for a volume' delete ../control
+    control_fails 'invalid volume name' create ../out 1M
+    control_fails 'invalid volume name' delete ../control
 }
 
 check_a_volume_in_memory_outlives_its_sessions()

@@ -214,12 +214,8 @@ static int check_user(const struct rdisk_initiator_options *options,
     if (!secret) {
         return 0;
     }
-    if (!rdisk_user_name_valid(options->user, strlen(options->user))) {
-        return rdisk_error_set(
-            err, -EINVAL,
-            "user name '%s' is not 1 to %d letters, digits or ._-+@, "
-            "starting with a letter, digit, _ + @ or ,",
-            options->user, RDISK_USER_NAME_MAX);
+    if (rdisk_user_name_check(options->user, strlen(options->user), err) < 0) {
+        return -EINVAL;
     }
     if (secret->length < RDISK_SECRET_MIN ||
         secret->length > RDISK_SECRET_MAX) {
@@ -235,6 +231,8 @@ static int check_user(const struct rdisk_initiator_options *options,
 int rdisk_initiator_options_check(const struct rdisk_initiator_options *options,
                                   struct rdisk_error *err)
 {
+    const char *volume = options->volume ? options->volume : "";
+
     for (size_t i = 0; i < OPTIONS_KNOWN; i++) {
         const struct option *option = &options_known[i];
         uint32_t number = read_option(options, option);
@@ -259,13 +257,8 @@ int rdisk_initiator_options_check(const struct rdisk_initiator_options *options,
     if (!options->host || !options->host[0]) {
         return rdisk_error_set(err, -EINVAL, "no host is given");
     }
-    if (!options->volume ||
-        !rdisk_volume_name_valid(options->volume, strlen(options->volume))) {
-        return rdisk_error_set(
-            err, -EINVAL,
-            "volume name '%s' is not 1 to %d letters, digits or ._-+@, "
-            "starting with a letter, digit, _ + @ or ,",
-            options->volume ? options->volume : "", RDISK_VOLUME_NAME_MAX);
+    if (rdisk_volume_name_check(volume, strlen(volume), err) < 0) {
+        return -EINVAL;
     }
     return check_user(options, err);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/timerfd.h>
 
+#include "transport/base/least.h"
 #include "transport/initiator/session.h"
 
 #define LOOK_MS 10 /* between two looks at queues that drain */
@@ -132,19 +133,14 @@ void rdisk_timers_take(struct rdisk_initiator *session)
     }
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session)
 {
     const struct rdisk_timers *timers = &session->timers;
-    uint64_t deadline = least(timers->tick, timers->look);
+    uint64_t deadline = rdisk_least(timers->tick, timers->look);
 
-    deadline = least(deadline, session->machine.deadline_at);
-    deadline = least(deadline, session->recovery.deadline);
-    return least(deadline, session->connection.teardowns.deadline);
+    deadline = rdisk_least(deadline, session->machine.deadline_at);
+    deadline = rdisk_least(deadline, session->recovery.deadline);
+    return rdisk_least(deadline, session->connection.teardowns.deadline);
 }
 
 /* Setting it again also clears that it has expired. */

@@ -191,12 +191,9 @@ int rdisk_uri_parse(const char *text, struct rdisk_uri *uri,
             err, -EINVAL,
             "the URI names no volume; write rdma://host[:port]/volume");
     }
-    if (!rdisk_volume_name_valid(uri->volume, strlen(uri->volume))) {
-        return rdisk_error_set(
-            err, -EINVAL,
-            "volume name '%s' is not 1 to %d letters, digits or ._-+@, "
-            "starting with a letter, digit, _ + @ or ,",
-            uri->volume, RDISK_VOLUME_NAME_MAX);
+    ret = rdisk_volume_name_check(uri->volume, strlen(uri->volume), err);
+    if (ret < 0) {
+        return ret;
     }
     if (*query != '?') {
         return 0;

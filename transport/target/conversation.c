@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "transport/base/least.h"
 #include "transport/target/session.h"
 
 /* ---- Messages that need no file of their own --------------------------- */
@@ -143,19 +144,14 @@ static void receive(void *opaque, enum rdisk_status check,
 
 /* ---- Time -------------------------------------------------------------- */
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 uint64_t rdisk_target_session_deadline(
     const struct rdisk_target_session *session)
 {
     uint64_t deadline = session->deadline;
 
     if (rdisk_target_session_watched(session)) {
-        deadline = least(deadline, rdisk_target_liveness_deadline(session));
-        deadline = least(deadline,
+        deadline = rdisk_least(deadline, rdisk_target_liveness_deadline(session));
+        deadline = rdisk_least(deadline,
                          rdisk_target_session_calls_deadline(session));
     }
     return deadline;

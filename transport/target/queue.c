@@ -482,11 +482,6 @@ void rdisk_target_queue_kick(struct rdisk_target_queue *queue)
     }
 }
 
-void *rdisk_target_queue_user(const struct rdisk_target_queue *queue)
-{
-    return queue->user;
-}
-
 void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
                                void **address, size_t *length)
 {

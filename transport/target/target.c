@@ -494,29 +494,3 @@ unsigned int rdisk_target_sessions(const struct rdisk_target *target)
 {
     return target->session_count;
 }
-
-void rdisk_target_for_each_session(
-    struct rdisk_target *target,
-    void (*fn)(void *opaque, const struct rdisk_target_session_info *info),
-    void *opaque)
-{
-    struct rdisk_target_session *session;
-
-    for (session = target->sessions; session; session = session->next) {
-        struct rdisk_target_session_info info = {
-            .id = session->session_id,
-            .epoch = session->request.epoch,
-            .read_only = session->request.read_only,
-            .queues = session->queue_count,
-            .memory = session->memory,
-        };
-
-        if (!rdisk_target_session_joinable(session)) {
-            continue;
-        }
-        memcpy(info.peer, session->request.peer, sizeof(info.peer));
-        memcpy(info.volume, session->request.volume, sizeof(info.volume));
-        memcpy(info.client, session->request.client, sizeof(info.client));
-        fn(opaque, &info);
-    }
-}

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "transport/base/least.h"
 #include "tests/unit/support/scene.h"
 
 #include <errno.h>
@@ -347,21 +348,16 @@ void scene_pump(struct scene *scene)
     } while (moved);
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static uint64_t next_due(struct scene *scene)
 {
     uint64_t next = fake_fabric_next(scene->fabric);
 
     if (scene->target) {
-        next = least(next, rdisk_target_deadline(scene->target));
+        next = rdisk_least(next, rdisk_target_deadline(scene->target));
     }
     for (unsigned int i = 0; i < SCENE_CLIENTS; i++) {
         if (scene->clients[i].session && !scene->clients[i].away) {
-            next = least(next, rdisk_initiator_deadline(
+            next = rdisk_least(next, rdisk_initiator_deadline(
                                    scene->clients[i].session));
         }
     }

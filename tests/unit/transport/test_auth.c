@@ -225,7 +225,7 @@ static void options_are_checked(void)
     client->options.user = NULL;
     refused_option("secret is given without a user name");
     client->options.user = "../x";
-    refused_option("user name '../x'");
+    refused_option("client name '../x'");
     client->options.user = "alice";
     secret.length = RDISK_SECRET_MIN - 1;
     refused_option("15 bytes");

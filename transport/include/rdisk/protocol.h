@@ -158,6 +158,12 @@ static_assert(RDISK_EXTENTS_MAX * sizeof(struct rdisk_wire_extent) <=
 bool rdisk_volume_name_valid(const char *name, size_t length);
 /* The same, for the name of a client. */
 bool rdisk_user_name_valid(const char *name, size_t length);
+/* The same for what a person wrote: 0, or -EINVAL with the rule in @err. */
+struct rdisk_error;
+int rdisk_volume_name_check(const char *name, size_t length,
+                            struct rdisk_error *err);
+int rdisk_user_name_check(const char *name, size_t length,
+                          struct rdisk_error *err);
 
 #ifdef __cplusplus
 }

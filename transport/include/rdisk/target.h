@@ -197,9 +197,10 @@ struct rdisk_target_events {
      */
     struct rdisk_target_group *(*queue_group)(void *opaque, void *user);
     /*
-     * Control thread: a queue wants to join, of the group just told. Hand it to a reactor, whose
-     * thread calls rdisk_target_queue_start() on it. *@queue_user comes back
-     * through rdisk_target_queue_user(). On an error the client is refused.
+     * Control thread: a queue wants to join, of the group just told. Hand it
+     * to a reactor, whose thread calls rdisk_target_queue_start() on it.
+     * *@queue_user comes back in events->request and ->queue_idle. On an error
+     * the client is refused.
      */
     int (*queue_new)(void *opaque, void *user,
                      struct rdisk_target_queue *queue, void **queue_user,
@@ -313,22 +314,6 @@ struct rdisk_target_group *rdisk_target_group_create(
 /* No queue of it is left. */
 void rdisk_target_group_destroy(struct rdisk_target_group *group);
 
-struct rdisk_target_session_info {
-    uint64_t id;
-    char peer[64];
-    char volume[RDISK_VOLUME_NAME_MAX + 1];
-    uint8_t client[16];
-    uint64_t epoch;
-    bool read_only;
-    unsigned int queues;        /* joined */
-    uint64_t memory;            /* bytes of slots */
-};
-/* Calls @fn for each open session. */
-void rdisk_target_for_each_session(
-    struct rdisk_target *target,
-    void (*fn)(void *opaque, const struct rdisk_target_session_info *info),
-    void *opaque);
-
 /* ---- Reactor thread --------------------------------------------------- */
 
 /*
@@ -367,7 +352,6 @@ void rdisk_target_complete(struct rdisk_target_request *request,
  */
 void rdisk_target_queue_kick(struct rdisk_target_queue *queue);
 
-void *rdisk_target_queue_user(const struct rdisk_target_queue *queue);
 /* All slots of the queue as one page-aligned range, to register as a fixed
  * buffer. Constant from queue_new to release. Any thread. */
 void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,

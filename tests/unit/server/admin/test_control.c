@@ -80,9 +80,9 @@ static void test_malformed(void)
     check_refused("{\"op\":\"list\",\"name\":\"v\"}", "takes no \"name\"");
     check_refused("{\"op\":\"delete\"}", "needs \"name\"");
     check_refused("{\"op\":\"delete\",\"name\":7}", "needs \"name\"");
-    check_refused("{\"op\":\"delete\",\"name\":\"../x\"}", "no name");
-    check_refused("{\"op\":\"delete\",\"name\":\"a\\u0000b\"}", "no name");
-    check_refused("{\"op\":\"drain\",\"name\":\"\"}", "no name");
+    check_refused("{\"op\":\"delete\",\"name\":\"../x\"}", "invalid volume name");
+    check_refused("{\"op\":\"delete\",\"name\":\"a\\u0000b\"}", "invalid volume name");
+    check_refused("{\"op\":\"drain\",\"name\":\"\"}", "invalid volume name");
     check_refused("{\"op\":\"create\",\"name\":\"v\"}", "needs \"size\"");
     check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":-1}",
                   "needs \"size\"");

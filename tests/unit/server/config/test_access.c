@@ -217,7 +217,7 @@ static void clients_are_checked(void)
                    "client 'alice' may use no volume");
     config_refused(VOLUME "[client alice]\n", "client 'alice' needs "
                    "secret-file=");
-    config_refused(VOLUME "[client ../a]\n", "no name for a client");
+    config_refused(VOLUME "[client ../a]\n", "invalid client name");
     config_refused("[client a]\nsecret-file = /nonexistent\n" VOLUME,
                    ".conf:2: client 'a': cannot read secret file");
     config_refused("[client a]\nread-write = ok ../x\n" VOLUME,

@@ -143,9 +143,9 @@ static void test_twice_is_refused(void)
 
 static void test_names_stay_in_pool(void)
 {
-    check_refused("[volume ../etc]\nsize = 1M\n", "no name for a volume");
-    check_refused("[volume .hidden]\nsize = 1M\n", "no name for a volume");
-    check_refused("[volume a/b]\nsize = 1M\n", "no name for a volume");
+    check_refused("[volume ../etc]\nsize = 1M\n", "invalid volume name");
+    check_refused("[volume .hidden]\nsize = 1M\n", "invalid volume name");
+    check_refused("[volume a/b]\nsize = 1M\n", "invalid volume name");
 }
 
 static void test_long_line(void)
