@@ -382,6 +382,10 @@ static int process_message(VuDev *vu, VhostUserMsg *message, int *do_reply)
         panicked(vu, bad);
         return 1;
     }
+    /* Who connects again brings the table along instead. */
+    if (message->request == VHOST_USER_GET_INFLIGHT_FD) {
+        device->events->fresh(device->opaque);
+    }
     /* Before its memory is unmapped. */
     if (message->request == VHOST_USER_SET_MEM_TABLE) {
         remove_regions(device);

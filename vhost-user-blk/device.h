@@ -35,6 +35,9 @@ struct device_events {
     void (*started)(void *opaque);
     /* It has stopped it, or gone: no ring is used, nothing is in flight. */
     void (*stopped)(void *opaque);
+    /* A guest begins, or comes by migration: what earlier requests did is no
+     * concern of it. Not for a VMM that connects again. */
+    void (*fresh)(void *opaque);
     /* Guest memory has come, and is about to go: [address, address + length)
      * of this process. Nothing is in flight when it goes. */
     void (*memory_added)(void *opaque, void *address, size_t length);

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "server/log.h"
+#include "vhost-user-blk/client_record.h"
 
 /* Between two attempts to open a volume, in milliseconds; doubled each time. */
 #define RETRY_MIN_MS 100u
@@ -32,7 +34,9 @@ struct disk {
     struct lane *lanes;
     unsigned int lane_count;
     struct device *device;
-    bool memory_told; /* that guest memory cannot be registered */
+    struct rdisk_client client; /* who it is to the server */
+    char *record;               /* path of the same */
+    bool memory_told;           /* that guest memory cannot be registered */
 };
 
 #define SOURCE_DISK(source, member) \
@@ -116,32 +120,64 @@ static void drop_session(struct disk *disk)
     }
 }
 
-static void start_session(struct disk *disk, enum disk_state state)
+/*
+ * The client of the session to come: with epochs above all of the one before,
+ * written down before the server hears of them.
+ */
+static int next_client(struct disk *disk, struct rdisk_error *err)
+{
+    disk->client.epoch += CLIENT_EPOCHS;
+    return client_record_write(disk->record, &disk->client, err);
+}
+
+/* A look at what the volume is, which takes little of the server's memory. */
+static struct rdisk_initiator_options probing(const struct disk *disk)
 {
     struct rdisk_initiator_options options = disk->options.initiator;
+
+    options.read_only = true;
+    options.queues = 1;
+    options.slots = 1;
+    options.slot_size = RDISK_SLOT_SIZE_MIN;
+    options.bounce_size = 64u << 10;
+    options.reconnect_delay_ms = 0;
+    return options;
+}
+
+static int create_session(struct disk *disk, enum disk_state state,
+                          struct rdisk_error *err)
+{
+    struct rdisk_initiator_options options = disk->options.initiator;
+    int ret = 0;
+
+    if (state == DISK_PROBING) {
+        options = probing(disk);
+    } else {
+        ret = next_client(disk, err);
+        options.client = &disk->client;
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    disk->session = rdisk_initiator_create(disk->env, &options, &session_events,
+                                           disk, err);
+    if (!disk->session) {
+        return err->code;
+    }
+    ret = loop_add(disk->loop, rdisk_initiator_fd(disk->session), EPOLLIN,
+                   &disk->session_source);
+    return ret < 0 ? rdisk_error_set(err, ret, "cannot watch the session: %s",
+                                     strerror(-ret))
+                   : rdisk_initiator_start(disk->session, err);
+}
+
+static void start_session(struct disk *disk, enum disk_state state)
+{
     struct rdisk_error err = { 0 };
-    int ret;
 
     assert(!disk->session);
     disk->state = state;
-    if (state == DISK_PROBING) {
-        options.read_only = true;
-        options.queues = 1;
-        options.slots = 1;
-        options.slot_size = RDISK_SLOT_SIZE_MIN;
-        options.bounce_size = 64u << 10;
-        options.reconnect_delay_ms = 0;
-    }
-    disk->session = rdisk_initiator_create(disk->env, &options, &session_events,
-                                           disk, &err);
-    ret = disk->session
-              ? loop_add(disk->loop, rdisk_initiator_fd(disk->session), EPOLLIN,
-                         &disk->session_source)
-              : err.code;
-    if (ret == 0) {
-        ret = rdisk_initiator_start(disk->session, &err);
-    }
-    if (ret < 0) {
+    if (create_session(disk, state, &err) < 0) {
         note_error(disk, &err);
         drop_session(disk);
         retry_later(disk);
@@ -276,6 +312,14 @@ static void opened(struct disk *disk)
         rdisk_initiator_close(disk->session);
         return;
     }
+    disk->client.generation = info->generation;
+    if (client_record_write(disk->record, &disk->client, &err) < 0) {
+        /* No request has gone out: nothing is lost. */
+        note_error(disk, &err);
+        disk->state = DISK_FAILED;
+        rdisk_initiator_close(disk->session);
+        return;
+    }
     disk->state = DISK_OPEN;
     disk->error = (struct rdisk_error) { 0 };
     if (size != disk->geometry.size) {
@@ -286,6 +330,32 @@ static void opened(struct disk *disk)
     log_info("disk '%s': volume open, epoch %llu", disk->options.name,
              (unsigned long long)info->epoch);
     device_go(disk->device);
+}
+
+/* Somebody else has written the volume since: the guest's requests fail. */
+static void refuse_requests(struct disk *disk)
+{
+    disk->state = DISK_FAILED;
+    for (unsigned int i = 0; i < disk->lane_count; i++) {
+        disk->lanes[i].refusing = true;
+    }
+    device_go(disk->device);
+}
+
+static void could_not_open(struct disk *disk)
+{
+    bool lost = disk->state == DISK_OPENING &&
+                rdisk_initiator_error(disk->session)->code == -ESTALE;
+
+    drop_session(disk);
+    if (disk->removing) {
+        return;
+    }
+    if (lost) {
+        refuse_requests(disk);
+    } else {
+        retry_later(disk);
+    }
 }
 
 /* What the session's state means for the disk. */
@@ -315,10 +385,7 @@ static void step(struct disk *disk)
         switch (disk->state) {
         case DISK_PROBING:
         case DISK_OPENING:
-            drop_session(disk);
-            if (!disk->removing) {
-                retry_later(disk);
-            }
+            could_not_open(disk);
             break;
         case DISK_OPEN:
             /* The queues end their requests with errors, and new ones. */
@@ -344,7 +411,7 @@ static void stopped(void *opaque)
     struct disk *disk = opaque;
 
     no_retry(disk);
-    if (disk->lanes[0].queue) {
+    if (disk->lanes[0].queue || disk->lanes[0].refusing) {
         detach_lanes(disk);
     }
     if (disk->session && disk->state != DISK_PROBING &&
@@ -356,6 +423,13 @@ static void stopped(void *opaque)
         drop_session(disk);
         disk->state = DISK_IDLE;
     }
+}
+
+static void fresh(void *opaque)
+{
+    struct disk *disk = opaque;
+
+    disk->client.generation = 0;
 }
 
 static void abandoned(void *opaque)
@@ -370,6 +444,7 @@ static void abandoned(void *opaque)
 static const struct device_events device_events = {
     .started = started,
     .stopped = stopped,
+    .fresh = fresh,
     .memory_added = memory_added,
     .memory_removed = memory_removed,
     .abandoned = abandoned,
@@ -414,8 +489,20 @@ static void release(struct disk *disk)
         free(disk->lanes[i].virtqueues);
     }
     free(disk->lanes);
+    free(disk->record);
     disk_options_free(&disk->options);
     free(disk);
+}
+
+/* Beside the socket, since both live as long as the host runs. */
+static int name_record(struct disk *disk, struct rdisk_error *err)
+{
+    if (asprintf(&disk->record, "%s.client", disk->options.socket) < 0) {
+        disk->record = NULL;
+        return rdisk_error_set(err, -ENOMEM, "no memory for disk '%s'",
+                               disk->options.name);
+    }
+    return 0;
 }
 
 struct disk *disk_create(const struct rdisk_env *env, struct loop *loop,
@@ -466,7 +553,8 @@ struct disk *disk_create(const struct rdisk_env *env, struct loop *loop,
     };
     disk->device = device_create(loop, &device, disk->lanes, disk->lane_count,
                                  &device_events, disk, err);
-    if (!disk->device) {
+    if (!disk->device || name_record(disk, err) < 0 ||
+        client_record_read(disk->record, env, &disk->client, err) < 0) {
         release(disk);
         return NULL;
     }

@@ -4,7 +4,7 @@
 
 VHOST := $(O)/bin/rdisk-vhost
 VHOST_LIB := $(O)/libvhost-user
-VHOST_SOURCES := $(addprefix vhost-user-blk/, config.c control.c daemon.c \
+VHOST_SOURCES := $(addprefix vhost-user-blk/, client_record.c config.c control.c daemon.c \
 	device.c disk.c disk_options.c main.c reactor.c request.c virtqueue.c)
 VHOST_SERVER := $(addprefix server/, log.c log_queue.c admin/socket.c \
 	io/loop.c)

@@ -259,6 +259,8 @@ static void take(struct virtqueue *virtqueue, struct blk_request *request)
                                element->in_num, &limits);
     if (!request->command.status) {
         driver_broken(virtqueue, request);
+    } else if (lane->refusing) {
+        finish(request, VIRTIO_BLK_S_IOERR);
     } else if (status != VIRTIO_BLK_S_OK) {
         rdisk_counter_add(&lane->refused, 1);
         finish(request, status);
@@ -313,6 +315,8 @@ static bool turn(struct reactor_queue *reactor_queue)
                 work = take_requests(lane->virtqueues[i]) || work;
             }
         }
+    }
+    if (lane->running && lane->queue) {
         rdisk_queue_kick(lane->queue);
     }
     notify(lane);
@@ -410,11 +414,11 @@ int lane_start(struct lane *lane)
 {
     int ret = 0;
 
-    assert(!lane->running && lane->queue);
+    assert(!lane->running && (lane->queue || lane->refusing));
     lane->reactor_queue.turn = turn;
     lane->reactor_queue.arm = arm;
     lane->reactor_queue.disarm = disarm;
-    if (!lane->attached) {
+    if (lane->queue && !lane->attached) {
         ret = reactor_watch(lane->reactor, rdisk_queue_fd(lane->queue),
                             &lane->reactor_queue);
         lane->attached = ret == 0;
@@ -457,4 +461,5 @@ void lane_detach(struct lane *lane)
     }
     reactor_remove(lane->reactor, &lane->reactor_queue);
     lane->queue = NULL;
+    lane->refusing = false;
 }

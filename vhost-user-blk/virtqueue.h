@@ -42,6 +42,8 @@ struct lane {
     struct blk_limits limits;     /* but for the size, which may change */
     const _Atomic uint64_t *size; /* of the volume, bytes */
     char serial[BLK_SERIAL_SIZE];
+    bool refusing;          /* there is no session and none to come: every
+                               request fails */
     bool running;           /* requests are taken from the rings */
     bool attached;          /* the queue's descriptor is watched */
     unsigned int in_flight; /* taken and not in the used ring */

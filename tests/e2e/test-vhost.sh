@@ -101,7 +101,7 @@ socket = $work/killed.sock
 END
     vhost_start
     wait_until 20 test -S "$work/killed.sock"
-    vhost-client "$work/killed.sock" check 600 32 "$work/stop" \
+    vhost-client "$work/killed.sock" check 600 32 "$work/killed.stop" \
         >"$work/check" 2>&1 &
     writer=$!
     end_later $writer
@@ -112,9 +112,62 @@ END
         wait_until 10 gone "$vhost"
         vhost_start
     done
-    touch "$work/stop"
+    touch "$work/killed.stop"
     wait $writer || fail "$(tail -n 1 "$work/check")"
     report "$(cat "$work/check")"
+}
+
+# With lease-time nobody else has the volume for so long; the next daemon has,
+# since it comes back as the same client.
+check_the_next_daemon_has_the_lease_that_is_kept()
+{
+    local began
+    vhost_killed_disk kept --lease-time 60
+    kill -KILL "$vhost"
+    wait_until 10 gone "$vhost"
+    refused 'is kept for|is being written' 20 qemu-io -f raw -c 'write 0 4k' \
+        "$(uri kept)"
+    began=$SECONDS
+    vhost_start
+    wait_until 20 vhost_is open || fail "$(tail -n 1 "$work/check")"
+    at_most "seconds" $((SECONDS - began)) $((15 * slow))
+    touch "$work/kept.stop"
+    wait "$writer" || fail "$(tail -n 1 "$work/check")"
+}
+
+check_a_guest_whose_volume_somebody_else_has_written_gets_errors()
+{
+    vhost_killed_disk taken
+    kill -KILL "$vhost"
+    wait_until 10 gone "$vhost"
+    wait_until 20 io taken 'write -P 7 0 4k'
+    vhost_start
+    wait_until 20 vhost_is failed
+    ! wait "$writer" || fail "the guest saw no error"
+    says "$work/check" 'ended with status 1'
+    says "$vhost_log" 'was given to somebody else'
+    io taken 'read -P 7 0 4k'
+}
+
+# vhost_killed_disk VOLUME [SERVER-OPTION…]: a disk with a writer, $writer
+vhost_killed_disk()
+{
+    start_server "${@:2}"
+    volume "$1" 32M
+    vhost_config=$work/vhost.conf
+    cat >"$vhost_config" <<END
+[disk $1]
+uri = $(uri "$1?reconnect-delay=60&heartbeat=60")
+socket = $work/$1.sock
+END
+    vhost_start
+    wait_until 20 test -S "$work/$1.sock"
+    vhost-client "$work/$1.sock" check 600 32 "$work/$1.stop" \
+        >"$work/check" 2>&1 &
+    writer=$!
+    end_later $writer
+    wait_until 20 vhost_is open || fail "$(tail -n 1 "$work/check")"
+    wait_until 20 vhost_has_read
 }
 
 check_an_orderly_restart_loses_nothing()

@@ -43,10 +43,23 @@ static char *peer_new(const struct rdisk_initiator_options *options)
                : peer;
 }
 
+static void take_client(struct rdisk_initiator *session,
+                        const struct rdisk_client *client)
+{
+    assert(client->epoch);
+    memcpy(session->handshake.client, client->id, sizeof(client->id));
+    session->epoch = client->epoch;
+    session->info.generation = client->generation;
+}
+
 static bool copy_options(struct rdisk_initiator *session,
                          const struct rdisk_initiator_options *options)
 {
     session->options = *options;
+    session->options.client = NULL; /* the caller's may go */
+    if (options->client) {
+        take_client(session, options->client);
+    }
     if (!session->options.port) {
         session->options.port = RDISK_DEFAULT_PORT;
     }

@@ -58,6 +58,29 @@ static void queue_pair_breaks(void)
     }
 }
 
+/* Another process goes on where one was killed. */
+static void another_session_comes_back_as_the_client(void)
+{
+    struct scene_client *next = &scene.clients[1];
+    struct rdisk_client same = { .id = "as the first one", .epoch = 7 };
+    uint8_t data[SCENE_BLOCK] = { 1 };
+
+    scene_begin(&scene, 5);
+    client->options.client = &same;
+    REQUIRE(scene_connect(client));
+    CHECK_EQUAL(rdisk_initiator_info(client->session)->epoch, 7);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, 0, data, sizeof(data)), 0);
+    same.epoch = 1000;
+    same.generation = rdisk_initiator_info(client->session)->generation;
+    next->options.client = &same;
+    REQUIRE(scene_connect(next));
+    CHECK_EQUAL(rdisk_initiator_info(next->session)->epoch, 1000);
+    CHECK_EQUAL(scene_do(next, RDISK_OP_WRITE, 0, data, sizeof(data)), 0);
+    /* The older one is fenced. */
+    CHECK(client->state == RDISK_INITIATOR_FAILED);
+    scene_end(&scene);
+}
+
 /* It is asked for again and again, not once for as long as open-timeout. */
 static void address_is_found_when_it_appears(void)
 {
@@ -517,6 +540,8 @@ static void random_faults(void)
 }
 
 static const struct unit_test tests[] = {
+    { "another session comes back as the client and fences the older one",
+      another_session_comes_back_as_the_client },
     { "requests survive a restart of the server", server_restarts },
     { "requests survive a broken queue pair, whichever", queue_pair_breaks },
     { "a server's address is found when it appears",

@@ -42,6 +42,22 @@ enum rdisk_guest_memory {
     RDISK_GUEST_MEMORY_BOUNCE,  /* none: what is read is copied */
 };
 
+/*
+ * Who a session is to the server. A session that comes back as the client of an
+ * earlier one, of this process or another, fences that one's connection, and
+ * has the lease that is kept for it.
+ */
+struct rdisk_client {
+    uint8_t id[16];             /* random, once for a client */
+    uint64_t epoch;             /* of the first connection, 1…; higher than all
+                                   of the client's earlier ones, which count
+                                   up by one at each reconnect */
+    uint64_t generation;        /* rdisk_volume_info's of the earlier session:
+                                   if somebody else has written the volume
+                                   since, the server refuses (-ESTALE); 0: do
+                                   not ask for that */
+};
+
 struct rdisk_initiator_options {
     const char *host;           /* name or address; copied */
     uint16_t port;              /* 0: RDISK_DEFAULT_PORT */
@@ -67,6 +83,8 @@ struct rdisk_initiator_options {
     unsigned int heartbeat_ms;  /* silence of the server that counts as its
                                    death: RDISK_HEARTBEAT_MIN_MS…MAX_MS; 0:
                                    never */
+    const struct rdisk_client *client;  /* come back as this one; copied; NULL:
+                                   a new client */
 };
 
 #define RDISK_DEFAULT_QUEUES            1
