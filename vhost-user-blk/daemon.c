@@ -128,6 +128,17 @@ int daemon_start(struct daemon *daemon, struct config *config,
     return ret;
 }
 
+sigset_t daemon_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    return set;
+}
+
 struct signals {
     struct loop_source source;
     struct daemon *daemon;
@@ -164,13 +175,8 @@ static int timeout(const struct daemon *daemon)
 void daemon_run(struct daemon *daemon)
 {
     struct signals signals = { .source.ready = signal_ready, .daemon = daemon };
-    sigset_t set;
+    sigset_t set = daemon_signals();
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
     signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (signals.fd < 0 ||
         loop_add(&daemon->loop, signals.fd, EPOLLIN, &signals.source) < 0) {

@@ -3,6 +3,8 @@
 #ifndef VHOST_USER_BLK_DAEMON_H
 #define VHOST_USER_BLK_DAEMON_H
 
+#include <signal.h>
+
 #include "server/admin/socket.h"
 #include "server/io/loop.h"
 #include "vhost-user-blk/config.h"
@@ -23,6 +25,8 @@ struct daemon {
     bool stopping;
 };
 
+/* What daemon_run() takes; blocked before the first thread starts. */
+sigset_t daemon_signals(void);
 /* Takes the disks of @config over. 0 or a negative errno. */
 int daemon_start(struct daemon *daemon, struct config *config,
                  const struct rdisk_env *env, struct rdisk_error *err);

@@ -79,6 +79,7 @@ int main(int argc, char **argv)
 {
     struct config config;
     struct daemon daemon;
+    sigset_t signals;
     struct rdisk_error err;
     int status;
 
@@ -93,6 +94,8 @@ int main(int argc, char **argv)
     }
     log_set_level(config.log_level);
     signal(SIGPIPE, SIG_IGN);
+    signals = daemon_signals();
+    sigprocmask(SIG_BLOCK, &signals, NULL);
     if (daemon_start(&daemon, &config, log_env_init(), &err) < 0) {
         log_error("%s", err.text);
         config_free(&config);
