@@ -37,6 +37,7 @@ static struct json_object *describe(const struct disk *disk, bool counters)
 {
     struct json_object *object = json_object_new_object();
     struct disk_info info;
+    const struct rdisk_op_totals *ops = &info.queues.ops;
 
     disk_get_info(disk, &info);
     add_text(object, "name", info.name);
@@ -53,12 +54,12 @@ static struct json_object *describe(const struct disk *disk, bool counters)
         add_number(object, "requests", info.requests);
         add_number(object, "failed", info.failed);
         add_number(object, "refused", info.refused);
-        add_number(object, "reads", info.reads);
-        add_number(object, "writes", info.writes);
-        add_number(object, "flushes", info.flushes);
-        add_number(object, "read_bytes", info.read_bytes);
-        add_number(object, "write_bytes", info.write_bytes);
-        add_number(object, "copied_bytes", info.copied_bytes);
+        for (unsigned int op = 1; op < RDISK_OPS; op++) {
+            add_number(object, rdisk_op_plural(op), ops->count[op]);
+        }
+        add_number(object, "read_bytes", ops->bytes[RDISK_OP_READ]);
+        add_number(object, "write_bytes", ops->bytes[RDISK_OP_WRITE]);
+        add_number(object, "copied_bytes", info.queues.copied_bytes);
         add_number(object, "reconnects", info.reconnects);
     }
     return object;

@@ -612,16 +612,9 @@ void disk_get_info(const struct disk *disk, struct disk_info *info)
     info->reconnects = rdisk_initiator_reconnects(disk->session);
     for (unsigned int i = 0; i < disk->lane_count; i++) {
         struct rdisk_queue *queue = rdisk_initiator_queue(disk->session, i);
-        struct rdisk_queue_counters counters;
 
         if (queue) {
-            rdisk_queue_counters(queue, &counters);
-            info->reads += counters.reads;
-            info->writes += counters.writes;
-            info->flushes += counters.flushes;
-            info->read_bytes += counters.read_bytes;
-            info->write_bytes += counters.write_bytes;
-            info->copied_bytes += counters.copied_bytes;
+            rdisk_queue_counters(queue, &info->queues);
         }
     }
 }

@@ -91,8 +91,7 @@ struct disk_info {
     uint64_t size;     /* bytes; 0: not known yet */
     uint32_t block_size;
     uint64_t requests, failed, refused; /* of the guest, since the start */
-    uint64_t reads, writes, flushes, read_bytes, write_bytes, copied_bytes;
-    /* of the session */
+    struct rdisk_queue_counters queues; /* of the session */
     uint64_t reconnects;
 };
 void disk_get_info(const struct disk *disk, struct disk_info *info);
