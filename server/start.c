@@ -285,7 +285,12 @@ static int open_records(struct step *step)
         log_warning("nobody can write to volumes that are files: %s",
                     step->err.text);
     }
-    server->volumes = pool_count(&server->pool);
+    return 0;
+}
+
+static int count_volumes(struct step *step)
+{
+    step->server->volumes = pool_count(&step->server->pool);
     return 0;
 }
 
@@ -295,14 +300,19 @@ static int start_volumes(struct server *server, struct rdisk_error *err)
     int result = run_step(server, "opening the pool directory", config->pool,
                           NULL, open_pool, err);
 
+    /* Which volume a file is may depend on its record. */
+    if (result == 0) {
+        result = run_step(server, "opening the state directory",
+                          server->records.path, NULL, open_records, err);
+    }
     for (const struct config_volume *volume = config->volumes;
          volume && result == 0; volume = volume->next) {
         result = run_step(server, "opening volume", NULL, volume, open_volume,
                           err);
     }
     return result < 0 ? result
-                      : run_step(server, "opening the state directory",
-                                 server->records.path, NULL, open_records, err);
+                      : run_step(server, "listing the pool directory",
+                                 config->pool, NULL, count_volumes, err);
 }
 
 /* ---- The rest --------------------------------------------------------- */
