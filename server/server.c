@@ -115,6 +115,8 @@ static uint64_t next_deadline(const struct server *server)
     uint64_t deadline = earlier(control_deadline(server->control),
                                 jobs_deadline(server->jobs));
 
+    deadline = earlier(deadline, operations_deadline(&server->operations));
+
     if (server->target) {
         deadline = earlier(deadline, rdisk_target_deadline(server->target));
     }
@@ -144,28 +146,53 @@ void server_turn(struct server *server, uint64_t until)
     }
     control_look(server->control, now);
     jobs_look(server->jobs, now);
+    operations_look(&server->operations, now);
+}
+
+static void tell_job(void *opaque, const struct job *job, uint64_t age)
+{
+    log_error("left: %s '%s', for %.1f seconds", job->what, job->volume,
+              age / RDISK_MSEC / 1000.0);
 }
 
 /* What is left when the time to stop is over. */
 static void tell_left(struct server *server)
 {
-    log_error("%u sessions have not ended within stop-timeout, %" PRIu64
-              " ms: ending without them",
-              rdisk_target_sessions(server->target),
+    log_error("%u sessions, and %u operations on volumes, have not ended "
+              "within stop-timeout, %" PRIu64 " ms: ending without them",
+              rdisk_target_sessions(server->target), server->operations.count,
               server->config->stop_timeout);
     for (struct session *session = server->sessions; session;
          session = session->next) {
         log_error("left: %s on volume '%s'", session->holder.peer,
                   session->holder.volume->name);
     }
+    jobs_for_each(server->jobs, tell_job, NULL);
+}
+
+/*
+ * A thread whose storage hangs may keep the process, and with it all that it
+ * has open, for as long as that lasts: others are to have the port and the
+ * socket at once.
+ */
+static void abandon(struct server *server)
+{
+    control_destroy(server->control);
+    server->control = NULL;
+    if (!rdisk_target_sessions(server->target)) {
+        rdisk_target_destroy(server->target);
+        server->target = NULL;
+    }
 }
 
 int server_run(struct server *server)
 {
-    while (!server->stopping || rdisk_target_sessions(server->target)) {
+    while (!server->stopping || rdisk_target_sessions(server->target) ||
+           server->operations.count) {
         if (server->stopping &&
             rdisk_now(server->env) >= server->stop_deadline) {
             tell_left(server);
+            abandon(server);
             return -ETIMEDOUT;
         }
         server_turn(server,

@@ -12,6 +12,7 @@
 #include "server/io/loop.h"
 #include "server/io/mailbox.h"
 #include "server/io/placement.h"
+#include "server/volume/operation.h"
 #include "server/volume/pool.h"
 #include "server/session/queue.h"
 #include <rdisk/target.h>
@@ -24,8 +25,9 @@ struct server {
     const struct rdisk_env *env;
     struct placement placement;
     struct loop loop;
-    struct mailbox mailbox; /* of the control thread */
-    struct jobs *jobs;      /* what may wait for storage */
+    struct mailbox mailbox;       /* of the control thread */
+    struct jobs *jobs;            /* what may wait for storage */
+    struct operations operations; /* on volumes */
     struct pool pool;
     struct drain drain;     /* what takes no new sessions */
     struct records records; /* of its leases */

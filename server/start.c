@@ -69,6 +69,7 @@ static int start_jobs(struct server *server, struct rdisk_error *err)
     server->jobs = jobs_create(&server->mailbox, server->env,
                                server->config->storage_timeout * RDISK_MSEC /
                                    4);
+    operations_init(&server->operations, server->jobs);
     return server->jobs ? 0
                         : rdisk_error_set(err, -ENOMEM, "no memory for jobs");
 }

@@ -99,7 +99,7 @@ static bool may_tear(const struct file *file, const struct stat *st)
 
 static void say_buffered(const char *volume, const char *why)
 {
-    static bool said;           /* control thread */
+    static atomic_bool said;
 
     if (!said) {
         said = true;

@@ -59,6 +59,7 @@ struct lease {
     unsigned int writers;       /* that are there */
     uint64_t lease_time;        /* ns */
     uint64_t kept_until;        /* for who is away; rdisk_now() */
+    bool compared;              /* with its record, since the server started */
     struct lease *next;         /* of the pool's list */
 };
 

@@ -46,7 +46,7 @@ struct operation {
 };
 
 struct operations {
-    struct jobs *jobs;
+    struct jobs *jobs;          /* NULL: steps are run at once */
     struct operation *first;    /* whose turn it is, one for each volume */
     bool beginning;             /* begin() of one is on the stack */
     unsigned int count;         /* started and not ended */

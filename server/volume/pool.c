@@ -136,36 +136,53 @@ static int check_unique(const struct pool *pool, const char *name,
     return 0;
 }
 
+struct volume *pool_add(struct pool *pool, const char *name,
+                        struct backend *backend, struct rdisk_error *err)
+{
+    struct volume *volume = check_unique(pool, name, backend, err) < 0
+                            ? NULL : volume_new(name, backend, err);
+
+    if (volume) {
+        volume->references = 1;
+        volume->next = pool->volumes;
+        pool->volumes = volume;
+    }
+    return volume;
+}
+
+/* With the identity that is settled. Storage only. */
+static struct backend *open_backend(const struct pool *pool,
+                                    const struct backend_class *class,
+                                    const struct backend_spec *spec,
+                                    struct rdisk_error *err)
+{
+    struct backend *backend = class->open(spec, NULL, err);
+
+    if (backend && pool_identify(pool, spec->volume, backend, err) < 0) {
+        class->close(backend);
+        return NULL;
+    }
+    return backend;
+}
+
 static struct volume *open_volume(struct pool *pool,
                                   const struct backend_class *class,
                                   const struct backend_spec *spec,
                                   struct rdisk_error *err)
 {
-    struct backend *backend = class->open(spec, NULL, err);
-    struct volume *volume;
+    struct backend *backend = open_backend(pool, class, spec, err);
+    struct volume *volume = backend ? pool_add(pool, spec->volume, backend,
+                                               err) : NULL;
 
-    if (!backend) {
-        return NULL;
-    }
-    if (pool_identify(pool, spec->volume, backend, err) < 0 ||
-        check_unique(pool, spec->volume, backend, err) < 0) {
+    if (backend && !volume) {
         class->close(backend);
-        return NULL;
     }
-    volume = volume_new(spec->volume, backend, err);
-    if (!volume) {
-        class->close(backend);
-        return NULL;
-    }
-    volume->references = 1;
-    volume->next = pool->volumes;
-    pool->volumes = volume;
     return volume;
 }
 
-/* A file of the pool directory; one that may not be written is read-only. */
-static struct volume *open_file(struct pool *pool, const char *name,
-                                struct rdisk_error *err)
+/* One that may not be written is read-only. */
+struct backend *pool_open_file(const struct pool *pool, const char *name,
+                               struct rdisk_error *err)
 {
     struct backend_spec spec = {
         .volume = name,
@@ -173,24 +190,38 @@ static struct volume *open_file(struct pool *pool, const char *name,
         .directory = pool->directory,
         .polling = pool->polling,
     };
-    struct volume *volume;
+    struct backend *backend;
     struct rdisk_error why;
 
     if (pool->directory < 0) {
         rdisk_error_set(err, -ENOENT, "there is no volume '%s'", name);
         return NULL;
     }
-    volume = open_volume(pool, &backend_file, &spec, &why);
-    if (!volume && (why.code == -EACCES || why.code == -EROFS ||
-                    why.code == -EPERM)) {
+    backend = open_backend(pool, &backend_file, &spec, &why);
+    if (!backend && (why.code == -EACCES || why.code == -EROFS ||
+                     why.code == -EPERM)) {
         spec.read_only = true;
-        volume = open_volume(pool, &backend_file, &spec, &why);
-        if (volume) {
+        backend = open_backend(pool, &backend_file, &spec, &why);
+        if (backend) {
             log_info("volume '%s' may not be written: it is read-only", name);
         }
     }
-    if (!volume && err) {
+    if (!backend && err) {
         *err = why;
+    }
+    return backend;
+}
+
+/* A file of the pool directory. */
+static struct volume *open_file(struct pool *pool, const char *name,
+                                struct rdisk_error *err)
+{
+    struct backend *backend = pool_open_file(pool, name, err);
+    struct volume *volume = backend ? pool_add(pool, name, backend, err)
+                                    : NULL;
+
+    if (backend && !volume) {
+        backend->class->close(backend);
     }
     return volume;
 }
@@ -237,18 +268,25 @@ struct volume *pool_get(struct pool *pool, const char *name,
     return open_file(pool, name, err);
 }
 
-void pool_put(struct pool *pool, struct volume *volume)
+bool pool_unlink(struct pool *pool, struct volume *volume)
 {
     struct volume **link = &pool->volumes;
 
     if (--volume->references) {
-        return;
+        return false;
     }
     while (*link != volume) {
         link = &(*link)->next;
     }
     *link = volume->next;
-    volume_free(volume);
+    return true;
+}
+
+void pool_put(struct pool *pool, struct volume *volume)
+{
+    if (pool_unlink(pool, volume)) {
+        volume_free(volume);
+    }
 }
 
 /* ---- Leases ----------------------------------------------------------- */
@@ -263,50 +301,56 @@ static struct lease **find_lease(struct pool *pool, const uint8_t *identity)
     return link;
 }
 
-static struct lease *new_lease(struct pool *pool, const struct volume *volume,
-                               struct rdisk_error *err)
+struct lease *pool_lease_of(struct pool *pool, struct volume *volume,
+                            struct rdisk_error *err)
 {
     const struct backend *backend = volume->backend;
-    struct lease *lease = calloc(1, sizeof(*lease));
+    struct lease *lease = *find_lease(pool, backend->identity);
 
     if (!lease) {
-        rdisk_error_set(err, -ENOMEM, "no memory for a lease of volume '%s'",
-                        volume->name);
-        return NULL;
+        lease = calloc(1, sizeof(*lease));
+        if (!lease) {
+            rdisk_error_set(err, -ENOMEM, "no memory for a lease of volume "
+                            "'%s'", volume->name);
+            return NULL;
+        }
+        memcpy(lease->identity, backend->identity, sizeof(lease->identity));
+        lease->store = backend->lasting && pool->records
+                       ? &pool->records->store : NULL;
+        lease->lease_time = pool->lease_time;
+        lease->next = pool->leases;
+        pool->leases = lease;
     }
-    memcpy(lease->identity, backend->identity, sizeof(lease->identity));
-    lease->store = backend->lasting && pool->records
-                   ? &pool->records->store : NULL;
-    lease->lease_time = pool->lease_time;
-    if (lease_load(lease, pool->started, err) < 0) {
-        free(lease);
-        return NULL;
-    }
-    lease->next = pool->leases;
-    pool->leases = lease;
+    snprintf(lease->name, sizeof(lease->name), "%s", volume->name);
+    volume->lease = lease;
     return lease;
+}
+
+/* Who had the volume when the server started has had since then to come. */
+uint64_t pool_lease_since(const struct pool *pool, struct lease *lease,
+                          uint64_t now)
+{
+    bool first = !lease->compared;
+
+    lease->compared = true;
+    return first ? pool->started : now;
 }
 
 int pool_lease(struct pool *pool, struct volume *volume, uint64_t now,
                struct rdisk_error *err)
 {
-    struct lease *lease = *find_lease(pool, volume->backend->identity);
-    struct rdisk_error why = { 0 };
+    struct lease *lease = pool_lease_of(pool, volume, err);
+    struct lease_record record;
+    int result;
 
     if (!lease) {
-        lease = new_lease(pool, volume, &why);
-    } else {
-        lease_load(lease, now, &why);
+        return -ENOMEM;
     }
-    if (why.code) {
-        if (err) {
-            *err = why;
-        }
-        return why.code;
+    result = lease_read(lease->store, lease->identity, &record, err);
+    if (result == 0) {
+        lease_compare(lease, &record, pool_lease_since(pool, lease, now));
     }
-    snprintf(lease->name, sizeof(lease->name), "%s", volume->name);
-    volume->lease = lease;
-    return 0;
+    return result;
 }
 
 int pool_not_kept(struct pool *pool, const char *name,

@@ -46,6 +46,32 @@ struct volume *pool_get(struct pool *pool, const char *name,
                         struct rdisk_error *err);
 void pool_put(struct pool *pool, struct volume *volume);
 
+/*
+ * The steps of pool_get() and pool_put(), for who opens and closes in another
+ * thread: pool_find() is what is open; pool_open_file() only touches storage;
+ * pool_add() enters what it has opened, with one reference. pool_unlink() drops
+ * one: true if it was the last, and volume_free() is to follow, which only
+ * touches storage.
+ */
+struct volume *pool_find(const struct pool *pool, const char *name);
+/* 0, or -EINVAL with a sentence. */
+int pool_check_name(const char *name, struct rdisk_error *err);
+struct backend *pool_open_file(const struct pool *pool, const char *name,
+                               struct rdisk_error *err);
+struct volume *pool_add(struct pool *pool, const char *name,
+                        struct backend *backend, struct rdisk_error *err);
+bool pool_unlink(struct pool *pool, struct volume *volume);
+
+/*
+ * The lease of a volume that somebody wants to write, to be compared with its
+ * record (lease_read(), lease_compare()) as of pool_lease_since(). NULL: no
+ * memory.
+ */
+struct lease *pool_lease_of(struct pool *pool, struct volume *volume,
+                            struct rdisk_error *err);
+uint64_t pool_lease_since(const struct pool *pool, struct lease *lease,
+                          uint64_t now);
+
 /* Somebody wants to write it: see to it that it has its lease, as the record
  * has it @now. 0 or a negative errno with @err filled. */
 int pool_lease(struct pool *pool, struct volume *volume, uint64_t now,

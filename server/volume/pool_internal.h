@@ -7,10 +7,6 @@
 
 #include "server/volume/pool.h"
 
-/* Of the volumes that are open; NULL: none is named so. */
-struct volume *pool_find(const struct pool *pool, const char *name);
-/* 0, or -EINVAL with a sentence. */
-int pool_check_name(const char *name, struct rdisk_error *err);
 
 /* Of a volume that nobody has open: 0, or -EBUSY with a sentence if @what must
  * not be done because its writer may come back. */

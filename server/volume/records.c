@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,8 +99,8 @@ static int make_default_parent(void)
     return fd < 0 ? fd : 0;
 }
 
-int records_prepare(struct records *records, unsigned int wait_ms,
-                    struct rdisk_error *err)
+static int prepare(struct records *records, unsigned int wait_ms,
+                   struct rdisk_error *err)
 {
     int directory, lock, result = 0;
 
@@ -128,6 +129,19 @@ int records_prepare(struct records *records, unsigned int wait_ms,
     records->directory = directory;
     records->lock = lock;
     return 0;
+}
+
+/* Steps of several operations, in threads of their own, may come first. */
+int records_prepare(struct records *records, unsigned int wait_ms,
+                    struct rdisk_error *err)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    int result;
+
+    pthread_mutex_lock(&lock);
+    result = prepare(records, wait_ms, err);
+    pthread_mutex_unlock(&lock);
+    return result;
 }
 
 /* ---- Reading ---------------------------------------------------------- */

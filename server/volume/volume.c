@@ -117,11 +117,16 @@ int volume_hold(struct volume *volume, struct volume_holder *holder,
         holder->generation = 0;
     }
     if (result == 0) {
-        holder->volume = volume;
-        holder->next = volume->holders;
-        volume->holders = holder;
+        volume_enter(volume, holder);
     }
     return result;
+}
+
+void volume_enter(struct volume *volume, struct volume_holder *holder)
+{
+    holder->volume = volume;
+    holder->next = volume->holders;
+    volume->holders = holder;
 }
 
 bool volume_release(struct volume_holder *holder, bool orderly, uint64_t now)
@@ -138,10 +143,9 @@ bool volume_release(struct volume_holder *holder, bool orderly, uint64_t now)
     return last;
 }
 
-int volume_settle(struct volume *volume, struct rdisk_error *err)
+int volume_settle(struct volume *volume, struct lease *lease,
+                  struct rdisk_error *err)
 {
-    struct lease *lease = volume->lease;
-
     lease->record.changed = volume->backend->class->changed ?
                             volume->backend->class->changed(volume->backend)
                             : 0;

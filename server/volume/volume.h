@@ -72,14 +72,18 @@ enum rdisk_status volume_check(const struct volume *volume,
  */
 int volume_hold(struct volume *volume, struct volume_holder *holder,
                 struct rdisk_error *err);
+/* The second half of that alone: enter the list, the lease is taken. */
+void volume_enter(struct volume *volume, struct volume_holder *holder);
 /* Leave it. @orderly: the client does not come back. True if it was the last
  * writer: volume_settle() is to follow. */
 bool volume_release(struct volume_holder *holder, bool orderly, uint64_t now);
 /*
- * Its last writer has left: its record is saved, with when the data changed
- * last. 0 or a negative errno with @err. Storage only.
+ * Its last writer has left: the record of @lease, the volume's or a copy of it,
+ * is saved, with when the data changed last. 0 or a negative errno with @err.
+ * Storage only.
  */
-int volume_settle(struct volume *volume, struct rdisk_error *err);
+int volume_settle(struct volume *volume, struct lease *lease,
+                  struct rdisk_error *err);
 
 /* May its size become @size? 0, or -EINVAL with a sentence: a smaller one only
  * with @shrink. */

@@ -228,7 +228,7 @@ static void owner_close(void *opaque, void *user, bool orderly)
     }
     client = &sim->clients[holder->client];
     if (volume_release(&holder->holder, orderly, sim_now(sim))) {
-        volume_settle(&sim->server.volume, NULL);
+        volume_settle(&sim->server.volume, sim->server.volume.lease, NULL);
     }
     holder->session = NULL;
     sim_check_closed(&sim->checker, holder->client, holder->serial);

@@ -83,7 +83,7 @@ static void comes(struct volume_holder *one, uint64_t now)
 static void goes(struct volume_holder *one, bool orderly, uint64_t now)
 {
     if (volume_release(one, orderly, now)) {
-        CHECK_EQUAL(volume_settle(&volume, &err), 0);
+        CHECK_EQUAL(volume_settle(&volume, volume.lease, &err), 0);
     }
     one->epoch++;
 }

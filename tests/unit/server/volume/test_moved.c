@@ -89,7 +89,7 @@ static void write_volume(const char *name, bool killed)
         { .tv_nsec = UTIME_OMIT }, { .tv_sec = 1000 + rand() % 1000000 } }), 0);
     close(fd);
     if (volume_release(&one, true, 0) && !killed) {
-        CHECK_EQUAL(volume_settle(volume, &err), 0);
+        CHECK_EQUAL(volume_settle(volume, volume->lease, &err), 0);
     }
     pool_put(&pool, volume);
 }

@@ -94,7 +94,7 @@ static void goes(struct volume_holder *holder, bool orderly)
     struct volume *volume = holder->volume;
 
     if (volume_release(holder, orderly, 0)) {
-        settled = volume_settle(volume, &err);
+        settled = volume_settle(volume, volume->lease, &err);
     }
     holder->epoch++;
 }

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/session/open.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/log.h"
+#include "server/session/resize.h"
+
+static struct session *session_of(struct operation *operation)
+{
+    return (struct session *)((char *)operation -
+                              offsetof(struct session, operation));
+}
+
+static struct session *of_job(struct job *job)
+{
+    return session_of(operation_of(job));
+}
+
+/* ---- The end of an operation ------------------------------------------ */
+
+/* The session is not the transport's any more, and its operation has ended. */
+static void session_free(struct session *session)
+{
+    free(session);
+}
+
+static void start_release(struct session *session);
+
+/* What the operation was for is decided; who asked hears of it. */
+static void decided(struct session *session)
+{
+    session->phase = SESSION_DECIDED;
+    operation_end(&session->operation);
+    if (!session->dead) {
+        if (!session->asking) {
+            rdisk_target_session_retry(session->target);
+        }
+        return;
+    }
+    /* Nobody has ever heard of what it was granted. */
+    if (session->status == RDISK_STATUS_OK) {
+        session->orderly = !session->request.generation;
+        start_release(session);
+    } else {
+        session_free(session);
+    }
+}
+
+static void close_run(struct job *job)
+{
+    volume_free(of_job(job)->volume);
+}
+
+static void close_done(struct job *job)
+{
+    struct session *session = of_job(job);
+
+    session->volume = NULL;
+    session->after_put(session);
+}
+
+/* Its reference to the volume, which may be the last; then @after. */
+static void put_volume(struct session *session,
+                       void (*after)(struct session *session))
+{
+    struct pool *pool = &session->server->pool;
+    struct rdisk_error err;
+
+    if (!session->volume || !pool_unlink(pool, session->volume)) {
+        session->volume = NULL;
+        after(session);
+        return;
+    }
+    session->after_put = after;
+    if (operation_run(&session->operation, pool, close_run, close_done, &err) <
+        0) {
+        /* No thread is left: better here than never. */
+        volume_free(session->volume);
+        session->volume = NULL;
+        after(session);
+    }
+}
+
+static void refuse(struct session *session, enum rdisk_status status)
+{
+    session->status = status;
+    put_volume(session, decided);
+}
+
+/* ---- Opening ---------------------------------------------------------- */
+
+/* What may the one who asks do with the volume it asks for? */
+static enum access access_of(const struct server *server,
+                             const struct rdisk_open_request *request)
+{
+    const struct access_client *client;
+
+    if (server->config->authentication == ACCESS_METHOD_OPEN) {
+        return ACCESS_WRITE;
+    }
+    client = access_find(server->config->clients, request->user);
+    return client ? access_to(client, request->volume) : ACCESS_NONE;
+}
+
+static void enter(struct session *session)
+{
+    struct server *server = session->server;
+
+    volume_enter(session->volume, &session->holder);
+    session->next = server->sessions;
+    server->sessions = session;
+    session->status = RDISK_STATUS_OK;
+    decided(session);
+}
+
+static void save_run(struct job *job)
+{
+    struct session *session = of_job(job);
+
+    session->result = lease_save(&session->lease, &session->record,
+                                 &session->why);
+}
+
+static void save_done(struct job *job)
+{
+    struct session *session = of_job(job);
+
+    if (session->result < 0) {
+        refuse(session, rdisk_status_from_errno(session->result));
+        return;
+    }
+    lease_grant(session->volume->lease, &session->holder, &session->record);
+    enter(session);
+}
+
+/* The lease comes last: who is refused must not have it. */
+static void take_lease(struct session *session)
+{
+    struct volume_holder *holder = &session->holder;
+    struct lease *lease = session->volume->lease;
+
+    if (!holder->writer) {
+        holder->generation = 0;
+        enter(session);
+        return;
+    }
+    session->lease = *lease;
+    if (!lease_plan(lease, holder, &session->record) || !lease->store) {
+        lease_grant(lease, holder, &session->record);
+        enter(session);
+    } else if (operation_run(&session->operation, lease->store, save_run,
+                             save_done, &session->why) < 0) {
+        refuse(session, RDISK_STATUS_BUSY);
+    }
+}
+
+/* Only who may see the volume is told that it is drained. */
+static bool drained(struct session *session)
+{
+    const char *name = session->request.volume;
+
+    if (!drain_covers(&session->server->drain, name)) {
+        return false;
+    }
+    rdisk_error_set(&session->why, -ESHUTDOWN,
+                    "volume '%s' is drained and takes no new sessions until "
+                    "the server resumes it",
+                    name);
+    return true;
+}
+
+static void check_holders(struct session *session)
+{
+    struct server *server = session->server;
+    struct volume_holder *older = NULL;
+    enum rdisk_status status = drained(session)
+                                   ? RDISK_STATUS_SHUTTING_DOWN
+                                   : volume_check(session->volume,
+                                                  &session->holder,
+                                                  rdisk_now(server->env),
+                                                  &older, &session->why);
+
+    if (status != RDISK_STATUS_OK || session->dead) {
+        refuse(session,
+               status != RDISK_STATUS_OK ? status : RDISK_STATUS_BUSY);
+        return;
+    }
+    if (older) {
+        /*
+         * Its connection is lost, but requests of it may still be carried
+         * out; only when they are done may the new session begin.
+         */
+        if (!older->fenced) {
+            older->fenced = true;
+            rdisk_target_session_fence(((struct session *)older)->target);
+        }
+        rdisk_error_set(&session->why, -EBUSY,
+                        "the older session of this client has not ended: "
+                        "requests of it are still being carried out");
+        refuse(session, RDISK_LATER);
+        return;
+    }
+    if (rdisk_target_session_reserve(session->target, &session->why) < 0) {
+        refuse(session, RDISK_STATUS_NO_RESOURCES);
+        return;
+    }
+    take_lease(session);
+}
+
+static void read_run(struct job *job)
+{
+    struct session *session = of_job(job);
+
+    session->result = lease_read(session->lease.store, session->lease.identity,
+                                 &session->record, &session->why);
+}
+
+static void read_done(struct job *job)
+{
+    struct session *session = of_job(job);
+
+    if (session->result < 0) {
+        refuse(session, rdisk_status_from_errno(session->result));
+        return;
+    }
+    lease_compare(session->volume->lease, &session->record,
+                  pool_lease_since(&session->server->pool,
+                                   session->volume->lease,
+                                   rdisk_now(session->server->env)));
+    check_holders(session);
+}
+
+/* The volume is open. Its lease is compared with the record each time. */
+static void has_volume(struct session *session)
+{
+    struct volume *volume = session->volume;
+    struct volume_holder *holder = &session->holder;
+    struct lease *lease;
+
+    session->read_only = session->request.read_only ||
+                         session->access != ACCESS_WRITE ||
+                         volume->backend->geometry.read_only;
+    holder->writer = !session->read_only;
+    if (!holder->writer) {
+        check_holders(session);
+        return;
+    }
+    lease = pool_lease_of(&session->server->pool, volume, &session->why);
+    if (!lease) {
+        refuse(session, RDISK_STATUS_NO_RESOURCES);
+    } else if (!lease->store) {
+        check_holders(session);
+    } else {
+        session->lease = *lease;
+        if (operation_run(&session->operation, lease->store, read_run,
+                          read_done, &session->why) < 0) {
+            refuse(session, RDISK_STATUS_BUSY);
+        }
+    }
+}
+
+static void open_run(struct job *job)
+{
+    struct session *session = of_job(job);
+
+    session->backend = pool_open_file(&session->server->pool,
+                                      session->request.volume, &session->why);
+}
+
+static void drop_run(struct job *job)
+{
+    struct backend *backend = of_job(job)->backend;
+
+    backend->class->close(backend);
+}
+
+static void drop_done(struct job *job)
+{
+    struct session *session = of_job(job);
+
+    refuse(session, session->status);
+}
+
+static void open_done(struct job *job)
+{
+    struct session *session = of_job(job);
+
+    if (!session->backend) {
+        refuse(session, rdisk_status_from_errno(session->why.code));
+        return;
+    }
+    session->volume = pool_add(&session->server->pool, session->request.volume,
+                               session->backend, &session->why);
+    if (session->volume) {
+        has_volume(session);
+        return;
+    }
+    /* It is in nobody's way, and closed where it was opened. */
+    session->status = rdisk_status_from_errno(session->why.code);
+    if (operation_run(&session->operation, &session->server->pool, drop_run,
+                      drop_done, &session->why) < 0) {
+        session->backend->class->close(session->backend);
+        refuse(session, session->status);
+    }
+}
+
+static void open_begin(struct operation *operation)
+{
+    struct session *session = session_of(operation);
+    struct pool *pool = &session->server->pool;
+    const char *name = session->request.volume;
+
+    if (pool_check_name(name, &session->why) < 0) {
+        refuse(session, RDISK_STATUS_IO_ERROR);
+        return;
+    }
+    session->volume = pool_find(pool, name);
+    if (session->volume) {
+        session->volume->references++;
+        has_volume(session);
+    } else if (operation_run(operation, pool, open_run, open_done,
+                             &session->why) < 0) {
+        refuse(session, RDISK_STATUS_BUSY);
+    }
+}
+
+static struct session *session_new(struct server *server,
+                                   struct rdisk_target_session *target,
+                                   const struct rdisk_open_request *request)
+{
+    struct session *session = calloc(1, sizeof(*session));
+    struct volume_holder *holder;
+
+    if (!session) {
+        return NULL;
+    }
+    holder = &session->holder;
+    session->server = server;
+    session->target = target;
+    session->request = *request;
+    session->access = access_of(server, request);
+    snprintf(holder->peer, sizeof(holder->peer), "%s", request->peer);
+    snprintf(holder->user, sizeof(holder->user), "%s", request->user);
+    memcpy(holder->client, request->client, sizeof(holder->client));
+    holder->epoch = request->epoch;
+    holder->shared = request->shared;
+    holder->generation = request->generation;
+    snprintf(session->operation.volume, sizeof(session->operation.volume),
+             "%s", request->volume);
+    session->operation.what = "opening volume";
+    session->operation.begin = open_begin;
+    return session;
+}
+
+static void fill_grant(const struct session *session,
+                       struct rdisk_open_grant *grant)
+{
+    const struct backend *backend = session->holder.volume->backend;
+    const struct backend_geometry *geometry = &backend->geometry;
+
+    grant->size = geometry->size;
+    grant->block_size = geometry->block_size;
+    grant->optimal_size = geometry->optimal_size;
+    grant->read_only = session->read_only;
+    grant->rotational = geometry->rotational;
+    grant->discard = geometry->discard;
+    grant->zeroes = geometry->zeroes;
+    grant->generation = session->holder.generation;
+    memcpy(grant->identity, backend->identity, sizeof(grant->identity));
+    backend_cache(backend, grant->cache);
+    grant->extents = geometry->extents;
+    grant->copy = geometry->copy;
+    grant->resize = !session->read_only &&
+                    resize_allowed(session->server, session->holder.volume);
+}
+
+/* Asked for the first time, or again. */
+static enum rdisk_status answer(struct session *session,
+                                struct rdisk_open_grant *grant, void **user,
+                                struct rdisk_error *err)
+{
+    enum rdisk_status status;
+
+    if (session->phase != SESSION_DECIDED) {
+        rdisk_error_set(err, -ETIMEDOUT,
+                        "the storage of volume '%s', or of its record of who "
+                        "may write, does not answer",
+                        session->request.volume);
+        *user = session;
+        return RDISK_LATER;
+    }
+    status = session->status;
+    if (status == RDISK_STATUS_OK) {
+        session->phase = SESSION_OPEN;
+        fill_grant(session, grant);
+        *user = session;
+        return status;
+    }
+    if (err) {
+        *err = session->why;
+    }
+    *user = NULL;
+    session_free(session);
+    return status;
+}
+
+enum rdisk_status open_event(void *opaque, struct rdisk_target_session *target,
+                             const struct rdisk_open_request *request,
+                             struct rdisk_open_grant *grant, void **user,
+                             struct rdisk_error *err)
+{
+    struct server *server = opaque;
+    struct session *session = *user;
+
+    if (session) {
+        return answer(session, grant, user, err);
+    }
+    session = session_new(server, target, request);
+    if (!session) {
+        rdisk_error_set(err, -ENOMEM,
+                        "the server has no memory for a session");
+        return RDISK_STATUS_NO_RESOURCES;
+    }
+    if (session->access == ACCESS_NONE) {
+        /* Not even looked for, so that nothing tells whether it exists. */
+        log_warning("client '%s' at %s may not use volume '%s': no list of "
+                    "its section has it",
+                    request->user, request->peer, request->volume);
+        rdisk_error_set(err, -ENOENT, "there is no volume '%s'",
+                        request->volume);
+        session_free(session);
+        return RDISK_STATUS_NO_VOLUME;
+    }
+    session->asking = true;
+    operation_start(&server->operations, &session->operation);
+    session->asking = false;
+    return answer(session, grant, user, err);
+}
+
+/* ---- Closing ---------------------------------------------------------- */
+
+static void released(struct session *session)
+{
+    operation_end(&session->operation);
+    session_free(session);
+}
+
+static void settle_run(struct job *job)
+{
+    struct session *session = of_job(job);
+
+    session->result = volume_settle(session->volume, &session->lease,
+                                    &session->why);
+}
+
+static void settle_done(struct job *job)
+{
+    struct session *session = of_job(job);
+    struct lease *lease = session->volume->lease;
+
+    if (session->result < 0) {
+        log_warning("%s", session->why.text);
+    } else if (lease->record.generation == session->lease.record.generation) {
+        lease->record.changed = session->lease.record.changed;
+    }
+    put_volume(session, released);
+}
+
+static void release_begin(struct operation *operation)
+{
+    struct session *session = session_of(operation);
+    struct lease *lease = session->volume->lease;
+
+    if (!session->settle || lease->writers) {
+        put_volume(session, released);
+        return;
+    }
+    session->lease = *lease;
+    if (operation_run(operation, lease->store, settle_run, settle_done,
+                      &session->why) < 0) {
+        log_warning("%s", session->why.text);
+        put_volume(session, released);
+    }
+}
+
+/* It holds the volume no longer, as of now; storage hears of it later. */
+static void start_release(struct session *session)
+{
+    struct server *server = session->server;
+    struct session **link = &server->sessions;
+
+    while (*link != session) {
+        link = &(*link)->next;
+    }
+    *link = session->next;
+    session->settle = volume_release(&session->holder, session->orderly,
+                                     rdisk_now(server->env));
+    session->operation.what = "closing volume";
+    session->operation.begin = release_begin;
+    operation_start(&server->operations, &session->operation);
+}
+
+void close_event(void *opaque, void *user, bool orderly)
+{
+    struct session *session = user;
+    const struct rdisk_op_totals *ops = &session->past.ops;
+    struct volume *volume = session->holder.volume;
+
+    session->target = NULL;
+    if (session->phase == SESSION_RUNNING) {
+        if (session->operation.begun) {
+            session->dead = true;       /* its job is still running */
+            return;
+        }
+        operation_end(&session->operation);
+        session_free(session);
+        return;
+    }
+    if (session->status != RDISK_STATUS_OK) {
+        session_free(session);          /* refused before that was asked for */
+        return;
+    }
+    if (session->phase == SESSION_DECIDED) {
+        orderly = !session->request.generation;
+    }
+    log_info("%s closes volume '%s': %" PRIu64 " reads, %" PRIu64
+             " writes, %" PRIu64 " flushes, %" PRIu64 " of them failed",
+             session->holder.peer, volume->name, ops->count[RDISK_OP_READ],
+             ops->count[RDISK_OP_WRITE], ops->count[RDISK_OP_FLUSH],
+             ops->failed);
+    counters_add(&volume->past, &session->past);
+    volume->polled_past += session->polled_past;
+    session->orderly = orderly;
+    start_release(session);
+}
