@@ -13,11 +13,11 @@
 #include <unistd.h>
 
 #include "server/admin/socket.h"
+#include "server/container_of.h"
 #include "server/log.h"
 #include "server/session/session.h"
 
-#define server_of(pointer, member) \
-    ((struct server *)((char *)(pointer)-offsetof(struct server, member)))
+#define server_of(pointer, member) container_of(pointer, struct server, member)
 
 char *server_address(const struct server *server, char *text, size_t size)
 {

@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "server/container_of.h"
 #include "server/log.h"
 
 /* Descriptors of a request, header and status apart: the VMM's queue size less
@@ -65,7 +66,7 @@ static struct device *device_of(VuDev *vu)
 }
 
 #define SOURCE_DEVICE(source, member) \
-    ((struct device *)((char *)(source)-offsetof(struct device, member)))
+    container_of(source, struct device, member)
 
 /* ---- Lanes, around messages ---------------------------------------------- */
 

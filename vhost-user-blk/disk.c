@@ -11,6 +11,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "server/container_of.h"
 #include "server/log.h"
 #include "vhost-user-blk/client_record.h"
 
@@ -39,8 +40,7 @@ struct disk {
     bool memory_told;           /* that guest memory cannot be registered */
 };
 
-#define SOURCE_DISK(source, member) \
-    ((struct disk *)((char *)(source)-offsetof(struct disk, member)))
+#define SOURCE_DISK(source, member) container_of(source, struct disk, member)
 
 const char *disk_state_name(enum disk_state state)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vhost-user-blk/virtqueue.h"
+#include "server/container_of.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -35,8 +36,7 @@ static_assert(offsetof(struct blk_request, element) == 0,
 
 static struct lane *lane_of(struct reactor_queue *queue)
 {
-    return (struct lane *)((char *)queue -
-                           offsetof(struct lane, reactor_queue));
+    return container_of(queue, struct lane, reactor_queue);
 }
 
 /* ---- The end of a request ----------------------------------------------- */
@@ -87,8 +87,7 @@ static void finish(struct blk_request *request, uint8_t status)
 
 static void part_done(struct rdisk_request *rdisk, int result)
 {
-    struct part *part = (struct part *)((char *)rdisk -
-                                        offsetof(struct part, request));
+    struct part *part = container_of(rdisk, struct part, request);
     struct blk_request *request = part->whole;
 
     if (result < 0 && request->result == 0) {

@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "server/container_of.h"
 #include "server/log.h"
 #include <rdisk/env.h>
 
@@ -236,9 +237,8 @@ void control_answer(struct control_call *call, char *reply)
 
 static void client_ready(struct loop_source *source, uint32_t events)
 {
-    struct control_call *client =
-        (struct control_call *)((char *)source -
-                                offsetof(struct control_call, source));
+    struct control_call *client = container_of(source, struct control_call,
+                                               source);
 
     if (client->asked || (!client->output && !client_receive(client))) {
         client_close(client);
@@ -309,8 +309,7 @@ static void out_of_descriptors(struct control *control, int code)
 
 static void control_ready(struct loop_source *source, uint32_t events)
 {
-    struct control *control =
-        (struct control *)((char *)source - offsetof(struct control, source));
+    struct control *control = container_of(source, struct control, source);
     int fd = accept_client(control);
     struct control_call *client;
     struct rdisk_error err;

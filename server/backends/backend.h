@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/container_of.h"
 #include "server/backends/range_lock.h"
 #include "server/io/reactor.h"
 #include <rdisk/error.h>
@@ -34,10 +35,6 @@
 struct backend;
 struct backend_context;
 struct backend_io;
-
-/* From an instance's first member to the whole of it. */
-#define backend_of(pointer, type, member) \
-    ((type *)((char *)(pointer) - offsetof(type, member)))
 
 /* Are reads and writes to be polled for? AUTO: if the disk is made for it. */
 enum backend_polling {

@@ -60,7 +60,7 @@ struct file_context {
 
 static inline struct file *file_of(struct backend *backend)
 {
-    return backend_of(backend, struct file, base);
+    return container_of(backend, struct file, base);
 }
 
 /* For the class: file_request.c. */

@@ -82,7 +82,7 @@ static int find_extents(struct backend_io *io, int fd, uint32_t block_size)
 
 static bool extents_run(struct offload_job *job)
 {
-    struct backend_io *io = backend_of(job, struct backend_io, job);
+    struct backend_io *io = container_of(job, struct backend_io, job);
     struct file *file = file_of(io->context->backend);
 
     io->result = find_extents(io, file->fd,
@@ -161,7 +161,7 @@ static ssize_t copy_piece(struct file *file, const struct backend_io *io)
 
 static bool copy_run(struct offload_job *job)
 {
-    struct backend_io *io = backend_of(job, struct backend_io, job);
+    struct backend_io *io = container_of(job, struct backend_io, job);
     struct file *file = file_of(io->context->backend);
     ssize_t n;
 
@@ -186,9 +186,9 @@ static bool copy_run(struct offload_job *job)
 
 static void offload_done(struct offload_job *job)
 {
-    struct backend_io *io = backend_of(job, struct backend_io, job);
+    struct backend_io *io = container_of(job, struct backend_io, job);
     struct file_context *context =
-        backend_of(io->context, struct file_context, base);
+        container_of(io->context, struct file_context, base);
 
     if (io->result < 0) {
         file_fail(context, io, io->result == -ENODATA ? ENDS_EARLY

@@ -52,7 +52,7 @@ struct backend_context *file_join(struct backend *backend,
 void file_leave(struct backend_context *base)
 {
     struct file_context *context =
-        backend_of(base, struct file_context, base);
+        container_of(base, struct file_context, base);
 
     for (unsigned int ring = 0; ring < RING_KINDS; ring++) {
         reactor_file_remove(base->reactor, ring, context->index[ring]);
@@ -249,9 +249,9 @@ static void file_finish(struct file_context *context, struct backend_io *io)
 
 static void file_done(struct ring_op *op, int result, unsigned int flags)
 {
-    struct backend_io *io = backend_of(op, struct backend_io, ring);
+    struct backend_io *io = container_of(op, struct backend_io, ring);
     struct file_context *context =
-        backend_of(io->context, struct file_context, base);
+        container_of(io->context, struct file_context, base);
     uint32_t block_size = io->context->backend->geometry.block_size;
     uint32_t done;
 
@@ -300,10 +300,10 @@ static void file_begin(struct file_context *context, struct backend_io *io)
 
 static void begin_run(struct message *message)
 {
-    struct backend_io *io = backend_of(message, struct backend_io,
+    struct backend_io *io = container_of(message, struct backend_io,
                                        job.message);
 
-    file_begin(backend_of(io->context, struct file_context, base), io);
+    file_begin(container_of(io->context, struct file_context, base), io);
 }
 
 /* By a message also where the reactor is this one: many that wait for each
@@ -313,7 +313,7 @@ void file_turn_over(struct file *file, struct range *range)
     struct range *next = range_lock_release(&file->ranges, range);
 
     while (next) {
-        struct backend_io *io = backend_of(next, struct backend_io, range);
+        struct backend_io *io = container_of(next, struct backend_io, range);
 
         next = next->granted;
         io->job.message.run = begin_run;
@@ -389,7 +389,7 @@ static void request_ended(struct backend_io *io, int result, void *opaque)
 void file_submit(struct backend_context *base, struct backend_io *io)
 {
     struct file_context *context =
-        backend_of(base, struct file_context, base);
+        container_of(base, struct file_context, base);
     struct file *file = file_of(base->backend);
 
     if (io->op == RDISK_OP_ZEROES && (io->flags & RDISK_REQUEST_FAST) &&

@@ -196,15 +196,15 @@ static void start(struct file_context *context)
 
 static void start_run(struct message *message)
 {
-    struct backend_io *io = backend_of(message, struct backend_io,
+    struct backend_io *io = container_of(message, struct backend_io,
                                        job.message);
 
-    start(backend_of(io->context, struct file_context, base));
+    start(container_of(io->context, struct file_context, base));
 }
 
 static void answer_run(struct message *message)
 {
-    struct backend_io *io = backend_of(message, struct backend_io,
+    struct backend_io *io = container_of(message, struct backend_io,
                                        job.message);
 
     backend_io_complete(io, io->result);
@@ -246,7 +246,7 @@ static struct backend_io *next_batch(struct file_sync *sync)
 
 static void sync_done(struct ring_op *op, int result, unsigned int flags)
 {
-    struct file_context *context = backend_of(op, struct file_context, sync);
+    struct file_context *context = container_of(op, struct file_context, sync);
     struct reactor *here = context->base.reactor;
     struct file *file = file_of(context->base.backend);
     struct backend_io *done, *first;

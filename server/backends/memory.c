@@ -34,7 +34,7 @@ struct memory_context {
 
 static struct memory *memory_of(struct backend *backend)
 {
-    return backend_of(backend, struct memory, base);
+    return container_of(backend, struct memory, base);
 }
 
 static struct backend *memory_open(const struct backend_spec *spec,
@@ -157,7 +157,7 @@ static struct backend_context *memory_join(struct backend *backend,
 
 static void memory_leave(struct backend_context *base)
 {
-    free(backend_of(base, struct memory_context, base));
+    free(container_of(base, struct memory_context, base));
 }
 
 /* Under a block's lock: is the volume still as long as it was when the request
@@ -248,14 +248,14 @@ static bool carry_on(struct memory *memory, struct backend_io *io)
 
 static bool piece_run(struct offload_job *job)
 {
-    struct backend_io *io = backend_of(job, struct backend_io, job);
+    struct backend_io *io = container_of(job, struct backend_io, job);
 
     return carry_on(memory_of(io->context->backend), io);
 }
 
 static void pieces_done(struct offload_job *job)
 {
-    struct backend_io *io = backend_of(job, struct backend_io, job);
+    struct backend_io *io = container_of(job, struct backend_io, job);
 
     backend_io_complete(io, io->result);
 }
@@ -263,7 +263,7 @@ static void pieces_done(struct offload_job *job)
 static void memory_submit(struct backend_context *base, struct backend_io *io)
 {
     struct memory_context *context =
-        backend_of(base, struct memory_context, base);
+        container_of(base, struct memory_context, base);
 
     io->done = 0;
     io->result = 0;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/container_of.h"
 #include "server/log.h"
 
 struct jobs {
@@ -136,7 +137,7 @@ static int start_thread(struct jobs *jobs)
 
 static struct job *job_of(struct message *message)
 {
-    return (struct job *)((char *)message - offsetof(struct job, message));
+    return container_of(message, struct job, message);
 }
 
 static double seconds_since(const struct jobs *jobs, const struct job *job)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/container_of.h"
 #include "server/log.h"
 
 struct thread {
@@ -80,8 +81,7 @@ static struct offload_lane *take_lane(struct offload *offload)
 static void done_run(struct message *message)
 {
     struct offload_job *job =
-        (struct offload_job *)((char *)message -
-                               offsetof(struct offload_job, message));
+        container_of(message, struct offload_job, message);
 
     job->done(job);
 }

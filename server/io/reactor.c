@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/container_of.h"
 #include "server/log.h"
 #include "server/io/poll_window.h"
 #include "server/io/ring.h"
@@ -194,7 +195,7 @@ static void mail_arm(struct reactor *reactor)
 static void mail_done(struct ring_op *op, int result, unsigned int flags)
 {
     struct reactor *reactor =
-        (struct reactor *)((char *)op - offsetof(struct reactor, mail));
+        container_of(op, struct reactor, mail);
 
     mailbox_run(&reactor->mailbox);
     if (!(flags & IORING_CQE_F_MORE)) {
@@ -205,7 +206,7 @@ static void mail_done(struct ring_op *op, int result, unsigned int flags)
 static void quit_run(struct message *message)
 {
     struct reactor *reactor =
-        (struct reactor *)((char *)message - offsetof(struct reactor, quit));
+        container_of(message, struct reactor, quit);
 
     reactor->quitting = true;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/session/cq_watch.h"
+#include "server/container_of.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -17,8 +18,7 @@ struct completion {
 };
 
 #define completion_of(pointer, member) \
-    ((struct completion *)((char *)(pointer) - \
-                           offsetof(struct completion, member)))
+    container_of(pointer, struct completion, member)
 
 /* ---- The descriptor --------------------------------------------------- */
 

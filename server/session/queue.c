@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/container_of.h"
 #include "server/session/cq_watch.h"
 #include "server/log.h"
 
@@ -16,7 +17,7 @@ struct attachment {
 };
 
 #define queue_of(pointer, member) \
-    ((struct queue *)((char *)(pointer) - offsetof(struct queue, member)))
+    container_of(pointer, struct queue, member)
 
 /* ---- Attachments ------------------------------------------------------ */
 
@@ -101,7 +102,7 @@ uint64_t queue_polled(const struct queue *queue)
 static void request_done(struct backend_io *io, int result, void *opaque)
 {
     struct queue_request *request =
-        backend_of(io, struct queue_request, io);
+        container_of(io, struct queue_request, io);
     struct queue *queue = opaque;
 
     if (io->polled) {

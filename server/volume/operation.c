@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/volume/operation.h"
+#include "server/container_of.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -106,8 +107,7 @@ bool operation_pending(const struct operations *operations, const char *name)
 
 struct operation *operation_of(struct job *job)
 {
-    return (struct operation *)((char *)job - offsetof(struct operation,
-                                                       job));
+    return container_of(job, struct operation, job);
 }
 
 int operation_run(struct operation *operation, const void *store,

@@ -32,18 +32,20 @@ HOMES = {
 # include besides its own; and its side of librdisk.  The longest path counts.
 PROGRAMS = {
     'server': (['server'], ['target']),
-    'server/io': (['server/log.h', 'server/config/size.h'], ['target']),
-    'server/backends': (['server/log.h', 'server/io',
+    'server/io': (['server/log.h', 'server/container_of.h',
+                   'server/config/size.h'], ['target']),
+    'server/backends': (['server/log.h', 'server/container_of.h', 'server/io',
                          'server/volume/identity.h',
                          'server/volume/lock.h'], ['target']),
-    'server/volume': (['server/log.h', 'server/io',
+    'server/volume': (['server/log.h', 'server/container_of.h', 'server/io',
                        'server/backends/backend.h'], ['target']),
     # Sizes are read and written as the server does.
     'tools': (['server/config/size.h'], ['initiator']),
     'qemu-block-rdma': ([], ['initiator']),
     'examples': ([], ['initiator', 'target']),
     # Its log, loop and control socket are rdiskd's; its counters librdisk's.
-    'vhost-user-blk': (['server/log.h', 'server/io/loop.h',
+    'vhost-user-blk': (['server/log.h', 'server/container_of.h',
+                        'server/io/loop.h',
                         'server/admin/socket.h', 'transport/base/counter.h'],
                        ['initiator']),
 }

@@ -27,7 +27,7 @@ static void many_begin(struct rig *rig)
 static void do_many(struct rig_job *job)
 {
     struct file_context *context =
-        backend_of(job->rig->context, struct file_context, base);
+        container_of(job->rig->context, struct file_context, base);
 
     job->left = MANY;
     for (unsigned int i = 0; i < MANY; i++) {

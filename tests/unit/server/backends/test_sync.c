@@ -204,7 +204,7 @@ static void test_fua_that_fails_itself(void)
     struct rig rig;
 
     rig_open_file(&rig, "/var/tmp", false);
-    index = &backend_of(rig.context, struct file_context, base)->index[0];
+    index = &container_of(rig.context, struct file_context, base)->index[0];
     registered = *index;
     /* Else the kernel would not look at the descriptor. */
     *index = -1;

@@ -84,7 +84,7 @@ struct taker {
 };
 
 #define taker_of(pointer, member) \
-    ((struct taker *)((char *)(pointer) - offsetof(struct taker, member)))
+    container_of(pointer, struct taker, member)
 
 static bool take(struct reactor_poller *poller)
 {
