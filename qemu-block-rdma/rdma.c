@@ -241,10 +241,11 @@ static void rdma_close(BlockDriverState *bs)
 {
     BDRVRdmaState *s = bs->opaque;
 
+    /* Nothing may refer to the node in the event loop that closing runs */
+    rdma_length_end(bs);
     rdma_unregister_yank(bs);
     rdma_end_session(bs);
     yank_unregister_instance(BLOCKDEV_YANK_INSTANCE(bs->node_name));
-    rdma_length_end(bs);
     trace_rdma_close(bs, s->past.ops.count[RDISK_OP_READ],
                      s->past.ops.count[RDISK_OP_WRITE],
                      s->past.ops.count[RDISK_OP_FLUSH],

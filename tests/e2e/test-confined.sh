@@ -44,6 +44,7 @@ check_a_guest_under_the_sandbox_survives_a_restart_of_the_server()
     whole again
 }
 
+# That user may not look into the folder of this checkout, so a copy it is.
 check_a_guest_of_qemu_started_as_another_user_writes()
 {
     start_server
@@ -51,9 +52,12 @@ check_a_guest_of_qemu_started_as_another_user_writes()
     chmod 777 "$work"
     : >"$work/own.serial"
     chmod 666 "$work/own.serial"
+    mkdir -p "$work/bin" "$work/lib/qemu"
+    cp "$top/build/bin/qemu-system-x86_64" "$work/bin/"
+    cp "$top"/build/lib/qemu/*.so "$work/lib/qemu/"
     launched own setpriv --reuid 65534 --regid 65534 --clear-groups \
-        qemu-system-x86_64 -M pc -accel tcg -cpu qemu64,cx16=off -m 32 \
-        -nodefaults -no-user-config -nic none -vga none -display none \
+        "$work/bin/qemu-system-x86_64" -M pc -accel tcg -cpu qemu64,cx16=off \
+        -m 32 -nodefaults -no-user-config -nic none -vga none -display none \
         -serial "file:$work/own.serial" \
         -qmp "unix:$work/own.qmp,server=on,wait=off" \
         -blockdev "$(node disk own '"reconnect-delay": 30')" \

@@ -53,7 +53,7 @@ void rdisk_initiator_retry(struct rdisk_initiator *session)
     bool known = strcmp(why->text, session->recovery.told.text) == 0;
 
     rdisk_log(session->env, known ? RDISK_LOG_DEBUG : RDISK_LOG_WARNING,
-              "reconnect attempt failed: %s", why->text);
+              "cannot reconnect: %s", why->text);
     session->recovery.told = *why;
     leave_connection(session);
 }
