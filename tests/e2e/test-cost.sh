@@ -101,6 +101,30 @@ check_from_outside_a_request_is_one_work_request_and_no_copy()
     done
 }
 
+# How often this machine's device had to say, or to hear, that no receive was
+# posted; both sides are here.
+not_ready()
+{
+    cat /sys/class/infiniband/*/ports/1/hw_counters/*rnr* 2>/dev/null |
+        awk '{ sum += $1 } END { print NR ? sum : "none" }'
+}
+
+check_under_load_each_message_finds_a_receive()
+{
+    local before options
+    need_programs
+    before=$(not_ready)
+    [ "$before" != none ] || skip "the device does not count it"
+    begin
+    for options in "-d 128 -s 4096" "-d 128 -s 16384 -f 4" "-d 64 -w"; do
+        # shellcheck disable=SC2086 # options are words
+        within 120 bench-client "$(uri 'disk?slots=128')" -c $many $options \
+            >"$work/io" || fail "bench-client $options"
+        equal "messages without a receive after $options" "$(not_ready)" \
+            "$before"
+    done
+}
+
 # All threads' voluntary context switches, which waking up for work ends in
 switches()
 {

@@ -155,6 +155,9 @@ void fake_fail_randomly(struct fake_host *host, enum fake_call call,
 /* How often @host has made this call; failed ones count. */
 uint64_t fake_calls(struct fake_host *host, enum fake_call call);
 
+/* How often a message to @host found no receive (RNR). */
+uint64_t fake_not_ready(struct fake_host *host);
+
 /*
  * Nothing passes between two hosts while their link is cut. Who has something
  * outstanding learns it by a timeout (in virtual time), who only waits does

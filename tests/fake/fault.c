@@ -50,6 +50,16 @@ uint64_t fake_calls(struct fake_host *host, enum fake_call call)
     return calls;
 }
 
+uint64_t fake_not_ready(struct fake_host *host)
+{
+    uint64_t count;
+
+    fake_lock(host->fabric);
+    count = host->not_ready;
+    pthread_mutex_unlock(&host->fabric->mutex);
+    return count;
+}
+
 /* ---- Links ------------------------------------------------------------ */
 
 bool fake_link_up(struct fake_host *a, struct fake_host *b, uint64_t *due)

@@ -273,6 +273,7 @@ struct fake_host {
     struct ibv_context context;
     struct fake_limits limits;
     struct fake_fault faults[FAKE_CALLS];
+    uint64_t not_ready; /* messages that found no receive */
     TAILQ_HEAD(, fake_pd) pds;
     TAILQ_HEAD(, fake_cq) cqs;
     TAILQ_HEAD(, fake_mr) mrs;

@@ -330,6 +330,7 @@ static void not_ready(struct fake_qp *qp)
     struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
     struct fake_qp *sender = find_sender(qp, packet);
 
+    qp->host->not_ready++;
     if (!sender ||
         (sender->rnr_retry != 7 && ++sender->rnr_tries > sender->rnr_retry)) {
         refuse(qp, IBV_WC_RNR_RETRY_EXC_ERR);

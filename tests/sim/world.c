@@ -313,6 +313,17 @@ static void within_bound(struct sim *sim, bool (*done)(struct sim *sim),
                   sim->server.op_count);
 }
 
+/* Both sides have a receive for whatever the other may send. */
+static void not_ready(struct sim *sim, struct fake_host *host)
+{
+    uint64_t count = fake_not_ready(host);
+
+    if (count) {
+        sim_violation("%llu messages to %s found no receive",
+                      (unsigned long long)count, fake_host_address(host));
+    }
+}
+
 static void close_all(struct sim *sim)
 {
     for (unsigned int i = 0; i < sim->schedule->config.clients; i++) {
@@ -351,6 +362,10 @@ static void settle(struct sim *sim)
     sim_server_stop(sim);
     within_bound(sim, server_gone, "the server did not stop");
     sim_visitor_leave(sim);
+    not_ready(sim, sim->server.host);
+    for (unsigned int i = 0; i < sim->schedule->config.clients; i++) {
+        not_ready(sim, sim->clients[i].host);
+    }
     if (fake_fabric_live(sim->fabric, text, sizeof(text))) {
         sim_violation("left behind: %s", text);
     }

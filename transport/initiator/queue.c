@@ -411,8 +411,6 @@ static unsigned int serve_once(struct rdisk_queue *queue)
         count += answer(queue, &completion);
     }
     count += rdisk_queue_end_revoked(queue);
-    /* Receives first: an answer must never find none. */
-    rdisk_qp_replenish(&queue->qp);
     rdisk_queue_revoke(queue);
     stage_waiting(queue);
     rdisk_qp_post(&queue->qp);

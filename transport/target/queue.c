@@ -472,8 +472,6 @@ bool rdisk_target_queue_take(struct rdisk_target_queue *queue,
 
 void rdisk_target_queue_kick(struct rdisk_target_queue *queue)
 {
-    /* Receives first: the next request must never find none. */
-    rdisk_qp_replenish(&queue->qp);
     stage_waiting(queue);
     rdisk_qp_post(&queue->qp);
     rdisk_target_queue_posted(queue);

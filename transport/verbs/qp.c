@@ -24,6 +24,93 @@ static uint64_t wr_id(const struct rdisk_qp *qp, uint64_t number)
     return (uint64_t)qp->config.tag << WR_TAG_SHIFT | (number & WR_NUMBER);
 }
 
+/* ---- ERROR ------------------------------------------------------------ */
+
+static void enter_error(struct rdisk_qp *qp)
+{
+    struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+    int ret = qp->env->verbs->modify_qp(qp->qp, &attr, IBV_QP_STATE);
+
+    if (ret < 0) {
+        if (ret == -EIO) {
+            /* With its device, see cq.c. */
+            atomic_store(&qp->gone, true);
+        }
+        rdisk_log(qp->env, RDISK_LOG_ERROR,
+                  "moving a queue pair to ERROR failed: %s", strerror(-ret));
+    }
+}
+
+/* ---- Receives --------------------------------------------------------- */
+
+static void post_receives(struct rdisk_qp *qp, struct ibv_recv_wr *chain,
+                          unsigned int n)
+{
+    struct ibv_recv_wr *bad = chain;
+    bool whole = false;
+    int ret;
+
+    if (atomic_load_explicit(&qp->broken, memory_order_relaxed)) {
+        return;
+    }
+    ret = qp->env->verbs->post_recv(qp->qp, chain, &bad);
+    if (ret < 0) {
+        for (n = 0; chain != bad; chain = chain->next) {
+            n++;
+        }
+        rdisk_log(qp->env, RDISK_LOG_ERROR, "posting a receive failed: %s",
+                  strerror(-ret));
+        atomic_store(&qp->reason, IBV_WC_GENERAL_ERR);
+        rdisk_qp_break(qp);
+    }
+    RDISK_CONTRACT(n <= qp->recv_spent);
+    qp->recv_posted += n;
+    qp->recv_spent -= n;
+    /*
+     * Another thread may have broken it since we looked. rxe flushes what is
+     * posted when ERROR is entered, and not what comes later: enter it again.
+     * Writing the flag puts the two threads in an order; in the other one the
+     * flush finds these receives.
+     */
+    if (!atomic_compare_exchange_strong(&qp->broken, &whole, false)) {
+        enter_error(qp);
+    }
+}
+
+/* Post the spent receives of a data queue again, in one go. */
+static void replenish(struct rdisk_qp *qp)
+{
+    unsigned int n = qp->recv_spent;
+    struct ibv_recv_wr *last;
+    struct ibv_recv_wr *rest;
+
+    if (n == 0) {
+        return;
+    }
+    last = &qp->recv_chain[n - 1];
+    rest = last->next;
+    last->next = NULL;
+    post_receives(qp, qp->recv_chain, n);
+    last->next = rest;
+}
+
+void rdisk_qp_replenish_buffer(struct rdisk_qp *qp, unsigned int buffer)
+{
+    struct ibv_sge sge = {
+        .addr = (uintptr_t)qp->config.recv_buffers +
+                (uint64_t)buffer * qp->config.recv_size,
+        .length = qp->config.recv_size,
+        .lkey = qp->config.recv_lkey,
+    };
+    struct ibv_recv_wr wr = {
+        .wr_id = WR_RECV | wr_id(qp, buffer),
+        .sg_list = &sge,
+        .num_sge = 1,
+    };
+
+    post_receives(qp, &wr, 1);
+}
+
 /* ---- Creation --------------------------------------------------------- */
 
 static int allocate(struct rdisk_qp *qp, struct rdisk_error *err)
@@ -103,7 +190,7 @@ int rdisk_qp_begin(struct rdisk_qp *qp, struct rdisk_error *err)
 {
     qp->recv_spent = qp->config.recv_depth;
     if (!qp->config.recv_buffers) {
-        rdisk_qp_replenish(qp);
+        replenish(qp);
     } else {
         for (unsigned int i = 0; i < qp->config.recv_depth; i++) {
             rdisk_qp_replenish_buffer(qp, i);
@@ -166,23 +253,6 @@ void rdisk_qp_destroy(struct rdisk_qp *qp)
 int rdisk_qp_fd(const struct rdisk_qp *qp)
 {
     return rdisk_cq_fd(qp->cq);
-}
-
-/* ---- ERROR ------------------------------------------------------------ */
-
-static void enter_error(struct rdisk_qp *qp)
-{
-    struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
-    int ret = qp->env->verbs->modify_qp(qp->qp, &attr, IBV_QP_STATE);
-
-    if (ret < 0) {
-        if (ret == -EIO) {
-            /* With its device, see cq.c. */
-            atomic_store(&qp->gone, true);
-        }
-        rdisk_log(qp->env, RDISK_LOG_ERROR,
-                  "moving a queue pair to ERROR failed: %s", strerror(-ret));
-    }
 }
 
 /* ---- Sends ------------------------------------------------------------ */
@@ -254,6 +324,10 @@ void rdisk_qp_post(struct rdisk_qp *qp)
     unsigned int n = qp->staged;
     int ret;
 
+    /* Receives first: what the peer sends upon this must never find none. */
+    if (!qp->config.recv_buffers) {
+        replenish(qp);
+    }
     if (atomic_load_explicit(&qp->broken, memory_order_relaxed)) {
         qp->staged = 0;
         post_last(qp);
@@ -282,75 +356,6 @@ void rdisk_qp_post(struct rdisk_qp *qp)
     qp->send_posted += n;
     rdisk_counter_add(&qp->config.counters->work_requests, n);
     rdisk_counter_add(&qp->config.counters->doorbells, 1);
-}
-
-/* ---- Receives --------------------------------------------------------- */
-
-static void post_receives(struct rdisk_qp *qp, struct ibv_recv_wr *chain,
-                          unsigned int n)
-{
-    struct ibv_recv_wr *bad = chain;
-    bool whole = false;
-    int ret;
-
-    if (atomic_load_explicit(&qp->broken, memory_order_relaxed)) {
-        return;
-    }
-    ret = qp->env->verbs->post_recv(qp->qp, chain, &bad);
-    if (ret < 0) {
-        for (n = 0; chain != bad; chain = chain->next) {
-            n++;
-        }
-        rdisk_log(qp->env, RDISK_LOG_ERROR, "posting a receive failed: %s",
-                  strerror(-ret));
-        atomic_store(&qp->reason, IBV_WC_GENERAL_ERR);
-        rdisk_qp_break(qp);
-    }
-    RDISK_CONTRACT(n <= qp->recv_spent);
-    qp->recv_posted += n;
-    qp->recv_spent -= n;
-    /*
-     * Another thread may have broken it since we looked. rxe flushes what is
-     * posted when ERROR is entered, and not what comes later: enter it again.
-     * Writing the flag puts the two threads in an order; in the other one the
-     * flush finds these receives.
-     */
-    if (!atomic_compare_exchange_strong(&qp->broken, &whole, false)) {
-        enter_error(qp);
-    }
-}
-
-void rdisk_qp_replenish(struct rdisk_qp *qp)
-{
-    unsigned int n = qp->recv_spent;
-    struct ibv_recv_wr *last;
-    struct ibv_recv_wr *rest;
-
-    if (n == 0) {
-        return;
-    }
-    last = &qp->recv_chain[n - 1];
-    rest = last->next;
-    last->next = NULL;
-    post_receives(qp, qp->recv_chain, n);
-    last->next = rest;
-}
-
-void rdisk_qp_replenish_buffer(struct rdisk_qp *qp, unsigned int buffer)
-{
-    struct ibv_sge sge = {
-        .addr = (uintptr_t)qp->config.recv_buffers +
-                (uint64_t)buffer * qp->config.recv_size,
-        .length = qp->config.recv_size,
-        .lkey = qp->config.recv_lkey,
-    };
-    struct ibv_recv_wr wr = {
-        .wr_id = WR_RECV | wr_id(qp, buffer),
-        .sg_list = &sge,
-        .num_sge = 1,
-    };
-
-    post_receives(qp, &wr, 1);
 }
 
 /* ---- Completions ------------------------------------------------------ */

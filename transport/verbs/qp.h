@@ -125,7 +125,8 @@ unsigned int rdisk_qp_room(const struct rdisk_qp *qp);
  */
 struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp);
 /*
- * Ring the doorbell for the chain. On failure the queue pair is broken. On a
+ * Post the spent receives of a data queue again, then ring the doorbell for the
+ * chain, so that what the peer sends upon it finds a receive. On failure the queue pair is broken. On a
  * broken one the chain is dropped, and it is seen to that what was sent in
  * silence comes back; so call it until rdisk_qp_drained().
  */
@@ -165,8 +166,6 @@ static inline bool rdisk_qp_link_suspect(const struct rdisk_qp *qp)
            reason == IBV_WC_RETRY_EXC_ERR;
 }
 
-/* Post the spent receives of a data queue again, in one go. */
-void rdisk_qp_replenish(struct rdisk_qp *qp);
 /* Post one message buffer of a control queue again. */
 void rdisk_qp_replenish_buffer(struct rdisk_qp *qp, unsigned int buffer);
 /* Its completion queue does not work any more: break, too. */
