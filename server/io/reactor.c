@@ -244,6 +244,11 @@ bool reactor_spins(struct reactor *reactor)
     return reactor->restless;
 }
 
+void reactor_rest_later(struct reactor *reactor)
+{
+    reactor->restless = true;
+}
+
 static bool poll_all(struct reactor *reactor)
 {
     bool found = false;
@@ -317,12 +322,21 @@ static bool reactor_rest(struct reactor *reactor)
 static void reactor_wait(struct reactor *reactor)
 {
     struct poll_window *window = &reactor->window;
+    struct ring *ring = &reactor->rings[RING_ORDINARY];
     bool measured = poll_window_measures(window);
     uint64_t began = measured ? rdisk_stopwatch_system() : 0;
 
-    if (!((window->length || polled_outstanding(reactor)) &&
-          reactor_spin(reactor, began)) && !reactor_rest(reactor)) {
-        ring_sleep(&reactor->rings[RING_ORDINARY]);
+    if ((window->length || polled_outstanding(reactor)) &&
+        reactor_spin(reactor, began)) {
+        /* It has looked at everything. */
+    } else if (reactor_rest(reactor)) {
+        /* Pollers may go on finding something: the rings have their turn. */
+        if (io_uring_sq_ready(&ring->uring)) {
+            ring_submit(ring);
+        }
+        ring_ready(ring);
+    } else {
+        ring_sleep(ring);
     }
     if (measured) {
         /* Wraps around if the counter has gone back: as a long wait. */

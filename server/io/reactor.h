@@ -106,6 +106,9 @@ void reactor_poller_remove(struct reactor *reactor,
 /* Will pollers be asked before the reactor sleeps? Then there is no need to
  * arm anything now: each one's rest() is called in time. */
 bool reactor_spins(struct reactor *reactor);
+/* From a poller that has more to do than it may in one turn: call its rest()
+ * before the reactor sleeps. */
+void reactor_rest_later(struct reactor *reactor);
 
 /* Has it a polled ring? It is made when the first one asks. */
 bool reactor_polls(struct reactor *reactor);

@@ -65,6 +65,18 @@ static void completion_end(struct completion *completion)
     free(completion);
 }
 
+/* Take completions. If there are more, again before the reactor sleeps. */
+static bool serve(struct completion *completion)
+{
+    bool found = rdisk_target_cq_process(completion->cq) > 0;
+
+    completion->unarmed = rdisk_target_cq_more(completion->cq);
+    if (completion->unarmed) {
+        reactor_rest_later(completion->worker->reactor);
+    }
+    return found || completion->unarmed;
+}
+
 static void poll_done(struct ring_op *op, int result, unsigned int flags)
 {
     struct completion *completion = completion_of(op, poll);
@@ -78,7 +90,7 @@ static void poll_done(struct ring_op *op, int result, unsigned int flags)
         if (completion->unarmed) {
             rdisk_target_cq_poll(completion->cq);
         } else {
-            rdisk_target_cq_process(completion->cq);
+            serve(completion);
         }
         if (!completion->polling) {
             poll_arm(completion);
@@ -108,8 +120,7 @@ static bool poller_rest(struct reactor_poller *poller)
     if (!completion->queues || !completion->unarmed) {
         return false;
     }
-    completion->unarmed = false;
-    return rdisk_target_cq_process(completion->cq) > 0;
+    return serve(completion);
 }
 
 /* ---- Coming and going ------------------------------------------------- */

@@ -320,7 +320,9 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
         rdisk_target_queue_start(target);
         return true;
     }
-    if (readable) {
+    if (readable ||
+        (!queue->gone &&
+         rdisk_target_cq_more(rdisk_target_queue_cq(target)))) {
         /* And what others have there that share it. */
         rdisk_target_cq_process(rdisk_target_queue_cq(target));
         queue->gone = queue->sim->server.removed;

@@ -497,12 +497,15 @@ static void cm_event(struct sim_visitor *visitor,
     }
 }
 
-static void receive_any(void *opaque, enum rdisk_status check,
-                        const struct rdisk_wire_message *message,
-                        const struct rdisk_error *err)
+static void receive_all(struct sim_visitor *visitor)
 {
-    if (check == RDISK_STATUS_OK) {
-        receive(opaque, message);
+    struct rdisk_control_message message;
+
+    rdisk_control_take_events(&visitor->control);
+    while (rdisk_control_next(&visitor->control, &message)) {
+        if (message.check == RDISK_STATUS_OK) {
+            receive(visitor, &message.message);
+        }
     }
 }
 
@@ -523,7 +526,7 @@ bool sim_visitor_life(struct sim *sim)
         return true;
     }
     if (visitor->control.created) {
-        rdisk_control_process(&visitor->control, receive_any, visitor);
+        receive_all(visitor);
     }
     if (visitor->env.verbs->get_cm_event(visitor->channel, &event) < 0) {
         return false;

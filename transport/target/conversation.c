@@ -8,6 +8,9 @@
 #include "transport/base/least.h"
 #include "transport/target/session.h"
 
+/* Then the other sessions have their turn: a client may send without end. */
+#define MESSAGES_PER_TURN (2u * RDISK_CONTROL_DEPTH)
+
 /* ---- Messages that need no file of their own --------------------------- */
 
 static enum rdisk_target_event hello(struct rdisk_target_session *session,
@@ -120,11 +123,10 @@ static enum rdisk_target_event malformed(
     return rdisk_target_session_violated(session, check, text);
 }
 
-static void receive(void *opaque, enum rdisk_status check,
-                    const struct rdisk_wire_message *message,
-                    const struct rdisk_error *err)
+static void receive(struct rdisk_target_session *session,
+                    const struct rdisk_control_message *received)
 {
-    struct rdisk_target_session *session = opaque;
+    const struct rdisk_wire_message *message = &received->message;
     unsigned int type = le16toh(message->type);
     enum rdisk_target_event event;
 
@@ -132,14 +134,29 @@ static void receive(void *opaque, enum rdisk_status check,
         return;
     }
     rdisk_target_liveness_message(session);
-    if (check != RDISK_STATUS_OK) {
-        event = malformed(session, check, message, err->text);
+    if (received->check != RDISK_STATUS_OK) {
+        event = malformed(session, received->check, message,
+                          received->err.text);
     } else if (!(messages[type].states & 1u << session->state)) {
         event = unexpected(session, type);
     } else {
         event = messages[type].handle(session, message);
     }
     rdisk_target_session_step(session, event);
+}
+
+static void receive_some(struct rdisk_target_session *session)
+{
+    struct rdisk_control_message message;
+    unsigned int taken = 0;
+
+    rdisk_control_take_events(&session->control);
+    while (taken < MESSAGES_PER_TURN &&
+           rdisk_control_next(&session->control, &message)) {
+        receive(session, &message);
+        taken++;
+    }
+    session->more = taken == MESSAGES_PER_TURN;
 }
 
 /* ---- Time -------------------------------------------------------------- */
@@ -149,6 +166,9 @@ uint64_t rdisk_target_session_deadline(
 {
     uint64_t deadline = session->deadline;
 
+    if (session->more) {
+        return 0;
+    }
     if (rdisk_target_session_watched(session)) {
         deadline = rdisk_least(deadline, rdisk_target_liveness_deadline(session));
         deadline = rdisk_least(deadline,
@@ -171,7 +191,7 @@ static enum rdisk_target_event watch(struct rdisk_target_session *session,
 void rdisk_target_session_process(struct rdisk_target_session *session,
                                   uint64_t now)
 {
-    rdisk_control_process(&session->control, receive, session);
+    receive_some(session);
     if (session->state == RDISK_TARGET_ENDED) {
         return;
     }

@@ -20,8 +20,9 @@
 #define PLACE_BITS          12
 #define PLACES_MAX          (1u << PLACE_BITS)
 #define GENERATIONS         (RDISK_QP_TAGS >> PLACE_BITS)
-/* Completions that are looked at before the answers to them go out. */
-#define ROUND               256u
+/* Completions that one call takes, before the answers to them go out and the
+ * reactor looks at its rings: peers may send new requests without end. */
+#define TURN                256u
 
 struct place {
     struct rdisk_target_queue *queue;   /* the reactor's */
@@ -44,7 +45,8 @@ struct rdisk_target_cq {
 
     /* The reactor's. */
     struct rdisk_cq cq;
-    struct rdisk_target_queue *touched; /* to be kicked after the round */
+    struct rdisk_target_queue *touched; /* to be kicked after the turn */
+    bool more;                  /* the last turn has taken all it may */
 
     struct place places[];
 };
@@ -251,13 +253,14 @@ static void break_all(struct rdisk_target_cq *cq)
 
 static unsigned int poll_cq(struct rdisk_target_cq *cq, bool woken)
 {
-    unsigned int requests = 0, round = 0;
+    unsigned int requests = 0, taken = 0;
     const struct ibv_wc *wc;
     uint64_t now = 0;
 
-    while ((wc = rdisk_cq_next(&cq->cq))) {
+    while (taken < TURN && (wc = rdisk_cq_next(&cq->cq))) {
         struct rdisk_target_queue *queue = queue_of(cq, wc);
 
+        taken++;
         if (!queue) {
             continue;
         }
@@ -271,11 +274,8 @@ static unsigned int poll_cq(struct rdisk_target_cq *cq, bool woken)
             rdisk_counter_add(&queue->qp_counters.wakeups, 1);
             woken = false;
         }
-        if (++round == ROUND) {
-            round = 0;
-            kick_touched(cq);
-        }
     }
+    cq->more = taken == TURN;
     kick_touched(cq);
     if (rdisk_cq_failed(&cq->cq)) {
         break_all(cq);
@@ -293,6 +293,11 @@ void rdisk_target_cq_arm(struct rdisk_target_cq *cq)
     rdisk_cq_arm(&cq->cq);
 }
 
+bool rdisk_target_cq_more(const struct rdisk_target_cq *cq)
+{
+    return cq->more;
+}
+
 unsigned int rdisk_target_cq_poll(struct rdisk_target_cq *cq)
 {
     return poll_cq(cq, false);
@@ -303,6 +308,9 @@ unsigned int rdisk_target_cq_process(struct rdisk_target_cq *cq)
     bool woken = rdisk_cq_take_event(&cq->cq);
     unsigned int requests = poll_cq(cq, woken);
 
+    if (cq->more) {
+        return requests;
+    }
     /* To arm is a system call with some devices: what waits went first. What
      * came in between has no event. */
     rdisk_cq_arm(&cq->cq);

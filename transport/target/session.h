@@ -200,6 +200,7 @@ struct rdisk_target_session {
     struct ibv_pd *pd;          /* of its own: its keys open nothing else */
     struct rdisk_device_limits limits;
     struct rdisk_control control;
+    bool more;                  /* it may have messages left from its turn */
 
     /* machine.c's only. */
     enum rdisk_target_state state;

@@ -17,6 +17,9 @@
 /* Between attempts to take the events of connections without memory. */
 #define PAUSE_MS 100u
 
+/* Connection events: anybody may connect, without end. */
+#define EVENTS_PER_TURN 32u
+
 void rdisk_target_options_init(struct rdisk_target_options *options)
 {
     *options = (struct rdisk_target_options) {
@@ -399,33 +402,37 @@ static void resume_events(struct rdisk_target *target)
  * An event may bring an id, which has to end one day; without memory for that
  * it is left where it is until there is some.
  */
-static void take_events(struct rdisk_target *target)
+static bool take_event(struct rdisk_target *target)
 {
     const struct rdisk_verbs *verbs = target->env->verbs;
     struct rdma_cm_event *event;
+    struct rdma_cm_id *orphan;
+    bool incoming;
 
-    for (;;) {
-        struct rdma_cm_id *orphan;
-        bool incoming;
+    if (rdisk_cm_teardowns_reserve(&target->teardowns) < 0) {
+        pause_events(target);
+        return false;
+    }
+    resume_events(target);
+    if (verbs->get_cm_event(target->channel, &event) < 0) {
+        rdisk_cm_teardowns_release(&target->teardowns);
+        return false;
+    }
+    incoming = event->event == RDMA_CM_EVENT_CONNECT_REQUEST;
+    orphan = cm_event(target, event);
+    verbs->ack_cm_event(event);
+    if (orphan) {
+        rdisk_cm_teardowns_add(&target->teardowns, orphan, false);
+    } else if (!incoming) {
+        rdisk_cm_teardowns_release(&target->teardowns);
+    }
+    return true;
+}
 
-        if (rdisk_cm_teardowns_reserve(&target->teardowns) < 0) {
-            pause_events(target);
-            return;
-        }
-        resume_events(target);
-
-        if (verbs->get_cm_event(target->channel, &event) < 0) {
-            rdisk_cm_teardowns_release(&target->teardowns);
-            return;
-        }
-        incoming = event->event == RDMA_CM_EVENT_CONNECT_REQUEST;
-        orphan = cm_event(target, event);
-        verbs->ack_cm_event(event);
-        if (orphan) {
-            rdisk_cm_teardowns_add(&target->teardowns, orphan, false);
-        } else if (!incoming) {
-            rdisk_cm_teardowns_release(&target->teardowns);
-        }
+/* What is left after so many keeps the channel readable. */
+static void take_events(struct rdisk_target *target)
+{
+    for (unsigned int i = 0; i < EVENTS_PER_TURN && take_event(target); i++) {
     }
 }
 

@@ -164,17 +164,3 @@ bool rdisk_control_next(struct rdisk_control *control,
                                           control->epoch, &out->err);
     return true;
 }
-
-void rdisk_control_process(struct rdisk_control *control,
-                           rdisk_control_fn *receive, void *opaque)
-{
-    struct rdisk_control_message message;
-
-    rdisk_control_take_events(control);
-    while (rdisk_control_next(control, &message)) {
-        receive(opaque, message.check, &message.message, &message.err);
-        if (!control->created) {
-            return;
-        }
-    }
-}

@@ -30,14 +30,6 @@ struct rdisk_control_message {
     struct rdisk_error err;  /* its sentence, unless that is OK */
 };
 
-/*
- * Called for each message that passed rdisk_wire_check_message(), or once
- * with the failed check's status and sentence for one that did not.
- */
-typedef void rdisk_control_fn(void *opaque, enum rdisk_status check,
-                              const struct rdisk_wire_message *message,
-                              const struct rdisk_error *err);
-
 int rdisk_control_create(struct rdisk_control *control,
                          const struct rdisk_env *env, struct rdma_cm_id *id,
                          struct ibv_pd *pd, struct rdisk_error *err);
@@ -69,9 +61,5 @@ void rdisk_control_take_events(struct rdisk_control *control);
 /* The next message that has arrived, if there is one. */
 bool rdisk_control_next(struct rdisk_control *control,
                         struct rdisk_control_message *out);
-
-/* Take all messages that have arrived, arm, and look once more. */
-void rdisk_control_process(struct rdisk_control *control,
-                           rdisk_control_fn *receive, void *opaque);
 
 #endif

@@ -262,7 +262,7 @@ static bool serve_queue(struct scene_queue *queue)
     if (queue->scene->polls) {
         return rdisk_target_cq_poll(cq) > 0 || queue->idle;
     }
-    if (readable(rdisk_target_cq_fd(cq))) {
+    if (readable(rdisk_target_cq_fd(cq)) || rdisk_target_cq_more(cq)) {
         rdisk_target_cq_process(cq);
         return true;
     }

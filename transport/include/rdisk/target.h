@@ -331,14 +331,19 @@ struct rdisk_target_cq *rdisk_target_queue_cq(
 /* Readable when a completion waits and it is armed. Constant. */
 int rdisk_target_cq_fd(const struct rdisk_target_cq *cq);
 /*
- * Take all completions, run events->request for each new request, post the
- * answers ready so far, re-arm. Returns the number of requests taken. May run
+ * Take completions, run events->request for each new request, post the answers
+ * ready so far, re-arm. Returns the number of requests taken. May run
  * events->queue_idle for any of its queues, after which that queue must not be
  * touched.
+ *
+ * One call takes a bounded number of completions. If there may be more,
+ * rdisk_target_cq_more() says so: then call again, after a look at whatever
+ * else there is to do, and before waiting for the descriptor.
  */
 unsigned int rdisk_target_cq_process(struct rdisk_target_cq *cq);
 /* The same without touching or arming the descriptor, for a spinning reactor. */
 unsigned int rdisk_target_cq_poll(struct rdisk_target_cq *cq);
+bool rdisk_target_cq_more(const struct rdisk_target_cq *cq);
 
 /*
  * The request is done: send the payload of a READ and the answer with the

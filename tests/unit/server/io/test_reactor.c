@@ -80,6 +80,7 @@ struct taker {
     struct reactor_poller poller;
     struct reactor_deferred deferred;
     atomic_bool greedy;         /* there is always something */
+    atomic_bool more;           /* rest() has more than it may do in a turn */
     atomic_uint given, taken, polls, rests, put_off, done;
 };
 
@@ -112,7 +113,10 @@ static bool rest(struct reactor_poller *poller)
         taker->put_off--;
         reactor_defer(taker->reactor, &taker->deferred);
     }
-    return false;
+    if (taker->more) {
+        reactor_rest_later(taker->reactor);
+    }
+    return taker->more;
 }
 
 static void deferred_run(struct reactor_deferred *deferred)
@@ -275,6 +279,55 @@ static void test_never_spins(void)
     end(&taker);
 }
 
+/* A message that asks for rest(), and prepares something for the ring. */
+struct start {
+    struct message message;
+    struct taker *taker;
+    struct ring_op op;
+    atomic_bool done;
+};
+
+static void start_done(struct ring_op *op, int result, unsigned int flags)
+{
+    struct start *start =
+        (struct start *)((char *)op - offsetof(struct start, op));
+
+    start->done = true;
+}
+
+static void start_run(struct message *message)
+{
+    struct start *start = (struct start *)message;
+    struct io_uring_sqe *sqe = reactor_sqe(start->taker->reactor,
+                                           RING_ORDINARY);
+
+    io_uring_prep_nop(sqe);
+    reactor_sqe_set(sqe, &start->op);
+    reactor_rest_later(start->taker->reactor);
+}
+
+/* Without poll-time, too: nothing else says that there is more. */
+static void test_rest_goes_on(void)
+{
+    struct taker taker;
+    struct start start = {
+        .message.run = start_run, .taker = &taker, .op.done = start_done,
+    };
+
+    begin(&taker, 0);
+    taker.more = true;
+    reactor_send(taker.reactor, &start.message);
+    for (unsigned int i = 0; i < TRIES && (taker.rests < 100 || !start.done);
+         i++) {
+        nudge(taker.reactor);
+    }
+    CHECK(taker.rests >= 100);
+    CHECK(start.done);
+    taker.more = false;
+    rig_check_idle(taker.reactor);
+    end(&taker);
+}
+
 static const struct unit_test tests[] = {
     { "the window doubles up to the configured time", test_window_grows },
     { "a window that is long enough stays", test_window_enough },
@@ -288,6 +341,8 @@ static const struct unit_test tests[] = {
     { "what is put off while it looks is done before it sleeps",
       test_deferred_by_poller },
     { "without poll-time a reactor never looks", test_never_spins },
+    { "a poller with more than a turn's work keeps nothing else away",
+      test_rest_goes_on },
 };
 
 UNIT_SUITE("server-reactor", tests)
