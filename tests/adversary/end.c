@@ -133,7 +133,7 @@ bool end_connect(struct end *end, const char *address, const char *port,
     struct rdma_conn_param param = {
         .private_data = data,
         .private_data_len = (uint8_t)length,
-        .retry_count = 7,
+        .retry_count = 6,
         .rnr_retry_count = 3,
     };
     struct rdma_cm_event *event;

@@ -512,8 +512,10 @@ static unsigned int sender_actions(struct fake_qp *qp, uint64_t *next)
     if (qp->stalled == RDISK_NEVER) {
         qp->stalled = now;
     }
-    /* An acknowledgement timeout of 0 means to wait indefinitely. */
-    due = qp->ack_timeout ? qp->stalled + retry_time(qp) : RDISK_NEVER;
+    /* An acknowledgement timeout of 0 means to wait indefinitely; and rxe takes
+     * 7 retries for no limit. */
+    due = qp->ack_timeout && qp->retry_count != 7 ? qp->stalled + retry_time(qp)
+                                                  : RDISK_NEVER;
     if (due <= now) {
         return 1u << EXPIRE;
     }

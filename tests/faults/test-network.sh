@@ -54,4 +54,23 @@ check_everything_is_dropped_for_30_seconds()
     writer_ends "$pool/v"
 }
 
+# Seven attempts half a second apart; rxe takes 7 retries for no limit.
+check_without_heartbeats_the_device_notices_that_the_peer_is_gone()
+{
+    local began
+    wire
+    start_server
+    volume v 32M
+    writer_uri='reconnect-delay=120&heartbeat=0' writer_start v
+    sleep 1
+    hurt loss 100%
+    began=$SECONDS
+    wait_until 20 grep -q 'does not answer: transport retry' "$work/nbd.log" ||
+        fail "the client waits without limit"
+    at_most "seconds until it was noticed" $((SECONDS - began)) 10
+    heal
+    healed
+    writer_ends "$pool/v"
+}
+
 run_checks

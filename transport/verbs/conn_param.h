@@ -7,11 +7,13 @@
 
 /*
  * Silence on the wire before a packet is sent again: 4.096 us * 2^17 is half
- * a second, and after seven times the connection is dead. InfiniBand
- * Architecture Specification, volume 1, "local ACK timeout".
+ * a second, and when seven attempts were in vain the connection is dead.
+ * InfiniBand Architecture Specification, volume 1, "local ACK timeout". Not 7
+ * retries, which rxe takes for no limit (rxe_completer, "retry_cnt != 7").
+ * A server's queue pair has what the client asked for.
  */
 #define RDISK_ACK_TIMEOUT 17
-#define RDISK_RETRY_COUNT 7
+#define RDISK_RETRY_COUNT 6
 /*
  * Slots are credits, so a receive is always posted before its message comes.
  * The few retries only cover a peer that breaks that rule.

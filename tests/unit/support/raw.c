@@ -117,7 +117,7 @@ static struct rdma_conn_param conn_param(const void *data, uint8_t size)
     return (struct rdma_conn_param) {
         .private_data = data,
         .private_data_len = size,
-        .retry_count = 7,
+        .retry_count = 6,
         .rnr_retry_count = 3,
     };
 }

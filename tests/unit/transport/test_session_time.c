@@ -116,6 +116,31 @@ static void a_client_without_heartbeat_is_noticed_too(void)
     scene_end(&scene);
 }
 
+/* The transport's retries end: they are fewer than those that rxe takes for no
+ * limit. */
+static void a_dead_server_is_noticed_without_heartbeat(void)
+{
+    static uint8_t buffer[512];
+    struct scene_io io;
+
+    scene_begin(&scene, 1);
+    client->options.heartbeat_ms = 0;
+    client->options.request_timeout_ms = 0;
+    REQUIRE(scene_connect(client));
+    fake_link_cut(client->host, scene.server_host, true);
+    CHECK_EQUAL(scene_submit(&io, client, 0, RDISK_OP_READ, 0, buffer,
+                             sizeof(buffer)), 0);
+    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
+    scene_advance(&scene, 3000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+    scene_advance(&scene, 2000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
+    CHECK_EQUAL(io.completed, 1);
+    fake_link_cut(client->host, scene.server_host, false);
+    scene_drop(client);
+    scene_end(&scene);
+}
+
 static void a_client_that_hangs_is_cut_off(void)
 {
     scene_prepare(&scene, 1);
@@ -194,6 +219,8 @@ static const struct unit_test tests[] = {
       a_server_that_was_away_asks_first },
     { "the power loss of a client without heartbeat is noticed",
       a_client_without_heartbeat_is_noticed_too },
+    { "a dead server is noticed in about four seconds without heartbeat",
+      a_dead_server_is_noticed_without_heartbeat },
     { "a client that hangs for longer than max-silence is disconnected",
       a_client_that_hangs_is_cut_off },
     { "a client is given twice its heartbeat, however short max-silence is",
