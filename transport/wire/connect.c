@@ -17,11 +17,19 @@ enum rdisk_status rdisk_wire_check_connect(const void *data, size_t size,
         return status;
     }
     memcpy(&wire, data, sizeof(wire));
+    if (wire.reserved0) {
+        return BAD(err, "reserved bytes of a connection request are not zero");
+    }
     switch (wire.kind) {
     case RDISK_LINK_CONTROL:
         if (le16toh(wire.queue)) {
             return BAD(err, "control connection with queue index %u",
                        le16toh(wire.queue));
+        }
+        if (!all_zero(&wire.slots, sizeof(wire) -
+                      offsetof(struct rdisk_wire_connect, slots))) {
+            return BAD(err, "control connection with fields of a data queue "
+                       "that are not zero");
         }
         return RDISK_STATUS_OK;
     case RDISK_LINK_DATA:

@@ -7,6 +7,30 @@
 
 /* ---- Bodies ------------------------------------------------------------ */
 
+static enum rdisk_status check_hello(const void *message,
+                                     struct rdisk_error *err)
+{
+    const struct rdisk_wire_hello *wire = message;
+
+    if (wire->auth || !all_zero(wire->reserved, sizeof(wire->reserved))) {
+        return BAD(err, "auth or reserved bytes of hello are not zero");
+    }
+    return RDISK_STATUS_OK;
+}
+
+static enum rdisk_status check_hello_reply(const void *message,
+                                           struct rdisk_error *err)
+{
+    const struct rdisk_wire_hello *wire = message;
+
+    if (wire->required ||
+        !all_zero(wire->reserved, sizeof(wire->reserved))) {
+        return BAD(err, "required or reserved bytes of hello reply are not "
+                   "zero");
+    }
+    return RDISK_STATUS_OK;
+}
+
 static enum rdisk_status check_open(const void *message,
                                     struct rdisk_error *err)
 {
@@ -114,7 +138,12 @@ static enum rdisk_status check_resize(const void *message,
         return BAD(err, "resize with unknown flags 0x%x, or reserved bytes "
                    "that are not zero", le32toh(wire->flags));
     }
-    return check_size(le64toh(wire->size), "resize", err);
+    /* Whole blocks or not is for the volume to say, and the session goes on. */
+    if (!le64toh(wire->size) || le64toh(wire->size) > INT64_MAX) {
+        return BAD(err, "resize: a volume cannot have %llu bytes",
+                   (unsigned long long)le64toh(wire->size));
+    }
+    return RDISK_STATUS_OK;
 }
 
 static enum rdisk_status check_create(const void *message,
@@ -153,9 +182,10 @@ static enum rdisk_status check_stat_reply(const void *message,
 
 const struct rdisk_message_info rdisk_messages[RDISK_MSG_COUNT] = {
     [RDISK_MSG_HELLO] =
-        { "HELLO", sizeof(struct rdisk_wire_hello), false, NULL },
+        { "HELLO", sizeof(struct rdisk_wire_hello), false, check_hello },
     [RDISK_MSG_HELLO_REPLY] =
-        { "HELLO_REPLY", sizeof(struct rdisk_wire_hello), true, NULL },
+        { "HELLO_REPLY", sizeof(struct rdisk_wire_hello), true,
+          check_hello_reply },
     [RDISK_MSG_OPEN] =
         { "OPEN", sizeof(struct rdisk_wire_open), false, check_open },
     [RDISK_MSG_OPEN_REPLY] =
@@ -221,9 +251,13 @@ static enum rdisk_status check_header(const struct rdisk_wire_message *wire,
                       "unknown message type %u", type);
     }
     info = &rdisk_messages[type];
-    if (le32toh(wire->length) != size || wire->reserved) {
+    if (le32toh(wire->length) != size) {
         return BAD(err, "%s says %u bytes, %zu arrived", info->name,
                    le32toh(wire->length), size);
+    }
+    if (wire->reserved) {
+        return BAD(err, "reserved bytes in the header of %s are not zero",
+                   info->name);
     }
     if (epoch && le64toh(wire->epoch) != epoch) {
         return BAD(err, "%s of epoch %llu in a session of epoch %llu",

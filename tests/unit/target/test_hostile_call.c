@@ -71,6 +71,21 @@ static void no_size(void)
     hostile_end();
 }
 
+/* It can be answered: the session goes on. */
+static void no_whole_blocks(void)
+{
+    const struct rdisk_wire_message *reply;
+
+    hostile_begin(1);
+    hostile_open_volume();
+    reply = resize(SCENE_SIZE + 1);
+    REQUIRE(reply != NULL);
+    CHECK_EQUAL(le16toh(reply->type), RDISK_MSG_RESIZE_REPLY);
+    CHECK(reply->status != RDISK_STATUS_OK);
+    CHECK_EQUAL(hostile_scene.resizes, 0);
+    hostile_end();
+}
+
 /* Who did not choose the feature is not told. */
 static void not_told(void)
 {
@@ -141,6 +156,8 @@ static const struct unit_test tests[] = {
     { "what was not agreed on is refused, and nothing else", not_agreed },
     { "questions before OPEN end the session", before_open },
     { "a volume of no size ends the session", no_size },
+    { "a size that is not whole blocks is refused, and the session goes on",
+      no_whole_blocks },
     { "a create that was not agreed on is refused", create_not_agreed },
     { "a create before HELLO or after OPEN ends the session",
       create_out_of_turn },

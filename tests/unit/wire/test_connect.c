@@ -51,6 +51,41 @@ static void good_requests(void)
     CHECK_EQUAL(check_request(), RDISK_STATUS_OK);
 }
 
+static void request_of_a_control_connection_is_zero(void)
+{
+    good_control();
+    request.wire.reserved0 = 1;
+    bad_request("reserved");
+    good_control();
+    request.wire.slots = htole16(1);
+    bad_request("not zero");
+    good_control();
+    request.wire.slot_size = htole32(4096);
+    bad_request("not zero");
+    good_control();
+    request.wire.session = htole64(1);
+    bad_request("not zero");
+    good_control();
+    request.wire.epoch = htole64(1);
+    bad_request("not zero");
+    good_control();
+    request.wire.token[15] = 1;
+    bad_request("not zero");
+    good_data();
+    request.wire.reserved0 = 1;
+    bad_request("reserved");
+}
+
+static void request_of_no_slots(void)
+{
+    good_data();
+    request.wire.slots = 0;
+    bad_request("0 slots");
+    good_data();
+    request.wire.slot_size = 0;
+    bad_request("slot size of 0");
+}
+
 static void request_without_data(void)
 {
     CHECK_EQUAL(rdisk_wire_check_connect(NULL, 0, &err),
@@ -297,6 +332,9 @@ static void reject_text_is_made_safe(void)
 
 static const struct unit_test tests[] = {
     { "requests for control and data are taken", good_requests },
+    { "what a control connection has no use for is zero",
+      request_of_a_control_connection_is_zero },
+    { "a queue without slots is refused", request_of_no_slots },
     { "a request without enough private data is refused",
       request_without_data },
     { "a request of a stranger is refused", request_of_a_stranger },

@@ -404,7 +404,56 @@ static void auth_reserved(void)
     bad("reserved");
 }
 
+static void hello_reserved(void)
+{
+    good(RDISK_MSG_HELLO, 64);
+    message.hello.required = htole64(1);
+    CHECK_EQUAL(check(0), RDISK_STATUS_OK);
+    message.hello.auth = htole32(1);
+    bad("not zero");
+    good(RDISK_MSG_HELLO, 64);
+    message.hello.reserved[2] = 1;
+    bad("not zero");
+    good(RDISK_MSG_HELLO_REPLY, 64);
+    message.hello.auth = htole32(1);
+    CHECK_EQUAL(check(0), RDISK_STATUS_OK);
+    message.hello.required = htole64(1);
+    bad("not zero");
+    good(RDISK_MSG_HELLO_REPLY, 64);
+    message.hello.reserved[0] = 1;
+    bad("not zero");
+}
+
+/* The header's, and not as if the length were wrong. */
+static void reserved_in_the_header(void)
+{
+    good(RDISK_MSG_PING, 40);
+    message.header.reserved = 1;
+    bad("reserved bytes in the header of PING");
+}
+
+/* Nobody has told the client which it is. */
+static void epoch_before_open(void)
+{
+    good(RDISK_MSG_HELLO, 64);
+    message.header.epoch = htole64(77);
+    CHECK_EQUAL(check(0), RDISK_STATUS_OK);
+}
+
+/* Unlike in AUTH and CREATE. */
+static void open_behind_the_name(void)
+{
+    good_open();
+    message.open.name[3] = 'x';
+    CHECK_EQUAL(check(0), RDISK_STATUS_OK);
+}
+
 static const struct unit_test tests[] = {
+    { "what HELLO and HELLO_REPLY have no use for is zero", hello_reserved },
+    { "reserved bytes of a header are named", reserved_in_the_header },
+    { "the epoch is not looked at before OPEN_REPLY", epoch_before_open },
+    { "what is behind the name in OPEN is not looked at",
+      open_behind_the_name },
     { "each message has exactly its size", all_types },
     { "each message type has a name of its own",
       each_type_has_a_name_of_its_own },
