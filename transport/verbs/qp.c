@@ -324,10 +324,11 @@ void rdisk_qp_post(struct rdisk_qp *qp)
     unsigned int n = qp->staged;
     int ret;
 
-    /* Receives first: what the peer sends upon this must never find none. */
-    if (!qp->config.recv_buffers) {
-        replenish(qp);
-    }
+    /* Receives first: what the peer sends upon this must never find none. A
+     * control queue has posted its own with each message. */
+    RDISK_CONTRACT(!qp->config.recv_buffers || !qp->recv_spent ||
+                   atomic_load(&qp->broken));
+    replenish(qp);
     if (atomic_load_explicit(&qp->broken, memory_order_relaxed)) {
         qp->staged = 0;
         post_last(qp);
