@@ -4,7 +4,7 @@
 SERVER_SOURCES := $(addprefix server/, log.c log_queue.c server.c start.c \
 	$(addprefix admin/, command.c parse.c socket.c stat.c) \
 	$(addprefix backends/, backend.c file.c file_offload.c file_poll.c \
-		file_request.c file_sync.c memory.c null.c range_lock.c) \
+		file_request.c file_sync.c file_unaligned.c memory.c null.c range_lock.c) \
 	$(addprefix config/, access.c command_line.c config.c ini.c size.c \
 		volume_section.c) \
 	$(addprefix io/, jobs.c loop.c mailbox.c offload.c placement.c \

@@ -58,7 +58,8 @@ struct backend_spec {
 
 struct backend_geometry {
     uint64_t size;              /* bytes, multiple of block_size */
-    uint32_t block_size;        /* bytes: alignment of offset and length */
+    uint32_t block_size;        /* bytes: offsets and lengths should be
+                                   multiples; all are of 512 */
     uint32_t optimal_size;      /* bytes; 0: not known */
     bool read_only;
     bool rotational;
@@ -105,7 +106,7 @@ struct backend_class {
     void (*leave)(struct backend_context *context);
 
     /*
-     * Carry out @io, which is inside the volume and aligned, and call
+     * Carry out @io, which is inside the volume, of whole sectors, and call
      * backend_io_complete() once, now or later, with 0 or a negative errno.
      * A change with RDISK_REQUEST_FUA, and everything completed before a
      * FLUSH was submitted on whichever context, is then on stable storage. If

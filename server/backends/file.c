@@ -203,7 +203,8 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
     geometry->extents = true;
     geometry->copy = true;
     choose_direct(file, &st);
-    file->tears = may_tear(file, &st);
+    file->takes_turns = may_tear(file, &st) ||
+                        geometry->block_size > RDISK_BLOCK_SIZE_MIN;
     result = file_choose_polling(file, spec, &st, err);
     return result < 0 ? result : file_sync_open(file, spec, err);
 }

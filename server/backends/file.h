@@ -32,8 +32,9 @@ struct file {
     struct file_sync sync;
     bool device;                /* a block device, not a file */
     bool direct;                /* past the page cache */
-    bool tears;                 /* a read may find half of a write: */
-    struct range_lock ranges;   /* here they take turns */
+    bool takes_turns;           /* what overlaps does: a read might find half of
+                                   a write, or a block is read to be written */
+    struct range_lock ranges;   /* in which they do */
     atomic_bool no_clone;       /* its file system cannot share blocks */
     char *volume;               /* its name, for messages */
 };
@@ -98,7 +99,15 @@ void file_sync_submit(struct file_context *context, struct backend_io *io);
 void file_sync_fail(struct file *file, int result);
 /* Has one failed? Any thread. */
 bool file_sync_failed(const struct file *file);
-/* Carry out EXTENTS or COPY, which io_uring does not have. Reactor. */
+/* Carry out EXTENTS or COPY, which io_uring does not have, or what is not of
+ * whole blocks. Reactor. */
 void file_offload(struct file_context *context, struct backend_io *io);
+/* file_unaligned.c: it is not of whole blocks. */
+bool file_is_unaligned(const struct file *file, const struct backend_io *io);
+/* A DISCARD, ZEROES or COPY that is: 1 if it goes on, with its whole blocks
+ * only, else what it is completed with. */
+int file_cut_to_blocks(const struct file *file, struct backend_io *io);
+/* Its blocks; nobody else has them. A thread beside the reactor. */
+bool file_unaligned_run(struct offload_job *job);
 
 #endif

@@ -41,7 +41,7 @@ static int64_t seek(int fd, uint64_t from, uint64_t end, int whence,
         found += block_size - 1;
     }
     found -= found % block_size;
-    return found;
+    return (uint64_t)found < end ? found : (int64_t)end;
 }
 
 static int find_extents(struct backend_io *io, int fd, uint32_t block_size)
@@ -73,6 +73,9 @@ static int find_extents(struct backend_io *io, int fd, uint32_t block_size)
         if ((uint64_t)hole <= position) {
             /* Somebody made a hole of it in between: it was data. */
             hole = position + block_size;
+        }
+        if ((uint64_t)hole > end) {
+            hole = (int64_t)end;
         }
         room = backend_io_extent(io, hole - position, 0);
         position = hole;
@@ -209,7 +212,17 @@ void file_offload(struct file_context *context, struct backend_io *io)
         backend_io_complete(io, 0);
         return;
     }
-    io->job.run = io->op == RDISK_OP_EXTENTS ? extents_run : copy_run;
+    switch (io->op) {
+    case RDISK_OP_EXTENTS:
+        io->job.run = extents_run;
+        break;
+    case RDISK_OP_COPY:
+        io->job.run = copy_run;
+        break;
+    default:
+        io->job.run = file_unaligned_run;
+        break;
+    }
     io->job.done = offload_done;
     reactor_offload(context->base.reactor, &context->lane, &io->job);
 }

@@ -288,7 +288,18 @@ static void file_done(struct ring_op *op, int result, unsigned int flags)
 
 static void file_begin(struct file_context *context, struct backend_io *io)
 {
-    if (io->op == RDISK_OP_EXTENTS || io->op == RDISK_OP_COPY) {
+    struct file *file = file_of(context->base.backend);
+
+    if (rdisk_op_is_range(io->op) && file_is_unaligned(file, io)) {
+        int result = file_cut_to_blocks(file, io);
+
+        if (result <= 0) {
+            backend_io_complete(io, result);
+            return;
+        }
+    }
+    if (io->op == RDISK_OP_EXTENTS || io->op == RDISK_OP_COPY ||
+        file_is_unaligned(file, io)) {
         file_offload(context, io);
         return;
     }
@@ -324,9 +335,12 @@ void file_turn_over(struct file *file, struct range *range)
 /* Is it its turn? If not, it begins when that comes. */
 static bool take_turn(struct file *file, struct backend_io *io)
 {
+    uint32_t block_size = file->base.geometry.block_size;
+    uint64_t end = io->offset + io->length + block_size - 1;
+
     io->range = (struct range) {
-        .begin = io->offset,
-        .end = io->offset + io->length,
+        .begin = io->offset - io->offset % block_size,
+        .end = end - end % block_size,
         .writes = io->op != RDISK_OP_READ,
     };
     if (io->op == RDISK_OP_COPY) {
@@ -340,7 +354,7 @@ static bool take_turn(struct file *file, struct backend_io *io)
 
 static bool takes_turns(const struct file *file, const struct backend_io *io)
 {
-    return file->tears && io->op != RDISK_OP_FLUSH &&
+    return file->takes_turns && io->op != RDISK_OP_FLUSH &&
            io->op != RDISK_OP_EXTENTS;
 }
 

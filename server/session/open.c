@@ -364,7 +364,10 @@ static void fill_grant(const struct session *session,
     const struct backend_geometry *geometry = &backend->geometry;
 
     grant->size = geometry->size;
-    grant->block_size = geometry->block_size;
+    /* If it read the rest of a block and wrote it back, it would undo what
+     * another writer has done meanwhile: the server does that. */
+    grant->block_size = session->holder.writer && session->holder.shared ?
+                        RDISK_BLOCK_SIZE_MIN : geometry->block_size;
     grant->optimal_size = geometry->optimal_size;
     grant->read_only = session->read_only;
     grant->rotational = geometry->rotational;

@@ -216,7 +216,7 @@ void rig_open_buffered(struct rig *rig, const char *folder)
     flags = fcntl(file->fd, F_GETFL);
     REQUIRE(fcntl(file->fd, F_SETFL, flags & ~O_DIRECT) == 0);
     file->direct = false;
-    file->tears = true;
+    file->takes_turns = true;
 }
 
 void rig_open_polled(struct rig *rig, const char *folder)

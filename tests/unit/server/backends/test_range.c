@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Requests that overlap take turns, so that no block is torn. */
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 
@@ -239,8 +240,81 @@ static void test_disks_are_left_alone(void)
 
     rig_open_file(&rig, "/var/tmp", false);
     CHECK(file_of(rig.backend)->direct);
-    CHECK(!file_of(rig.backend)->tears);
+    CHECK(!file_of(rig.backend)->takes_turns);
     rig_close(&rig);
+}
+
+/* ---- Parts of blocks -------------------------------------------------- */
+
+/* As on a disk of such blocks. */
+static void open_of_blocks(struct rig *rig)
+{
+    rig_open_file(rig, "/var/tmp", false);
+    rig->backend->geometry.block_size = 4096;
+    file_of(rig->backend)->takes_turns = true;
+}
+
+static void test_parts_of_blocks(void)
+{
+    unsigned int wrong = 0;
+    struct rig rig;
+
+    open_of_blocks(&rig);
+    memset(rig.memory, 'a', 16384);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, 0, 0, 16384), 0);
+    memset(rig.memory, 'b', 8192);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, RDISK_REQUEST_FUA, 3584, 5120), 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, 0, 12288, 512), 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 512, 15872), 0);
+    for (unsigned int i = 512; i < 16384; i++) {
+        bool part = (i >= 3584 && i < 8704) || (i >= 12288 && i < 12800);
+
+        wrong += rig.memory[i - 512] != (part ? 'b' : 'a');
+    }
+    CHECK_EQUAL(wrong, 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_ZEROES, 0, 512, 512), -ENOTSUP);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_DISCARD, 0, 512, 512), 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_DISCARD, 0, 3584, 5120), 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 0, 16384), 0);
+    /* Of what was discarded, only whole blocks are gone. */
+    CHECK_EQUAL(rig.memory[512], 'a');
+    CHECK_EQUAL(rig.memory[3584], 'b');
+    CHECK_EQUAL(rig.memory[8703], 'b');
+    rig_close(&rig);
+}
+
+/* Each writes one sector of a block, and must find it when it reads. */
+static void *own_sector(void *opaque)
+{
+    struct side *side = opaque;
+    struct rig *rig = side->rig;
+    uint64_t offset = side->op == RDISK_OP_WRITE ? 512 : 0;
+
+    for (unsigned int round = 0; round < ROUNDS; round++) {
+        memset(rig->memory, (char)round, 512);
+        CHECK_EQUAL(rig_io(rig, RDISK_OP_WRITE, 0, offset, 512), 0);
+        memset(rig->memory, ~(char)round, 512);
+        CHECK_EQUAL(rig_io(rig, RDISK_OP_READ, 0, offset, 512), 0);
+        side->torn += rig->memory[0] != (char)round;
+    }
+    return NULL;
+}
+
+static void test_no_sector_is_lost(void)
+{
+    struct rig one, other;
+    struct side writer = { &one, RDISK_OP_WRITE, 0 };
+    struct side reader = { &other, RDISK_OP_READ, 0 };
+    pthread_t thread;
+
+    open_of_blocks(&one);
+    rig_join(&other, one.backend);
+    REQUIRE(pthread_create(&thread, NULL, own_sector, &writer) == 0);
+    own_sector(&reader);
+    pthread_join(thread, NULL);
+    CHECK_EQUAL(writer.torn + reader.torn, 0);
+    rig_leave(&other);
+    rig_close(&one);
 }
 
 static const struct unit_test tests[] = {
@@ -254,6 +328,8 @@ static const struct unit_test tests[] = {
       test_whole_in_the_page_cache },
     { "requests that a disk takes as they are take no turns",
       test_disks_are_left_alone },
+    { "parts of blocks are read and written", test_parts_of_blocks },
+    { "two writers of one block lose no sector", test_no_sector_is_lost },
 };
 
 UNIT_SUITE("server-range", tests)
