@@ -82,7 +82,7 @@ check_window_refuses_a_late_write_and_ends_the_session()
     says "$work/said" 'second read: well'
     says "$work/said" 'page: as its read left it'
     says "$work/said" 'beside: untouched'
-    says "$work/said" 'session: failed'
+    says "$work/said" 'session: FAILED'
 }
 
 check_window_refuses_an_older_key()
@@ -90,7 +90,7 @@ check_window_refuses_an_older_key()
     intrusion window old
     says "$work/said" 'device says: remote access error'
     says "$work/said" 'beside: untouched'
-    says "$work/said" 'session: failed'
+    says "$work/said" 'session: FAILED'
 }
 
 check_window_refuses_another_queue_pair()
@@ -98,7 +98,7 @@ check_window_refuses_another_queue_pair()
     intrusion window stranger
     says "$work/said" 'device says: remote access error'
     says "$work/said" 'beside: untouched'
-    says "$work/said" 'session: failed'
+    says "$work/said" 'session: FAILED'
 }
 
 # Windows that this device holds to their bounds, whoever binds them. Linux's
@@ -122,7 +122,7 @@ refuses_outside()
     intrusion window "$1"
     says "$work/said" 'device says: remote access error'
     says "$work/said" 'beside: untouched'
-    says "$work/said" 'session: failed'
+    says "$work/said" 'session: FAILED'
 }
 
 check_window_refuses_a_write_before_it()
