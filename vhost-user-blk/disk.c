@@ -338,6 +338,8 @@ static void refuse_requests(struct disk *disk)
     disk->state = DISK_FAILED;
     for (unsigned int i = 0; i < disk->lane_count; i++) {
         disk->lanes[i].refusing = true;
+        /* Requests are parsed all the same, for the place of their status. */
+        disk->lanes[i].limits.block_size = disk->geometry.block_size;
     }
     device_go(disk->device);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vhost-user-blk/request.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <linux/virtio_blk.h>
@@ -149,6 +150,7 @@ uint8_t blk_command_parse(struct blk_command *command, struct iovec *out,
     struct virtio_blk_outhdr header;
     uint64_t sector;
 
+    assert(limits->block_size);
     *command = (struct blk_command) { .status = take_status(in, &in_count) };
     if (!command->status) {
         return VIRTIO_BLK_S_IOERR;
