@@ -116,6 +116,7 @@ static uint64_t next_deadline(const struct server *server)
                                 jobs_deadline(server->jobs));
 
     deadline = earlier(deadline, operations_deadline(&server->operations));
+    deadline = earlier(deadline, listing_deadline(&server->listing));
 
     if (server->target) {
         deadline = earlier(deadline, rdisk_target_deadline(server->target));
@@ -147,6 +148,7 @@ void server_turn(struct server *server, uint64_t until)
     control_look(server->control, now);
     jobs_look(server->jobs, now);
     operations_look(&server->operations, now);
+    listing_look(&server->listing, now);
 }
 
 static void tell_job(void *opaque, const struct job *job, uint64_t age)
@@ -188,7 +190,7 @@ static void abandon(struct server *server)
 int server_run(struct server *server)
 {
     while (!server->stopping || rdisk_target_sessions(server->target) ||
-           server->operations.count) {
+           server->operations.count || server->listing.running) {
         if (server->stopping &&
             rdisk_now(server->env) >= server->stop_deadline) {
             tell_left(server);

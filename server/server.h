@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/admin/listing.h"
 #include "server/config/config.h"
 #include "server/volume/drain.h"
 #include "server/io/jobs.h"
@@ -33,6 +34,7 @@ struct server {
     struct records records; /* of its leases */
     struct worker *workers; /* placement.cores of them */
     struct rdisk_target *target;
+    struct listing listing;   /* of its volumes, for some of its clients */
     struct control *control;  /* NULL: no socket */
     struct session *sessions; /* that are open */
 

@@ -6,25 +6,13 @@
 #include <json-c/json.h>
 #include <string.h>
 
+#include "server/admin/listing.h"
 #include "server/admin/socket.h"
 #include "server/log.h"
 #include "server/admin/parse.h"
 #include "server/session/resize.h"
 #include "server/server.h"
 #include "server/session/session.h"
-
-static struct json_object *list(struct server *server, struct rdisk_error *err)
-{
-    struct json_object *volumes = stat_volumes(server, err);
-    struct json_object *reply;
-
-    if (!volumes) {
-        return NULL;
-    }
-    reply = json_object_new_object();
-    json_object_object_add(reply, "volumes", volumes);
-    return reply;
-}
 
 /* A change of the pool is worth a line in the log. */
 static struct json_object *changed(int result, const char *format,
@@ -154,9 +142,8 @@ static struct json_object *run(struct server *server,
     case REQUEST_FENCE:
         return fence(server, request, err);
     case REQUEST_LIST:
-        return list(server, err);
     case REQUEST_STAT:
-        return stat_server(server, err);
+        break; /* listing.c answers them */
     case REQUEST_DRAIN:
         return drain(server, request->name, err);
     case REQUEST_RESUME:
@@ -174,6 +161,10 @@ void command_run(void *opaque, const char *line, struct control_call *call)
     char *text;
 
     if (request_parse(line, &request, &err) == 0) {
+        if (request.op == REQUEST_LIST || request.op == REQUEST_STAT) {
+            listing_ask(opaque, request.op, call);
+            return;
+        }
         reply = run(opaque, &request, &err);
     }
     if (!reply) {

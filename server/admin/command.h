@@ -12,10 +12,11 @@ struct server;
 /* A control_fn; @opaque is the struct server. */
 void command_run(void *opaque, const char *line, struct control_call *call);
 
-/* The volumes as an array; everything about the server as an object. NULL with
- * @err filled. */
+/* The volumes as an array, and everything about the server as an object; the
+ * pool directory has @files. */
 struct json_object *stat_volumes(struct server *server,
-                                 struct rdisk_error *err);
-struct json_object *stat_server(struct server *server, struct rdisk_error *err);
+                                 const struct pool_file *files, size_t count);
+struct json_object *stat_server(struct server *server,
+                                const struct pool_file *files, size_t count);
 
 #endif

@@ -166,18 +166,18 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
     return object;
 }
 
-struct listing {
+struct listed {
     struct json_object *volumes;
     const struct drain *drain;
 };
 
 static void add_volume(void *opaque, const struct pool_entry *entry)
 {
-    struct listing *listing = opaque;
+    struct listed *listed = opaque;
     struct json_object *volume = stat_volume(entry);
 
-    add_bool(volume, "drained", drain_covers(listing->drain, entry->name));
-    json_object_array_add(listing->volumes, volume);
+    add_bool(volume, "drained", drain_covers(listed->drain, entry->name));
+    json_object_array_add(listed->volumes, volume);
 }
 
 static int by_name(const void *a, const void *b)
@@ -188,19 +188,38 @@ static int by_name(const void *a, const void *b)
                   json_object_get_string(json_object_object_get(*y, "name")));
 }
 
-struct json_object *stat_volumes(struct server *server, struct rdisk_error *err)
+struct json_object *stat_volumes(struct server *server,
+                                 const struct pool_file *files, size_t count)
 {
-    struct listing listing = {
+    struct listed listed = {
         .volumes = json_object_new_array(),
         .drain = &server->drain,
     };
 
-    if (pool_for_each(&server->pool, add_volume, &listing, err) < 0) {
-        json_object_put(listing.volumes);
-        return NULL;
+    pool_for_each(&server->pool, files, count, add_volume, &listed);
+    json_object_array_sort(listed.volumes, by_name);
+    return listed.volumes;
+}
+
+static void add_operation(void *opaque, const struct job *job, uint64_t age)
+{
+    struct json_object *object = json_object_new_object();
+
+    add_text(object, "what", job->what);
+    add_text(object, "name", job->volume);
+    add_number(object, "milliseconds", age / RDISK_MSEC);
+    json_object_array_add(opaque, object);
+}
+
+/* What waits for storage. */
+static struct json_object *stat_operations(struct server *server)
+{
+    struct json_object *operations = json_object_new_array();
+
+    if (server->jobs) {
+        jobs_for_each(server->jobs, add_operation, operations);
     }
-    json_object_array_sort(listing.volumes, by_name);
-    return listing.volumes;
+    return operations;
 }
 
 /* ---- Sessions and reactors -------------------------------------------- */
@@ -245,16 +264,13 @@ static struct json_object *stat_worker(const struct worker *worker)
     return object;
 }
 
-struct json_object *stat_server(struct server *server, struct rdisk_error *err)
+struct json_object *stat_server(struct server *server,
+                                const struct pool_file *files, size_t count)
 {
-    struct json_object *volumes = stat_volumes(server, err);
     struct json_object *object, *reactors, *sessions;
     uint64_t memory = 0;
     char address[128];
 
-    if (!volumes) {
-        return NULL;
-    }
     object = json_object_new_object();
     reactors = json_object_new_array();
     sessions = json_object_new_array();
@@ -284,6 +300,8 @@ struct json_object *stat_server(struct server *server, struct rdisk_error *err)
     add_number(object, "max_memory", server->config->max_memory);
     json_object_object_add(object, "reactors", reactors);
     json_object_object_add(object, "sessions", sessions);
-    json_object_object_add(object, "volumes", volumes);
+    json_object_object_add(object, "volumes",
+                           stat_volumes(server, files, count));
+    json_object_object_add(object, "operations", stat_operations(server));
     return object;
 }

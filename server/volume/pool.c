@@ -408,31 +408,83 @@ void pool_forget_lease(struct pool *pool, const uint8_t *identity)
 
 /* ---- Listing ---------------------------------------------------------- */
 
-static void list_file(struct pool *pool, const char *name,
-                      void (*fn)(void *opaque, const struct pool_entry *entry),
-                      void *opaque)
+/* One more place at the end of @files. */
+static struct pool_file *append(struct pool_file **files, size_t *count)
 {
-    struct pool_entry entry = { .name = name, .backend = backend_file.name };
-    struct stat st;
+    /* Doubled whenever the number is a power of two. */
+    if ((*count & (*count - 1)) == 0) {
+        size_t room = *count ? 2 * *count : 1;
+        struct pool_file *more = realloc(*files, room * sizeof(*more));
 
-    if (!rdisk_volume_name_valid(name, strlen(name)) || pool_find(pool, name) ||
-        fstatat(pool->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        !S_ISREG(st.st_mode)) {
-        return;
+        if (!more) {
+            return NULL;
+        }
+        *files = more;
     }
-    entry.size = st.st_size;
-    entry.lease = named_lease(pool, name);
-    fn(opaque, &entry);
+    return &(*files)[(*count)++];
 }
 
-int pool_for_each(struct pool *pool,
-                  void (*fn)(void *opaque, const struct pool_entry *entry),
-                  void *opaque, struct rdisk_error *err)
+static int scan_stream(const struct pool *pool, DIR *stream,
+                       struct pool_file **files, size_t *count)
 {
     struct dirent *dirent;
-    DIR *stream;
-    int fd;
 
+    while ((dirent = readdir(stream))) {
+        const char *name = dirent->d_name;
+        struct pool_file *file;
+        struct stat st;
+
+        if (!rdisk_volume_name_valid(name, strlen(name)) ||
+            fstatat(pool->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+            !S_ISREG(st.st_mode)) {
+            continue;
+        }
+        file = append(files, count);
+        if (!file) {
+            return -ENOMEM;
+        }
+        snprintf(file->name, sizeof(file->name), "%s", name);
+        file->size = st.st_size;
+    }
+    return 0;
+}
+
+int pool_scan(const struct pool *pool, struct pool_file **files, size_t *count,
+              struct rdisk_error *err)
+{
+    DIR *stream;
+    int fd, result;
+
+    *files = NULL;
+    *count = 0;
+    if (pool->directory < 0) {
+        return 0;
+    }
+    /* Not a dup(): that would share its position with the next listing. */
+    fd = openat(pool->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    stream = fd < 0 ? NULL : fdopendir(fd);
+    result = stream ? 0 : -errno;
+    if (stream) {
+        result = scan_stream(pool, stream, files, count);
+        closedir(stream);
+    } else if (fd >= 0) {
+        close(fd);
+    }
+    if (result < 0) {
+        free(*files);
+        *files = NULL;
+        *count = 0;
+        return rdisk_error_set(err, result, "cannot list the pool directory "
+                               "'%s': %s", pool->path, strerror(-result));
+    }
+    return 0;
+}
+
+void pool_for_each(struct pool *pool, const struct pool_file *files,
+                   size_t count,
+                   void (*fn)(void *opaque, const struct pool_entry *entry),
+                   void *opaque)
+{
     for (struct volume *volume = pool->volumes; volume;
          volume = volume->next) {
         struct pool_entry entry = {
@@ -445,26 +497,18 @@ int pool_for_each(struct pool *pool,
 
         fn(opaque, &entry);
     }
-    if (pool->directory < 0) {
-        return 0;
-    }
-    /* Not a dup(): that would share its position with the next listing. */
-    fd = openat(pool->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    stream = fd < 0 ? NULL : fdopendir(fd);
-    if (!stream) {
-        int code = -errno;
+    for (size_t i = 0; i < count; i++) {
+        struct pool_entry entry = {
+            .name = files[i].name,
+            .backend = backend_file.name,
+            .size = files[i].size,
+            .lease = named_lease(pool, files[i].name),
+        };
 
-        if (fd >= 0) {
-            close(fd);
+        if (!pool_find(pool, files[i].name)) {
+            fn(opaque, &entry);
         }
-        return rdisk_error_set(err, code, "cannot list the pool directory "
-                               "'%s': %s", pool->path, strerror(-code));
     }
-    while ((dirent = readdir(stream))) {
-        list_file(pool, dirent->d_name, fn, opaque);
-    }
-    closedir(stream);
-    return 0;
 }
 
 static void count_one(void *opaque, const struct pool_entry *entry)
@@ -474,8 +518,12 @@ static void count_one(void *opaque, const struct pool_entry *entry)
 
 unsigned int pool_count(struct pool *pool)
 {
+    struct pool_file *files;
     unsigned int n = 0;
+    size_t count;
 
-    pool_for_each(pool, count_one, &n, NULL);
+    pool_scan(pool, &files, &count, NULL);
+    pool_for_each(pool, files, count, count_one, &n);
+    free(files);
     return n;
 }

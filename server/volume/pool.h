@@ -101,10 +101,22 @@ struct pool_entry {
     const struct lease *lease;  /* NULL: nobody has written it since the
                                    server started */
 };
-/* Calls @fn for each volume. 0 or a negative errno with @err filled. */
-int pool_for_each(struct pool *pool,
-                  void (*fn)(void *opaque, const struct pool_entry *entry),
-                  void *opaque, struct rdisk_error *err);
+/* A file of the pool directory that may be a volume. */
+struct pool_file {
+    char name[RDISK_VOLUME_NAME_MAX + 1];
+    uint64_t size;              /* bytes */
+};
+/*
+ * The files of the pool directory, in memory to be freed; storage only. 0 or a
+ * negative errno with @err filled, and no files.
+ */
+int pool_scan(const struct pool *pool, struct pool_file **files, size_t *count,
+              struct rdisk_error *err);
+/* Calls @fn for each volume: those that are open, and the others of @files. */
+void pool_for_each(struct pool *pool, const struct pool_file *files,
+                   size_t count,
+                   void (*fn)(void *opaque, const struct pool_entry *entry),
+                   void *opaque);
 unsigned int pool_count(struct pool *pool);
 
 #endif

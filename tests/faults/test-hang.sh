@@ -46,4 +46,48 @@ check_a_file_system_that_hangs_stops_no_other_volume_of_its_reactor()
     umount "$work/hung" "$work/good"
 }
 
+check_a_frozen_pool_stops_neither_heartbeats_nor_statistics_nor_signals()
+{
+    local began
+    truncate -s 64M "$work/pool.image"
+    mkfs.ext4 -q "$work/pool.image"
+    mkdir "$work/frozen"
+    mount -o loop "$work/pool.image" "$work/frozen" ||
+        skip "this kernel has no ext4"
+    truncate -s 16M "$work/good.disk"
+    pool=$work/frozen
+    start_server --volume "good=file:$work/good.disk" --stop-timeout 3 \
+        --storage-timeout 4
+    volume v 4M
+    io v 'write -q -P 5 0 4M'
+    client good "$(uri 'good?heartbeat=1')" -t none -r
+    fsfreeze -f "$work/frozen" || skip "this kernel freezes no file system"
+    trap 'fsfreeze -u "$work/frozen" 2>/dev/null || true' EXIT
+    # Whoever wants to write it needs a record in the pool.
+    qemu-io -f raw -c 'write 0 4k' "$(uri v)" >"$work/late" 2>&1 &
+    end_later $!
+    wait_until 20 grep -q "opening volume 'v' has not ended" "$server_log" ||
+        fail "the log does not say what hangs"
+    began=$SECONDS
+    stat_server 'len(s["operations"])' | grep -qx '[1-9][0-9]*' ||
+        fail "rdisk stat names nothing that waits"
+    at_most "seconds for rdisk stat" $((SECONDS - began)) 5
+    sleep 4
+    equal "sessions on good" "$(stat_server \
+        'sum(x["volume"] == "good" for x in s["sessions"])')" 1
+    say good 'read 0 4k'
+    answers good '^read 4096/4096' 20
+    ! grep -E 'good.*(silent|lost|acknowledge)' "$server_log" ||
+        fail "a session on good was ended"
+    # The client of v reads why.
+    wait_until 20 grep -q 'does not answer' "$work/late" ||
+        fail "the client is not told: $(tail -n 1 "$work/late")"
+    kill -TERM "$server"
+    wait_until 20 grep -q "left: opening volume 'v'" "$server_log" ||
+        fail "SIGTERM is not heeded: $(tail -n 1 "$server_log")"
+    fsfreeze -u "$work/frozen"
+    wait_until 20 gone "$server" || fail "the server does not end"
+    umount "$work/frozen"
+}
+
 run_checks
