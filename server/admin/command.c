@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "server/admin/listing.h"
@@ -153,20 +155,13 @@ static struct json_object *run(struct server *server,
     return NULL;
 }
 
-void command_run(void *opaque, const char *line, struct control_call *call)
+static void answer(struct server *server, const struct request *request,
+                   struct control_call *call)
 {
-    struct json_object *reply = NULL;
     struct rdisk_error err = { 0 };
-    struct request request;
+    struct json_object *reply = run(server, request, &err);
     char *text;
 
-    if (request_parse(line, &request, &err) == 0) {
-        if (request.op == REQUEST_LIST || request.op == REQUEST_STAT) {
-            listing_ask(opaque, request.op, call);
-            return;
-        }
-        reply = run(opaque, &request, &err);
-    }
     if (!reply) {
         control_answer(call, control_error(&err));
         return;
@@ -175,4 +170,75 @@ void command_run(void *opaque, const char *line, struct control_call *call)
         json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN));
     json_object_put(reply);
     control_answer(call, text);
+}
+
+/* A command on a volume takes its turn: the volume may just be closing. */
+struct command {
+    struct operation operation; /* first */
+    struct server *server;
+    struct request request;
+    struct control_call *call; /* NULL: it has been answered */
+};
+
+static void command_begin(struct operation *operation)
+{
+    struct command *command = (struct command *)operation;
+
+    if (command->call) {
+        answer(command->server, &command->request, command->call);
+    }
+    operation_end(operation);
+    free(command);
+}
+
+/* It has not had its turn, and is not carried out. */
+static void command_late(struct operation *operation)
+{
+    struct command *command = (struct command *)operation;
+    struct rdisk_error err;
+
+    rdisk_error_set(&err, -ETIMEDOUT,
+                    "volume '%s' is busy: an operation on it waits for its "
+                    "storage",
+                    operation->volume);
+    control_answer(command->call, control_error(&err));
+    command->call = NULL;
+}
+
+static void run_in_turn(struct server *server, const struct request *request,
+                        struct control_call *call)
+{
+    struct command *command = calloc(1, sizeof(*command));
+
+    if (!command) {
+        control_answer(call, NULL);
+        return;
+    }
+    command->server = server;
+    command->request = *request;
+    command->call = call;
+    command->operation.what = "a command on volume";
+    command->operation.begin = command_begin;
+    command->operation.late = command_late;
+    command->operation.deadline = rdisk_now(server->env) +
+                                  server->config->storage_timeout * RDISK_MSEC;
+    snprintf(command->operation.volume, sizeof(command->operation.volume), "%s",
+             request->name);
+    operation_start(&server->operations, &command->operation);
+}
+
+void command_run(void *opaque, const char *line, struct control_call *call)
+{
+    struct rdisk_error err = { 0 };
+    struct request request;
+
+    if (request_parse(line, &request, &err) < 0) {
+        control_answer(call, control_error(&err));
+    } else if (request.op == REQUEST_LIST || request.op == REQUEST_STAT) {
+        listing_ask(opaque, request.op, call);
+    } else if (request.name[0]) {
+        run_in_turn(opaque, &request, call);
+    } else {
+        answer(opaque, &request, call);
+    }
 }

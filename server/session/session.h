@@ -27,6 +27,8 @@ struct session {
     enum rdisk_status status;   /* DECIDED: the answer */
     struct rdisk_error why;
     struct rdisk_open_request request;
+    uint64_t create_size;       /* it makes a volume, and opens none */
+    bool create_exclusive;
     enum access access;
     struct volume *volume;      /* its reference; NULL: none yet */
     void (*after_put)(struct session *session);
