@@ -109,6 +109,12 @@ void fake_fabric_observe(struct fake_fabric *fabric,
 bool fake_host_exposes(struct fake_host *host, const void *address,
                        size_t length);
 
+/*
+ * May the host's device still send from this memory: a send that reads it is
+ * not acknowledged yet, so that it would go out again if that were lost?
+ */
+bool fake_host_sends(struct fake_host *host, const void *address,
+                     size_t length);
 /* Called instead of abort(). */
 void fake_fabric_on_misuse(struct fake_fabric *fabric,
                            void (*misuse)(void *opaque, const char *sentence),
@@ -174,6 +180,8 @@ void fake_fabric_loss(struct fake_fabric *fabric, unsigned int n);
 struct ibv_qp *fake_host_qp(struct fake_host *host, unsigned int index);
 /* The same as cutting a link, for the connection of one queue pair. */
 void fake_qp_cut(struct ibv_qp *qp, bool cut);
+/* Acknowledgements of what it sends are lost, while its packets arrive. */
+void fake_qp_lose_acks(struct ibv_qp *qp, bool lost);
 /* Break it at once: both sides go into the error state. */
 void fake_qp_break(struct ibv_qp *qp);
 

@@ -148,6 +148,15 @@ void fake_qp_cut(struct ibv_qp *ibv, bool cut)
     fake_unlock(qp->host->fabric);
 }
 
+void fake_qp_lose_acks(struct ibv_qp *ibv, bool lost)
+{
+    struct fake_qp *qp = (struct fake_qp *)ibv;
+
+    fake_lock(qp->host->fabric);
+    qp->acks_lost = lost;
+    fake_unlock(qp->host->fabric);
+}
+
 void fake_qp_break(struct ibv_qp *ibv)
 {
     struct fake_qp *qp = (struct fake_qp *)ibv;

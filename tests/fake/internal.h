@@ -247,6 +247,7 @@ struct fake_qp {
     STAILQ_HEAD(, fake_packet) wire; /* in flight to this queue pair */
     uint32_t ack_limit;              /* no further answer, if ack_limited */
     bool ack_limited;
+    bool acks_lost;
     bool refused; /* an answer with an error is in flight */
     bool cut, mute;
     bool late; /* in ERR, one more write may still land */

@@ -470,6 +470,10 @@ static bool peer_listens(const struct fake_qp *qp)
 
 static bool answer_waits(struct fake_qp *qp)
 {
+    if (qp->acks_lost && qp->send_acked != qp->send_executed &&
+        !fake_is_local(send_at(qp, qp->send_acked)->opcode)) {
+        return false;
+    }
     if (qp->ack_limited && qp->send_acked == qp->ack_limit && !qp->refused &&
         !fake_is_local(send_at(qp, qp->send_acked)->opcode)) {
         return false;
@@ -583,4 +587,35 @@ void fake_qp_deliver(struct fake_qp *qp, unsigned int index)
         complete_receive(qp, IBV_WC_WR_FLUSH_ERR, NULL);
         break;
     }
+}
+
+static bool reads_from(const struct fake_send *send, uint64_t start,
+                       uint64_t length)
+{
+    for (int i = 0; i < send->num_sge && !send->is_inline; i++) {
+        const struct ibv_sge *sge = &send->sges[i];
+
+        if (sge->addr < start + length && start < sge->addr + sge->length) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool fake_host_sends(struct fake_host *host, const void *address, size_t length)
+{
+    struct fake_qp *qp;
+    bool sends = false;
+
+    fake_lock(host->fabric);
+    TAILQ_FOREACH(qp, &host->fabric->qps, link) {
+        if (qp->host != host || qp->qp.state != IBV_QPS_RTS) {
+            continue;
+        }
+        for (uint32_t i = qp->send_acked; i != qp->send_posted; i++) {
+            sends |= reads_from(send_at(qp, i), (uintptr_t)address, length);
+        }
+    }
+    pthread_mutex_unlock(&host->fabric->mutex);
+    return sends;
 }

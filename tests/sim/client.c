@@ -123,6 +123,14 @@ static void check_closed(const struct sim_request *request)
 
     if (client->sim->schedule->config.guest_memory !=
             RDISK_GUEST_MEMORY_DIRECT &&
+        fake_host_sends(client->host, request->buffer, SIM_CELL)) {
+        sim_violation("late DMA: request %u of client %u has ended, but its "
+                      "memory may still be sent",
+                      (unsigned int)(request - client->requests),
+                      client->index);
+    }
+    if (client->sim->schedule->config.guest_memory !=
+            RDISK_GUEST_MEMORY_DIRECT &&
         fake_host_exposes(client->host, request->buffer, SIM_CELL)) {
         sim_violation("late DMA: request %u of client %u has ended, but its "
                       "memory is still open to writes",

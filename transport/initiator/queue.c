@@ -274,6 +274,22 @@ static void bad_answer(struct rdisk_queue *queue, uint32_t immediate)
     rdisk_qp_break(&queue->qp);
 }
 
+/* True if it ends now. */
+static bool answered(struct rdisk_queue *queue, struct rdisk_request *request,
+                     int result)
+{
+    if (request->awaits == RDISK_AWAITS_WINDOWS) {
+        rdisk_queue_answered(queue, request, result);
+        return false;
+    }
+    if (request->awaits == RDISK_AWAITS_SENDS &&
+        !rdisk_qp_sent(&queue->qp, request->revoked)) {
+        rdisk_queue_await_sent(queue, request, result);
+        return false;
+    }
+    return true;
+}
+
 static bool answer(struct rdisk_queue *queue,
                    const struct rdisk_qp_completion *completion)
 {
@@ -288,9 +304,8 @@ static bool answer(struct rdisk_queue *queue,
         bad_answer(queue, completion->immediate);
         return false;
     }
-    if (queue->in_slot[slot]->window_count) {
-        rdisk_queue_answered(queue, queue->in_slot[slot],
-                             rdisk_status_to_errno(status));
+    if (queue->in_slot[slot]->awaits &&
+        !answered(queue, queue->in_slot[slot], rdisk_status_to_errno(status))) {
         return false;
     }
     request = rdisk_queue_take_from_slot(queue, slot);

@@ -60,6 +60,17 @@ enum rdisk_queue_phase {
     RDISK_QUEUE_ACTIVE,   /* queue's thread, until it has drained it */
 };
 
+/*
+ * What a request awaits besides its answer. Until a write's sends are
+ * acknowledged its device may send again, from memory that is the caller's once
+ * more, or another request's: docs/security.md.
+ */
+enum rdisk_awaits {
+    RDISK_AWAITS_NOTHING,
+    RDISK_AWAITS_WINDOWS, /* that its windows are closed */
+    RDISK_AWAITS_SENDS,   /* that its sends are acknowledged */
+};
+
 /* Of a request that no tick has seen yet. */
 #define RDISK_SLOT_UNSEEN 0
 
@@ -80,6 +91,7 @@ struct rdisk_queue {
     uint32_t stride;
     unsigned int slots;
     unsigned int max_segments;
+    bool sends_proved; /* of each write: guest-memory is not direct */
 
     /* Below: queue's thread. */
     uint8_t *headers; /* RDISK_HEADER_MAX for each slot */
@@ -196,6 +208,9 @@ void rdisk_queue_bind(struct rdisk_queue *queue, struct rdisk_request *request,
 /* The request has its answer, but ends only when its windows are closed. */
 void rdisk_queue_answered(struct rdisk_queue *queue,
                           struct rdisk_request *request, int result);
+/* The write has its answer, but ends only when its sends are acknowledged. */
+void rdisk_queue_await_sent(struct rdisk_queue *queue,
+                            struct rdisk_request *request, int result);
 /* Stage what closes windows of answered requests, as far as there is room. */
 void rdisk_queue_revoke(struct rdisk_queue *queue);
 /* Complete the requests whose windows the device has closed; their number. */

@@ -242,6 +242,8 @@ void rdisk_queue_set_grant(struct rdisk_queue *queue,
     queue->stride = le32toh(accept->stride);
     queue->slots = le16toh(accept->slots);
     queue->max_segments = le16toh(accept->max_segments);
+    queue->sends_proved = queue->session->options.guest_memory !=
+                          RDISK_GUEST_MEMORY_DIRECT;
     /* Slot 0 on top of the stack. */
     for (unsigned int i = 0; i < queue->slots; i++) {
         queue->free_slots[i] = (uint16_t)(queue->slots - 1 - i);

@@ -238,8 +238,7 @@ static void append_header(struct chain *chain, uint16_t slot)
 
 /* WRITE: header and payload, from where it lies; which lie side by side. */
 static void stage_write(struct rdisk_queue *queue,
-                        const struct rdisk_request *request,
-                        unsigned int pieces)
+                        struct rdisk_request *request, unsigned int pieces)
 {
     struct chain chain = { .queue = queue };
     uint64_t payload = slot_payload(queue, request->slot);
@@ -261,6 +260,11 @@ static void stage_write(struct rdisk_queue *queue,
         send_inline(queue, chain.last);
     }
     finish_work_request(queue, request, chain.last);
+    if (queue->sends_proved || request->bounced) {
+        request->awaits = RDISK_AWAITS_SENDS;
+        request->revoked = rdisk_qp_staged(&queue->qp);
+        chain.last->send_flags |= IBV_SEND_SIGNALED;
+    }
 }
 
 /* Work requests that @pieces of this request take. */
@@ -290,7 +294,7 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
     request->slot = slot;
     request->sequence = queue->sequence++;
     request->answered = false;
-    request->window_count = 0;
+    request->awaits = RDISK_AWAITS_NOTHING;
     queue->in_slot[slot] = request;
     atomic_fetch_add_explicit(&queue->in_slots, 1, memory_order_relaxed);
     /* No look at the clock on a request's path: the home thread notes it. */

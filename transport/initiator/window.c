@@ -110,6 +110,7 @@ void rdisk_queue_bind(struct rdisk_queue *queue, struct rdisk_request *request,
 
     request->window_first = windows->free_first;
     request->window_count = (uint16_t)pieces;
+    request->awaits = RDISK_AWAITS_WINDOWS;
     for (unsigned int i = 0; i < pieces; i++) {
         struct rdisk_window *window = &windows->list[windows->free_first];
 
@@ -130,6 +131,16 @@ void rdisk_queue_answered(struct rdisk_queue *queue,
     request->next = NULL;
     *queue->answered_end = request;
     queue->answered_end = &request->next;
+}
+
+void rdisk_queue_await_sent(struct rdisk_queue *queue,
+                            struct rdisk_request *request, int result)
+{
+    request->answered = true;
+    request->result = result;
+    request->next = NULL;
+    *queue->revoking_end = request;
+    queue->revoking_end = &request->next;
 }
 
 static struct ibv_send_wr *stage_invalidate(struct rdisk_queue *queue,
@@ -180,6 +191,9 @@ static void give_windows(struct rdisk_windows *windows,
 {
     uint16_t last = request->window_first;
 
+    if (request->awaits != RDISK_AWAITS_WINDOWS) {
+        return;
+    }
     for (unsigned int i = 1; i < request->window_count; i++) {
         last = windows->list[last].next;
     }

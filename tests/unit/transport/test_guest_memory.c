@@ -262,6 +262,72 @@ static void window_needs_enough_windows(void)
     scene_end(&scene);
 }
 
+/* ---- The source of a write --------------------------------------------- */
+
+/* Its acknowledgements are lost: the device may send it again. */
+static void write_unacknowledged(enum rdisk_guest_memory guest_memory)
+{
+    static struct scene_io io;
+    struct ibv_qp *qp;
+
+    begin(20, guest_memory);
+    qp = fake_host_qp(client->host, 1);
+    REQUIRE(qp != NULL);
+    fake_qp_lose_acks(qp, true);
+    REQUIRE(scene_submit(&io, client, 0, RDISK_OP_WRITE, 0, buffer, 65536) ==
+            0);
+    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
+    scene_pump(&scene);
+    /* It is answered, and carried out. */
+    CHECK_EQUAL(scene.requests, 1);
+    if (guest_memory == RDISK_GUEST_MEMORY_DIRECT) {
+        CHECK_EQUAL(io.completed, 1);
+    } else {
+        CHECK_EQUAL(io.completed, 0);
+    }
+    fake_qp_lose_acks(qp, false);
+    scene_pump(&scene);
+    CHECK_EQUAL(io.completed, 1);
+    CHECK_EQUAL(io.result, 0);
+    CHECK(!fake_host_sends(client->host, buffer, sizeof(buffer)));
+    end();
+}
+
+static void window_write_is_acknowledged(void)
+{
+    write_unacknowledged(RDISK_GUEST_MEMORY_WINDOW);
+}
+
+static void bounce_write_is_acknowledged(void)
+{
+    write_unacknowledged(RDISK_GUEST_MEMORY_BOUNCE);
+}
+
+static void direct_write_is_answered(void)
+{
+    write_unacknowledged(RDISK_GUEST_MEMORY_DIRECT);
+}
+
+/* Its connection ends first: then no device sends it any more. */
+static void unacknowledged_write_ends_with_its_connection(void)
+{
+    static struct scene_io io;
+    struct ibv_qp *qp;
+
+    begin(21, RDISK_GUEST_MEMORY_WINDOW);
+    qp = fake_host_qp(client->host, 1);
+    fake_qp_lose_acks(qp, true);
+    REQUIRE(scene_submit(&io, client, 0, RDISK_OP_WRITE, 0, buffer, 4096) == 0);
+    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
+    scene_pump(&scene);
+    CHECK_EQUAL(io.completed, 0);
+    fake_qp_break(qp);
+    scene_pump(&scene);
+    CHECK_EQUAL(io.completed, 1);
+    CHECK_EQUAL(io.result, 0);
+    end();
+}
+
 static const struct unit_test tests[] = {
     { "direct: a read is written into the guest's memory", direct_is_open },
     { "bounce: no key opens the guest's memory", bounce_is_closed },
@@ -282,6 +348,13 @@ static const struct unit_test tests[] = {
       window_needs_enough_windows },
     { "sessions with another guest-memory share no protection domain",
       domains_are_apart },
+    { "window: a write ends when the device cannot send it again",
+      window_write_is_acknowledged },
+    { "bounce: a write ends when the device cannot send it again",
+      bounce_write_is_acknowledged },
+    { "direct: a write ends with its answer", direct_write_is_answered },
+    { "a write that was answered ends well with its connection",
+      unacknowledged_write_ends_with_its_connection },
 };
 
 UNIT_SUITE("guest-memory", tests)

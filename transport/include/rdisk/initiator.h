@@ -428,7 +428,8 @@ struct rdisk_request {
     bool bounced;
     bool answered;              /* but its windows are still open */
     int result;                 /* of the answer */
-    uint64_t revoked;           /* the send that closes the last of them */
+    uint8_t awaits;             /* besides the answer: windows, sends */
+    uint64_t revoked;           /* the send whose completion that is */
 };
 
 /*
