@@ -34,6 +34,19 @@ void sim_client_remove(struct sim_client *client, bool flush)
     }
 }
 
+/* A queue that connects, and that the server has not accepted yet. */
+static bool accepting(const struct sim *sim)
+{
+    for (unsigned int i = 0; i < SIM_QUEUES; i++) {
+        const struct sim_queue *queue = &sim->server.queues[i];
+
+        if (queue->queue && !queue->started) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
  * While an end is connecting its kernel may have to answer, whatever the
  * program does.
@@ -46,7 +59,9 @@ static void link_event(struct sim *sim, struct sim_client *client,
     if (event->kind == SIM_LINK) {
         fake_host_link(servers ? sim->server.host : client->host, true);
     } else if (servers) {
-        fake_host_link(sim->server.host, false);
+        if (!accepting(sim)) {
+            fake_host_link(sim->server.host, false);
+        }
     } else if (client->state == RDISK_INITIATOR_READY ||
                client->state == RDISK_INITIATOR_BACKOFF) {
         fake_host_link(client->host, false);
