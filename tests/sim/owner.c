@@ -317,6 +317,7 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
     }
     if (!queue->started) {
         queue->started = true;
+        queue->removals = queue->sim->server.removals;
         rdisk_target_queue_start(target);
         return true;
     }
@@ -325,7 +326,8 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
          rdisk_target_cq_more(rdisk_target_queue_cq(target)))) {
         /* And what others have there that share it. */
         rdisk_target_cq_process(rdisk_target_queue_cq(target));
-        queue->gone = queue->sim->server.removed;
+        /* It may be back already: not for this queue. */
+        queue->gone = queue->removals != queue->sim->server.removals;
     }
     return readable;
 }
@@ -506,6 +508,7 @@ void sim_server_remove_device(struct sim *sim)
 
     if (server->target && !server->dead && !server->removed) {
         server->removed = true;
+        server->removals++;
         fake_host_remove_device(server->host, sim_random(sim, 2));
     }
 }

@@ -115,6 +115,7 @@ struct sim_queue {
     struct sim_holder *holder;
     bool started, idle;
     bool gone;           /* with its device: its descriptor stays readable */
+    unsigned int removals; /* of the server's device, when it started */
     uint64_t release_at; /* after idle */
     void *memory;               /* all slots */
     size_t length;
@@ -141,6 +142,7 @@ struct sim_server {
     bool dead;                  /* killed; its objects are taken down */
     bool stopping;              /* or told to stop */
     bool removed; /* its device is */
+    unsigned int removals; /* of it, so far */
     bool drained;               /* it lets nobody in for now */
     bool want_start;
     uint64_t start_at;
