@@ -11,8 +11,7 @@
 #include "rdma.h"
 
 /* Called by librdisk from any thread */
-static void rdma_log(void *opaque, enum rdisk_log_level level,
-                     const char *line)
+static void rdma_log(void *opaque, enum rdisk_log_level level, const char *line)
 {
     switch (level) {
     case RDISK_LOG_ERROR:

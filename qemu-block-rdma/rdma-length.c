@@ -30,8 +30,7 @@ int64_t coroutine_fn rdma_co_getlength(BlockDriverState *bs)
 /* Is @parent a node that is as long as its child? */
 static bool rdma_parent_is_filter(BdrvChild *parent)
 {
-    return parent->klass->parent_is_bds &&
-           (parent->role & BDRV_CHILD_FILTERED);
+    return parent->klass->parent_is_bds && (parent->role & BDRV_CHILD_FILTERED);
 }
 
 /* Is a dirty bitmap of @bs, or of a filter above it, in use? */
@@ -40,14 +39,14 @@ static bool GRAPH_RDLOCK rdma_bitmap_busy(BlockDriverState *bs)
     BdrvDirtyBitmap *bitmap;
     BdrvChild *parent;
 
-    FOR_EACH_DIRTY_BITMAP(bs, bitmap) {
+    FOR_EACH_DIRTY_BITMAP(bs, bitmap)
+    {
         if (bdrv_dirty_bitmap_check(bitmap, BDRV_BITMAP_BUSY, NULL) < 0) {
             return true;
         }
     }
     QLIST_FOREACH(parent, &bs->parents, next_parent) {
-        if (rdma_parent_is_filter(parent) &&
-            rdma_bitmap_busy(parent->opaque)) {
+        if (rdma_parent_is_filter(parent) && rdma_bitmap_busy(parent->opaque)) {
             return true;
         }
     }
@@ -92,7 +91,7 @@ static void GRAPH_RDLOCK rdma_follow_size(BlockDriverState *bs)
     if (rdma_bitmap_busy(bs)) {
         trace_rdma_resize_deferred(bs, size);
         timer_mod(s->length_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
-                                   RDMA_BITMAP_INTERVAL_MS);
+                                       RDMA_BITMAP_INTERVAL_MS);
         return;
     }
     trace_rdma_resize(bs, size);
@@ -137,9 +136,8 @@ void rdma_length_begin(BlockDriverState *bs)
 
     stat64_init(&s->length, rdisk_initiator_size(s->session->initiator));
     /* Of the AioContext, so that nested event loops run it too */
-    s->length_timer = aio_timer_new(qemu_get_aio_context(),
-                                    QEMU_CLOCK_REALTIME, SCALE_MS,
-                                    rdma_length_timer, bs);
+    s->length_timer = aio_timer_new(qemu_get_aio_context(), QEMU_CLOCK_REALTIME,
+                                    SCALE_MS, rdma_length_timer, bs);
 }
 
 void rdma_length_end(BlockDriverState *bs)

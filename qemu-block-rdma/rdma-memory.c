@@ -94,8 +94,8 @@ bool rdma_register_buf(BlockDriverState *bs, void *host, size_t size,
 {
     /* virtio-blk passes guest RAM, which rdma_register_ram() has registered */
     if (!qemu_ram_foreach_block(rdma_begins_at, host)) {
-        rdma_register_buffer(bs, rdma_add_buffer(bs->opaque, host, size,
-                                                 false));
+        rdma_register_buffer(bs,
+                             rdma_add_buffer(bs->opaque, host, size, false));
     }
     return true;
 }
@@ -131,8 +131,8 @@ static void rdma_ram_block_added(RAMBlockNotifier *n, void *host, size_t size,
     qemu_bh_schedule(s->ram_bh);
 }
 
-static void rdma_ram_block_removed(RAMBlockNotifier *n, void *host,
-                                   size_t size, size_t max_size)
+static void rdma_ram_block_removed(RAMBlockNotifier *n, void *host, size_t size,
+                                   size_t max_size)
 {
     rdma_remove_buffer(container_of(n, BDRVRdmaState, ram_notifier), host,
                        max_size, true);

@@ -58,8 +58,8 @@ static int rdma_wait_answer(BlockDriverState *bs, Error **errp)
     session->answered = false;
     while (now < deadline && rdma_wait_session(session, deadline - now)) {
         /* Fails while a ping is pending, or if the session has failed */
-        if (rdisk_initiator_ping(session->initiator, rdma_answered,
-                                 session) == -ENOTCONN) {
+        if (rdisk_initiator_ping(session->initiator, rdma_answered, session) ==
+            -ENOTCONN) {
             break;
         }
         rdma_poll(RDMA_BUSY_INTERVAL_MS);
@@ -93,8 +93,8 @@ int rdma_inactivate(BlockDriverState *bs)
     ret = bdrv_flush(bs);
     if (ret < 0) {
         error_report("rdma: cannot flush volume '%s', so this QEMU keeps the "
-                     "right to write to it: %s", s->opts->volume,
-                     strerror(-ret));
+                     "right to write to it: %s",
+                     s->opts->volume, strerror(-ret));
         return ret;
     }
     ret = rdma_open_successor(bs, true, &s->spare, &local_err);
@@ -102,8 +102,10 @@ int rdma_inactivate(BlockDriverState *bs)
         ret = rdma_wait_answer(bs, &local_err);
     }
     if (ret < 0) {
-        error_reportf_err(local_err, "rdma: cannot give up the right to write "
-                          "to volume '%s': ", s->opts->volume);
+        error_reportf_err(local_err,
+                          "rdma: cannot give up the right to write "
+                          "to volume '%s': ",
+                          s->opts->volume);
     }
     return ret;
 }

@@ -16,11 +16,19 @@
 #include "rdma.h"
 
 /* Options of a URI's query; QEMU's own, like read-only, are given to QEMU */
-static const char *const rdma_uri_options[] = {
-    "user", "key-secret", "shared", "queues", "slots", "slot-size",
-    "guest-memory", "bounce-size", "open-timeout", "request-timeout",
-    "reconnect-delay", "heartbeat", NULL
-};
+static const char *const rdma_uri_options[] = { "user",
+                                                "key-secret",
+                                                "shared",
+                                                "queues",
+                                                "slots",
+                                                "slot-size",
+                                                "guest-memory",
+                                                "bounce-size",
+                                                "open-timeout",
+                                                "request-timeout",
+                                                "reconnect-delay",
+                                                "heartbeat",
+                                                NULL };
 
 static int rdma_uri_option(void *opaque, const char *name, const char *value,
                            struct rdisk_error *err)
@@ -30,8 +38,10 @@ static int rdma_uri_option(void *opaque, const char *name, const char *value,
     if (!g_strv_contains(rdma_uri_options, name)) {
         g_autofree char *known = g_strjoinv(", ", (char **)rdma_uri_options);
 
-        return rdisk_error_set(err, -EINVAL, "unknown option '%s'; in a URI "
-                               "there are %s", name, known);
+        return rdisk_error_set(err, -EINVAL,
+                               "unknown option '%s'; in a URI "
+                               "there are %s",
+                               name, known);
     }
     if (qdict_haskey(options, name)) {
         return rdisk_error_set(err, -EINVAL, "option '%s' is given twice",
@@ -51,7 +61,7 @@ void rdma_parse_filename(const char *filename, QDict *options, Error **errp)
         qdict_haskey(options, "server.host") ||
         qdict_haskey(options, "server.port")) {
         error_setg(errp, "server and volume cannot be given together with a "
-                   "file name");
+                         "file name");
         return;
     }
 
@@ -132,8 +142,8 @@ bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
 {
     unsigned int port;
 
-    if (qemu_strtoui(opts->server->port, NULL, 10, &port) < 0 ||
-        port < 1 || port > UINT16_MAX) {
+    if (qemu_strtoui(opts->server->port, NULL, 10, &port) < 0 || port < 1 ||
+        port > UINT16_MAX) {
         error_setg(errp, "'%s' is not a port number (1 to 65535)",
                    opts->server->port);
         return false;

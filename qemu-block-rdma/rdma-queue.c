@@ -20,17 +20,17 @@
  * its handlers may be running when the main loop releases the queue.
  */
 struct RdmaQueue {
-    AioContext *ctx;            /* a reference is held */
+    AioContext *ctx; /* a reference is held */
     QEMUBH *wake_bh;
-    EventNotifier notifier;     /* only a name for the queue's descriptor */
-    bool polling;               /* ->ctx looks; touched only by its thread */
+    EventNotifier notifier; /* only a name for the queue's descriptor */
+    bool polling;           /* ->ctx looks; touched only by its thread */
 
     /*
      * Protects ->queue.  Needed only because AioContexts may share a queue and
      * for release; never held while a coroutine runs.
      */
     QemuMutex lock;
-    struct rdisk_queue *queue;  /* NULL once released */
+    struct rdisk_queue *queue; /* NULL once released */
 
     /*
      * Completed requests whose coroutines are still to be woken.  Touched only
@@ -46,7 +46,7 @@ typedef struct RdmaRequest {
     Coroutine *co;
     int ret;
     QSIMPLEQ_ENTRY(RdmaRequest) next;
-    unsigned int parts;         /* under way; 0: ->req itself is.  q->lock */
+    unsigned int parts; /* under way; 0: ->req itself is.  q->lock */
 } RdmaRequest;
 
 /* As much of a large request as fits into a slot */
@@ -353,8 +353,7 @@ static int coroutine_fn rdma_co_send(BlockDriverState *bs,
     return ret;
 }
 
-int coroutine_fn rdma_co_submit(BlockDriverState *bs,
-                                struct rdisk_request *req)
+int coroutine_fn rdma_co_submit(BlockDriverState *bs, struct rdisk_request *req)
 {
     return rdma_co_send(bs, req, NULL);
 }

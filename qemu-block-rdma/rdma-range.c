@@ -20,11 +20,11 @@
 #include "rdma.h"
 
 /* Bytes in flight of one operation */
-#define RDMA_RANGE_MIN (64 * KiB)
+#define RDMA_RANGE_MIN   (64 * KiB)
 #define RDMA_RANGE_START (1 * MiB)
 
 /* A piece that took longer makes the next ones smaller, or larger if shorter */
-#define RDMA_RANGE_LONG_NS (500 * SCALE_MS)
+#define RDMA_RANGE_LONG_NS  (500 * SCALE_MS)
 #define RDMA_RANGE_SHORT_NS (100 * SCALE_MS)
 
 static RdmaRange *rdma_range_of(BDRVRdmaState *s, enum rdisk_op op)
@@ -90,8 +90,8 @@ static void coroutine_fn rdma_range_put(RdmaRange *range, int64_t piece,
     qemu_co_queue_restart_all(&range->waiting);
 }
 
-int coroutine_fn rdma_co_range(BlockDriverState *bs,
-                               struct rdisk_request *req, int64_t bytes)
+int coroutine_fn rdma_co_range(BlockDriverState *bs, struct rdisk_request *req,
+                               int64_t bytes)
 {
     BDRVRdmaState *s = bs->opaque;
     RdmaRange *range = rdma_range_of(s, req->op);

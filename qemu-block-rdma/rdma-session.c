@@ -24,8 +24,8 @@
 #include "rdma.h"
 
 /* Sessions that close in the background */
-static QLIST_HEAD(, RdmaSession) rdma_closing =
-    QLIST_HEAD_INITIALIZER(rdma_closing);
+static QLIST_HEAD(, RdmaSession)
+    rdma_closing = QLIST_HEAD_INITIALIZER(rdma_closing);
 
 /*
  * Linux serves descriptors of RDMA devices only to the credentials that opened
@@ -40,8 +40,8 @@ static void rdma_check_user(RdmaSession *session)
         error_report("rdma: volume '%s' on %s: QEMU was started by user %u and "
                      "has become user %u, but Linux serves an RDMA device only "
                      "to who opened it; start QEMU as user %u instead of "
-                     "-run-with user=", session->volume, session->host,
-                     session->user, now, now);
+                     "-run-with user=",
+                     session->volume, session->host, session->user, now, now);
     }
 }
 
@@ -233,8 +233,8 @@ int coroutine_mixed_fn rdma_open_session(BlockDriverState *bs, bool read_only,
     /* The session has the same limit, and says what it was waiting for */
     rdma_wait_session(session, rdma_open_timeout_ms(s->opts) + 1000);
     if (rdisk_initiator_state(session->initiator) != RDISK_INITIATOR_READY) {
-        const struct rdisk_error *why =
-            rdisk_initiator_error(session->initiator);
+        const struct rdisk_error *why = rdisk_initiator_error(
+            session->initiator);
 
         error_setg(errp, "%s", why->text);
         ret = why->code ? why->code : -ETIMEDOUT;
@@ -287,8 +287,7 @@ void coroutine_mixed_fn rdma_close_session(RdmaSession *session,
             return;
         }
     }
-    if (!failed &&
-        rdisk_initiator_state(initiator) != RDISK_INITIATOR_CLOSED) {
+    if (!failed && rdisk_initiator_state(initiator) != RDISK_INITIATOR_CLOSED) {
         /* It ends anyway, and the server will notice */
         rdma_report_unclean(session);
     }
@@ -299,16 +298,18 @@ void rdma_start_session(BlockDriverState *bs, RdmaSession *session,
                         bool read_only)
 {
     BDRVRdmaState *s = bs->opaque;
-    const struct rdisk_volume_info *info =
-        rdisk_initiator_info(session->initiator);
+    const struct rdisk_volume_info *info = rdisk_initiator_info(
+        session->initiator);
 
     s->session = session;
     s->read_only = read_only;
     s->queue_count = info->queues;
     s->queues = g_new0(RdmaQueue *, s->queue_count);
     bs->supported_write_flags = info->fua ? BDRV_REQ_FUA : 0;
-    bs->supported_zero_flags = info->zeroes ? BDRV_REQ_FUA |
-        BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK : 0;
+    bs->supported_zero_flags = info->zeroes
+                                   ? BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
+                                         BDRV_REQ_NO_FALLBACK
+                                   : 0;
     bs->supported_truncate_flags = info->resize ? BDRV_REQ_ZERO_WRITE : 0;
 
     session->serving = true;
@@ -348,25 +349,24 @@ static int rdma_check_successor(BlockDriverState *bs, RdmaSession *new,
     const struct rdisk_volume_info *info = rdisk_initiator_info(new->initiator);
 
     if (info->read_only && !read_only) {
-        error_setg(errp, "volume '%s' is read-only on the server",
-                   new->volume);
+        error_setg(errp, "volume '%s' is read-only on the server", new->volume);
         return -EACCES;
     }
     /* The node's limits stay as they are */
     if (info->block_size > bs->bl.request_alignment ||
         info->max_transfer < bs->bl.max_transfer / RDMA_PARTS) {
-        error_setg(errp, "the server gives volume '%s' other limits than "
+        error_setg(errp,
+                   "the server gives volume '%s' other limits than "
                    "before (blocks of %u bytes, requests of %u); close and "
-                   "open it", new->volume, info->block_size,
-                   info->max_transfer);
+                   "open it",
+                   new->volume, info->block_size, info->max_transfer);
         return -EINVAL;
     }
     return 0;
 }
 
-int coroutine_mixed_fn rdma_open_successor(BlockDriverState *bs,
-                                           bool read_only, RdmaSession **new,
-                                           Error **errp)
+int coroutine_mixed_fn rdma_open_successor(BlockDriverState *bs, bool read_only,
+                                           RdmaSession **new, Error **errp)
 {
     int ret = rdma_open_session(bs, read_only, new, errp);
 
@@ -429,8 +429,7 @@ void rdma_reopen_commit(BDRVReopenState *state)
 {
     if (state->opaque) {
         rdma_replace_session(state->bs, state->opaque,
-                             rdma_only_reads(state->flags),
-                             RDMA_CLOSE_WAIT_MS);
+                             rdma_only_reads(state->flags), RDMA_CLOSE_WAIT_MS);
         state->opaque = NULL;
     }
 }

@@ -23,7 +23,7 @@
 typedef struct RdmaResize {
     BDRVRdmaState *s;
     Coroutine *co;
-    uint64_t size;              /* the new one */
+    uint64_t size; /* the new one */
     unsigned int flags;
     int ret;
     struct rdisk_error err;
@@ -88,7 +88,8 @@ int coroutine_fn rdma_co_grow(BlockDriverState *bs, uint64_t end)
     qemu_co_mutex_lock(&s->resize_lock);
     if (end > rdisk_initiator_size(s->session->initiator)) {
         ret = rdisk_initiator_info(s->session->initiator)->resize
-              ? rdma_co_resize(bs, end, 0, NULL) : -ENOSPC;
+                  ? rdma_co_resize(bs, end, 0, NULL)
+                  : -ENOSPC;
     }
     qemu_co_mutex_unlock(&s->resize_lock);
     if (ret < 0) {
@@ -105,8 +106,8 @@ int coroutine_fn rdma_co_truncate(BlockDriverState *bs, int64_t offset,
                                   BdrvRequestFlags flags, Error **errp)
 {
     BDRVRdmaState *s = bs->opaque;
-    const struct rdisk_volume_info *info =
-        rdisk_initiator_info(s->session->initiator);
+    const struct rdisk_volume_info *info = rdisk_initiator_info(
+        s->session->initiator);
     int64_t size = rdisk_initiator_size(s->session->initiator);
     int ret;
 
@@ -123,7 +124,8 @@ int coroutine_fn rdma_co_truncate(BlockDriverState *bs, int64_t offset,
         return 0;
     }
     if (!info->resize) {
-        error_setg(errp, "volume '%s' has %" PRId64 " bytes, not %" PRId64
+        error_setg(errp,
+                   "volume '%s' has %" PRId64 " bytes, not %" PRId64
                    ", and the server does not let this client resize it; "
                    "resize it there (rdisk resize)",
                    s->opts->volume, size, offset);

@@ -43,8 +43,7 @@ void rdma_register_yank(BlockDriverState *bs)
     BDRVRdmaState *s = bs->opaque;
 
     s->yank_bh = aio_bh_new(qemu_get_aio_context(), rdma_yank_bh, bs);
-    yank_register_function(BLOCKDEV_YANK_INSTANCE(bs->node_name), rdma_yank,
-                           s);
+    yank_register_function(BLOCKDEV_YANK_INSTANCE(bs->node_name), rdma_yank, s);
 }
 
 void rdma_unregister_yank(BlockDriverState *bs)

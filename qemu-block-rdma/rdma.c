@@ -85,10 +85,9 @@ static int coroutine_fn rdma_co_pwrite_zeroes(BlockDriverState *bs,
     return ret < 0 ? ret : rdma_co_range(bs, &req, bytes);
 }
 
-static int coroutine_fn GRAPH_RDLOCK
-rdma_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
-                     int64_t bytes, int64_t *pnum, int64_t *map,
-                     BlockDriverState **file)
+static int coroutine_fn GRAPH_RDLOCK rdma_co_block_status(
+    BlockDriverState *bs, bool want_zero, int64_t offset, int64_t bytes,
+    int64_t *pnum, int64_t *map, BlockDriverState **file)
 {
     BDRVRdmaState *s = bs->opaque;
     struct rdisk_extent extent;
@@ -118,11 +117,10 @@ rdma_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
            BDRV_BLOCK_OFFSET_VALID;
 }
 
-static int coroutine_fn GRAPH_RDLOCK
-rdma_co_copy_range_from(BlockDriverState *bs, BdrvChild *src,
-                        int64_t src_offset, BdrvChild *dst, int64_t dst_offset,
-                        int64_t bytes, BdrvRequestFlags read_flags,
-                        BdrvRequestFlags write_flags)
+static int coroutine_fn GRAPH_RDLOCK rdma_co_copy_range_from(
+    BlockDriverState *bs, BdrvChild *src, int64_t src_offset, BdrvChild *dst,
+    int64_t dst_offset, int64_t bytes, BdrvRequestFlags read_flags,
+    BdrvRequestFlags write_flags)
 {
     return bdrv_co_copy_range_to(src, src_offset, dst, dst_offset, bytes,
                                  read_flags, write_flags);
@@ -131,23 +129,21 @@ rdma_co_copy_range_from(BlockDriverState *bs, BdrvChild *src,
 /* Are these the same volume, in two nodes perhaps? */
 static bool rdma_same_volume(BDRVRdmaState *a, BDRVRdmaState *b)
 {
-    const struct rdisk_volume_info *x =
-        rdisk_initiator_info(a->session->initiator);
-    const struct rdisk_volume_info *y =
-        rdisk_initiator_info(b->session->initiator);
+    const struct rdisk_volume_info *x = rdisk_initiator_info(
+        a->session->initiator);
+    const struct rdisk_volume_info *y = rdisk_initiator_info(
+        b->session->initiator);
 
-    return a == b ||
-           (!buffer_is_zero(x->identity, sizeof(x->identity)) &&
-            !memcmp(x->identity, y->identity, sizeof(x->identity)) &&
-            !memcmp(x->instance, y->instance, sizeof(x->instance)));
+    return a == b || (!buffer_is_zero(x->identity, sizeof(x->identity)) &&
+                      !memcmp(x->identity, y->identity, sizeof(x->identity)) &&
+                      !memcmp(x->instance, y->instance, sizeof(x->instance)));
 }
 
 /* The server copies within a volume */
 static int coroutine_fn GRAPH_RDLOCK
 rdma_co_copy_range_to(BlockDriverState *bs, BdrvChild *src, int64_t src_offset,
                       BdrvChild *dst, int64_t dst_offset, int64_t bytes,
-                      BdrvRequestFlags read_flags,
-                      BdrvRequestFlags write_flags)
+                      BdrvRequestFlags read_flags, BdrvRequestFlags write_flags)
 {
     BDRVRdmaState *s = bs->opaque;
     struct rdisk_request req = {
@@ -194,8 +190,10 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     info = rdisk_initiator_info(session->initiator);
     if (info->read_only && !read_only) {
         bdrv_graph_rdlock_main_loop();
-        ret = bdrv_apply_auto_read_only(bs, "the volume is read-only on the "
-                                        "server", errp);
+        ret = bdrv_apply_auto_read_only(bs,
+                                        "the volume is read-only on the "
+                                        "server",
+                                        errp);
         bdrv_graph_rdunlock_main_loop();
         if (ret < 0) {
             goto fail_session;
@@ -206,7 +204,8 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     /* The device reads and writes registered memory behind the kernel's back */
     ret = ram_block_discard_disable(true);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "RDMA pins memory, which is incompatible "
+        error_setg_errno(errp, -ret,
+                         "RDMA pins memory, which is incompatible "
                          "with virtio-mem and with a postcopy or "
                          "background-snapshot migration in progress");
         goto fail_session;
@@ -250,8 +249,8 @@ static void rdma_close(BlockDriverState *bs)
                      s->past.ops.count[RDISK_OP_WRITE],
                      s->past.ops.count[RDISK_OP_FLUSH],
                      s->past.ops.bytes[RDISK_OP_READ],
-                     s->past.ops.bytes[RDISK_OP_WRITE],
-                     s->past.copied_bytes, s->past.work_requests);
+                     s->past.ops.bytes[RDISK_OP_WRITE], s->past.copied_bytes,
+                     s->past.work_requests);
 
     ram_block_discard_disable(false);
     rdma_ranges_destroy(s);
@@ -268,15 +267,16 @@ static int coroutine_fn rdma_co_get_info(BlockDriverState *bs,
 static void rdma_refresh_limits(BlockDriverState *bs, Error **errp)
 {
     BDRVRdmaState *s = bs->opaque;
-    const struct rdisk_volume_info *info =
-        rdisk_initiator_info(s->session->initiator);
+    const struct rdisk_volume_info *info = rdisk_initiator_info(
+        s->session->initiator);
 
     bs->bl.request_alignment = info->block_size;
-    bs->bl.max_transfer = RDMA_PARTS * QEMU_ALIGN_DOWN(info->max_transfer,
-                                                       info->block_size);
+    bs->bl.max_transfer = RDMA_PARTS *
+                          QEMU_ALIGN_DOWN(info->max_transfer, info->block_size);
     bs->bl.opt_transfer = info->optimal_size % info->block_size ||
-                          info->optimal_size > bs->bl.max_transfer
-                          ? 0 : info->optimal_size;
+                                  info->optimal_size > bs->bl.max_transfer
+                              ? 0
+                              : info->optimal_size;
     bs->bl.max_iov = info->max_segments;
     bs->bl.max_pdiscard = RDISK_RANGE_MAX;
     bs->bl.pdiscard_alignment = info->block_size;
@@ -319,56 +319,52 @@ static char *rdma_dirname(BlockDriverState *bs, Error **errp)
     return rdma_base_uri(s->opts);
 }
 
-static const char *const rdma_strong_runtime_opts[] = {
-    "server.",
-    "volume",
-    "user",
-    "key-secret",
-    "shared",
+static const char *const rdma_strong_runtime_opts[] = { "server.", "volume",
+                                                        "user",    "key-secret",
+                                                        "shared",
 
-    NULL
-};
+                                                        NULL };
 
 static BlockDriver bdrv_rdma = {
-    .format_name                = "rdma",
-    .protocol_name              = "rdma",
-    .instance_size              = sizeof(BDRVRdmaState),
-    .bdrv_parse_filename        = rdma_parse_filename,
-    .bdrv_co_create             = rdma_co_create,
-    .bdrv_co_create_opts        = rdma_co_create_opts,
-    .create_opts                = &bdrv_create_opts_simple,
-    .bdrv_open                  = rdma_open,
-    .bdrv_close                 = rdma_close,
-    .bdrv_reopen_prepare        = rdma_reopen_prepare,
-    .bdrv_reopen_commit         = rdma_reopen_commit,
-    .bdrv_reopen_abort          = rdma_reopen_abort,
-    .bdrv_co_preadv             = rdma_co_preadv,
-    .bdrv_co_pwritev            = rdma_co_pwritev,
-    .bdrv_co_pdiscard           = rdma_co_pdiscard,
-    .bdrv_co_pwrite_zeroes      = rdma_co_pwrite_zeroes,
-    .bdrv_co_block_status       = rdma_co_block_status,
-    .bdrv_co_copy_range_from    = rdma_co_copy_range_from,
-    .bdrv_co_copy_range_to      = rdma_co_copy_range_to,
-    .bdrv_co_flush_to_disk      = rdma_co_flush,
-    .bdrv_co_getlength          = rdma_co_getlength,
-    .bdrv_cancel_in_flight      = rdma_cancel_in_flight,
-    .bdrv_co_truncate           = rdma_co_truncate,
+    .format_name = "rdma",
+    .protocol_name = "rdma",
+    .instance_size = sizeof(BDRVRdmaState),
+    .bdrv_parse_filename = rdma_parse_filename,
+    .bdrv_co_create = rdma_co_create,
+    .bdrv_co_create_opts = rdma_co_create_opts,
+    .create_opts = &bdrv_create_opts_simple,
+    .bdrv_open = rdma_open,
+    .bdrv_close = rdma_close,
+    .bdrv_reopen_prepare = rdma_reopen_prepare,
+    .bdrv_reopen_commit = rdma_reopen_commit,
+    .bdrv_reopen_abort = rdma_reopen_abort,
+    .bdrv_co_preadv = rdma_co_preadv,
+    .bdrv_co_pwritev = rdma_co_pwritev,
+    .bdrv_co_pdiscard = rdma_co_pdiscard,
+    .bdrv_co_pwrite_zeroes = rdma_co_pwrite_zeroes,
+    .bdrv_co_block_status = rdma_co_block_status,
+    .bdrv_co_copy_range_from = rdma_co_copy_range_from,
+    .bdrv_co_copy_range_to = rdma_co_copy_range_to,
+    .bdrv_co_flush_to_disk = rdma_co_flush,
+    .bdrv_co_getlength = rdma_co_getlength,
+    .bdrv_cancel_in_flight = rdma_cancel_in_flight,
+    .bdrv_co_truncate = rdma_co_truncate,
     .bdrv_co_get_allocated_file_size = rdma_co_get_allocated_file_size,
-    .bdrv_co_get_info           = rdma_co_get_info,
-    .bdrv_probe_blocksizes      = rdma_probe_blocksizes,
-    .bdrv_inactivate            = rdma_inactivate,
-    .bdrv_set_perm              = rdma_set_perm,
-    .bdrv_co_invalidate_cache   = rdma_co_invalidate_cache,
-    .bdrv_refresh_limits        = rdma_refresh_limits,
-    .bdrv_register_buf          = rdma_register_buf,
-    .bdrv_unregister_buf        = rdma_unregister_buf,
-    .bdrv_get_specific_info     = rdma_get_specific_info,
-    .bdrv_get_specific_stats    = rdma_get_specific_stats,
-    .bdrv_refresh_filename      = rdma_refresh_filename,
-    .bdrv_dirname               = rdma_dirname,
-    .strong_runtime_opts        = rdma_strong_runtime_opts,
-    .bdrv_attach_aio_context    = rdma_attach_aio_context,
-    .bdrv_detach_aio_context    = rdma_detach_aio_context,
+    .bdrv_co_get_info = rdma_co_get_info,
+    .bdrv_probe_blocksizes = rdma_probe_blocksizes,
+    .bdrv_inactivate = rdma_inactivate,
+    .bdrv_set_perm = rdma_set_perm,
+    .bdrv_co_invalidate_cache = rdma_co_invalidate_cache,
+    .bdrv_refresh_limits = rdma_refresh_limits,
+    .bdrv_register_buf = rdma_register_buf,
+    .bdrv_unregister_buf = rdma_unregister_buf,
+    .bdrv_get_specific_info = rdma_get_specific_info,
+    .bdrv_get_specific_stats = rdma_get_specific_stats,
+    .bdrv_refresh_filename = rdma_refresh_filename,
+    .bdrv_dirname = rdma_dirname,
+    .strong_runtime_opts = rdma_strong_runtime_opts,
+    .bdrv_attach_aio_context = rdma_attach_aio_context,
+    .bdrv_detach_aio_context = rdma_detach_aio_context,
 };
 
 static void bdrv_rdma_init(void)

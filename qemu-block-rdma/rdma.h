@@ -20,7 +20,7 @@ typedef struct RdmaAllocatedQuery RdmaAllocatedQuery;
 typedef struct RdmaBuffer {
     void *host;
     size_t size;
-    bool ram;                   /* of the guest; or bdrv_register_buf()'s */
+    bool ram; /* of the guest; or bdrv_register_buf()'s */
     bool registered;
     QLIST_ENTRY(RdmaBuffer) next;
 } RdmaBuffer;
@@ -29,8 +29,8 @@ typedef struct RdmaBuffer {
 typedef struct RdmaRange {
     QemuMutex lock;
     CoQueue waiting;
-    int64_t limit;              /* bytes: as much as takes a short time */
-    int64_t in_flight;          /* bytes: up to ->limit */
+    int64_t limit;     /* bytes: as much as takes a short time */
+    int64_t in_flight; /* bytes: up to ->limit */
 } RdmaRange;
 
 /*
@@ -39,15 +39,15 @@ typedef struct RdmaRange {
  */
 typedef struct RdmaSession {
     struct rdisk_initiator *initiator;
-    BlockDriverState *bs;       /* NULL while it closes in the background */
-    char *volume, *host;        /* for messages */
-    uid_t user;                 /* who opened it */
-    bool user_reported;         /* that QEMU is another user now */
-    bool serving;               /* the node's requests */
-    bool background;            /* closes by itself */
-    bool timed_out;             /* rdma_wait_session() ends */
-    bool answered;              /* a ping of rdma_wait_answer() */
-    Coroutine *waiter;          /* in rdma_wait_session() */
+    BlockDriverState *bs; /* NULL while it closes in the background */
+    char *volume, *host;  /* for messages */
+    uid_t user;           /* who opened it */
+    bool user_reported;   /* that QEMU is another user now */
+    bool serving;         /* the node's requests */
+    bool background;      /* closes by itself */
+    bool timed_out;       /* rdma_wait_session() ends */
+    bool answered;        /* a ping of rdma_wait_answer() */
+    Coroutine *waiter;    /* in rdma_wait_session() */
     QLIST_ENTRY(RdmaSession) next;
 } RdmaSession;
 
@@ -57,20 +57,20 @@ typedef struct RdmaSession {
 typedef struct BDRVRdmaState {
     BlockdevOptionsRdma *opts;
     RdmaSession *session;
-    bool read_only;             /* what the server was told */
-    RdmaSession *spare;         /* reads, once the node is inactive */
+    bool read_only;     /* what the server was told */
+    RdmaSession *spare; /* reads, once the node is inactive */
 
-    CoMutex resize_lock;        /* one resize at a time */
-    QEMUBH *yank_bh;            /* calls rdma_yank_bh() */
+    CoMutex resize_lock; /* one resize at a time */
+    QEMUBH *yank_bh;     /* calls rdma_yank_bh() */
 
     /*
      * What the users of the node know as its length: the volume's size, or
      * less while one of them does not share BLK_PERM_RESIZE
      */
     Stat64 length;
-    QEMUTimer *length_timer;    /* calls rdma_length_timer() */
+    QEMUTimer *length_timer; /* calls rdma_length_timer() */
 
-    RdmaRange ranges[3];        /* see rdma_range_of() */
+    RdmaRange ranges[3]; /* see rdma_range_of() */
 
     /* Main loop: what the volume takes up on the server */
     int64_t allocated;          /* bytes, as last told; or a negative errno */
@@ -87,12 +87,12 @@ typedef struct BDRVRdmaState {
     unsigned int queue_count;
 
     /* Main loop, or under the BQL */
-    struct rdisk_queue_counters past;   /* of sessions that have ended */
+    struct rdisk_queue_counters past; /* of sessions that have ended */
     uint64_t past_reconnects;
     QLIST_HEAD(, RdmaBuffer) buffers;
     bool register_warned;
     RAMBlockNotifier ram_notifier;
-    QEMUBH *ram_bh;             /* registers the blocks that came */
+    QEMUBH *ram_bh; /* registers the blocks that came */
 } BDRVRdmaState;
 
 /* rdma-options.c */
@@ -170,9 +170,8 @@ void rdma_start_session(BlockDriverState *bs, RdmaSession *session,
 /* The reverse, at close; ends guest RAM's registration too */
 void rdma_end_session(BlockDriverState *bs);
 /* As rdma_open_session(), for a session that takes the place of the node's */
-int coroutine_mixed_fn rdma_open_successor(BlockDriverState *bs,
-                                           bool read_only, RdmaSession **new,
-                                           Error **errp);
+int coroutine_mixed_fn rdma_open_successor(BlockDriverState *bs, bool read_only,
+                                           RdmaSession **new, Error **errp);
 /*
  * Let @new serve the node and close the session that did, as
  * rdma_close_session() does.  Node drained.
@@ -197,8 +196,7 @@ void rdma_reopen_abort(BDRVReopenState *state);
 void rdma_register_ram(BlockDriverState *bs);
 void rdma_unregister_ram(BlockDriverState *bs);
 /* Register with the node's session what was registered with @old */
-void rdma_move_registrations(BlockDriverState *bs,
-                             struct rdisk_initiator *old);
+void rdma_move_registrations(BlockDriverState *bs, struct rdisk_initiator *old);
 
 /* Callbacks of the block driver */
 bool rdma_register_buf(BlockDriverState *bs, void *host, size_t size,
@@ -209,8 +207,8 @@ void rdma_unregister_buf(BlockDriverState *bs, void *host, size_t size);
 
 int GRAPH_RDLOCK rdma_inactivate(BlockDriverState *bs);
 void rdma_set_perm(BlockDriverState *bs, uint64_t perm, uint64_t shared);
-void coroutine_fn GRAPH_RDLOCK
-rdma_co_invalidate_cache(BlockDriverState *bs, Error **errp);
+void coroutine_fn GRAPH_RDLOCK rdma_co_invalidate_cache(BlockDriverState *bs,
+                                                        Error **errp);
 
 /* rdma-yank.c, main loop only */
 
@@ -230,11 +228,12 @@ void rdma_cancel_in_flight(BlockDriverState *bs);
 int coroutine_fn rdma_co_grow(BlockDriverState *bs, uint64_t end);
 
 /* Callbacks of the block driver */
-int coroutine_fn GRAPH_UNLOCKED
-rdma_co_create(BlockdevCreateOptions *options, Error **errp);
-int coroutine_fn GRAPH_UNLOCKED
-rdma_co_create_opts(BlockDriver *drv, const char *filename, QemuOpts *opts,
-                    Error **errp);
+int coroutine_fn GRAPH_UNLOCKED rdma_co_create(BlockdevCreateOptions *options,
+                                               Error **errp);
+int coroutine_fn GRAPH_UNLOCKED rdma_co_create_opts(BlockDriver *drv,
+                                                    const char *filename,
+                                                    QemuOpts *opts,
+                                                    Error **errp);
 int coroutine_fn rdma_co_truncate(BlockDriverState *bs, int64_t offset,
                                   bool exact, PreallocMode prealloc,
                                   BdrvRequestFlags flags, Error **errp);
@@ -268,8 +267,8 @@ void rdma_ranges_destroy(BDRVRdmaState *s);
  * Zero, discard or copy @bytes bytes, in pieces.  Of @req the caller fills op,
  * flags, offset and source; all change.
  */
-int coroutine_fn rdma_co_range(BlockDriverState *bs,
-                               struct rdisk_request *req, int64_t bytes);
+int coroutine_fn rdma_co_range(BlockDriverState *bs, struct rdisk_request *req,
+                               int64_t bytes);
 
 /* rdma-queue.c */
 

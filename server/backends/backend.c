@@ -6,7 +6,9 @@
 #include <string.h>
 
 static const struct backend_class *const classes[] = {
-    &backend_file, &backend_memory, &backend_null,
+    &backend_file,
+    &backend_memory,
+    &backend_null,
 };
 
 const struct backend_class *backend_find(const char *name)
@@ -24,8 +26,7 @@ const char *backend_names(void)
     return "file, memory, null";
 }
 
-void backend_cache(const struct backend *backend,
-                   uint8_t cache[RDISK_ID_SIZE])
+void backend_cache(const struct backend *backend, uint8_t cache[RDISK_ID_SIZE])
 {
     uint32_t losses;
 
@@ -56,8 +57,10 @@ int backend_parse_polling(enum backend_polling *polling, const char *what,
             return 0;
         }
     }
-    return rdisk_error_set(err, -EINVAL, "io-poll = %s of %s is not one of auto, "
-                           "on and off", value, what);
+    return rdisk_error_set(err, -EINVAL,
+                           "io-poll = %s of %s is not one of auto, "
+                           "on and off",
+                           value, what);
 }
 
 int backend_not_polled(const struct backend_spec *spec, const char *why,
@@ -66,27 +69,34 @@ int backend_not_polled(const struct backend_spec *spec, const char *why,
     if (spec->polling != BACKEND_POLL_ON) {
         return 0;
     }
-    return rdisk_error_set(err, -ENOTSUP, "volume '%s' has io-poll = on, but "
-                           "%s", spec->volume, why);
+    return rdisk_error_set(err, -ENOTSUP,
+                           "volume '%s' has io-poll = on, but "
+                           "%s",
+                           spec->volume, why);
 }
 
 int backend_check_size(const char *volume, uint64_t size,
                        struct rdisk_error *err)
 {
     if (size == 0) {
-        return rdisk_error_set(err, -EINVAL, "volume '%s' is empty: its size "
-                               "must be 512 bytes or more", volume);
+        return rdisk_error_set(err, -EINVAL,
+                               "volume '%s' is empty: its size "
+                               "must be 512 bytes or more",
+                               volume);
     }
     if (size % RDISK_BLOCK_SIZE_MIN) {
-        return rdisk_error_set(err, -EINVAL, "the size of volume '%s', "
+        return rdisk_error_set(err, -EINVAL,
+                               "the size of volume '%s', "
                                "%" PRIu64 " bytes, is not a multiple of 512; "
-                               "round it up to %" PRIu64, volume, size,
-                               size + 512 - size % 512);
+                               "round it up to %" PRIu64,
+                               volume, size, size + 512 - size % 512);
     }
     if (size > INT64_MAX) {
-        return rdisk_error_set(err, -EFBIG, "the size of volume '%s', "
+        return rdisk_error_set(err, -EFBIG,
+                               "the size of volume '%s', "
                                "%" PRIu64 " bytes, is more than a file can "
-                               "have", volume, size);
+                               "have",
+                               volume, size);
     }
     return 0;
 }
@@ -98,13 +108,16 @@ int backend_resize(struct backend *backend, const char *volume, uint64_t size,
         return -EINVAL;
     }
     if (backend->geometry.read_only) {
-        return rdisk_error_set(err, -EROFS, "cannot resize volume '%s': it is "
-                               "read-only", volume);
+        return rdisk_error_set(err, -EROFS,
+                               "cannot resize volume '%s': it is "
+                               "read-only",
+                               volume);
     }
     if (!backend->class->resize) {
-        return rdisk_error_set(err, -ENOTSUP, "cannot resize volume '%s': "
-                               "backend %s has no such thing", volume,
-                               backend->class->name);
+        return rdisk_error_set(err, -ENOTSUP,
+                               "cannot resize volume '%s': "
+                               "backend %s has no such thing",
+                               volume, backend->class->name);
     }
     if (size == backend->geometry.size) {
         return 0;

@@ -39,38 +39,38 @@ struct backend_io;
 /* Are reads and writes to be polled for? AUTO: if the disk is made for it. */
 enum backend_polling {
     BACKEND_POLL_AUTO,
-    BACKEND_POLL_ON,            /* it is an error if they cannot be */
+    BACKEND_POLL_ON, /* it is an error if they cannot be */
     BACKEND_POLL_OFF,
 };
 
 /* What to open. A class refuses what it cannot do anything with. */
 struct backend_spec {
-    const char *volume;         /* its name, for messages */
-    const char *path;           /* file or device; NULL: none */
-    int directory;              /* @path is relative to it, and is no symbolic
+    const char *volume; /* its name, for messages */
+    const char *path;   /* file or device; NULL: none */
+    int directory;      /* @path is relative to it, and is no symbolic
                                    link; AT_FDCWD: the path is an admin's own */
-    uint64_t size;              /* bytes; 0: as found */
+    uint64_t size;      /* bytes; 0: as found */
     bool read_only;
     enum backend_polling polling;
-    const char *identity;       /* what tells it from all others; NULL: to be
+    const char *identity; /* what tells it from all others; NULL: to be
                                    found out */
 };
 
 struct backend_geometry {
-    uint64_t size;              /* bytes, multiple of block_size */
-    uint32_t block_size;        /* bytes: offsets and lengths should be
+    uint64_t size;         /* bytes, multiple of block_size */
+    uint32_t block_size;   /* bytes: offsets and lengths should be
                                    multiples; all are of 512 */
-    uint32_t optimal_size;      /* bytes; 0: not known */
+    uint32_t optimal_size; /* bytes; 0: not known */
     bool read_only;
     bool rotational;
-    bool discard;               /* submit takes RDISK_OP_DISCARD */
-    bool zeroes;                /* submit takes RDISK_OP_ZEROES */
-    bool extents;               /* submit takes RDISK_OP_EXTENTS */
-    bool copy;                  /* submit takes RDISK_OP_COPY */
+    bool discard; /* submit takes RDISK_OP_DISCARD */
+    bool zeroes;  /* submit takes RDISK_OP_ZEROES */
+    bool extents; /* submit takes RDISK_OP_EXTENTS */
+    bool copy;    /* submit takes RDISK_OP_COPY */
 };
 
 struct backend_class {
-    const char *name;           /* as in backend=NAME */
+    const char *name; /* as in backend=NAME */
 
     /*
      * Open what @spec says and fill the geometry. @next is the instance a
@@ -133,20 +133,20 @@ struct backend {
     uint8_t place[RDISK_ID_SIZE];
     bool moved, fresh;
     uint8_t cache[RDISK_ID_SIZE];
-    const atomic_uint *losses;  /* times that answered data was lost; NULL:
+    const atomic_uint *losses; /* times that answered data was lost; NULL:
                                    that does not happen */
-    bool inline_io;             /* submit carries out reads, writes and flushes
+    bool inline_io;            /* submit carries out reads, writes and flushes
                                    itself: they take no longer than a copy */
-    bool polled;                /* reads and writes may go through a reactor's
+    bool polled;               /* reads and writes may go through a reactor's
                                    polled ring */
-    bool lasting;               /* it outlives this process */
-    struct backend *next;       /* that a filter wraps, else NULL */
+    bool lasting;              /* it outlives this process */
+    struct backend *next;      /* that a filter wraps, else NULL */
 };
 
 struct backend_context {
     struct backend *backend;
     struct reactor *reactor;
-    bool polled;                /* they do: this reactor has one */
+    bool polled; /* they do: this reactor has one */
 };
 
 /* ---- I/O -------------------------------------------------------------- */
@@ -159,25 +159,25 @@ typedef void backend_io_fn(struct backend_io *io, int result, void *opaque);
 /* In memory of the submitter's, from submit to completion. */
 struct backend_io {
     enum rdisk_op op;
-    unsigned int flags;         /* RDISK_REQUEST_… */
-    uint64_t offset;            /* bytes */
-    uint64_t source;            /* COPY: bytes, where it copies from */
-    uint32_t length;            /* bytes; 0 for FLUSH */
-    unsigned int room;          /* EXTENTS: entries at @data */
+    unsigned int flags; /* RDISK_REQUEST_… */
+    uint64_t offset;    /* bytes */
+    uint64_t source;    /* COPY: bytes, where it copies from */
+    uint32_t length;    /* bytes; 0 for FLUSH */
+    unsigned int room;  /* EXTENTS: entries at @data */
     /* READ and WRITE only: */
     /* Registered buffer that holds @data, by ring, or -1. */
     int buffer[RING_KINDS];
-    void *data;                 /* page-aligned; others may write to it */
+    void *data; /* page-aligned; others may write to it */
 
     /* For the class that carries it out, between submit and completion. */
     struct ring_op ring;
     struct offload_job job;
     struct backend_context *context;
-    uint32_t done;              /* bytes moved, or entries filled, so far */
-    int result;                 /* of @job, or until it can be told */
-    struct backend_io *next;    /* of a list of the class's */
+    uint32_t done;           /* bytes moved, or entries filled, so far */
+    int result;              /* of @job, or until it can be told */
+    struct backend_io *next; /* of a list of the class's */
     struct range range;
-    bool polled;                /* it went through the polled ring */
+    bool polled; /* it went through the polled ring */
 
     uint32_t depth;
     struct {
@@ -240,8 +240,7 @@ const char *backend_names(void);
 
 /* The id of the volatile cache behind @backend as of now: it changes when
  * answered data is lost. Any thread. */
-void backend_cache(const struct backend *backend,
-                   uint8_t cache[RDISK_ID_SIZE]);
+void backend_cache(const struct backend *backend, uint8_t cache[RDISK_ID_SIZE]);
 
 /* "auto", "on" or "off": the value of io-poll for @what. */
 int backend_parse_polling(enum backend_polling *polling, const char *what,

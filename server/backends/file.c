@@ -54,8 +54,9 @@ static uint32_t direct_alignment(int fd, const struct stat *st)
 
     if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
         (stx.stx_mask & STATX_DIOALIGN)) {
-        return stx.stx_dio_mem_align <= RDISK_BLOCK_SIZE_MAX ?
-               stx.stx_dio_offset_align : 0;
+        return stx.stx_dio_mem_align <= RDISK_BLOCK_SIZE_MAX
+                   ? stx.stx_dio_offset_align
+                   : 0;
     }
 #endif
     /* Kernels before 6.1, and file systems that do not say, are tried. */
@@ -104,8 +105,8 @@ static void say_buffered(const char *volume, const char *why)
     if (!said) {
         said = true;
         log_info("volume '%s' is served through the page cache, because %s; "
-                 "other such volumes will be too, without a word", volume,
-                 why);
+                 "other such volumes will be too, without a word",
+                 volume, why);
     }
 }
 
@@ -172,9 +173,10 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
     }
     if (S_ISBLK(st.st_mode)) {
         if (ioctl(file->fd, BLKGETSIZE64, &geometry->size) < 0) {
-            return rdisk_error_set(err, -errno, "cannot tell the size of the "
-                                   "device of volume '%s': %s", spec->volume,
-                                   strerror(errno));
+            return rdisk_error_set(err, -errno,
+                                   "cannot tell the size of the "
+                                   "device of volume '%s': %s",
+                                   spec->volume, strerror(errno));
         }
         ioctl(file->fd, BLKIOOPT, &optimal);
     } else {
@@ -187,8 +189,9 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
         return result;
     }
     if (spec->size && spec->size != geometry->size) {
-        return rdisk_error_set(err, -EINVAL, "volume '%s' has %" PRIu64
-                               " bytes, not %" PRIu64 " as configured",
+        return rdisk_error_set(err, -EINVAL,
+                               "volume '%s' has %" PRIu64 " bytes, not %" PRIu64
+                               " as configured",
                                spec->volume, geometry->size, spec->size);
     }
     file->device = S_ISBLK(st.st_mode);
@@ -219,14 +222,18 @@ static int keep_others_away(int fd, const struct backend_spec *spec,
     int result = lock_file(fd, spec->read_only);
 
     if (result == -EBUSY) {
-        return rdisk_error_set(err, -EBUSY, "the file of volume '%s' is "
+        return rdisk_error_set(err, -EBUSY,
+                               "the file of volume '%s' is "
                                "locked: another server, or a volume of "
-                               "another name, serves it", spec->volume);
+                               "another name, serves it",
+                               spec->volume);
     }
     if (result < 0) {
-        return rdisk_error_set(err, result, "cannot lock the file of volume "
+        return rdisk_error_set(err, result,
+                               "cannot lock the file of volume "
                                "'%s', so nothing keeps others from writing "
-                               "to it: %s", spec->volume, strerror(-result));
+                               "to it: %s",
+                               spec->volume, strerror(-result));
     }
     return 0;
 }
@@ -235,7 +242,8 @@ static int told_open(const struct backend_spec *spec, int code,
                      struct rdisk_error *err)
 {
     if (code == -EBUSY) {
-        return rdisk_error_set(err, code, "the device of volume '%s', '%s', "
+        return rdisk_error_set(err, code,
+                               "the device of volume '%s', '%s', "
                                "is in use on this machine: mounted, part of "
                                "another device, or open in another server; "
                                "read-only = on serves it all the same",
@@ -261,9 +269,10 @@ static int open_file(const struct backend_spec *spec, struct rdisk_error *err)
             return rdisk_error_set(err, -ENOENT, "there is no volume '%s'",
                                    spec->volume);
         }
-        return rdisk_error_set(err, -errno, "cannot find '%s' of volume "
-                               "'%s': %s", spec->path, spec->volume,
-                               strerror(errno));
+        return rdisk_error_set(err, -errno,
+                               "cannot find '%s' of volume "
+                               "'%s': %s",
+                               spec->path, spec->volume, strerror(errno));
     }
     if (!S_ISREG(st.st_mode) && (strict || !S_ISBLK(st.st_mode))) {
         return rdisk_error_set(err, -EINVAL, "volume '%s' is not a file%s",
@@ -305,8 +314,10 @@ static struct backend *file_open(const struct backend_spec *spec,
     struct file *file;
 
     if (!spec->path) {
-        rdisk_error_set(err, -EINVAL, "volume '%s' needs path=, its file or "
-                        "block device", spec->volume);
+        rdisk_error_set(err, -EINVAL,
+                        "volume '%s' needs path=, its file or "
+                        "block device",
+                        spec->volume);
         return NULL;
     }
     file = calloc(1, sizeof(*file));
@@ -335,13 +346,17 @@ static int file_resize(struct backend *backend, uint64_t size,
     struct stat st;
 
     if (fstat(file->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        return rdisk_error_set(err, -ENOTSUP, "volume '%s' is a block device: "
-                               "resize that", file->volume);
+        return rdisk_error_set(err, -ENOTSUP,
+                               "volume '%s' is a block device: "
+                               "resize that",
+                               file->volume);
     }
     if (size % backend->geometry.block_size) {
-        return rdisk_error_set(err, -EINVAL, "the new size of volume '%s', "
+        return rdisk_error_set(err, -EINVAL,
+                               "the new size of volume '%s', "
                                "%" PRIu64 " bytes, is not a multiple of its "
-                               "block size, %u", file->volume, size,
+                               "block size, %u",
+                               file->volume, size,
                                backend->geometry.block_size);
     }
     /* A write that a shrinking overtook may have left something there. */

@@ -13,12 +13,12 @@ struct loss;
 
 /* Flushes, and whether one has failed: file_sync.c. */
 struct file_sync {
-    int fd;                     /* a description that nothing else syncs; -1:
+    int fd;             /* a description that nothing else syncs; -1:
                                    not open */
-    atomic_bool failed;         /* no flush succeeds any more; read by any
+    atomic_bool failed; /* no flush succeeds any more; read by any
                                    thread, written under the lock */
     struct loss *loss;
-    pthread_mutex_t lock;       /* of all below */
+    pthread_mutex_t lock; /* of all below */
     unsigned int contexts;
     struct backend_io *batch;   /* that the running sync is for; its first one's
                                    context has the sync on its ring */
@@ -30,13 +30,13 @@ struct file {
     struct backend base;
     int fd;
     struct file_sync sync;
-    bool device;                /* a block device, not a file */
-    bool direct;                /* past the page cache */
-    bool takes_turns;           /* what overlaps does: a read might find half of
+    bool device;              /* a block device, not a file */
+    bool direct;              /* past the page cache */
+    bool takes_turns;         /* what overlaps does: a read might find half of
                                    a write, or a block is read to be written */
-    struct range_lock ranges;   /* in which they do */
-    atomic_bool no_clone;       /* its file system cannot share blocks */
-    char *volume;               /* its name, for messages */
+    struct range_lock ranges; /* in which they do */
+    atomic_bool no_clone;     /* its file system cannot share blocks */
+    char *volume;             /* its name, for messages */
 };
 
 /*
@@ -51,10 +51,10 @@ struct file_context {
     unsigned int requests;      /* of these */
     struct backend_io *waiting; /* for one of them to end */
     struct backend_io **last;
-    bool admitting;             /* further up the stack */
+    bool admitting; /* further up the stack */
     struct offload_lane lane;
     int fd;
-    int index[RING_KINDS];      /* in the rings' tables of files, or -1 */
+    int index[RING_KINDS]; /* in the rings' tables of files, or -1 */
     struct ring_op sync;
     uint64_t failures;
 };

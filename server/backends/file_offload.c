@@ -88,8 +88,7 @@ static bool extents_run(struct offload_job *job)
     struct backend_io *io = container_of(job, struct backend_io, job);
     struct file *file = file_of(io->context->backend);
 
-    io->result = find_extents(io, file->fd,
-                              file->base.geometry.block_size);
+    io->result = find_extents(io, file->fd, file->base.geometry.block_size);
     return false;
 }
 
@@ -190,12 +189,12 @@ static bool copy_run(struct offload_job *job)
 static void offload_done(struct offload_job *job)
 {
     struct backend_io *io = container_of(job, struct backend_io, job);
-    struct file_context *context =
-        container_of(io->context, struct file_context, base);
+    struct file_context *context = container_of(io->context,
+                                                struct file_context, base);
 
     if (io->result < 0) {
-        file_fail(context, io, io->result == -ENODATA ? ENDS_EARLY
-                                                      : strerror(-io->result));
+        file_fail(context, io,
+                  io->result == -ENODATA ? ENDS_EARLY : strerror(-io->result));
     } else if ((io->flags & RDISK_REQUEST_FUA) &&
                !context->base.backend->inline_io) {
         file_sync_submit(context, io);

@@ -30,8 +30,8 @@ bool file_disk_flag(const struct stat *st, const char *name)
         char path[128];
         FILE *file;
 
-        snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/%s",
-                 major(disk), minor(disk), places[i], name);
+        snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/%s", major(disk),
+                 minor(disk), places[i], name);
         file = fopen(path, "re");
         if (file) {
             flag = fgetc(file) == '1';
@@ -93,13 +93,14 @@ int file_choose_polling(struct file *file, const struct backend_spec *spec,
                                   err);
     }
     if (!file_disk_flag(st, "io_poll")) {
-        snprintf(why, sizeof(why), "its disk has no queues without interrupts "
+        snprintf(why, sizeof(why),
+                 "its disk has no queues without interrupts "
                  "(/sys/dev/block/%u:%u): give its driver some, e.g. "
-                 "nvme.poll_queues=2", major(disk_of(st)), minor(disk_of(st)));
+                 "nvme.poll_queues=2",
+                 major(disk_of(st)), minor(disk_of(st)));
         return backend_not_polled(spec, why, err);
     }
-    if (spec->polling == BACKEND_POLL_AUTO &&
-        file->base.geometry.rotational) {
+    if (spec->polling == BACKEND_POLL_AUTO && file->base.geometry.rotational) {
         return 0;
     }
     result = try_polling(file->fd, file->base.geometry.block_size);

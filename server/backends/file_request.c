@@ -44,15 +44,17 @@ struct backend_context *file_join(struct backend *backend,
     context->fd = file_of(backend)->fd;
     context->index[RING_ORDINARY] = reactor_file_add(reactor, RING_ORDINARY,
                                                      context->fd);
-    context->index[RING_POLLED] = context->base.polled ?
-        reactor_file_add(reactor, RING_POLLED, context->fd) : -1;
+    context->index[RING_POLLED] = context->base.polled
+                                      ? reactor_file_add(reactor, RING_POLLED,
+                                                         context->fd)
+                                      : -1;
     return &context->base;
 }
 
 void file_leave(struct backend_context *base)
 {
-    struct file_context *context =
-        container_of(base, struct file_context, base);
+    struct file_context *context = container_of(base, struct file_context,
+                                                base);
 
     for (unsigned int ring = 0; ring < RING_KINDS; ring++) {
         reactor_file_remove(base->reactor, ring, context->index[ring]);
@@ -85,8 +87,8 @@ static int fallocate_mode(const struct backend_io *io)
     bool unmap = io->op == RDISK_OP_DISCARD ||
                  (io->flags & RDISK_REQUEST_UNMAP);
 
-    return FALLOC_FL_KEEP_SIZE | (unmap ? FALLOC_FL_PUNCH_HOLE
-                                        : FALLOC_FL_ZERO_RANGE);
+    return FALLOC_FL_KEEP_SIZE |
+           (unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 }
 
 /* Only what a disk does by one command: FUA may take a flush of the kernel's
@@ -95,8 +97,7 @@ static enum ring_kind ring_for(const struct file_context *context,
                                const struct backend_io *io)
 {
     bool plain = io->op == RDISK_OP_READ ||
-                 (io->op == RDISK_OP_WRITE &&
-                  !(io->flags & RDISK_REQUEST_FUA));
+                 (io->op == RDISK_OP_WRITE && !(io->flags & RDISK_REQUEST_FUA));
 
     return context->base.polled && plain ? RING_POLLED : RING_ORDINARY;
 }
@@ -148,8 +149,8 @@ static void file_queue(struct file_context *context, struct backend_io *io)
         io_uring_prep_fallocate(sqe, fd, fallocate_mode(io), io->offset,
                                 io->length);
         break;
-    case RDISK_OP_FLUSH:        /* file_sync.c */
-    case RDISK_OP_EXTENTS:      /* file_offload.c */
+    case RDISK_OP_FLUSH:   /* file_sync.c */
+    case RDISK_OP_EXTENTS: /* file_offload.c */
     case RDISK_OP_COPY:
         break;
     }
@@ -167,11 +168,11 @@ static int file_do(struct file_context *context, const struct backend_io *io)
     char *data = (char *)io->data + io->done;
     uint32_t length = io->length - io->done;
     uint64_t offset = io->offset + io->done;
-    ssize_t n = io->op == RDISK_OP_READ ?
-                pread(context->fd, data, length, offset) :
-                io->op == RDISK_OP_WRITE ?
-                pwrite(context->fd, data, length, offset) :
-                fdatasync(context->fd);
+    ssize_t n = io->op == RDISK_OP_READ
+                    ? pread(context->fd, data, length, offset)
+                : io->op == RDISK_OP_WRITE
+                    ? pwrite(context->fd, data, length, offset)
+                    : fdatasync(context->fd);
 
     return n < 0 ? -errno : (int)n;
 }
@@ -183,8 +184,7 @@ static void file_start(struct file_context *context, struct backend_io *io)
     /* Giving back a large range takes long even in memory. */
     if (io->op == RDISK_OP_FLUSH && !context->base.backend->inline_io) {
         file_sync_submit(context, io);
-    } else if (context->base.backend->inline_io &&
-               !rdisk_op_is_range(io->op)) {
+    } else if (context->base.backend->inline_io && !rdisk_op_is_range(io->op)) {
         file_done(&io->ring, file_do(context, io), 0);
     } else {
         file_queue(context, io);
@@ -250,8 +250,8 @@ static void file_finish(struct file_context *context, struct backend_io *io)
 static void file_done(struct ring_op *op, int result, unsigned int flags)
 {
     struct backend_io *io = container_of(op, struct backend_io, ring);
-    struct file_context *context =
-        container_of(io->context, struct file_context, base);
+    struct file_context *context = container_of(io->context,
+                                                struct file_context, base);
     uint32_t block_size = io->context->backend->geometry.block_size;
     uint32_t done;
 
@@ -280,7 +280,8 @@ static void file_done(struct ring_op *op, int result, unsigned int flags)
         io->done = done;
         file_start(context, io);
     } else {
-        file_fail(context, io, "the file ends before the volume does; was it "
+        file_fail(context, io,
+                  "the file ends before the volume does; was it "
                   "truncated?");
         backend_io_complete(io, -EIO);
     }
@@ -312,7 +313,7 @@ static void file_begin(struct file_context *context, struct backend_io *io)
 static void begin_run(struct message *message)
 {
     struct backend_io *io = container_of(message, struct backend_io,
-                                       job.message);
+                                         job.message);
 
     file_begin(container_of(io->context, struct file_context, base), io);
 }
@@ -402,8 +403,8 @@ static void request_ended(struct backend_io *io, int result, void *opaque)
 
 void file_submit(struct backend_context *base, struct backend_io *io)
 {
-    struct file_context *context =
-        container_of(base, struct file_context, base);
+    struct file_context *context = container_of(base, struct file_context,
+                                                base);
     struct file *file = file_of(base->backend);
 
     if (io->op == RDISK_OP_ZEROES && (io->flags & RDISK_REQUEST_FAST) &&

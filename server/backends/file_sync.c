@@ -33,7 +33,7 @@
 struct loss {
     uint8_t identity[RDISK_ID_SIZE];
     atomic_uint count;
-    unsigned int users;         /* open instances */
+    unsigned int users; /* open instances */
     struct loss *next;
 };
 
@@ -96,8 +96,10 @@ static int open_again(const struct file *file, const struct backend_spec *spec,
     } else if (first.st_dev == again.st_dev && first.st_ino == again.st_ino) {
         return fd;
     } else {
-        rdisk_error_set(err, -ESTALE, "cannot open volume '%s': another file "
-                        "took its place meanwhile", spec->volume);
+        rdisk_error_set(err, -ESTALE,
+                        "cannot open volume '%s': another file "
+                        "took its place meanwhile",
+                        spec->volume);
     }
     if (fd >= 0) {
         close(fd);
@@ -171,7 +173,8 @@ static void fail_locked(struct file *file, int result)
         log_error("volume '%s': its storage failed to make answered data "
                   "stable: %s; what was written since the last flush may be "
                   "lost, and every flush fails until all its clients have "
-                  "closed it", file->volume, strerror(-result));
+                  "closed it",
+                  file->volume, strerror(-result));
     }
 }
 
@@ -197,7 +200,7 @@ static void start(struct file_context *context)
 static void start_run(struct message *message)
 {
     struct backend_io *io = container_of(message, struct backend_io,
-                                       job.message);
+                                         job.message);
 
     start(container_of(io->context, struct file_context, base));
 }
@@ -205,7 +208,7 @@ static void start_run(struct message *message)
 static void answer_run(struct message *message)
 {
     struct backend_io *io = container_of(message, struct backend_io,
-                                       job.message);
+                                         job.message);
 
     backend_io_complete(io, io->result);
 }

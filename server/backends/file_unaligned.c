@@ -26,7 +26,7 @@ int file_cut_to_blocks(const struct file *file, struct backend_io *io)
     uint64_t begin = io->offset + block_size - 1, end = io->offset + io->length;
 
     if (io->op != RDISK_OP_DISCARD) {
-        return -ENOTSUP;        /* the client writes by itself */
+        return -ENOTSUP; /* the client writes by itself */
     }
     begin -= begin % block_size;
     end -= end % block_size;

@@ -44,8 +44,10 @@ static struct backend *memory_open(const struct backend_spec *spec,
     struct memory *memory;
 
     if (spec->path || spec->identity || !spec->size) {
-        rdisk_error_set(err, -EINVAL, "volume '%s' is in memory: it needs "
-                        "size=, and has no path= or identity=", spec->volume);
+        rdisk_error_set(err, -EINVAL,
+                        "volume '%s' is in memory: it needs "
+                        "size=, and has no path= or identity=",
+                        spec->volume);
         return NULL;
     }
     if (backend_check_size(spec->volume, spec->size, err) < 0 ||
@@ -61,9 +63,10 @@ static struct backend *memory_open(const struct backend_spec *spec,
     memory->bytes = mmap(NULL, spec->size, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory->bytes == MAP_FAILED) {
-        rdisk_error_set(err, -ENOMEM, "cannot map %" PRIu64 " bytes of memory "
-                        "for volume '%s': %s", spec->size, spec->volume,
-                        strerror(errno));
+        rdisk_error_set(err, -ENOMEM,
+                        "cannot map %" PRIu64 " bytes of memory "
+                        "for volume '%s': %s",
+                        spec->size, spec->volume, strerror(errno));
         free(memory);
         return NULL;
     }
@@ -135,9 +138,11 @@ static int memory_resize(struct backend *backend, uint64_t size,
         backend->geometry.size = size;
     }
     unlock_all(memory);
-    return result == 0 ? 0 :
-           rdisk_error_set(err, -ENOMEM, "cannot map %" PRIu64 " bytes of "
-                           "memory: %s", size, strerror(-result));
+    return result == 0 ? 0
+                       : rdisk_error_set(err, -ENOMEM,
+                                         "cannot map %" PRIu64 " bytes of "
+                                         "memory: %s",
+                                         size, strerror(-result));
 }
 
 static struct backend_context *memory_join(struct backend *backend,
@@ -262,8 +267,8 @@ static void pieces_done(struct offload_job *job)
 
 static void memory_submit(struct backend_context *base, struct backend_io *io)
 {
-    struct memory_context *context =
-        container_of(base, struct memory_context, base);
+    struct memory_context *context = container_of(base, struct memory_context,
+                                                  base);
 
     io->done = 0;
     io->result = 0;

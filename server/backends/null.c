@@ -13,8 +13,10 @@ static struct backend *null_open(const struct backend_spec *spec,
     struct backend *backend;
 
     if (spec->path || spec->identity || !spec->size) {
-        rdisk_error_set(err, -EINVAL, "volume '%s' is null: it needs size=, "
-                        "and has no path= or identity=", spec->volume);
+        rdisk_error_set(err, -EINVAL,
+                        "volume '%s' is null: it needs size=, "
+                        "and has no path= or identity=",
+                        spec->volume);
         return NULL;
     }
     if (backend_check_size(spec->volume, spec->size, err) < 0 ||
@@ -81,8 +83,7 @@ static void null_leave(struct backend_context *context)
     free(context);
 }
 
-static void null_submit(struct backend_context *context,
-                        struct backend_io *io)
+static void null_submit(struct backend_context *context, struct backend_io *io)
 {
     if (io->op == RDISK_OP_EXTENTS) {
         io->done = 0;

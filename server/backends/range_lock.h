@@ -13,11 +13,11 @@
 
 /* In memory of its request's, from acquire to release. */
 struct range {
-    uint64_t begin, end;        /* bytes; @end is the first one behind it */
-    uint64_t source, source_end;    /* that are read, too; equal: none */
-    bool writes;                /* else it reads, and others may */
-    struct range *next, **link; /* of a list, and who points to it */
-    struct range *granted;      /* of what a release has returned */
+    uint64_t begin, end;         /* bytes; @end is the first one behind it */
+    uint64_t source, source_end; /* that are read, too; equal: none */
+    bool writes;                 /* else it reads, and others may */
+    struct range *next, **link;  /* of a list, and who points to it */
+    struct range *granted;       /* of what a release has returned */
 };
 
 /* A list, in the order in which they came. */
@@ -26,7 +26,7 @@ struct ranges {
 };
 
 struct range_lock {
-    pthread_mutex_t lock;       /* of both */
+    pthread_mutex_t lock; /* of both */
     struct ranges held;
     struct ranges waiting;
 };
@@ -40,7 +40,6 @@ void range_lock_destroy(struct range_lock *lock);
  */
 bool range_lock_acquire(struct range_lock *lock, struct range *range);
 /* Returns those that have waited and are held now, a list by @granted. */
-struct range *range_lock_release(struct range_lock *lock,
-                                 struct range *range);
+struct range *range_lock_release(struct range_lock *lock, struct range *range);
 
 #endif

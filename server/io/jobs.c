@@ -17,14 +17,14 @@ struct jobs {
     uint64_t slow;
 
     /* Control thread. */
-    struct job *all;            /* that are not done, the latest first */
+    struct job *all; /* that are not done, the latest first */
     unsigned int count, hanging;
     pthread_t thread[JOBS_THREADS];
     unsigned int threads;
 
-    pthread_mutex_t lock;       /* of all below, and of the jobs' states */
-    pthread_cond_t wanted;      /* a job waits, or it is over */
-    struct job *first;          /* that wait */
+    pthread_mutex_t lock;  /* of all below, and of the jobs' states */
+    pthread_cond_t wanted; /* a job waits, or it is over */
+    struct job *first;     /* that wait */
     struct job **last;
     const struct job *running[JOBS_THREADS];
     unsigned int waiting, busy;
@@ -190,8 +190,10 @@ int jobs_submit(struct jobs *jobs, struct job *job, struct rdisk_error *err)
 
     assert(job->state == JOB_IDLE);
     if (jobs->count >= JOBS_MAX) {
-        return rdisk_error_set(err, -EBUSY, "%u operations wait for storage "
-                               "already", jobs->count);
+        return rdisk_error_set(err, -EBUSY,
+                               "%u operations wait for storage "
+                               "already",
+                               jobs->count);
     }
     result = provide_thread(jobs);
     if (result < 0 && !jobs->threads) {

@@ -20,24 +20,24 @@
 #include <rdisk/env.h>
 #include <rdisk/error.h>
 
-#define JOBS_THREADS 32         /* at a time, all stores together */
-#define JOBS_OF_STORE 8         /* at a time, of one store */
-#define JOBS_MAX 1024           /* that run or wait */
+#define JOBS_THREADS  32   /* at a time, all stores together */
+#define JOBS_OF_STORE 8    /* at a time, of one store */
+#define JOBS_MAX      1024 /* that run or wait */
 
 struct jobs;
 
 enum job_state {
-    JOB_IDLE,                   /* not submitted, or done */
-    JOB_WAITING,                /* for a thread */
+    JOB_IDLE,    /* not submitted, or done */
+    JOB_WAITING, /* for a thread */
     JOB_RUNNING,
-    JOB_RAN,                    /* done() comes with the mailbox */
+    JOB_RAN, /* done() comes with the mailbox */
 };
 
 /* In memory of the submitter's, from submit until done() is called. */
 struct job {
-    const char *what;           /* "opening volume", for people; constant */
-    const char *volume;         /* or path, that it is done to */
-    const void *store;          /* equal: the same store; never looked into */
+    const char *what;   /* "opening volume", for people; constant */
+    const char *volume; /* or path, that it is done to */
+    const void *store;  /* equal: the same store; never looked into */
     /* A thread of its own: the system calls, and nothing that others have. */
     void (*run)(struct job *job);
     /* Control thread: it has been run. The job may go, or be submitted again,
@@ -46,12 +46,12 @@ struct job {
 
     /* The rest belongs to jobs.c. */
     struct jobs *jobs;
-    enum job_state state;       /* under its lock */
-    bool hangs;                 /* the log has told */
-    uint64_t since;             /* rdisk_now() of submission */
+    enum job_state state; /* under its lock */
+    bool hangs;           /* the log has told */
+    uint64_t since;       /* rdisk_now() of submission */
     struct message message;
-    struct job *queued;         /* the next that waits; under the lock */
-    struct job *next;           /* of all that are not done */
+    struct job *queued; /* the next that waits; under the lock */
+    struct job *next;   /* of all that are not done */
     struct job **link;
 };
 

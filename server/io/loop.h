@@ -11,7 +11,7 @@ struct loop_source {
 };
 
 struct loop {
-    int fd;                     /* of epoll(7) */
+    int fd; /* of epoll(7) */
 };
 
 /* All return 0 or a negative errno. @events are EPOLLIN and so on. */

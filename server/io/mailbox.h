@@ -15,8 +15,8 @@ struct message {
 };
 
 struct mailbox {
-    int fd;                     /* an eventfd, readable when one waits */
-    pthread_mutex_t lock;       /* of the list */
+    int fd;               /* an eventfd, readable when one waits */
+    pthread_mutex_t lock; /* of the list */
     struct message *first;
     struct message **last;
 };

@@ -20,10 +20,10 @@ struct offload {
     struct offload_lane *first; /* ready: have jobs, and no thread */
     struct offload_lane *last;
     struct thread *threads;
-    unsigned int idle;          /* that wait for a lane */
-    bool short_of_threads;      /* the log has told */
+    unsigned int idle;     /* that wait for a lane */
+    bool short_of_threads; /* the log has told */
     bool quitting;
-    cpu_set_t cores;            /* of the first one, not the reactor's own;
+    cpu_set_t cores; /* of the first one, not the reactor's own;
                                    constant */
 };
 
@@ -80,8 +80,8 @@ static struct offload_lane *take_lane(struct offload *offload)
 
 static void done_run(struct message *message)
 {
-    struct offload_job *job =
-        container_of(message, struct offload_job, message);
+    struct offload_job *job = container_of(message, struct offload_job,
+                                           message);
 
     job->done(job);
 }
@@ -195,7 +195,8 @@ static void add_thread(struct offload *offload)
     if (result < 0 && !offload->short_of_threads) {
         log_warning("cannot start a thread: %s; until there is one, a volume "
                     "whose storage hangs may keep others from copying and "
-                    "telling holes", strerror(-result));
+                    "telling holes",
+                    strerror(-result));
     }
     offload->short_of_threads = result < 0;
 }

@@ -31,10 +31,10 @@ struct offload_job {
 
 /* Zeroed, it has no jobs. Its owner keeps it until they are done. */
 struct offload_lane {
-    struct offload_job *first;  /* all under the offload's lock */
+    struct offload_job *first; /* all under the offload's lock */
     struct offload_job *last;
-    bool busy;                  /* a thread has it, or it is ready for one */
-    struct offload_lane *next;  /* ready, too */
+    bool busy;                 /* a thread has it, or it is ready for one */
+    struct offload_lane *next; /* ready, too */
 };
 
 /* Start the first thread; it sleeps until there is a job. NULL with @err

@@ -86,8 +86,7 @@ static void find_device(const char *address, char *device, size_t size)
     glob_t found;
 
     device[0] = '\0';
-    if (address[0] &&
-        !find_interface(address, interface, sizeof(interface))) {
+    if (address[0] && !find_interface(address, interface, sizeof(interface))) {
         return;
     }
     if (glob("/sys/class/infiniband/*/ports/*/gid_attrs/ndevs/*", 0, NULL,
@@ -164,26 +163,33 @@ static int parse_core_list(struct placement *placement, const char *list,
             text += length;
         }
         if (last < first || last >= CPU_SETSIZE) {
-            return rdisk_error_set(err, -EINVAL, "core-list = %s: %d-%d is not a "
-                                   "range of cores", list, first, last);
+            return rdisk_error_set(err, -EINVAL,
+                                   "core-list = %s: %d-%d is not a "
+                                   "range of cores",
+                                   list, first, last);
         }
         for (int core = first; core <= last; core++) {
             if (!CPU_ISSET(core, &allowed)) {
-                return rdisk_error_set(err, -EINVAL, "core-list = %s: core %d "
+                return rdisk_error_set(err, -EINVAL,
+                                       "core-list = %s: core %d "
                                        "does not exist or is not allowed to "
-                                       "this process", list, core);
+                                       "this process",
+                                       list, core);
             }
             if (placement->cores == PLACEMENT_CORES_MAX) {
-                return rdisk_error_set(err, -EINVAL, "core-list = %s: more "
-                                       "than %d cores", list,
-                                       PLACEMENT_CORES_MAX);
+                return rdisk_error_set(err, -EINVAL,
+                                       "core-list = %s: more "
+                                       "than %d cores",
+                                       list, PLACEMENT_CORES_MAX);
             }
             placement->core[placement->cores++] = core;
         }
     } while (*text++ == ',');
     if (placement->cores == 0 || text[-1] != '\0') {
-        return rdisk_error_set(err, -EINVAL, "core-list = %s is not a list of "
-                               "cores such as 0-3,8", list);
+        return rdisk_error_set(err, -EINVAL,
+                               "core-list = %s is not a list of "
+                               "cores such as 0-3,8",
+                               list);
     }
     return 0;
 }
@@ -208,8 +214,10 @@ int placement_choose(struct placement *placement, const char *address,
         choose_cores(placement, wanted, -1);
     }
     if (placement->cores < cores || placement->cores == 0) {
-        return rdisk_error_set(err, -EINVAL, "cores = %u: this process may "
-                               "use only %u", cores, placement->cores);
+        return rdisk_error_set(err, -EINVAL,
+                               "cores = %u: this process may "
+                               "use only %u",
+                               cores, placement->cores);
     }
     return 0;
 }

@@ -13,10 +13,10 @@
 #define PLACEMENT_CORES_MAX 256
 
 struct placement {
-    char device[64];            /* RDMA device, e.g. "rxe0"; "": not known */
-    int node;                   /* its NUMA node; -1: not known, or only one */
-    unsigned int cores;         /* reactors */
-    int core[PLACEMENT_CORES_MAX];  /* the core of each */
+    char device[64];    /* RDMA device, e.g. "rxe0"; "": not known */
+    int node;           /* its NUMA node; -1: not known, or only one */
+    unsigned int cores; /* reactors */
+    int core[PLACEMENT_CORES_MAX]; /* the core of each */
 };
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/io/poll_window.h"
 
-#define FIRST   4000ull         /* nanoseconds; as in QEMU */
-#define SAMPLE  16u             /* of so many waits with a closed window one */
+#define FIRST  4000ull /* nanoseconds; as in QEMU */
+#define SAMPLE 16u     /* of so many waits with a closed window one */
 
 bool poll_window_measures(struct poll_window *window)
 {

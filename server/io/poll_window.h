@@ -15,9 +15,9 @@
 #include <stdint.h>
 
 struct poll_window {
-    uint64_t max;               /* nanoseconds; 0: never spin */
-    uint64_t length;            /* to spin now, in nanoseconds */
-    unsigned int skipped;       /* waits since the last one measured */
+    uint64_t max;         /* nanoseconds; 0: never spin */
+    uint64_t length;      /* to spin now, in nanoseconds */
+    unsigned int skipped; /* waits since the last one measured */
 };
 
 /* Is this wait to be measured? While the window is closed only some are: the

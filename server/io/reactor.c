@@ -35,8 +35,8 @@ struct reactor {
     struct ring rings[RING_KINDS];
     struct ring_table tables[RING_KINDS];
     bool has[RING_KINDS];
-    bool cannot_poll;           /* it was tried */
-    unsigned int own_workers;   /* as many as the kernel had by itself */
+    bool cannot_poll;         /* it was tried */
+    unsigned int own_workers; /* as many as the kernel had by itself */
     unsigned int volumes_workers;
     struct ring_op mail;
     struct message quit;
@@ -44,7 +44,7 @@ struct reactor {
     struct reactor_deferred *deferred;
     struct poll_window window;
     struct reactor_poller *pollers;
-    bool restless;              /* some poller may have to rest */
+    bool restless; /* some poller may have to rest */
 
     /* Written by its thread, read by any. */
     _Atomic uint64_t turns;
@@ -88,8 +88,8 @@ bool reactor_polls(struct reactor *reactor)
         if (result < 0) {
             reactor->cannot_poll = true;
             log_warning("reactor %u cannot set up an io_uring that polls: %s; "
-                        "it waits for the disks' interrupts", reactor->index,
-                        strerror(-result));
+                        "it waits for the disks' interrupts",
+                        reactor->index, strerror(-result));
         }
     }
     return reactor->has[RING_POLLED];
@@ -102,8 +102,7 @@ static bool polled_outstanding(const struct reactor *reactor)
 
 static void reap_rings(struct reactor *reactor)
 {
-    count(&reactor->completions,
-          ring_reap(&reactor->rings[RING_ORDINARY]));
+    count(&reactor->completions, ring_reap(&reactor->rings[RING_ORDINARY]));
     if (polled_outstanding(reactor)) {
         unsigned int n = ring_reap(&reactor->rings[RING_POLLED]);
 
@@ -177,8 +176,7 @@ void reactor_workers(struct reactor *reactor, int change)
     reactor->volumes_workers += change;
     workers = reactor->own_workers + reactor->volumes_workers;
     if (ring_set_workers(&reactor->rings[RING_ORDINARY], workers) == 0) {
-        atomic_store_explicit(&reactor->workers, workers,
-                              memory_order_relaxed);
+        atomic_store_explicit(&reactor->workers, workers, memory_order_relaxed);
     }
 }
 
@@ -194,8 +192,7 @@ static void mail_arm(struct reactor *reactor)
 
 static void mail_done(struct ring_op *op, int result, unsigned int flags)
 {
-    struct reactor *reactor =
-        container_of(op, struct reactor, mail);
+    struct reactor *reactor = container_of(op, struct reactor, mail);
 
     mailbox_run(&reactor->mailbox);
     if (!(flags & IORING_CQE_F_MORE)) {
@@ -205,8 +202,7 @@ static void mail_done(struct ring_op *op, int result, unsigned int flags)
 
 static void quit_run(struct message *message)
 {
-    struct reactor *reactor =
-        container_of(message, struct reactor, quit);
+    struct reactor *reactor = container_of(message, struct reactor, quit);
 
     reactor->quitting = true;
 }
@@ -218,8 +214,7 @@ void reactor_send(struct reactor *reactor, struct message *message)
 
 /* ---- Spinning --------------------------------------------------------- */
 
-void reactor_poller_add(struct reactor *reactor,
-                        struct reactor_poller *poller)
+void reactor_poller_add(struct reactor *reactor, struct reactor_poller *poller)
 {
     poller->next = reactor->pollers;
     reactor->pollers = poller;
@@ -296,9 +291,9 @@ static bool reactor_spin(struct reactor *reactor, uint64_t began)
         /* What we wait for may need this core: the device's own threads, if
          * it is a software one, or the client. */
         sched_yield();
-    } while (polled_outstanding(reactor) ||
-             poll_window_is_open(&reactor->window, began,
-                                 rdisk_stopwatch_system()));
+    } while (
+        polled_outstanding(reactor) ||
+        poll_window_is_open(&reactor->window, began, rdisk_stopwatch_system()));
     return false;
 }
 
@@ -360,13 +355,16 @@ static int reactor_set_up(struct reactor *reactor)
     int result = add_ring(reactor, RING_ORDINARY);
 
     if (result < 0) {
-        return rdisk_error_set(&reactor->error, result,
-            "cannot set up an io_uring: %s%s", strerror(-result),
-            result == -EPERM ? " (is it allowed here? see sysctl "
-            "kernel.io_uring_disabled and the seccomp filter)" :
-            result == -ENOSYS ? " (this kernel has none)" :
-            result == -ENOMEM ? " (raise the limit on locked memory, ulimit "
-            "-l)" : "");
+        return rdisk_error_set(
+            &reactor->error, result, "cannot set up an io_uring: %s%s",
+            strerror(-result),
+            result == -EPERM
+                ? " (is it allowed here? see sysctl "
+                  "kernel.io_uring_disabled and the seccomp filter)"
+            : result == -ENOSYS ? " (this kernel has none)"
+            : result == -ENOMEM ? " (raise the limit on locked memory, ulimit "
+                                  "-l)"
+                                : "");
     }
     reactor->own_workers = ring_workers(&reactor->rings[RING_ORDINARY]);
     mail_arm(reactor);
@@ -386,8 +384,8 @@ static void *reactor_main(void *opaque)
         CPU_SET(reactor->core, &set);
         result = pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
         if (result) {
-            log_warning("cannot bind reactor %u to core %d: %s",
-                        reactor->index, reactor->core, strerror(result));
+            log_warning("cannot bind reactor %u to core %d: %s", reactor->index,
+                        reactor->core, strerror(result));
         }
     }
     result = reactor_set_up(reactor);
@@ -413,8 +411,8 @@ static void reactor_free(struct reactor *reactor)
     free(reactor);
 }
 
-struct reactor *reactor_create(unsigned int index, int core,
-                               uint64_t poll_time, struct rdisk_error *err)
+struct reactor *reactor_create(unsigned int index, int core, uint64_t poll_time,
+                               struct rdisk_error *err)
 {
     struct reactor *reactor = calloc(1, sizeof(*reactor));
     char name[16];
@@ -427,8 +425,8 @@ struct reactor *reactor_create(unsigned int index, int core,
     reactor->index = index;
     reactor->core = core;
     reactor->window.max = poll_time;
-    reactor->node = core >= 0 && numa_available() >= 0 ?
-                    numa_node_of_cpu(core) : -1;
+    reactor->node = core >= 0 && numa_available() >= 0 ? numa_node_of_cpu(core)
+                                                       : -1;
     reactor->mail.done = mail_done;
     reactor->quit.run = quit_run;
     result = mailbox_init(&reactor->mailbox);
@@ -485,8 +483,7 @@ void reactor_info(const struct reactor *reactor, struct reactor_info *info)
     info->turns = atomic_load_explicit(&reactor->turns, memory_order_relaxed);
     info->completions = atomic_load_explicit(&reactor->completions,
                                              memory_order_relaxed);
-    info->polled = atomic_load_explicit(&reactor->polled,
-                                        memory_order_relaxed);
+    info->polled = atomic_load_explicit(&reactor->polled, memory_order_relaxed);
     info->workers = atomic_load_explicit(&reactor->workers,
                                          memory_order_relaxed);
     info->spins = atomic_load_explicit(&reactor->spins, memory_order_relaxed);

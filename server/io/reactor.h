@@ -54,8 +54,8 @@ struct reactor_poller {
  * nanoseconds before it sleeps; 0: never. Returns NULL with @err filled, e.g.
  * when this kernel refuses io_uring.
  */
-struct reactor *reactor_create(unsigned int index, int core,
-                               uint64_t poll_time, struct rdisk_error *err);
+struct reactor *reactor_create(unsigned int index, int core, uint64_t poll_time,
+                               struct rdisk_error *err);
 /* End the thread; nothing is in flight on it any more. */
 void reactor_destroy(struct reactor *reactor);
 
@@ -64,13 +64,13 @@ void reactor_send(struct reactor *reactor, struct message *message);
 
 struct reactor_info {
     unsigned int index;
-    int core;                   /* -1: not bound */
-    int node;                   /* NUMA node of that core; -1: not known */
-    uint64_t turns;             /* times it woke up */
-    uint64_t completions;       /* taken from its rings */
-    uint64_t polled;            /* of these, from the polled one */
-    unsigned int workers;       /* that the kernel may have for it */
-    uint64_t spins;             /* turns begun by a poller, without sleep */
+    int core;             /* -1: not bound */
+    int node;             /* NUMA node of that core; -1: not known */
+    uint64_t turns;       /* times it woke up */
+    uint64_t completions; /* taken from its rings */
+    uint64_t polled;      /* of these, from the polled one */
+    unsigned int workers; /* that the kernel may have for it */
+    uint64_t spins;       /* turns begun by a poller, without sleep */
 };
 void reactor_info(const struct reactor *reactor, struct reactor_info *info);
 
@@ -99,8 +99,7 @@ void reactor_offload(struct reactor *reactor, struct offload_lane *lane,
  */
 void reactor_workers(struct reactor *reactor, int change);
 
-void reactor_poller_add(struct reactor *reactor,
-                        struct reactor_poller *poller);
+void reactor_poller_add(struct reactor *reactor, struct reactor_poller *poller);
 void reactor_poller_remove(struct reactor *reactor,
                            struct reactor_poller *poller);
 /* Will pollers be asked before the reactor sleeps? Then there is no need to

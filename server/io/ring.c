@@ -53,8 +53,7 @@ int ring_init(struct ring *ring, enum ring_kind kind, unsigned int reactor)
             .cq_entries = COMPLETIONS,
         };
 
-        result = io_uring_queue_init_params(SUBMISSIONS, &ring->uring,
-                                            &params);
+        result = io_uring_queue_init_params(SUBMISSIONS, &ring->uring, &params);
         if (result != -EINVAL) {
             break;
         }
@@ -79,8 +78,8 @@ static bool is_fatal(int result)
 static void check_submitted(const struct ring *ring, int result)
 {
     if (is_fatal(result)) {
-        log_fatal("reactor %u cannot submit to its io_uring: %s",
-                  ring->reactor, strerror(-result));
+        log_fatal("reactor %u cannot submit to its io_uring: %s", ring->reactor,
+                  strerror(-result));
     }
 }
 
@@ -138,8 +137,9 @@ unsigned int ring_workers(struct ring *ring)
 {
     unsigned int values[2] = { 0, 0 };
 
-    return io_uring_register_iowq_max_workers(&ring->uring, values) < 0 ?
-           0 : values[0];
+    return io_uring_register_iowq_max_workers(&ring->uring, values) < 0
+               ? 0
+               : values[0];
 }
 
 /* ---- Completions ------------------------------------------------------ */

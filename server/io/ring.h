@@ -17,9 +17,9 @@ struct ring_op {
 };
 
 enum ring_kind {
-    RING_ORDINARY,              /* completions come by themselves, and end a
+    RING_ORDINARY, /* completions come by themselves, and end a
                                    sleep: for everything */
-    RING_POLLED,                /* the kernel asks the disk for them, without
+    RING_POLLED,   /* the kernel asks the disk for them, without
                                    interrupts, each time that it is told to:
                                    for reads and writes past the page cache */
     RING_KINDS
@@ -28,9 +28,9 @@ enum ring_kind {
 struct ring {
     struct io_uring uring;
     enum ring_kind kind;
-    unsigned int outstanding;   /* of a polled one: not completed */
-    unsigned int reactor;       /* whose it is, for messages */
-    bool sleeps_in_poll;        /* see ring_sleep() */
+    unsigned int outstanding; /* of a polled one: not completed */
+    unsigned int reactor;     /* whose it is, for messages */
+    bool sleeps_in_poll;      /* see ring_sleep() */
 };
 
 /* In the thread that will use it. 0 or a negative errno. */

@@ -7,7 +7,7 @@
 #include "server/log.h"
 
 /* Volumes, and queues, of one reactor that get the fast path. */
-#define FILES 1024
+#define FILES   1024
 #define BUFFERS 4096
 /* A limit of io_uring for one registered buffer. */
 #define BUFFER_SIZE_MAX (1ull << 30)
@@ -105,7 +105,8 @@ static void warn(struct ring_table *table, size_t length, int result)
         log_warning("cannot register %zu bytes of slots with io_uring (%s): "
                     "each request pins its pages; with a limit on locked "
                     "memory, raise it (LimitMEMLOCK=infinity, or ulimit -l "
-                    "unlimited)", length, strerror(-result));
+                    "unlimited)",
+                    length, strerror(-result));
     }
 }
 

@@ -13,8 +13,8 @@
 
 /* A sparse table and which of its places are taken. */
 struct ring_places {
-    unsigned int size;          /* 0: the kernel has no such table */
-    unsigned int hint;          /* where to look first */
+    unsigned int size; /* 0: the kernel has no such table */
+    unsigned int hint; /* where to look first */
     bool *used;
 };
 

@@ -8,13 +8,13 @@
 struct completion {
     struct worker *worker;
     struct rdisk_target_cq *cq;
-    struct completion *next;    /* of the worker */
-    unsigned int queues;        /* 0: it ends with its poll */
-    struct queue *leaving;      /* they wait for that */
+    struct completion *next; /* of the worker */
+    unsigned int queues;     /* 0: it ends with its poll */
+    struct queue *leaving;   /* they wait for that */
     struct ring_op poll;
-    bool polling;               /* the ring watches the descriptor */
+    bool polling; /* the ring watches the descriptor */
     struct reactor_poller poller;
-    bool unarmed;               /* the descriptor tells of nothing new */
+    bool unarmed; /* the descriptor tells of nothing new */
 };
 
 #define completion_of(pointer, member) \

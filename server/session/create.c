@@ -41,9 +41,9 @@ static enum rdisk_status make(struct server *server, const char *volume,
 
 static void create_begin(struct operation *operation)
 {
-    struct session *session =
-        (struct session *)((char *)operation -
-                           offsetof(struct session, operation));
+    struct session *session = (struct session *)((char *)operation -
+                                                 offsetof(struct session,
+                                                          operation));
     enum rdisk_status status = make(session->server, operation->volume,
                                     session->create_size,
                                     session->create_exclusive, &session->why);
@@ -63,8 +63,7 @@ static enum rdisk_status create_in_turn(
     struct session *session = calloc(1, sizeof(*session));
 
     if (!session) {
-        rdisk_error_set(err, -ENOMEM,
-                        "the server has no memory for a session");
+        rdisk_error_set(err, -ENOMEM, "the server has no memory for a session");
         return RDISK_STATUS_NO_RESOURCES;
     }
     session->server = server;
@@ -73,8 +72,8 @@ static enum rdisk_status create_in_turn(
     session->create_exclusive = request->exclusive;
     session->operation.what = "making volume";
     session->operation.begin = create_begin;
-    snprintf(session->operation.volume, sizeof(session->operation.volume),
-             "%s", request->volume);
+    snprintf(session->operation.volume, sizeof(session->operation.volume), "%s",
+             request->volume);
     *user = session;
     operation_start(&server->operations, &session->operation);
     rdisk_error_set(err, -EBUSY,
@@ -98,15 +97,16 @@ enum rdisk_status create_event(void *opaque,
                         request->user, request->peer, request->volume,
                         request->exclusive ? "" : " again");
         }
-        rdisk_error_set(err, -EPERM,
-                        "this client may not make a volume '%s'%s",
+        rdisk_error_set(err, -EPERM, "this client may not make a volume '%s'%s",
                         request->volume,
                         request->exclusive ? "" : ", nor replace one");
         return RDISK_STATUS_DENIED;
     }
     if (drain_covers(&server->drain, request->volume)) {
-        rdisk_error_set(err, -ESHUTDOWN, "volume '%s' is drained until the "
-                        "server resumes it", request->volume);
+        rdisk_error_set(err, -ESHUTDOWN,
+                        "volume '%s' is drained until the "
+                        "server resumes it",
+                        request->volume);
         return RDISK_STATUS_SHUTTING_DOWN;
     }
     if (operation_pending(&server->operations, request->volume)) {

@@ -186,8 +186,7 @@ static void check_holders(struct session *session)
                                                   &older, &session->why);
 
     if (status != RDISK_STATUS_OK || session->dead) {
-        refuse(session,
-               status != RDISK_STATUS_OK ? status : RDISK_STATUS_BUSY);
+        refuse(session, status != RDISK_STATUS_OK ? status : RDISK_STATUS_BUSY);
         return;
     }
     if (older) {
@@ -350,8 +349,8 @@ static struct session *session_new(struct server *server,
     holder->epoch = request->epoch;
     holder->shared = request->shared;
     holder->generation = request->generation;
-    snprintf(session->operation.volume, sizeof(session->operation.volume),
-             "%s", request->volume);
+    snprintf(session->operation.volume, sizeof(session->operation.volume), "%s",
+             request->volume);
     session->operation.what = "opening volume";
     session->operation.begin = open_begin;
     return session;
@@ -366,8 +365,9 @@ static void fill_grant(const struct session *session,
     grant->size = geometry->size;
     /* If it read the rest of a block and wrote it back, it would undo what
      * another writer has done meanwhile: the server does that. */
-    grant->block_size = session->holder.writer && session->holder.shared ?
-                        RDISK_BLOCK_SIZE_MIN : geometry->block_size;
+    grant->block_size = session->holder.writer && session->holder.shared
+                            ? RDISK_BLOCK_SIZE_MIN
+                            : geometry->block_size;
     grant->optimal_size = geometry->optimal_size;
     grant->read_only = session->read_only;
     grant->rotational = geometry->rotational;
@@ -425,8 +425,7 @@ enum rdisk_status open_event(void *opaque, struct rdisk_target_session *target,
     }
     session = session_new(server, target, request);
     if (!session) {
-        rdisk_error_set(err, -ENOMEM,
-                        "the server has no memory for a session");
+        rdisk_error_set(err, -ENOMEM, "the server has no memory for a session");
         return RDISK_STATUS_NO_RESOURCES;
     }
     if (session->access == ACCESS_NONE) {
@@ -517,7 +516,7 @@ void close_event(void *opaque, void *user, bool orderly)
     session->target = NULL;
     if (session->phase == SESSION_RUNNING) {
         if (session->operation.begun) {
-            session->dead = true;       /* its job is still running */
+            session->dead = true; /* its job is still running */
             return;
         }
         operation_end(&session->operation);
@@ -525,7 +524,7 @@ void close_event(void *opaque, void *user, bool orderly)
         return;
     }
     if (session->status != RDISK_STATUS_OK) {
-        session_free(session);          /* refused before that was asked for */
+        session_free(session); /* refused before that was asked for */
         return;
     }
     if (session->phase == SESSION_DECIDED) {

@@ -16,13 +16,11 @@ struct attachment {
     struct attachment *next;
 };
 
-#define queue_of(pointer, member) \
-    container_of(pointer, struct queue, member)
+#define queue_of(pointer, member) container_of(pointer, struct queue, member)
 
 /* ---- Attachments ------------------------------------------------------ */
 
-static struct attachment *attach(struct worker *worker,
-                                 struct backend *backend)
+static struct attachment *attach(struct worker *worker, struct backend *backend)
 {
     struct attachment *attachment = worker->attachments;
     struct rdisk_error err;
@@ -38,8 +36,7 @@ static struct attachment *attach(struct worker *worker,
     if (!attachment) {
         return NULL;
     }
-    attachment->context = backend->class->join(backend, worker->reactor,
-                                               &err);
+    attachment->context = backend->class->join(backend, worker->reactor, &err);
     if (!attachment->context) {
         log_error("a queue can do nothing: %s", err.text);
         free(attachment);
@@ -78,10 +75,12 @@ static void register_slots(struct queue *queue)
     void *memory;
 
     rdisk_target_queue_memory(queue->target, &memory, &length);
-    queue->buffer[RING_ORDINARY] =
-        reactor_buffer_add(reactor, RING_ORDINARY, memory, length);
-    queue->buffer[RING_POLLED] = polled ?
-        reactor_buffer_add(reactor, RING_POLLED, memory, length) : -1;
+    queue->buffer[RING_ORDINARY] = reactor_buffer_add(reactor, RING_ORDINARY,
+                                                      memory, length);
+    queue->buffer[RING_POLLED] = polled
+                                     ? reactor_buffer_add(reactor, RING_POLLED,
+                                                          memory, length)
+                                     : -1;
 }
 
 static void unregister_slots(struct queue *queue)
@@ -101,8 +100,7 @@ uint64_t queue_polled(const struct queue *queue)
 
 static void request_done(struct backend_io *io, int result, void *opaque)
 {
-    struct queue_request *request =
-        container_of(io, struct queue_request, io);
+    struct queue_request *request = container_of(io, struct queue_request, io);
     struct queue *queue = opaque;
 
     if (io->polled) {
@@ -114,8 +112,7 @@ static void request_done(struct backend_io *io, int result, void *opaque)
     reactor_defer(queue->worker->reactor, &queue->answers);
 }
 
-void queue_request_event(void *queue_user,
-                         struct rdisk_target_request *target)
+void queue_request_event(void *queue_user, struct rdisk_target_request *target)
 {
     struct queue *queue = queue_user;
     struct queue_request *request = &queue->requests[target->slot];
@@ -197,7 +194,7 @@ struct queue *queue_start(struct rdisk_target_queue *target,
                           void **user)
 {
     struct queue *queue = calloc(1, sizeof(*queue) +
-                                    slots * sizeof(queue->requests[0]));
+                                        slots * sizeof(queue->requests[0]));
     struct completion *spare = completion_new();
 
     if (!queue || !spare) {

@@ -17,17 +17,17 @@ struct completion;
 /* A reactor, and what the server keeps with it. */
 struct worker {
     struct reactor *reactor;
-    struct rdisk_target_group *group;   /* its queues; control thread */
-    unsigned int queues;        /* given to it; control thread */
-    struct attachment *attachments;     /* this and the next: its thread */
+    struct rdisk_target_group *group; /* its queues; control thread */
+    unsigned int queues;              /* given to it; control thread */
+    struct attachment *attachments;   /* this and the next: its thread */
     struct completion *completions;
 };
 
 enum queue_state {
-    QUEUE_STARTING,             /* on its way to the reactor */
-    QUEUE_RUNNING,              /* takes requests */
-    QUEUE_DRAINED,              /* idle; it leaves when it may */
-    QUEUE_LEFT,                 /* on its way back to the control thread */
+    QUEUE_STARTING, /* on its way to the reactor */
+    QUEUE_RUNNING,  /* takes requests */
+    QUEUE_DRAINED,  /* idle; it leaves when it may */
+    QUEUE_LEFT,     /* on its way back to the control thread */
 };
 
 /* What a slot's request becomes. One for each slot, so that a request costs
@@ -42,8 +42,8 @@ struct queue {
     struct rdisk_target_queue *target;
     struct worker *worker;
     struct backend *backend;
-    struct mailbox *home;       /* the control thread's */
-    void (*left)(struct queue *queue);  /* there, at the end */
+    struct mailbox *home;              /* the control thread's */
+    void (*left)(struct queue *queue); /* there, at the end */
     void *owner;
 
     /* The control thread's. */
@@ -61,9 +61,9 @@ struct queue {
     struct reactor_deferred answers;
     /* Its slots as a registered buffer, by ring, or -1. */
     int buffer[RING_KINDS];
-    _Atomic uint64_t polled;    /* requests that were polled for; read by any */
+    _Atomic uint64_t polled; /* requests that were polled for; read by any */
     unsigned int slots;
-    struct queue_request requests[];    /* by slot */
+    struct queue_request requests[]; /* by slot */
 };
 
 /*

@@ -50,13 +50,16 @@ static enum rdisk_status shrink_volume(struct session *session, uint64_t size,
     int result;
 
     if (volume->holders->next) {
-        rdisk_error_set(err, -EBUSY, "volume '%s' is open elsewhere too: it "
-                        "can only grow", volume->name);
+        rdisk_error_set(err, -EBUSY,
+                        "volume '%s' is open elsewhere too: it "
+                        "can only grow",
+                        volume->name);
         return RDISK_STATUS_BUSY;
     }
     rdisk_target_session_resize(session->target, size);
     if (rdisk_target_session_busy(session->target)) {
-        rdisk_error_set(&why, -EBUSY, "requests on volume '%s' are in flight: "
+        rdisk_error_set(&why, -EBUSY,
+                        "requests on volume '%s' are in flight: "
                         "it can be made smaller when they are answered",
                         volume->name);
         result = -EBUSY;
@@ -82,8 +85,10 @@ enum rdisk_status resize_event(void *opaque, void *user, uint64_t size,
     int result;
 
     if (!resize_allowed(server, volume)) {
-        rdisk_error_set(err, -EPERM, "clients may not resize volume '%s' of "
-                        "this server", volume->name);
+        rdisk_error_set(err, -EPERM,
+                        "clients may not resize volume '%s' of "
+                        "this server",
+                        volume->name);
         return RDISK_STATUS_DENIED;
     }
     if (volume_check_size(volume, size, shrink, err) < 0) {
@@ -113,9 +118,10 @@ enum rdisk_status resize_stat_event(void *opaque, void *user,
     }
     result = backend->class->allocated(backend, allocated);
     if (result < 0) {
-        rdisk_error_set(err, result, "cannot tell what volume '%s' takes up: "
-                        "%s", session->holder.volume->name,
-                        strerror(-result));
+        rdisk_error_set(err, result,
+                        "cannot tell what volume '%s' takes up: "
+                        "%s",
+                        session->holder.volume->name, strerror(-result));
     }
     return rdisk_status_from_errno(result);
 }

@@ -67,8 +67,8 @@ static bool session_secret(void *opaque, const char *user,
                            struct rdisk_secret *secret)
 {
     const struct server *server = opaque;
-    const struct access_client *client =
-        access_find(server->config->clients, user);
+    const struct access_client *client = access_find(server->config->clients,
+                                                     user);
 
     if (client) {
         *secret = *client->secret;
@@ -96,23 +96,23 @@ static unsigned int end_writers(struct server *server,
     unsigned int count = 0;
     char text[256];
 
-    snprintf(text, sizeof(text), "volume '%s' was taken away from this client "
-             "with rdisk fence: it may not write any more", volume->name);
+    snprintf(text, sizeof(text),
+             "volume '%s' was taken away from this client "
+             "with rdisk fence: it may not write any more",
+             volume->name);
     for (struct session *session = server->sessions; session;
          session = session->next) {
         if (session->holder.volume == volume && session->holder.writer) {
             session->holder.fenced = true;
-            rdisk_target_session_end(session->target, RDISK_STATUS_STALE,
-                                     text);
+            rdisk_target_session_end(session->target, RDISK_STATUS_STALE, text);
             count++;
         }
     }
     return count;
 }
 
-int session_fence(struct server *server, const char *name,
-                  uint64_t *generation, unsigned int *sessions,
-                  struct rdisk_error *err)
+int session_fence(struct server *server, const char *name, uint64_t *generation,
+                  unsigned int *sessions, struct rdisk_error *err)
 {
     struct volume *volume = pool_get(&server->pool, name, err);
     int result;
@@ -165,8 +165,7 @@ static void session_queue_left(struct queue *queue)
     rdisk_target_queue_release(target);
 }
 
-static struct rdisk_target_group *session_queue_group(void *opaque,
-                                                      void *user)
+static struct rdisk_target_group *session_queue_group(void *opaque, void *user)
 {
     return idlest_worker(opaque)->group;
 }
@@ -184,7 +183,8 @@ static int session_queue_new(void *opaque, void *user,
                         server->config->max_slots, &server->mailbox,
                         session_queue_left, session, queue_user);
     if (!queue) {
-        return rdisk_error_set(err, -ENOMEM, "the server has no memory for a "
+        return rdisk_error_set(err, -ENOMEM,
+                               "the server has no memory for a "
                                "queue");
     }
     queue->next = session->queues;

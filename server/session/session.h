@@ -7,42 +7,42 @@
 #include "server/volume/volume.h"
 
 enum session_phase {
-    SESSION_RUNNING,            /* an operation decides whether it may open */
-    SESSION_DECIDED,            /* the transport has not asked for it yet */
-    SESSION_OPEN,               /* granted */
+    SESSION_RUNNING, /* an operation decides whether it may open */
+    SESSION_DECIDED, /* the transport has not asked for it yet */
+    SESSION_OPEN,    /* granted */
 };
 
 struct session {
-    struct volume_holder holder;    /* first */
+    struct volume_holder holder; /* first */
     struct server *server;
     struct rdisk_target_session *target;
 
     /* open.c's. */
     struct operation operation; /* that opens, or closes, the volume */
     enum session_phase phase;
-    bool asking;                /* from within open_event() */
-    bool dead;                  /* the transport has given it up meanwhile */
-    bool orderly;               /* its client does not come back */
-    bool settle;                /* it was the last writer */
-    enum rdisk_status status;   /* DECIDED: the answer */
+    bool asking;              /* from within open_event() */
+    bool dead;                /* the transport has given it up meanwhile */
+    bool orderly;             /* its client does not come back */
+    bool settle;              /* it was the last writer */
+    enum rdisk_status status; /* DECIDED: the answer */
     struct rdisk_error why;
     struct rdisk_open_request request;
-    uint64_t create_size;       /* it makes a volume, and opens none */
+    uint64_t create_size; /* it makes a volume, and opens none */
     bool create_exclusive;
     enum access access;
-    struct volume *volume;      /* its reference; NULL: none yet */
+    struct volume *volume; /* its reference; NULL: none yet */
     void (*after_put)(struct session *session);
     /* Of the step that is running, in its thread. */
     struct backend *backend;
-    struct lease lease;         /* as it is at the beginning of a step */
+    struct lease lease; /* as it is at the beginning of a step */
     struct lease_record record;
     int result;
 
-    bool read_only;             /* as granted */
-    struct queue *queues;       /* that the transport has not got back yet */
-    struct rdisk_target_counters past;  /* of queues that have ended */
-    uint64_t polled_past;       /* the same */
-    struct session *next;       /* of the server's list */
+    bool read_only;       /* as granted */
+    struct queue *queues; /* that the transport has not got back yet */
+    struct rdisk_target_counters past; /* of queues that have ended */
+    uint64_t polled_past;              /* the same */
+    struct session *next;              /* of the server's list */
 };
 
 /*
@@ -50,9 +50,8 @@ struct session {
  * good, and end their sessions. 0 with the new @generation and the number of
  * sessions, or a negative errno with @err filled.
  */
-int session_fence(struct server *server, const char *name,
-                  uint64_t *generation, unsigned int *sessions,
-                  struct rdisk_error *err);
+int session_fence(struct server *server, const char *name, uint64_t *generation,
+                  unsigned int *sessions, struct rdisk_error *err);
 
 /* What the transport calls; its opaque is the struct server. */
 extern const struct rdisk_target_events session_events;

@@ -39,15 +39,16 @@ int drain_begin(struct drain *drain, const char *volume,
     }
     *link = calloc(1, sizeof(**link));
     if (!*link) {
-        return rdisk_error_set(err, -ENOMEM, "no memory to note that volume "
-                               "'%s' is drained", volume);
+        return rdisk_error_set(err, -ENOMEM,
+                               "no memory to note that volume "
+                               "'%s' is drained",
+                               volume);
     }
     snprintf((*link)->name, sizeof((*link)->name), "%s", volume);
     return 0;
 }
 
-int drain_end(struct drain *drain, const char *volume,
-              struct rdisk_error *err)
+int drain_end(struct drain *drain, const char *volume, struct rdisk_error *err)
 {
     struct drain_volume **link = find(drain, volume);
 
@@ -59,7 +60,8 @@ int drain_end(struct drain *drain, const char *volume,
         return 0;
     }
     if (drain->all) {
-        return rdisk_error_set(err, -EINVAL, "the whole server is drained; "
+        return rdisk_error_set(err, -EINVAL,
+                               "the whole server is drained; "
                                "'rdisk resume' without a volume ends that");
     }
     if (!*link) {

@@ -19,7 +19,7 @@ struct drain_volume {
 /* All zero: nothing is drained. */
 struct drain {
     bool all;
-    struct drain_volume *volumes;   /* by name: a pool's may not be open */
+    struct drain_volume *volumes; /* by name: a pool's may not be open */
 };
 
 /* "" is all of them. What is drained already stays so. 0 or -ENOMEM. */
@@ -29,8 +29,7 @@ int drain_begin(struct drain *drain, const char *volume,
  * "" ends everything. For one volume: -EINVAL with a sentence if it is not
  * drained, or only as one of all.
  */
-int drain_end(struct drain *drain, const char *volume,
-              struct rdisk_error *err);
+int drain_end(struct drain *drain, const char *volume, struct rdisk_error *err);
 /* Is it drained, by itself or as one of all? */
 bool drain_covers(const struct drain *drain, const char *volume);
 

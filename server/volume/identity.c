@@ -90,8 +90,7 @@ static void file_traits(int fd, const struct stat *st, struct trait *trait)
 
     add(trait, "file", 4);
     add(trait, &st->st_ino, sizeof(st->st_ino));
-    if (name_to_handle_at(fd, "", &place.handle, &mount,
-                          AT_EMPTY_PATH) == 0) {
+    if (name_to_handle_at(fd, "", &place.handle, &mount, AT_EMPTY_PATH) == 0) {
         add(trait, place.handle.f_handle, place.handle.handle_bytes);
     }
     if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &stx) == 0 &&
@@ -134,8 +133,9 @@ static bool add_names(struct trait *trait, const struct stat *st)
 {
     /* A partition's disk is the folder above. */
     static const char *const attributes[] = {
-        "dm/uuid", "md/uuid", "wwid", "device/wwid", "serial", "device/serial",
-        "../wwid", "../device/wwid", "../serial", "../device/serial",
+        "dm/uuid",   "md/uuid",          "wwid",    "device/wwid",
+        "serial",    "device/serial",    "../wwid", "../device/wwid",
+        "../serial", "../device/serial",
     };
     bool any = false;
 
@@ -264,7 +264,8 @@ void identity_of_boot(uint8_t cache[RDISK_ID_SIZE])
 
     if (!add_content(&trait, BOOT_ID)) {
         log_warning("cannot read %s: after each restart of this server its "
-                    "clients' next flush fails", BOOT_ID);
+                    "clients' next flush fails",
+                    BOOT_ID);
         identity_random(cache);
         return;
     }

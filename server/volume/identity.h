@@ -29,13 +29,12 @@ void identity_of_file(int fd, const struct stat *st,
  */
 struct identity_place {
     uint8_t stored[RDISK_ID_SIZE];
-    uint8_t here[RDISK_ID_SIZE];    /* the file itself; where numbers do not
+    uint8_t here[RDISK_ID_SIZE]; /* the file itself; where numbers do not
                                        last, its path */
     bool is_stored;
-    bool in_place;              /* and it was stored with this very file */
+    bool in_place; /* and it was stored with this very file */
 };
-void identity_look(int fd, const struct stat *st,
-                   struct identity_place *place);
+void identity_look(int fd, const struct stat *st, struct identity_place *place);
 /* Store @identity with the file that is @here, durably. 0, or a negative errno
  * where that cannot be. */
 int identity_store(int fd, const uint8_t identity[RDISK_ID_SIZE],

@@ -15,8 +15,8 @@
 #define ATTRIBUTE "user.rdisk.identity"
 /* Version, the identity, and the file that it was stored with. */
 #define FORMAT "1 %s %s"
-#define HEX (2 * RDISK_ID_SIZE)
-#define VALUE (2 + HEX + 1 + HEX)
+#define HEX    (2 * RDISK_ID_SIZE)
+#define VALUE  (2 + HEX + 1 + HEX)
 
 #ifndef EXFAT_SUPER_MAGIC
 #define EXFAT_SUPER_MAGIC 0x2011bab0
@@ -101,8 +101,7 @@ static bool parse(const char *value, ssize_t length, uint8_t *identity,
     return memcmp(value, again, VALUE) == 0;
 }
 
-void identity_look(int fd, const struct stat *st,
-                   struct identity_place *place)
+void identity_look(int fd, const struct stat *st, struct identity_place *place)
 {
     char value[VALUE + 1] = "";
     ssize_t length = fgetxattr(fd, ATTRIBUTE, value, VALUE);
@@ -124,5 +123,6 @@ int identity_store(int fd, const uint8_t identity[RDISK_ID_SIZE],
     to_hex(here, second);
     snprintf(value, sizeof(value), FORMAT, first, second);
     return fsetxattr(fd, ATTRIBUTE, value, VALUE, 0) < 0 || fsync(fd) < 0
-           ? -errno : 0;
+               ? -errno
+               : 0;
 }

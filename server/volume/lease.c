@@ -65,7 +65,8 @@ int lease_save(const struct lease *lease, const struct lease_record *record,
     const struct lease_store *store = lease->store;
 
     return store ? store->save(store->opaque, lease->identity,
-                               lease->record.generation, record, err) : 0;
+                               lease->record.generation, record, err)
+                 : 0;
 }
 
 /* ---- Who may have it -------------------------------------------------- */
@@ -81,22 +82,24 @@ enum rdisk_status lease_check_generation(const struct lease *lease,
         return RDISK_STATUS_OK;
     }
     if (wanted->generation > record->generation) {
-        rdisk_error_set(err, -ESTALE, "volume '%s' is not the one that was "
+        rdisk_error_set(err, -ESTALE,
+                        "volume '%s' is not the one that was "
                         "lost: it has been replaced, or the server's record "
                         "of it (this client had generation %" PRIu64
-                        ", it has %" PRIu64 ")", volume, wanted->generation,
-                        record->generation);
+                        ", it has %" PRIu64 ")",
+                        volume, wanted->generation, record->generation);
         return RDISK_STATUS_STALE;
     }
     if (wanted->generation < record->generation ||
         wanted->shared != record->shared ||
-        (!record->shared && memcmp(wanted->client, record->client,
-                                   sizeof(record->client)))) {
-        rdisk_error_set(err, -ESTALE, "volume '%s' was given to somebody else "
-                        "while this client was away (it had generation %"
-                        PRIu64 ", now it is %" PRIu64 "): it may not write "
-                        "any more", volume, wanted->generation,
-                        record->generation);
+        (!record->shared &&
+         memcmp(wanted->client, record->client, sizeof(record->client)))) {
+        rdisk_error_set(err, -ESTALE,
+                        "volume '%s' was given to somebody else "
+                        "while this client was away (it had generation %" PRIu64
+                        ", now it is %" PRIu64 "): it may not write "
+                        "any more",
+                        volume, wanted->generation, record->generation);
         return RDISK_STATUS_STALE;
     }
     return RDISK_STATUS_OK;
@@ -107,7 +110,8 @@ uint64_t lease_seconds_kept(const struct lease *lease, uint64_t now)
     uint64_t second = 1000 * RDISK_MSEC;
 
     return lease->record.held && lease->kept_until > now
-           ? (lease->kept_until - now + second - 1) / second : 0;
+               ? (lease->kept_until - now + second - 1) / second
+               : 0;
 }
 
 enum rdisk_status lease_check_kept(const struct lease *lease,
@@ -118,14 +122,14 @@ enum rdisk_status lease_check_kept(const struct lease *lease,
 
     if (!seconds || wanted->generation ||
         (wanted->shared && lease->record.shared) ||
-        !memcmp(wanted->client, lease->record.client,
-                sizeof(wanted->client))) {
+        !memcmp(wanted->client, lease->record.client, sizeof(wanted->client))) {
         return RDISK_STATUS_OK;
     }
-    rdisk_error_set(err, -EBUSY, "volume '%s' is kept for %" PRIu64 " more "
+    rdisk_error_set(err, -EBUSY,
+                    "volume '%s' is kept for %" PRIu64 " more "
                     "seconds for %s, which has lost its connection; wait, or "
-                    "give it up with 'rdisk fence %s'", lease->name, seconds,
-                    lease->record.peer, lease->name);
+                    "give it up with 'rdisk fence %s'",
+                    lease->name, seconds, lease->record.peer, lease->name);
     return RDISK_STATUS_BUSY;
 }
 
@@ -182,7 +186,7 @@ bool lease_release(struct lease *lease, const struct volume_holder *holder,
 {
     lease->writers--;
     if (holder->generation != lease->record.generation) {
-        return false;           /* fenced by hand */
+        return false; /* fenced by hand */
     }
     if (!orderly) {
         lease->kept_until = now + lease->lease_time;

@@ -25,10 +25,10 @@ struct volume_holder;
 /* What outlives the server. */
 struct lease_record {
     char volume[RDISK_VOLUME_NAME_MAX + 1]; /* its name then, for people */
-    uint64_t generation;        /* 0: nobody has ever written */
-    uint8_t client[16];         /* who came last; zero: fenced by hand */
-    char peer[64];              /* its address, for people */
-    bool held;                  /* somebody has not given it back */
+    uint64_t generation;                    /* 0: nobody has ever written */
+    uint8_t client[16]; /* who came last; zero: fenced by hand */
+    char peer[64];      /* its address, for people */
+    bool held;          /* somebody has not given it back */
     bool shared;
     /* When the volume's data changed last, ns of its file's mtime, as of the
      * moment in which the last writer left; 0: not known. */
@@ -52,15 +52,15 @@ struct lease_store {
 };
 
 struct lease {
-    uint8_t identity[RDISK_ID_SIZE];    /* of the volume */
-    char name[RDISK_VOLUME_NAME_MAX + 1];   /* its name now */
-    const struct lease_store *store;    /* NULL: it dies with the server */
+    uint8_t identity[RDISK_ID_SIZE];      /* of the volume */
+    char name[RDISK_VOLUME_NAME_MAX + 1]; /* its name now */
+    const struct lease_store *store;      /* NULL: it dies with the server */
     struct lease_record record;
-    unsigned int writers;       /* that are there */
-    uint64_t lease_time;        /* ns */
-    uint64_t kept_until;        /* for who is away; rdisk_now() */
-    bool compared;              /* with its record, since the server started */
-    struct lease *next;         /* of the pool's list */
+    unsigned int writers; /* that are there */
+    uint64_t lease_time;  /* ns */
+    uint64_t kept_until;  /* for who is away; rdisk_now() */
+    bool compared;        /* with its record, since the server started */
+    struct lease *next;   /* of the pool's list */
 };
 
 /*

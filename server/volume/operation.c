@@ -12,8 +12,7 @@ void operations_init(struct operations *operations, struct jobs *jobs)
 }
 
 /* The link to the one whose turn it is on volume @name, or to the end. */
-static struct operation **find(struct operations *operations,
-                               const char *name)
+static struct operation **find(struct operations *operations, const char *name)
 {
     struct operation **link = &operations->first;
 
@@ -46,8 +45,7 @@ static void begin_all(struct operations *operations)
     operations->beginning = false;
 }
 
-void operation_start(struct operations *operations,
-                     struct operation *operation)
+void operation_start(struct operations *operations, struct operation *operation)
 {
     struct operation **link = find(operations, operation->volume);
 
@@ -123,7 +121,7 @@ int operation_run(struct operation *operation, const void *store,
     job->run = run;
     job->done = done;
     if (!operation->operations->jobs) {
-        run(job);               /* a test's: there is one thread only */
+        run(job); /* a test's: there is one thread only */
         done(job);
         return 0;
     }
@@ -170,7 +168,7 @@ void operations_look(struct operations *operations, uint64_t now)
 
     while ((operation = after(operations, operation, &head))) {
         if (operation->late && now >= operation->deadline) {
-            void (*late)(struct operation *operation) = operation->late;
+            void (*late)(struct operation * operation) = operation->late;
 
             operation->late = NULL;
             late(operation);

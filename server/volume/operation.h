@@ -28,28 +28,28 @@ struct operations;
  * start. */
 struct operation {
     char volume[RDISK_VOLUME_NAME_MAX + 1];
-    const char *what;           /* "opening volume", for people; constant */
+    const char *what; /* "opening volume", for people; constant */
     /* It is its turn; perhaps within operation_start(). */
     void (*begin)(struct operation *operation);
     /* The deadline has passed; at most once, at any time between start and
      * end. NULL: nobody waits. */
     void (*late)(struct operation *operation);
-    uint64_t deadline;          /* rdisk_now(); with late() */
+    uint64_t deadline; /* rdisk_now(); with late() */
 
     /* The rest belongs to operation.c. */
-    struct operations *operations;  /* NULL: not started, or ended */
+    struct operations *operations; /* NULL: not started, or ended */
     bool begun;
-    struct operation *next;     /* whose turn it is on another volume; or, of
+    struct operation *next;    /* whose turn it is on another volume; or, of
                                    one that waits, the next on its volume */
-    struct operation *waiting;  /* the next on this volume, whose turn it is */
-    struct job job;             /* its step in another thread */
+    struct operation *waiting; /* the next on this volume, whose turn it is */
+    struct job job;            /* its step in another thread */
 };
 
 struct operations {
-    struct jobs *jobs;          /* NULL: steps are run at once */
-    struct operation *first;    /* whose turn it is, one for each volume */
-    bool beginning;             /* begin() of one is on the stack */
-    unsigned int count;         /* started and not ended */
+    struct jobs *jobs;       /* NULL: steps are run at once */
+    struct operation *first; /* whose turn it is, one for each volume */
+    bool beginning;          /* begin() of one is on the stack */
+    unsigned int count;      /* started and not ended */
 };
 
 void operations_init(struct operations *operations, struct jobs *jobs);

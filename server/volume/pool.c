@@ -25,20 +25,24 @@ static int lock_pool(struct pool *pool, struct rdisk_error *err)
 
     switch (lock) {
     case -EBUSY:
-        return rdisk_error_set(err, -EBUSY, "another server uses the pool "
+        return rdisk_error_set(err, -EBUSY,
+                               "another server uses the pool "
                                "directory '%s': stop it, or name another "
-                               "directory", pool->path);
+                               "directory",
+                               pool->path);
     case -EROFS:
     case -EACCES:
     case -EPERM:
         log_info("the pool directory '%s' cannot be written: nothing in it "
-                 "can be created or deleted", pool->path);
+                 "can be created or deleted",
+                 pool->path);
         return 0;
     default:
         break;
     }
     if (lock < 0) {
-        return rdisk_error_set(err, lock, "cannot lock the pool directory "
+        return rdisk_error_set(err, lock,
+                               "cannot lock the pool directory "
                                "'%s' with its file " LOCK_NAME ": %s",
                                pool->path, strerror(-lock));
     }
@@ -61,8 +65,10 @@ int pool_init(struct pool *pool, const char *path, unsigned int wait_ms,
     }
     pool->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (pool->directory < 0) {
-        result = rdisk_error_set(err, -errno, "cannot open the pool directory "
-                                 "'%s': %s", path, strerror(errno));
+        result = rdisk_error_set(err, -errno,
+                                 "cannot open the pool directory "
+                                 "'%s': %s",
+                                 path, strerror(errno));
     } else {
         result = lock_pool(pool, err);
     }
@@ -98,8 +104,7 @@ void pool_destroy(struct pool *pool)
 
 struct volume *pool_find(const struct pool *pool, const char *name)
 {
-    for (struct volume *volume = pool->volumes; volume;
-         volume = volume->next) {
+    for (struct volume *volume = pool->volumes; volume; volume = volume->next) {
         if (strcmp(volume->name, name) == 0) {
             return volume;
         }
@@ -126,7 +131,8 @@ static int check_unique(const struct pool *pool, const char *name,
                    sizeof(backend->identity)) == 0 &&
             !(other->backend->geometry.read_only &&
               backend->geometry.read_only)) {
-            return rdisk_error_set(err, -EEXIST, "volume '%s' has the "
+            return rdisk_error_set(err, -EEXIST,
+                                   "volume '%s' has the "
                                    "identity of volume '%s', so they would be "
                                    "taken for one: give one of them another "
                                    "with identity= in a section of its own",
@@ -140,7 +146,8 @@ struct volume *pool_add(struct pool *pool, const char *name,
                         struct backend *backend, struct rdisk_error *err)
 {
     struct volume *volume = check_unique(pool, name, backend, err) < 0
-                            ? NULL : volume_new(name, backend, err);
+                                ? NULL
+                                : volume_new(name, backend, err);
 
     if (volume) {
         volume->references = 1;
@@ -171,8 +178,8 @@ static struct volume *open_volume(struct pool *pool,
                                   struct rdisk_error *err)
 {
     struct backend *backend = open_backend(pool, class, spec, err);
-    struct volume *volume = backend ? pool_add(pool, spec->volume, backend,
-                                               err) : NULL;
+    struct volume *volume = backend ? pool_add(pool, spec->volume, backend, err)
+                                    : NULL;
 
     if (backend && !volume) {
         class->close(backend);
@@ -198,8 +205,8 @@ struct backend *pool_open_file(const struct pool *pool, const char *name,
         return NULL;
     }
     backend = open_backend(pool, &backend_file, &spec, &why);
-    if (!backend && (why.code == -EACCES || why.code == -EROFS ||
-                     why.code == -EPERM)) {
+    if (!backend &&
+        (why.code == -EACCES || why.code == -EROFS || why.code == -EPERM)) {
         spec.read_only = true;
         backend = open_backend(pool, &backend_file, &spec, &why);
         if (backend) {
@@ -217,8 +224,7 @@ static struct volume *open_file(struct pool *pool, const char *name,
                                 struct rdisk_error *err)
 {
     struct backend *backend = pool_open_file(pool, name, err);
-    struct volume *volume = backend ? pool_add(pool, name, backend, err)
-                                    : NULL;
+    struct volume *volume = backend ? pool_add(pool, name, backend, err) : NULL;
 
     if (backend && !volume) {
         backend->class->close(backend);
@@ -310,13 +316,15 @@ struct lease *pool_lease_of(struct pool *pool, struct volume *volume,
     if (!lease) {
         lease = calloc(1, sizeof(*lease));
         if (!lease) {
-            rdisk_error_set(err, -ENOMEM, "no memory for a lease of volume "
-                            "'%s'", volume->name);
+            rdisk_error_set(err, -ENOMEM,
+                            "no memory for a lease of volume "
+                            "'%s'",
+                            volume->name);
             return NULL;
         }
         memcpy(lease->identity, backend->identity, sizeof(lease->identity));
-        lease->store = backend->lasting && pool->records
-                       ? &pool->records->store : NULL;
+        lease->store = backend->lasting && pool->records ? &pool->records->store
+                                                         : NULL;
         lease->lease_time = pool->lease_time;
         lease->next = pool->leases;
         pool->leases = lease;
@@ -353,9 +361,8 @@ int pool_lease(struct pool *pool, struct volume *volume, uint64_t now,
     return result;
 }
 
-int pool_not_kept(struct pool *pool, const char *name,
-                  const uint8_t *identity, const char *what,
-                  struct rdisk_error *err)
+int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
+                  const char *what, struct rdisk_error *err)
 {
     uint64_t now = rdisk_now(&rdisk_env_system), seconds;
     struct lease *known = *find_lease(pool, identity);
@@ -371,11 +378,12 @@ int pool_not_kept(struct pool *pool, const char *name,
     }
     seconds = lease_seconds_kept(lease, now);
     if (seconds) {
-        return rdisk_error_set(err, -EBUSY, "cannot %s volume '%s': it is "
+        return rdisk_error_set(err, -EBUSY,
+                               "cannot %s volume '%s': it is "
                                "kept for %" PRIu64 " more seconds for %s, "
                                "which has lost its connection; 'rdisk fence "
-                               "%s' gives it up", what, name, seconds,
-                               lease->record.peer, name);
+                               "%s' gives it up",
+                               what, name, seconds, lease->record.peer, name);
     }
     return 0;
 }
@@ -474,8 +482,10 @@ int pool_scan(const struct pool *pool, struct pool_file **files, size_t *count,
         free(*files);
         *files = NULL;
         *count = 0;
-        return rdisk_error_set(err, result, "cannot list the pool directory "
-                               "'%s': %s", pool->path, strerror(-result));
+        return rdisk_error_set(err, result,
+                               "cannot list the pool directory "
+                               "'%s': %s",
+                               pool->path, strerror(-result));
     }
     return 0;
 }
@@ -485,8 +495,7 @@ void pool_for_each(struct pool *pool, const struct pool_file *files,
                    void (*fn)(void *opaque, const struct pool_entry *entry),
                    void *opaque)
 {
-    for (struct volume *volume = pool->volumes; volume;
-         volume = volume->next) {
+    for (struct volume *volume = pool->volumes; volume; volume = volume->next) {
         struct pool_entry entry = {
             .name = volume->name,
             .backend = volume->backend->class->name,

@@ -11,17 +11,17 @@
 #include "server/volume/volume.h"
 
 struct pool {
-    char *path;                 /* NULL: no pool directory */
-    int directory;              /* its descriptor, or -1 */
-    int lock;                   /* that keeps other servers away, or -1 */
-    unsigned int wait_ms;       /* for locks of a server that is ending */
-    struct volume *volumes;     /* that are open */
+    char *path;             /* NULL: no pool directory */
+    int directory;          /* its descriptor, or -1 */
+    int lock;               /* that keeps other servers away, or -1 */
+    unsigned int wait_ms;   /* for locks of a server that is ending */
+    struct volume *volumes; /* that are open */
     /* Of all volumes that were written since the server started. */
     struct lease *leases;
-    struct records *records;    /* NULL: leases end with the server */
-    uint64_t lease_time;        /* ns that one is kept for who is away */
-    uint64_t started;           /* rdisk_now() */
-    enum backend_polling polling;   /* of the directory's volumes */
+    struct records *records;      /* NULL: leases end with the server */
+    uint64_t lease_time;          /* ns that one is kept for who is away */
+    uint64_t started;             /* rdisk_now() */
+    enum backend_polling polling; /* of the directory's volumes */
 };
 
 /*
@@ -90,21 +90,21 @@ int pool_replace(struct pool *pool, const char *name, uint64_t size,
                  struct rdisk_error *err);
 int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err);
 /* A smaller size only with @shrink. */
-int pool_resize(struct pool *pool, const char *name, uint64_t size,
-                bool shrink, struct rdisk_error *err);
+int pool_resize(struct pool *pool, const char *name, uint64_t size, bool shrink,
+                struct rdisk_error *err);
 
 struct pool_entry {
     const char *name;
-    const char *backend;        /* name of its class */
-    uint64_t size;              /* bytes */
-    const struct volume *volume;    /* NULL: not open */
-    const struct lease *lease;  /* NULL: nobody has written it since the
+    const char *backend;         /* name of its class */
+    uint64_t size;               /* bytes */
+    const struct volume *volume; /* NULL: not open */
+    const struct lease *lease;   /* NULL: nobody has written it since the
                                    server started */
 };
 /* A file of the pool directory that may be a volume. */
 struct pool_file {
     char name[RDISK_VOLUME_NAME_MAX + 1];
-    uint64_t size;              /* bytes */
+    uint64_t size; /* bytes */
 };
 /*
  * The files of the pool directory, in memory to be freed; storage only. 0 or a

@@ -19,7 +19,8 @@
 static int need_directory(const struct pool *pool, struct rdisk_error *err)
 {
     if (pool->directory < 0) {
-        return rdisk_error_set(err, -ENOTSUP, "this server has no pool "
+        return rdisk_error_set(err, -ENOTSUP,
+                               "this server has no pool "
                                "directory (directory= in [pool], or --pool)");
     }
     return 0;
@@ -29,8 +30,10 @@ static int need_directory(const struct pool *pool, struct rdisk_error *err)
 static int sync_directory(struct pool *pool, struct rdisk_error *err)
 {
     if (fsync(pool->directory) < 0) {
-        return rdisk_error_set(err, -errno, "cannot sync the pool directory "
-                               "'%s': %s", pool->path, strerror(errno));
+        return rdisk_error_set(err, -errno,
+                               "cannot sync the pool directory "
+                               "'%s': %s",
+                               pool->path, strerror(errno));
     }
     return 0;
 }
@@ -41,8 +44,10 @@ static int not_held(const struct volume *volume, const char *what,
     char peers[200];
 
     if (volume && volume->holders) {
-        return rdisk_error_set(err, -EBUSY, "cannot %s volume '%s': it is "
-                               "open at %s", what, volume->name,
+        return rdisk_error_set(err, -EBUSY,
+                               "cannot %s volume '%s': it is "
+                               "open at %s",
+                               what, volume->name,
                                volume_peers(volume, peers, sizeof(peers)));
     }
     return 0;
@@ -72,15 +77,18 @@ static int make_file(struct pool *pool, const char *file, const char *name,
     fd = openat(pool->directory, file,
                 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) {
-        return rdisk_error_set(err, -errno, "cannot create volume '%s' in "
-                               "'%s': %s", name, pool->path, strerror(errno));
+        return rdisk_error_set(err, -errno,
+                               "cannot create volume '%s' in "
+                               "'%s': %s",
+                               name, pool->path, strerror(errno));
     }
     code = ftruncate(fd, size) < 0 || fsync(fd) < 0 ? -errno : 0;
     close(fd);
     if (code < 0) {
         unlinkat(pool->directory, file, 0);
-        return rdisk_error_set(err, code, "cannot give volume '%s' %" PRIu64
-                               " bytes: %s", name, size, strerror(-code));
+        return rdisk_error_set(err, code,
+                               "cannot give volume '%s' %" PRIu64 " bytes: %s",
+                               name, size, strerror(-code));
     }
     return 0;
 }
@@ -135,10 +143,12 @@ int pool_create(struct pool *pool, const char *name, uint64_t size,
     result = rename_new(pool, file, name);
     if (result < 0) {
         unlinkat(pool->directory, file, 0);
-        return result == -EEXIST ? exists(name, err) :
-               rdisk_error_set(err, result, "cannot create volume '%s' in "
-                               "'%s': %s", name, pool->path,
-                               strerror(-result));
+        return result == -EEXIST
+                   ? exists(name, err)
+                   : rdisk_error_set(err, result,
+                                     "cannot create volume '%s' in "
+                                     "'%s': %s",
+                                     name, pool->path, strerror(-result));
     }
     result = sync_directory(pool, err);
     if (result < 0) {
@@ -177,9 +187,10 @@ static int claim(struct pool *pool, const char *name, const char *what,
     int fd, result;
 
     if (volume && volume->configured) {
-        return rdisk_error_set(err, -EPERM, "cannot %s volume '%s': it is "
-                               "part of the server's configuration", what,
-                               name);
+        return rdisk_error_set(err, -EPERM,
+                               "cannot %s volume '%s': it is "
+                               "part of the server's configuration",
+                               what, name);
     }
     if (not_held(volume, what, err) < 0) {
         return -EBUSY;
@@ -188,23 +199,26 @@ static int claim(struct pool *pool, const char *name, const char *what,
         return rdisk_error_set(err, -errno, "there is no volume '%s'", name);
     }
     if (!S_ISREG(st.st_mode)) {
-        return rdisk_error_set(err, -EINVAL, "volume '%s' is not a file",
-                               name);
+        return rdisk_error_set(err, -EINVAL, "volume '%s' is not a file", name);
     }
     fd = open_to_lock(pool, name);
     if (fd < 0) {
-        return rdisk_error_set(err, fd, "cannot %s volume '%s': %s", what,
-                               name, strerror(-fd));
+        return rdisk_error_set(err, fd, "cannot %s volume '%s': %s", what, name,
+                               strerror(-fd));
     }
     result = lock_file(fd, false);
     if (result == -EBUSY) {
-        rdisk_error_set(err, result, "cannot %s volume '%s': its file is "
+        rdisk_error_set(err, result,
+                        "cannot %s volume '%s': its file is "
                         "locked: another server, or a volume of another name, "
-                        "serves it", what, name);
+                        "serves it",
+                        what, name);
     } else if (result < 0 || fstat(fd, &st) < 0) {
         result = result < 0 ? result : -errno;
-        rdisk_error_set(err, result, "cannot %s volume '%s': its file cannot "
-                        "be locked: %s", what, name, strerror(-result));
+        rdisk_error_set(err, result,
+                        "cannot %s volume '%s': its file cannot "
+                        "be locked: %s",
+                        what, name, strerror(-result));
     } else {
         result = pool_identity_of(pool, fd, &st, identity, err);
         if (result == 0) {
@@ -248,10 +262,12 @@ int pool_replace(struct pool *pool, const char *name, uint64_t size,
     }
     new_name(name, file);
     result = make_file(pool, file, name, size, err);
-    if (result == 0 && renameat(pool->directory, file, pool->directory,
-                                name) < 0) {
-        result = rdisk_error_set(err, -errno, "cannot replace volume '%s': "
-                                 "%s", name, strerror(errno));
+    if (result == 0 &&
+        renameat(pool->directory, file, pool->directory, name) < 0) {
+        result = rdisk_error_set(err, -errno,
+                                 "cannot replace volume '%s': "
+                                 "%s",
+                                 name, strerror(errno));
         unlinkat(pool->directory, file, 0);
     }
     if (result == 0) {
@@ -290,8 +306,8 @@ int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err)
     return result;
 }
 
-int pool_resize(struct pool *pool, const char *name, uint64_t size,
-                bool shrink, struct rdisk_error *err)
+int pool_resize(struct pool *pool, const char *name, uint64_t size, bool shrink,
+                struct rdisk_error *err)
 {
     struct volume *volume = pool_get(pool, name, err);
     int result = 0;
@@ -304,8 +320,8 @@ int pool_resize(struct pool *pool, const char *name, uint64_t size,
     if (result == 0 && size < volume->backend->geometry.size) {
         result = not_held(volume, "shrink", err);
         if (result == 0) {
-            result = pool_not_kept(pool, name, volume->backend->identity, "shrink",
-                              err);
+            result = pool_not_kept(pool, name, volume->backend->identity,
+                                   "shrink", err);
         }
     }
     if (result == 0) {

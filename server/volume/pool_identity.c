@@ -35,8 +35,9 @@ static bool owns(const struct pool *pool, const char *name,
 /* Is the file that @identity was stored with still in the pool directory? */
 static bool original_is_there(const struct pool *pool, const uint8_t *identity)
 {
-    int fd = pool->directory < 0 ? -1 :
-             openat(pool->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = pool->directory < 0 ? -1
+                                 : openat(pool->directory, ".",
+                                          O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *stream = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *dirent;
     bool found = false;
@@ -114,8 +115,10 @@ int pool_identify(const struct pool *pool, const char *name,
             return result;
         }
         log_info("the file of volume '%s' has come from elsewhere with its "
-                 "identity: it is %s", name, same ? "the volume that had it"
-                 : "a copy, or older, and another volume");
+                 "identity: it is %s",
+                 name,
+                 same ? "the volume that had it"
+                      : "a copy, or older, and another volume");
     }
     if (!same) {
         /* Where it cannot be read, nobody can write either. */
@@ -137,8 +140,10 @@ int pool_identity_of(const struct pool *pool, int fd, const struct stat *st,
 
     identity_look(fd, st, &place);
     if (place.is_stored && !place.in_place) {
-        result = came_along(pool, place.stored, st->st_mtim.tv_sec *
-                            1000000000ull + st->st_mtim.tv_nsec, &same, err);
+        result = came_along(pool, place.stored,
+                            st->st_mtim.tv_sec * 1000000000ull +
+                                st->st_mtim.tv_nsec,
+                            &same, err);
     }
     memcpy(identity, place.in_place || same ? place.stored : place.here,
            RDISK_ID_SIZE);

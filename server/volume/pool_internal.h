@@ -7,12 +7,10 @@
 
 #include "server/volume/pool.h"
 
-
 /* Of a volume that nobody has open: 0, or -EBUSY with a sentence if @what must
  * not be done because its writer may come back. */
-int pool_not_kept(struct pool *pool, const char *name,
-                  const uint8_t *identity, const char *what,
-                  struct rdisk_error *err);
+int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
+                  const char *what, struct rdisk_error *err);
 /*
  * Settle the identity of @backend, just opened as volume @name. Storage only. 0
  * or a negative errno with @err: it cannot be told which volume it is.

@@ -14,17 +14,18 @@
 #include "server/volume/lock.h"
 
 #define DEFAULT_PARENT "/var/lib/rdisk"
-#define NAME ".rdisk"
-#define LOCK_NAME ".lock"
-#define RECORD_MAX 512          /* bytes of a file */
-#define HEX (2 * RDISK_ID_SIZE)
+#define NAME           ".rdisk"
+#define LOCK_NAME      ".lock"
+#define RECORD_MAX     512 /* bytes of a file */
+#define HEX            (2 * RDISK_ID_SIZE)
 
 /* A file: these lines, in this order. Version 1 has no "changed". */
-#define FORMAT "rdisk lease %u\nvolume %s\ngeneration %" PRIu64 "\n" \
+#define FORMAT \
+    "rdisk lease %u\nvolume %s\ngeneration %" PRIu64 "\n" \
     "client %s\npeer %s\nheld %s\nshared %s\n"
 #define FORMAT_CHANGED "changed %" PRIu64 "\n"
-#define FORMAT_END "end\n"
-#define VERSION 2u
+#define FORMAT_END     "end\n"
+#define VERSION        2u
 
 static void to_hex(const uint8_t *bytes, char text[HEX + 1])
 {
@@ -112,19 +113,22 @@ static int prepare(struct records *records, unsigned int wait_ms,
     }
     directory = result < 0 ? result : make(records->path);
     if (directory < 0) {
-        return rdisk_error_set(err, directory, "the server cannot keep its "
+        return rdisk_error_set(err, directory,
+                               "the server cannot keep its "
                                "record of who may write in '%s': %s; state= "
-                               "names another directory", records->path,
-                               strerror(-directory));
+                               "names another directory",
+                               records->path, strerror(-directory));
     }
     lock = lock_directory(directory, LOCK_NAME, wait_ms);
     if (lock < 0) {
         close(directory);
-        return rdisk_error_set(err, lock, "the server cannot keep its record "
+        return rdisk_error_set(err, lock,
+                               "the server cannot keep its record "
                                "of who may write in '%s': %s; state= names "
-                               "another directory", records->path,
+                               "another directory",
+                               records->path,
                                lock == -EBUSY ? "another server does"
-                               : strerror(-lock));
+                                              : strerror(-lock));
     }
     records->directory = directory;
     records->lock = lock;
@@ -175,10 +179,12 @@ static bool parse(const char *text, struct lease_record *record)
     int fields;
 
     record->changed = 0;
-    fields = sscanf(text, "rdisk lease %u volume %128s generation %" SCNu64
-                    " client %33s peer %63s held %3s shared %3s changed %"
-                    SCNu64, &version, record->volume, &record->generation,
-                    client, record->peer, held, shared, &record->changed);
+    fields =
+        sscanf(text,
+               "rdisk lease %u volume %128s generation %" SCNu64
+               " client %33s peer %63s held %3s shared %3s changed %" SCNu64,
+               &version, record->volume, &record->generation, client,
+               record->peer, held, shared, &record->changed);
     if (fields < 7 || (version != 1 && version != VERSION) ||
         !record->generation || !from_hex(client, record->client)) {
         return false;
@@ -208,15 +214,19 @@ static int load(void *opaque, const uint8_t *identity,
     }
     length = fd < 0 ? -1 : read(fd, text, RECORD_MAX);
     if (length < 0) {
-        result = rdisk_error_set(err, -EIO, "cannot read '%s/%s', the "
+        result = rdisk_error_set(err, -EIO,
+                                 "cannot read '%s/%s', the "
                                  "server's record of who may write: %s",
                                  records->path, name, strerror(errno));
     } else {
         text[length] = '\0';
         if (!parse(text, record)) {
-            result = rdisk_error_set(err, -EIO, "'%s/%s', the server's record "
+            result = rdisk_error_set(
+                err, -EIO,
+                "'%s/%s', the server's record "
                 "of who may write, is damaged; remove it if no client of the "
-                "volume is away that could come back", records->path, name);
+                "volume is away that could come back",
+                records->path, name);
         }
     }
     if (fd >= 0) {
@@ -230,15 +240,16 @@ static int load(void *opaque, const uint8_t *identity,
 static int write_file(struct records *records, const char *name,
                       const char *text)
 {
-    int fd = openat(records->directory, name, O_WRONLY | O_CREAT | O_TRUNC |
-                    O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = openat(records->directory, name,
+                    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+                    0600);
     size_t length = strlen(text);
     int result = 0;
 
     if (fd < 0) {
         return -errno;
     }
-    errno = ENOSPC;             /* if it is written in part */
+    errno = ENOSPC; /* if it is written in part */
     if (write(fd, text, length) != (ssize_t)length || fsync(fd) < 0) {
         result = -errno;
     }
@@ -249,16 +260,15 @@ static int write_file(struct records *records, const char *name,
 }
 
 /* Whole, or not at all: a new file takes the old one's name. */
-static int replace(struct records *records, const char *name,
-                   const char *text)
+static int replace(struct records *records, const char *name, const char *text)
 {
     char fresh[HEX + 5];
     int result;
 
     snprintf(fresh, sizeof(fresh), "%s.new", name);
     result = write_file(records, fresh, text);
-    if (result == 0 && renameat(records->directory, fresh,
-                                records->directory, name) < 0) {
+    if (result == 0 &&
+        renameat(records->directory, fresh, records->directory, name) < 0) {
         result = -errno;
     }
     if (result == 0 && fsync(records->directory) < 0) {
@@ -282,18 +292,20 @@ static int save(void *opaque, const uint8_t *identity, uint64_t generation,
         return result;
     }
     if (result == 0 && stored.generation > generation) {
-        return rdisk_error_set(err, -EBUSY, "the record of who may write "
+        return rdisk_error_set(err, -EBUSY,
+                               "the record of who may write "
                                "volume '%s' in '%s' has generation %" PRIu64
                                ", this server knows %" PRIu64 ": another "
                                "server uses the same directory",
-                               record->volume, records->path,
-                               stored.generation, generation);
+                               record->volume, records->path, stored.generation,
+                               generation);
     }
     to_hex(identity, name);
     print(record, VERSION, text);
     result = replace(records, name, text);
     if (result < 0) {
-        return rdisk_error_set(err, result, "the server cannot write '%s/%s', "
+        return rdisk_error_set(err, result,
+                               "the server cannot write '%s/%s', "
                                "its record of who may write: %s",
                                records->path, name, strerror(-result));
     }
@@ -321,8 +333,8 @@ int records_init(struct records *records, const char *path, const char *pool)
     };
     if (path && path[0]) {
         records->path = strdup(path);
-    } else if (asprintf(&records->path, "%s/" NAME, pool && pool[0]
-                        ? pool : DEFAULT_PARENT) < 0) {
+    } else if (asprintf(&records->path, "%s/" NAME,
+                        pool && pool[0] ? pool : DEFAULT_PARENT) < 0) {
         records->path = NULL;
     }
     return records->path ? 0 : -ENOMEM;

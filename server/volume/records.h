@@ -10,9 +10,9 @@
 
 struct records {
     struct lease_store store;
-    char *path;                 /* of the state directory */
-    int directory;              /* its descriptor; -1: not made yet */
-    int lock;                   /* that keeps other servers away, or -1 */
+    char *path;    /* of the state directory */
+    int directory; /* its descriptor; -1: not made yet */
+    int lock;      /* that keeps other servers away, or -1 */
 };
 
 /* @path: the state directory; NULL or "": .rdisk in @pool, the pool directory,

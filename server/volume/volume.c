@@ -55,13 +55,14 @@ static enum rdisk_status find_older(const struct volume *volume,
     for (struct volume_holder *holder = volume->holders; holder;
          holder = holder->next) {
         /* Nobody comes back in another one's name. */
-        if (memcmp(holder->client, wanted->client,
-                   sizeof(wanted->client)) != 0 ||
+        if (memcmp(holder->client, wanted->client, sizeof(wanted->client)) !=
+                0 ||
             strcmp(holder->user, wanted->user) != 0) {
             continue;
         }
         if (holder->epoch >= wanted->epoch) {
-            rdisk_error_set(err, -ESTALE, "epoch %" PRIu64 " of this client "
+            rdisk_error_set(err, -ESTALE,
+                            "epoch %" PRIu64 " of this client "
                             "is over: volume '%s' has seen its epoch %" PRIu64,
                             wanted->epoch, volume->name, holder->epoch);
             return RDISK_STATUS_STALE;
@@ -72,8 +73,8 @@ static enum rdisk_status find_older(const struct volume *volume,
 }
 
 enum rdisk_status volume_check(const struct volume *volume,
-                               const struct volume_holder *wanted,
-                               uint64_t now, struct volume_holder **older,
+                               const struct volume_holder *wanted, uint64_t now,
+                               struct volume_holder **older,
                                struct rdisk_error *err)
 {
     enum rdisk_status status = find_older(volume, wanted, older, err);
@@ -85,7 +86,7 @@ enum rdisk_status volume_check(const struct volume *volume,
         return status;
     }
     if (!wanted->writer) {
-        return RDISK_STATUS_OK;     /* readers harm nobody */
+        return RDISK_STATUS_OK; /* readers harm nobody */
     }
     for (struct volume_holder *holder = volume->holders; holder;
          holder = holder->next) {
@@ -97,9 +98,11 @@ enum rdisk_status volume_check(const struct volume *volume,
             return RDISK_STATUS_OK;
         }
         if (!holder->shared || !wanted->shared) {
-            rdisk_error_set(err, -EBUSY, "volume '%s' is being written by %s; "
+            rdisk_error_set(err, -EBUSY,
+                            "volume '%s' is being written by %s; "
                             "close it there, open it read-only, or let both "
-                            "ask for shared", volume->name, holder->peer);
+                            "ask for shared",
+                            volume->name, holder->peer);
             return RDISK_STATUS_BUSY;
         }
     }
@@ -146,9 +149,10 @@ bool volume_release(struct volume_holder *holder, bool orderly, uint64_t now)
 int volume_settle(struct volume *volume, struct lease *lease,
                   struct rdisk_error *err)
 {
-    lease->record.changed = volume->backend->class->changed ?
-                            volume->backend->class->changed(volume->backend)
-                            : 0;
+    lease->record.changed = volume->backend->class->changed
+                                ? volume->backend->class->changed(
+                                      volume->backend)
+                                : 0;
     return lease_save(lease, &lease->record, err);
 }
 
@@ -158,9 +162,11 @@ int volume_check_size(const struct volume *volume, uint64_t size, bool shrink,
     uint64_t now = volume->backend->geometry.size;
 
     if (size < now && !shrink) {
-        return rdisk_error_set(err, -EINVAL, "volume '%s' has %" PRIu64
+        return rdisk_error_set(err, -EINVAL,
+                               "volume '%s' has %" PRIu64
                                " bytes already: a smaller size must be asked "
-                               "for, with --shrink", volume->name, now);
+                               "for, with --shrink",
+                               volume->name, now);
     }
     return 0;
 }

@@ -17,15 +17,15 @@ struct volume;
 
 /* One session's hold on a volume; embedded in the session. */
 struct volume_holder {
-    struct volume *volume;      /* NULL: none */
+    struct volume *volume; /* NULL: none */
     char peer[64];
     char user[RDISK_USER_NAME_MAX + 1]; /* "" without authentication */
     uint8_t client[16];
     uint64_t epoch;
-    uint64_t generation;        /* that it comes back with, or 0; as a holder,
+    uint64_t generation; /* that it comes back with, or 0; as a holder,
                                    of its lease: 0 for a reader */
     bool writer;
-    bool shared;                /* a writer that lets others write */
+    bool shared; /* a writer that lets others write */
     /*
      * It is on its way out, and only its requests may still be in flight: a
      * newer session of the same client waits for its place, or somebody has
@@ -38,13 +38,13 @@ struct volume_holder {
 struct volume {
     char name[RDISK_VOLUME_NAME_MAX + 1];
     struct backend *backend;
-    bool configured;            /* has a section of its own; stays open */
-    unsigned int references;    /* holders, and one if configured */
+    bool configured;         /* has a section of its own; stays open */
+    unsigned int references; /* holders, and one if configured */
     struct volume_holder *holders;
-    struct lease *lease;        /* the pool's; NULL: not needed yet */
-    struct rdisk_target_counters past;  /* of sessions that have ended */
-    uint64_t polled_past;       /* the same */
-    struct volume *next;        /* of the pool's list */
+    struct lease *lease;               /* the pool's; NULL: not needed yet */
+    struct rdisk_target_counters past; /* of sessions that have ended */
+    uint64_t polled_past;              /* the same */
+    struct volume *next;               /* of the pool's list */
 };
 
 struct volume *volume_new(const char *name, struct backend *backend,
@@ -63,8 +63,8 @@ void volume_free(struct volume *volume);
  * is no holder any more.
  */
 enum rdisk_status volume_check(const struct volume *volume,
-                               const struct volume_holder *wanted,
-                               uint64_t now, struct volume_holder **older,
+                               const struct volume_holder *wanted, uint64_t now,
+                               struct volume_holder **older,
                                struct rdisk_error *err);
 /*
  * After that: enter the list, and for a writer take the lease, which may fail.

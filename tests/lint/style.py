@@ -7,16 +7,6 @@ import subprocess
 
 import tree
 
-# Folders that are still to be formatted, once nobody's work waits on them.
-NOT_YET = (
-    'qemu-block-rdma/',
-    'server/backends/', 'server/io/', 'server/session/', 'server/volume/',
-    'tests/sim/',
-    'tests/unit/initiator/', 'tests/unit/server/', 'tests/unit/support/',
-    'tests/unit/target/', 'tests/unit/transport/',
-    'transport/include/', 'transport/target/',
-    'transport/wire/',
-)
 # Others format differently.
 VERSION = '14'
 WARNING = re.compile(r'(.+?):(\d+):\d+: (?:warning|error): ')
@@ -36,7 +26,7 @@ def program():
 
 def formatted(source):
     """The files that must be formatted."""
-    return [p for p in source.sources() if not p.startswith(NOT_YET)]
+    return list(source.sources())
 
 
 def check(source):

@@ -27,15 +27,15 @@ static const enum rdisk_initiator_state goals[] = {
 #define GOALS (sizeof(goals) / sizeof(goals[0]))
 
 enum act {
-    BREAK,              /* the control connection's queue pair */
-    BREAK_QUEUE,        /* that of a data queue */
-    REMOVE,             /* the client's device */
+    BREAK,       /* the control connection's queue pair */
+    BREAK_QUEUE, /* that of a data queue */
+    REMOVE,      /* the client's device */
     STALL_SERVER,
-    STALL_QUEUES,       /* the threads that serve them */
-    SPOIL,              /* the server's next message */
+    STALL_QUEUES, /* the threads that serve them */
+    SPOIL,        /* the server's next message */
     CANCEL,
     GIVE_UP,
-    FENCE,              /* by hand, at the server */
+    FENCE, /* by hand, at the server */
     ACTS
 };
 

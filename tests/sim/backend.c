@@ -31,11 +31,12 @@ static void write_block(struct sim *sim, const struct sim_op *op,
 
     if (sim_mutated(sim, SIM_MUTATE_TORN_WRITE)) {
         sim->server.old[block] = sim_random(sim, 8)
-                                 ? 0 : sim_disk_read(&sim->disk, block);
+                                     ? 0
+                                     : sim_disk_read(&sim->disk, block);
     }
     sim_disk_write(&sim->disk, block, word,
                    op->flags & RDISK_REQUEST_FUA &&
-                   !sim_mutated(sim, SIM_MUTATE_NO_FUA));
+                       !sim_mutated(sim, SIM_MUTATE_NO_FUA));
 }
 
 /* A discarded block may keep its bytes, lose them, or become anything. */
@@ -62,9 +63,9 @@ static void write_blocks(struct sim *sim, const struct sim_op *op, bool part)
         uint64_t word = op->words[i];
 
         if (op->op == RDISK_OP_WRITE) {
-            if (op->request &&
-                !sim_block_read((uint8_t *)op->request->data +
-                                (size_t)i * SIM_BLOCK, &word)) {
+            if (op->request && !sim_block_read((uint8_t *)op->request->data +
+                                                   (size_t)i * SIM_BLOCK,
+                                               &word)) {
                 sim_violation("a payload for block %u arrived torn",
                               op->block + i);
             }
@@ -73,7 +74,7 @@ static void write_blocks(struct sim *sim, const struct sim_op *op, bool part)
         } else {
             word = op->op == RDISK_OP_ZEROES ? 0
                    : op->op == RDISK_OP_COPY ? SIM_COPIED
-                   : discarded(sim, op->block + i);
+                                             : discarded(sim, op->block + i);
         }
         if (!part || sim_random(sim, 2)) {
             write_block(sim, op, i, word);
@@ -147,8 +148,7 @@ bool sim_backend_life(struct sim *sim)
     return false;
 }
 
-void sim_backend_request(void *queue_user,
-                         struct rdisk_target_request *request)
+void sim_backend_request(void *queue_user, struct rdisk_target_request *request)
 {
     struct sim_queue *queue = queue_user;
     struct sim *sim = queue->sim;
@@ -171,8 +171,11 @@ void sim_backend_request(void *queue_user,
         sim_violation("more requests than slots");
     }
     *op = (struct sim_op) {
-        .request = request, .queue = queue, .op = request->op,
-        .client = queue->holder->client, .serial = queue->holder->serial,
+        .request = request,
+        .queue = queue,
+        .op = request->op,
+        .client = queue->holder->client,
+        .serial = queue->holder->serial,
         .flags = request->flags,
         .block = (unsigned int)(request->offset / SIM_BLOCK),
         .count = request->length / SIM_BLOCK,

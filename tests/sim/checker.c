@@ -6,7 +6,7 @@
 #include "tests/sim/sim.h"
 
 /* Each block with a write's own bytes: its number, and where it belongs. */
-#define MARK            0x5dull
+#define MARK 0x5dull
 
 uint64_t sim_word(const struct sim_checker *checker, unsigned int write,
                   unsigned int block)
@@ -31,8 +31,10 @@ void sim_check_begin(struct sim_checker *checker)
     checker->clock = 1;
     /* Write 0 made the disk: all zeroes, stable. */
     checker->writes[0] = (struct sim_write) {
-        .op = RDISK_OP_ZEROES, .count = SIM_BLOCKS,
-        .succeeded = true, .stable = true,
+        .op = RDISK_OP_ZEROES,
+        .count = SIM_BLOCKS,
+        .succeeded = true,
+        .stable = true,
     };
     checker->write_count = 1;
     for (unsigned int i = 0; i < SIM_BLOCKS; i++) {
@@ -53,14 +55,22 @@ unsigned int sim_check_write(struct sim_checker *checker, unsigned int client,
     unsigned int number = checker->write_count++;
 
     checker->writes[number] = (struct sim_write) {
-        .client = client, .serial = serial, .op = op, .block = block,
-        .count = count, .fua = fua, .submitted = checker->clock++,
-        .end = SIM_NEVER, .answered = SIM_NEVER, .told = SIM_NEVER,
+        .client = client,
+        .serial = serial,
+        .op = op,
+        .block = block,
+        .count = count,
+        .fua = fua,
+        .submitted = checker->clock++,
+        .end = SIM_NEVER,
+        .answered = SIM_NEVER,
+        .told = SIM_NEVER,
     };
     for (unsigned int i = block; i < block + count; i++) {
         checker->candidates[i][checker->candidate_count[i]++] =
             (struct sim_candidate) {
-                .write = number, .ruled_out = SIM_NEVER,
+                .write = number,
+                .ruled_out = SIM_NEVER,
             };
     }
     return number;
@@ -111,8 +121,7 @@ static void takes_effect_everywhere(struct sim_checker *checker,
     }
 }
 
-static void becomes_stable(struct sim_checker *checker,
-                           struct sim_write *write)
+static void becomes_stable(struct sim_checker *checker, struct sim_write *write)
 {
     if (!write->stable) {
         write->stable = true;
@@ -162,23 +171,27 @@ static void explain(const struct sim_checker *checker, unsigned int block,
 
     if (word == 0) {
         sim_violation("block %u reads as zeroes, which were written over and "
-                      "must not come back", block);
+                      "must not come back",
+                      block);
     }
     if (word == SIM_POISON) {
         sim_violation("block %u holds bytes of a buffer whose request had "
-                      "ended", block);
+                      "ended",
+                      block);
     }
     if (word == SIM_RUBBISH) {
         sim_violation("block %u reads as what a discard left, which was "
-                      "written over and must not come back", block);
+                      "written over and must not come back",
+                      block);
     }
     if (word == SIM_COPIED) {
         sim_violation("block %u reads as what was copied there, which was "
-                      "written over and must not come back", block);
+                      "written over and must not come back",
+                      block);
     }
     if (word >> 56 != MARK || number >= checker->write_count) {
-        sim_violation("block %u reads as 0x%016llx, which nobody wrote",
-                      block, (unsigned long long)word);
+        sim_violation("block %u reads as 0x%016llx, which nobody wrote", block,
+                      (unsigned long long)word);
     }
     if ((word & 0xffff) != block) {
         sim_violation("block %u holds what write %u wrote to block %u", block,
@@ -253,8 +266,7 @@ void sim_check_read_end(struct sim_checker *checker, uint64_t submitted,
 }
 
 void sim_check_flush_end(struct sim_checker *checker, uint64_t submitted,
-                         unsigned int client, unsigned int serial,
-                         bool success)
+                         unsigned int client, unsigned int serial, bool success)
 {
     uint64_t now = checker->clock++;
 
@@ -276,8 +288,8 @@ void sim_check_flush_end(struct sim_checker *checker, uint64_t submitted,
         } else if (write->told > submitted) {
             sim_violation("a flush of client %u succeeds, although write %u "
                           "was lost with the volatile cache and no flush had "
-                          "told it before this one was submitted", client,
-                          i);
+                          "told it before this one was submitted",
+                          client, i);
         }
     }
 }
@@ -290,7 +302,8 @@ static void carried_out(struct sim_checker *checker, unsigned int number)
 
     if (write->end != SIM_NEVER) {
         sim_violation("ghost write: write %u of client %u is carried out "
-                      "again although it ended %s", number, write->client,
+                      "again although it ended %s",
+                      number, write->client,
                       write->succeeded ? "well" : "with an error");
     }
     write->carried_out = checker->clock++;
@@ -318,8 +331,8 @@ static void check_term(struct sim_checker *checker, unsigned int client,
     }
     if (newest->serial != serial || newest->term < checker->written) {
         sim_violation("client %u still writes (session %u), although somebody "
-                      "who had the volume after it has written", client,
-                      serial);
+                      "who had the volume after it has written",
+                      client, serial);
     }
     checker->written = newest->term;
 }
@@ -333,12 +346,14 @@ void sim_check_carried_out(struct sim_checker *checker, unsigned int client,
 
     if (word == SIM_POISON) {
         sim_violation("client %u sent a buffer whose request had ended, to "
-                      "block %u", client, block);
+                      "block %u",
+                      client, block);
     }
     if (word >> 56 != MARK || number >= checker->write_count ||
         (word & 0xffff) != block) {
         sim_violation("0x%016llx arrived at block %u, which nobody wrote "
-                      "there", (unsigned long long)word, block);
+                      "there",
+                      (unsigned long long)word, block);
     }
     if (write->client != client || write->serial != serial) {
         sim_violation("write %u arrived through the session of another client",
@@ -361,16 +376,16 @@ void sim_check_range_carried_out(struct sim_checker *checker,
         const struct sim_write *write = &checker->writes[i];
 
         if (write->client == client && write->serial == serial &&
-            write->op == op && write->block == block &&
-            write->count == count && write->end == SIM_NEVER) {
+            write->op == op && write->block == block && write->count == count &&
+            write->end == SIM_NEVER) {
             carried_out(checker, i);
             found = true;
         }
     }
     if (!found) {
         sim_violation("ghost write: operation %d on blocks %u…%u of client %u "
-                      "is carried out, but none is in flight", op, block,
-                      block + count - 1, client);
+                      "is carried out, but none is in flight",
+                      op, block, block + count - 1, client);
     }
 }
 
@@ -433,7 +448,8 @@ void sim_check_granted(struct sim_checker *checker, unsigned int client,
 
         if (i != client && other->open && (exclusive || other->exclusive)) {
             sim_violation("client %u is let in while client %u has the volume "
-                          "for itself", client, i);
+                          "for itself",
+                          client, i);
         }
     }
     if (newest->serial == serial && epoch <= newest->epoch) {

@@ -43,8 +43,8 @@
 #include "tests/sim/schedule.h"
 #include "transport/wire/wire.h"
 
-#define SIM_WRITES      (SIM_EVENTS + 1u)
-#define SIM_NEVER       UINT64_MAX
+#define SIM_WRITES (SIM_EVENTS + 1u)
+#define SIM_NEVER  UINT64_MAX
 
 struct sim_write {
     unsigned int client, serial;
@@ -52,26 +52,26 @@ struct sim_write {
     unsigned int block, count;
     bool fua;
     uint64_t submitted;
-    uint64_t end;               /* no attempt is left; SIM_NEVER: may be */
-    uint64_t answered;          /* its success or failure; SIM_NEVER */
+    uint64_t end;      /* no attempt is left; SIM_NEVER: may be */
+    uint64_t answered; /* its success or failure; SIM_NEVER */
     bool succeeded;
     bool stable;
-    bool kept;                  /* carried out, then a flush was */
-    bool lost;                  /* not kept at a power failure */
-    uint64_t told;              /* the end of a flush that failed since;
+    bool kept;            /* carried out, then a flush was */
+    bool lost;            /* not kept at a power failure */
+    uint64_t told;        /* the end of a flush that failed since;
                                    SIM_NEVER */
-    uint64_t carried_out;       /* last; 0: not yet */
+    uint64_t carried_out; /* last; 0: not yet */
 };
 
 struct sim_candidate {
     unsigned int write;
-    uint64_t ruled_out;         /* when; SIM_NEVER: not */
-    bool for_good;              /* no power failure brings it back */
+    uint64_t ruled_out; /* when; SIM_NEVER: not */
+    bool for_good;      /* no power failure brings it back */
 };
 
 struct sim_checker {
     uint64_t clock;
-    uint64_t power_failed;      /* last; 0: never */
+    uint64_t power_failed; /* last; 0: never */
     struct sim_write writes[SIM_WRITES];
     unsigned int write_count;
     struct sim_candidate candidates[SIM_BLOCKS][SIM_WRITES];
@@ -80,22 +80,23 @@ struct sim_checker {
      * often the server has it. */
     struct sim_newest {
         unsigned int serial;
-        unsigned int term;      /* of that session */
+        unsigned int term; /* of that session */
         uint64_t epoch;
-        unsigned int open;      /* sessions of any serial */
+        unsigned int open; /* sessions of any serial */
         bool exclusive;
     } newest[SIM_CLIENTS];
-    unsigned int term;          /* one more with each new exclusive session */
-    unsigned int written;       /* newest term that has written */
+    unsigned int term;    /* one more with each new exclusive session */
+    unsigned int written; /* newest term that has written */
 };
 
 /* The word that write number @write puts into @block. */
 uint64_t sim_word(const struct sim_checker *checker, unsigned int write,
                   unsigned int block);
 /* Words that no write has. */
-#define SIM_POISON      0xdeaddeaddeaddeadull   /* buffers not in use */
-#define SIM_RUBBISH     0xddddddddddddddddull   /* what was discarded */
-#define SIM_COPIED      0xc0c0c0c0c0c0c0c0ull   /* what a COPY copies: blocks
+#define SIM_POISON  0xdeaddeaddeaddeadull /* buffers not in use */
+#define SIM_RUBBISH 0xddddddddddddddddull /* what was discarded */
+#define SIM_COPIED \
+    0xc0c0c0c0c0c0c0c0ull /* what a COPY copies: blocks
                                                    behind the others that
                                                    nobody writes to */
 

@@ -16,14 +16,14 @@ static uint8_t arenas[SIM_CLIENTS][2][REQUESTS * SIM_CELL]
     __attribute__((aligned(4096)));
 
 /* Bits of a request's "how". */
-#define HOW_REGISTERED(how)     ((how) & 1)
-#define HOW_PIECES(how)         (((how) >> 1 & 3) + 1)
-#define HOW_FUA(how)            ((how) >> 3 & 1)
-#define HOW_QUEUE(how)          ((how) >> 4 & 3)
-#define HOW_KICK(how)           ((how) >> 6 & 1)
-#define HOW_UNMAP(how)          ((how) >> 7 & 1)
-#define HOW_JITTER(how)         ((how) >> 8 & 63)
-#define HOW_REVERSED(how)       ((how) >> 15 & 1)
+#define HOW_REGISTERED(how) ((how)&1)
+#define HOW_PIECES(how)     (((how) >> 1 & 3) + 1)
+#define HOW_FUA(how)        ((how) >> 3 & 1)
+#define HOW_QUEUE(how)      ((how) >> 4 & 3)
+#define HOW_KICK(how)       ((how) >> 6 & 1)
+#define HOW_UNMAP(how)      ((how) >> 7 & 1)
+#define HOW_JITTER(how)     ((how) >> 8 & 63)
+#define HOW_REVERSED(how)   ((how) >> 15 & 1)
 
 /* ---- Bytes ------------------------------------------------------------- */
 
@@ -57,7 +57,8 @@ static unsigned int make_pieces(struct sim_request *request, unsigned int how)
         size_t size = ends[piece] - (piece ? ends[piece - 1] : 0);
 
         request->iov[piece] = (struct iovec) {
-            .iov_base = place, .iov_len = size,
+            .iov_base = place,
+            .iov_len = size,
         };
         place += size;
     }
@@ -86,8 +87,8 @@ static void fill_payload(const struct sim_request *request)
 
     for (unsigned int i = 0; i < request->count; i++) {
         sim_block_fill(flat + (size_t)i * SIM_BLOCK,
-                       sim_word(&request->client->sim->checker,
-                                request->write, request->block + i));
+                       sim_word(&request->client->sim->checker, request->write,
+                                request->block + i));
     }
     scatter(request, flat);
 }
@@ -107,8 +108,7 @@ static bool keeps_quiet(const struct sim_request *request, int result)
     const struct sim *sim = request->client->sim;
 
     if (request->request.op != RDISK_OP_FLUSH || result != -EIO ||
-        sim->server.errors ||
-        request->client->state != RDISK_INITIATOR_READY) {
+        sim->server.errors || request->client->state != RDISK_INITIATOR_READY) {
         return false;
     }
     return (sim->mutation == SIM_MUTATE_ONE_QUEUE_TELLS && request->queue) ||
@@ -219,8 +219,8 @@ static void announce(struct sim_request *request, unsigned int flags)
         request->submitted = sim_check_submit(checker);
         return;
     }
-    request->write = sim_check_write(checker, client->index, client->serial,
-                                     op, request->block, request->count,
+    request->write = sim_check_write(checker, client->index, client->serial, op,
+                                     request->block, request->count,
                                      flags & RDISK_REQUEST_FUA);
     if (op == RDISK_OP_WRITE) {
         fill_payload(request);
@@ -237,15 +237,21 @@ static void submit(struct sim_client *client, enum rdisk_op op,
     int ret;
 
     *request = (struct sim_request) {
-        .client = client, .block = block, .count = count,
+        .client = client,
+        .block = block,
+        .count = count,
         .buffer = client->cells[HOW_REGISTERED(how)] +
                   (size_t)number * SIM_CELL,
-        .serial = client->serial, .queue = HOW_QUEUE(how) % queues,
+        .serial = client->serial,
+        .queue = HOW_QUEUE(how) % queues,
     };
     request->request = (struct rdisk_request) {
-        .op = op, .flags = flags_of(op, how), .complete = complete,
+        .op = op,
+        .flags = flags_of(op, how),
+        .complete = complete,
         .source = op == RDISK_OP_COPY ? SIM_BLOCKS * SIM_BLOCK : 0,
-        .extents = request->extents, .extent_count = 1 + how % SIM_RUN,
+        .extents = request->extents,
+        .extent_count = 1 + how % SIM_RUN,
     };
     poison(request);
     if (!range) {
@@ -281,15 +287,16 @@ void sim_client_kick(struct sim_client *client)
 {
     struct rdisk_queue *queue;
 
-    for (unsigned int i = 0; client->session && client->opened &&
-         (queue = rdisk_initiator_queue(client->session, i)); i++) {
+    for (unsigned int i = 0;
+         client->session && client->opened &&
+         (queue = rdisk_initiator_queue(client->session, i));
+         i++) {
         rdisk_queue_kick(queue);
     }
 }
 
 void sim_client_submit(struct sim_client *client, enum rdisk_op op,
-                       unsigned int block, unsigned int count,
-                       unsigned int how)
+                       unsigned int block, unsigned int count, unsigned int how)
 {
     if (!client->session || !client->opened || client->want_close ||
         client->crashed || client->state == RDISK_INITIATOR_CLOSING ||
@@ -320,13 +327,15 @@ void sim_client_observe(struct sim_client *client,
         if (!i || offset / SIM_CELL >= client->request_count ||
             request->request.op != RDISK_OP_READ ||
             offset % SIM_CELL + write->length >
-            (size_t)request->count * SIM_BLOCK) {
+                (size_t)request->count * SIM_BLOCK) {
             sim_violation("%zu bytes arrive in memory of client %u that no "
-                          "read has named", write->length, client->index);
+                          "read has named",
+                          write->length, client->index);
         }
         if (!request->pending) {
             sim_violation("late DMA: %zu bytes arrive for request %u of "
-                          "client %u, which has ended", write->length,
+                          "client %u, which has ended",
+                          write->length,
                           (unsigned int)(request - client->requests),
                           client->index);
         }
@@ -365,8 +374,7 @@ static void state_changed(void *opaque, enum rdisk_initiator_state state)
     if (state == RDISK_INITIATOR_READY) {
         client->opened = true;
         /* The server has fenced and drained what was before. */
-        sim_check_settled(&client->sim->checker, client->index,
-                          client->serial);
+        sim_check_settled(&client->sim->checker, client->index, client->serial);
     }
     mutate_state(client);
 }
@@ -422,8 +430,7 @@ static void drop(struct sim_client *client)
 
     if (client->state == RDISK_INITIATOR_FAILED) {
         sim_log(sim, "client %u: session %u has failed: %s", client->index,
-                client->serial,
-                rdisk_initiator_error(client->session)->text);
+                client->serial, rdisk_initiator_error(client->session)->text);
     }
     if (client->registered) {
         rdisk_initiator_unregister(client->session, client->cells[1],
@@ -435,8 +442,7 @@ static void drop(struct sim_client *client)
     rdisk_initiator_destroy(client->session);
     client->session = NULL;
     client->want_close = false;
-    client->reopen_at = sim_now(sim) +
-                        (50 + sim_random(sim, 500)) * RDISK_MSEC;
+    client->reopen_at = sim_now(sim) + (50 + sim_random(sim, 500)) * RDISK_MSEC;
     if (!sim_server_holds(sim, client->index, client->serial)) {
         sim_check_settled(&sim->checker, client->index, client->serial);
     }
@@ -503,8 +509,7 @@ static bool end_session(struct sim_client *client)
 
 bool sim_client_life(struct sim_client *client)
 {
-    if (client->sim->mutation == SIM_MUTATE_LATE_DMA &&
-        sim_mutate_catch_up()) {
+    if (client->sim->mutation == SIM_MUTATE_LATE_DMA && sim_mutate_catch_up()) {
         return true;
     }
     if (sim_ambush_life(client)) {
@@ -530,9 +535,10 @@ bool sim_client_life(struct sim_client *client)
     }
     if (client->state == RDISK_INITIATOR_READY && !client->register_tried) {
         client->register_tried = true;
-        client->registered =
-            rdisk_initiator_register(client->session, client->cells[1],
-                                     REQUESTS * SIM_CELL, NULL) == 0;
+        client->registered = rdisk_initiator_register(client->session,
+                                                      client->cells[1],
+                                                      REQUESTS * SIM_CELL,
+                                                      NULL) == 0;
     }
     if (client->sim->mutation == SIM_MUTATE_RESEND_FAILED &&
         client->state == RDISK_INITIATOR_READY && resend(client)) {
@@ -555,8 +561,9 @@ uint64_t sim_client_due(const struct sim_client *client)
             due = sim_least(due, client->stalled_until[i]);
         }
     }
-    return client->stalled_until[0] > now ? due
-           : sim_least(due, rdisk_initiator_deadline(client->session));
+    return client->stalled_until[0] > now
+               ? due
+               : sim_least(due, rdisk_initiator_deadline(client->session));
 }
 
 bool sim_client_stalled(const struct sim_client *client, unsigned int who)
@@ -610,9 +617,12 @@ void sim_clients_begin(struct sim *sim)
         client->verbs = *client->fake.verbs;
         sim_mutate_client_verbs(&client->verbs, sim->mutation);
         client->env = (struct rdisk_env) {
-            .verbs = &client->verbs, .now = env_now,
-            .stopwatch = env_now, .random = env_random,
-            .log = env_log, .opaque = client,
+            .verbs = &client->verbs,
+            .now = env_now,
+            .stopwatch = env_now,
+            .random = env_random,
+            .log = env_log,
+            .opaque = client,
         };
     }
 }

@@ -9,14 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SIM_BLOCKS      48u
+#define SIM_BLOCKS 48u
 /* Bytes; not less, so that a read in pieces is not always copied. */
-#define SIM_BLOCK       2048u
-#define SIM_CACHE       32u     /* versions of a block that may be lost */
+#define SIM_BLOCK 2048u
+#define SIM_CACHE 32u /* versions of a block that may be lost */
 
 struct sim_disk {
     uint64_t stable[SIM_BLOCKS];
-    uint64_t cached[SIM_BLOCKS][SIM_CACHE];     /* oldest first */
+    uint64_t cached[SIM_BLOCKS][SIM_CACHE]; /* oldest first */
     unsigned int versions[SIM_BLOCKS];
 };
 

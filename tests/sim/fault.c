@@ -9,12 +9,29 @@
  * ERROR has no way to keep the device from its memory.
  */
 static const enum fake_call calls[] = {
-    FAKE_CREATE_EVENT_CHANNEL, FAKE_CREATE_ID, FAKE_BIND_ADDR, FAKE_LISTEN,
-    FAKE_RESOLVE_ADDR, FAKE_RESOLVE_ROUTE, FAKE_SET_ACK_TIMEOUT,
-    FAKE_CREATE_QP, FAKE_CONNECT, FAKE_ACCEPT, FAKE_REJECT, FAKE_DISCONNECT,
-    FAKE_QUERY_DEVICE, FAKE_ALLOC_PD, FAKE_REG_MR, FAKE_ALLOC_MW,
-    FAKE_CREATE_COMP_CHANNEL, FAKE_CREATE_CQ, FAKE_REQ_NOTIFY_CQ,
-    FAKE_POLL_CQ, FAKE_POST_SEND, FAKE_POST_RECV, FAKE_CONNECT_RESPONSE,
+    FAKE_CREATE_EVENT_CHANNEL,
+    FAKE_CREATE_ID,
+    FAKE_BIND_ADDR,
+    FAKE_LISTEN,
+    FAKE_RESOLVE_ADDR,
+    FAKE_RESOLVE_ROUTE,
+    FAKE_SET_ACK_TIMEOUT,
+    FAKE_CREATE_QP,
+    FAKE_CONNECT,
+    FAKE_ACCEPT,
+    FAKE_REJECT,
+    FAKE_DISCONNECT,
+    FAKE_QUERY_DEVICE,
+    FAKE_ALLOC_PD,
+    FAKE_REG_MR,
+    FAKE_ALLOC_MW,
+    FAKE_CREATE_COMP_CHANNEL,
+    FAKE_CREATE_CQ,
+    FAKE_REQ_NOTIFY_CQ,
+    FAKE_POLL_CQ,
+    FAKE_POST_SEND,
+    FAKE_POST_RECV,
+    FAKE_CONNECT_RESPONSE,
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
@@ -154,8 +171,8 @@ static void program_event(struct sim *sim, struct sim_client *client,
         client->want_close = client->session != NULL;
         break;
     default:
-        sim_client_crash(client, event->b % 2 ? FAKE_PROCESS_DIES
-                                              : FAKE_POWER_FAILS);
+        sim_client_crash(client,
+                         event->b % 2 ? FAKE_PROCESS_DIES : FAKE_POWER_FAILS);
         break;
     }
 }
@@ -251,8 +268,8 @@ void sim_heal(struct sim *sim)
     /* What the backend has begun still takes its time. */
     server->slowest = 200000;
     server->errors = 0;
-    if (!server->want_start && (!server->target || server->dead ||
-                                server->stopping)) {
+    if (!server->want_start &&
+        (!server->target || server->dead || server->stopping)) {
         server->want_start = true;
         server->start_at = sim_now(sim);
     }

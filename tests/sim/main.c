@@ -18,21 +18,21 @@
 #include "tests/sim/transitions.h"
 
 #define JOBS_MAX        64u
-#define FAILURES_MAX    5u      /* then it is not worth going on */
-#define ATTEMPTS_MAX    1500u   /* at a shorter schedule */
-#define HUNG_AFTER      60u     /* seconds for one schedule */
-#define MUTATION_BUDGET 2000u   /* schedules within which each is found */
-#define SHORT_RUN       2000u   /* in so many each transition is taken */
+#define FAILURES_MAX    5u    /* then it is not worth going on */
+#define ATTEMPTS_MAX    1500u /* at a shorter schedule */
+#define HUNG_AFTER      60u   /* seconds for one schedule */
+#define MUTATION_BUDGET 2000u /* schedules within which each is found */
+#define SHORT_RUN       2000u /* in so many each transition is taken */
 
 /* What a process that runs schedules leaves for its parent. */
 struct report {
-    volatile uint64_t seed;     /* being run, or the next */
+    volatile uint64_t seed; /* being run, or the next */
     volatile uint64_t passed;
     char text[800];
 };
 
 static struct sim sim;
-static struct report *reports;      /* shared memory; one for each job */
+static struct report *reports; /* shared memory; one for each job */
 static struct report *mine;
 
 /* ---- Called by the rest ------------------------------------------------ */
@@ -132,8 +132,7 @@ static void shrink(struct sim_schedule *schedule, enum sim_mutation mutation,
     for (unsigned int chunk = schedule->count / 2; chunk; chunk /= 2) {
         unsigned int first = 0;
 
-        while (first + chunk <= schedule->count &&
-               attempts++ < ATTEMPTS_MAX) {
+        while (first + chunk <= schedule->count && attempts++ < ATTEMPTS_MAX) {
             without(schedule, first, chunk, &shorter);
             if (fails(&shorter, mutation, false, report)) {
                 *schedule = shorter;
@@ -193,8 +192,7 @@ static void job(struct report *report, uint64_t end, unsigned int stride)
     exit(0);
 }
 
-static pid_t start_job(struct report *report, uint64_t end,
-                       unsigned int stride)
+static pid_t start_job(struct report *report, uint64_t end, unsigned int stride)
 {
     pid_t pid;
 
@@ -228,8 +226,8 @@ static void progress(uint64_t passed, uint64_t failed, uint64_t count)
 
     if (last && now - last >= 10) {
         printf("%llu of %llu schedules, %llu failed\n",
-               (unsigned long long)(passed + failed),
-               (unsigned long long)count, (unsigned long long)failed);
+               (unsigned long long)(passed + failed), (unsigned long long)count,
+               (unsigned long long)failed);
         fflush(stdout);
         last = now;
     }

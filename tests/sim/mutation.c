@@ -41,8 +41,7 @@ static unsigned int calls;
 static struct ibv_qp *late_qps[LATE_MAX];
 static struct rdma_cm_id *late_ids[LATE_MAX];
 
-static int modify_qp_late(struct ibv_qp *qp, struct ibv_qp_attr *attr,
-                          int mask)
+static int modify_qp_late(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 {
     for (unsigned int i = 0; i < LATE_MAX; i++) {
         if (!late_qps[i]) {
@@ -132,8 +131,7 @@ static int post_send_astray(struct ibv_qp *qp, struct ibv_send_wr *wr,
                             struct ibv_send_wr **bad)
 {
     for (struct ibv_send_wr *each = wr; each; each = each->next) {
-        if (each->num_sge && each->opcode != IBV_WR_SEND &&
-            ++calls % 13 == 0) {
+        if (each->num_sge && each->opcode != IBV_WR_SEND && ++calls % 13 == 0) {
             each->wr.rdma.remote_addr += SIM_BLOCK;
         }
     }

@@ -26,7 +26,8 @@
     X(KILL_LOSES_CACHE, "kill-loses-cache", 1, \
       "answered writes die with the server's program") \
     X(FALSE_HOLE, "false-hole", 1, "extents call data zeroes") \
-    X(RESIZE_NOT_REPORTED, "resize-not-reported", 1, "other sessions are not told of a resize") \
+    X(RESIZE_NOT_REPORTED, "resize-not-reported", 1, \
+      "other sessions are not told of a resize") \
     X(STALE_READ, "stale-read", 1, "reads come from a cache that gets old") \
     X(TORN_WRITE, "torn-write", 2, "a block is half old, half new") \
     X(LOSS_HIDDEN, "loss-hidden", 5, \
@@ -67,7 +68,7 @@ enum sim_mutation {
 #define SIM_MUTATION_ENUM(id, name, promise, what) SIM_MUTATE_##id,
     SIM_MUTATIONS(SIM_MUTATION_ENUM)
 #undef SIM_MUTATION_ENUM
-    SIM_MUTATION_COUNT
+        SIM_MUTATION_COUNT
 };
 
 const char *sim_mutation_name(enum sim_mutation mutation);

@@ -14,8 +14,7 @@
 /* ---- Sessions ---------------------------------------------------------- */
 
 /* client.c puts it there. */
-static void whose(const uint8_t *id, unsigned int *client,
-                  unsigned int *serial)
+static void whose(const uint8_t *id, unsigned int *client, unsigned int *serial)
 {
     memcpy(client, id, sizeof(*client));
     memcpy(serial, id + sizeof(*client), sizeof(*serial));
@@ -90,7 +89,7 @@ static enum rdisk_status decide(struct sim *sim, struct sim_holder *holder,
     }
     fence(older);
     return sim_mutated(sim, SIM_MUTATE_NO_DRAIN) ? RDISK_STATUS_OK
-                                             : RDISK_LATER;
+                                                 : RDISK_LATER;
 }
 
 static struct sim_holder *find_place(struct sim *sim)
@@ -128,8 +127,8 @@ static enum rdisk_status owner_create(
 {
     struct sim *sim = opaque;
     struct sim_holder *holder = find_place(sim);
-    enum rdisk_status status = sim_visitor_create(sim, holder, session,
-                                                  request, err);
+    enum rdisk_status status = sim_visitor_create(sim, holder, session, request,
+                                                  err);
 
     *user = holder->session ? holder : NULL;
     return status;
@@ -138,8 +137,8 @@ static enum rdisk_status owner_create(
 static enum rdisk_status owner_open(void *opaque,
                                     struct rdisk_target_session *session,
                                     const struct rdisk_open_request *request,
-                                    struct rdisk_open_grant *grant,
-                                    void **user, struct rdisk_error *err)
+                                    struct rdisk_open_grant *grant, void **user,
+                                    struct rdisk_error *err)
 {
     struct sim *sim = opaque;
     struct sim_holder *holder;
@@ -167,15 +166,16 @@ static enum rdisk_status owner_open(void *opaque,
         status = RDISK_STATUS_NO_RESOURCES;
     }
     if (status == RDISK_STATUS_OK) {
-        status = rdisk_status_from_errno(volume_hold(&sim->server.volume,
-                                                     &holder->holder, err));
+        status = rdisk_status_from_errno(
+            volume_hold(&sim->server.volume, &holder->holder, err));
     }
     if (status != RDISK_STATUS_OK) {
         return status;
     }
-    sim_log(sim, "server: client %u session %u epoch %llu is let in, "
-            "generation %llu", holder->client, holder->serial,
-            (unsigned long long)request->epoch,
+    sim_log(sim,
+            "server: client %u session %u epoch %llu is let in, "
+            "generation %llu",
+            holder->client, holder->serial, (unsigned long long)request->epoch,
             (unsigned long long)holder->holder.generation);
     sim_check_granted(&sim->checker, holder->client, holder->serial,
                       request->epoch, !request->shared);
@@ -190,16 +190,17 @@ static enum rdisk_status owner_open(void *opaque,
         .resize = true,
     };
     grant->generation = sim_mutated(sim, SIM_MUTATE_NO_GENERATION_CHECK) &&
-                        request->generation ? request->generation
-                                            : holder->holder.generation;
+                                request->generation
+                            ? request->generation
+                            : holder->holder.generation;
     grant->cache[0] = sim_mutated(sim, SIM_MUTATE_LOSS_HIDDEN)
-                      ? 0 : sim->server.cache;
+                          ? 0
+                          : sim->server.cache;
     *user = holder;
     return RDISK_STATUS_OK;
 }
 
-void sim_server_replay(struct sim *sim, unsigned int client,
-                       unsigned int age)
+void sim_server_replay(struct sim *sim, unsigned int client, unsigned int age)
 {
     for (unsigned int i = 0; i < SIM_HOLDERS; i++) {
         struct sim_holder old = sim->server.holders[i];
@@ -247,8 +248,8 @@ static struct rdisk_target_group *owner_queue_group(void *opaque, void *user)
 }
 
 static int owner_queue_new(void *opaque, void *user,
-                           struct rdisk_target_queue *target,
-                           void **queue_user, struct rdisk_error *err)
+                           struct rdisk_target_queue *target, void **queue_user,
+                           struct rdisk_error *err)
 {
     struct sim *sim = opaque;
     struct sim_queue *queue = sim->server.queues;
@@ -259,7 +260,9 @@ static int owner_queue_new(void *opaque, void *user,
         }
     }
     *queue = (struct sim_queue) {
-        .sim = sim, .queue = target, .holder = user,
+        .sim = sim,
+        .queue = target,
+        .holder = user,
     };
     rdisk_target_queue_memory(target, &queue->memory, &queue->length);
     *queue_user = queue;
@@ -322,8 +325,7 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
         return true;
     }
     if (readable ||
-        (!queue->gone &&
-         rdisk_target_cq_more(rdisk_target_queue_cq(target)))) {
+        (!queue->gone && rdisk_target_cq_more(rdisk_target_queue_cq(target)))) {
         /* And what others have there that share it. */
         rdisk_target_cq_process(rdisk_target_queue_cq(target));
         /* It may be back already: not for this queue. */
@@ -352,9 +354,8 @@ static int record_save(void *opaque, const uint8_t *identity,
     struct sim_server *server = &sim->server;
     bool fails = server->errors && sim_random(sim, server->errors) == 0;
 
-    if (server->dead ||
-        (sim_mutated(sim, SIM_MUTATE_LEASE_NOT_SAVED) &&
-         server->record.generation)) {
+    if (server->dead || (sim_mutated(sim, SIM_MUTATE_LEASE_NOT_SAVED) &&
+                         server->record.generation)) {
         return 0;
     }
     if (server->record.generation > generation &&
@@ -364,8 +365,7 @@ static int record_save(void *opaque, const uint8_t *identity,
     if (!fails || sim_random(sim, 2)) {
         server->record = *record;
     }
-    return fails ? rdisk_error_set(err, -EIO, "the record was not written")
-                 : 0;
+    return fails ? rdisk_error_set(err, -EIO, "the record was not written") : 0;
 }
 
 /* ---- Who may come in ---------------------------------------------------- */
@@ -415,7 +415,8 @@ static void turn_begins(struct sim *sim)
         return;
     }
     server->lease = (struct lease) {
-        .name = "vol", .store = &server->store,
+        .name = "vol",
+        .store = &server->store,
         .lease_time = sim->schedule->config.lease_time_ms * RDISK_MSEC,
     };
     lease_load(&server->lease, sim_now(sim), &err);
@@ -441,8 +442,7 @@ static void server_starts(struct sim *sim)
     server->target = rdisk_target_create(&server->env, &server->options,
                                          &events, sim, &err);
     if (server->target) {
-        server->group = rdisk_target_group_create(&server->env, SIM_ENTRIES,
-                                                  0);
+        server->group = rdisk_target_group_create(&server->env, SIM_ENTRIES, 0);
         if (!server->group) {
             abort();
         }
@@ -605,9 +605,12 @@ void sim_server_begin(struct sim *sim)
     sim_mutate_server_verbs(&server->verbs, sim->mutation);
     sim_ambush_server_verbs(&server->verbs);
     server->env = (struct rdisk_env) {
-        .verbs = &server->verbs, .now = env_now,
-        .stopwatch = env_now, .random = env_random,
-        .log = env_log, .opaque = sim,
+        .verbs = &server->verbs,
+        .now = env_now,
+        .stopwatch = env_now,
+        .random = env_random,
+        .log = env_log,
+        .opaque = sim,
     };
     rdisk_target_options_init(&server->options);
     server->options.port = SIM_PORT;
@@ -619,7 +622,9 @@ void sim_server_begin(struct sim *sim)
     server->volume.backend = &backend;
     server->volume.lease = &server->lease;
     server->store = (struct lease_store) {
-        .load = record_load, .save = record_save, .opaque = sim,
+        .load = record_load,
+        .save = record_save,
+        .opaque = sim,
     };
     server->want_start = true;
 }

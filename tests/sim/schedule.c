@@ -7,7 +7,7 @@
 #include "tests/sim/sim.h"
 #include "transport/wire/wire.h"
 
-#define VISITS 3u /* of a schedule */
+#define VISITS   3u /* of a schedule */
 #define AMBUSHES 5u /* of a schedule */
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -84,14 +84,16 @@ static void make_request(struct sim_event *event, uint64_t *state)
 static void make_fault(struct sim_event *event, uint64_t *state)
 {
     static const enum sim_event_kind kinds[] = {
-        SIM_CUT, SIM_CUT, SIM_AWAY, SIM_AWAY, SIM_MEND, SIM_MEND, SIM_DELAY, SIM_LOSS, SIM_BREAK,
-        SIM_BREAK, SIM_BREAK, SIM_BREAK, SIM_CUT_QP, SIM_CUT_QP, SIM_KILL,
-        SIM_KILL, SIM_POWER, SIM_POWER, SIM_STOP, SIM_DRAIN, SIM_RESUME, SIM_START, SIM_START,
-        SIM_START, SIM_REMOVE, SIM_RESTORE, SIM_FAIL, SIM_FAIL, SIM_FAIL,
-        SIM_STALL, SIM_STALL, SIM_STALL_SERVER, SIM_SLOW, SIM_SLOW, SIM_SLOW,
-        SIM_ERRORS, SIM_CANCEL, SIM_CLOSE, SIM_CLOSE, SIM_CRASH, SIM_REPLAY,
-        SIM_REPLAY, SIM_RESIZE, SIM_RESIZE, SIM_NO_LINK, SIM_NO_LINK,
-        SIM_LINK,
+        SIM_CUT,     SIM_CUT,          SIM_AWAY,   SIM_AWAY,   SIM_MEND,
+        SIM_MEND,    SIM_DELAY,        SIM_LOSS,   SIM_BREAK,  SIM_BREAK,
+        SIM_BREAK,   SIM_BREAK,        SIM_CUT_QP, SIM_CUT_QP, SIM_KILL,
+        SIM_KILL,    SIM_POWER,        SIM_POWER,  SIM_STOP,   SIM_DRAIN,
+        SIM_RESUME,  SIM_START,        SIM_START,  SIM_START,  SIM_REMOVE,
+        SIM_RESTORE, SIM_FAIL,         SIM_FAIL,   SIM_FAIL,   SIM_STALL,
+        SIM_STALL,   SIM_STALL_SERVER, SIM_SLOW,   SIM_SLOW,   SIM_SLOW,
+        SIM_ERRORS,  SIM_CANCEL,       SIM_CLOSE,  SIM_CLOSE,  SIM_CRASH,
+        SIM_REPLAY,  SIM_REPLAY,       SIM_RESIZE, SIM_RESIZE, SIM_NO_LINK,
+        SIM_NO_LINK, SIM_LINK,
     };
 
     event->kind = kinds[pick(state, COUNT(kinds))];
@@ -99,8 +101,8 @@ static void make_fault(struct sim_event *event, uint64_t *state)
     event->c = pick(state, 1u << 16);
     event->d = pick(state, 1u << 16);
     event->steps = pick(state, 60);
-    event->wait_ms = pick(state, 2) ? 0 : pick(state, pick(state, 4) ? 800
-                                                                     : 8000);
+    event->wait_ms = pick(state, 2) ? 0
+                                    : pick(state, pick(state, 4) ? 800 : 8000);
 }
 
 static struct sim_event *add_event(struct sim_schedule *schedule,
@@ -171,9 +173,9 @@ static unsigned int ambush_number(uint64_t seed, unsigned int left)
 static void make_ambush(struct sim_schedule *schedule, unsigned int left,
                         uint64_t *state)
 {
-    struct sim_event *event =
-        add_event(schedule, pick(state, schedule->config.clients), SIM_AMBUSH,
-                  pick(state, 1000), state);
+    struct sim_event *event = add_event(schedule,
+                                        pick(state, schedule->config.clients),
+                                        SIM_AMBUSH, pick(state, 1000), state);
 
     event->b = ambush_number(schedule->seed, left);
 }
@@ -227,16 +229,17 @@ void sim_config_text(const struct sim_config *config, char *text, size_t size)
 {
     static const char *const modes[] = { "direct", "window", "bounce" };
 
-    snprintf(text, size, "%u clients%s, %u queues of %u slots, "
+    snprintf(text, size,
+             "%u clients%s, %u queues of %u slots, "
              "reconnect-delay %u, heartbeat %u, request-timeout %u, "
              "open-timeout %u ms, lease-time %u ms, max-silence %u ms, "
              "backend %u us, "
              "loss 1/%u, guest-memory %s%s",
-             config->clients,
-             config->shared ? " sharing" : ", one at a time", config->queues,
-             config->slots, config->reconnect_delay_ms, config->heartbeat_ms,
-             config->request_timeout_ms, config->open_timeout_ms,
-             config->lease_time_ms, config->max_silence_ms, config->slowest_us, config->loss,
+             config->clients, config->shared ? " sharing" : ", one at a time",
+             config->queues, config->slots, config->reconnect_delay_ms,
+             config->heartbeat_ms, config->request_timeout_ms,
+             config->open_timeout_ms, config->lease_time_ms,
+             config->max_silence_ms, config->slowest_us, config->loss,
              modes[config->guest_memory],
              config->authenticate ? ", authenticated" : "");
 }
@@ -265,23 +268,32 @@ void sim_event_text(const struct sim_event *event, char *text, size_t size)
 {
     static const char *const names[SIM_KINDS] = {
         [SIM_SUBMIT] = "request",
-        [SIM_CUT] = "link is cut", [SIM_MEND] = "link is mended",
+        [SIM_CUT] = "link is cut",
+        [SIM_MEND] = "link is mended",
         [SIM_AWAY] = "link is cut, and the server knows",
-        [SIM_NO_LINK] = "an end has no link", [SIM_LINK] = "it has one",
-        [SIM_DELAY] = "link is slow", [SIM_LOSS] = "packets are lost",
+        [SIM_NO_LINK] = "an end has no link",
+        [SIM_LINK] = "it has one",
+        [SIM_DELAY] = "link is slow",
+        [SIM_LOSS] = "packets are lost",
         [SIM_BREAK] = "a queue pair breaks",
         [SIM_CUT_QP] = "a queue pair hears nothing",
-        [SIM_KILL] = "server is killed", [SIM_POWER] = "server's power fails",
+        [SIM_KILL] = "server is killed",
+        [SIM_POWER] = "server's power fails",
         [SIM_STOP] = "server is told to stop",
-        [SIM_DRAIN] = "server is drained", [SIM_RESUME] = "server resumes",
+        [SIM_DRAIN] = "server is drained",
+        [SIM_RESUME] = "server resumes",
         [SIM_START] = "server starts",
         [SIM_REMOVE] = "device is removed",
-        [SIM_RESTORE] = "device is back", [SIM_FAIL] = "a call will fail",
-        [SIM_STALL] = "threads stall", [SIM_STALL_SERVER] = "server stalls",
+        [SIM_RESTORE] = "device is back",
+        [SIM_FAIL] = "a call will fail",
+        [SIM_STALL] = "threads stall",
+        [SIM_STALL_SERVER] = "server stalls",
         [SIM_SLOW] = "backend's speed changes",
         [SIM_ERRORS] = "backend's error rate changes",
-        [SIM_CANCEL] = "cancels", [SIM_CLOSE] = "closes",
-        [SIM_CRASH] = "crashes", [SIM_REPLAY] = "an old OPEN arrives",
+        [SIM_CANCEL] = "cancels",
+        [SIM_CLOSE] = "closes",
+        [SIM_CRASH] = "crashes",
+        [SIM_REPLAY] = "an old OPEN arrives",
         [SIM_RESIZE] = "makes the volume larger",
         [SIM_VISIT] = "somebody else comes",
     };
@@ -308,8 +320,7 @@ void sim_schedule_print(const struct sim_schedule *schedule, FILE *file)
     char text[256];
 
     sim_config_text(&schedule->config, text, sizeof(text));
-    fprintf(file, "seed %llu: %s\n", (unsigned long long)schedule->seed,
-            text);
+    fprintf(file, "seed %llu: %s\n", (unsigned long long)schedule->seed, text);
     for (unsigned int i = 0; i < schedule->count; i++) {
         const struct sim_event *event = &schedule->events[i];
 

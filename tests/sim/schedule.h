@@ -10,58 +10,58 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define SIM_CLIENTS     3u
-#define SIM_EVENTS      160u
+#define SIM_CLIENTS 3u
+#define SIM_EVENTS  160u
 /* visitor.c: states of a session on the server, and what happens there. */
 #define SIM_VISITOR_GOALS 14u
 #define SIM_VISITOR_ACTS  11u
-#define SIM_RUN         8u      /* blocks of the longest request */
+#define SIM_RUN           8u /* blocks of the longest request */
 
 struct sim_config {
     unsigned int clients;
-    bool shared;                /* all may write at once */
+    bool shared; /* all may write at once */
     unsigned int queues, slots;
     unsigned int reconnect_delay_ms, heartbeat_ms, request_timeout_ms;
     unsigned int open_timeout_ms;
-    unsigned int lease_time_ms; /* of the server */
-    unsigned int max_silence_ms;        /* of the server */
-    unsigned int slowest_us;    /* that the backend takes for a request */
-    unsigned int guest_memory;  /* enum rdisk_guest_memory, of all clients */
+    unsigned int lease_time_ms;  /* of the server */
+    unsigned int max_silence_ms; /* of the server */
+    unsigned int slowest_us;     /* that the backend takes for a request */
+    unsigned int guest_memory;   /* enum rdisk_guest_memory, of all clients */
     bool authenticate;
-    unsigned int loss;          /* one packet in so many; 0: none */
+    unsigned int loss; /* one packet in so many; 0: none */
 };
 
 enum sim_event_kind {
-    SIM_SUBMIT,         /* a request */
-    SIM_CUT,            /* a client's link */
+    SIM_SUBMIT, /* a request */
+    SIM_CUT,    /* a client's link */
     SIM_MEND,
-    SIM_AWAY,           /* it is, and the server knows at once */
-    SIM_NO_LINK,        /* at an end, which knows: a client's or the server's */
+    SIM_AWAY,    /* it is, and the server knows at once */
+    SIM_NO_LINK, /* at an end, which knows: a client's or the server's */
     SIM_LINK,
-    SIM_DELAY,          /* packets of a client's link */
-    SIM_LOSS,           /* of packets, everywhere */
-    SIM_BREAK,          /* a queue pair */
-    SIM_CUT_QP,         /* one queue pair hears nothing any more */
-    SIM_KILL,           /* the server's program dies */
-    SIM_POWER,          /* the server's power fails */
-    SIM_STOP,           /* the server is told to stop */
-    SIM_DRAIN,          /* or only to let nobody in for now */
+    SIM_DELAY,  /* packets of a client's link */
+    SIM_LOSS,   /* of packets, everywhere */
+    SIM_BREAK,  /* a queue pair */
+    SIM_CUT_QP, /* one queue pair hears nothing any more */
+    SIM_KILL,   /* the server's program dies */
+    SIM_POWER,  /* the server's power fails */
+    SIM_STOP,   /* the server is told to stop */
+    SIM_DRAIN,  /* or only to let nobody in for now */
     SIM_RESUME,
-    SIM_START,          /* the server */
-    SIM_REMOVE,         /* a client's device */
+    SIM_START,  /* the server */
+    SIM_REMOVE, /* a client's device */
     SIM_RESTORE,
-    SIM_FAIL,           /* a verbs call */
-    SIM_STALL,          /* a client's threads are not scheduled */
+    SIM_FAIL,  /* a verbs call */
+    SIM_STALL, /* a client's threads are not scheduled */
     SIM_STALL_SERVER,
-    SIM_SLOW,           /* the backend */
-    SIM_ERRORS,         /* of the backend */
-    SIM_CANCEL,         /* the wait for a lost connection, or it itself */
-    SIM_CLOSE,          /* a session, to be opened again later */
-    SIM_CRASH,          /* a client's program dies */
-    SIM_REPLAY,         /* an OPEN arrives that is older than the session */
-    SIM_RESIZE,         /* a client makes the volume larger */
-    SIM_VISIT,          /* somebody else comes to the server */
-    SIM_AMBUSH,         /* something happens to it in a certain state */
+    SIM_SLOW,   /* the backend */
+    SIM_ERRORS, /* of the backend */
+    SIM_CANCEL, /* the wait for a lost connection, or it itself */
+    SIM_CLOSE,  /* a session, to be opened again later */
+    SIM_CRASH,  /* a client's program dies */
+    SIM_REPLAY, /* an OPEN arrives that is older than the session */
+    SIM_RESIZE, /* a client makes the volume larger */
+    SIM_VISIT,  /* somebody else comes to the server */
+    SIM_AMBUSH, /* something happens to it in a certain state */
     SIM_KINDS
 };
 

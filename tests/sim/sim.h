@@ -33,32 +33,32 @@
 #include <rdisk/initiator.h>
 #include <rdisk/target.h>
 
-#define SIM_PORT        7471
-#define SIM_HOLDERS     32u
-#define SIM_QUEUES      64u
-#define SIM_ENTRIES     1200u   /* of a completion queue of the server */
-#define SIM_OPS         1024u   /* at the backend at a time */
-#define SIM_PIECES      4u      /* iovecs of a request */
+#define SIM_PORT    7471
+#define SIM_HOLDERS 32u
+#define SIM_QUEUES  64u
+#define SIM_ENTRIES 1200u /* of a completion queue of the server */
+#define SIM_OPS     1024u /* at the backend at a time */
+#define SIM_PIECES  4u    /* iovecs of a request */
 /* A request's buffer, and a space behind it that nobody may touch. */
-#define SIM_CELL        ((SIM_RUN + 1) * SIM_BLOCK)
+#define SIM_CELL ((SIM_RUN + 1) * SIM_BLOCK)
 
 struct sim;
 
 /* ---- Clients ---------------------------------------------------------- */
 
 struct sim_request {
-    struct rdisk_request request;       /* first */
+    struct rdisk_request request; /* first */
     struct sim_client *client;
-    unsigned int serial;        /* of the session it went to */
+    unsigned int serial; /* of the session it went to */
     unsigned int queue;
     unsigned int block, count;
-    unsigned int write;         /* the checker's number, or 0 */
-    uint64_t submitted;         /* the checker's clock */
-    uint8_t *buffer;            /* its cell */
+    unsigned int write; /* the checker's number, or 0 */
+    uint64_t submitted; /* the checker's clock */
+    uint8_t *buffer;    /* its cell */
     struct iovec iov[SIM_PIECES];
     struct rdisk_extent extents[SIM_RUN];
-    bool pending;               /* taken, not completed */
-    bool given_up;              /* told the application early: a mutation */
+    bool pending;  /* taken, not completed */
+    bool given_up; /* told the application early: a mutation */
 };
 
 /* What is to happen to a client once it is in a certain state. */
@@ -66,44 +66,44 @@ struct sim_ambush {
     bool armed;
     enum rdisk_initiator_state state;
     unsigned int act;
-    bool again;                 /* of a session that was READY before */
-    bool provoked;              /* it is on the way there */
-    uint64_t restore_at;        /* its device, or SIM_NEVER */
-    uint64_t until;             /* what happens there takes so long */
+    bool again;          /* of a session that was READY before */
+    bool provoked;       /* it is on the way there */
+    uint64_t restore_at; /* its device, or SIM_NEVER */
+    uint64_t until;      /* what happens there takes so long */
 };
 
 struct sim_client {
     struct sim *sim;
     unsigned int index;
     struct fake_host *host;
-    struct rdisk_env fake;      /* the host's */
-    struct rdisk_env env;       /* what the session gets */
-    struct rdisk_verbs verbs;   /* the host's, with a mutation */
-    struct rdisk_initiator *session;    /* NULL: none now */
-    unsigned int serial;        /* of the session: 1, 2, … */
+    struct rdisk_env fake;           /* the host's */
+    struct rdisk_env env;            /* what the session gets */
+    struct rdisk_verbs verbs;        /* the host's, with a mutation */
+    struct rdisk_initiator *session; /* NULL: none now */
+    unsigned int serial;             /* of the session: 1, 2, … */
     enum rdisk_initiator_state state;
     struct sim_request requests[SIM_EVENTS + SIM_BLOCKS];
     unsigned int request_count;
     unsigned int outstanding;
-    uint64_t wanted;            /* by a resize that has not ended; 0: none */
-    uint8_t *cells[2];          /* unregistered, registered */
-    bool opened;                /* the session was READY once */
+    uint64_t wanted;   /* by a resize that has not ended; 0: none */
+    uint8_t *cells[2]; /* unregistered, registered */
+    bool opened;       /* the session was READY once */
     bool register_tried, registered;
-    bool removed;               /* its device is */
-    bool want_close;            /* as soon as nothing is outstanding */
-    bool crashed;               /* its program is dead */
-    bool stay_away;             /* do not open another session */
-    bool creates;               /* the next session creates a volume */
+    bool removed;    /* its device is */
+    bool want_close; /* as soon as nothing is outstanding */
+    bool crashed;    /* its program is dead */
+    bool stay_away;  /* do not open another session */
+    bool creates;    /* the next session creates a volume */
     struct sim_ambush ambush;
     uint64_t reopen_at;
-    uint64_t stalled_until[2];  /* home thread, queues' threads */
+    uint64_t stalled_until[2]; /* home thread, queues' threads */
 };
 
 /* ---- The server -------------------------------------------------------- */
 
 struct sim_holder {
-    struct volume_holder holder;        /* first */
-    struct rdisk_target_session *session;       /* NULL: free */
+    struct volume_holder holder;          /* first */
+    struct rdisk_target_session *session; /* NULL: free */
     unsigned int client, serial;
     bool visitor; /* not one of the clients */
     bool waiting; /* for an answer that is put off */
@@ -111,23 +111,23 @@ struct sim_holder {
 
 struct sim_queue {
     struct sim *sim;
-    struct rdisk_target_queue *queue;   /* NULL: free */
+    struct rdisk_target_queue *queue; /* NULL: free */
     struct sim_holder *holder;
     bool started, idle;
-    bool gone;           /* with its device: its descriptor stays readable */
+    bool gone;             /* with its device: its descriptor stays readable */
     unsigned int removals; /* of the server's device, when it started */
-    uint64_t release_at; /* after idle */
-    void *memory;               /* all slots */
+    uint64_t release_at;   /* after idle */
+    void *memory;          /* all slots */
     size_t length;
 };
 
 struct sim_op {
-    struct rdisk_target_request *request;       /* NULL: answered early */
+    struct rdisk_target_request *request; /* NULL: answered early */
     struct sim_queue *queue;
     unsigned int client, serial;
     enum rdisk_op op;
     unsigned int flags, block, count;
-    uint64_t words[SIM_RUN];    /* of an early answered write */
+    uint64_t words[SIM_RUN]; /* of an early answered write */
     uint64_t due;
 };
 
@@ -137,13 +137,13 @@ struct sim_server {
     struct rdisk_env env;
     struct rdisk_verbs verbs;
     struct rdisk_target_options options;
-    struct rdisk_target *target;        /* NULL: not running */
-    struct rdisk_target_group *group;   /* all its queues */
-    bool dead;                  /* killed; its objects are taken down */
-    bool stopping;              /* or told to stop */
-    bool removed; /* its device is */
-    unsigned int removals; /* of it, so far */
-    bool drained;               /* it lets nobody in for now */
+    struct rdisk_target *target;      /* NULL: not running */
+    struct rdisk_target_group *group; /* all its queues */
+    bool dead;                        /* killed; its objects are taken down */
+    bool stopping;                    /* or told to stop */
+    bool removed;                     /* its device is */
+    unsigned int removals;            /* of it, so far */
+    bool drained;                     /* it lets nobody in for now */
     bool want_start;
     uint64_t start_at;
     uint64_t stalled_until;
@@ -152,8 +152,8 @@ struct sim_server {
      * Two programs take turns, and each still knows what it knew when its last
      * turn ended, unless the power has failed since.
      */
-    struct lease lease;         /* of the one that runs */
-    struct lease known[2];      /* without a name: it knows nothing */
+    struct lease lease;    /* of the one that runs */
+    struct lease known[2]; /* without a name: it knows nothing */
     unsigned int turn;
     struct lease_store store;
     struct lease_record record; /* on stable storage */
@@ -161,10 +161,10 @@ struct sim_server {
     struct sim_queue queues[SIM_QUEUES];
     struct sim_op ops[SIM_OPS];
     unsigned int op_count;
-    uint64_t slowest;           /* ns that a request may take */
-    unsigned int errors;        /* one request in so many fails; 0: none */
-    uint8_t cache;              /* one more at each power failure */
-    uint64_t old[SIM_BLOCKS];   /* what mutations remember of a block */
+    uint64_t slowest;         /* ns that a request may take */
+    unsigned int errors;      /* one request in so many fails; 0: none */
+    uint8_t cache;            /* one more at each power failure */
+    uint64_t old[SIM_BLOCKS]; /* what mutations remember of a block */
 };
 
 /* ---- A visitor ---------------------------------------------------------- */
@@ -204,7 +204,7 @@ struct sim {
     struct sim_client clients[SIM_CLIENTS];
     struct sim_visitor visitor;
     struct sim_disk disk;
-    uint64_t size;              /* of the volume, bytes */
+    uint64_t size; /* of the volume, bytes */
     struct sim_checker checker;
 };
 
@@ -280,8 +280,7 @@ void sim_server_stop(struct sim *sim);
 /* Send everybody away and let nobody in, until told otherwise. */
 void sim_server_drain(struct sim *sim, bool drained);
 /* An OPEN of this client that was in flight for long: @age epochs old. */
-void sim_server_replay(struct sim *sim, unsigned int client,
-                       unsigned int age);
+void sim_server_replay(struct sim *sim, unsigned int client, unsigned int age);
 /* The server finds that this client's connection is lost. */
 void sim_server_lose(struct sim *sim, unsigned int client);
 /* The program and its backend; true if something was done. */
@@ -317,10 +316,10 @@ enum rdisk_status sim_visitor_open(struct sim *sim, struct sim_holder *holder,
                                    const struct rdisk_open_request *request,
                                    struct rdisk_open_grant *grant,
                                    struct rdisk_error *err);
-enum rdisk_status sim_visitor_create(
-    struct sim *sim, struct sim_holder *holder,
-    struct rdisk_target_session *session,
-    const struct rdisk_create_request *request, struct rdisk_error *err);
+enum rdisk_status sim_visitor_create(struct sim *sim, struct sim_holder *holder,
+                                     struct rdisk_target_session *session,
+                                     const struct rdisk_create_request *request,
+                                     struct rdisk_error *err);
 void sim_visitor_close(struct sim *sim, struct sim_holder *holder);
 
 /* backend.c */

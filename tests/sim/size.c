@@ -19,8 +19,8 @@ static void resized(void *opaque, int result, const struct rdisk_error *err)
         (sim->size < client->wanted ||
          rdisk_initiator_size(client->session) < client->wanted)) {
         sim_violation("client %u has got a volume of %llu bytes, but it has "
-                      "%llu", client->index,
-                      (unsigned long long)client->wanted,
+                      "%llu",
+                      client->index, (unsigned long long)client->wanted,
                       (unsigned long long)sim->size);
     }
     client->wanted = 0;
@@ -39,8 +39,7 @@ void sim_client_resize(struct sim_client *client, unsigned int blocks)
     size = rdisk_initiator_size(client->session) + blocks * SIM_BLOCK;
     client->wanted = size;
     client->outstanding++;
-    if (rdisk_initiator_resize(client->session, size, 0, resized,
-                               client) < 0) {
+    if (rdisk_initiator_resize(client->session, size, 0, resized, client) < 0) {
         sim_violation("a good resize of client %u is refused", client->index);
     }
 }
@@ -70,8 +69,9 @@ enum rdisk_status sim_server_resize(void *opaque, void *user, uint64_t size,
     for (unsigned int i = 0; i < SIM_HOLDERS; i++) {
         struct sim_holder *holder = &sim->server.holders[i];
 
-        if (holder->session && (holder == user ||
-                                sim->mutation != SIM_MUTATE_RESIZE_NOT_REPORTED)) {
+        if (holder->session &&
+            (holder == user ||
+             sim->mutation != SIM_MUTATE_RESIZE_NOT_REPORTED)) {
             rdisk_target_session_resize(holder->session, size);
         }
     }

@@ -12,11 +12,12 @@
 #include "transport/initiator/state.h"
 #include "transport/target/session.h"
 
-#define CELLS_MAX   2048u       /* of all machines */
+#define CELLS_MAX 2048u /* of all machines */
 
 static const struct rdisk_machine *const machines[] = {
     &rdisk_target_machine,
-    &rdisk_initiator_machine, NULL,
+    &rdisk_initiator_machine,
+    NULL,
 };
 
 /* Shared by all processes: the cells of one machine behind the other's. */
@@ -50,8 +51,8 @@ void sim_transitions_add(void)
         unsigned int cells = machines[i]->states * machines[i]->events;
 
         for (unsigned int cell = 0; cell < cells; cell++) {
-            atomic_fetch_add(sum++, atomic_exchange(&machines[i]->taken[cell],
-                                                    0));
+            atomic_fetch_add(sum++,
+                             atomic_exchange(&machines[i]->taken[cell], 0));
         }
     }
 }

@@ -19,20 +19,21 @@
 /* What happens when it is where it wants to be. */
 enum act {
     STAY,
-    LEAVE,       /* disconnect */
-    BREAK,       /* its queue pair */
-    MISBEHAVE,   /* send a message that is not due */
-    CLOSE,       /* send CLOSE */
-    FENCE,       /* the server's owner does */
-    END,         /* the same, with BYE */
-    SHUTDOWN,    /* the same; requests may end */
-    REMOVE,      /* the server's device is removed */
-    STOP,        /* the server is told to stop */
-    ANSWER,      /* the owner does, which it has put off */
+    LEAVE,     /* disconnect */
+    BREAK,     /* its queue pair */
+    MISBEHAVE, /* send a message that is not due */
+    CLOSE,     /* send CLOSE */
+    FENCE,     /* the server's owner does */
+    END,       /* the same, with BYE */
+    SHUTDOWN,  /* the same; requests may end */
+    REMOVE,    /* the server's device is removed */
+    STOP,      /* the server is told to stop */
+    ANSWER,    /* the owner does, which it has put off */
     ACTS
 };
 static_assert(ACTS == SIM_VISITOR_ACTS &&
-              RDISK_TARGET_STATES == SIM_VISITOR_GOALS, "see schedule.h");
+                  RDISK_TARGET_STATES == SIM_VISITOR_GOALS,
+              "see schedule.h");
 
 static uint64_t now(const struct sim_visitor *visitor)
 {
@@ -93,9 +94,8 @@ static int create_ends(struct sim_visitor *visitor, struct rdma_cm_id *id)
     }
     visitor->pd = visitor->env.verbs->alloc_pd(id->verbs);
     return !visitor->pd ? -1
-                        : rdisk_control_create(&visitor->control,
-                                               &visitor->env, id, visitor->pd,
-                                               &err);
+                        : rdisk_control_create(&visitor->control, &visitor->env,
+                                               id, visitor->pd, &err);
 }
 
 static void connect_id(struct sim_visitor *visitor, struct rdma_cm_id *id)
@@ -174,8 +174,9 @@ static void send_proof(struct sim_visitor *visitor,
 static void send_create(struct sim_visitor *visitor)
 {
     const char *name = visitor->goal == RDISK_TARGET_CREATING
-                       ? SIM_VISITOR_LATER
-                       : visitor->how & 8 ? SIM_VISITOR_NONE : "new";
+                           ? SIM_VISITOR_LATER
+                       : visitor->how & 8 ? SIM_VISITOR_NONE
+                                          : "new";
     struct rdisk_wire_create wire = {
         .size = htole64(SIM_BLOCK),
         .name_length = htole16((uint16_t)strlen(name)),
@@ -188,10 +189,10 @@ static void send_create(struct sim_visitor *visitor)
 static void send_open(struct sim_visitor *visitor)
 {
     bool refused = visitor->goal == RDISK_TARGET_CLOSE_WAIT;
-    const char *name = visitor->goal == RDISK_TARGET_OPENING
-                       ? SIM_VISITOR_LATER
-                       : !refused ? SIM_VISITOR_VOLUME
-                       : visitor->how & 8 ? SIM_VISITOR_NONE : ".";
+    const char *name = visitor->goal == RDISK_TARGET_OPENING ? SIM_VISITOR_LATER
+                       : !refused         ? SIM_VISITOR_VOLUME
+                       : visitor->how & 8 ? SIM_VISITOR_NONE
+                                          : ".";
     struct rdisk_wire_open wire = {
         .epoch = htole64(1),
         .flags = htole32(RDISK_OPEN_SHARED),
@@ -278,8 +279,8 @@ static void receive(struct sim_visitor *visitor,
     }
     switch (ok ? le16toh(message->type) : 0) {
     case RDISK_MSG_HELLO_REPLY:
-        visitor->auth.chosen =
-            le64toh(((const struct rdisk_wire_hello *)message)->features);
+        visitor->auth.chosen = le64toh(
+            ((const struct rdisk_wire_hello *)message)->features);
         if (!((const struct rdisk_wire_hello *)message)->auth) {
             ask(visitor);
         } else if (!reached(visitor, RDISK_TARGET_WAIT_AUTH)) {
@@ -328,9 +329,11 @@ static void owner_acts(struct sim_visitor *visitor)
         rdisk_target_session_end(holder->session, RDISK_STATUS_STALE,
                                  "fenced by hand");
         if (visitor->how & 32) {
-            rdisk_target_session_end(holder->session, visitor->how & 64
-                                     ? RDISK_STATUS_SHUTTING_DOWN
-                                     : RDISK_STATUS_STALE, "and again");
+            rdisk_target_session_end(holder->session,
+                                     visitor->how & 64
+                                         ? RDISK_STATUS_SHUTTING_DOWN
+                                         : RDISK_STATUS_STALE,
+                                     "and again");
         }
         break;
     case SHUTDOWN:
@@ -344,9 +347,10 @@ static void owner_acts(struct sim_visitor *visitor)
         } else if (visitor->goal == RDISK_TARGET_CREATING && holder->waiting) {
             holder->waiting = false;
             visitor->holder = NULL;
-            rdisk_target_session_created(holder->session, visitor->how & 1
-                                         ? RDISK_STATUS_OK
-                                         : RDISK_STATUS_DENIED, &err);
+            rdisk_target_session_created(holder->session,
+                                         visitor->how & 1 ? RDISK_STATUS_OK
+                                                          : RDISK_STATUS_DENIED,
+                                         &err);
             holder->session = NULL;
         }
         break;
@@ -575,16 +579,15 @@ enum rdisk_status sim_visitor_open(struct sim *sim, struct sim_holder *holder,
     return holder->waiting ? RDISK_LATER : RDISK_STATUS_OK;
 }
 
-enum rdisk_status sim_visitor_create(struct sim *sim,
-                                     struct sim_holder *holder,
+enum rdisk_status sim_visitor_create(struct sim *sim, struct sim_holder *holder,
                                      struct rdisk_target_session *session,
                                      const struct rdisk_create_request *request,
                                      struct rdisk_error *err)
 {
     if (strcmp(request->volume, SIM_VISITOR_LATER)) {
         rdisk_error_set(err, -EPERM, "not here");
-        return strcmp(request->volume, SIM_VISITOR_NONE)
-               ? RDISK_STATUS_OK : RDISK_STATUS_DENIED;
+        return strcmp(request->volume, SIM_VISITOR_NONE) ? RDISK_STATUS_OK
+                                                         : RDISK_STATUS_DENIED;
     }
     holder->session = session;
     holder->visitor = holder->waiting = true;

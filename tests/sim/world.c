@@ -12,14 +12,14 @@
 #include "tests/sim/sim.h"
 
 /* More turns without time passing than any run needs: somebody spins. */
-#define TURNS_MAX       30000u
-#define SOURCES_MAX     (1 + SIM_QUEUES + SIM_CLIENTS * (1 + RDISK_QUEUES_MAX))
+#define TURNS_MAX   30000u
+#define SOURCES_MAX (1 + SIM_QUEUES + SIM_CLIENTS * (1 + RDISK_QUEUES_MAX))
 /*
  * For everything to end once nothing is wrong any more, in virtual time: the
  * longest of the product's own bounds (open-timeout, heartbeat, 30 s for a
  * server to miss a client, 60 s for rdma_cm) one after the other.
  */
-#define BOUND           (400 * 1000 * RDISK_MSEC)
+#define BOUND (400 * 1000 * RDISK_MSEC)
 
 uint64_t sim_random(struct sim *sim, uint64_t bound)
 {
@@ -40,10 +40,10 @@ uint64_t sim_least(uint64_t a, uint64_t b)
 
 /* All descriptors of the world, asked for with one system call. */
 struct sources {
-    struct pollfd fds[SOURCES_MAX];     /* those there are */
+    struct pollfd fds[SOURCES_MAX]; /* those there are */
     unsigned int count;
-    bool readable[SOURCES_MAX];         /* of those there could be */
-    unsigned int place[SOURCES_MAX];    /* there, of each in fds */
+    bool readable[SOURCES_MAX];      /* of those there could be */
+    unsigned int place[SOURCES_MAX]; /* there, of each in fds */
     unsigned int places;
 };
 
@@ -53,7 +53,8 @@ static void add_source(struct sources *sources, int fd)
     if (fd >= 0) {
         sources->place[sources->count] = sources->places - 1;
         sources->fds[sources->count++] = (struct pollfd) {
-            .fd = fd, .events = POLLIN,
+            .fd = fd,
+            .events = POLLIN,
         };
     }
 }
@@ -67,10 +68,11 @@ static void collect(struct sim *sim, struct sources *sources)
     for (unsigned int i = 0; i < SIM_QUEUES; i++) {
         struct sim_queue *queue = &server->queues[i];
 
-        add_source(sources, queue->queue && queue->started && !queue->idle &&
-                            !queue->gone
-                            ? rdisk_target_cq_fd(
-                                  rdisk_target_queue_cq(queue->queue)) : -1);
+        add_source(sources,
+                   queue->queue && queue->started && !queue->idle &&
+                           !queue->gone
+                       ? rdisk_target_cq_fd(rdisk_target_queue_cq(queue->queue))
+                       : -1);
     }
     for (unsigned int i = 0; i < sim->schedule->config.clients; i++) {
         struct rdisk_initiator *session = sim->clients[i].session;
@@ -139,8 +141,7 @@ static bool serve_client(struct sim_client *client, const bool *readable)
         for (unsigned int q = 0; q < sim->schedule->config.queues; q++) {
             moved |= readable[1 + q];
             if (turn(sim, readable[1 + q])) {
-                rdisk_queue_process(rdisk_initiator_queue(client->session,
-                                                          q));
+                rdisk_queue_process(rdisk_initiator_queue(client->session, q));
             }
         }
     }
@@ -295,21 +296,22 @@ static void within_bound(struct sim *sim, bool (*done)(struct sim *sim),
     for (unsigned int i = 0; i < sim->schedule->config.clients; i++) {
         const struct sim_client *client = &sim->clients[i];
 
-        used += (size_t)snprintf(text + used, sizeof(text) - used,
-                                 "; client %u: %u outstanding, %s%.60s", i,
-                                 client->outstanding, client->session
-                                 ? "state " : "no session", client->session
-                                 ? rdisk_initiator_error(client->session)->text
-                                 : "");
+        used += (size_t)snprintf(
+            text + used, sizeof(text) - used,
+            "; client %u: %u outstanding, %s%.60s", i, client->outstanding,
+            client->session ? "state " : "no session",
+            client->session ? rdisk_initiator_error(client->session)->text
+                            : "");
         if (fake_host_deaf(client->host)) {
             used += (size_t)snprintf(text + used, sizeof(text) - used,
                                      ", deaf");
         }
     }
     sim_violation("%s within %llu s after the last fault%s; server: %u "
-                  "sessions, %u requests", what,
-                  BOUND / RDISK_MSEC / 1000, text, sim->server.target
-                  ? rdisk_target_sessions(sim->server.target) : 0,
+                  "sessions, %u requests",
+                  what, BOUND / RDISK_MSEC / 1000, text,
+                  sim->server.target ? rdisk_target_sessions(sim->server.target)
+                                     : 0,
                   sim->server.op_count);
 }
 
@@ -382,13 +384,13 @@ static void observe(void *opaque, const struct fake_write *write)
             sim_client_observe(&sim->clients[i], write);
         }
     }
-    for (unsigned int i = 0; write->host == sim->server.host &&
-         i < SIM_QUEUES; i++) {
+    for (unsigned int i = 0; write->host == sim->server.host && i < SIM_QUEUES;
+         i++) {
         const struct sim_queue *queue = &sim->server.queues[i];
 
         if (queue->idle &&
             (uintptr_t)write->address - (uintptr_t)queue->memory <
-            queue->length) {
+                queue->length) {
             sim_violation("a slot is written to after its queue was drained");
         }
     }

@@ -30,8 +30,7 @@ enum rdisk_target_event rdisk_target_session_auth(
 
 /* Is it the proof of a client that exists? Then @own gets the server's. */
 static bool check_proof(struct rdisk_target_session *session,
-                        const struct rdisk_wire_auth_proof *wire,
-                        uint8_t *own)
+                        const struct rdisk_wire_auth_proof *wire, uint8_t *own)
 {
     struct rdisk_target *target = session->target;
     const struct rdisk_auth *auth = &session->auth;
@@ -48,7 +47,8 @@ static bool check_proof(struct rdisk_target_session *session,
     made = rdisk_auth_prove(&secret, RDISK_AUTH_SERVER, auth, own) == 0 && made;
     rdisk_secret_wipe(&secret);
     if (!made) {
-        rdisk_log(target->env, RDISK_LOG_ERROR, "libcrypto has no "
+        rdisk_log(target->env, RDISK_LOG_ERROR,
+                  "libcrypto has no "
                   "HMAC-SHA-256: nobody can prove who it is");
     }
     return known && made && same;
@@ -65,9 +65,10 @@ enum rdisk_target_event rdisk_target_session_proof(
     enum rdisk_target_event event;
 
     if (!check_proof(session, wire, reply.proof)) {
-        rdisk_log(session->target->env, RDISK_LOG_WARNING, "%s: no client "
-                  "'%s' with that secret", session->request.peer,
-                  session->auth.user);
+        rdisk_log(session->target->env, RDISK_LOG_WARNING,
+                  "%s: no client "
+                  "'%s' with that secret",
+                  session->request.peer, session->auth.user);
         /* Sent at the end of DENY_DELAY. */
         rdisk_target_session_refused(session, RDISK_MSG_AUTH_REPLY,
                                      le32toh(wire->message.sequence),

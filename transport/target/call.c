@@ -46,8 +46,10 @@ static enum rdisk_target_event call_late(struct rdisk_target_session *session,
 {
     struct rdisk_error err;
 
-    rdisk_error_set(&err, -ETIMEDOUT, "%s volume '%s' has not ended within "
-                    "%g seconds: %s", what, session->request.volume,
+    rdisk_error_set(&err, -ETIMEDOUT,
+                    "%s volume '%s' has not ended within "
+                    "%g seconds: %s",
+                    what, session->request.volume,
                     session->target->options.call_timeout_ms / 1000.0,
                     call->why.code ? call->why.text
                                    : "the server is not ready");
@@ -63,10 +65,12 @@ static bool call_taken(const struct rdisk_target_session *session,
                        struct rdisk_error *err)
 {
     if (call->at_owner) {
-        rdisk_error_set(err, -EBUSY, "the same was asked of volume '%s' "
+        rdisk_error_set(err, -EBUSY,
+                        "the same was asked of volume '%s' "
                         "before, and has not ended: %s",
-                        session->request.volume, call->why.code
-                        ? call->why.text : "the server is not ready");
+                        session->request.volume,
+                        call->why.code ? call->why.text
+                                       : "the server is not ready");
     }
     return call->at_owner;
 }
@@ -187,8 +191,8 @@ void rdisk_target_session_resized(struct rdisk_target_session *session,
 {
     assert(status < RDISK_STATUS_COUNT);
     if (call_end(&session->resize) && rdisk_target_session_joinable(session)) {
-        rdisk_target_session_step(
-            session, answer_resize(session, status, err ? err->text : ""));
+        rdisk_target_session_step(session, answer_resize(session, status,
+                                                         err ? err->text : ""));
     }
 }
 
@@ -201,8 +205,7 @@ void rdisk_target_session_resize(struct rdisk_target_session *session,
 
 void rdisk_target_session_report_size(struct rdisk_target_session *session)
 {
-    uint64_t size = atomic_load_explicit(&session->size,
-                                         memory_order_relaxed);
+    uint64_t size = atomic_load_explicit(&session->size, memory_order_relaxed);
     struct rdisk_wire_size event = {
         .message.type = htole16(RDISK_MSG_VOLUME_CHANGED),
         .size = htole64(size),
@@ -212,13 +215,12 @@ void rdisk_target_session_report_size(struct rdisk_target_session *session)
         size <= session->reported_size ||
         !(session->features & RDISK_FEATURE_RESIZE) ||
         (session->resize.waiting && size == session->resize.size)) {
-        return;     /* it knows, will from the answer, or would hear that the
+        return; /* it knows, will from the answer, or would hear that the
                        volume shrinks */
     }
     /* Without room now there is a completion to come, and then this again:
      * only the last size counts. */
-    if (rdisk_control_send(&session->control, &event.message,
-                           sizeof(event))) {
+    if (rdisk_control_send(&session->control, &event.message, sizeof(event))) {
         session->reported_size = size;
     }
 }
@@ -236,16 +238,16 @@ bool rdisk_target_session_busy(const struct rdisk_target_session *session)
 
 /* ---- STAT -------------------------------------------------------------- */
 
-static enum rdisk_target_event answer_stat(
-    struct rdisk_target_session *session, enum rdisk_status status,
-    uint64_t allocated, const char *text)
+static enum rdisk_target_event answer_stat(struct rdisk_target_session *session,
+                                           enum rdisk_status status,
+                                           uint64_t allocated, const char *text)
 {
     struct rdisk_target_call *call = &session->stat;
     struct rdisk_wire_stat_reply reply = {
         .message.type = htole16(RDISK_MSG_STAT_REPLY),
         .message.sequence = call->sequence,
-        .size = htole64(atomic_load_explicit(&session->size,
-                                             memory_order_relaxed)),
+        .size = htole64(
+            atomic_load_explicit(&session->size, memory_order_relaxed)),
         .allocated = htole64(allocated),
     };
 
@@ -266,12 +268,13 @@ static enum rdisk_status stat_volume(struct rdisk_target_session *session,
     if (!target->events->stat ||
         !rdisk_target_session_has(session, RDISK_FEATURE_EXTENTS,
                                   session->grant.extents)) {
-        rdisk_error_set(err, -ENOTSUP, "volume '%s' does not tell what it "
-                        "takes up", session->request.volume);
+        rdisk_error_set(err, -ENOTSUP,
+                        "volume '%s' does not tell what it "
+                        "takes up",
+                        session->request.volume);
         return RDISK_STATUS_UNSUPPORTED;
     }
-    return target->events->stat(target->opaque, session->user, allocated,
-                                err);
+    return target->events->stat(target->opaque, session->user, allocated, err);
 }
 
 enum rdisk_target_event rdisk_target_session_asked_stat(
@@ -304,8 +307,8 @@ void rdisk_target_session_stated(struct rdisk_target_session *session,
 {
     assert(status < RDISK_STATUS_COUNT);
     if (call_end(&session->stat) && rdisk_target_session_joinable(session)) {
-        rdisk_target_session_step(
-            session,
-            answer_stat(session, status, allocated, err ? err->text : ""));
+        rdisk_target_session_step(session,
+                                  answer_stat(session, status, allocated,
+                                              err ? err->text : ""));
     }
 }

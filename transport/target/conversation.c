@@ -31,7 +31,8 @@ static enum rdisk_target_event hello(struct rdisk_target_session *session,
     if (unknown) {
         char text[128];
 
-        snprintf(text, sizeof(text), "the client needs features 0x%llx, "
+        snprintf(text, sizeof(text),
+                 "the client needs features 0x%llx, "
                  "which this server does not have",
                  (unsigned long long)unknown);
         return rdisk_target_session_refused(session, RDISK_MSG_HELLO_REPLY,
@@ -43,8 +44,9 @@ static enum rdisk_target_event hello(struct rdisk_target_session *session,
     session->auth.required = le64toh(wire->required);
     session->auth.chosen = features;
     event = rdisk_target_session_reply(session, &reply.message, sizeof(reply));
-    return event ? event : demand ? RDISK_TARGET_ON_DEMAND
-                                  : RDISK_TARGET_ON_HELLO;
+    return event    ? event
+           : demand ? RDISK_TARGET_ON_DEMAND
+                    : RDISK_TARGET_ON_HELLO;
 }
 
 static enum rdisk_target_event ping(struct rdisk_target_session *session,
@@ -74,8 +76,8 @@ static enum rdisk_target_event close_session(
 
 /* ---- Which comes when -------------------------------------------------- */
 
-#define IN(state)   (1u << RDISK_TARGET_##state)
-#define IN_SESSION  (IN(WAIT_JOIN) | IN(OPEN))
+#define IN(state)  (1u << RDISK_TARGET_##state)
+#define IN_SESSION (IN(WAIT_JOIN) | IN(OPEN))
 
 /* Beside rdisk_messages[]; a type without a handler never comes to a server. */
 static const struct {
@@ -87,8 +89,7 @@ static const struct {
     [RDISK_MSG_AUTH] = { IN(WAIT_AUTH), rdisk_target_session_auth },
     [RDISK_MSG_AUTH_PROOF] = { IN(WAIT_PROOF), rdisk_target_session_proof },
     [RDISK_MSG_OPEN] = { IN(WAIT_OPEN), rdisk_target_session_open },
-    [RDISK_MSG_CREATE] = { IN(WAIT_OPEN),
-                           rdisk_target_session_create_volume },
+    [RDISK_MSG_CREATE] = { IN(WAIT_OPEN), rdisk_target_session_create_volume },
     [RDISK_MSG_PING] = { IN_SESSION, ping },
     [RDISK_MSG_PONG] = { IN_SESSION, pong },
     [RDISK_MSG_CLOSE] = { IN_SESSION, close_session },
@@ -102,8 +103,7 @@ static enum rdisk_target_event unexpected(struct rdisk_target_session *session,
     char text[128];
 
     snprintf(text, sizeof(text), "unexpected %s in state %s",
-             rdisk_message_name(type),
-             rdisk_target_state_name(session->state));
+             rdisk_message_name(type), rdisk_target_state_name(session->state));
     return rdisk_target_session_violated(session, RDISK_STATUS_BAD_MESSAGE,
                                          text);
 }
@@ -170,9 +170,10 @@ uint64_t rdisk_target_session_deadline(
         return 0;
     }
     if (rdisk_target_session_watched(session)) {
-        deadline = rdisk_least(deadline, rdisk_target_liveness_deadline(session));
         deadline = rdisk_least(deadline,
-                         rdisk_target_session_calls_deadline(session));
+                               rdisk_target_liveness_deadline(session));
+        deadline = rdisk_least(deadline,
+                               rdisk_target_session_calls_deadline(session));
     }
     return deadline;
 }
@@ -198,8 +199,7 @@ void rdisk_target_session_process(struct rdisk_target_session *session,
     if (atomic_load(&session->control.qp.broken) &&
         session->state != RDISK_TARGET_DENY_LEFT) {
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
-                  "%s: the control connection broke",
-                  session->request.peer);
+                  "%s: the control connection broke", session->request.peer);
         rdisk_target_session_step(session, RDISK_TARGET_ON_LOST);
     }
     if (rdisk_target_session_watched(session)) {

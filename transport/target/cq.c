@@ -15,18 +15,18 @@
 #include "transport/target/session.h"
 
 /* The smallest queue takes more entries than this. */
-#define ENTRIES_PER_QUEUE   512u
+#define ENTRIES_PER_QUEUE 512u
 /* The tag: a place, and the low bits of how often it was given. */
-#define PLACE_BITS          12
-#define PLACES_MAX          (1u << PLACE_BITS)
-#define GENERATIONS         (RDISK_QP_TAGS >> PLACE_BITS)
+#define PLACE_BITS  12
+#define PLACES_MAX  (1u << PLACE_BITS)
+#define GENERATIONS (RDISK_QP_TAGS >> PLACE_BITS)
 /* Completions that one call takes, before the answers to them go out and the
  * reactor looks at its rings: peers may send new requests without end. */
-#define TURN                256u
+#define TURN 256u
 
 struct place {
-    struct rdisk_target_queue *queue;   /* the reactor's */
-    bool taken;                         /* this and the next: control thread */
+    struct rdisk_target_queue *queue; /* the reactor's */
+    bool taken;                       /* this and the next: control thread */
     uint32_t generation;
 };
 
@@ -39,14 +39,14 @@ struct rdisk_target_cq {
 
     /* The control thread's. */
     struct rdisk_target_cq *next;
-    unsigned int reserved;      /* entries */
+    unsigned int reserved; /* entries */
     unsigned int queues;
-    unsigned int hint;          /* the place to try first */
+    unsigned int hint; /* the place to try first */
 
     /* The reactor's. */
     struct rdisk_cq cq;
     struct rdisk_target_queue *touched; /* to be kicked after the turn */
-    bool more;                  /* the last turn has taken all it may */
+    bool more;                          /* the last turn has taken all it may */
 
     struct place places[];
 };
@@ -86,8 +86,9 @@ static struct rdisk_target_cq *cq_create(struct rdisk_target_group *group,
     unsigned int places = depth / ENTRIES_PER_QUEUE + 1;
     struct rdisk_target_cq *cq;
     int vector = context->num_comp_vectors > 0
-                 ? (int)(group->vector % (unsigned int)
-                         context->num_comp_vectors) : 0;
+                     ? (int)(group->vector %
+                             (unsigned int)context->num_comp_vectors)
+                     : 0;
 
     places = places < PLACES_MAX ? places : PLACES_MAX;
     cq = calloc(1, sizeof(*cq) + places * sizeof(cq->places[0]));
@@ -99,8 +100,7 @@ static struct rdisk_target_cq *cq_create(struct rdisk_target_group *group,
     cq->context = context;
     cq->depth = depth;
     cq->place_count = places;
-    if (rdisk_cq_create(&cq->cq, group->env, context, depth, vector,
-                        err) < 0) {
+    if (rdisk_cq_create(&cq->cq, group->env, context, depth, vector, err) < 0) {
         free(cq);
         return NULL;
     }
@@ -155,8 +155,7 @@ struct rdisk_target_cq *rdisk_target_cq_join(
     struct rdisk_target_cq *cq = find(group, context, entries);
 
     if (!cq) {
-        cq = cq_create(group, context, depth > entries ? depth : entries,
-                       err);
+        cq = cq_create(group, context, depth > entries ? depth : entries, err);
     }
     if (cq) {
         cq->reserved += entries;
@@ -215,7 +214,8 @@ static struct rdisk_target_queue *queue_of(struct rdisk_target_cq *cq,
     struct place *place = place_of(cq, tag);
 
     return place && place->queue && place->queue->qp.config.tag == tag
-           ? place->queue : NULL;
+               ? place->queue
+               : NULL;
 }
 
 static void touch(struct rdisk_target_cq *cq, struct rdisk_target_queue *queue)

@@ -25,9 +25,10 @@ static enum rdisk_status ask(struct rdisk_target_session *session,
     const struct rdisk_target *target = session->target;
     struct rdisk_create_request request = session->create;
 
-    if (!target->events->create || !(session->features &
-                                     RDISK_FEATURE_CREATE)) {
-        rdisk_error_set(err, -ENOTSUP, "this server makes no volumes for its "
+    if (!target->events->create ||
+        !(session->features & RDISK_FEATURE_CREATE)) {
+        rdisk_error_set(err, -ENOTSUP,
+                        "this server makes no volumes for its "
                         "clients");
         return RDISK_STATUS_UNSUPPORTED;
     }
@@ -42,10 +43,10 @@ static enum rdisk_target_event answer(struct rdisk_target_session *session,
                                       const char *text)
 {
     return status == RDISK_STATUS_OK
-           ? RDISK_TARGET_ON_CREATED
-           : rdisk_target_session_refused(session, RDISK_MSG_CREATE_REPLY,
-                                          le32toh(session->create_sequence),
-                                          status, text);
+               ? RDISK_TARGET_ON_CREATED
+               : rdisk_target_session_refused(session, RDISK_MSG_CREATE_REPLY,
+                                              le32toh(session->create_sequence),
+                                              status, text);
 }
 
 enum rdisk_target_event rdisk_target_session_ask_create(
@@ -72,8 +73,7 @@ enum rdisk_target_event rdisk_target_session_reply_created(
 
     rdisk_log(session->target->env, RDISK_LOG_INFO,
               "%s: made volume '%s', %llu bytes", session->request.peer,
-              session->create.volume,
-              (unsigned long long)session->create.size);
+              session->create.volume, (unsigned long long)session->create.size);
     return rdisk_target_session_reply(session, &reply, sizeof(reply));
 }
 
@@ -83,8 +83,10 @@ enum rdisk_target_event rdisk_target_session_create_late(
     const struct rdisk_error *why = &session->why;
     struct rdisk_error err;
 
-    rdisk_error_set(&err, -ETIMEDOUT, "volume '%s' was not made within %g "
-                    "seconds, but may yet be: %s", session->create.volume,
+    rdisk_error_set(&err, -ETIMEDOUT,
+                    "volume '%s' was not made within %g "
+                    "seconds, but may yet be: %s",
+                    session->create.volume,
                     session->target->options.open_timeout_ms / 1000.0,
                     why->code ? why->text : "the server is not ready");
     return answer(session, RDISK_STATUS_BUSY, err.text);
@@ -97,8 +99,7 @@ void rdisk_target_session_created(struct rdisk_target_session *session,
     assert(status < RDISK_STATUS_COUNT);
     session->owner_knows = false;
     if (session->state == RDISK_TARGET_CREATING) {
-        rdisk_target_session_step(session,
-                                  answer(session, status,
-                                         err ? err->text : ""));
+        rdisk_target_session_step(session, answer(session, status,
+                                                  err ? err->text : ""));
     }
 }

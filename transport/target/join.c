@@ -15,7 +15,8 @@ static enum rdisk_status check_join(const struct rdisk_target_session *session,
     uint32_t slot_size = le32toh(wire->slot_size);
 
     if (le64toh(wire->epoch) != session->request.epoch) {
-        rdisk_error_set(err, -ESTALE, "the queue is of epoch %llu, the "
+        rdisk_error_set(err, -ESTALE,
+                        "the queue is of epoch %llu, the "
                         "session of epoch %llu",
                         (unsigned long long)le64toh(wire->epoch),
                         (unsigned long long)session->request.epoch);
@@ -23,18 +24,18 @@ static enum rdisk_status check_join(const struct rdisk_target_session *session,
     }
     if (index > session->granted_queues || slots > session->granted_slots ||
         slot_size > session->granted_slot_size) {
-        rdisk_error_set(err, -EPROTO,
+        rdisk_error_set(
+            err, -EPROTO,
             "queue %u wants %u slots of %u bytes, granted were %u queues of "
-            "%u slots of %u", index, slots, slot_size,
-            session->granted_queues, session->granted_slots,
-            session->granted_slot_size);
+            "%u slots of %u",
+            index, slots, slot_size, session->granted_queues,
+            session->granted_slots, session->granted_slot_size);
         return RDISK_STATUS_BAD_MESSAGE;
     }
     for (const struct rdisk_target_queue *queue = session->queues; queue;
          queue = queue->next) {
         if (queue->index == index) {
-            rdisk_error_set(err, -EPROTO, "queue %u has joined already",
-                            index);
+            rdisk_error_set(err, -EPROTO, "queue %u has joined already", index);
             return RDISK_STATUS_BAD_MESSAGE;
         }
     }
@@ -64,7 +65,7 @@ enum rdisk_status rdisk_target_session_join(
                                   &queue->user, err) < 0) {
         session->queues = queue->next;
         session->queue_count--;
-        queue->id = NULL;       /* the caller rejects and destroys it */
+        queue->id = NULL; /* the caller rejects and destroys it */
         id->context = NULL;
         rdisk_target_queue_destroy(queue);
         return RDISK_STATUS_NO_RESOURCES;

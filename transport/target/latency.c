@@ -8,7 +8,7 @@ void rdisk_target_queue_answered(struct rdisk_target_queue *queue,
     unsigned int i;
 
     if ((unsigned int)slot->request.op >= RDISK_OPS) {
-        return;                 /* refused because there is no such thing */
+        return; /* refused because there is no such thing */
     }
     if (queue->answered_count == RDISK_ANSWERED_MAX) {
         rdisk_target_queue_posted(queue);

@@ -12,8 +12,8 @@
 #include "transport/target/session.h"
 #include "transport/verbs/channel.h"
 
-#define BACKLOG         128
-#define AGAIN_MS        1000    /* between attempts to listen again */
+#define BACKLOG  128
+#define AGAIN_MS 1000 /* between attempts to listen again */
 
 static int resolve(const struct rdisk_target_options *options,
                    struct addrinfo **list, struct rdisk_error *err)
@@ -27,8 +27,8 @@ static int resolve(const struct rdisk_target_options *options,
     int ret;
 
     address = address && address[0] ? address : "0.0.0.0";
-    snprintf(port, sizeof(port), "%u", options->port ? options->port
-                                                     : RDISK_DEFAULT_PORT);
+    snprintf(port, sizeof(port), "%u",
+             options->port ? options->port : RDISK_DEFAULT_PORT);
     ret = getaddrinfo(address, port, &hints, list);
     return ret == 0 ? 0
                     : rdisk_error_set(err, -EINVAL,
@@ -96,12 +96,16 @@ static int bind_listener(const struct rdisk_env *env,
     case 0:
         return 0;
     case -EADDRINUSE:
-        return rdisk_error_set(err, ret, "cannot listen on %s, port %u: "
-                               "another server uses that port", address, port);
+        return rdisk_error_set(err, ret,
+                               "cannot listen on %s, port %u: "
+                               "another server uses that port",
+                               address, port);
     case -ENODEV:
     case -EADDRNOTAVAIL:
-        return rdisk_error_set(err, ret, "cannot listen on %s, port %u: no "
-                               "RDMA device has that address", address, port);
+        return rdisk_error_set(err, ret,
+                               "cannot listen on %s, port %u: no "
+                               "RDMA device has that address",
+                               address, port);
     default:
         return rdisk_error_set(err, ret, "cannot listen on %s, port %u: %s",
                                address, port, strerror(-ret));
@@ -137,7 +141,8 @@ struct rdma_cm_id *rdisk_target_listener_lost(struct rdisk_target *target)
 {
     struct rdma_cm_id *deaf = target->listener;
 
-    rdisk_log(target->env, RDISK_LOG_ERROR, "the RDMA device that has %s is "
+    rdisk_log(target->env, RDISK_LOG_ERROR,
+              "the RDMA device that has %s is "
               "gone: nobody can connect until it is back",
               target->options.address);
     target->listener = NULL;
@@ -153,8 +158,10 @@ void rdisk_target_listen_again(struct rdisk_target *target)
 
     target->listen_again = RDISK_NEVER;
     if (rdisk_target_listen(target, &err) == 0) {
-        rdisk_log(target->env, RDISK_LOG_WARNING, "the RDMA device that has "
-                  "%s is back: listening again", target->options.address);
+        rdisk_log(target->env, RDISK_LOG_WARNING,
+                  "the RDMA device that has "
+                  "%s is back: listening again",
+                  target->options.address);
         return;
     }
     rdisk_log(target->env, RDISK_LOG_DEBUG, "not yet: %s", err.text);
@@ -178,7 +185,7 @@ struct rdisk_target_device_watch {
 };
 
 static struct rdma_cm_id *bind_watch(struct rdisk_target *target,
-                                      const struct rdma_cm_id *id)
+                                     const struct rdma_cm_id *id)
 {
     const struct rdisk_verbs *verbs = target->env->verbs;
     struct rdma_addr address = id->route.addr;
@@ -199,12 +206,12 @@ static struct rdma_cm_id *bind_watch(struct rdisk_target *target,
 }
 
 void rdisk_target_watch_device(struct rdisk_target *target,
-                         const struct rdma_cm_id *id)
+                               const struct rdma_cm_id *id)
 {
     struct rdisk_target_device_watch *watch;
 
     if (target->listener && target->listener->verbs) {
-        return;                 /* it is told */
+        return; /* it is told */
     }
     for (watch = target->device_watches; watch; watch = watch->next) {
         if (watch->id->verbs == id->verbs) {
@@ -222,7 +229,7 @@ void rdisk_target_watch_device(struct rdisk_target *target,
 }
 
 bool rdisk_target_release_watch(struct rdisk_target *target,
-                               const struct rdma_cm_id *id)
+                                const struct rdma_cm_id *id)
 {
     struct rdisk_target_device_watch **link = &target->device_watches, *watch;
 

@@ -120,7 +120,8 @@ bool rdisk_target_liveness_lost(const struct rdisk_target_session *session,
     if (liveness->probing && now >= acknowledgement_due(liveness)) {
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
                   "%s: no message received for %g seconds, and its device does "
-                  "not acknowledge a probe", session->request.peer,
+                  "not acknowledge a probe",
+                  session->request.peer,
                   (double)(2 * liveness->interval / RDISK_MSEC) / 1000);
         return true;
     }
@@ -128,7 +129,8 @@ bool rdisk_target_liveness_lost(const struct rdisk_target_session *session,
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
                   "%s: no message received for %g seconds (max-silence, and "
                   "at least twice its heartbeat), though its device "
-                  "acknowledges probes", session->request.peer,
+                  "acknowledges probes",
+                  session->request.peer,
                   (double)(max_silence(session) / RDISK_MSEC) / 1000);
         return true;
     }

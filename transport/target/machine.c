@@ -14,20 +14,20 @@
 #include "transport/target/session.h"
 
 /* From a wrong proof until the client is told. */
-#define DENY_MS         1000
+#define DENY_MS 1000
 /* For the client to disconnect after the last message. */
-#define LEAVE_MS        1000
+#define LEAVE_MS 1000
 /* The same after SHUTTING_DOWN: its last requests are answered meanwhile. */
-#define SHUTDOWN_MS     5000
+#define SHUTDOWN_MS 5000
 
 /* ---- States ------------------------------------------------------------ */
 
 enum deadline {
     NEVER,
-    KEPT,               /* that of the state before */
+    KEPT, /* that of the state before */
     HANDSHAKE,
     OPEN_TIMEOUT,
-    DENY,               /* not later than the handshake's */
+    DENY, /* not later than the handshake's */
     LEAVE,
     SHUTDOWN,
 };
@@ -35,8 +35,8 @@ enum deadline {
 static const struct {
     const char *name;
     enum deadline deadline;
-    bool ignores;       /* messages */
-    bool watched;       /* by liveness.c */
+    bool ignores; /* messages */
+    bool watched; /* by liveness.c */
 } states[RDISK_TARGET_STATES] = {
     [RDISK_TARGET_WAIT_HELLO] = { "WAIT_HELLO", HANDSHAKE, false, false },
     [RDISK_TARGET_WAIT_AUTH] = { "WAIT_AUTH", KEPT, false, false },
@@ -109,8 +109,7 @@ static enum rdisk_target_event cut(struct rdisk_target_session *session)
     return RDISK_TARGET_NO_EVENT;
 }
 
-static enum rdisk_target_event cut_no_open(
-    struct rdisk_target_session *session)
+static enum rdisk_target_event cut_no_open(struct rdisk_target_session *session)
 {
     rdisk_log(session->target->env, RDISK_LOG_WARNING,
               "%s: no OPEN within the handshake timeout of %u ms",
@@ -187,9 +186,15 @@ struct row {
     enum rdisk_target_event (*action)(struct rdisk_target_session *session);
 };
 
-#define ON(event)       [RDISK_TARGET_ON_##event]
-#define GO(next)        { true, RDISK_TARGET_##next, NULL }
-#define DO(next, call)  { true, RDISK_TARGET_##next, call }
+#define ON(event) [RDISK_TARGET_ON_##event]
+#define GO(next) \
+    { \
+        true, RDISK_TARGET_##next, NULL \
+    }
+#define DO(next, call) \
+    { \
+        true, RDISK_TARGET_##next, call \
+    }
 
 static const struct row table[RDISK_TARGET_STATES][RDISK_TARGET_EVENTS] = {
     [RDISK_TARGET_WAIT_HELLO] = {
@@ -313,12 +318,24 @@ static const struct row table[RDISK_TARGET_STATES][RDISK_TARGET_EVENTS] = {
 /* ---- The step ---------------------------------------------------------- */
 
 static const char *const event_names[RDISK_TARGET_EVENTS] = {
-    ON(HELLO) = "HELLO", ON(DEMAND) = "DEMAND", ON(CHALLENGE) = "CHALLENGE",
-    ON(PROVED) = "PROVED", ON(DISPROVED) = "DISPROVED", ON(OPEN) = "OPEN",
-    ON(RETRY) = "RETRY", ON(GRANTED) = "GRANTED", ON(CREATE) = "CREATE",
-    ON(CREATED) = "CREATED", ON(REFUSED) = "REFUSED", ON(JOINED) = "JOINED",
-    ON(CLOSE) = "CLOSE", ON(DRAINED) = "DRAINED", ON(END) = "END",
-    ON(SHUTDOWN) = "SHUTDOWN", ON(LOST) = "LOST", ON(CUT) = "CUT",
+    ON(HELLO) = "HELLO",
+    ON(DEMAND) = "DEMAND",
+    ON(CHALLENGE) = "CHALLENGE",
+    ON(PROVED) = "PROVED",
+    ON(DISPROVED) = "DISPROVED",
+    ON(OPEN) = "OPEN",
+    ON(RETRY) = "RETRY",
+    ON(GRANTED) = "GRANTED",
+    ON(CREATE) = "CREATE",
+    ON(CREATED) = "CREATED",
+    ON(REFUSED) = "REFUSED",
+    ON(JOINED) = "JOINED",
+    ON(CLOSE) = "CLOSE",
+    ON(DRAINED) = "DRAINED",
+    ON(END) = "END",
+    ON(SHUTDOWN) = "SHUTDOWN",
+    ON(LOST) = "LOST",
+    ON(CUT) = "CUT",
     ON(DEADLINE) = "DEADLINE",
 };
 

@@ -6,7 +6,7 @@
 #include "transport/target/session.h"
 
 /* Of a queue: with fewer, better none. */
-#define FEWEST_SLOTS    4u
+#define FEWEST_SLOTS 4u
 
 static unsigned int least(unsigned int a, unsigned int b)
 {
@@ -28,9 +28,11 @@ static int grant_slots(struct rdisk_target_session *session,
     unsigned int fewest = least(wanted, FEWEST_SLOTS);
 
     if (left < fewest * one) {
-        return rdisk_error_set(err, -ENOBUFS,
+        return rdisk_error_set(
+            err, -ENOBUFS,
             "%llu bytes of slots wanted, at least %llu, %llu of the server's "
-            "%llu are in use", (unsigned long long)(wanted * one),
+            "%llu are in use",
+            (unsigned long long)(wanted * one),
             (unsigned long long)(fewest * one),
             (unsigned long long)target->memory,
             (unsigned long long)target->options.max_memory);
@@ -39,8 +41,9 @@ static int grant_slots(struct rdisk_target_session *session,
         session->granted_slots = left / one;
         rdisk_log(target->env, RDISK_LOG_WARNING,
                   "%s: gets %u slots per queue, not %u: %llu bytes of "
-                  "max-memory are left", session->request.peer,
-                  session->granted_slots, wanted, (unsigned long long)left);
+                  "max-memory are left",
+                  session->request.peer, session->granted_slots, wanted,
+                  (unsigned long long)left);
     }
     session->memory = session->granted_slots * one;
     target->memory += session->memory;
@@ -56,8 +59,7 @@ int rdisk_target_session_reserve(struct rdisk_target_session *session,
     if (session->memory) {
         return 0;
     }
-    session->granted_queues = least(le16toh(wire->queues),
-                                    options->max_queues);
+    session->granted_queues = least(le16toh(wire->queues), options->max_queues);
     session->granted_slots = least(le16toh(wire->slots), options->max_slots);
     session->granted_slot_size = least(le32toh(wire->slot_size),
                                        options->max_slot_size);
@@ -89,8 +91,7 @@ static uint32_t volume_flags(const struct rdisk_target_session *session)
                    (granted->rotational ? RDISK_VOLUME_ROTATIONAL : 0);
 
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-        if (rdisk_target_session_has(session, flags[i].feature,
-                                     flags[i].has)) {
+        if (rdisk_target_session_has(session, flags[i].feature, flags[i].has)) {
             sum |= flags[i].flag;
         }
     }
@@ -156,8 +157,10 @@ enum rdisk_target_event rdisk_target_session_open_late(
     const struct rdisk_error *why = &session->why;
     struct rdisk_error err;
 
-    rdisk_error_set(&err, -ETIMEDOUT, "volume '%s' could not be opened within "
-                    "%g seconds: %s", session->request.volume,
+    rdisk_error_set(&err, -ETIMEDOUT,
+                    "volume '%s' could not be opened within "
+                    "%g seconds: %s",
+                    session->request.volume,
                     session->target->options.open_timeout_ms / 1000.0,
                     why->code ? why->text : "the server is not ready");
     return refuse(session, RDISK_STATUS_BUSY, err.text);
@@ -202,8 +205,7 @@ enum rdisk_target_event rdisk_target_session_opened(
                                 le32toh(session->requested.heartbeat_ms));
     rdisk_log(session->target->env, RDISK_LOG_INFO,
               "%s: opened %s%s, %u queues", request->peer, request->volume,
-              request->read_only ? " read-only" : "",
-              session->granted_queues);
+              request->read_only ? " read-only" : "", session->granted_queues);
     return reply_open(session);
 }
 

@@ -46,15 +46,15 @@ static int allocate(struct rdisk_target_queue *queue, struct rdisk_error *err)
         madvise(queue->memory, queue->memory_size, MADV_DONTDUMP);
     }
     if (!queue->slot || !queue->segments || !queue->memory) {
-        return rdisk_error_set(err, -ENOMEM,
-                               "no memory for %zu bytes of slots",
+        return rdisk_error_set(err, -ENOMEM, "no memory for %zu bytes of slots",
                                queue->memory_size);
     }
     for (unsigned int i = 0; i < queue->slots; i++) {
         queue->slot[i].request.queue = queue;
         queue->slot[i].request.slot = (uint16_t)i;
         queue->slot[i].request.data = queue->memory +
-            (size_t)i * queue->stride + RDISK_HEADER_AREA;
+                                      (size_t)i * queue->stride +
+                                      RDISK_HEADER_AREA;
     }
     queue->waiting_end = &queue->waiting;
     return 0;
@@ -70,8 +70,9 @@ static int create_verbs(struct rdisk_target_queue *queue,
     struct rdisk_qp_config config = {
         .counters = &queue->qp_counters,
         .send_depth = sends < session->limits.max_qp_wr
-                      ? sends : session->limits.max_qp_wr,
-        .recv_depth = queue->slots,     /* one request for each slot */
+                          ? sends
+                          : session->limits.max_qp_wr,
+        .recv_depth = queue->slots, /* one request for each slot */
         .max_sge = 1,
     };
     int ret;
@@ -84,15 +85,19 @@ static int create_verbs(struct rdisk_target_queue *queue,
     }
     /* Half, since a quarter may be held by sends not yet proved done. */
     queue->max_segments = config.send_depth / 2 < RDISK_SEGMENTS_MAX
-                          ? config.send_depth / 2 : RDISK_SEGMENTS_MAX;
+                              ? config.send_depth / 2
+                              : RDISK_SEGMENTS_MAX;
     if (queue->max_segments < RDISK_SEGMENTS_MIN) {
-        return rdisk_error_set(err, -ENOTSUP,
+        return rdisk_error_set(
+            err, -ENOTSUP,
             "the RDMA device takes %u work requests per queue pair, %u are "
-            "needed", config.send_depth, 2 * RDISK_SEGMENTS_MIN);
+            "needed",
+            config.send_depth, 2 * RDISK_SEGMENTS_MIN);
     }
-    queue->cq = rdisk_target_cq_join(
-        target->events->queue_group(target->opaque, session->user),
-        queue->id->verbs, &session->limits, &config, err);
+    queue->cq = rdisk_target_cq_join(target->events->queue_group(target->opaque,
+                                                                 session->user),
+                                     queue->id->verbs, &session->limits,
+                                     &config, err);
     if (!queue->cq) {
         return -ENOMEM;
     }
@@ -137,7 +142,7 @@ struct rdisk_target_queue *rdisk_target_queue_create(
                                          session->grant.copy),
     };
     if (allocate(queue, err) < 0 || create_verbs(queue, err) < 0) {
-        queue->id = NULL;       /* stays the caller's */
+        queue->id = NULL; /* stays the caller's */
         rdisk_target_queue_destroy(queue);
         return NULL;
     }
@@ -162,7 +167,7 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
     }
     if (queue->id) {
         rdisk_cm_teardowns_add(&session->target->teardowns, queue->id,
-                            session->link_suspect);
+                               session->link_suspect);
     }
     free(queue->slot);
     free(queue->segments);
@@ -183,7 +188,8 @@ static struct ibv_send_wr *stage_payload(struct rdisk_target_queue *queue,
                                          const struct rdisk_target_slot *slot)
 {
     const struct rdisk_wire_segment *segment = queue->segments +
-        (size_t)slot->request.slot * RDISK_SEGMENTS_MAX;
+                                               (size_t)slot->request.slot *
+                                                   RDISK_SEGMENTS_MAX;
     uint64_t from = (uintptr_t)slot->request.data;
     struct ibv_send_wr *wr = NULL;
 
@@ -287,7 +293,8 @@ static enum rdisk_status read_request(struct rdisk_target_queue *queue,
 {
     struct rdisk_target_request *request = &slot->request;
     struct rdisk_wire_segment *segments = queue->segments +
-        (size_t)request->slot * RDISK_SEGMENTS_MAX;
+                                          (size_t)request->slot *
+                                              RDISK_SEGMENTS_MAX;
     struct rdisk_request_limits limits = queue->limits;
     struct rdisk_wire_request wire;
     struct rdisk_request_view view;
@@ -315,8 +322,9 @@ static enum rdisk_status read_request(struct rdisk_target_queue *queue,
     if (status != RDISK_STATUS_OK || view.segments == 0) {
         return status;
     }
-    memcpy(segments, (uint8_t *)request->data - sizeof(wire) -
-           view.segments * sizeof(*segments),
+    memcpy(segments,
+           (uint8_t *)request->data - sizeof(wire) -
+               view.segments * sizeof(*segments),
            view.segments * sizeof(*segments));
     if (view.op != RDISK_OP_EXTENTS) {
         return rdisk_wire_check_segments(segments, view.segments, view.length,
@@ -373,8 +381,7 @@ static void refuse(struct rdisk_target_queue *queue,
 }
 
 static void receive(struct rdisk_target_queue *queue,
-                    const struct rdisk_qp_completion *completion,
-                    uint64_t now)
+                    const struct rdisk_qp_completion *completion, uint64_t now)
 {
     struct rdisk_error err = { 0 };
     struct rdisk_target_slot *slot = find_slot(queue, completion, &err);
@@ -493,14 +500,14 @@ void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
     rdisk_op_counters_read(&queue->ops, &counters->ops);
     counters->refused += rdisk_counter_read(&queue->refused);
     counters->receives += rdisk_counter_read(&queue->qp_counters.receives);
-    counters->work_requests +=
-        rdisk_counter_read(&queue->qp_counters.work_requests);
+    counters->work_requests += rdisk_counter_read(
+        &queue->qp_counters.work_requests);
     counters->doorbells += rdisk_counter_read(&queue->qp_counters.doorbells);
     counters->wakeups += rdisk_counter_read(&queue->qp_counters.wakeups);
     for (unsigned int op = 0; op < RDISK_OPS; op++) {
         for (unsigned int i = 0; i < RDISK_HISTOGRAM_BUCKETS; i++) {
-            counters->latency[op][i] +=
-                rdisk_counter_read(&queue->latency[op].bucket[i]);
+            counters->latency[op][i] += rdisk_counter_read(
+                &queue->latency[op].bucket[i]);
         }
     }
 }

@@ -46,7 +46,8 @@ static int create_verbs(struct rdisk_target_session *session,
     session->pd = verbs->alloc_pd(session->id->verbs);
     if (!session->pd) {
         return rdisk_error_set(err, -errno,
-            "cannot allocate a protection domain: %s", strerror(errno));
+                               "cannot allocate a protection domain: %s",
+                               strerror(errno));
     }
     ret = rdisk_control_create(&session->control, target->env, session->id,
                                session->pd, err);
@@ -73,8 +74,7 @@ static void destroy_verbs(struct rdisk_target_session *session)
 }
 
 struct rdisk_target_session *rdisk_target_session_create(
-    struct rdisk_target *target, struct rdma_cm_id *id,
-    struct rdisk_error *err)
+    struct rdisk_target *target, struct rdma_cm_id *id, struct rdisk_error *err)
 {
     const struct rdisk_env *env = target->env;
     struct rdisk_target_session *session = calloc(1, sizeof(*session));
@@ -114,8 +114,7 @@ void rdisk_target_session_destroy(struct rdisk_target_session *session)
     struct rdisk_target *target = session->target;
 
     if (session->owner_knows) {
-        target->events->close(target->opaque, session->user,
-                              session->closed);
+        target->events->close(target->opaque, session->user, session->closed);
     }
     destroy_verbs(session);
     target->memory -= session->memory;
@@ -149,8 +148,8 @@ enum rdisk_target_event rdisk_target_session_refuse(
 {
     rdisk_log(session->target->env, RDISK_LOG_WARNING, "%s: refused: %s",
               session->request.peer, text);
-    return sent(session, rdisk_control_refuse(&session->control, type,
-                                              sequence, status, text));
+    return sent(session, rdisk_control_refuse(&session->control, type, sequence,
+                                              status, text));
 }
 
 /* ---- The end ---------------------------------------------------------- */
@@ -183,9 +182,9 @@ enum rdisk_target_event rdisk_target_session_send_end(
 {
     const struct rdisk_target_end *end = &session->end;
 
-    return sent(session, rdisk_control_refuse(&session->control, end->type,
-                                              end->sequence, end->status,
-                                              end->text));
+    return sent(session,
+                rdisk_control_refuse(&session->control, end->type,
+                                     end->sequence, end->status, end->text));
 }
 
 void rdisk_target_session_break_queues(struct rdisk_target_session *session)
@@ -219,8 +218,7 @@ void rdisk_target_session_break(struct rdisk_target_session *session)
     rdisk_qp_break(&session->control.qp);
     /* With its device gone it would be readable until the session is freed,
      * which waits for the storage. */
-    rdisk_target_unwatch(session->target,
-                         rdisk_qp_fd(&session->control.qp));
+    rdisk_target_unwatch(session->target, rdisk_qp_fd(&session->control.qp));
     /* Else its id's end tells, when it can. */
     if (!session->link_suspect &&
         rdisk_port_active(session->target->env, session->id)) {
@@ -233,14 +231,14 @@ void rdisk_target_session_break(struct rdisk_target_session *session)
 void rdisk_target_session_fence(struct rdisk_target_session *session)
 {
     rdisk_log(session->target->env, RDISK_LOG_INFO,
-              "%s: fenced, its client has come back",
-              session->request.peer);
+              "%s: fenced, its client has come back", session->request.peer);
     rdisk_target_session_step(session, RDISK_TARGET_ON_CUT);
 }
 
 void rdisk_target_session_end(struct rdisk_target_session *session,
                               enum rdisk_status status, const char *text)
 {
-    rdisk_target_session_step(
-        session, rdisk_target_session_violated(session, status, text));
+    rdisk_target_session_step(session,
+                              rdisk_target_session_violated(session, status,
+                                                            text));
 }

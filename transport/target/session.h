@@ -19,26 +19,26 @@
 /* A slot as the reactor sees it. */
 struct rdisk_target_slot {
     struct rdisk_target_request request;
-    struct rdisk_target_slot *next;     /* on the list of waiting answers */
+    struct rdisk_target_slot *next; /* on the list of waiting answers */
     uint32_t sequence;
-    uint16_t segments;                  /* of a READ */
-    enum rdisk_status status;           /* of a waiting answer */
-    bool busy;                          /* from receive to answer */
+    uint16_t segments;        /* of a READ */
+    enum rdisk_status status; /* of a waiting answer */
+    bool busy;                /* from receive to answer */
 };
 
 #define RDISK_ANSWERED_MAX 64u
 
 struct rdisk_target_queue {
     struct rdisk_target_session *session;
-    struct rdisk_target_queue *next;    /* of the session; control thread */
+    struct rdisk_target_queue *next; /* of the session; control thread */
     struct rdma_cm_id *id;
-    unsigned int index;                 /* 1… */
+    unsigned int index; /* 1… */
     void *user;
     struct rdisk_request_limits limits; /* what requests are held against */
     unsigned int slots;
     unsigned int max_segments;
 
-    uint8_t *memory;                    /* all slots */
+    uint8_t *memory; /* all slots */
     size_t memory_size;
     uint32_t stride;
     struct ibv_mr *mr;
@@ -47,16 +47,16 @@ struct rdisk_target_queue {
 
     /* Reactor thread from start to idle. */
     struct rdisk_qp qp;
-    struct rdisk_target_queue *touched_next;    /* of its completion queue */
+    struct rdisk_target_queue *touched_next; /* of its completion queue */
     bool touched;
     struct rdisk_target_slot *slot;
     struct rdisk_wire_segment *segments; /* RDISK_SEGMENTS_MAX per slot */
-    struct rdisk_target_slot *waiting;  /* answers without room to be sent */
+    struct rdisk_target_slot *waiting;   /* answers without room to be sent */
     struct rdisk_target_slot **waiting_end;
-    atomic_uint outstanding;            /* requests at the owner; the control
+    atomic_uint outstanding; /* requests at the owner; the control
                                            thread has a look at it */
     bool idle_told;
-    struct rdisk_error violation;       /* why the reactor broke it, if so */
+    struct rdisk_error violation; /* why the reactor broke it, if so */
 
     struct rdisk_qp_counters qp_counters;
     struct rdisk_op_counters ops;
@@ -113,82 +113,82 @@ void rdisk_target_cq_arm(struct rdisk_target_cq *cq);
 
 /* machine.c has the table of what happens in them. */
 enum rdisk_target_state {
-    RDISK_TARGET_WAIT_HELLO,    /* accepted */
-    RDISK_TARGET_WAIT_AUTH,     /* HELLO_REPLY demands a proof: AUTH is due */
-    RDISK_TARGET_WAIT_PROOF,    /* AUTH_CHALLENGE sent: AUTH_PROOF is due */
-    RDISK_TARGET_DENY_DELAY,    /* the proof was wrong; denied at the
+    RDISK_TARGET_WAIT_HELLO, /* accepted */
+    RDISK_TARGET_WAIT_AUTH,  /* HELLO_REPLY demands a proof: AUTH is due */
+    RDISK_TARGET_WAIT_PROOF, /* AUTH_CHALLENGE sent: AUTH_PROOF is due */
+    RDISK_TARGET_DENY_DELAY, /* the proof was wrong; denied at the
                                    deadline */
-    RDISK_TARGET_DENY_LEFT,     /* the same, its client has disconnected: it
+    RDISK_TARGET_DENY_LEFT,  /* the same, its client has disconnected: it
                                    keeps its place until the deadline */
-    RDISK_TARGET_WAIT_OPEN,     /* OPEN or CREATE is due */
-    RDISK_TARGET_OPENING,       /* the owner answers an OPEN later */
-    RDISK_TARGET_CREATING,      /* the owner answers a CREATE later */
-    RDISK_TARGET_WAIT_JOIN,     /* OPEN_REPLY sent: a data queue is due */
-    RDISK_TARGET_OPEN,          /* a data queue has joined */
-    RDISK_TARGET_CLOSING,       /* CLOSE received; answered when the queues
+    RDISK_TARGET_WAIT_OPEN,  /* OPEN or CREATE is due */
+    RDISK_TARGET_OPENING,    /* the owner answers an OPEN later */
+    RDISK_TARGET_CREATING,   /* the owner answers a CREATE later */
+    RDISK_TARGET_WAIT_JOIN,  /* OPEN_REPLY sent: a data queue is due */
+    RDISK_TARGET_OPEN,       /* a data queue has joined */
+    RDISK_TARGET_CLOSING,    /* CLOSE received; answered when the queues
                                    have drained */
-    RDISK_TARGET_DRAINING,      /* BYE with SHUTTING_DOWN sent; requests are
+    RDISK_TARGET_DRAINING,   /* BYE with SHUTTING_DOWN sent; requests are
                                    still answered */
-    RDISK_TARGET_CLOSE_WAIT,    /* the last message is sent; the client
+    RDISK_TARGET_CLOSE_WAIT, /* the last message is sent; the client
                                    disconnects */
-    RDISK_TARGET_ENDED,         /* queue pairs in ERROR; queues drain */
+    RDISK_TARGET_ENDED,      /* queue pairs in ERROR; queues drain */
     RDISK_TARGET_STATES
 };
 
 /* What happens to a session. */
 enum rdisk_target_event {
     RDISK_TARGET_NO_EVENT,
-    RDISK_TARGET_ON_HELLO,      /* HELLO answered; no proof is demanded */
-    RDISK_TARGET_ON_DEMAND,     /* HELLO answered; a proof is demanded */
-    RDISK_TARGET_ON_CHALLENGE,  /* AUTH answered */
-    RDISK_TARGET_ON_PROVED,     /* AUTH_PROOF was right, and is answered */
-    RDISK_TARGET_ON_DISPROVED,  /* AUTH_PROOF was wrong */
-    RDISK_TARGET_ON_OPEN,       /* OPEN received */
-    RDISK_TARGET_ON_RETRY,      /* the owner is to be asked again */
-    RDISK_TARGET_ON_GRANTED,    /* the owner grants OPEN */
-    RDISK_TARGET_ON_CREATE,     /* CREATE received */
-    RDISK_TARGET_ON_CREATED,    /* the owner has made the volume */
-    RDISK_TARGET_ON_REFUSED,    /* what was asked is refused: session->end */
-    RDISK_TARGET_ON_JOINED,     /* a data queue has joined */
-    RDISK_TARGET_ON_CLOSE,      /* CLOSE received */
-    RDISK_TARGET_ON_DRAINED,    /* the last queue is released */
-    RDISK_TARGET_ON_END,        /* a violation, or the owner ends it:
+    RDISK_TARGET_ON_HELLO,     /* HELLO answered; no proof is demanded */
+    RDISK_TARGET_ON_DEMAND,    /* HELLO answered; a proof is demanded */
+    RDISK_TARGET_ON_CHALLENGE, /* AUTH answered */
+    RDISK_TARGET_ON_PROVED,    /* AUTH_PROOF was right, and is answered */
+    RDISK_TARGET_ON_DISPROVED, /* AUTH_PROOF was wrong */
+    RDISK_TARGET_ON_OPEN,      /* OPEN received */
+    RDISK_TARGET_ON_RETRY,     /* the owner is to be asked again */
+    RDISK_TARGET_ON_GRANTED,   /* the owner grants OPEN */
+    RDISK_TARGET_ON_CREATE,    /* CREATE received */
+    RDISK_TARGET_ON_CREATED,   /* the owner has made the volume */
+    RDISK_TARGET_ON_REFUSED,   /* what was asked is refused: session->end */
+    RDISK_TARGET_ON_JOINED,    /* a data queue has joined */
+    RDISK_TARGET_ON_CLOSE,     /* CLOSE received */
+    RDISK_TARGET_ON_DRAINED,   /* the last queue is released */
+    RDISK_TARGET_ON_END,       /* a violation, or the owner ends it:
                                    session->end says why */
-    RDISK_TARGET_ON_SHUTDOWN,   /* the same; requests are still answered */
-    RDISK_TARGET_ON_LOST,       /* the client disconnected, or its connection
+    RDISK_TARGET_ON_SHUTDOWN,  /* the same; requests are still answered */
+    RDISK_TARGET_ON_LOST,      /* the client disconnected, or its connection
                                    broke */
-    RDISK_TARGET_ON_CUT,        /* no message may or can be sent any more:
+    RDISK_TARGET_ON_CUT,       /* no message may or can be sent any more:
                                    fenced, not alive, device removed */
-    RDISK_TARGET_ON_DEADLINE,   /* of the state */
+    RDISK_TARGET_ON_DEADLINE,  /* of the state */
     RDISK_TARGET_EVENTS
 };
 
 /* A RESIZE or a STAT that the owner answers later. */
 struct rdisk_target_call {
-    bool at_owner;              /* it has not answered */
-    bool waiting;               /* nor has the client been refused */
-    uint32_t sequence;          /* wire order */
-    uint64_t size;              /* of a RESIZE */
+    bool at_owner;     /* it has not answered */
+    bool waiting;      /* nor has the client been refused */
+    uint32_t sequence; /* wire order */
+    uint64_t size;     /* of a RESIZE */
     uint64_t deadline;
-    struct rdisk_error why;     /* it takes so long */
+    struct rdisk_error why; /* it takes so long */
 };
 
 /* liveness.c: is the client still there? From OPEN_REPLY on. */
 struct rdisk_target_liveness {
-    uint64_t interval;          /* ns */
-    bool promised;              /* the client sends a message in each */
-    uint64_t message;           /* when the last one arrived */
-    uint64_t sign;              /* when it was there: a message, or a probe
+    uint64_t interval; /* ns */
+    bool promised;     /* the client sends a message in each */
+    uint64_t message;  /* when the last one arrived */
+    uint64_t sign;     /* when it was there: a message, or a probe
                                    that was acknowledged */
     bool probing;
     uint64_t probe_sent;
-    uint64_t probe;             /* sequence number of its work request */
+    uint64_t probe; /* sequence number of its work request */
 };
 
 /* Why something is refused, or the session ended. */
 struct rdisk_target_end {
-    enum rdisk_message_type type;       /* the reply that says so, or BYE */
-    uint32_t sequence;                  /* of what it replies to */
+    enum rdisk_message_type type; /* the reply that says so, or BYE */
+    uint32_t sequence;            /* of what it replies to */
     enum rdisk_status status;
     char text[RDISK_TEXT_MAX + 1];
 };
@@ -197,44 +197,44 @@ struct rdisk_target_session {
     struct rdisk_target *target;
     struct rdisk_target_session *next;
     struct rdma_cm_id *id;
-    struct ibv_pd *pd;          /* of its own: its keys open nothing else */
+    struct ibv_pd *pd; /* of its own: its keys open nothing else */
     struct rdisk_device_limits limits;
     struct rdisk_control control;
-    bool more;                  /* it may have messages left from its turn */
+    bool more; /* it may have messages left from its turn */
 
     /* machine.c's only. */
     enum rdisk_target_state state;
-    uint64_t deadline;          /* of the state */
+    uint64_t deadline; /* of the state */
     bool stepping;
-    enum rdisk_target_event pending;    /* raised meanwhile */
+    enum rdisk_target_event pending; /* raised meanwhile */
 
-    struct rdisk_auth auth;     /* until it is proved */
+    struct rdisk_auth auth; /* until it is proved */
     struct rdisk_target_end end;
     uint64_t session_id;
     uint8_t token[16];
-    struct rdisk_wire_open requested;   /* what the client asked for */
+    struct rdisk_wire_open requested; /* what the client asked for */
     struct rdisk_open_request request;
     struct rdisk_open_grant grant;
-    uint64_t features;          /* chosen */
+    uint64_t features; /* chosen */
     unsigned int granted_queues, granted_slots;
     uint32_t granted_slot_size;
-    _Atomic uint64_t size;      /* of the volume, bytes; reactors read it */
-    uint64_t reported_size;     /* that the client knows of */
+    _Atomic uint64_t size;  /* of the volume, bytes; reactors read it */
+    uint64_t reported_size; /* that the client knows of */
     struct rdisk_target_call resize, stat;
     struct rdisk_create_request create; /* while CREATING, without its peer
                                            and user */
-    uint32_t create_sequence;   /* wire order */
-    struct rdisk_error why;     /* OPENING or CREATING takes so long */
-    void *user;                 /* the owner's */
-    bool owner_knows;           /* it is told when the session is gone */
+    uint32_t create_sequence;           /* wire order */
+    struct rdisk_error why;             /* OPENING or CREATING takes so long */
+    void *user;                         /* the owner's */
+    bool owner_knows; /* it is told when the session is gone */
 
     struct rdisk_target_queue *queues;
     unsigned int queue_count;
-    uint64_t memory;            /* bytes of slots, granted */
+    uint64_t memory; /* bytes of slots, granted */
 
-    bool link_suspect;          /* this side's link may be down */
-    bool closed;                /* the client has no claim any more */
-    uint32_t close_sequence;    /* of the CLOSE to answer; wire order */
+    bool link_suspect;       /* this side's link may be down */
+    bool closed;             /* the client has no claim any more */
+    uint32_t close_sequence; /* of the CLOSE to answer; wire order */
     struct rdisk_target_liveness liveness;
 };
 
@@ -369,19 +369,19 @@ struct rdisk_target {
     const struct rdisk_target_events *events;
     void *opaque;
     struct rdma_event_channel *channel;
-    struct rdma_cm_id *listener;    /* NULL: its device is gone */
+    struct rdma_cm_id *listener; /* NULL: its device is gone */
     struct rdisk_target_device_watch *device_watches; /* one for each device */
     struct rdisk_cm_teardowns teardowns;
-    uint64_t listen_again;      /* when to try, or RDISK_NEVER */
-    uint64_t events_again;      /* when to try to take them; RDISK_NEVER: the
+    uint64_t listen_again; /* when to try, or RDISK_NEVER */
+    uint64_t events_again; /* when to try to take them; RDISK_NEVER: the
                                    channel is watched */
-    int poll_fd;                /* epoll over all control channels */
+    int poll_fd;           /* epoll over all control channels */
     uint8_t instance[16];
     struct rdisk_target_session *sessions;
     unsigned int session_count;
-    uint64_t memory;            /* bytes of slots, all sessions */
+    uint64_t memory; /* bytes of slots, all sessions */
     bool stopping;
-    bool processing;            /* sessions are freed at the end of it only */
+    bool processing; /* sessions are freed at the end of it only */
 };
 
 int rdisk_target_watch(struct rdisk_target *target, int fd);
@@ -397,10 +397,10 @@ struct rdma_cm_id *rdisk_target_listener_lost(struct rdisk_target *target);
 void rdisk_target_listen_again(struct rdisk_target *target);
 /* Hear of the removal of the device that @id is on. */
 void rdisk_target_watch_device(struct rdisk_target *target,
-                         const struct rdma_cm_id *id);
+                               const struct rdma_cm_id *id);
 /* True if @id is a device watch that is no longer needed: the caller destroys it. */
 bool rdisk_target_release_watch(struct rdisk_target *target,
-                               const struct rdma_cm_id *id);
+                                const struct rdma_cm_id *id);
 void rdisk_target_release_watches(struct rdisk_target *target);
 
 #endif

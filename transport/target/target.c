@@ -40,8 +40,8 @@ int rdisk_target_watch(struct rdisk_target *target, int fd)
 {
     struct epoll_event event = { .events = EPOLLIN };
 
-    return epoll_ctl(target->poll_fd, EPOLL_CTL_ADD, fd, &event) < 0
-           ? -errno : 0;
+    return epoll_ctl(target->poll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno
+                                                                     : 0;
 }
 
 void rdisk_target_unwatch(struct rdisk_target *target, int fd)
@@ -62,17 +62,17 @@ static int check_options(const struct rdisk_target_options *options,
         options->max_sessions < 1 || options->handshake_timeout_ms < 1 ||
         options->max_silence_ms < 1 || options->open_timeout_ms < 1 ||
         options->call_timeout_ms < 1) {
-        return rdisk_error_set(err, -EINVAL,
+        return rdisk_error_set(
+            err, -EINVAL,
             "a limit is out of range: queues %u (1…%u), slots %u (1…%u), "
             "slot size %u (multiple of %u up to %u), sessions %u (from 1), "
             "handshake timeout %u ms (from 1), silence %u ms (from 1), time "
             "for an answer to OPEN %u ms (from 1), to others %u ms (from 1)",
-            options->max_queues,
-            RDISK_QUEUES_MAX, options->max_slots, RDISK_SLOTS_MAX,
-            options->max_slot_size, RDISK_SLOT_SIZE_MIN, RDISK_SLOT_SIZE_MAX,
-            options->max_sessions, options->handshake_timeout_ms,
-            options->max_silence_ms, options->open_timeout_ms,
-            options->call_timeout_ms);
+            options->max_queues, RDISK_QUEUES_MAX, options->max_slots,
+            RDISK_SLOTS_MAX, options->max_slot_size, RDISK_SLOT_SIZE_MIN,
+            RDISK_SLOT_SIZE_MAX, options->max_sessions,
+            options->handshake_timeout_ms, options->max_silence_ms,
+            options->open_timeout_ms, options->call_timeout_ms);
     }
     return 0;
 }
@@ -209,8 +209,10 @@ static enum rdisk_status new_session(struct rdisk_target *target,
     int ret;
 
     if (target->session_count >= target->options.max_sessions) {
-        rdisk_error_set(err, -ENOBUFS, "all %u sessions of this server are "
-                        "in use", target->options.max_sessions);
+        rdisk_error_set(err, -ENOBUFS,
+                        "all %u sessions of this server are "
+                        "in use",
+                        target->options.max_sessions);
         return RDISK_STATUS_NO_RESOURCES;
     }
     session = rdisk_target_session_create(target, id, err);
@@ -255,7 +257,7 @@ static struct rdma_cm_id *connect_request(struct rdisk_target *target,
     event->id->context = NULL;
     rdisk_target_watch_device(target, event->id);
     if (!rdisk_port_active(target->env, event->id)) {
-        return event->id;       /* it cannot be answered, and asks again */
+        return event->id; /* it cannot be answered, and asks again */
     }
     status = rdisk_wire_check_connect(conn->private_data,
                                       conn->private_data_len, &err);
@@ -266,8 +268,8 @@ static struct rdma_cm_id *connect_request(struct rdisk_target *target,
     if (status == RDISK_STATUS_OK) {
         memcpy(&wire, conn->private_data, sizeof(wire));
         status = wire.kind == RDISK_LINK_CONTROL
-                 ? new_session(target, event->id, &err)
-                 : new_queue(target, event->id, &wire, &err);
+                     ? new_session(target, event->id, &err)
+                     : new_queue(target, event->id, &wire, &err);
     }
     if (status == RDISK_STATUS_OK) {
         return NULL;
@@ -282,12 +284,13 @@ static void connection_ended(struct rdisk_target_session *session,
 {
     if (session->state != RDISK_TARGET_ENDED) {
         rdisk_log(session->target->env, RDISK_LOG_INFO, "%s: %s",
-                  session->request.peer, rdisk_target_session_ignores(session)
-                  ? "session ends" : "connection lost");
+                  session->request.peer,
+                  rdisk_target_session_ignores(session) ? "session ends"
+                                                        : "connection lost");
     }
     rdisk_target_session_step(session, type == RDMA_CM_EVENT_DEVICE_REMOVAL
-                                       ? RDISK_TARGET_ON_CUT
-                                       : RDISK_TARGET_ON_LOST);
+                                           ? RDISK_TARGET_ON_CUT
+                                           : RDISK_TARGET_ON_LOST);
 }
 
 /*
@@ -316,8 +319,9 @@ static struct rdma_cm_id *cm_event(struct rdisk_target *target,
         if (rdisk_target_release_watch(target, event->id)) {
             return event->id;
         }
-        return event->id == target->listener ? rdisk_target_listener_lost(target)
-                                             : NULL;
+        return event->id == target->listener
+                   ? rdisk_target_listener_lost(target)
+                   : NULL;
     default:
         return NULL;
     }
@@ -333,13 +337,14 @@ int rdisk_target_fd(const struct rdisk_target *target)
 uint64_t rdisk_target_deadline(const struct rdisk_target *target)
 {
     uint64_t earliest = target->listen_again < target->teardowns.deadline
-                        ? target->listen_again : target->teardowns.deadline;
+                            ? target->listen_again
+                            : target->teardowns.deadline;
 
     earliest = target->events_again < earliest ? target->events_again
                                                : earliest;
 
-    for (const struct rdisk_target_session *session = target->sessions;
-         session; session = session->next) {
+    for (const struct rdisk_target_session *session = target->sessions; session;
+         session = session->next) {
         uint64_t deadline = rdisk_target_session_deadline(session);
 
         earliest = deadline < earliest ? deadline : earliest;
@@ -383,8 +388,10 @@ static void reap(struct rdisk_target *target)
 static void pause_events(struct rdisk_target *target)
 {
     if (target->events_again == RDISK_NEVER) {
-        rdisk_log(target->env, RDISK_LOG_WARNING, "no memory for the events "
-                  "of connections: trying again every %u ms", PAUSE_MS);
+        rdisk_log(target->env, RDISK_LOG_WARNING,
+                  "no memory for the events "
+                  "of connections: trying again every %u ms",
+                  PAUSE_MS);
         epoll_ctl(target->poll_fd, EPOLL_CTL_DEL, target->channel->fd, NULL);
     }
     target->events_again = rdisk_now(target->env) + PAUSE_MS * RDISK_MSEC;
@@ -467,12 +474,12 @@ void rdisk_target_queue_release(struct rdisk_target_queue *queue)
     session->queue_count--;
     if (rdisk_target_session_joinable(session)) {
         /* It broke by itself: a violation, or an error of the device. */
-        rdisk_target_session_end(session, queue->violation.code
-                                 ? RDISK_STATUS_BAD_MESSAGE
-                                 : RDISK_STATUS_IO_ERROR,
+        rdisk_target_session_end(session,
                                  queue->violation.code
-                                 ? queue->violation.text
-                                 : "a data queue broke");
+                                     ? RDISK_STATUS_BAD_MESSAGE
+                                     : RDISK_STATUS_IO_ERROR,
+                                 queue->violation.code ? queue->violation.text
+                                                       : "a data queue broke");
     }
     rdisk_target_queue_destroy(queue);
     if (session->state == RDISK_TARGET_CLOSING && !session->queues) {

@@ -29,8 +29,8 @@ enum rdisk_status rdisk_wire_check_start(const void *data, size_t size,
     return RDISK_STATUS_OK;
 }
 
-enum rdisk_status rdisk_wire_check_slots(unsigned int slots,
-                                         uint32_t slot_size, const char *what,
+enum rdisk_status rdisk_wire_check_slots(unsigned int slots, uint32_t slot_size,
+                                         const char *what,
                                          struct rdisk_error *err)
 {
     if (slots < 1 || slots > RDISK_SLOTS_MAX) {
@@ -39,7 +39,8 @@ enum rdisk_status rdisk_wire_check_slots(unsigned int slots,
     }
     if (slot_size < RDISK_SLOT_SIZE_MIN || slot_size > RDISK_SLOT_SIZE_MAX ||
         slot_size % RDISK_SLOT_SIZE_MIN) {
-        return BAD(err, "%s: a slot size of %u is not a multiple of %u up to %u",
+        return BAD(err,
+                   "%s: a slot size of %u is not a multiple of %u up to %u",
                    what, slot_size, RDISK_SLOT_SIZE_MIN, RDISK_SLOT_SIZE_MAX);
     }
     return RDISK_STATUS_OK;

@@ -28,8 +28,8 @@ static inline bool all_zero(const void *data, size_t size)
 enum rdisk_status rdisk_wire_check_start(const void *data, size_t size,
                                          size_t minimum, const char *what,
                                          struct rdisk_error *err);
-enum rdisk_status rdisk_wire_check_slots(unsigned int slots,
-                                         uint32_t slot_size, const char *what,
+enum rdisk_status rdisk_wire_check_slots(unsigned int slots, uint32_t slot_size,
+                                         const char *what,
                                          struct rdisk_error *err);
 
 /* A peer's sentence, made safe for a terminal and a log line. */

@@ -26,15 +26,15 @@ enum rdisk_status rdisk_wire_check_connect(const void *data, size_t size,
             return BAD(err, "control connection with queue index %u",
                        le16toh(wire.queue));
         }
-        if (!all_zero(&wire.slots, sizeof(wire) -
-                      offsetof(struct rdisk_wire_connect, slots))) {
+        if (!all_zero(&wire.slots,
+                      sizeof(wire) -
+                          offsetof(struct rdisk_wire_connect, slots))) {
             return BAD(err, "control connection with fields of a data queue "
-                       "that are not zero");
+                            "that are not zero");
         }
         return RDISK_STATUS_OK;
     case RDISK_LINK_DATA:
-        if (!le16toh(wire.queue) ||
-            le16toh(wire.queue) > RDISK_QUEUES_MAX) {
+        if (!le16toh(wire.queue) || le16toh(wire.queue) > RDISK_QUEUES_MAX) {
             return BAD(err, "data queue index %u is not in 1…%u",
                        le16toh(wire.queue), RDISK_QUEUES_MAX);
         }
@@ -54,7 +54,8 @@ enum rdisk_status rdisk_wire_check_accept(const void *data, size_t size,
     enum rdisk_status status;
     uint64_t stride;
 
-    status = rdisk_wire_check_start(data, size, sizeof(wire), "acceptance", err);
+    status = rdisk_wire_check_start(data, size, sizeof(wire), "acceptance",
+                                    err);
     if (status != RDISK_STATUS_OK) {
         return status;
     }
@@ -67,8 +68,7 @@ enum rdisk_status rdisk_wire_check_accept(const void *data, size_t size,
         return RDISK_STATUS_OK;
     }
     status = rdisk_wire_check_slots(le16toh(wire.slots),
-                                    le32toh(wire.slot_size), "acceptance",
-                                    err);
+                                    le32toh(wire.slot_size), "acceptance", err);
     if (status != RDISK_STATUS_OK) {
         return status;
     }

@@ -23,10 +23,9 @@ static enum rdisk_status check_hello_reply(const void *message,
 {
     const struct rdisk_wire_hello *wire = message;
 
-    if (wire->required ||
-        !all_zero(wire->reserved, sizeof(wire->reserved))) {
+    if (wire->required || !all_zero(wire->reserved, sizeof(wire->reserved))) {
         return BAD(err, "required or reserved bytes of hello reply are not "
-                   "zero");
+                        "zero");
     }
     return RDISK_STATUS_OK;
 }
@@ -74,8 +73,8 @@ static enum rdisk_status check_open_reply(const void *message,
 
     if (block < RDISK_BLOCK_SIZE_MIN || block > RDISK_BLOCK_SIZE_MAX ||
         (block & (block - 1))) {
-        return BAD(err, "a block size of %u is no power of two in %u…%u",
-                   block, RDISK_BLOCK_SIZE_MIN, RDISK_BLOCK_SIZE_MAX);
+        return BAD(err, "a block size of %u is no power of two in %u…%u", block,
+                   RDISK_BLOCK_SIZE_MIN, RDISK_BLOCK_SIZE_MAX);
     }
     if (le64toh(wire->size) % block || le64toh(wire->size) > INT64_MAX) {
         return BAD(err, "a volume of %llu bytes is not whole blocks of %u",
@@ -89,8 +88,7 @@ static enum rdisk_status check_open_reply(const void *message,
         return BAD(err, "open reply without a session");
     }
     return rdisk_wire_check_slots(le16toh(wire->slots),
-                                  le32toh(wire->slot_size), "open reply",
-                                  err);
+                                  le32toh(wire->slot_size), "open reply", err);
 }
 
 static enum rdisk_status check_auth(const void *message,
@@ -121,7 +119,7 @@ static enum rdisk_status check_size(uint64_t size, const char *what,
 }
 
 static enum rdisk_status check_new_size(const void *message,
-                                         struct rdisk_error *err)
+                                        struct rdisk_error *err)
 {
     const struct rdisk_wire_size *wire = message;
     if (wire->reserved) {
@@ -135,8 +133,10 @@ static enum rdisk_status check_resize(const void *message,
 {
     const struct rdisk_wire_resize *wire = message;
     if (wire->reserved || (le32toh(wire->flags) & ~RDISK_RESIZE_FLAGS_KNOWN)) {
-        return BAD(err, "resize with unknown flags 0x%x, or reserved bytes "
-                   "that are not zero", le32toh(wire->flags));
+        return BAD(err,
+                   "resize with unknown flags 0x%x, or reserved bytes "
+                   "that are not zero",
+                   le32toh(wire->flags));
     }
     /* Whole blocks or not is for the volume to say, and the session goes on. */
     if (!le64toh(wire->size) || le64toh(wire->size) > INT64_MAX) {
@@ -153,8 +153,10 @@ static enum rdisk_status check_create(const void *message,
     size_t length = le16toh(wire->name_length);
 
     if (wire->reserved || (le32toh(wire->flags) & ~RDISK_CREATE_FLAGS_KNOWN)) {
-        return BAD(err, "create with unknown flags 0x%x, or reserved bytes "
-                   "that are not zero", le32toh(wire->flags));
+        return BAD(err,
+                   "create with unknown flags 0x%x, or reserved bytes "
+                   "that are not zero",
+                   le32toh(wire->flags));
     }
     if (!rdisk_volume_name_valid((const char *)wire->name, length) ||
         !all_zero(wire->name + length, sizeof(wire->name) - length)) {
@@ -169,7 +171,8 @@ static enum rdisk_status check_stat_reply(const void *message,
     const struct rdisk_wire_stat_reply *wire = message;
     if (!all_zero(wire->reserved, sizeof(wire->reserved)) ||
         le64toh(wire->allocated) > INT64_MAX) {
-        return BAD(err, "stat reply with %llu bytes allocated, or reserved "
+        return BAD(err,
+                   "stat reply with %llu bytes allocated, or reserved "
                    "bytes that are not zero",
                    (unsigned long long)le64toh(wire->allocated));
     }
@@ -181,47 +184,45 @@ static enum rdisk_status check_stat_reply(const void *message,
 #define HEADER_ONLY sizeof(struct rdisk_wire_message)
 
 const struct rdisk_message_info rdisk_messages[RDISK_MSG_COUNT] = {
-    [RDISK_MSG_HELLO] =
-        { "HELLO", sizeof(struct rdisk_wire_hello), false, check_hello },
-    [RDISK_MSG_HELLO_REPLY] =
-        { "HELLO_REPLY", sizeof(struct rdisk_wire_hello), true,
-          check_hello_reply },
-    [RDISK_MSG_OPEN] =
-        { "OPEN", sizeof(struct rdisk_wire_open), false, check_open },
-    [RDISK_MSG_OPEN_REPLY] =
-        { "OPEN_REPLY", sizeof(struct rdisk_wire_open_reply), true,
-          check_open_reply },
-    [RDISK_MSG_PING] =
-        { "PING", sizeof(struct rdisk_wire_ping), false, NULL },
-    [RDISK_MSG_PONG] =
-        { "PONG", sizeof(struct rdisk_wire_ping), false, NULL },
+    [RDISK_MSG_HELLO] = { "HELLO", sizeof(struct rdisk_wire_hello), false,
+                          check_hello },
+    [RDISK_MSG_HELLO_REPLY] = { "HELLO_REPLY", sizeof(struct rdisk_wire_hello),
+                                true, check_hello_reply },
+    [RDISK_MSG_OPEN] = { "OPEN", sizeof(struct rdisk_wire_open), false,
+                         check_open },
+    [RDISK_MSG_OPEN_REPLY] = { "OPEN_REPLY",
+                               sizeof(struct rdisk_wire_open_reply), true,
+                               check_open_reply },
+    [RDISK_MSG_PING] = { "PING", sizeof(struct rdisk_wire_ping), false, NULL },
+    [RDISK_MSG_PONG] = { "PONG", sizeof(struct rdisk_wire_ping), false, NULL },
     [RDISK_MSG_CLOSE] = { "CLOSE", HEADER_ONLY, false, NULL },
     [RDISK_MSG_CLOSE_REPLY] = { "CLOSE_REPLY", HEADER_ONLY, true, NULL },
     [RDISK_MSG_BYE] = { "BYE", HEADER_ONLY, true, NULL },
-    [RDISK_MSG_AUTH] =
-        { "AUTH", sizeof(struct rdisk_wire_auth), false, check_auth },
-    [RDISK_MSG_AUTH_CHALLENGE] =
-        { "AUTH_CHALLENGE", sizeof(struct rdisk_wire_auth_challenge), false,
-          NULL },
-    [RDISK_MSG_AUTH_PROOF] =
-        { "AUTH_PROOF", sizeof(struct rdisk_wire_auth_proof), false, NULL },
-    [RDISK_MSG_AUTH_REPLY] =
-        { "AUTH_REPLY", sizeof(struct rdisk_wire_auth_proof), true, NULL },
-    [RDISK_MSG_VOLUME_CHANGED] =
-        { "VOLUME_CHANGED", sizeof(struct rdisk_wire_size), false,
-          check_new_size },
-    [RDISK_MSG_RESIZE] =
-        { "RESIZE", sizeof(struct rdisk_wire_resize), false, check_resize },
-    [RDISK_MSG_RESIZE_REPLY] =
-        { "RESIZE_REPLY", sizeof(struct rdisk_wire_size), true,
-          check_new_size },
-    [RDISK_MSG_CREATE] =
-        { "CREATE", sizeof(struct rdisk_wire_create), false, check_create },
+    [RDISK_MSG_AUTH] = { "AUTH", sizeof(struct rdisk_wire_auth), false,
+                         check_auth },
+    [RDISK_MSG_AUTH_CHALLENGE] = { "AUTH_CHALLENGE",
+                                   sizeof(struct rdisk_wire_auth_challenge),
+                                   false, NULL },
+    [RDISK_MSG_AUTH_PROOF] = { "AUTH_PROOF",
+                               sizeof(struct rdisk_wire_auth_proof), false,
+                               NULL },
+    [RDISK_MSG_AUTH_REPLY] = { "AUTH_REPLY",
+                               sizeof(struct rdisk_wire_auth_proof), true,
+                               NULL },
+    [RDISK_MSG_VOLUME_CHANGED] = { "VOLUME_CHANGED",
+                                   sizeof(struct rdisk_wire_size), false,
+                                   check_new_size },
+    [RDISK_MSG_RESIZE] = { "RESIZE", sizeof(struct rdisk_wire_resize), false,
+                           check_resize },
+    [RDISK_MSG_RESIZE_REPLY] = { "RESIZE_REPLY", sizeof(struct rdisk_wire_size),
+                                 true, check_new_size },
+    [RDISK_MSG_CREATE] = { "CREATE", sizeof(struct rdisk_wire_create), false,
+                           check_create },
     [RDISK_MSG_CREATE_REPLY] = { "CREATE_REPLY", HEADER_ONLY, true, NULL },
     [RDISK_MSG_STAT] = { "STAT", HEADER_ONLY, false, NULL },
-    [RDISK_MSG_STAT_REPLY] =
-        { "STAT_REPLY", sizeof(struct rdisk_wire_stat_reply), true,
-          check_stat_reply },
+    [RDISK_MSG_STAT_REPLY] = { "STAT_REPLY",
+                               sizeof(struct rdisk_wire_stat_reply), true,
+                               check_stat_reply },
 };
 
 static bool known(unsigned int type)

@@ -28,8 +28,8 @@ static enum rdisk_status check_request_form(
     }
     if (rdisk_op_is_range(view->op)) {
         if (view->length > rdisk_op_range_max(view->op)) {
-            return BAD(err, "range of %u bytes, the limit is %u",
-                       view->length, rdisk_op_range_max(view->op));
+            return BAD(err, "range of %u bytes, the limit is %u", view->length,
+                       rdisk_op_range_max(view->op));
         }
     } else if (view->length > limits->slot_size) {
         return BAD(err, "request of %u bytes in a slot of %u", view->length,
@@ -55,21 +55,21 @@ static enum rdisk_status check_range(const struct rdisk_request_limits *limits,
     }
     if (offset > limits->size || length > limits->size - offset) {
         return REFUSE(err, RDISK_STATUS_OUT_OF_RANGE, -EINVAL,
-                      "%u bytes at %llu reach beyond the volume's %llu",
-                      length, (unsigned long long)offset,
+                      "%u bytes at %llu reach beyond the volume's %llu", length,
+                      (unsigned long long)offset,
                       (unsigned long long)limits->size);
     }
     return RDISK_STATUS_OK;
 }
 
 /* The range that a COPY reads; the one it writes has been checked. */
-static enum rdisk_status check_source(
-    const struct rdisk_request_limits *limits,
-    const struct rdisk_request_view *view, struct rdisk_error *err)
+static enum rdisk_status check_source(const struct rdisk_request_limits *limits,
+                                      const struct rdisk_request_view *view,
+                                      struct rdisk_error *err)
 {
     uint64_t distance = view->source > view->offset
-                        ? view->source - view->offset
-                        : view->offset - view->source;
+                            ? view->source - view->offset
+                            : view->offset - view->source;
 
     if (distance < view->length) {
         return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -EINVAL,
@@ -176,8 +176,8 @@ static enum rdisk_status check_operation(
 
 enum rdisk_status rdisk_wire_check_request(
     const struct rdisk_wire_request *wire,
-    const struct rdisk_request_limits *limits,
-    struct rdisk_request_view *view, struct rdisk_error *err)
+    const struct rdisk_request_limits *limits, struct rdisk_request_view *view,
+    struct rdisk_error *err)
 {
     enum rdisk_status status;
 
@@ -198,9 +198,9 @@ enum rdisk_status rdisk_wire_check_request(
 
 /* ---- Segments --------------------------------------------------------- */
 
-static enum rdisk_status sum_segments(
-    const struct rdisk_wire_segment *segments, unsigned int count,
-    uint64_t *sum, struct rdisk_error *err)
+static enum rdisk_status sum_segments(const struct rdisk_wire_segment *segments,
+                                      unsigned int count, uint64_t *sum,
+                                      struct rdisk_error *err)
 {
     *sum = 0;
     for (unsigned int i = 0; i < count; i++) {
@@ -276,8 +276,10 @@ unsigned int rdisk_wire_check_extents(const struct rdisk_wire_extent *extents,
 
     while (count < room && extents[count].length) {
         if (!extent_good(&extents[count], left, block_size)) {
-            rdisk_error_set(err, -EPROTO, "extent %u is of %llu bytes, flags "
-                            "0x%x, with %llu bytes left of the range", count,
+            rdisk_error_set(err, -EPROTO,
+                            "extent %u is of %llu bytes, flags "
+                            "0x%x, with %llu bytes left of the range",
+                            count,
                             (unsigned long long)le64toh(extents[count].length),
                             le32toh(extents[count].flags),
                             (unsigned long long)left);
@@ -286,10 +288,12 @@ unsigned int rdisk_wire_check_extents(const struct rdisk_wire_extent *extents,
         left -= le64toh(extents[count].length);
         count++;
     }
-    if (!count || !all_zero(&extents[count],
-                            (room - count) * sizeof(extents[0]))) {
-        rdisk_error_set(err, -EPROTO, count ? "something follows the last "
-                        "extent" : "no extent at all");
+    if (!count ||
+        !all_zero(&extents[count], (room - count) * sizeof(extents[0]))) {
+        rdisk_error_set(err, -EPROTO,
+                        count ? "something follows the last "
+                                "extent"
+                              : "no extent at all");
         return 0;
     }
     return count;

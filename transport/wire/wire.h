@@ -19,8 +19,8 @@
 #include <rdisk/error.h>
 #include <rdisk/protocol.h>
 
-#define RDISK_WIRE_MAGIC        0x6b736472u     /* "rdsk" */
-#define RDISK_WIRE_VERSION      1
+#define RDISK_WIRE_MAGIC   0x6b736472u /* "rdsk" */
+#define RDISK_WIRE_VERSION 1
 
 /*
  * A slot is a header area, then the payload on a page boundary. A request's
@@ -28,27 +28,27 @@
  * ends where the fixed header begins, so one contiguous remote write takes
  * either header + payload or segments + header.
  */
-#define RDISK_HEADER_AREA       8192u
+#define RDISK_HEADER_AREA 8192u
 
 /* ---- rdma_cm private data -------------------------------------------- */
 
 enum rdisk_link_kind {
-    RDISK_LINK_CONTROL = 0,     /* messages of the session; no data */
-    RDISK_LINK_DATA = 1,        /* one data queue of an open session */
+    RDISK_LINK_CONTROL = 0, /* messages of the session; no data */
+    RDISK_LINK_DATA = 1,    /* one data queue of an open session */
 };
 
 /* In the connection request: 56 bytes at most on RC. */
 struct rdisk_wire_connect {
     rdisk_le32 magic;
     rdisk_le16 version;
-    uint8_t kind;               /* enum rdisk_link_kind */
+    uint8_t kind; /* enum rdisk_link_kind */
     uint8_t reserved0;
-    rdisk_le16 queue;           /* 0: control; 1…: data queue index */
-    rdisk_le16 slots;           /* data: slots wanted */
-    rdisk_le32 slot_size;       /* data: payload bytes wanted */
-    rdisk_le64 session;         /* data: id from the open reply */
-    rdisk_le64 epoch;           /* data: epoch of the session */
-    uint8_t token[16];          /* data: token from the open reply */
+    rdisk_le16 queue;     /* 0: control; 1…: data queue index */
+    rdisk_le16 slots;     /* data: slots wanted */
+    rdisk_le32 slot_size; /* data: payload bytes wanted */
+    rdisk_le64 session;   /* data: id from the open reply */
+    rdisk_le64 epoch;     /* data: epoch of the session */
+    uint8_t token[16];    /* data: token from the open reply */
 };
 static_assert(sizeof(struct rdisk_wire_connect) == 48, "wire layout");
 static_assert(sizeof(struct rdisk_wire_connect) <= 56, "rdma_cm RC limit");
@@ -58,20 +58,20 @@ struct rdisk_wire_accept {
     rdisk_le32 magic;
     rdisk_le16 version;
     rdisk_le16 queue;
-    rdisk_le16 slots;           /* data: slots leased to this queue */
-    rdisk_le16 max_segments;    /* data: guest segments one read may name */
-    rdisk_le32 slot_size;       /* data: payload bytes of a slot */
-    rdisk_le64 base;            /* data: address of slot 0's header area */
-    rdisk_le32 rkey;            /* data: key of all slots of this queue */
-    rdisk_le32 stride;          /* data: bytes from slot to slot */
+    rdisk_le16 slots;        /* data: slots leased to this queue */
+    rdisk_le16 max_segments; /* data: guest segments one read may name */
+    rdisk_le32 slot_size;    /* data: payload bytes of a slot */
+    rdisk_le64 base;         /* data: address of slot 0's header area */
+    rdisk_le32 rkey;         /* data: key of all slots of this queue */
+    rdisk_le32 stride;       /* data: bytes from slot to slot */
 };
 static_assert(sizeof(struct rdisk_wire_accept) == 32, "wire layout");
 
 /* In a rejection (REJ): 148 bytes at most. */
 struct rdisk_wire_reject {
     rdisk_le32 magic;
-    rdisk_le16 version;         /* what the server speaks */
-    rdisk_le16 status;          /* enum rdisk_status */
+    rdisk_le16 version; /* what the server speaks */
+    rdisk_le16 status;  /* enum rdisk_status */
     rdisk_le16 text_length;
     uint8_t text[138];
 };
@@ -80,40 +80,40 @@ static_assert(sizeof(struct rdisk_wire_reject) == 148, "rdma_cm RC limit");
 /* ---- Control messages (SEND/RECV on the control queue) ---------------- */
 
 enum rdisk_message_type {
-    RDISK_MSG_HELLO = 1,        /* client: features; first message */
+    RDISK_MSG_HELLO = 1, /* client: features; first message */
     RDISK_MSG_HELLO_REPLY = 2,
-    RDISK_MSG_OPEN = 3,         /* client: volume, epoch, what it wants */
+    RDISK_MSG_OPEN = 3, /* client: volume, epoch, what it wants */
     RDISK_MSG_OPEN_REPLY = 4,
-    RDISK_MSG_PING = 5,         /* either side; answered by PONG */
+    RDISK_MSG_PING = 5, /* either side; answered by PONG */
     RDISK_MSG_PONG = 6,
-    RDISK_MSG_CLOSE = 7,        /* client: orderly end; all I/O is done */
+    RDISK_MSG_CLOSE = 7, /* client: orderly end; all I/O is done */
     RDISK_MSG_CLOSE_REPLY = 8,
-    RDISK_MSG_BYE = 9,          /* server: why it ends the session */
-    RDISK_MSG_AUTH = 10,        /* client: who it is */
-    RDISK_MSG_AUTH_CHALLENGE = 11,  /* server: prove it */
-    RDISK_MSG_AUTH_PROOF = 12,  /* client: its proof */
-    RDISK_MSG_AUTH_REPLY = 13,  /* server: its own proof, or DENIED */
-    RDISK_MSG_VOLUME_CHANGED = 14,  /* server: somebody resized the volume */
-    RDISK_MSG_RESIZE = 15,      /* client: give the volume another size */
+    RDISK_MSG_BYE = 9,             /* server: why it ends the session */
+    RDISK_MSG_AUTH = 10,           /* client: who it is */
+    RDISK_MSG_AUTH_CHALLENGE = 11, /* server: prove it */
+    RDISK_MSG_AUTH_PROOF = 12,     /* client: its proof */
+    RDISK_MSG_AUTH_REPLY = 13,     /* server: its own proof, or DENIED */
+    RDISK_MSG_VOLUME_CHANGED = 14, /* server: somebody resized the volume */
+    RDISK_MSG_RESIZE = 15,         /* client: give the volume another size */
     RDISK_MSG_RESIZE_REPLY = 16,
-    RDISK_MSG_CREATE = 17,      /* client: instead of OPEN, make a volume */
+    RDISK_MSG_CREATE = 17, /* client: instead of OPEN, make a volume */
     RDISK_MSG_CREATE_REPLY = 18,
-    RDISK_MSG_STAT = 19,        /* client: what does the volume take up? */
+    RDISK_MSG_STAT = 19, /* client: what does the volume take up? */
     RDISK_MSG_STAT_REPLY = 20,
     RDISK_MSG_COUNT
 };
 
-#define RDISK_MESSAGE_MAX 512u  /* bytes; also the size of each receive */
+#define RDISK_MESSAGE_MAX 512u /* bytes; also the size of each receive */
 
 struct rdisk_wire_message {
     rdisk_le32 magic;
     rdisk_le16 version;
-    rdisk_le16 type;            /* enum rdisk_message_type */
-    rdisk_le32 length;          /* whole message, this header included */
-    rdisk_le32 sequence;        /* a reply repeats its request's */
-    rdisk_le64 epoch;           /* 0 until OPEN has set one */
-    rdisk_le16 status;          /* replies and BYE: enum rdisk_status */
-    rdisk_le16 text_length;     /* if status is not OK: sentence behind body */
+    rdisk_le16 type;        /* enum rdisk_message_type */
+    rdisk_le32 length;      /* whole message, this header included */
+    rdisk_le32 sequence;    /* a reply repeats its request's */
+    rdisk_le64 epoch;       /* 0 until OPEN has set one */
+    rdisk_le16 status;      /* replies and BYE: enum rdisk_status */
+    rdisk_le16 text_length; /* if status is not OK: sentence behind body */
     rdisk_le32 reserved;
 };
 static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
@@ -123,13 +123,13 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
  * will not work. The server answers with the subset both know; if a required
  * bit is unknown it refuses with UNSUPPORTED and names the bits.
  */
-#define RDISK_FEATURE_FUA       (1ull << 0)     /* force unit access writes */
-#define RDISK_FEATURE_DISCARD   (1ull << 1)     /* RDISK_OP_DISCARD */
-#define RDISK_FEATURE_ZEROES    (1ull << 2)     /* RDISK_OP_ZEROES */
-#define RDISK_FEATURE_EXTENTS   (1ull << 3)     /* RDISK_OP_EXTENTS, STAT */
-#define RDISK_FEATURE_RESIZE    (1ull << 4)     /* RESIZE, VOLUME_CHANGED */
-#define RDISK_FEATURE_CREATE    (1ull << 5)     /* CREATE */
-#define RDISK_FEATURE_COPY      (1ull << 6)     /* RDISK_OP_COPY */
+#define RDISK_FEATURE_FUA     (1ull << 0) /* force unit access writes */
+#define RDISK_FEATURE_DISCARD (1ull << 1) /* RDISK_OP_DISCARD */
+#define RDISK_FEATURE_ZEROES  (1ull << 2) /* RDISK_OP_ZEROES */
+#define RDISK_FEATURE_EXTENTS (1ull << 3) /* RDISK_OP_EXTENTS, STAT */
+#define RDISK_FEATURE_RESIZE  (1ull << 4) /* RESIZE, VOLUME_CHANGED */
+#define RDISK_FEATURE_CREATE  (1ull << 5) /* CREATE */
+#define RDISK_FEATURE_COPY    (1ull << 6) /* RDISK_OP_COPY */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
      RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_CREATE | \
@@ -143,15 +143,15 @@ enum rdisk_auth_method {
 
 struct rdisk_wire_hello {
     struct rdisk_wire_message message;
-    rdisk_le64 features;        /* offered / chosen */
-    rdisk_le64 required;        /* request only */
-    rdisk_le32 auth;            /* reply: enum rdisk_auth_method demanded */
+    rdisk_le64 features; /* offered / chosen */
+    rdisk_le64 required; /* request only */
+    rdisk_le32 auth;     /* reply: enum rdisk_auth_method demanded */
     rdisk_le32 reserved[3];
 };
 static_assert(sizeof(struct rdisk_wire_hello) == 64, "wire layout");
 
-#define RDISK_NONCE_SIZE        32u     /* bytes, random, never used twice */
-#define RDISK_PROOF_SIZE        32u     /* bytes; auth.h */
+#define RDISK_NONCE_SIZE 32u /* bytes, random, never used twice */
+#define RDISK_PROOF_SIZE 32u /* bytes; auth.h */
 
 struct rdisk_wire_auth {
     struct rdisk_wire_message message;
@@ -175,22 +175,22 @@ struct rdisk_wire_auth_proof {
 };
 static_assert(sizeof(struct rdisk_wire_auth_proof) == 64, "wire layout");
 
-#define RDISK_OPEN_READ_ONLY    (1u << 0)
-#define RDISK_OPEN_SHARED       (1u << 1)       /* others may write too */
-#define RDISK_OPEN_FLAGS_KNOWN  (RDISK_OPEN_READ_ONLY | RDISK_OPEN_SHARED)
+#define RDISK_OPEN_READ_ONLY   (1u << 0)
+#define RDISK_OPEN_SHARED      (1u << 1) /* others may write too */
+#define RDISK_OPEN_FLAGS_KNOWN (RDISK_OPEN_READ_ONLY | RDISK_OPEN_SHARED)
 
 struct rdisk_wire_open {
     struct rdisk_wire_message message;
-    uint8_t client[16];         /* chosen at random by each client session */
-    rdisk_le64 epoch;           /* 1 at first, +1 at each reconnect */
-    rdisk_le32 flags;           /* RDISK_OPEN_… */
-    rdisk_le32 heartbeat_ms;    /* longest silence the client will keep */
-    rdisk_le16 queues;          /* data queues wanted */
-    rdisk_le16 slots;           /* slots wanted for each */
-    rdisk_le32 slot_size;       /* payload bytes wanted */
+    uint8_t client[16];      /* chosen at random by each client session */
+    rdisk_le64 epoch;        /* 1 at first, +1 at each reconnect */
+    rdisk_le32 flags;        /* RDISK_OPEN_… */
+    rdisk_le32 heartbeat_ms; /* longest silence the client will keep */
+    rdisk_le16 queues;       /* data queues wanted */
+    rdisk_le16 slots;        /* slots wanted for each */
+    rdisk_le32 slot_size;    /* payload bytes wanted */
     rdisk_le16 name_length;
     rdisk_le16 reserved[3];
-    rdisk_le64 generation;      /* 0 at first; then the one that was granted */
+    rdisk_le64 generation; /* 0 at first; then the one that was granted */
     uint8_t name[RDISK_VOLUME_NAME_MAX];
 };
 static_assert(sizeof(struct rdisk_wire_open) == 216, "wire layout");
@@ -199,30 +199,31 @@ static_assert(offsetof(struct rdisk_wire_open, generation) == 80,
 
 #define RDISK_VOLUME_READ_ONLY  (1u << 0)
 #define RDISK_VOLUME_ROTATIONAL (1u << 1)
-#define RDISK_VOLUME_DISCARD    (1u << 2)       /* has DISCARD; if chosen */
-#define RDISK_VOLUME_ZEROES     (1u << 3)       /* has ZEROES; if chosen */
-#define RDISK_VOLUME_EXTENTS    (1u << 4)       /* has EXTENTS; if chosen */
-#define RDISK_VOLUME_RESIZE     (1u << 5)       /* this client may RESIZE it;
+#define RDISK_VOLUME_DISCARD    (1u << 2) /* has DISCARD; if chosen */
+#define RDISK_VOLUME_ZEROES     (1u << 3) /* has ZEROES; if chosen */
+#define RDISK_VOLUME_EXTENTS    (1u << 4) /* has EXTENTS; if chosen */
+#define RDISK_VOLUME_RESIZE \
+    (1u << 5)                       /* this client may RESIZE it;
                                                    if chosen */
-#define RDISK_VOLUME_COPY       (1u << 6)       /* has COPY; if chosen */
+#define RDISK_VOLUME_COPY (1u << 6) /* has COPY; if chosen */
 
 struct rdisk_wire_open_reply {
     struct rdisk_wire_message message;
-    rdisk_le64 session;         /* names the session when queues join */
-    rdisk_le64 epoch;           /* as asked for */
-    uint8_t token[16];          /* proves that a queue belongs to it */
-    uint8_t instance[16];       /* changes when the server restarts */
-    rdisk_le64 size;            /* bytes */
-    rdisk_le32 block_size;      /* bytes; unit of offset and length */
-    rdisk_le32 optimal_size;    /* bytes; 0: unknown */
-    rdisk_le32 volume_flags;    /* RDISK_VOLUME_… */
-    rdisk_le16 queues;          /* data queues granted */
-    rdisk_le16 slots;           /* per queue */
-    rdisk_le32 slot_size;       /* payload bytes of a slot */
+    rdisk_le64 session;      /* names the session when queues join */
+    rdisk_le64 epoch;        /* as asked for */
+    uint8_t token[16];       /* proves that a queue belongs to it */
+    uint8_t instance[16];    /* changes when the server restarts */
+    rdisk_le64 size;         /* bytes */
+    rdisk_le32 block_size;   /* bytes; unit of offset and length */
+    rdisk_le32 optimal_size; /* bytes; 0: unknown */
+    rdisk_le32 volume_flags; /* RDISK_VOLUME_… */
+    rdisk_le16 queues;       /* data queues granted */
+    rdisk_le16 slots;        /* per queue */
+    rdisk_le32 slot_size;    /* payload bytes of a slot */
     rdisk_le32 reserved;
-    rdisk_le64 generation;      /* of the lease to write; readers: 0 */
-    uint8_t identity[RDISK_ID_SIZE];    /* which volume this is */
-    uint8_t cache[RDISK_ID_SIZE];       /* as long as it is the same, what was
+    rdisk_le64 generation;           /* of the lease to write; readers: 0 */
+    uint8_t identity[RDISK_ID_SIZE]; /* which volume this is */
+    uint8_t cache[RDISK_ID_SIZE];    /* as long as it is the same, what was
                                            answered and not flushed is there */
 };
 static_assert(sizeof(struct rdisk_wire_open_reply) == 152, "wire layout");
@@ -231,30 +232,30 @@ static_assert(offsetof(struct rdisk_wire_open_reply, generation) == 112,
 
 struct rdisk_wire_ping {
     struct rdisk_wire_message message;
-    rdisk_le64 payload;         /* PONG repeats it */
+    rdisk_le64 payload; /* PONG repeats it */
 };
 static_assert(sizeof(struct rdisk_wire_ping) == 40, "wire layout");
 
 /* VOLUME_CHANGED and RESIZE_REPLY. */
 struct rdisk_wire_size {
     struct rdisk_wire_message message;
-    rdisk_le64 size;            /* bytes, from now on */
+    rdisk_le64 size; /* bytes, from now on */
     rdisk_le64 reserved;
 };
 static_assert(sizeof(struct rdisk_wire_size) == 48, "wire layout");
 
 struct rdisk_wire_resize {
     struct rdisk_wire_message message;
-    rdisk_le64 size;            /* bytes, multiple of the block size */
-    rdisk_le32 flags;           /* RDISK_RESIZE_… */
+    rdisk_le64 size;  /* bytes, multiple of the block size */
+    rdisk_le32 flags; /* RDISK_RESIZE_… */
     rdisk_le32 reserved;
 };
 static_assert(sizeof(struct rdisk_wire_resize) == 48, "wire layout");
 
 struct rdisk_wire_create {
     struct rdisk_wire_message message;
-    rdisk_le64 size;            /* bytes, multiple of 512 */
-    rdisk_le32 flags;           /* RDISK_CREATE_… */
+    rdisk_le64 size;  /* bytes, multiple of 512 */
+    rdisk_le32 flags; /* RDISK_CREATE_… */
     rdisk_le16 name_length;
     rdisk_le16 reserved;
     uint8_t name[RDISK_VOLUME_NAME_MAX];
@@ -265,8 +266,8 @@ static_assert(sizeof(struct rdisk_wire_create) == 176, "wire layout");
 
 struct rdisk_wire_stat_reply {
     struct rdisk_wire_message message;
-    rdisk_le64 size;            /* bytes of the volume */
-    rdisk_le64 allocated;       /* bytes that it takes up in the storage */
+    rdisk_le64 size;      /* bytes of the volume */
+    rdisk_le64 allocated; /* bytes that it takes up in the storage */
     rdisk_le64 reserved[2];
 };
 static_assert(sizeof(struct rdisk_wire_stat_reply) == 64, "wire layout");
@@ -274,17 +275,17 @@ static_assert(sizeof(struct rdisk_wire_stat_reply) == 64, "wire layout");
 /* ---- Requests (RDMA write with immediate into a slot) ----------------- */
 
 struct rdisk_wire_request {
-    uint8_t opcode;             /* enum rdisk_op */
-    uint8_t flags;              /* RDISK_REQUEST_… */
-    rdisk_le16 slot;            /* the slot this lies in */
-    rdisk_le32 length;          /* bytes of the volume */
-    rdisk_le64 offset;          /* byte of the volume */
-    rdisk_le64 epoch;           /* of the session */
-    rdisk_le32 sequence;        /* +1 for each request of the queue */
-    rdisk_le16 segments;        /* READ, EXTENTS: entries of the list before
+    uint8_t opcode;      /* enum rdisk_op */
+    uint8_t flags;       /* RDISK_REQUEST_… */
+    rdisk_le16 slot;     /* the slot this lies in */
+    rdisk_le32 length;   /* bytes of the volume */
+    rdisk_le64 offset;   /* byte of the volume */
+    rdisk_le64 epoch;    /* of the session */
+    rdisk_le32 sequence; /* +1 for each request of the queue */
+    rdisk_le16 segments; /* READ, EXTENTS: entries of the list before
                                    this */
     rdisk_le16 reserved0;
-    rdisk_le64 source;          /* COPY: byte of the volume to copy from */
+    rdisk_le64 source; /* COPY: byte of the volume to copy from */
     uint8_t reserved[24];
 };
 static_assert(sizeof(struct rdisk_wire_request) == 64, "wire layout");
@@ -300,8 +301,9 @@ struct rdisk_wire_segment {
 };
 static_assert(sizeof(struct rdisk_wire_segment) == 16, "wire layout");
 static_assert(sizeof(struct rdisk_wire_request) +
-              RDISK_SEGMENTS_MAX * sizeof(struct rdisk_wire_segment) <=
-              RDISK_HEADER_AREA, "a full segment list fits the header area");
+                      RDISK_SEGMENTS_MAX * sizeof(struct rdisk_wire_segment) <=
+                  RDISK_HEADER_AREA,
+              "a full segment list fits the header area");
 
 /*
  * Immediates, before htonl(). A request's names the slot and repeats the low
@@ -326,7 +328,7 @@ struct rdisk_request_view {
     enum rdisk_op op;
     unsigned int flags;
     uint64_t offset;
-    uint64_t source;            /* COPY */
+    uint64_t source; /* COPY */
     uint32_t length;
     uint32_t sequence;
     uint16_t segments;
@@ -335,13 +337,13 @@ struct rdisk_request_view {
 /* What a request is held against. */
 struct rdisk_request_limits {
     uint64_t epoch;
-    uint64_t size;              /* of the volume, bytes */
+    uint64_t size; /* of the volume, bytes */
     uint32_t block_size;
     uint32_t slot_size;
-    uint16_t slot;              /* that the immediate named */
+    uint16_t slot; /* that the immediate named */
     uint16_t immediate_sequence;
     bool read_only;
-    bool discard, zeroes, extents, copy;        /* agreed on */
+    bool discard, zeroes, extents, copy; /* agreed on */
 };
 
 /*
@@ -351,8 +353,8 @@ struct rdisk_request_limits {
  */
 enum rdisk_status rdisk_wire_check_request(
     const struct rdisk_wire_request *wire,
-    const struct rdisk_request_limits *limits,
-    struct rdisk_request_view *view, struct rdisk_error *err);
+    const struct rdisk_request_limits *limits, struct rdisk_request_view *view,
+    struct rdisk_error *err);
 
 /*
  * Check that the segments of a read are non-empty, do not wrap, and add up to
@@ -397,9 +399,9 @@ enum rdisk_status rdisk_wire_read_reject(const void *data, size_t size,
  * beside this one: in which states the type may come, and what handles it.
  */
 struct rdisk_message_info {
-    const char *name;           /* NULL: there is no such type */
-    size_t size;                /* of a whole message that has a body */
-    bool reply;                 /* it may have a status and a sentence */
+    const char *name; /* NULL: there is no such type */
+    size_t size;      /* of a whole message that has a body */
+    bool reply;       /* it may have a status and a sentence */
     /* The fields of the body; NULL: any value will do. */
     enum rdisk_status (*check)(const void *message, struct rdisk_error *err);
 };
@@ -418,7 +420,7 @@ enum rdisk_status rdisk_wire_check_message(const void *data, size_t size,
                                            struct rdisk_error *err);
 
 /* Copy the sentence of a checked message that carries a status. */
-void rdisk_wire_text(const struct rdisk_wire_message *message,
-                     char *text, size_t size);
+void rdisk_wire_text(const struct rdisk_wire_message *message, char *text,
+                     size_t size);
 
 #endif

@@ -142,7 +142,8 @@ static void failed_read_copies_nothing(void)
     memset(rogue_data.buffer, 0x99, 4096);
     CHECK_EQUAL(raw_write(&rogue_data, 0, 4096, le64toh(segment->address),
                           le32toh(segment->key),
-                          rdisk_imm_answer(0, 0, RDISK_STATUS_IO_ERROR)), 0);
+                          rdisk_imm_answer(0, 0, RDISK_STATUS_IO_ERROR)),
+                0);
     scene_pump(&rogue_scene);
     CHECK_EQUAL(rogue_io.result, -EIO);
     /* It went through bounce memory: the caller's is untouched. */
@@ -173,7 +174,8 @@ static void write_outside(void)
     rogue_begin(1);
     rogue_take_read();
     CHECK_EQUAL(raw_write(&rogue_data, 0, 16, (uintptr_t)rogue_buffer, 12345,
-                          -1), 0);
+                          -1),
+                0);
     scene_pump(&rogue_scene);
     CHECK_EQUAL(rogue_buffer[0], 0x11);
     ended("broke");
@@ -197,7 +199,8 @@ static void flood_of_answers(void)
 static void ping_is_answered(void)
 {
     struct rdisk_wire_ping ping = {
-        .message.epoch = htole64(1), .payload = htole64(4711),
+        .message.epoch = htole64(1),
+        .payload = htole64(4711),
     };
     const struct rdisk_wire_ping *pong = NULL;
     struct ibv_wc wc;
@@ -229,9 +232,13 @@ static void second_grant(void)
 {
     struct rdisk_wire_open_reply open = {
         .message.epoch = htole64(1),
-        .session = htole64(1), .epoch = htole64(1), .size = htole64(1 << 20),
-        .block_size = htole32(512), .queues = htole16(1),
-        .slots = htole16(1), .slot_size = htole32(4096),
+        .session = htole64(1),
+        .epoch = htole64(1),
+        .size = htole64(1 << 20),
+        .block_size = htole32(512),
+        .queues = htole16(1),
+        .slots = htole16(1),
+        .slot_size = htole32(4096),
     };
 
     rogue_begin(1);
@@ -273,10 +280,12 @@ static void bye_with_a_reason(void)
 static void answers_unasked(void)
 {
     struct rdisk_wire_size size = {
-        .message.epoch = htole64(1), .size = htole64(1 << 20),
+        .message.epoch = htole64(1),
+        .size = htole64(1 << 20),
     };
     struct rdisk_wire_stat_reply stat = {
-        .message.epoch = htole64(1), .size = htole64(1 << 20),
+        .message.epoch = htole64(1),
+        .size = htole64(1 << 20),
     };
 
     rogue_begin(1);
@@ -292,7 +301,8 @@ static void answers_unasked(void)
 static void volume_of_odd_size(void)
 {
     struct rdisk_wire_size size = {
-        .message.epoch = htole64(1), .size = htole64((1 << 20) - 512),
+        .message.epoch = htole64(1),
+        .size = htole64((1 << 20) - 512),
     };
 
     rogue_begin(1);
@@ -358,8 +368,7 @@ static const struct unit_test tests[] = {
     { "a lease of more slots than granted ends the session",
       lease_of_more_slots },
     { "a lease of another slot size ends the session", lease_of_other_size },
-    { "a lease for another queue ends the session",
-      lease_for_another_queue },
+    { "a lease for another queue ends the session", lease_for_another_queue },
     { "an answer with a wrong sequence ends the session", wrong_sequence },
     { "an answer for a slot beyond the lease ends the session", wrong_slot },
     { "an answer of all ones ends the session", huge_slot },
@@ -379,12 +388,10 @@ static const struct unit_test tests[] = {
     { "a ping from the server is answered", ping_is_answered },
     { "a pong without a ping ends the session", pong_without_ping },
     { "a second grant ends the session", second_grant },
-    { "a message of another epoch ends the session",
-      message_of_another_epoch },
+    { "a message of another epoch ends the session", message_of_another_epoch },
     { "a BYE tells its reason", bye_with_a_reason },
     { "an answer to no question ends the session", answers_unasked },
-    { "a flood of messages does not keep the home thread",
-      flood_of_messages },
+    { "a flood of messages does not keep the home thread", flood_of_messages },
     { "a volume that gets smaller ends the session", volume_of_odd_size },
 };
 

@@ -12,7 +12,7 @@ static struct rdisk_error err;
 /* What the victim has registered: the read goes to the middle. */
 static uint8_t guest[3 * 4096] __attribute__((aligned(4096)));
 static uint8_t *const inside = guest + 4096;
-static uint64_t address;        /* of the read's segment */
+static uint64_t address; /* of the read's segment */
 static uint32_t key;
 
 static void begin(uint64_t seed, enum rdisk_guest_memory guest_memory)
@@ -72,7 +72,8 @@ static void answer_well(unsigned int sequence)
 {
     scene_pattern(rogue_data.buffer, 4096, 5 + sequence);
     CHECK_EQUAL(raw_write(&rogue_data, 0, 4096, address, key,
-                          rdisk_imm_answer(0, (uint8_t)sequence, 0)), 0);
+                          rdisk_imm_answer(0, (uint8_t)sequence, 0)),
+                0);
     scene_pump(&rogue_scene);
     CHECK_EQUAL(rogue_io.completed, 1);
     CHECK_EQUAL(rogue_io.result, 0);
@@ -224,8 +225,7 @@ static void window_race(void)
         }
         while (fake_fabric_step(rogue_scene.fabric)) {
             if (fake_fabric_random(rogue_scene.fabric, 4) == 0) {
-                rdisk_queue_process(rdisk_initiator_queue(victim->session,
-                                                          0));
+                rdisk_queue_process(rdisk_initiator_queue(victim->session, 0));
             }
         }
         scene_pump(&rogue_scene);
@@ -299,8 +299,7 @@ static const struct unit_test tests[] = {
     { "window: a write outside of the segment is refused", window_outside },
     { "window: a write after the answer is refused", window_late },
     { "window: an older read's key is refused", window_older_key },
-    { "window: the key is no good on another queue pair",
-      window_other_queue },
+    { "window: the key is no good on another queue pair", window_other_queue },
     { "window: nothing changes from the request's end on", window_race },
     { "window: a connection that breaks before the window closes ends well",
       window_breaks_before_it_closes },

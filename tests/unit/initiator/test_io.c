@@ -22,8 +22,8 @@ static void write_and_read(void)
     CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, 4096, memory, 65536), 0);
     CHECK(scene_is_pattern(memory, 65536, 1));
     CHECK_EQUAL(memory[65536], 0);
-    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, SCENE_SIZE - 512, memory,
-                         512), 0);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, SCENE_SIZE - 512, memory, 512),
+                0);
 }
 
 static void bounced(void)
@@ -95,16 +95,14 @@ static uint32_t scattered(unsigned int count, struct copies *copies)
 
     scene_pattern(flat, length, count);
     to_iov(io, count, flat);
-    CHECK_EQUAL(scene_submit_iov(io, lone, 0, RDISK_OP_WRITE, 8192, count),
-                0);
+    CHECK_EQUAL(scene_submit_iov(io, lone, 0, RDISK_OP_WRITE, 8192, count), 0);
     rdisk_queue_kick(lone_queue());
     scene_pump(&scene);
     CHECK_EQUAL(io->result, 0);
     CHECK(scene_is_pattern(scene.disk + 8192, length, count));
     copies->write = lone_counters().copied_bytes - before;
     memset(memory, 0, sizeof(memory));
-    CHECK_EQUAL(scene_submit_iov(io, lone, 0, RDISK_OP_READ, 8192, count),
-                0);
+    CHECK_EQUAL(scene_submit_iov(io, lone, 0, RDISK_OP_READ, 8192, count), 0);
     rdisk_queue_kick(lone_queue());
     scene_pump(&scene);
     CHECK_EQUAL(io->completed, 1);
@@ -115,8 +113,9 @@ static uint32_t scattered(unsigned int count, struct copies *copies)
     return length;
 }
 
-static const unsigned int counts[] = { 1, 2, 31, 32, 33, 64, 128, 256, 257,
-                                       300 };
+static const unsigned int counts[] = {
+    1, 2, 31, 32, 33, 64, 128, 256, 257, 300
+};
 #define COUNTS (sizeof(counts) / sizeof(counts[0]))
 
 static void scattered_bounced(void)
@@ -155,7 +154,7 @@ static void small_pieces_are_read_in_one(void)
         uint32_t size;
         bool copied;
     } reads[] = {
-        { 1, 512, false }, { 2, 1024, true }, { 8, 512, true },
+        { 1, 512, false },  { 2, 1024, true },  { 8, 512, true },
         { 2, 2048, false }, { 8, 2048, false }, { 4, 4096, false },
     };
 
@@ -170,7 +169,8 @@ static void small_pieces_are_read_in_one(void)
         }
         scene_pattern(scene.disk, size * reads[i].count, i);
         CHECK_EQUAL(scene_submit_iov(io, lone, 0, RDISK_OP_READ, 0,
-                                     reads[i].count), 0);
+                                     reads[i].count),
+                    0);
         rdisk_queue_kick(lone_queue());
         scene_pump(&scene);
         CHECK_EQUAL(io->result, 0);
@@ -189,8 +189,7 @@ static void partly_registered(void)
     static uint8_t other[4096];
 
     lone_begin(3);
-    REQUIRE(rdisk_initiator_register(lone->session, memory, 8192, &err) ==
-            0);
+    REQUIRE(rdisk_initiator_register(lone->session, memory, 8192, &err) == 0);
     io->iov[0] = (struct iovec) { memory, 4096 };
     io->iov[1] = (struct iovec) { other, 4096 };
     scene_pattern(memory, 4096, 1);
@@ -220,8 +219,8 @@ static void note_write(const struct fake_write *write)
     if (write->host != scene.server_host) {
         return;
     }
-    if (written_count && write->address ==
-                         written[last].address + written[last].length) {
+    if (written_count &&
+        write->address == written[last].address + written[last].length) {
         written[last].length += write->length;
     } else if (written_count < 8) {
         written[written_count].address = write->address;
@@ -294,8 +293,7 @@ static void few_work_requests(void)
     scene_begin(&scene, 4);
     fake_host_limits(scene.server_host)->max_qp_wr = 64;
     CHECK(!scene_connect(lone));
-    CHECK_SAYS(rdisk_initiator_error(lone->session)->text,
-               "work requests");
+    CHECK_SAYS(rdisk_initiator_error(lone->session)->text, "work requests");
     scene_end(&scene);
 }
 
@@ -337,7 +335,8 @@ static void submit_many(unsigned int count, uint32_t length)
         scene_pattern(memory + (size_t)i * length, length, i);
         CHECK_EQUAL(scene_submit(&ios[i], lone, 0, RDISK_OP_WRITE,
                                  (uint64_t)i * length,
-                                 memory + (size_t)i * length, length), 0);
+                                 memory + (size_t)i * length, length),
+                    0);
     }
     rdisk_queue_kick(lone_queue());
 }
@@ -380,8 +379,7 @@ static void small_behind_large(void)
     lone_begin(8);
     submit_many(5, 65536);
     /* Does not overtake those that wait for bounce memory. */
-    CHECK_EQUAL(scene_submit(&ios[5], lone, 0, RDISK_OP_FLUSH, 0, NULL, 0),
-                0);
+    CHECK_EQUAL(scene_submit(&ios[5], lone, 0, RDISK_OP_FLUSH, 0, NULL, 0), 0);
     rdisk_queue_kick(lone_queue());
     scene.park = true;
     scene_pump(&scene);
@@ -426,8 +424,8 @@ static void mixed_in_any_order(void)
     for (uint64_t seed = 0; seed < 30; seed++) {
         lone_begin(seed);
         /* Half of the memory is registered. */
-        REQUIRE(rdisk_initiator_register(lone->session, memory, 300000,
-                                         &err) == 0);
+        REQUIRE(rdisk_initiator_register(lone->session, memory, 300000, &err) ==
+                0);
         submit_many(100, 6144);
         scene_pump(&scene);
         check_many(100, 6144);
@@ -482,8 +480,8 @@ static void submit_from_completion(void)
 {
     lone_begin_registered(10);
     resubmitted = 0;
-    CHECK_EQUAL(scene_submit(&ios[0], lone, 0, RDISK_OP_READ, 0, memory,
-                             4096), 0);
+    CHECK_EQUAL(scene_submit(&ios[0], lone, 0, RDISK_OP_READ, 0, memory, 4096),
+                0);
     ios[0].request.complete = submit_again;
     rdisk_queue_kick(lone_queue());
     scene_pump(&scene);
@@ -502,8 +500,7 @@ static const struct unit_test tests[] = {
     { "a long write's payload goes before its header, with one doorbell",
       long_write_goes_before_its_header },
     { "memory registered in part is written whole", partly_registered },
-    { "a device that gathers from two places serves long lists too",
-      few_sges },
+    { "a device that gathers from two places serves long lists too", few_sges },
     { "a server with few work requests takes fewer pieces",
       server_with_few_work_requests },
     { "a device with too few work requests is told", few_work_requests },

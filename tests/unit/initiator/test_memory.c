@@ -94,8 +94,7 @@ static void many_ranges(void)
 {
     begin();
     for (unsigned int i = 0; i < 64; i++) {
-        CHECK_EQUAL(rdisk_memory_add(&memory, block + i * 1024, 1000, &err),
-                    0);
+        CHECK_EQUAL(rdisk_memory_add(&memory, block + i * 1024, 1000, &err), 0);
     }
     for (unsigned int i = 0; i < 64; i += 2) {
         rdisk_memory_remove(&memory, block + i * 1024, 1000);
@@ -135,7 +134,8 @@ static void no_range(void)
     begin();
     CHECK_EQUAL(rdisk_memory_add(&memory, block, 0, &err), -EINVAL);
     CHECK_EQUAL(rdisk_memory_add(&memory, (void *)(UINTPTR_MAX - 10), 4096,
-                                 &err), -EINVAL);
+                                 &err),
+                -EINVAL);
     end();
 }
 
@@ -170,8 +170,7 @@ static void *read_all_the_time(void *opaque)
 {
     for (unsigned int i = 0; !atomic_load(&stop); i = (i + 1) % 40) {
         struct rdisk_memory_keys here;
-        bool is = rdisk_memory_lookup(&memory, block + i * 1024 + 5, 10,
-                                      &here);
+        bool is = rdisk_memory_lookup(&memory, block + i * 1024 + 5, 10, &here);
 
         if (is ? here.lkey != i + 1 || here.rkey != i + 1001 : i == 0) {
             atomic_fetch_add(&wrong, 1);
@@ -193,11 +192,10 @@ static void reader_beside_writer(void)
     /* This one stays; the others come and go, and move in the table. */
     CHECK_EQUAL(rdisk_memory_add(&memory, block, 1024, &err), 0);
     REQUIRE(pthread_create(&reader, NULL, read_all_the_time, NULL) == 0);
-    for (unsigned int round = 0;
-         round < 200 || atomic_load(&lookups) < 200000; round++) {
+    for (unsigned int round = 0; round < 200 || atomic_load(&lookups) < 200000;
+         round++) {
         for (unsigned int i = 1; i < 40; i++) {
-            CHECK(rdisk_memory_add(&memory, block + i * 1024, 1024, &err) ==
-                  0);
+            CHECK(rdisk_memory_add(&memory, block + i * 1024, 1024, &err) == 0);
         }
         for (unsigned int i = 1; i < 40; i++) {
             rdisk_memory_remove(&memory, block + i * 1024, 1024);
@@ -214,8 +212,7 @@ static const struct unit_test tests[] = {
       inside_is_found },
     { "the keys found open the memory until it is removed",
       keys_open_the_memory },
-    { "the same range is registered once and counted",
-      same_range_is_counted },
+    { "the same range is registered once and counted", same_range_is_counted },
     { "many ranges come and go", many_ranges },
     { "removing what was not added changes nothing",
       unknown_range_is_left_alone },

@@ -24,8 +24,8 @@ static void fua_arrives(void)
 {
     lone_begin(1);
     scene.park = true;
-    CHECK_EQUAL(scene_submit(&ios[0], lone, 0, RDISK_OP_WRITE, 0, memory,
-                             512), 0);
+    CHECK_EQUAL(scene_submit(&ios[0], lone, 0, RDISK_OP_WRITE, 0, memory, 512),
+                0);
     scene_pump(&scene);
     /* The flag is the caller's to set before submit: do it the hard way. */
     rdisk_queue_kick(lone_queue());
@@ -56,10 +56,10 @@ static void bad_requests(void)
     CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, 0, memory, 0), -EINVAL);
     CHECK_EQUAL(scene_do(lone, RDISK_OP_READ, SCENE_SIZE, memory, 512),
                 -EINVAL);
-    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, SCENE_SIZE - 512, memory,
-                         1024), -EINVAL);
-    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, UINT64_MAX - 511, memory,
-                         1024), -EINVAL);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, SCENE_SIZE - 512, memory, 1024),
+                -EINVAL);
+    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, UINT64_MAX - 511, memory, 1024),
+                -EINVAL);
     CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, 0, memory, 65536 + 512),
                 -EINVAL);
     CHECK_EQUAL(scene_do(lone, RDISK_OP_FLUSH, 512, NULL, 0), -EINVAL);
@@ -81,7 +81,8 @@ static void statuses_become_errors(void)
         enum rdisk_status status;
         int code;
     } cases[] = {
-        { RDISK_STATUS_IO_ERROR, -EIO }, { RDISK_STATUS_NO_SPACE, -ENOSPC },
+        { RDISK_STATUS_IO_ERROR, -EIO },
+        { RDISK_STATUS_NO_SPACE, -ENOSPC },
         { RDISK_STATUS_READ_ONLY, -EROFS },
         { RDISK_STATUS_STALE, -ESTALE },
         { RDISK_STATUS_UNSUPPORTED, -ENOTSUP },
@@ -149,12 +150,12 @@ static void sessions_share_registrations(void)
     REQUIRE(scene_connect(&scene.clients[1]));
     before = fake_calls(lone->host, FAKE_REG_MR);
     CHECK_EQUAL(rdisk_initiator_register(scene.clients[1].session, memory,
-                                         sizeof(memory), &err), 0);
+                                         sizeof(memory), &err),
+                0);
     CHECK_EQUAL(fake_calls(lone->host, FAKE_REG_MR), before);
     rdisk_initiator_unregister(lone->session, memory, sizeof(memory));
     scene_disconnect(lone);
-    CHECK_EQUAL(scene_do(&scene.clients[1], RDISK_OP_READ, 0, memory, 512),
-                0);
+    CHECK_EQUAL(scene_do(&scene.clients[1], RDISK_OP_READ, 0, memory, 512), 0);
     rdisk_initiator_unregister(scene.clients[1].session, memory,
                                sizeof(memory));
     scene_end(&scene);
@@ -230,7 +231,8 @@ static void batch_rings_once(void)
     before = lone_counters();
     for (unsigned int i = 0; i < 8; i++) {
         CHECK_EQUAL(scene_submit(&ios[i], lone, 0, RDISK_OP_WRITE, 0,
-                                 memory + i * 4096, 4096), 0);
+                                 memory + i * 4096, 4096),
+                    0);
     }
     rdisk_queue_kick(lone_queue());
     CHECK_EQUAL(lone_counters().doorbells - before.doorbells, 1);
@@ -261,10 +263,8 @@ static void idle_sleeps(void)
 static const struct unit_test tests[] = {
     { "a flush arrives", flush_arrives },
     { "FUA arrives", fua_arrives },
-    { "a request that cannot be is refused before it is sent",
-      bad_requests },
-    { "each status of the server becomes its errno",
-      statuses_become_errors },
+    { "a request that cannot be is refused before it is sent", bad_requests },
+    { "each status of the server becomes its errno", statuses_become_errors },
     { "a read-only grant refuses writes", read_only_grant },
     { "a read-only session refuses writes", read_only_wish },
     { "a session that is not ready takes no request", not_ready },
@@ -272,10 +272,8 @@ static const struct unit_test tests[] = {
       sessions_share_registrations },
     { "a session uses no memory that only another one has registered",
       sessions_use_their_own_registrations },
-    { "a read costs one post and one receive on each side",
-      cost_of_a_read },
-    { "a write costs one post and one receive on each side",
-      cost_of_a_write },
+    { "a read costs one post and one receive on each side", cost_of_a_read },
+    { "a write costs one post and one receive on each side", cost_of_a_write },
     { "requests submitted together ring once", batch_rings_once },
     { "an idle queue is never woken", idle_sleeps },
 };

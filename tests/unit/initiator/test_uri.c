@@ -17,8 +17,9 @@ static int note(void *opaque, const char *name, const char *value,
     strcat(seen, "=");
     strcat(seen, value);
     strcat(seen, ";");
-    return strcmp(name, "stop") ? 0
-        : rdisk_error_set(error, -ERANGE, "stopped by %s", value);
+    return strcmp(name, "stop")
+               ? 0
+               : rdisk_error_set(error, -ERANGE, "stopped by %s", value);
 }
 
 static int parse(const char *text)

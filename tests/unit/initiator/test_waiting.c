@@ -37,10 +37,10 @@ static unsigned int serve(void)
 
 static struct rdisk_verbs verbs;
 static int (*req_notify_cq)(struct ibv_cq *, int);
-static struct fake_host *host;      /* whose device it is */
+static struct fake_host *host; /* whose device it is */
 static bool watched;
-static uint64_t sent;               /* before it was armed */
-static struct scene_io late;        /* submitted just before that, or not */
+static uint64_t sent;        /* before it was armed */
+static struct scene_io late; /* submitted just before that, or not */
 
 static int watch_arming(struct ibv_cq *cq, int solicited_only)
 {
@@ -75,8 +75,8 @@ static void begin(bool at_client)
 
 static void submit(struct scene_io *io, unsigned int place)
 {
-    REQUIRE(scene_submit(io, client, 0, RDISK_OP_READ, 0,
-                         buffer + place * 4096, 4096) == 0);
+    REQUIRE(scene_submit(io, client, 0, RDISK_OP_READ, 0, buffer + place * 4096,
+                         4096) == 0);
 }
 
 static void server_answers_first(void)
@@ -235,8 +235,7 @@ static void deadline_makes_the_descriptor_readable(void)
 static const struct unit_test tests[] = {
     { "a server answers before it arms", server_answers_first },
     { "a server finds what comes while it arms", server_looks_once_more },
-    { "a client finds what comes while it arms",
-      client_looks_once_more },
+    { "a client finds what comes while it arms", client_looks_once_more },
     { "a request does not make the client look at the clock",
       client_does_not_look_at_the_clock },
     { "a request's age is its own, not its slot's",

@@ -8,8 +8,8 @@
 #include "server/log_queue.h"
 #include "tests/unit/support/unit.h"
 
-#define LINE    100u            /* bytes of each */
-#define LINES   20000u          /* more than pipe and queue hold */
+#define LINE  100u   /* bytes of each */
+#define LINES 20000u /* more than pipe and queue hold */
 
 static int ends[2];
 static struct log_queue *queue;

@@ -24,7 +24,7 @@ bool unit_allocation_fails(bool fails)
 #else
 
 static __thread bool failing;
-static atomic_bool ours;        /* the one below is in use */
+static atomic_bool ours; /* the one below is in use */
 
 /* glibc's own, beneath the name that programs may take. */
 void *__libc_malloc(size_t size);

@@ -12,7 +12,8 @@ void batch_submit(struct batch *batch, struct scene_client *client,
         }
         CHECK_EQUAL(scene_submit(&batch->ios[i], client, i % 2, op,
                                  (uint64_t)i * BATCH_BYTES, batch->buffers[i],
-                                 BATCH_BYTES), 0);
+                                 BATCH_BYTES),
+                    0);
     }
     rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
     rdisk_queue_kick(rdisk_initiator_queue(client->session, 1));

@@ -8,8 +8,8 @@
 
 #include "tests/unit/support/scene.h"
 
-#define BATCH_IOS 24u
-#define BATCH_BYTES 4096u       /* of each */
+#define BATCH_IOS   24u
+#define BATCH_BYTES 4096u /* of each */
 
 struct batch {
     struct scene_io ios[BATCH_IOS];

@@ -5,7 +5,7 @@
 
 #include "tests/unit/support/unit.h"
 
-#define HEAR    0u      /* the same of those that come */
+#define HEAR 0u /* the same of those that come */
 
 struct scene hostile_scene;
 struct scene_client *const honest = &hostile_scene.clients[1];
@@ -60,8 +60,7 @@ void hostile_begin_limited(uint64_t seed, int max_qp_wr)
     begin();
 }
 
-void hostile_begin_stranger(uint64_t seed, const char *user,
-                            const char *secret)
+void hostile_begin_stranger(uint64_t seed, const char *user, const char *secret)
 {
     scene_prepare(&hostile_scene, seed);
     scene_authenticate(&hostile_scene, user, secret);
@@ -120,8 +119,8 @@ void *hostile_message(enum rdisk_message_type type, size_t size)
 
 struct rdisk_wire_open *hostile_open_message(void)
 {
-    struct rdisk_wire_open *open =
-        hostile_message(RDISK_MSG_OPEN, sizeof(*open));
+    struct rdisk_wire_open *open = hostile_message(RDISK_MSG_OPEN,
+                                                   sizeof(*open));
 
     open->epoch = htole64(5);
     open->queues = htole16(2);
@@ -197,7 +196,8 @@ void hostile_send_request(unsigned int slot, uint32_t imm)
 {
     CHECK_EQUAL(raw_write(&data, 8192, sizeof(struct rdisk_wire_request),
                           hostile_header_address(slot), le32toh(lease.rkey),
-                          imm), 0);
+                          imm),
+                0);
     scene_pump(&hostile_scene);
 }
 
@@ -225,8 +225,8 @@ void hostile_thrown_out(void)
 
     scene_pump(&hostile_scene);
     while (raw_poll(&control, &wc)) {
-        struct rdisk_wire_message *header =
-            (void *)(control.buffer + (uint32_t)wc.wr_id);
+        struct rdisk_wire_message *header = (void *)(control.buffer +
+                                                     (uint32_t)wc.wr_id);
 
         if (wc.status == IBV_WC_SUCCESS && (wc.wr_id & RAW_RECV) &&
             le16toh(header->type) == RDISK_MSG_BYE) {

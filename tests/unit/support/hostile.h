@@ -10,13 +10,13 @@
 #include "tests/unit/support/scene.h"
 
 /* Where the control messages lie in control.buffer. */
-#define HOSTILE_SAY     8192u
+#define HOSTILE_SAY 8192u
 
 extern struct scene hostile_scene;
 extern struct scene_client *const honest;
-extern struct raw control, data;            /* the hostile one's connections */
-extern struct rdisk_wire_accept lease;      /* as the server gave it */
-extern char bye_text[RDISK_TEXT_MAX + 1];   /* of the last BYE */
+extern struct raw control, data;          /* the hostile one's connections */
+extern struct rdisk_wire_accept lease;    /* as the server gave it */
+extern char bye_text[RDISK_TEXT_MAX + 1]; /* of the last BYE */
 
 /* The honest client is ready, the hostile one's control connection up.
  * @max_qp_wr is the limit of the server's device. */

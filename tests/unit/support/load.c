@@ -64,7 +64,8 @@ void load_submit(unsigned int count, enum rdisk_op op)
         }
         CHECK_EQUAL(scene_submit(&ios[i], client, i % 2, op,
                                  (uint64_t)i * IO_SIZE, buffer + i * IO_SIZE,
-                                 IO_SIZE), 0);
+                                 IO_SIZE),
+                    0);
     }
     for (unsigned int i = 0; i < 2; i++) {
         rdisk_queue_kick(rdisk_initiator_queue(client->session, i));

@@ -13,7 +13,7 @@
 
 extern struct scene load_scene;
 extern struct rdisk_error err;
-extern struct scene_io ios[IOS];            /* i uses the i-th part of … */
+extern struct scene_io ios[IOS]; /* i uses the i-th part of … */
 extern uint8_t buffer[IOS * IO_SIZE];
 extern unsigned int late_writes;
 

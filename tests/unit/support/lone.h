@@ -7,7 +7,7 @@
 
 extern struct scene scene;
 extern struct scene_client *const lone;
-extern uint8_t memory[4 << 20];     /* page-aligned */
+extern uint8_t memory[4 << 20]; /* page-aligned */
 
 /* It is connected, and the memory is zeroes. */
 void lone_begin(uint64_t seed);

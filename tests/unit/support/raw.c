@@ -84,12 +84,11 @@ void raw_endpoint(struct raw *raw)
         },
     };
 
-    raw->pd = raw->share ? raw->share
-                         : raw->verbs->alloc_pd(raw->id->verbs);
+    raw->pd = raw->share ? raw->share : raw->verbs->alloc_pd(raw->id->verbs);
     REQUIRE(raw->pd != NULL);
     raw->mr = raw->verbs->reg_mr(raw->pd, raw->buffer, RAW_BUFFER,
                                  IBV_ACCESS_LOCAL_WRITE |
-                                 IBV_ACCESS_REMOTE_WRITE);
+                                     IBV_ACCESS_REMOTE_WRITE);
     raw->completions = raw->verbs->create_comp_channel(raw->id->verbs);
     REQUIRE(raw->mr && raw->completions);
     raw->cq = raw->verbs->create_cq(raw->id->verbs, 2 * RAW_DEPTH, raw,
@@ -129,8 +128,8 @@ void raw_connect_start(struct raw *raw, const char *address, uint16_t port,
     struct rdma_conn_param param = conn_param(data, size);
 
     REQUIRE(raw->verbs->create_id(raw->channel, &raw->id, raw) == 0);
-    REQUIRE(raw->verbs->resolve_addr(raw->id, (struct sockaddr *)&sin,
-                                     1000) == 0);
+    REQUIRE(raw->verbs->resolve_addr(raw->id, (struct sockaddr *)&sin, 1000) ==
+            0);
     REQUIRE(raw_event(raw) && raw->event == RDMA_CM_EVENT_ADDR_RESOLVED);
     REQUIRE(raw->verbs->resolve_route(raw->id, 1000) == 0);
     REQUIRE(raw_event(raw) && raw->event == RDMA_CM_EVENT_ROUTE_RESOLVED);
@@ -150,8 +149,7 @@ void raw_listen(struct raw *raw, uint16_t port)
     struct sockaddr_in sin = address_of("0.0.0.0", port);
 
     REQUIRE(raw->verbs->create_id(raw->channel, &raw->listener, raw) == 0);
-    REQUIRE(raw->verbs->bind_addr(raw->listener,
-                                  (struct sockaddr *)&sin) == 0);
+    REQUIRE(raw->verbs->bind_addr(raw->listener, (struct sockaddr *)&sin) == 0);
     REQUIRE(raw->verbs->listen(raw->listener, 4) == 0);
 }
 
@@ -195,7 +193,9 @@ int raw_receive(struct raw *raw, uint32_t offset, uint32_t size)
         .lkey = raw->mr->lkey,
     };
     struct ibv_recv_wr wr = {
-        .wr_id = RAW_RECV | offset, .sg_list = &sge, .num_sge = size > 0,
+        .wr_id = RAW_RECV | offset,
+        .sg_list = &sge,
+        .num_sge = size > 0,
     };
     struct ibv_recv_wr *bad;
 
@@ -226,8 +226,8 @@ int raw_send(struct raw *raw, uint32_t offset, uint32_t size)
     return post(raw, offset, size, &wr);
 }
 
-int raw_write(struct raw *raw, uint32_t offset, uint32_t size,
-              uint64_t remote, uint32_t rkey, int64_t imm)
+int raw_write(struct raw *raw, uint32_t offset, uint32_t size, uint64_t remote,
+              uint32_t rkey, int64_t imm)
 {
     struct ibv_send_wr wr = {
         .opcode = imm < 0 ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_WRITE_WITH_IMM,
@@ -256,7 +256,8 @@ int raw_bind(struct raw *raw, struct ibv_mw *mw, struct ibv_mr *mr,
 int raw_invalidate(struct raw *raw, uint32_t key)
 {
     struct ibv_send_wr wr = {
-        .opcode = IBV_WR_LOCAL_INV, .invalidate_rkey = key,
+        .opcode = IBV_WR_LOCAL_INV,
+        .invalidate_rkey = key,
     };
 
     return post(raw, 0, 0, &wr);

@@ -9,27 +9,27 @@
 #include "tests/fake/fake.h"
 #include "transport/wire/wire.h"
 
-#define RAW_BUFFER  16384u
-#define RAW_DEPTH   16u
-#define RAW_RECV    (1ull << 63)    /* wr_id of a receive */
+#define RAW_BUFFER 16384u
+#define RAW_DEPTH  16u
+#define RAW_RECV   (1ull << 63) /* wr_id of a receive */
 
 struct raw {
     struct fake_fabric *fabric;
     struct fake_host *host;
     const struct rdisk_verbs *verbs;
     struct rdma_event_channel *channel;
-    struct rdma_cm_id *listener;    /* a passive end's */
+    struct rdma_cm_id *listener; /* a passive end's */
     struct rdma_cm_id *id;
-    struct ibv_pd *share;           /* somebody else's, to be used as pd */
+    struct ibv_pd *share; /* somebody else's, to be used as pd */
     struct ibv_pd *pd;
     struct ibv_comp_channel *completions;
     struct ibv_cq *cq;
     struct ibv_qp *qp;
-    struct ibv_mr *mr;              /* all of buffer, remote-writable */
+    struct ibv_mr *mr; /* all of buffer, remote-writable */
     uint8_t *buffer;
-    enum rdma_cm_event_type event;  /* the last one taken */
-    int status;                     /* and its status */
-    uint8_t data[256];              /* and its private data */
+    enum rdma_cm_event_type event; /* the last one taken */
+    int status;                    /* and its status */
+    uint8_t data[256];             /* and its private data */
     uint8_t data_length;
 };
 
@@ -59,8 +59,8 @@ void raw_unpair(struct raw *client, struct raw *server);
 int raw_receive(struct raw *raw, uint32_t offset, uint32_t size);
 int raw_send(struct raw *raw, uint32_t offset, uint32_t size);
 /* Write from @offset of the buffer; with @imm unless it is negative. */
-int raw_write(struct raw *raw, uint32_t offset, uint32_t size,
-              uint64_t remote, uint32_t rkey, int64_t imm);
+int raw_write(struct raw *raw, uint32_t offset, uint32_t size, uint64_t remote,
+              uint32_t rkey, int64_t imm);
 /* Bind a window, or undo that. */
 int raw_bind(struct raw *raw, struct ibv_mw *mw, struct ibv_mr *mr,
              uint32_t key, void *address, uint64_t length);

@@ -10,7 +10,7 @@
 #include "server/log.h"
 #include "tests/unit/support/unit.h"
 
-#define QUIET ((enum rdisk_log_level)-1)    /* below the lowest */
+#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
 
 static void job_run(struct message *message)
 {
@@ -40,8 +40,10 @@ static void do_join(struct rig_job *job)
     rig->context = rig->backend->class->join(rig->backend, rig->reactor,
                                              &rig->err);
     for (unsigned int ring = 0; ring < RING_KINDS; ring++) {
-        rig->buffer[ring] = ring == RING_POLLED && !rig->context->polled ? -1 :
-            reactor_buffer_add(rig->reactor, ring, rig->memory, RIG_MEMORY);
+        rig->buffer[ring] = ring == RING_POLLED && !rig->context->polled
+                                ? -1
+                                : reactor_buffer_add(rig->reactor, ring,
+                                                     rig->memory, RIG_MEMORY);
     }
     sem_post(&job->done);
 }
@@ -112,8 +114,12 @@ int rig_io(struct rig *rig, enum rdisk_op op, unsigned int flags,
            uint64_t offset, uint32_t length)
 {
     struct backend_io io = {
-        .op = op, .flags = flags, .offset = offset, .length = length,
-        .data = rig->memory, .buffer = RIG_BUFFER(rig),
+        .op = op,
+        .flags = flags,
+        .offset = offset,
+        .length = length,
+        .data = rig->memory,
+        .buffer = RIG_BUFFER(rig),
     };
 
     return rig_submit(rig, &io, 1);
@@ -186,7 +192,9 @@ void rig_close(struct rig *rig)
 static void open_file(struct rig *rig, const char *folder, bool read_only)
 {
     struct backend_spec spec = {
-        .volume = "v", .path = rig->path, .directory = AT_FDCWD,
+        .volume = "v",
+        .path = rig->path,
+        .directory = AT_FDCWD,
         .read_only = read_only,
     };
     int fd;
@@ -243,7 +251,8 @@ void rig_check_keeps(struct rig *rig)
             rig->memory[i] = rig_pattern(0, i, n);
         }
         CHECK_EQUAL(rig_io(rig, RDISK_OP_WRITE, n % 2 ? RDISK_REQUEST_FUA : 0,
-                           offset, lengths[n]), 0);
+                           offset, lengths[n]),
+                    0);
         memset(rig->memory, 0, RIG_MEMORY);
         CHECK_EQUAL(rig_io(rig, RDISK_OP_FLUSH, 0, 0, 0), 0);
         CHECK_EQUAL(rig_io(rig, RDISK_OP_READ, 0, offset, lengths[n]), 0);
@@ -261,8 +270,11 @@ void rig_check_many(struct rig *rig)
 
     for (unsigned int i = 0; i < RIG_MANY; i++) {
         io[i] = (struct backend_io) {
-            .op = RDISK_OP_WRITE, .offset = i * 8192, .length = 4096,
-            .data = rig->memory + i * 4096, .buffer = RIG_BUFFER(rig),
+            .op = RDISK_OP_WRITE,
+            .offset = i * 8192,
+            .length = 4096,
+            .data = rig->memory + i * 4096,
+            .buffer = RIG_BUFFER(rig),
         };
         memset(io[i].data, rig_pattern(i, 0, 9), 4096);
     }

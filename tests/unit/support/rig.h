@@ -9,18 +9,18 @@
 
 #define RIG_MEMORY (1u << 20)
 #define RIG_VOLUME (4u << 20)
-#define RIG_MANY 200
+#define RIG_MANY   200
 
 /* A backend on a reactor, with memory as a queue's slots would be. */
 struct rig {
     struct reactor *reactor;
     struct backend *backend;
     struct backend_context *context;
-    bool poll;                  /* whatever its disk allows */
+    bool poll; /* whatever its disk allows */
     char path[64];
     char *memory;
     int buffer[RING_KINDS];
-    unsigned int succeeded;     /* of the last rig_submit() */
+    unsigned int succeeded; /* of the last rig_submit() */
     struct rdisk_error err;
 };
 
@@ -58,7 +58,10 @@ void rig_rejoin(struct rig *rig);
 void rig_reopen(struct rig *rig, const struct backend_spec *spec);
 
 /* The initializer of a request's buffers. */
-#define RIG_BUFFER(rig) { (rig)->buffer[0], (rig)->buffer[1] }
+#define RIG_BUFFER(rig) \
+    { \
+        (rig)->buffer[0], (rig)->buffer[1] \
+    }
 
 /* All of @io at once; returns 0 or a negative errno of one that failed. */
 int rig_submit(struct rig *rig, struct backend_io *io, unsigned int count);

@@ -3,7 +3,7 @@
 
 #include "tests/unit/support/unit.h"
 
-#define SAY     8192u       /* where control messages go out from */
+#define SAY 8192u /* where control messages go out from */
 
 struct scene rogue_scene;
 struct scene_client *const victim = &rogue_scene.clients[0];
@@ -37,9 +37,13 @@ static void converse(void)
 {
     struct rdisk_wire_hello hello = { .features = 0 };
     struct rdisk_wire_open_reply open = {
-        .session = htole64(1), .epoch = htole64(1), .size = htole64(1 << 20),
-        .block_size = htole32(512), .queues = htole16(1),
-        .slots = htole16(1), .slot_size = htole32(4096),
+        .session = htole64(1),
+        .epoch = htole64(1),
+        .size = htole64(1 << 20),
+        .block_size = htole32(512),
+        .queues = htole16(1),
+        .slots = htole16(1),
+        .slot_size = htole32(4096),
     };
     struct rdisk_wire_accept accept;
 
@@ -116,8 +120,9 @@ struct rdisk_wire_request *rogue_take_read_into(void *memory)
     struct ibv_wc wc;
 
     memset(&rogue_io, 0, sizeof(rogue_io));
-    CHECK_EQUAL(scene_submit(&rogue_io, victim, 0, RDISK_OP_READ, 4096,
-                             memory, ROGUE_BUFFER), 0);
+    CHECK_EQUAL(scene_submit(&rogue_io, victim, 0, RDISK_OP_READ, 4096, memory,
+                             ROGUE_BUFFER),
+                0);
     rdisk_queue_kick(rdisk_initiator_queue(victim->session, 0));
     scene_pump(&rogue_scene);
     do {
@@ -125,8 +130,9 @@ struct rdisk_wire_request *rogue_take_read_into(void *memory)
         CHECK_EQUAL(wc.status, IBV_WC_SUCCESS);
     } while (!(wc.wr_id & RAW_RECV));
     CHECK_EQUAL(raw_receive(&rogue_data, 0, 0), 0);
-    return (struct rdisk_wire_request *)
-        (rogue_data.buffer + RDISK_HEADER_AREA) - 1;
+    return (struct rdisk_wire_request *)(rogue_data.buffer +
+                                         RDISK_HEADER_AREA) -
+           1;
 }
 
 struct rdisk_wire_request *rogue_take_read(void)

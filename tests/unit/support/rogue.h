@@ -10,13 +10,13 @@
 #include "tests/unit/support/scene.h"
 
 /* Bytes of the read that the victim sends, its slot size. */
-#define ROGUE_BUFFER    4096u
+#define ROGUE_BUFFER 4096u
 
 extern struct scene rogue_scene;
 extern struct scene_client *const victim;
-extern struct raw rogue_control, rogue_data;    /* the server's ends */
-extern struct rdisk_wire_accept rogue_lease;    /* to be spoilt */
-extern struct scene_io rogue_io;                /* the victim's request */
+extern struct raw rogue_control, rogue_data; /* the server's ends */
+extern struct rdisk_wire_accept rogue_lease; /* to be spoilt */
+extern struct scene_io rogue_io;             /* the victim's request */
 extern uint8_t rogue_buffer[ROGUE_BUFFER];
 /* Of the next victim; then direct again. */
 extern enum rdisk_guest_memory rogue_guest_memory;

@@ -47,8 +47,8 @@ static struct scene_holder *find_place(struct scene *scene)
 static enum rdisk_status owner_open(void *opaque,
                                     struct rdisk_target_session *session,
                                     const struct rdisk_open_request *request,
-                                    struct rdisk_open_grant *grant,
-                                    void **user, struct rdisk_error *err)
+                                    struct rdisk_open_grant *grant, void **user,
+                                    struct rdisk_error *err)
 {
     struct scene *scene = opaque;
     struct scene_holder *place = *user;
@@ -65,9 +65,9 @@ static enum rdisk_status owner_open(void *opaque,
     for (unsigned int i = 0; i < SCENE_HOLDERS; i++) {
         struct scene_holder *holder = &scene->holders[i];
 
-        if (holder->session && holder != place && !memcmp(holder->request.client,
-                                       request->client,
-                                       sizeof(request->client))) {
+        if (holder->session && holder != place &&
+            !memcmp(holder->request.client, request->client,
+                    sizeof(request->client))) {
             CHECK(request->epoch > holder->request.epoch);
             rdisk_target_session_fence(holder->session);
             return RDISK_LATER;
@@ -127,8 +127,8 @@ static struct rdisk_target_group *owner_queue_group(void *opaque, void *user)
 }
 
 static int owner_queue_new(void *opaque, void *user,
-                           struct rdisk_target_queue *queue,
-                           void **queue_user, struct rdisk_error *err)
+                           struct rdisk_target_queue *queue, void **queue_user,
+                           struct rdisk_error *err)
 {
     struct scene *scene = opaque;
 
@@ -138,7 +138,8 @@ static int owner_queue_new(void *opaque, void *user,
     for (unsigned int i = 0; i < SCENE_QUEUES; i++) {
         if (!scene->queues[i].queue) {
             scene->queues[i] = (struct scene_queue) {
-                .scene = scene, .queue = queue,
+                .scene = scene,
+                .queue = queue,
             };
             rdisk_target_queue_memory(queue, &scene->queues[i].memory,
                                       &scene->queues[i].length);
@@ -149,8 +150,7 @@ static int owner_queue_new(void *opaque, void *user,
     return rdisk_error_set(err, -ENOBUFS, "no place for a queue");
 }
 
-static void carry_out(struct scene *scene,
-                      struct rdisk_target_request *request)
+static void carry_out(struct scene *scene, struct rdisk_target_request *request)
 {
     enum rdisk_status status = scene->fail_with;
 
@@ -177,8 +177,8 @@ static void carry_out(struct scene *scene,
             scene_tell_extents(scene, request);
             break;
         case RDISK_OP_COPY:
-            memcpy(scene->disk + request->offset,
-                   scene->disk + request->source, request->length);
+            memcpy(scene->disk + request->offset, scene->disk + request->source,
+                   request->length);
             break;
         }
     }
@@ -205,8 +205,7 @@ static void owner_request(void *queue_user,
     }
 }
 
-static void owner_queue_idle(void *queue_user,
-                             struct rdisk_target_queue *queue)
+static void owner_queue_idle(void *queue_user, struct rdisk_target_queue *queue)
 {
     struct scene_queue *here = queue_user;
 
@@ -278,7 +277,7 @@ static bool serve_target(struct scene *scene)
     }
     if (readable(rdisk_target_fd(scene->target)) ||
         rdisk_target_deadline(scene->target) <=
-        fake_fabric_now(scene->fabric)) {
+            fake_fabric_now(scene->fabric)) {
         rdisk_target_process(scene->target);
         moved = true;
     }
@@ -298,7 +297,7 @@ static bool serve_client(struct scene_client *client)
     }
     if (readable(rdisk_initiator_fd(session)) ||
         rdisk_initiator_deadline(session) <=
-        fake_fabric_now(client->scene->fabric)) {
+            fake_fabric_now(client->scene->fabric)) {
         rdisk_initiator_process(session);
         moved = true;
     }
@@ -358,7 +357,7 @@ static uint64_t next_due(struct scene *scene)
     for (unsigned int i = 0; i < SCENE_CLIENTS; i++) {
         if (scene->clients[i].session && !scene->clients[i].away) {
             next = rdisk_least(next, rdisk_initiator_deadline(
-                                   scene->clients[i].session));
+                                         scene->clients[i].session));
         }
     }
     return next;
@@ -451,8 +450,7 @@ void scene_serve(struct scene *scene)
     scene->target = rdisk_target_create(&scene->env, &scene->options, &events,
                                         scene, &scene->error);
     if (!scene->group) {
-        scene->group = rdisk_target_group_create(&scene->env, SCENE_ENTRIES,
-                                                 0);
+        scene->group = rdisk_target_group_create(&scene->env, SCENE_ENTRIES, 0);
         REQUIRE(scene->group != NULL);
     }
 }

@@ -15,14 +15,15 @@
 #include <rdisk/initiator.h>
 #include <rdisk/target.h>
 
-#define SCENE_CLIENTS   3u
-#define SCENE_QUEUES    16u
-#define SCENE_HOLDERS   8u
-#define SCENE_PORT      7471
-#define SCENE_SIZE      (1u << 20)  /* bytes of the volume "vol" at first */
-#define SCENE_DISK      (2u << 20)  /* and at most */
-#define SCENE_BLOCK     512u
-#define SCENE_ENTRIES   1200u       /* of a completion queue: for two queues
+#define SCENE_CLIENTS 3u
+#define SCENE_QUEUES  16u
+#define SCENE_HOLDERS 8u
+#define SCENE_PORT    7471
+#define SCENE_SIZE    (1u << 20) /* bytes of the volume "vol" at first */
+#define SCENE_DISK    (2u << 20) /* and at most */
+#define SCENE_BLOCK   512u
+#define SCENE_ENTRIES \
+    1200u /* of a completion queue: for two queues
                                        of few slots, or one of many */
 
 struct scene;
@@ -30,17 +31,17 @@ struct scene;
 /* A queue in the hands of the server's owner. */
 struct scene_queue {
     struct scene *scene;
-    struct rdisk_target_queue *queue;   /* NULL: free */
+    struct rdisk_target_queue *queue; /* NULL: free */
     bool started, idle;
-    void *memory;               /* all slots */
+    void *memory; /* all slots */
     size_t length;
 };
 
 /* A session in the hands of the server's owner. */
 struct scene_holder {
-    struct rdisk_target_session *session;   /* NULL: free */
+    struct rdisk_target_session *session; /* NULL: free */
     struct rdisk_open_request request;
-    bool waiting;               /* it has not been let in yet */
+    bool waiting; /* it has not been let in yet */
 };
 
 struct scene_client {
@@ -49,15 +50,15 @@ struct scene_client {
     struct rdisk_env env;
     struct rdisk_initiator_options options;
     struct rdisk_initiator *session;
-    struct rdisk_error error;           /* of create or start */
-    enum rdisk_initiator_state state;   /* as last told */
-    uint64_t told_size;                 /* by volume_changed */
-    unsigned int told_sizes;            /* times */
-    unsigned int outstanding;           /* requests */
-    bool unserved;                      /* nobody looks after its queues */
-    bool away;                          /* its program is busy elsewhere */
-    unsigned int flags;                 /* of its requests */
-    bool polls;                         /* and waits for no descriptor */
+    struct rdisk_error error;         /* of create or start */
+    enum rdisk_initiator_state state; /* as last told */
+    uint64_t told_size;               /* by volume_changed */
+    unsigned int told_sizes;          /* times */
+    unsigned int outstanding;         /* requests */
+    bool unserved;                    /* nobody looks after its queues */
+    bool away;                        /* its program is busy elsewhere */
+    unsigned int flags;               /* of its requests */
+    bool polls;                       /* and waits for no descriptor */
 };
 
 struct scene {
@@ -66,25 +67,25 @@ struct scene {
     struct rdisk_env env;
     struct rdisk_target_options options;
     struct rdisk_target *target;
-    struct rdisk_target_group *group;   /* all its queues */
+    struct rdisk_target_group *group; /* all its queues */
     struct rdisk_error error;
     struct scene_queue queues[SCENE_QUEUES];
     struct scene_client clients[SCENE_CLIENTS];
 
     /* The volume, and what its owner does. */
     uint8_t *disk;
-    bool read_only;             /* grant no writing */
-    bool ranges;                /* grant DISCARD and ZEROES */
-    bool maps;                  /* grant EXTENTS and COPY */
-    bool resizable;             /* grant RESIZE */
-    bool creatable;             /* take CREATE */
-    struct rdisk_create_request last_create;    /* peer and user are gone */
+    bool read_only;                          /* grant no writing */
+    bool ranges;                             /* grant DISCARD and ZEROES */
+    bool maps;                               /* grant EXTENTS and COPY */
+    bool resizable;                          /* grant RESIZE */
+    bool creatable;                          /* take CREATE */
+    struct rdisk_create_request last_create; /* peer and user are gone */
     unsigned int creates;
-    uint64_t size;              /* of the volume */
-    unsigned int resizes;       /* asked for */
-    bool park;                  /* keep requests instead of carrying out */
-    bool refuse_queue;          /* queue_new fails */
-    uint8_t identity[RDISK_ID_SIZE];    /* granted */
+    uint64_t size;                   /* of the volume */
+    unsigned int resizes;            /* asked for */
+    bool park;                       /* keep requests instead of carrying out */
+    bool refuse_queue;               /* queue_new fails */
+    uint8_t identity[RDISK_ID_SIZE]; /* granted */
     uint8_t cache[RDISK_ID_SIZE];
     uint64_t generation;
     bool polls;                 /* its queues are polled, not waited for */
@@ -92,9 +93,9 @@ struct scene {
     const char *user;           /* the one that may come in */
     struct rdisk_secret secret; /* its */
     struct scene_holder holders[SCENE_HOLDERS];
-    bool later;                 /* answer no OPEN, CREATE, RESIZE and STAT */
-    unsigned int laters;        /* that were not answered */
-    enum rdisk_status fail_with;        /* answer each request with this */
+    bool later;                  /* answer no OPEN, CREATE, RESIZE and STAT */
+    unsigned int laters;         /* that were not answered */
+    enum rdisk_status fail_with; /* answer each request with this */
     struct rdisk_target_request *parked[4096];
     unsigned int parked_count;
     unsigned int opens, closes, requests, flushes;
@@ -104,14 +105,14 @@ struct scene {
     void (*forge)(struct rdisk_wire_extent *extents);
     /* A test's own look at remote writes. */
     void (*watch)(const struct fake_write *write);
-    unsigned int idle_writes;   /* into slots after their idle event */
+    unsigned int idle_writes; /* into slots after their idle event */
 };
 
 /* One request of a client, with its buffers. */
 struct scene_io {
-    struct rdisk_request request;   /* first */
+    struct rdisk_request request; /* first */
     struct scene_client *client;
-    unsigned int completed;     /* times */
+    unsigned int completed; /* times */
     int result;
     struct iovec iov[300];
     uint64_t completed_at;
@@ -173,10 +174,10 @@ void scene_resize(struct scene *scene, uint64_t size);
 /* For struct rdisk_target_events. */
 enum rdisk_status scene_resize_event(void *opaque, void *user, uint64_t size,
                                      bool shrink, struct rdisk_error *err);
-enum rdisk_status scene_create_event(
-    void *opaque, struct rdisk_target_session *session,
-    const struct rdisk_create_request *request, void **user,
-    struct rdisk_error *err);
+enum rdisk_status scene_create_event(void *opaque,
+                                     struct rdisk_target_session *session,
+                                     const struct rdisk_create_request *request,
+                                     void **user, struct rdisk_error *err);
 enum rdisk_status scene_stat_event(void *opaque, void *user,
                                    uint64_t *allocated,
                                    struct rdisk_error *err);

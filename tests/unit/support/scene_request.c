@@ -72,10 +72,10 @@ enum rdisk_status scene_later(struct scene *scene, struct rdisk_error *err)
     return RDISK_LATER;
 }
 
-enum rdisk_status scene_create_event(
-    void *opaque, struct rdisk_target_session *session,
-    const struct rdisk_create_request *request, void **user,
-    struct rdisk_error *err)
+enum rdisk_status scene_create_event(void *opaque,
+                                     struct rdisk_target_session *session,
+                                     const struct rdisk_create_request *request,
+                                     void **user, struct rdisk_error *err)
 {
     struct scene *scene = opaque;
     struct scene_holder *holder = &scene->holders[0];
@@ -87,19 +87,20 @@ enum rdisk_status scene_create_event(
     if (scene->later) {
         REQUIRE(!holder->session);
         *holder = (struct scene_holder) {
-            .session = session, .waiting = true,
+            .session = session,
+            .waiting = true,
         };
         *user = holder;
         return scene_later(scene, err);
     }
     rdisk_error_set(err, -EPERM, "not here");
-    return scene->fail_with != RDISK_STATUS_OK ? scene->fail_with :
-           scene->creatable ? RDISK_STATUS_OK : RDISK_STATUS_DENIED;
+    return scene->fail_with != RDISK_STATUS_OK ? scene->fail_with
+           : scene->creatable                  ? RDISK_STATUS_OK
+                                               : RDISK_STATUS_DENIED;
 }
 
 enum rdisk_status scene_stat_event(void *opaque, void *user,
-                                   uint64_t *allocated,
-                                   struct rdisk_error *err)
+                                   uint64_t *allocated, struct rdisk_error *err)
 {
     struct scene *scene = opaque;
 
@@ -159,8 +160,8 @@ void scene_authenticate(struct scene *scene, const char *user,
                         const char *secret)
 {
     scene->user = user;
-    REQUIRE(rdisk_secret_parse(&scene->secret, secret, strlen(secret),
-                               NULL) == 0);
+    REQUIRE(rdisk_secret_parse(&scene->secret, secret, strlen(secret), NULL) ==
+            0);
     scene->options.authenticate = true;
     for (unsigned int i = 0; i < SCENE_CLIENTS; i++) {
         scene->clients[i].options.user = user;

@@ -39,12 +39,12 @@ void unit_register(struct unit_suite *suite);
     }
 
 #define CHECK(condition) \
-    CU_assertImplementation(!!(condition), __LINE__, #condition, __FILE__, \
-                            "", CU_FALSE)
+    CU_assertImplementation(!!(condition), __LINE__, #condition, __FILE__, "", \
+                            CU_FALSE)
 /* Ends the test when it fails. */
 #define REQUIRE(condition) \
-    CU_assertImplementation(!!(condition), __LINE__, #condition, __FILE__, \
-                            "", CU_TRUE)
+    CU_assertImplementation(!!(condition), __LINE__, #condition, __FILE__, "", \
+                            CU_TRUE)
 
 /* Integers that must be equal; both are told if they are not. */
 #define CHECK_EQUAL(actual, expected) \

@@ -4,9 +4,9 @@
 #include "transport/wire/auth.h"
 #include "tests/unit/support/unit.h"
 
-#define SECRET  "00112233445566778899aabbccddeeff"
+#define SECRET "00112233445566778899aabbccddeeff"
 
-static uint8_t nonce[RDISK_NONCE_SIZE];     /* of the server's last */
+static uint8_t nonce[RDISK_NONCE_SIZE]; /* of the server's last */
 
 static void hostile_hello(void)
 {
@@ -20,16 +20,16 @@ static void hostile_hello(void)
 
 static void hostile_challenge(void)
 {
-    struct rdisk_wire_auth *auth =
-        hostile_message(RDISK_MSG_AUTH, sizeof(*auth));
+    struct rdisk_wire_auth *auth = hostile_message(RDISK_MSG_AUTH,
+                                                   sizeof(*auth));
     struct rdisk_wire_auth_challenge *challenge;
 
     auth->name_length = htole16(5);
     memcpy(auth->name, "alice", 5);
     memset(auth->nonce, 0x77, sizeof(auth->nonce));
     challenge = (void *)hostile_say(sizeof(*auth));
-    REQUIRE(challenge && le16toh(challenge->message.type) ==
-            RDISK_MSG_AUTH_CHALLENGE);
+    REQUIRE(challenge &&
+            le16toh(challenge->message.type) == RDISK_MSG_AUTH_CHALLENGE);
     memcpy(nonce, challenge->nonce, sizeof(nonce));
 }
 
@@ -37,14 +37,15 @@ static void hostile_challenge(void)
 static struct rdisk_wire_message *hostile_prove(const uint8_t *server_nonce,
                                                 enum rdisk_auth_role role)
 {
-    struct rdisk_wire_auth_proof *proof =
-        hostile_message(RDISK_MSG_AUTH_PROOF, sizeof(*proof));
+    struct rdisk_wire_auth_proof *proof = hostile_message(RDISK_MSG_AUTH_PROOF,
+                                                          sizeof(*proof));
     struct rdisk_auth auth = { .user = "alice" };
 
     memset(auth.client_nonce, 0x77, sizeof(auth.client_nonce));
     memcpy(auth.server_nonce, server_nonce, sizeof(auth.server_nonce));
     CHECK_EQUAL(rdisk_auth_prove(&hostile_scene.secret, role, &auth,
-                                 proof->proof), 0);
+                                 proof->proof),
+                0);
     return hostile_say(sizeof(*proof));
 }
 
@@ -152,8 +153,8 @@ static void open_early(unsigned int steps)
         hostile_challenge();
     }
     hostile_open_message();
-    CHECK_EQUAL(raw_send(&control, HOSTILE_SAY,
-                         sizeof(struct rdisk_wire_open)), 0);
+    CHECK_EQUAL(raw_send(&control, HOSTILE_SAY, sizeof(struct rdisk_wire_open)),
+                0);
     hostile_thrown_out();
     CHECK_SAYS(bye_text, "unexpected ");
     CHECK_EQUAL(hostile_scene.opens, 1);
@@ -205,8 +206,7 @@ static const struct unit_test tests[] = {
     { "no nonce comes twice", nonces_differ },
     { "a server's proof is no client's", servers_proof_from_a_client },
     { "nothing hurries a denial", words_while_denied },
-    { "OPEN before the proof ends the session",
-      open_without_authentication },
+    { "OPEN before the proof ends the session", open_without_authentication },
     { "a malformed OPEN before the proof is not answered",
       malformed_open_tells_nothing },
     { "AUTH that was not demanded ends the session", auth_not_demanded },

@@ -6,8 +6,8 @@
 /* @size bytes wanted; the answer, if any. */
 static struct rdisk_wire_message *resize(uint64_t size)
 {
-    struct rdisk_wire_resize *wire =
-        hostile_message(RDISK_MSG_RESIZE, sizeof(*wire));
+    struct rdisk_wire_resize *wire = hostile_message(RDISK_MSG_RESIZE,
+                                                     sizeof(*wire));
 
     wire->message.epoch = htole64(5);
     wire->message.sequence = htole32(77);
@@ -17,8 +17,8 @@ static struct rdisk_wire_message *resize(uint64_t size)
 
 static struct rdisk_wire_message *stat_volume(void)
 {
-    struct rdisk_wire_message *wire =
-        hostile_message(RDISK_MSG_STAT, sizeof(*wire));
+    struct rdisk_wire_message *wire = hostile_message(RDISK_MSG_STAT,
+                                                      sizeof(*wire));
 
     wire->epoch = htole64(5);
     return hostile_say(sizeof(*wire));
@@ -100,8 +100,8 @@ static void not_told(void)
 
 static struct rdisk_wire_message *create(void)
 {
-    struct rdisk_wire_create *wire =
-        hostile_message(RDISK_MSG_CREATE, sizeof(*wire));
+    struct rdisk_wire_create *wire = hostile_message(RDISK_MSG_CREATE,
+                                                     sizeof(*wire));
 
     wire->message.sequence = htole32(77);
     wire->message.epoch = htole64(5);

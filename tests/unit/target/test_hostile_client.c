@@ -20,8 +20,9 @@ static void other_sessions_memory(void)
     hostile_join();
     rdisk_target_queue_memory(hostile_scene.queues[0].queue, &memory, &length);
     memset(data.buffer, 0xee, 512);
-    CHECK_EQUAL(raw_write(&data, 0, 512, (uintptr_t)memory,
-                          le32toh(lease.rkey), -1), 0);
+    CHECK_EQUAL(raw_write(&data, 0, 512, (uintptr_t)memory, le32toh(lease.rkey),
+                          -1),
+                0);
     scene_advance(&hostile_scene, 20000);
     CHECK(hostile_answer() < 0);
     CHECK(((uint8_t *)memory)[0] != 0xee);
@@ -124,8 +125,7 @@ static void garbage_request_to_connect(void)
 
     hostile_begin(1);
     memset(garbage, 0x5a, sizeof(garbage));
-    raw_connect_start(&data, "10.0.0.1", SCENE_PORT, garbage,
-                      sizeof(garbage));
+    raw_connect_start(&data, "10.0.0.1", SCENE_PORT, garbage, sizeof(garbage));
     CHECK(!hostile_connected(&data));
     CHECK_EQUAL(data.event, RDMA_CM_EVENT_REJECTED);
     hostile_end();
@@ -259,8 +259,8 @@ static void flood_of_pings(void)
     hostile_begin(1);
     hostile_open_volume();
     for (unsigned int i = 0; i < 200; i++) {
-        struct rdisk_wire_ping *ping =
-            hostile_message(RDISK_MSG_PING, sizeof(*ping));
+        struct rdisk_wire_ping *ping = hostile_message(RDISK_MSG_PING,
+                                                       sizeof(*ping));
         struct ibv_wc wc;
 
         ping->message.epoch = htole64(5);
@@ -295,11 +295,11 @@ static void random_messages(void)
             bytes[16] = 5;
             bytes[6] = (uint8_t)fake_fabric_random(hostile_scene.fabric, 10);
             for (unsigned int j = 0; j < 1 + i; j++) {
-                bytes[fake_fabric_random(hostile_scene.fabric, 216)] =
-                    (uint8_t)fake_fabric_random(hostile_scene.fabric, 256);
+                bytes[fake_fabric_random(hostile_scene.fabric, 216)] = (uint8_t)
+                    fake_fabric_random(hostile_scene.fabric, 256);
             }
-            hostile_say(seed % 3 ? 216 :
-                        fake_fabric_random(hostile_scene.fabric, 513));
+            hostile_say(
+                seed % 3 ? 216 : fake_fabric_random(hostile_scene.fabric, 513));
         }
         hostile_end();
     }
@@ -327,8 +327,7 @@ static const struct unit_test tests[] = {
     { "a queue with more slots than granted may not join",
       join_with_more_slots },
     { "a queue may not join twice", join_twice },
-    { "a garbage connection request is rejected",
-      garbage_request_to_connect },
+    { "a garbage connection request is rejected", garbage_request_to_connect },
     { "another version is rejected with a sentence", other_version },
     { "a garbage message ends the session", garbage_message },
     { "an overlong message ends the session", overlong_message },

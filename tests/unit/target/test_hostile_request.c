@@ -121,7 +121,8 @@ static void more_segments_than_agreed(void)
     wire->length = htole32(8192);
     CHECK_EQUAL(raw_write(&data, 8192 + 64 - size, size,
                           hostile_header_address(0) + 64 - size,
-                          le32toh(lease.rkey), rdisk_imm_request(0, 0)), 0);
+                          le32toh(lease.rkey), rdisk_imm_request(0, 0)),
+                0);
     scene_pump(&hostile_scene);
     CHECK(hostile_answer() < 0);
     hostile_thrown_out();
@@ -133,8 +134,7 @@ static void more_segments_than_agreed(void)
 static void read_request(uint32_t bytes, uint64_t address, uint32_t key)
 {
     struct rdisk_wire_request *wire = hostile_request();
-    struct rdisk_wire_segment *segment =
-        (struct rdisk_wire_segment *)wire - 1;
+    struct rdisk_wire_segment *segment = (struct rdisk_wire_segment *)wire - 1;
 
     wire->opcode = RDISK_OP_READ;
     wire->segments = htole16(1);
@@ -142,8 +142,9 @@ static void read_request(uint32_t bytes, uint64_t address, uint32_t key)
     segment->length = htole32(bytes);
     segment->key = htole32(key);
     CHECK_EQUAL(raw_write(&data, 8192 - 16, 64 + 16,
-                          hostile_header_address(0) - 16,
-                          le32toh(lease.rkey), rdisk_imm_request(0, 0)), 0);
+                          hostile_header_address(0) - 16, le32toh(lease.rkey),
+                          rdisk_imm_request(0, 0)),
+                0);
     scene_pump(&hostile_scene);
 }
 
@@ -220,7 +221,8 @@ static void header_changes_after_the_check(void)
     /* Another offset, length and operation, without a word. */
     memset(data.buffer + 8192, 0xff, 64);
     CHECK_EQUAL(raw_write(&data, 8192, 64, hostile_header_address(0),
-                          le32toh(lease.rkey), -1), 0);
+                          le32toh(lease.rkey), -1),
+                0);
     scene_pump(&hostile_scene);
     CHECK_EQUAL(hostile_scene.parked[0]->offset, 512);
     CHECK_EQUAL(hostile_scene.parked[0]->length, 512);
@@ -244,8 +246,7 @@ static void refusals_keep_the_connection(void)
         { RDISK_OP_WRITE, 0, 512, 100, RDISK_STATUS_MISALIGNED },
         { RDISK_OP_WRITE, 0, 0, 0, RDISK_STATUS_MISALIGNED },
         { RDISK_OP_WRITE, 0, 512, SCENE_SIZE, RDISK_STATUS_OUT_OF_RANGE },
-        { RDISK_OP_WRITE, 0, 512, UINT64_MAX - 511,
-          RDISK_STATUS_OUT_OF_RANGE },
+        { RDISK_OP_WRITE, 0, 512, UINT64_MAX - 511, RDISK_STATUS_OUT_OF_RANGE },
         { RDISK_OP_WRITE, 0x80, 512, 0, RDISK_STATUS_UNSUPPORTED },
         { 99, 0, 512, 0, RDISK_STATUS_UNSUPPORTED },
         { RDISK_OP_WRITE, 0, 512, 0, RDISK_STATUS_OK },
@@ -339,17 +340,16 @@ static void random_requests(void)
         hostile_join();
         for (unsigned int i = 0; i < 6; i++) {
             uint8_t *bytes = (uint8_t *)hostile_request() - 64;
-            unsigned int slot = (unsigned int)fake_fabric_random(
-                hostile_scene.fabric, 4);
+            unsigned int slot = (unsigned int)
+                fake_fabric_random(hostile_scene.fabric, 4);
             uint32_t imm = rdisk_imm_request((uint16_t)slot, i);
 
-            ((struct rdisk_wire_request *)(bytes + 64))->slot =
-                htole16((uint16_t)slot);
-            ((struct rdisk_wire_request *)(bytes + 64))->sequence =
-                htole32(i);
+            ((struct rdisk_wire_request *)(bytes + 64))->slot = htole16(
+                (uint16_t)slot);
+            ((struct rdisk_wire_request *)(bytes + 64))->sequence = htole32(i);
             for (unsigned int j = 0; j < i; j++) {
-                bytes[fake_fabric_random(hostile_scene.fabric, 128)] =
-                    (uint8_t)fake_fabric_random(hostile_scene.fabric, 256);
+                bytes[fake_fabric_random(hostile_scene.fabric, 128)] = (uint8_t)
+                    fake_fabric_random(hostile_scene.fabric, 256);
             }
             raw_write(&data, 8192 - 64, 128, hostile_header_address(slot) - 64,
                       le32toh(lease.rkey), imm);
@@ -405,8 +405,7 @@ static const struct unit_test tests[] = {
     { "a garbage header ends the session", garbage_header },
     { "a header of another slot ends the session", wrong_slot },
     { "a slot beyond the lease ends the session", slot_beyond_lease },
-    { "a slot far beyond the lease ends the session",
-      slot_far_beyond_lease },
+    { "a slot far beyond the lease ends the session", slot_far_beyond_lease },
     { "a wrong sequence ends the session", wrong_sequence },
     { "a stale epoch ends the session", stale_epoch },
     { "a length beyond the slot ends the session", longer_than_slot },
@@ -414,20 +413,15 @@ static const struct unit_test tests[] = {
     { "a huge count of segments ends the session", huge_segment_count },
     { "more segments than the lease allows end the session",
       more_segments_than_agreed },
-    { "segments shorter than the read end the session",
-      segments_too_short },
+    { "segments shorter than the read end the session", segments_too_short },
     { "segments longer than the read end the session", segments_too_long },
-    { "a segment with a wrong key ends the session",
-      segment_with_wrong_key },
-    { "a request in a busy slot ends the session, after the first",
-      busy_slot },
+    { "a segment with a wrong key ends the session", segment_with_wrong_key },
+    { "a request in a busy slot ends the session, after the first", busy_slot },
     { "a header changed after its check changes nothing",
       header_changes_after_the_check },
-    { "a refused request keeps the connection",
-      refusals_keep_the_connection },
+    { "a refused request keeps the connection", refusals_keep_the_connection },
     { "refused requests fill no log", refusals_are_few_lines },
-    { "a message on a data queue ends the session",
-      message_on_a_data_queue },
+    { "a message on a data queue ends the session", message_on_a_data_queue },
     { "a flood of requests ends the session", flood_of_requests },
     { "random requests harm nobody else", random_requests },
     { "who is fenced while it drains writes nothing more",

@@ -5,7 +5,7 @@
 #include "tests/unit/support/scene.h"
 #include "tests/unit/support/unit.h"
 
-#define LARGER  (SCENE_SIZE + 65536)
+#define LARGER (SCENE_SIZE + 65536)
 
 static struct scene scene;
 static struct scene_client *client = &scene.clients[0];
@@ -142,11 +142,10 @@ static void create_later(void)
 
     begin_creating();
     target = session();
-    scene.holders[0].session = NULL;    /* it has been answered */
+    scene.holders[0].session = NULL; /* it has been answered */
     rdisk_target_session_created(target, RDISK_STATUS_OK, NULL);
     scene_pump(&scene);
-    CHECK_EQUAL(rdisk_initiator_state(client->session),
-                RDISK_INITIATOR_CLOSED);
+    CHECK_EQUAL(rdisk_initiator_state(client->session), RDISK_INITIATOR_CLOSED);
     scene_drop(client);
     scene_end(&scene);
 }
@@ -185,7 +184,8 @@ static void create_never(void)
 static void ask(void)
 {
     CHECK_EQUAL(rdisk_initiator_resize(client->session, LARGER, 0, resized,
-                                       NULL), 0);
+                                       NULL),
+                0);
     scene_pump(&scene);
     CHECK_EQUAL(scene.laters, 1);
     CHECK_EQUAL(answer.times, 0);
@@ -255,7 +255,8 @@ static void resize_never(void)
 
     /* The next one is refused until the first has ended. */
     CHECK_EQUAL(rdisk_initiator_resize(client->session, LARGER, 0, resized,
-                                       NULL), 0);
+                                       NULL),
+                0);
     scene_pump(&scene);
     CHECK_EQUAL(answer.times, 2);
     CHECK_EQUAL(answer.result, -EBUSY);
@@ -341,7 +342,8 @@ static const struct unit_test tests[] = {
     { "a size that is another's is told when the own RESIZE fails",
       size_of_another },
     { "a RESIZE that is not answered in time is refused, and tells of its size "
-      "when it ends", resize_never },
+      "when it ends",
+      resize_never },
     { "a client may die while its RESIZE waits", client_dies_while_resizing },
     { "a client may close while its RESIZE waits", closes_while_resizing },
     { "a STAT is answered when the owner is ready", stat_later },

@@ -7,8 +7,8 @@
 #include "transport/wire/auth.h"
 #include "tests/unit/support/unit.h"
 
-#define SECRET  "00112233445566778899aabbccddeeff"
-#define OTHER   "00112233445566778899aabbccddeefe"
+#define SECRET "00112233445566778899aabbccddeeff"
+#define OTHER  "00112233445566778899aabbccddeefe"
 
 static struct scene scene;
 static struct scene_client *client = &scene.clients[0];
@@ -98,7 +98,7 @@ static uint64_t denied_after(void)
         scene_advance(&scene, 1);
     }
     failed(-EACCES, "this server knows no client with that name and that "
-           "secret");
+                    "secret");
     CHECK_EQUAL(scene.opens, 0);
     return (fake_fabric_now(scene.fabric) - start) / RDISK_MSEC;
 }
@@ -290,7 +290,8 @@ static void fill_auth(struct rdisk_auth *auth)
     const struct rdisk_wire_auth *wire = (const void *)(server.buffer + 512);
 
     *auth = (struct rdisk_auth) {
-        .user = "alice", .offered = le64toh(hello->features),
+        .user = "alice",
+        .offered = le64toh(hello->features),
     };
     memcpy(auth->client_nonce, wire->nonce, sizeof(wire->nonce));
     memset(auth->server_nonce, 0x5a, sizeof(auth->server_nonce));
@@ -311,10 +312,10 @@ static void server_proves(void)
 
     fill_auth(&auth);
     CHECK_EQUAL(rdisk_auth_prove(&scene.secret, RDISK_AUTH_CLIENT, &auth,
-                                 wanted), 0);
+                                 wanted),
+                0);
     CHECK(rdisk_auth_same(wanted, proof->proof));
-    rdisk_auth_prove(&scene.secret, RDISK_AUTH_SERVER, &auth,
-                     say.proof.proof);
+    rdisk_auth_prove(&scene.secret, RDISK_AUTH_SERVER, &auth, say.proof.proof);
     send_as_server(RDISK_MSG_AUTH_REPLY, sizeof(say.proof));
     CHECK_EQUAL(client->state, RDISK_INITIATOR_OPENING);
     end_server();
@@ -358,8 +359,7 @@ static void features_were_tampered_with(void)
     begin_server();
     fill_auth(&auth);
     auth.offered &= ~RDISK_FEATURE_FUA;
-    rdisk_auth_prove(&scene.secret, RDISK_AUTH_SERVER, &auth,
-                     say.proof.proof);
+    rdisk_auth_prove(&scene.secret, RDISK_AUTH_SERVER, &auth, say.proof.proof);
     send_as_server(RDISK_MSG_AUTH_REPLY, sizeof(say.proof));
     failed(-EACCES, "not the server that it should be");
     end_server();
@@ -370,8 +370,7 @@ static const struct unit_test tests[] = {
     { "without authentication nobody has a name", nobody_has_a_name },
     { "the caller's secret may go once the session exists",
       callers_secret_may_go },
-    { "after a lost connection it is proved again",
-      proves_again_after_a_loss },
+    { "after a lost connection it is proved again", proves_again_after_a_loss },
     { "a wrong secret is denied, after a second", wrong_secret },
     { "an unknown client is denied like one with a wrong secret",
       unknown_client },
@@ -385,12 +384,10 @@ static const struct unit_test tests[] = {
     { "a client without a secret is told what to configure", no_secret },
     { "a client with a secret refuses a server that proves nothing",
       none_demanded },
-    { "user and secret are options that need each other",
-      options_are_checked },
+    { "user and secret are options that need each other", options_are_checked },
     { "a server's proof is taken", server_proves },
     { "a server with another secret is refused", server_with_wrong_secret },
-    { "a client's proof reflected is no server's",
-      server_reflects_the_proof },
+    { "a client's proof reflected is no server's", server_reflects_the_proof },
     { "a server cannot skip its proof", server_skips_its_proof },
     { "features changed on the way spoil the proof",
       features_were_tampered_with },

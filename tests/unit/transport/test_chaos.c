@@ -9,11 +9,26 @@
 /* ---- Every call fails once --------------------------------------------- */
 
 static const enum fake_call calls[] = {
-    FAKE_CREATE_EVENT_CHANNEL, FAKE_CREATE_ID, FAKE_RESOLVE_ADDR,
-    FAKE_RESOLVE_ROUTE, FAKE_SET_ACK_TIMEOUT, FAKE_CREATE_QP, FAKE_CONNECT,
-    FAKE_ACCEPT, FAKE_REJECT, FAKE_DISCONNECT, FAKE_QUERY_DEVICE,
-    FAKE_ALLOC_PD, FAKE_REG_MR, FAKE_ALLOC_MW, FAKE_CREATE_COMP_CHANNEL, FAKE_CREATE_CQ,
-    FAKE_REQ_NOTIFY_CQ, FAKE_POLL_CQ, FAKE_POST_SEND, FAKE_POST_RECV,
+    FAKE_CREATE_EVENT_CHANNEL,
+    FAKE_CREATE_ID,
+    FAKE_RESOLVE_ADDR,
+    FAKE_RESOLVE_ROUTE,
+    FAKE_SET_ACK_TIMEOUT,
+    FAKE_CREATE_QP,
+    FAKE_CONNECT,
+    FAKE_ACCEPT,
+    FAKE_REJECT,
+    FAKE_DISCONNECT,
+    FAKE_QUERY_DEVICE,
+    FAKE_ALLOC_PD,
+    FAKE_REG_MR,
+    FAKE_ALLOC_MW,
+    FAKE_CREATE_COMP_CHANNEL,
+    FAKE_CREATE_CQ,
+    FAKE_REQ_NOTIFY_CQ,
+    FAKE_POLL_CQ,
+    FAKE_POST_SEND,
+    FAKE_POST_RECV,
     FAKE_CONNECT_RESPONSE,
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
@@ -62,8 +77,7 @@ static bool life_with_failure(struct fake_host *(*host)(void),
     reached = fake_calls(host(), call) - before >= nth;
     fake_fail(host(), call, 0, 0);
     if (client->session) {
-        rdisk_initiator_unregister(client->session, buffer,
-                                   sizeof(buffer) / 2);
+        rdisk_initiator_unregister(client->session, buffer, sizeof(buffer) / 2);
     }
     scene_end(&load_scene);
     CHECK_EQUAL(late_writes, 0);
@@ -78,9 +92,10 @@ static bool life_with_failure(struct fake_host *(*host)(void),
 static void every_call_of_the_client_fails(void)
 {
     for (size_t i = 0; i < CALLS; i++) {
-        for (unsigned int nth = 1; nth < 60 &&
-             life_with_failure(the_client, calls[i], nth,
-                               RDISK_GUEST_MEMORY_DIRECT); nth++) {
+        for (unsigned int nth = 1;
+             nth < 60 && life_with_failure(the_client, calls[i], nth,
+                                           RDISK_GUEST_MEMORY_DIRECT);
+             nth++) {
             /* the next one */
         }
     }
@@ -89,9 +104,10 @@ static void every_call_of_the_client_fails(void)
 static void every_call_of_the_server_fails(void)
 {
     for (size_t i = 0; i < CALLS; i++) {
-        for (unsigned int nth = 1; nth < 60 &&
-             life_with_failure(the_server, calls[i], nth,
-                               RDISK_GUEST_MEMORY_DIRECT); nth++) {
+        for (unsigned int nth = 1;
+             nth < 60 && life_with_failure(the_server, calls[i], nth,
+                                           RDISK_GUEST_MEMORY_DIRECT);
+             nth++) {
             /* the next one */
         }
     }
@@ -100,9 +116,10 @@ static void every_call_of_the_server_fails(void)
 static void every_call_fails_with_windows(void)
 {
     for (size_t i = 0; i < CALLS; i++) {
-        for (unsigned int nth = 1; nth < 60 &&
-             life_with_failure(the_client, calls[i], nth,
-                               RDISK_GUEST_MEMORY_WINDOW); nth++) {
+        for (unsigned int nth = 1;
+             nth < 60 && life_with_failure(the_client, calls[i], nth,
+                                           RDISK_GUEST_MEMORY_WINDOW);
+             nth++) {
             /* the next one */
         }
     }
@@ -272,8 +289,7 @@ static const struct unit_test tests[] = {
     { "every call of the server may fail", every_call_of_the_server_fails },
     { "every call of a client with windows may fail",
       every_call_fails_with_windows },
-    { "random faults harm no data and leave nothing behind",
-      random_faults },
+    { "random faults harm no data and leave nothing behind", random_faults },
 };
 
 UNIT_SUITE("chaos", tests)

@@ -18,8 +18,7 @@ static void make(uint64_t size, unsigned int flags)
     REQUIRE(client->session != NULL);
     CHECK_EQUAL(rdisk_initiator_make(client->session, size, flags), 0);
     CHECK_EQUAL(rdisk_initiator_start(client->session, &client->error), 0);
-    CHECK_EQUAL(rdisk_initiator_make(client->session, size, flags),
-                -EALREADY);
+    CHECK_EQUAL(rdisk_initiator_make(client->session, size, flags), -EALREADY);
     scene_pump(&scene);
     client->state = rdisk_initiator_state(client->session);
 }
@@ -101,7 +100,8 @@ static void sizes_and_flags(void)
     CHECK_EQUAL(rdisk_initiator_make(client->session, 512, 2), -EINVAL);
     scene_drop(client);
     CHECK_EQUAL(rdisk_create_volume(&client->env, &client->options, 513, 0,
-                                    &client->error), -EINVAL);
+                                    &client->error),
+                -EINVAL);
     CHECK_SAYS(client->error.text, "invalid size 513");
     scene_end(&scene);
 }
@@ -113,8 +113,7 @@ static void a_lost_connection_is_the_end(void)
     fake_link_cut(client->host, scene.server_host, true);
     make(1 << 20, 0);
     scene_advance(&scene, 60000);
-    CHECK_EQUAL(rdisk_initiator_state(client->session),
-                RDISK_INITIATOR_FAILED);
+    CHECK_EQUAL(rdisk_initiator_state(client->session), RDISK_INITIATOR_FAILED);
     CHECK_EQUAL(scene.creates, 0);
     scene_drop(client);
     scene_end(&scene);

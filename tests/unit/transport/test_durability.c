@@ -164,7 +164,7 @@ static void writes_sent_again_are_not_lost(void)
     begin();
     scene.park = true;
     submit(&io, 0, RDISK_OP_WRITE, 0);
-    restart(true);      /* ends with park off */
+    restart(true); /* ends with park off */
     CHECK_EQUAL(io.completed, 1);
     CHECK_EQUAL(io.result, 0);
     CHECK_EQUAL(flush(0), 0);

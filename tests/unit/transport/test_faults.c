@@ -335,7 +335,8 @@ static const struct unit_test tests[] = {
     { "when one queue breaks all end", one_queue_takes_all },
     { "when the control queue breaks all end", broken_control_takes_all },
     { "a stopping server finishes what it has taken", server_stops },
-    { "a stopping server waits for its backend, the client does not wait indefinitely",
+    { "a stopping server waits for its backend, the client does not wait "
+      "indefinitely",
       server_stops_impatiently },
     { "an unanswered request runs into request-timeout", request_times_out },
     { "without request-timeout a request waits indefinitely",
@@ -347,8 +348,7 @@ static const struct unit_test tests[] = {
       client_loses_power },
     { "when the client's device goes every request ends",
       client_device_removed },
-    { "when the server's device goes its sessions end",
-      server_device_removed },
+    { "when the server's device goes its sessions end", server_device_removed },
 };
 
 UNIT_SUITE("faults", tests)

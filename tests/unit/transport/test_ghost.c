@@ -15,7 +15,7 @@
 /* What may lie in a region: versions from acknowledged to attempted. */
 static struct region {
     uint32_t acknowledged, attempted;
-    uint32_t at_submit;         /* acknowledged when a read was submitted */
+    uint32_t at_submit; /* acknowledged when a read was submitted */
     bool busy;
     enum rdisk_op op;
 } regions[IOS];
@@ -126,8 +126,8 @@ static void fault(void)
 
 static void kick(void)
 {
-    for (unsigned int i = 0;
-         i < 2 && client->state == RDISK_INITIATOR_READY; i++) {
+    for (unsigned int i = 0; i < 2 && client->state == RDISK_INITIATOR_READY;
+         i++) {
         struct rdisk_queue *queue = rdisk_initiator_queue(client->session, i);
 
         if (queue) {
@@ -146,8 +146,7 @@ static void life(uint64_t seed)
     client->options.reconnect_delay_ms = seed % 3 ? 3600000 : 2000;
     REQUIRE(scene_connect(client));
     if (seed % 2) {
-        rdisk_initiator_register(client->session, buffer, sizeof(buffer),
-                                 &err);
+        rdisk_initiator_register(client->session, buffer, sizeof(buffer), &err);
     }
     for (unsigned int turn = 0; turn < 150; turn++) {
         if (chance(30) == 0) {

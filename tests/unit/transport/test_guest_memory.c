@@ -31,8 +31,7 @@ static struct rdisk_queue_counters counters(void)
 {
     struct rdisk_queue_counters counters = { 0 };
 
-    rdisk_queue_counters(rdisk_initiator_queue(client->session, 0),
-                         &counters);
+    rdisk_queue_counters(rdisk_initiator_queue(client->session, 0), &counters);
     return counters;
 }
 
@@ -160,8 +159,7 @@ static void read_scattered(unsigned int pieces, uint32_t size,
         io->iov[i] = (struct iovec) { buffer + 8192 * i, size };
     }
     scene_pattern(scene.disk, size * pieces, pieces);
-    CHECK_EQUAL(scene_submit_iov(io, client, 0, RDISK_OP_READ, 0, pieces),
-                0);
+    CHECK_EQUAL(scene_submit_iov(io, client, 0, RDISK_OP_READ, 0, pieces), 0);
     rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
     scene_pump(&scene);
     CHECK_EQUAL(io->result, 0);
@@ -198,11 +196,13 @@ static void window_for_as_many_as_there_are(void)
     for (unsigned int i = 0; i < 200; i++) {
         for (unsigned int j = 0; j < 8; j++) {
             ios[i].iov[j] = (struct iovec) {
-                buffer + 4096 * i + 512 * (7 - j), 512,
+                buffer + 4096 * i + 512 * (7 - j),
+                512,
             };
         }
         CHECK_EQUAL(scene_submit_iov(&ios[i], client, 0, RDISK_OP_READ, 4096,
-                                     8), 0);
+                                     8),
+                    0);
     }
     rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
     scene_pump(&scene);
@@ -227,7 +227,8 @@ static void window_with_few_work_requests(void)
                                      &err) == 0);
     for (unsigned int i = 0; i < 200; i++) {
         CHECK_EQUAL(scene_submit(&ios[i], client, 0, RDISK_OP_READ, 0,
-                                 buffer + 4096 * i, 4096), 0);
+                                 buffer + 4096 * i, 4096),
+                    0);
     }
     rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
     scene_pump(&scene);

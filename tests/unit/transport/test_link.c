@@ -83,8 +83,7 @@ static void idle_session_survives(void)
 {
     for (uint64_t seed = 0; seed < 10; seed++) {
         begin(seed, 600000);
-        flap(seed % 2 ? scene.server_host : client->host,
-             a_while(seed / 2));
+        flap(seed % 2 ? scene.server_host : client->host, a_while(seed / 2));
         scene_advance(&scene, 20000);
         batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         scene_advance(&scene, 1000);
@@ -184,8 +183,7 @@ static const struct unit_test tests[] = {
       clients_link_goes_down_and_up },
     { "a server's link goes down and up under load",
       servers_link_goes_down_and_up },
-    { "an idle session survives a link that goes down",
-      idle_session_survives },
+    { "an idle session survives a link that goes down", idle_session_survives },
     { "the links of both ends go down and up", both_links_go_down_and_up },
     { "what is kept to be said does not meet the next flap",
       goodbyes_meet_the_next_flap },

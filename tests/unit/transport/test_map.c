@@ -22,8 +22,11 @@ static void begin(bool maps)
 static int ask(uint64_t offset, uint32_t length, unsigned int room)
 {
     io.request = (struct rdisk_request) {
-        .op = RDISK_OP_EXTENTS, .offset = offset, .length = length,
-        .extents = extents, .extent_count = room,
+        .op = RDISK_OP_EXTENTS,
+        .offset = offset,
+        .length = length,
+        .extents = extents,
+        .extent_count = room,
     };
     return scene_do_request(client, &io);
 }
@@ -31,7 +34,10 @@ static int ask(uint64_t offset, uint32_t length, unsigned int room)
 static int copy(uint64_t from, uint64_t to, uint32_t length)
 {
     io.request = (struct rdisk_request) {
-        .op = RDISK_OP_COPY, .offset = to, .length = length, .source = from,
+        .op = RDISK_OP_COPY,
+        .offset = to,
+        .length = length,
+        .source = from,
     };
     return scene_do_request(client, &io);
 }
@@ -126,8 +132,10 @@ static void forge_flags(struct rdisk_wire_extent *list)
 
 static void bad_list_ends_connection(void)
 {
-    static void (*const forges[])(struct rdisk_wire_extent *list) = {
-        forge_too_long, forge_nothing, forge_flags,
+    static void (*const forges[])(struct rdisk_wire_extent * list) = {
+        forge_too_long,
+        forge_nothing,
+        forge_flags,
     };
 
     for (unsigned int i = 0; i < 3; i++) {
@@ -153,7 +161,9 @@ static void asked_again_after_a_loss(void)
     scene_pattern(scene.disk + 4096, 4096, 3);
     io.client = client;
     io.request = (struct rdisk_request) {
-        .op = RDISK_OP_EXTENTS, .length = 65536, .extents = extents,
+        .op = RDISK_OP_EXTENTS,
+        .length = 65536,
+        .extents = extents,
         .extent_count = 7,
     };
     CHECK_EQUAL(scene_start_request(client, &io), 0);

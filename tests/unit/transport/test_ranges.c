@@ -7,7 +7,7 @@
 #include "tests/unit/support/scene.h"
 #include "tests/unit/support/unit.h"
 
-#define LONG_RANGE (SCENE_SIZE - 8192)  /* many slots' worth */
+#define LONG_RANGE (SCENE_SIZE - 8192) /* many slots' worth */
 
 static struct scene scene;
 static struct scene_client *client = &scene.clients[0];
@@ -64,8 +64,8 @@ static void range_is_checked(void)
     begin(true);
     CHECK_EQUAL(scene_do(client, RDISK_OP_DISCARD, 100, NULL, 4096), -EINVAL);
     CHECK_EQUAL(scene_do(client, RDISK_OP_DISCARD, 0, NULL, 100), -EINVAL);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_ZEROES, SCENE_SIZE - 512, NULL,
-                         1024), -EINVAL);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_ZEROES, SCENE_SIZE - 512, NULL, 1024),
+                -EINVAL);
     CHECK_EQUAL(scene_do(client, RDISK_OP_ZEROES, 0, NULL, 0), -EINVAL);
     CHECK_EQUAL(scene.requests, 0);
     scene_end(&scene);
@@ -93,9 +93,15 @@ static enum rdisk_status check(struct rdisk_wire_request *wire, bool agreed,
                                bool read_only)
 {
     struct rdisk_request_limits limits = {
-        .epoch = 1, .size = 1ull << 40, .block_size = 512, .slot_size = 65536,
-        .slot = 3, .immediate_sequence = 9, .read_only = read_only,
-        .discard = agreed, .zeroes = agreed,
+        .epoch = 1,
+        .size = 1ull << 40,
+        .block_size = 512,
+        .slot_size = 65536,
+        .slot = 3,
+        .immediate_sequence = 9,
+        .read_only = read_only,
+        .discard = agreed,
+        .zeroes = agreed,
     };
     struct rdisk_request_view view;
     struct rdisk_error err;
@@ -107,8 +113,11 @@ static struct rdisk_wire_request range(enum rdisk_op op, uint8_t flags,
                                        uint32_t length)
 {
     return (struct rdisk_wire_request) {
-        .opcode = (uint8_t)op, .flags = flags, .slot = htole16(3),
-        .length = htole32(length), .epoch = htole64(1),
+        .opcode = (uint8_t)op,
+        .flags = flags,
+        .slot = htole16(3),
+        .length = htole32(length),
+        .epoch = htole64(1),
         .sequence = htole32(9),
     };
 }
@@ -125,8 +134,9 @@ static void wire_rules(void)
     CHECK_EQUAL(check(&wire, true, false), RDISK_STATUS_BAD_MESSAGE);
     wire = range(RDISK_OP_DISCARD, RDISK_REQUEST_FUA, 512);
     CHECK_EQUAL(check(&wire, true, false), RDISK_STATUS_UNSUPPORTED);
-    wire = range(RDISK_OP_ZEROES, RDISK_REQUEST_FUA | RDISK_REQUEST_UNMAP |
-                 RDISK_REQUEST_FAST, 512);
+    wire = range(RDISK_OP_ZEROES,
+                 RDISK_REQUEST_FUA | RDISK_REQUEST_UNMAP | RDISK_REQUEST_FAST,
+                 512);
     CHECK_EQUAL(check(&wire, true, false), RDISK_STATUS_OK);
     wire.flags = 1u << 3;
     CHECK_EQUAL(check(&wire, true, false), RDISK_STATUS_UNSUPPORTED);

@@ -51,7 +51,8 @@ static void submit_reads(unsigned int slots, unsigned int pieces)
         for (unsigned int p = 0; p < pieces; p++) {
             /* Not side by side, as a guest's pages are. */
             iovs[i][p] = (struct iovec) {
-                memory + (i * 8 + 2 * p) * 4096, 4096,
+                memory + (i * 8 + 2 * p) * 4096,
+                4096,
             };
         }
         requests[i] = (struct rdisk_request) {
@@ -85,8 +86,7 @@ static void all_find_a_receive(unsigned int slots, unsigned int pieces)
     submit_reads(slots, pieces);
     racing = true;
     for (unsigned int i = 0; i < REQUESTS && completed < REQUESTS; i++) {
-        rdisk_target_cq_process(
-            rdisk_target_queue_cq(scene.queues[0].queue));
+        rdisk_target_cq_process(rdisk_target_queue_cq(scene.queues[0].queue));
         client_works();
     }
     racing = false;

@@ -48,8 +48,9 @@ static void queue_pair_breaks(void)
         for (uint64_t i = fake_fabric_random(scene.fabric, 40); i; i--) {
             fake_fabric_step(scene.fabric);
         }
-        fake_qp_break(fake_host_qp(client->host,
-            (unsigned int)fake_fabric_random(scene.fabric, 3)));
+        fake_qp_break(
+            fake_host_qp(client->host,
+                         (unsigned int)fake_fabric_random(scene.fabric, 3)));
         scene_advance(&scene, 20000);
         CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
         CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
@@ -180,12 +181,14 @@ static void delay_expires(void)
     CHECK_EQUAL(batch_completed(&batch, -EIO), BATCH_IOS);
     /* New ones fail at once, until the server is back. */
     CHECK_EQUAL(scene_submit(&batch.ios[0], client, 0, RDISK_OP_READ, 0,
-                             batch.buffers[0], BATCH_BYTES), -ENOTCONN);
+                             batch.buffers[0], BATCH_BYTES),
+                -ENOTCONN);
     scene_restart_server(&scene);
     scene_advance(&scene, 10000);
     CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
     CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, batch.buffers[0],
-                         BATCH_BYTES), 0);
+                         BATCH_BYTES),
+                0);
     scene_end(&scene);
 }
 
@@ -222,10 +225,11 @@ static void giving_up_ends_requests_of_a_hanging_server(void)
         scene.park = false;
         scene_unpark(&scene, scene.parked_count);
         scene_advance(&scene, 10000);
-        CHECK_EQUAL(client->state, delay ? RDISK_INITIATOR_READY
-                                         : RDISK_INITIATOR_FAILED);
+        CHECK_EQUAL(client->state,
+                    delay ? RDISK_INITIATOR_READY : RDISK_INITIATOR_FAILED);
         CHECK_EQUAL(scene_do(client, RDISK_OP_READ, 0, batch.buffers[0],
-                             BATCH_BYTES), delay ? 0 : -ENOTCONN);
+                             BATCH_BYTES),
+                    delay ? 0 : -ENOTCONN);
         scene_end(&scene);
     }
 }
@@ -262,7 +266,8 @@ static void device_comes_back(void)
     for (int flush = 0; flush <= 1; flush++) {
         begin(6);
         CHECK_EQUAL(rdisk_initiator_register(client->session, batch.buffers,
-                                             sizeof(batch.buffers), NULL), 0);
+                                             sizeof(batch.buffers), NULL),
+                    0);
         scene.park = true;
         batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         scene_pump(&scene);
@@ -287,11 +292,12 @@ static void waiting_session_lets_go_of_the_device(void)
 {
     begin(6);
     CHECK_EQUAL(rdisk_initiator_register(client->session, batch.buffers,
-                                         sizeof(batch.buffers), NULL), 0);
+                                         sizeof(batch.buffers), NULL),
+                0);
     fake_link_cut(client->host, scene.server_host, true);
     fake_qp_break(fake_host_qp(client->host, 0));
-    for (unsigned int i = 0; i < 1000 &&
-         client->state != RDISK_INITIATOR_BACKOFF; i++) {
+    for (unsigned int i = 0;
+         i < 1000 && client->state != RDISK_INITIATOR_BACKOFF; i++) {
         scene_advance(&scene, 10);
     }
     CHECK_EQUAL(client->state, RDISK_INITIATOR_BACKOFF);
@@ -383,8 +389,8 @@ static void joining_queue_does_not_spin(void)
         scene_begin(&scene, steps);
         client->options.queues = 2;
         scene_start(client);
-        for (unsigned int i = 0; i < steps && client->state !=
-             RDISK_INITIATOR_READY; i++) {
+        for (unsigned int i = 0;
+             i < steps && client->state != RDISK_INITIATOR_READY; i++) {
             fake_fabric_step(scene.fabric);
             rdisk_initiator_process(client->session);
             rdisk_target_process(scene.target);
@@ -393,7 +399,8 @@ static void joining_queue_does_not_spin(void)
             struct rdisk_queue *queue = rdisk_initiator_queue(client->session,
                                                               0);
             struct pollfd pfd = {
-                .fd = rdisk_queue_fd(queue), .events = POLLIN,
+                .fd = rdisk_queue_fd(queue),
+                .events = POLLIN,
             };
 
             for (unsigned int i = 0; fake_host_qp(client->host, i); i++) {
@@ -426,7 +433,8 @@ static void polling_fails_once(void)
             fake_fail(side ? client->host : scene.server_host, FAKE_POLL_CQ,
                       nth, EINVAL);
             CHECK_EQUAL(scene_submit(&batch.ios[0], client, 0, RDISK_OP_READ, 0,
-                                     batch.buffers[0], BATCH_BYTES), 0);
+                                     batch.buffers[0], BATCH_BYTES),
+                        0);
             rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
             scene_advance(&scene, 20000);
             CHECK_EQUAL(batch.ios[0].completed, 1);
@@ -502,8 +510,8 @@ static void random_event(void)
         break;
     default:
         scene.park = fake_fabric_random(scene.fabric, 2);
-        scene_unpark(&scene, (unsigned int)
-                     fake_fabric_random(scene.fabric, BATCH_IOS));
+        scene_unpark(&scene,
+                     (unsigned int)fake_fabric_random(scene.fabric, BATCH_IOS));
         break;
     }
     scene_advance(&scene, fake_fabric_random(scene.fabric, 6000));
@@ -573,8 +581,7 @@ static const struct unit_test tests[] = {
       rested_queues_need_nobody },
     { "a server that shuts down gets its clients back",
       shutdown_lets_clients_wait },
-    { "no request is lost whatever breaks in whichever order",
-      random_faults },
+    { "no request is lost whatever breaks in whichever order", random_faults },
     { "a volume that came back read-only ends a writer's session",
       volume_that_shrank_ends_the_session },
 };

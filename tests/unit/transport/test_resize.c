@@ -49,8 +49,7 @@ static void begin(uint64_t seed, unsigned int reconnect_delay_ms)
 
 static int ask(uint64_t size, unsigned int flags)
 {
-    return rdisk_initiator_resize(client->session, size, flags, resized,
-                                  NULL);
+    return rdisk_initiator_resize(client->session, size, flags, resized, NULL);
 }
 
 static void cut(bool cut)
@@ -89,8 +88,7 @@ static void grows(void)
     CHECK_EQUAL(rdisk_initiator_size(client->session), LARGER);
     CHECK_EQUAL(rdisk_initiator_info(client->session)->size, LARGER);
     CHECK_EQUAL(client->told_sizes, 0);
-    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, SCENE_SIZE, buffer, 4096),
-                0);
+    CHECK_EQUAL(scene_do(client, RDISK_OP_WRITE, SCENE_SIZE, buffer, 4096), 0);
     scene_end(&scene);
 }
 
@@ -210,7 +208,7 @@ static void a_lost_answer(uint64_t size, unsigned int flags)
 {
     begin(3, 60000);
     CHECK_EQUAL(ask(size, flags), 0);
-    scene_resize(&scene, scene.size);   /* nothing, but a message more */
+    scene_resize(&scene, scene.size); /* nothing, but a message more */
     cut(true);
     scene.size = size;
     scene_advance(&scene, 20000);

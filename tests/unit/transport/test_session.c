@@ -319,7 +319,8 @@ static void end_raw(void)
 static void other_version_accepts(void)
 {
     struct rdisk_wire_accept accept = {
-        .magic = htole32(RDISK_WIRE_MAGIC), .version = htole16(2),
+        .magic = htole32(RDISK_WIRE_MAGIC),
+        .version = htole16(2),
     };
 
     begin_raw();
@@ -332,9 +333,11 @@ static void other_version_accepts(void)
 static void other_version_rejects(void)
 {
     struct rdisk_wire_reject reject = {
-        .magic = htole32(RDISK_WIRE_MAGIC), .version = htole16(2),
+        .magic = htole32(RDISK_WIRE_MAGIC),
+        .version = htole16(2),
         .status = htole16(RDISK_STATUS_BAD_VERSION),
-        .text_length = htole16(15), .text = "this is version",
+        .text_length = htole16(15),
+        .text = "this is version",
     };
 
     begin_raw();
@@ -549,12 +552,10 @@ static const struct unit_test tests[] = {
     { "a stopping server takes nobody in", stopping_server },
     { "a port in use is named", address_in_use },
     { "an address of no device is named", foreign_address },
-    { "an acceptance of another version says which",
-      other_version_accepts },
+    { "an acceptance of another version says which", other_version_accepts },
     { "a rejection for the version says which", other_version_rejects },
     { "a server that is no rdisk is recognized", stranger_accepts },
-    { "a listener that never answers runs into open-timeout",
-      silent_listener },
+    { "a listener that never answers runs into open-timeout", silent_listener },
     { "a server that says nothing runs into open-timeout", silent_server },
     { "garbage from the server ends the session", server_talks_garbage },
     { "a message out of turn ends the session", server_talks_out_of_turn },
@@ -562,8 +563,7 @@ static const struct unit_test tests[] = {
       server_grants_too_much },
     { "a demand for unknown authentication is told",
       server_wants_authentication },
-    { "a server that goes while greeting is told",
-      server_goes_while_greeting },
+    { "a server that goes while greeting is told", server_goes_while_greeting },
     { "close ends both sides in order", close_ends_both },
     { "a session can be destroyed in any state", destroyed_in_any_state },
     { "a stopping server says why", server_says_why },

@@ -129,7 +129,8 @@ static void a_dead_server_is_noticed_without_heartbeat(void)
     REQUIRE(scene_connect(client));
     fake_link_cut(client->host, scene.server_host, true);
     CHECK_EQUAL(scene_submit(&io, client, 0, RDISK_OP_READ, 0, buffer,
-                             sizeof(buffer)), 0);
+                             sizeof(buffer)),
+                0);
     rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
     scene_advance(&scene, 3000);
     CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);

@@ -19,10 +19,10 @@ extern "C" {
 struct rdisk_verbs;
 
 enum rdisk_log_level {
-    RDISK_LOG_ERROR,    /* somebody's I/O or session failed */
-    RDISK_LOG_WARNING,  /* works, but not as it was meant to */
-    RDISK_LOG_INFO,     /* sessions come and go */
-    RDISK_LOG_DEBUG,    /* each step of a connection */
+    RDISK_LOG_ERROR,   /* somebody's I/O or session failed */
+    RDISK_LOG_WARNING, /* works, but not as it was meant to */
+    RDISK_LOG_INFO,    /* sessions come and go */
+    RDISK_LOG_DEBUG,   /* each step of a connection */
 };
 
 struct rdisk_env {
@@ -67,8 +67,8 @@ static inline uint64_t rdisk_took(uint64_t from, uint64_t to)
 void rdisk_log(const struct rdisk_env *env, enum rdisk_log_level level,
                const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-#define RDISK_MSEC 1000000ull       /* nanoseconds */
-#define RDISK_NEVER UINT64_MAX      /* a deadline that does not come */
+#define RDISK_MSEC  1000000ull /* nanoseconds */
+#define RDISK_NEVER UINT64_MAX /* a deadline that does not come */
 
 #ifdef __cplusplus
 }

@@ -16,8 +16,8 @@ extern "C" {
 #endif
 
 struct rdisk_error {
-    int code;           /* negative errno; 0 while nothing failed */
-    char text[320];     /* one sentence without a trailing newline */
+    int code;       /* negative errno; 0 while nothing failed */
+    char text[320]; /* one sentence without a trailing newline */
 };
 
 /* Fill @err (which may be NULL) and return @code. */

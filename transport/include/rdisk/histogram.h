@@ -13,8 +13,8 @@
 extern "C" {
 #endif
 
-#define RDISK_HISTOGRAM_UNIT        256u    /* nanoseconds */
-#define RDISK_HISTOGRAM_BUCKETS     112u    /* the last one: 128 s and more */
+#define RDISK_HISTOGRAM_UNIT    256u /* nanoseconds */
+#define RDISK_HISTOGRAM_BUCKETS 112u /* the last one: 128 s and more */
 
 /* Where @nanoseconds are counted: 4 buckets for each power of two. */
 static inline unsigned int rdisk_histogram_bucket(uint64_t nanoseconds)

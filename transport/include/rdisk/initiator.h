@@ -37,9 +37,9 @@ struct rdisk_queue;
 
 /* What the server may write to, of the memory that is registered. */
 enum rdisk_guest_memory {
-    RDISK_GUEST_MEMORY_DIRECT,  /* all of it, while the session lasts */
-    RDISK_GUEST_MEMORY_WINDOW,  /* a read's own, until its answer */
-    RDISK_GUEST_MEMORY_BOUNCE,  /* none: what is read is copied */
+    RDISK_GUEST_MEMORY_DIRECT, /* all of it, while the session lasts */
+    RDISK_GUEST_MEMORY_WINDOW, /* a read's own, until its answer */
+    RDISK_GUEST_MEMORY_BOUNCE, /* none: what is read is copied */
 };
 
 /*
@@ -48,53 +48,53 @@ enum rdisk_guest_memory {
  * has the lease that is kept for it.
  */
 struct rdisk_client {
-    uint8_t id[16];             /* random, once for a client */
-    uint64_t epoch;             /* of the first connection, 1…; higher than all
+    uint8_t id[16];      /* random, once for a client */
+    uint64_t epoch;      /* of the first connection, 1…; higher than all
                                    of the client's earlier ones, which count
                                    up by one at each reconnect */
-    uint64_t generation;        /* rdisk_volume_info's of the earlier session:
+    uint64_t generation; /* rdisk_volume_info's of the earlier session:
                                    if somebody else has written the volume
                                    since, the server refuses (-ESTALE); 0: do
                                    not ask for that */
 };
 
 struct rdisk_initiator_options {
-    const char *host;           /* name or address; copied */
-    uint16_t port;              /* 0: RDISK_DEFAULT_PORT */
-    const char *volume;         /* copied */
-    const char *user;           /* the client's name there, copied; NULL: the
+    const char *host;   /* name or address; copied */
+    uint16_t port;      /* 0: RDISK_DEFAULT_PORT */
+    const char *volume; /* copied */
+    const char *user;   /* the client's name there, copied; NULL: the
                                    server demands no authentication */
-    const struct rdisk_secret *secret;  /* with user: proves that it is this
+    const struct rdisk_secret *secret; /* with user: proves that it is this
                                    client, and the server that server; copied,
                                    and wiped at the end */
-    bool read_only;             /* refuse to write */
-    bool shared;                /* let others write too */
-    unsigned int queues;        /* 1…RDISK_QUEUES_MAX */
-    unsigned int slots;         /* per queue: 1…RDISK_SLOTS_MAX */
-    uint32_t slot_size;         /* bytes, page multiple: largest request */
+    bool read_only;                    /* refuse to write */
+    bool shared;                       /* let others write too */
+    unsigned int queues;               /* 1…RDISK_QUEUES_MAX */
+    unsigned int slots;                /* per queue: 1…RDISK_SLOTS_MAX */
+    uint32_t slot_size; /* bytes, page multiple: largest request */
     enum rdisk_guest_memory guest_memory;
-    uint32_t bounce_size;       /* bytes per queue for unregistered buffers */
-    unsigned int open_timeout_ms;       /* 1…3600000, all steps together */
-    unsigned int request_timeout_ms;    /* 0: for ever; else …3600000; noticed
+    uint32_t bounce_size;         /* bytes per queue for unregistered buffers */
+    unsigned int open_timeout_ms; /* 1…3600000, all steps together */
+    unsigned int request_timeout_ms; /* 0: for ever; else …3600000; noticed
                                    up to half of it later */
-    unsigned int reconnect_delay_ms;    /* how long requests wait for a lost
+    unsigned int reconnect_delay_ms; /* how long requests wait for a lost
                                    connection to come back: 0: fail at once,
                                    else …3600000 */
-    unsigned int heartbeat_ms;  /* silence of the server that counts as its
+    unsigned int heartbeat_ms;       /* silence of the server that counts as its
                                    death: RDISK_HEARTBEAT_MIN_MS…MAX_MS; 0:
                                    never */
-    const struct rdisk_client *client;  /* come back as this one; copied; NULL:
+    const struct rdisk_client *client; /* come back as this one; copied; NULL:
                                    a new client */
 };
 
-#define RDISK_DEFAULT_QUEUES            1
-#define RDISK_DEFAULT_SLOTS             64
-#define RDISK_DEFAULT_SLOT_SIZE         (256u << 10)
-#define RDISK_DEFAULT_BOUNCE_SIZE       (4u << 20)
-#define RDISK_DEFAULT_OPEN_TIMEOUT_MS   10000
+#define RDISK_DEFAULT_QUEUES             1
+#define RDISK_DEFAULT_SLOTS              64
+#define RDISK_DEFAULT_SLOT_SIZE          (256u << 10)
+#define RDISK_DEFAULT_BOUNCE_SIZE        (4u << 20)
+#define RDISK_DEFAULT_OPEN_TIMEOUT_MS    10000
 #define RDISK_DEFAULT_REQUEST_TIMEOUT_MS 60000
 #define RDISK_DEFAULT_RECONNECT_DELAY_MS 0
-#define RDISK_DEFAULT_HEARTBEAT_MS      10000
+#define RDISK_DEFAULT_HEARTBEAT_MS       10000
 
 void rdisk_initiator_options_init(struct rdisk_initiator_options *options);
 
@@ -248,27 +248,27 @@ void rdisk_initiator_destroy(struct rdisk_initiator *session);
 
 /* What the server told; valid from READY on. */
 struct rdisk_volume_info {
-    uint64_t size;              /* bytes; changes: home thread only, others
+    uint64_t size;             /* bytes; changes: home thread only, others
                                    ask rdisk_initiator_size() */
-    uint32_t block_size;        /* bytes: alignment of offset and length */
-    uint32_t optimal_size;      /* bytes; 0: not known */
-    uint32_t max_transfer;      /* bytes: largest request */
-    unsigned int max_segments;  /* iovecs of a request that need no copy */
+    uint32_t block_size;       /* bytes: alignment of offset and length */
+    uint32_t optimal_size;     /* bytes; 0: not known */
+    uint32_t max_transfer;     /* bytes: largest request */
+    unsigned int max_segments; /* iovecs of a request that need no copy */
     bool read_only;
     bool rotational;
-    bool fua;                   /* RDISK_REQUEST_FUA is understood */
-    bool discard;               /* RDISK_OP_DISCARD is */
-    bool zeroes;                /* RDISK_OP_ZEROES is */
-    bool extents;               /* RDISK_OP_EXTENTS is, and _stat() */
-    bool copy;                  /* RDISK_OP_COPY is */
-    bool resize;                /* this client may _resize() it */
-    unsigned int queues;        /* granted */
-    unsigned int slots;         /* granted per queue */
+    bool fua;            /* RDISK_REQUEST_FUA is understood */
+    bool discard;        /* RDISK_OP_DISCARD is */
+    bool zeroes;         /* RDISK_OP_ZEROES is */
+    bool extents;        /* RDISK_OP_EXTENTS is, and _stat() */
+    bool copy;           /* RDISK_OP_COPY is */
+    bool resize;         /* this client may _resize() it */
+    unsigned int queues; /* granted */
+    unsigned int slots;  /* granted per queue */
     uint64_t epoch;
-    uint64_t generation;        /* of the lease to write; 0: none */
-    uint8_t instance[16];       /* of the server process */
-    uint8_t identity[RDISK_ID_SIZE];    /* which volume it is */
-    uint8_t cache[RDISK_ID_SIZE];       /* which volatile cache is behind it */
+    uint64_t generation;             /* of the lease to write; 0: none */
+    uint8_t instance[16];            /* of the server process */
+    uint8_t identity[RDISK_ID_SIZE]; /* which volume it is */
+    uint8_t cache[RDISK_ID_SIZE];    /* which volatile cache is behind it */
 };
 
 const struct rdisk_volume_info *rdisk_initiator_info(
@@ -304,8 +304,8 @@ int rdisk_initiator_resize(struct rdisk_initiator *session, uint64_t size,
  */
 typedef void rdisk_stat_fn(void *opaque, int result, uint64_t allocated,
                            const struct rdisk_error *err);
-int rdisk_initiator_stat(struct rdisk_initiator *session,
-                         rdisk_stat_fn *done, void *opaque);
+int rdisk_initiator_stat(struct rdisk_initiator *session, rdisk_stat_fn *done,
+                         void *opaque);
 
 /*
  * Make the volume of the options on its server instead of opening it: @size
@@ -330,15 +330,15 @@ int rdisk_create_volume(const struct rdisk_env *env,
 
 /* How long each step to READY took, in nanoseconds; for rdisk ping. */
 struct rdisk_initiator_steps {
-    uint64_t name;              /* host name to address */
-    uint64_t address;           /* address to device */
+    uint64_t name;    /* host name to address */
+    uint64_t address; /* address to device */
     uint64_t route;
-    uint64_t connect;           /* control connection */
+    uint64_t connect; /* control connection */
     uint64_t hello;
-    uint64_t auth;              /* both proofs; 0: none were demanded */
+    uint64_t auth; /* both proofs; 0: none were demanded */
     uint64_t open;
-    uint64_t join;              /* all data queues */
-    const char *device;         /* name, e.g. "rxe0"; "" before known */
+    uint64_t join;      /* all data queues */
+    const char *device; /* name, e.g. "rxe0"; "" before known */
 };
 void rdisk_initiator_steps(const struct rdisk_initiator *session,
                            struct rdisk_initiator_steps *steps);
@@ -367,8 +367,8 @@ int rdisk_initiator_ping(struct rdisk_initiator *session,
 int rdisk_initiator_register(struct rdisk_initiator *session, void *address,
                              size_t length, struct rdisk_error *err);
 /* Undo one registration of exactly this range; no request uses it any more. */
-void rdisk_initiator_unregister(struct rdisk_initiator *session,
-                                void *address, size_t length);
+void rdisk_initiator_unregister(struct rdisk_initiator *session, void *address,
+                                size_t length);
 
 /* ---- Queues and requests ---------------------------------------------- */
 
@@ -378,8 +378,8 @@ struct rdisk_queue *rdisk_initiator_queue(struct rdisk_initiator *session,
 
 /* What a run of bytes of the volume is. */
 struct rdisk_extent {
-    uint64_t length;            /* bytes, multiple of block_size, not 0 */
-    uint32_t flags;             /* RDISK_EXTENT_…; 0: data */
+    uint64_t length; /* bytes, multiple of block_size, not 0 */
+    uint32_t flags;  /* RDISK_EXTENT_…; 0: data */
 };
 
 /*
@@ -388,15 +388,15 @@ struct rdisk_extent {
  */
 struct rdisk_request {
     enum rdisk_op op;
-    unsigned int flags;         /* RDISK_REQUEST_… */
-    uint64_t offset;            /* bytes, block_size multiple */
-    uint32_t length;            /* bytes, block_size multiple: sum of iov, up
+    unsigned int flags;      /* RDISK_REQUEST_… */
+    uint64_t offset;         /* bytes, block_size multiple */
+    uint32_t length;         /* bytes, block_size multiple: sum of iov, up
                                    to max_transfer; or a DISCARD's, ZEROES'
                                    or EXTENTS' range, up to RDISK_RANGE_MAX;
                                    or a COPY's, up to RDISK_COPY_MAX */
-    const struct iovec *iov;    /* READ and WRITE */
+    const struct iovec *iov; /* READ and WRITE */
     unsigned int iovcnt;
-    uint64_t source;            /* COPY: bytes, block_size multiple: where
+    uint64_t source; /* COPY: bytes, block_size multiple: where
                                    @length bytes are copied from to @offset;
                                    the ranges may not overlap */
     /*
@@ -406,7 +406,7 @@ struct rdisk_request {
      * ask for the rest. It was so at some time between submit and completion.
      */
     struct rdisk_extent *extents;
-    unsigned int extent_count;  /* room, 1…RDISK_EXTENTS_MAX; after success
+    unsigned int extent_count; /* room, 1…RDISK_EXTENTS_MAX; after success
                                    the entries filled */
     /*
      * Called exactly once, from rdisk_queue_process(), with 0 or a negative
@@ -418,18 +418,18 @@ struct rdisk_request {
 
     /* Private to the queue. */
     struct rdisk_request *next;
-    uint64_t flush;             /* number of a FLUSH in its session */
+    uint64_t flush; /* number of a FLUSH in its session */
     uint32_t sequence;
     uint16_t slot;
-    uint16_t chunk_count;       /* bounce chunks held */
+    uint16_t chunk_count; /* bounce chunks held */
     uint16_t chunk_first;
-    uint16_t window_count;      /* memory windows bound */
+    uint16_t window_count; /* memory windows bound */
     uint16_t window_first;
     bool bounced;
-    bool answered;              /* but its windows are still open */
-    int result;                 /* of the answer */
-    uint8_t awaits;             /* besides the answer: windows, sends */
-    uint64_t revoked;           /* the send whose completion that is */
+    bool answered;    /* but its windows are still open */
+    int result;       /* of the answer */
+    uint8_t awaits;   /* besides the answer: windows, sends */
+    uint64_t revoked; /* the send whose completion that is */
 };
 
 /*

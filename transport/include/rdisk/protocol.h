@@ -20,48 +20,49 @@ typedef uint16_t rdisk_le16;
 typedef uint32_t rdisk_le32;
 typedef uint64_t rdisk_le64;
 
-#define RDISK_DEFAULT_PORT      7471
+#define RDISK_DEFAULT_PORT 7471
 
 /* Limits; both sides refuse what lies outside. */
-#define RDISK_VOLUME_NAME_MAX   128             /* bytes, without a NUL */
-#define RDISK_USER_NAME_MAX     64              /* of a client's; the same */
-#define RDISK_TEXT_MAX          320             /* bytes of a sentence */
-#define RDISK_QUEUES_MAX        64              /* data queues of a session */
-#define RDISK_SLOTS_MAX         1024            /* slots of a queue */
-#define RDISK_SLOT_SIZE_MIN     4096u           /* payload bytes of a slot */
-#define RDISK_SLOT_SIZE_MAX     (4u << 20)
-#define RDISK_SEGMENTS_MIN      64              /* what a server must take */
-#define RDISK_SEGMENTS_MAX      256             /* guest segments of a read */
-#define RDISK_RANGE_MAX         (1u << 30)      /* bytes of DISCARD, ZEROES,
+#define RDISK_VOLUME_NAME_MAX 128   /* bytes, without a NUL */
+#define RDISK_USER_NAME_MAX   64    /* of a client's; the same */
+#define RDISK_TEXT_MAX        320   /* bytes of a sentence */
+#define RDISK_QUEUES_MAX      64    /* data queues of a session */
+#define RDISK_SLOTS_MAX       1024  /* slots of a queue */
+#define RDISK_SLOT_SIZE_MIN   4096u /* payload bytes of a slot */
+#define RDISK_SLOT_SIZE_MAX   (4u << 20)
+#define RDISK_SEGMENTS_MIN    64  /* what a server must take */
+#define RDISK_SEGMENTS_MAX    256 /* guest segments of a read */
+#define RDISK_RANGE_MAX \
+    (1u << 30)                             /* bytes of DISCARD, ZEROES,
                                                    EXTENTS */
-#define RDISK_COPY_MAX          (16u << 20)     /* bytes of COPY */
-#define RDISK_EXTENTS_MAX       256             /* entries of an answer */
-#define RDISK_BLOCK_SIZE_MIN    512u
-#define RDISK_BLOCK_SIZE_MAX    4096u
-#define RDISK_HEARTBEAT_MIN_MS  100u
-#define RDISK_HEARTBEAT_MAX_MS  600000u
+#define RDISK_COPY_MAX         (16u << 20) /* bytes of COPY */
+#define RDISK_EXTENTS_MAX      256         /* entries of an answer */
+#define RDISK_BLOCK_SIZE_MIN   512u
+#define RDISK_BLOCK_SIZE_MAX   4096u
+#define RDISK_HEARTBEAT_MIN_MS 100u
+#define RDISK_HEARTBEAT_MAX_MS 600000u
 
 /* Bytes of cache and identity. */
-#define RDISK_ID_SIZE           16u
+#define RDISK_ID_SIZE 16u
 
 /* How a request ended. Crosses the wire as one byte. */
 enum rdisk_status {
     RDISK_STATUS_OK = 0,
-    RDISK_STATUS_IO_ERROR = 1,          /* the backend failed; its log knows */
-    RDISK_STATUS_OUT_OF_RANGE = 2,      /* beyond the end of the volume */
-    RDISK_STATUS_MISALIGNED = 3,        /* not a multiple of the block size */
-    RDISK_STATUS_NO_SPACE = 4,          /* the backend is full */
-    RDISK_STATUS_READ_ONLY = 5,         /* a write to a read-only volume */
-    RDISK_STATUS_UNSUPPORTED = 6,       /* unknown operation or flag */
-    RDISK_STATUS_BAD_VERSION = 7,       /* no common protocol version */
-    RDISK_STATUS_BAD_MESSAGE = 8,       /* malformed; the connection ends */
-    RDISK_STATUS_NO_VOLUME = 9,         /* no such volume */
-    RDISK_STATUS_BUSY = 10,             /* somebody else holds the volume */
-    RDISK_STATUS_NO_RESOURCES = 11,     /* a limit of the server is reached */
-    RDISK_STATUS_STALE = 12,            /* an older epoch or generation */
-    RDISK_STATUS_DENIED = 13,           /* not authenticated or not allowed */
-    RDISK_STATUS_SHUTTING_DOWN = 14,    /* the server is draining */
-    RDISK_STATUS_EXISTS = 15,           /* there is such a volume already */
+    RDISK_STATUS_IO_ERROR = 1,       /* the backend failed; its log knows */
+    RDISK_STATUS_OUT_OF_RANGE = 2,   /* beyond the end of the volume */
+    RDISK_STATUS_MISALIGNED = 3,     /* not a multiple of the block size */
+    RDISK_STATUS_NO_SPACE = 4,       /* the backend is full */
+    RDISK_STATUS_READ_ONLY = 5,      /* a write to a read-only volume */
+    RDISK_STATUS_UNSUPPORTED = 6,    /* unknown operation or flag */
+    RDISK_STATUS_BAD_VERSION = 7,    /* no common protocol version */
+    RDISK_STATUS_BAD_MESSAGE = 8,    /* malformed; the connection ends */
+    RDISK_STATUS_NO_VOLUME = 9,      /* no such volume */
+    RDISK_STATUS_BUSY = 10,          /* somebody else holds the volume */
+    RDISK_STATUS_NO_RESOURCES = 11,  /* a limit of the server is reached */
+    RDISK_STATUS_STALE = 12,         /* an older epoch or generation */
+    RDISK_STATUS_DENIED = 13,        /* not authenticated or not allowed */
+    RDISK_STATUS_SHUTTING_DOWN = 14, /* the server is draining */
+    RDISK_STATUS_EXISTS = 15,        /* there is such a volume already */
     RDISK_STATUS_COUNT
 };
 
@@ -78,12 +79,12 @@ enum rdisk_op {
     RDISK_OP_READ = 1,
     RDISK_OP_WRITE = 2,
     RDISK_OP_FLUSH = 3,
-    RDISK_OP_DISCARD = 4,       /* the contents are of no use any more */
-    RDISK_OP_ZEROES = 5,        /* the range reads as zeroes */
-    RDISK_OP_EXTENTS = 6,       /* where does the volume have data? */
-    RDISK_OP_COPY = 7,          /* from one range of the volume to another */
+    RDISK_OP_DISCARD = 4, /* the contents are of no use any more */
+    RDISK_OP_ZEROES = 5,  /* the range reads as zeroes */
+    RDISK_OP_EXTENTS = 6, /* where does the volume have data? */
+    RDISK_OP_COPY = 7,    /* from one range of the volume to another */
 };
-#define RDISK_OPS 8u            /* for tables by operation: 1 to RDISK_OPS - 1 */
+#define RDISK_OPS 8u /* for tables by operation: 1 to RDISK_OPS - 1 */
 
 /* "read" and so on, and "reads", for a person or a statistic; never NULL. */
 const char *rdisk_op_name(unsigned int op);
@@ -93,8 +94,8 @@ const char *rdisk_op_plural(unsigned int op);
  * is not known. */
 struct rdisk_op_totals {
     uint64_t count[RDISK_OPS];
-    uint64_t bytes[RDISK_OPS];  /* of their length */
-    uint64_t failed;            /* of all of them */
+    uint64_t bytes[RDISK_OPS]; /* of their length */
+    uint64_t failed;           /* of all of them */
 };
 
 /* Bytes that an operation without payload may name; 0: not such a one. */
@@ -124,32 +125,35 @@ static inline bool rdisk_op_has_segments(enum rdisk_op op)
     return op == RDISK_OP_READ || op == RDISK_OP_EXTENTS;
 }
 
-#define RDISK_REQUEST_FUA       (1u << 0)       /* WRITE, ZEROES, COPY: stable
+#define RDISK_REQUEST_FUA \
+    (1u << 0)                         /* WRITE, ZEROES, COPY: stable
                                                    before the answer */
-#define RDISK_REQUEST_UNMAP     (1u << 1)       /* ZEROES: may give space back */
-#define RDISK_REQUEST_FAST      (1u << 2)       /* ZEROES: UNSUPPORTED rather
+#define RDISK_REQUEST_UNMAP (1u << 1) /* ZEROES: may give space back */
+#define RDISK_REQUEST_FAST \
+    (1u << 2) /* ZEROES: UNSUPPORTED rather
                                                    than as slow as writing */
 
-#define RDISK_EXTENT_HOLE       (1u << 0)       /* takes up no space */
-#define RDISK_EXTENT_ZERO       (1u << 1)       /* reads as zeroes */
+#define RDISK_EXTENT_HOLE        (1u << 0) /* takes up no space */
+#define RDISK_EXTENT_ZERO        (1u << 1) /* reads as zeroes */
 #define RDISK_EXTENT_FLAGS_KNOWN (RDISK_EXTENT_HOLE | RDISK_EXTENT_ZERO)
 
 /* An entry of an EXTENTS' answer; behind the last all bytes are zero. */
 struct rdisk_wire_extent {
-    rdisk_le64 length;          /* bytes, multiple of the block size */
-    rdisk_le32 flags;           /* RDISK_EXTENT_…; 0: data */
+    rdisk_le64 length; /* bytes, multiple of the block size */
+    rdisk_le32 flags;  /* RDISK_EXTENT_…; 0: data */
     rdisk_le32 reserved;
 };
 static_assert(sizeof(struct rdisk_wire_extent) == 16, "wire layout");
 static_assert(RDISK_EXTENTS_MAX * sizeof(struct rdisk_wire_extent) <=
-              RDISK_SLOT_SIZE_MIN, "a full list of extents fits any slot");
+                  RDISK_SLOT_SIZE_MIN,
+              "a full list of extents fits any slot");
 
 /* ---- Flags of RESIZE and CREATE --------------------------------------- */
 
-#define RDISK_RESIZE_SHRINK     (1u << 0)       /* cut off what is beyond */
+#define RDISK_RESIZE_SHRINK      (1u << 0) /* cut off what is beyond */
 #define RDISK_RESIZE_FLAGS_KNOWN RDISK_RESIZE_SHRINK
 
-#define RDISK_CREATE_EXCLUSIVE  (1u << 0)       /* do not replace one */
+#define RDISK_CREATE_EXCLUSIVE   (1u << 0) /* do not replace one */
 #define RDISK_CREATE_FLAGS_KNOWN RDISK_CREATE_EXCLUSIVE
 
 /* ---- Names ------------------------------------------------------------- */

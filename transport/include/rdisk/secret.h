@@ -20,12 +20,12 @@ extern "C" {
  * Bytes of a secret. 16 random bytes cannot be guessed; beyond 64, the block
  * of SHA-256, HMAC would hash them first and gain nothing.
  */
-#define RDISK_SECRET_MIN    16u
-#define RDISK_SECRET_MAX    64u
+#define RDISK_SECRET_MIN 16u
+#define RDISK_SECRET_MAX 64u
 
 struct rdisk_secret {
     uint8_t bytes[RDISK_SECRET_MAX];
-    unsigned int length;        /* 0: there is none */
+    unsigned int length; /* 0: there is none */
 };
 
 /*

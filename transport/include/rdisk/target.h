@@ -32,23 +32,23 @@ extern "C" {
 struct rdisk_target;
 struct rdisk_target_session;
 struct rdisk_target_queue;
-struct rdisk_target_group;      /* the queues of one reactor */
-struct rdisk_target_cq;         /* a completion queue that they share */
+struct rdisk_target_group; /* the queues of one reactor */
+struct rdisk_target_cq;    /* a completion queue that they share */
 
 struct rdisk_target_options {
-    const char *address;        /* to listen on; NULL or "": any */
-    uint16_t port;              /* 0: RDISK_DEFAULT_PORT */
-    unsigned int max_sessions;  /* connections of control kind */
-    unsigned int max_queues;    /* per session: 1…RDISK_QUEUES_MAX */
-    unsigned int max_slots;     /* per queue: 1…RDISK_SLOTS_MAX */
-    uint32_t max_slot_size;     /* bytes, page multiple */
-    uint64_t max_memory;        /* bytes of slots of all sessions together */
-    unsigned int handshake_timeout_ms;  /* from connect to OPEN */
-    unsigned int max_silence_ms;        /* of a client whose device answers */
+    const char *address;       /* to listen on; NULL or "": any */
+    uint16_t port;             /* 0: RDISK_DEFAULT_PORT */
+    unsigned int max_sessions; /* connections of control kind */
+    unsigned int max_queues;   /* per session: 1…RDISK_QUEUES_MAX */
+    unsigned int max_slots;    /* per queue: 1…RDISK_SLOTS_MAX */
+    uint32_t max_slot_size;    /* bytes, page multiple */
+    uint64_t max_memory;       /* bytes of slots of all sessions together */
+    unsigned int handshake_timeout_ms; /* from connect to OPEN */
+    unsigned int max_silence_ms;       /* of a client whose device answers */
     /* For an answer that comes LATER: to OPEN or CREATE, where it is best less
      * than the time that clients wait; to RESIZE or STAT. */
     unsigned int open_timeout_ms, call_timeout_ms;
-    bool authenticate;          /* events->secret tells who may come in;
+    bool authenticate; /* events->secret tells who may come in;
                                    otherwise all may */
 };
 
@@ -57,42 +57,42 @@ void rdisk_target_options_init(struct rdisk_target_options *options);
 /* What a client asks for; checked for form, not for permission. */
 struct rdisk_open_request {
     char volume[RDISK_VOLUME_NAME_MAX + 1];
-    char peer[64];              /* address of the client, for logs */
+    char peer[64];                      /* address of the client, for logs */
     char user[RDISK_USER_NAME_MAX + 1]; /* who has proved to be; "" if that
                                    was not demanded */
     bool read_only;
     bool shared;
     uint8_t client[16];
     uint64_t epoch;
-    uint64_t generation;        /* 0: comes for the first time; else it comes
+    uint64_t generation; /* 0: comes for the first time; else it comes
                                    back, and was granted this one */
 };
 
 /* A volume that a client wants to be made; checked for form. */
 struct rdisk_create_request {
     char volume[RDISK_VOLUME_NAME_MAX + 1];
-    const char *peer;           /* address of the client, for logs */
-    const char *user;           /* who has proved to be; "" if that was not
+    const char *peer; /* address of the client, for logs */
+    const char *user; /* who has proved to be; "" if that was not
                                    demanded */
-    uint64_t size;              /* bytes, multiple of 512 */
-    bool exclusive;             /* only if there is none of that name */
+    uint64_t size;    /* bytes, multiple of 512 */
+    bool exclusive;   /* only if there is none of that name */
 };
 
 /* What the owner grants. */
 struct rdisk_open_grant {
-    uint64_t size;              /* bytes, multiple of block_size */
-    uint32_t block_size;        /* power of two, 512…4096 */
-    uint32_t optimal_size;      /* bytes or 0 */
+    uint64_t size;         /* bytes, multiple of block_size */
+    uint32_t block_size;   /* power of two, 512…4096 */
+    uint32_t optimal_size; /* bytes or 0 */
     bool read_only;
     bool rotational;
-    bool discard;               /* RDISK_OP_DISCARD is carried out */
-    bool zeroes;                /* RDISK_OP_ZEROES is carried out */
-    uint64_t generation;        /* of the lease to write; readers: 0 */
-    uint8_t identity[RDISK_ID_SIZE];    /* which volume it is */
-    uint8_t cache[RDISK_ID_SIZE];       /* which volatile cache is behind it */
-    bool extents;               /* RDISK_OP_EXTENTS is carried out */
-    bool copy;                  /* RDISK_OP_COPY is carried out */
-    bool resize;                /* events->resize may say yes */
+    bool discard;                    /* RDISK_OP_DISCARD is carried out */
+    bool zeroes;                     /* RDISK_OP_ZEROES is carried out */
+    uint64_t generation;             /* of the lease to write; readers: 0 */
+    uint8_t identity[RDISK_ID_SIZE]; /* which volume it is */
+    uint8_t cache[RDISK_ID_SIZE];    /* which volatile cache is behind it */
+    bool extents;                    /* RDISK_OP_EXTENTS is carried out */
+    bool copy;                       /* RDISK_OP_COPY is carried out */
+    bool resize;                     /* events->resize may say yes */
 };
 
 /*
@@ -105,19 +105,19 @@ struct rdisk_open_grant {
 struct rdisk_target_request {
     struct rdisk_target_queue *queue;
     enum rdisk_op op;
-    unsigned int flags;         /* RDISK_REQUEST_… */
-    uint64_t offset;            /* bytes; inside the volume, aligned */
-    uint64_t source;            /* COPY: the same, and no overlap */
-    uint32_t length;            /* bytes; 0 for FLUSH only; up to
+    unsigned int flags; /* RDISK_REQUEST_… */
+    uint64_t offset;    /* bytes; inside the volume, aligned */
+    uint64_t source;    /* COPY: the same, and no overlap */
+    uint32_t length;    /* bytes; 0 for FLUSH only; up to
                                    rdisk_op_range_max() for operations
                                    without payload */
-    unsigned int room;          /* EXTENTS: @data is so many struct
+    unsigned int room;  /* EXTENTS: @data is so many struct
                                    rdisk_wire_extent, all zero, to be filled
                                    from the first on; at least one */
     uint16_t slot;
     void *data;
-    uint64_t received;          /* rdisk_stopwatch() when it was taken */
-    void *user[4];              /* the owner's, e.g. for its backend */
+    uint64_t received; /* rdisk_stopwatch() when it was taken */
+    void *user[4];     /* the owner's, e.g. for its backend */
 };
 
 /*
@@ -136,8 +136,7 @@ struct rdisk_target_events {
      * of that name, or if it may not come in; @secret is then left alone. Only
      * with options.authenticate, where it must be.
      */
-    bool (*secret)(void *opaque, const char *user,
-                   struct rdisk_secret *secret);
+    bool (*secret)(void *opaque, const char *user, struct rdisk_secret *secret);
     /*
      * Control thread: may this client have this volume? Returns OK with
      * @grant filled, RDISK_LATER, or the status and sentence to refuse with.
@@ -202,9 +201,8 @@ struct rdisk_target_events {
      * *@queue_user comes back in events->request and ->queue_idle. On an error
      * the client is refused.
      */
-    int (*queue_new)(void *opaque, void *user,
-                     struct rdisk_target_queue *queue, void **queue_user,
-                     struct rdisk_error *err);
+    int (*queue_new)(void *opaque, void *user, struct rdisk_target_queue *queue,
+                     void **queue_user, struct rdisk_error *err);
     /*
      * Reactor thread: a request to carry out, within rdisk_target_cq_
      * process(). It may be completed from within.
@@ -368,7 +366,7 @@ struct rdisk_target_counters {
     uint64_t receives;          /* receive completions: one per request */
     uint64_t work_requests;     /* sends posted */
     uint64_t doorbells;
-    uint64_t wakeups;           /* completion events taken from the fd; one
+    uint64_t wakeups; /* completion events taken from the fd; one
                                    for several queues counts at one of them */
     /* By operation: from receiving a request to posting its answer. */
     uint64_t latency[RDISK_OPS][RDISK_HISTOGRAM_BUCKETS];

@@ -11,8 +11,8 @@ extern "C" {
 #endif
 
 struct rdisk_uri {
-    char host[256];             /* name or address, without brackets */
-    uint16_t port;              /* RDISK_DEFAULT_PORT unless told */
+    char host[256]; /* name or address, without brackets */
+    uint16_t port;  /* RDISK_DEFAULT_PORT unless told */
     char volume[RDISK_VOLUME_NAME_MAX + 1];
 };
 

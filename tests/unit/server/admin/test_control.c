@@ -33,29 +33,38 @@ static void test_requests(void)
     struct request request;
 
     CHECK_EQUAL(request_parse("{\"op\":\"create\",\"name\":\"v\",\"size\":"
-                              "1099511627776}", &request, &err), 0);
+                              "1099511627776}",
+                              &request, &err),
+                0);
     CHECK_EQUAL(request.op, REQUEST_CREATE);
     CHECK_SAYS(request.name, "v");
     CHECK_EQUAL(request.size, 1ll << 40);
     CHECK_EQUAL(request_parse(" { \"name\" : \"v\", \"op\":\"delete\" } ",
-                              &request, &err), 0);
+                              &request, &err),
+                0);
     CHECK_EQUAL(request.op, REQUEST_DELETE);
     CHECK_EQUAL(request_parse("{\"op\":\"list\"}", &request, &err), 0);
     CHECK_EQUAL(request.op, REQUEST_LIST);
     CHECK_EQUAL(request_parse("{\"op\":\"stat\"}", &request, &err), 0);
     CHECK_EQUAL(request.op, REQUEST_STAT);
     CHECK_EQUAL(request_parse("{\"op\":\"resize\",\"name\":\"v\",\"size\":0}",
-                              &request, &err), 0);
+                              &request, &err),
+                0);
     CHECK_EQUAL(request.op, REQUEST_RESIZE);
     CHECK(!request.agreed);
     CHECK_EQUAL(request_parse("{\"op\":\"resize\",\"name\":\"v\",\"size\":0,"
-                              "\"shrink\":true}", &request, &err), 0);
+                              "\"shrink\":true}",
+                              &request, &err),
+                0);
     CHECK(request.agreed);
     CHECK_EQUAL(request_parse("{\"op\":\"create\",\"name\":\"v\",\"size\":0,"
-                              "\"replace\":false}", &request, &err), 0);
+                              "\"replace\":false}",
+                              &request, &err),
+                0);
     CHECK(!request.agreed);
     CHECK_EQUAL(request_parse("{\"op\":\"drain\",\"name\":\"v\"}", &request,
-                              &err), 0);
+                              &err),
+                0);
     CHECK_EQUAL(request.op, REQUEST_DRAIN);
     CHECK_SAYS(request.name, "v");
     CHECK_EQUAL(request_parse("{\"op\":\"drain\"}", &request, &err), 0);
@@ -80,8 +89,10 @@ static void test_malformed(void)
     check_refused("{\"op\":\"list\",\"name\":\"v\"}", "takes no \"name\"");
     check_refused("{\"op\":\"delete\"}", "needs \"name\"");
     check_refused("{\"op\":\"delete\",\"name\":7}", "needs \"name\"");
-    check_refused("{\"op\":\"delete\",\"name\":\"../x\"}", "invalid volume name");
-    check_refused("{\"op\":\"delete\",\"name\":\"a\\u0000b\"}", "invalid volume name");
+    check_refused("{\"op\":\"delete\",\"name\":\"../x\"}",
+                  "invalid volume name");
+    check_refused("{\"op\":\"delete\",\"name\":\"a\\u0000b\"}",
+                  "invalid volume name");
     check_refused("{\"op\":\"drain\",\"name\":\"\"}", "invalid volume name");
     check_refused("{\"op\":\"create\",\"name\":\"v\"}", "needs \"size\"");
     check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":-1}",
@@ -91,9 +102,11 @@ static void test_malformed(void)
     check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":1.5}",
                   "needs \"size\"");
     check_refused("{\"op\":\"resize\",\"name\":\"v\",\"size\":1,"
-                  "\"shrink\":1}", "takes \"shrink\" as true or false");
+                  "\"shrink\":1}",
+                  "takes \"shrink\" as true or false");
     check_refused("{\"op\":\"resize\",\"name\":\"v\",\"size\":1,"
-                  "\"replace\":true}", "takes no \"replace\"");
+                  "\"replace\":true}",
+                  "takes no \"replace\"");
     check_refused("{\"op\":\"delete\",\"name\":\"v\",\"shrink\":true}",
                   "takes no \"shrink\"");
     check_refused("{\"op\":{\"a\":{\"b\":{\"c\":1}}}}", "not a JSON");
@@ -106,8 +119,8 @@ struct scene {
     struct loop loop;
     struct control *control;
     size_t reply_size;
-    bool later;                 /* answer nothing, */
-    struct control_call *call;  /* but keep this */
+    bool later;                /* answer nothing, */
+    struct control_call *call; /* but keep this */
 };
 
 /* Answers with the request itself, or as much as the scene wants. */
@@ -452,8 +465,7 @@ static const struct unit_test tests[] = {
       test_later_without_client },
     { "a server without descriptors says so and does not spin",
       test_out_of_descriptors },
-    { "a socket in use is kept, one left behind replaced",
-      test_socket_in_use },
+    { "a socket in use is kept, one left behind replaced", test_socket_in_use },
 };
 
 UNIT_SUITE("server-control", tests)

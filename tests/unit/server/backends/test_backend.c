@@ -35,8 +35,7 @@ static void check_ranges(struct rig *rig)
     CHECK(rig->backend->geometry.discard && rig->backend->geometry.zeroes);
     memset(rig->memory, 'x', RIG_MEMORY);
     CHECK_EQUAL(rig_io(rig, RDISK_OP_WRITE, 0, 0, RIG_MEMORY), 0);
-    CHECK_EQUAL(rig_io(rig, RDISK_OP_ZEROES, RDISK_REQUEST_FUA, 4096, 8192),
-                0);
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_ZEROES, RDISK_REQUEST_FUA, 4096, 8192), 0);
     CHECK_EQUAL(rig_io(rig, RDISK_OP_ZEROES, RDISK_REQUEST_UNMAP, 16384, 4096),
                 0);
     CHECK_EQUAL(rig_io(rig, RDISK_OP_DISCARD, 0, 24576, 4096), 0);
@@ -140,7 +139,8 @@ static void test_ranges(void)
     rig_open_file(&rig, "/var/tmp", false);
     check_ranges(&rig);
     memset(rig.memory, 'y', RIG_MEMORY);
-    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, RDISK_REQUEST_FUA, 0, RIG_MEMORY), 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, RDISK_REQUEST_FUA, 0, RIG_MEMORY),
+                0);
     full = blocks_of(&rig);
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_DISCARD, 0, 0, RIG_MEMORY), 0);
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_FLUSH, 0, 0, 0), 0);
@@ -246,22 +246,23 @@ static void check_open_fails(const struct backend_class *class,
 
 static void test_bad_specs(void)
 {
-    check_open_fails(&backend_file, (struct backend_spec) { 0 },
-                     "needs path=");
-    check_open_fails(&backend_file, (struct backend_spec) {
-                         .path = "/nonexistent", .directory = AT_FDCWD },
+    check_open_fails(&backend_file, (struct backend_spec) { 0 }, "needs path=");
+    check_open_fails(&backend_file,
+                     (struct backend_spec) { .path = "/nonexistent",
+                                             .directory = AT_FDCWD },
                      "/nonexistent");
-    check_open_fails(&backend_file, (struct backend_spec) {
-                         .path = "/dev/null", .directory = AT_FDCWD },
+    check_open_fails(&backend_file,
+                     (struct backend_spec) { .path = "/dev/null",
+                                             .directory = AT_FDCWD },
                      "not a file or a block device");
     check_open_fails(&backend_memory, (struct backend_spec) { 0 },
                      "needs size=");
     check_open_fails(&backend_memory, (struct backend_spec) { .size = 513 },
                      "not a multiple of 512");
-    check_open_fails(&backend_null, (struct backend_spec) { 0 },
-                     "needs size=");
-    check_open_fails(&backend_null, (struct backend_spec) {
-                         .size = 512, .path = "/x" }, "no path=");
+    check_open_fails(&backend_null, (struct backend_spec) { 0 }, "needs size=");
+    check_open_fails(&backend_null,
+                     (struct backend_spec) { .size = 512, .path = "/x" },
+                     "no path=");
 }
 
 /* ---- Resize ----------------------------------------------------------- */
@@ -315,7 +316,8 @@ static void test_filter_frames(void)
 {
     struct backend_spec spec = { .volume = "m", .size = RIG_VOLUME };
     struct rig rig = { 0 };
-    struct backend_io io = { .op = RDISK_OP_READ, .length = 512,
+    struct backend_io io = { .op = RDISK_OP_READ,
+                             .length = 512,
                              .buffer = { -1, -1 } };
     struct rig_job job = { .io = &io, .count = 1 };
 
@@ -336,7 +338,8 @@ static void do_tables(struct rig_job *job)
     unsigned int given = 0;
 
     for (int i = 0; i < 5000; i++) {
-        index[i] = reactor_buffer_add(reactor, RING_ORDINARY, job->rig->memory, 4096);
+        index[i] = reactor_buffer_add(reactor, RING_ORDINARY, job->rig->memory,
+                                      4096);
         given += index[i] >= 0;
     }
     for (int i = 0; i < 5000; i++) {
@@ -344,7 +347,8 @@ static void do_tables(struct rig_job *job)
     }
     job->count = given;
     /* Full, but not permanently. */
-    index[0] = reactor_buffer_add(reactor, RING_ORDINARY, job->rig->memory, 4096);
+    index[0] = reactor_buffer_add(reactor, RING_ORDINARY, job->rig->memory,
+                                  4096);
     job->result = index[0] >= 0;
     reactor_buffer_remove(reactor, RING_ORDINARY, index[0]);
     sem_post(&job->done);
@@ -358,7 +362,7 @@ static void test_tables(void)
 
     rig_open(&rig, &backend_null, &spec);
     rig_do(&rig, &job, do_tables);
-    CHECK_EQUAL(job.count, 4095);   /* the rig has one of them */
+    CHECK_EQUAL(job.count, 4095); /* the rig has one of them */
     CHECK_EQUAL(job.result, 1);
     rig_close(&rig);
 }

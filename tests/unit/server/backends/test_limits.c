@@ -17,7 +17,9 @@ static void many_begin(struct rig *rig)
 {
     for (unsigned int i = 0; i < MANY; i++) {
         ios[i] = (struct backend_io) {
-            .op = RDISK_OP_READ, .offset = i * 4096, .length = 4096,
+            .op = RDISK_OP_READ,
+            .offset = i * 4096,
+            .length = 4096,
             .data = rig->memory + i % 200 * 4096,
             .buffer = RIG_BUFFER(rig),
         };
@@ -26,8 +28,8 @@ static void many_begin(struct rig *rig)
 
 static void do_many(struct rig_job *job)
 {
-    struct file_context *context =
-        container_of(job->rig->context, struct file_context, base);
+    struct file_context *context = container_of(job->rig->context,
+                                                struct file_context, base);
 
     job->left = MANY;
     for (unsigned int i = 0; i < MANY; i++) {
@@ -81,8 +83,9 @@ static unsigned int workers(const struct rig *rig)
 static void do_join_again(struct rig_job *job)
 {
     struct backend *backend = job->rig->backend;
-    struct backend_context *context =
-        backend->class->join(backend, job->rig->reactor, &job->rig->err);
+    struct backend_context *context = backend->class->join(backend,
+                                                           job->rig->reactor,
+                                                           &job->rig->err);
 
     job->count = workers(job->rig);
     if (context) {
@@ -192,10 +195,15 @@ static void check_long(struct rig *rig, enum rdisk_op op, uint32_t length)
     struct rig_job job = { 0 };
 
     ios[0] = (struct backend_io) {
-        .op = op, .offset = LONG, .length = length, .buffer = { -1, -1 },
+        .op = op,
+        .offset = LONG,
+        .length = length,
+        .buffer = { -1, -1 },
     };
     ios[1] = (struct backend_io) {
-        .op = RDISK_OP_READ, .length = 4096, .data = rig->memory,
+        .op = RDISK_OP_READ,
+        .length = 4096,
+        .data = rig->memory,
         .buffer = { -1, -1 },
     };
     rig_do(rig, &job, do_long);

@@ -23,8 +23,11 @@ static struct range writes(uint64_t begin, uint64_t end)
 static struct range copies(uint64_t from, uint64_t to, uint64_t length)
 {
     return (struct range) {
-        .begin = to, .end = to + length, .writes = true,
-        .source = from, .source_end = from + length,
+        .begin = to,
+        .end = to + length,
+        .writes = true,
+        .source = from,
+        .source_end = from + length,
     };
 }
 
@@ -135,7 +138,8 @@ static void *run(void *opaque)
 
     for (unsigned int i = 0; i < AT_ONCE; i++) {
         io[i] = (struct backend_io) {
-            .op = side->op, .length = LENGTH,
+            .op = side->op,
+            .length = LENGTH,
             .data = side->rig->memory + i * LENGTH,
             .buffer = RIG_BUFFER(side->rig),
         };
@@ -181,7 +185,9 @@ static void check_waits(struct rig *rig)
 {
     struct range write = writes(BLOCK, 2 * BLOCK);
     struct backend_io io = {
-        .op = RDISK_OP_READ, .length = 4096, .data = rig->memory,
+        .op = RDISK_OP_READ,
+        .length = 4096,
+        .data = rig->memory,
         .buffer = RIG_BUFFER(rig),
     };
     struct rig_job job = { .io = &io };
@@ -322,8 +328,7 @@ static const struct unit_test tests[] = {
     { "nobody overtakes a range that waits", test_nobody_overtakes },
     { "a release lets in all that can come in", test_all_that_can },
     { "a read waits for a write that overlaps", test_requests_wait },
-    { "no block is torn between two reactors in memory",
-      test_whole_in_memory },
+    { "no block is torn between two reactors in memory", test_whole_in_memory },
     { "no block is torn between two reactors in the page cache",
       test_whole_in_the_page_cache },
     { "requests that a disk takes as they are take no turns",

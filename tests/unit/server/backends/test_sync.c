@@ -243,7 +243,9 @@ static void test_fua_that_fails_for_others(void)
 {
     struct rig rig;
     struct backend_io io = {
-        .op = RDISK_OP_WRITE, .flags = RDISK_REQUEST_FUA, .length = 4096,
+        .op = RDISK_OP_WRITE,
+        .flags = RDISK_REQUEST_FUA,
+        .length = 4096,
     };
     struct rig_job job = { .io = &io };
 
@@ -298,8 +300,7 @@ static const struct unit_test tests[] = {
       test_fua_that_fails_itself },
     { "a FUA write whose sync fails makes flushes fail",
       test_fua_that_fails_for_others },
-    { "after a failed flush the volume has another cache",
-      test_another_cache },
+    { "after a failed flush the volume has another cache", test_another_cache },
 };
 
 UNIT_SUITE("server-sync", tests)

@@ -12,8 +12,8 @@
 #include "transport/wire/auth.h"
 #include "tests/unit/support/unit.h"
 
-#define SECRET  "00112233445566778899aabbccddeeff"
-#define NOBODY  65534       /* its user id */
+#define SECRET "00112233445566778899aabbccddeeff"
+#define NOBODY 65534 /* its user id */
 
 static struct rdisk_error err;
 
@@ -119,7 +119,7 @@ static void secret_files_have_the_right_owner(void)
     struct rdisk_secret secret;
 
     if (geteuid() != 0) {
-        return;     /* only root can give a file away */
+        return; /* only root can give a file away */
     }
     write_file(SECRET, 0600);
     CHECK_EQUAL(chown(path, NOBODY, NOBODY), 0);
@@ -178,15 +178,16 @@ static void config_refused(const char *format, const char *words)
     config_free(&config);
 }
 
-#define VOLUME  "[volume m]\nbackend = memory\nsize = 1M\n"
+#define VOLUME "[volume m]\nbackend = memory\nsize = 1M\n"
 
 static void clients_are_read(void)
 {
     const struct access_client *client;
 
     CHECK_EQUAL(read_config(VOLUME "[client alice]\nsecret-file = %s\n"
-                            "read-write = m alice-*\n[client bob]\n"
-                            "secret-file = %s\nread-only = *\n"), 0);
+                                   "read-write = m alice-*\n[client bob]\n"
+                                   "secret-file = %s\nread-only = *\n"),
+                0);
     client = access_find(config.clients, "alice");
     REQUIRE(client != NULL);
     CHECK_EQUAL(client->secret->length, 16);
@@ -216,7 +217,7 @@ static void clients_are_checked(void)
     config_refused(VOLUME "[client alice]\nsecret-file = %s\n",
                    "client 'alice' may use no volume");
     config_refused(VOLUME "[client alice]\n", "client 'alice' needs "
-                   "secret-file=");
+                                              "secret-file=");
     config_refused(VOLUME "[client ../a]\n", "invalid client name");
     config_refused("[client a]\nsecret-file = /nonexistent\n" VOLUME,
                    ".conf:2: client 'a': cannot read secret file");
@@ -238,17 +239,17 @@ static void begin_server(void)
     struct backend_spec spec = { .directory = -1, .size = 1 << 20 };
 
     REQUIRE(read_config(VOLUME "[client alice]\nsecret-file = %s\n"
-                        "read-write = disk*\nread-only = disk-2 shared\n"
-                        "[client bob]\nsecret-file = %s\n"
-                        "read-write = disk-1\n") == 0);
+                               "read-write = disk*\nread-only = disk-2 shared\n"
+                               "[client bob]\nsecret-file = %s\n"
+                               "read-write = disk-1\n") == 0);
     server = (struct server) { .config = &config, .env = &rdisk_env_system };
     REQUIRE(pool_init(&server.pool, "", 0, &err) == 0);
     for (unsigned int i = 0; i < 3; i++) {
         static const char *const names[] = { "disk-1", "shared", "hidden" };
 
         spec.volume = names[i];
-        REQUIRE(pool_configure(&server.pool, &backend_memory, &spec,
-                               &err) == 0);
+        REQUIRE(pool_configure(&server.pool, &backend_memory, &spec, &err) ==
+                0);
     }
 }
 
@@ -274,8 +275,9 @@ static void *open_as(const char *user, const char *volume,
     snprintf(request.volume, sizeof(request.volume), "%s", volume);
     request.client[0] = 1;
     err = (struct rdisk_error) { 0 };
-    CHECK_EQUAL(session_events.open(&server, &target, &request, &grant, &session,
-                                    &err), status);
+    CHECK_EQUAL(session_events.open(&server, &target, &request, &grant,
+                                    &session, &err),
+                status);
     return session;
 }
 
@@ -402,8 +404,7 @@ static const struct unit_test tests[] = {
     { "core dumps leave secrets out", core_dumps_leave_secrets_out },
     { "a drained volume is refused, to those who may see it",
       drained_is_refused },
-    { "the server tells the transport its clients' secrets",
-      secrets_are_told },
+    { "the server tells the transport its clients' secrets", secrets_are_told },
 };
 
 UNIT_SUITE("server-access", tests)

@@ -36,36 +36,35 @@ static void check_refused(const char *text, const char *words)
 
 static void test_all_keys(void)
 {
-    static const char text[] =
-        "# a comment\n"
-        "[server]\n"
-        "listen = 10.9.0.1 ; and another\n"
-        "port = 7000\n"
-        "  cores = 3\n"
-        "core-list = 0-1\n"
-        "control = /tmp/x.sock\n"
-        "log-level = debug\n"
-        "authentication = none\n"
-        "max-sessions = 10\n"
-        "max-queues = 4\n"
-        "max-slots = 16\n"
-        "max-slot-size = 64k\n"
-        "max-memory = 1G\n"
-        "cq-entries = 2048\n"
-        "handshake-timeout = 2.5\n"
-        "max-silence = 60\n"
-        "stop-timeout = 1\n"
-        "[pool]\n"
-        "directory = /srv\n"
-        "create = allow\n"
-        "resize = deny\n"
-        "[volume a]\n"
-        "backend = memory\n"
-        "size = 64M\n"
-        "[volume b]\n"
-        "backend = file\n"
-        "path = /dev/sdb\n"
-        "read-only = on\n";
+    static const char text[] = "# a comment\n"
+                               "[server]\n"
+                               "listen = 10.9.0.1 ; and another\n"
+                               "port = 7000\n"
+                               "  cores = 3\n"
+                               "core-list = 0-1\n"
+                               "control = /tmp/x.sock\n"
+                               "log-level = debug\n"
+                               "authentication = none\n"
+                               "max-sessions = 10\n"
+                               "max-queues = 4\n"
+                               "max-slots = 16\n"
+                               "max-slot-size = 64k\n"
+                               "max-memory = 1G\n"
+                               "cq-entries = 2048\n"
+                               "handshake-timeout = 2.5\n"
+                               "max-silence = 60\n"
+                               "stop-timeout = 1\n"
+                               "[pool]\n"
+                               "directory = /srv\n"
+                               "create = allow\n"
+                               "resize = deny\n"
+                               "[volume a]\n"
+                               "backend = memory\n"
+                               "size = 64M\n"
+                               "[volume b]\n"
+                               "backend = file\n"
+                               "path = /dev/sdb\n"
+                               "read-only = on\n";
     struct rdisk_error err = { 0 };
     struct config config;
 
@@ -137,7 +136,7 @@ static void test_unknown_is_refused(void)
 static void test_twice_is_refused(void)
 {
     check_refused("[server]\nport = 1\nport = 2\n", ".conf:3: port is given "
-                  "twice");
+                                                    "twice");
     check_refused("[volume v]\nsize = 1M\nsize = 1M\n", "given twice");
 }
 
@@ -228,12 +227,15 @@ static void test_options_win(void)
     struct config config;
 
     REQUIRE(config_init(&config) == 0);
-    REQUIRE(read_text(&config, "[server]\nport = 7000\n[volume m]\n"
-                      "backend = file\npath = /x\n", &err) == 0);
+    REQUIRE(read_text(&config,
+                      "[server]\nport = 7000\n[volume m]\n"
+                      "backend = file\npath = /x\n",
+                      &err) == 0);
     CHECK_EQUAL(config_set(&config, "port", "7001", &err), 0);
     CHECK_EQUAL(config.port, 7001);
     CHECK_EQUAL(config_volume_parse(&config.volumes, "m=memory:2M,read-only",
-                                    &err), 0);
+                                    &err),
+                0);
     CHECK(config.volumes->backend == &backend_memory);
     CHECK(!config.volumes->path);
     CHECK_EQUAL(config.volumes->size, 2 << 20);
@@ -248,8 +250,16 @@ static void test_options_win(void)
 static void test_volume_option(void)
 {
     static const char *const wrong[] = {
-        "", "v", "v=", "v=memory", "v=tape:1M", "v=memory:", "v=memory:1x",
-        "v=null:511", "../v=memory:1M", "=memory:1M",
+        "",
+        "v",
+        "v=",
+        "v=memory",
+        "v=tape:1M",
+        "v=memory:",
+        "v=memory:1x",
+        "v=null:511",
+        "../v=memory:1M",
+        "=memory:1M",
     };
     struct rdisk_error err;
     struct config config;
@@ -295,14 +305,26 @@ static void test_sizes(void)
         int result;
         uint64_t bytes;
     } cases[] = {
-        { "0", 0, 0 }, { "512", 0, 512 }, { "64k", 0, 65536 },
-        { "64K", 0, 65536 }, { "1M", 0, 1 << 20 }, { "3G", 0, 3ull << 30 },
-        { "1TiB", 0, 1ull << 40 }, { "2P", 0, 2ull << 50 },
-        { "15E", 0, 15ull << 60 }, { "16E", -34, 0 },
+        { "0", 0, 0 },
+        { "512", 0, 512 },
+        { "64k", 0, 65536 },
+        { "64K", 0, 65536 },
+        { "1M", 0, 1 << 20 },
+        { "3G", 0, 3ull << 30 },
+        { "1TiB", 0, 1ull << 40 },
+        { "2P", 0, 2ull << 50 },
+        { "15E", 0, 15ull << 60 },
+        { "16E", -34, 0 },
         { "18446744073709551615", 0, UINT64_MAX },
-        { "18446744073709551616", -34, 0 }, { "", -22, 0 }, { "k", -22, 0 },
-        { "-1", -22, 0 }, { " 1", -22, 0 }, { "1.5G", -22, 0 },
-        { "1 G", -22, 0 }, { "0x10", -22, 0 }, { "1kk", -22, 0 },
+        { "18446744073709551616", -34, 0 },
+        { "", -22, 0 },
+        { "k", -22, 0 },
+        { "-1", -22, 0 },
+        { " 1", -22, 0 },
+        { "1.5G", -22, 0 },
+        { "1 G", -22, 0 },
+        { "0x10", -22, 0 },
+        { "1kk", -22, 0 },
     };
     char text[SIZE_TEXT];
 
@@ -321,8 +343,7 @@ static void test_sizes(void)
 
 static const struct unit_test tests[] = {
     { "every key of the file is understood", test_all_keys },
-    { "an error names file, line, value and range",
-      test_errors_name_the_line },
+    { "an error names file, line, value and range", test_errors_name_the_line },
     { "unknown keys and sections are errors", test_unknown_is_refused },
     { "a key given twice is an error", test_twice_is_refused },
     { "volume names cannot leave the pool", test_names_stay_in_pool },

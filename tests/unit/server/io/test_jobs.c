@@ -8,12 +8,12 @@
 #include "server/log.h"
 #include "tests/unit/support/unit.h"
 
-#define JOBS    64u
-#define QUIET   ((enum rdisk_log_level)-1)      /* below the lowest */
+#define JOBS  64u
+#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
 
 /* A job that ends when the test lets it. */
 struct held {
-    struct job job;             /* first */
+    struct job job; /* first */
     sem_t go;
     unsigned int done;
 };
@@ -23,7 +23,7 @@ static struct rdisk_env env;
 static struct jobs *jobs;
 static uint64_t now;
 static struct held held[JOBS];
-static sem_t begun;             /* once for each that runs */
+static sem_t begun; /* once for each that runs */
 static const char store[2];
 
 static uint64_t clock_now(void *opaque)
@@ -67,8 +67,11 @@ static void submit(unsigned int i, unsigned int place)
     struct rdisk_error err;
 
     held[i].job = (struct job) {
-        .what = "test", .volume = "v", .store = &store[place],
-        .run = run, .done = done,
+        .what = "test",
+        .volume = "v",
+        .store = &store[place],
+        .run = run,
+        .done = done,
     };
     sem_init(&held[i].go, 0, 0);
     CHECK_EQUAL(jobs_submit(jobs, &held[i].job, &err), 0);
@@ -166,8 +169,11 @@ static void too_many(void)
         struct job *job = i < JOBS_MAX ? &waits[i] : &waits[0];
 
         *job = (struct job) {
-            .what = "test", .volume = "v", .store = &store[0],
-            .run = run, .done = done,
+            .what = "test",
+            .volume = "v",
+            .store = &store[0],
+            .run = run,
+            .done = done,
         };
         CHECK_EQUAL(jobs_submit(jobs, job, &err), i < JOBS_MAX ? 0 : -EBUSY);
     }

@@ -12,19 +12,19 @@
 #include "server/log.h"
 #include "tests/unit/support/unit.h"
 
-#define VOLUME  (64u << 20)
-#define ROOM    8u
-#define BLOCK   4096u
-#define QUIET   ((enum rdisk_log_level)-1)      /* below the lowest */
+#define VOLUME (64u << 20)
+#define ROOM   8u
+#define BLOCK  4096u
+#define QUIET  ((enum rdisk_log_level) - 1) /* below the lowest */
 
-#define HOLE    (RDISK_EXTENT_HOLE | RDISK_EXTENT_ZERO)
+#define HOLE (RDISK_EXTENT_HOLE | RDISK_EXTENT_ZERO)
 
 /* A backend on a reactor, and one request at a time. */
 static struct {
     struct reactor *reactor;
     struct backend *backend;
     struct backend_context *context;
-    char path[64];              /* of its file */
+    char path[64]; /* of its file */
     struct message message;
     void (*fn)(void);
     sem_t done;
@@ -72,7 +72,7 @@ static void io_done(struct backend_io *io, int result, void *opaque)
 static void submit(void)
 {
     rig.io.depth = 0;
-    rig.io.done = 77;           /* what the slot's last request left */
+    rig.io.done = 77; /* what the slot's last request left */
     backend_io_push(&rig.io, io_done, NULL);
     backend_submit(rig.context, &rig.io);
 }
@@ -80,7 +80,9 @@ static void submit(void)
 static void begin(const struct backend_class *class, const char *folder)
 {
     struct backend_spec spec = {
-        .volume = "v", .directory = AT_FDCWD, .size = folder ? 0 : VOLUME,
+        .volume = "v",
+        .directory = AT_FDCWD,
+        .size = folder ? 0 : VOLUME,
     };
 
     memset(&rig, 0, sizeof(rig));
@@ -120,19 +122,26 @@ static int ask(uint64_t offset, uint32_t length, unsigned int room)
 {
     memset(list, 0, sizeof(list));
     rig.io = (struct backend_io) {
-        .op = RDISK_OP_EXTENTS, .offset = offset, .length = length,
-        .data = list, .room = room, .buffer = { -1, -1 },
+        .op = RDISK_OP_EXTENTS,
+        .offset = offset,
+        .length = length,
+        .data = list,
+        .room = room,
+        .buffer = { -1, -1 },
     };
     on_reactor(submit);
     return rig.result;
 }
 
-static int copy(uint64_t from, uint64_t to, uint32_t length,
-                unsigned int flags)
+static int copy(uint64_t from, uint64_t to, uint32_t length, unsigned int flags)
 {
     rig.io = (struct backend_io) {
-        .op = RDISK_OP_COPY, .flags = flags, .source = from, .offset = to,
-        .length = length, .buffer = { -1, -1 },
+        .op = RDISK_OP_COPY,
+        .flags = flags,
+        .source = from,
+        .offset = to,
+        .length = length,
+        .buffer = { -1, -1 },
     };
     on_reactor(submit);
     return rig.result;
@@ -146,8 +155,11 @@ static void fill(uint64_t offset, uint32_t length, char byte)
     REQUIRE(data != NULL);
     memset(data, byte, length);
     rig.io = (struct backend_io) {
-        .op = RDISK_OP_WRITE, .offset = offset, .length = length,
-        .data = data, .buffer = { -1, -1 },
+        .op = RDISK_OP_WRITE,
+        .offset = offset,
+        .length = length,
+        .data = data,
+        .buffer = { -1, -1 },
     };
     on_reactor(submit);
     CHECK_EQUAL(rig.result, 0);
@@ -163,8 +175,11 @@ static unsigned int others(uint64_t offset, uint32_t length, char byte)
     REQUIRE(data != NULL);
     memset(data, ~byte, length);
     rig.io = (struct backend_io) {
-        .op = RDISK_OP_READ, .offset = offset, .length = length,
-        .data = data, .buffer = { -1, -1 },
+        .op = RDISK_OP_READ,
+        .offset = offset,
+        .length = length,
+        .data = data,
+        .buffer = { -1, -1 },
     };
     on_reactor(submit);
     CHECK_EQUAL(rig.result, 0);
@@ -326,8 +341,11 @@ static void read_many_times(void)
 
     for (unsigned int i = 0; i < 3000; i++) {
         rig.io = (struct backend_io) {
-            .op = RDISK_OP_READ, .offset = 0, .length = sizeof(data),
-            .data = data, .buffer = { -1, -1 },
+            .op = RDISK_OP_READ,
+            .offset = 0,
+            .length = sizeof(data),
+            .data = data,
+            .buffer = { -1, -1 },
         };
         submit();
         wrong_bytes += data[i] != 'a' || rig.result != 0;
@@ -346,7 +364,8 @@ static void resized_under_requests(void)
     for (unsigned int i = 1; i <= 200; i++) {
         CHECK_EQUAL(backend_memory.resize(rig.backend,
                                           i % 2 ? VOLUME / 2 : 2 * VOLUME,
-                                          &rig.err), 0);
+                                          &rig.err),
+                    0);
     }
     /* Each read posts, and then their loop. */
     for (unsigned int i = 0; i < 3001; i++) {
@@ -397,7 +416,7 @@ static void tells_allocated(void)
 static struct job {
     struct offload_job job;
     unsigned int left;
-    unsigned int order[2];      /* when it began, when it ended */
+    unsigned int order[2]; /* when it began, when it ended */
 } jobs[3];
 static unsigned int clock_now, jobs_left;
 static struct offload_lane lane;
@@ -409,7 +428,7 @@ static bool turn(struct offload_job *base)
     struct job *job = (struct job *)base;
 
     if (!atomic_load(&all_given)) {
-        return true;            /* the short ones may still be on their way */
+        return true; /* the short ones may still be on their way */
     }
     if (!job->order[0]) {
         job->order[0] = ++clock_now;
@@ -466,8 +485,7 @@ static const struct unit_test tests[] = {
     { "a copy may be as long as the protocol lets it", longest_copy },
     { "a copy of what a file has lost fails", copy_of_what_is_lost },
     { "memory is resized under its requests", resized_under_requests },
-    { "what a file grows by is zeroes, whatever was there",
-      growth_is_zeroes },
+    { "what a file grows by is zeroes, whatever was there", growth_is_zeroes },
     { "a file tells what it takes up, null takes nothing", tells_allocated },
     { "a long job does not hold up short ones", jobs_take_turns },
 };

@@ -98,8 +98,11 @@ static struct backend *open_with(const struct backend_class *class,
 {
     char path[64] = "";
     struct backend_spec spec = {
-        .volume = "v", .directory = AT_FDCWD, .polling = polling,
-        .path = folder ? path : NULL, .size = folder ? 0 : RIG_VOLUME,
+        .volume = "v",
+        .directory = AT_FDCWD,
+        .polling = polling,
+        .path = folder ? path : NULL,
+        .size = folder ? 0 : RIG_VOLUME,
     };
     struct backend *backend;
 

@@ -79,13 +79,12 @@ struct taker {
     struct reactor *reactor;
     struct reactor_poller poller;
     struct reactor_deferred deferred;
-    atomic_bool greedy;         /* there is always something */
-    atomic_bool more;           /* rest() has more than it may do in a turn */
+    atomic_bool greedy; /* there is always something */
+    atomic_bool more;   /* rest() has more than it may do in a turn */
     atomic_uint given, taken, polls, rests, put_off, done;
 };
 
-#define taker_of(pointer, member) \
-    container_of(pointer, struct taker, member)
+#define taker_of(pointer, member) container_of(pointer, struct taker, member)
 
 static bool take(struct reactor_poller *poller)
 {
@@ -162,7 +161,8 @@ static void begin(struct taker *taker, uint64_t poll_time)
     struct rdisk_error err;
 
     *taker = (struct taker) {
-        .join.run = join_run, .leave.run = leave_run,
+        .join.run = join_run,
+        .leave.run = leave_run,
         .poller = { .poll = take, .rest = rest },
         .deferred.run = deferred_run,
         .reactor = reactor_create(0, -1, poll_time, &err),
@@ -289,8 +289,8 @@ struct start {
 
 static void start_done(struct ring_op *op, int result, unsigned int flags)
 {
-    struct start *start =
-        (struct start *)((char *)op - offsetof(struct start, op));
+    struct start *start = (struct start *)((char *)op -
+                                           offsetof(struct start, op));
 
     start->done = true;
 }
@@ -311,7 +311,9 @@ static void test_rest_goes_on(void)
 {
     struct taker taker;
     struct start start = {
-        .message.run = start_run, .taker = &taker, .op.done = start_done,
+        .message.run = start_run,
+        .taker = &taker,
+        .op.done = start_done,
     };
 
     begin(&taker, 0);

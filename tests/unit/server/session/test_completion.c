@@ -18,8 +18,8 @@ static uint8_t buffer[4096] __attribute__((aligned(4096)));
 
 static struct worker worker;
 static struct mailbox home;
-static struct queue *queues[2];     /* one's and two's */
-static unsigned int left[2];        /* times each has left */
+static struct queue *queues[2]; /* one's and two's */
+static unsigned int left[2];    /* times each has left */
 
 /* ---- In the reactor's thread ------------------------------------------ */
 
@@ -93,7 +93,8 @@ static unsigned int asked;
 static void ask(void)
 {
     CHECK_EQUAL(scene_submit(&ios[asked++], two, 0, RDISK_OP_READ, 0, buffer,
-                             512), 0);
+                             512),
+                0);
     rdisk_queue_kick(rdisk_initiator_queue(two->session, 0));
     fake_fabric_run(scene.fabric);
 }

@@ -11,7 +11,7 @@
 #include "server/session/resize.h"
 #include "tests/unit/support/unit.h"
 
-#define QUIET   ((enum rdisk_log_level)-1)      /* below the lowest */
+#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
 
 static struct server server;
 static struct config config;
@@ -49,8 +49,8 @@ static void begin(const char *text)
 
 static void end(void)
 {
-    static const char *const names[] = { "new", "a", "b", ".new.new", "pipe",
-                                         ".rdisk.lock" };
+    static const char *const names[] = { "new",      "a",    "b",
+                                         ".new.new", "pipe", ".rdisk.lock" };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         unlinkat(server.pool.directory, names[i], 0);
@@ -66,7 +66,9 @@ static enum rdisk_status create(const char *user, const char *volume,
                                 uint64_t size, bool exclusive)
 {
     struct rdisk_create_request request = {
-        .peer = "10.9.0.7:1234", .user = user, .size = size,
+        .peer = "10.9.0.7:1234",
+        .user = user,
+        .size = size,
         .exclusive = exclusive,
     };
 
@@ -86,7 +88,7 @@ static off_t size_of(const char *name)
 
 /* ---- Who may ----------------------------------------------------------- */
 
-#define OPEN    "[server]\nauthentication = none\n"
+#define OPEN "[server]\nauthentication = none\n"
 
 static void without_authentication(void)
 {
@@ -150,7 +152,9 @@ static void drained(void)
 static void resize_policy(void)
 {
     struct backend_spec spec = {
-        .volume = "m", .size = 4096, .directory = AT_FDCWD,
+        .volume = "m",
+        .size = 4096,
+        .directory = AT_FDCWD,
     };
 
     for (unsigned int allow = 0; allow < 2; allow++) {
@@ -158,8 +162,8 @@ static void resize_policy(void)
 
         begin(allow ? OPEN : OPEN "[pool]\nresize = deny\n");
         CHECK_EQUAL(pool_create(&server.pool, "a", 4096, &err), 0);
-        CHECK_EQUAL(pool_configure(&server.pool, &backend_memory, &spec,
-                                   &err), 0);
+        CHECK_EQUAL(pool_configure(&server.pool, &backend_memory, &spec, &err),
+                    0);
         volume = pool_get(&server.pool, "a", &err);
         configured = pool_get(&server.pool, "m", &err);
         REQUIRE(volume && configured);
@@ -234,7 +238,9 @@ static void not_what_is_held(void)
 static void not_what_is_none_of_ours(void)
 {
     struct backend_spec spec = {
-        .volume = "m", .size = 4096, .directory = AT_FDCWD,
+        .volume = "m",
+        .size = 4096,
+        .directory = AT_FDCWD,
     };
 
     begin(OPEN "[pool]\ncreate = allow\n");

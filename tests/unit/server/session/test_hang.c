@@ -26,8 +26,7 @@ static struct rdisk_open_grant grant;
 
 /* Records are written when the test lets them. */
 static int (*real_save)(void *opaque, const uint8_t *identity,
-                        uint64_t generation,
-                        const struct lease_record *record,
+                        uint64_t generation, const struct lease_record *record,
                         struct rdisk_error *why);
 static bool hangs;
 static sem_t saving, go;
@@ -56,7 +55,7 @@ static void begin(void)
     REQUIRE(mkdtemp(folder) != NULL);
     REQUIRE(config_init(&config) == 0);
     config.authentication = ACCESS_METHOD_OPEN;
-    server = (struct server){ .config = &config, .env = &rdisk_env_system };
+    server = (struct server) { .config = &config, .env = &rdisk_env_system };
     REQUIRE(mailbox_init(&server.mailbox) == 0);
     server.jobs = jobs_create(&server.mailbox, server.env, RDISK_NEVER / 2);
     REQUIRE(server.jobs != NULL);
@@ -111,7 +110,9 @@ static void end(void)
 static enum rdisk_status ask(unsigned int i, const char *volume, bool reads)
 {
     struct rdisk_open_request request = {
-        .client = { i + 1 }, .epoch = 1, .read_only = reads,
+        .client = { i + 1 },
+        .epoch = 1,
+        .read_only = reads,
     };
 
     asking[i] = (struct rdisk_target_session){
@@ -123,7 +124,7 @@ static enum rdisk_status ask(unsigned int i, const char *volume, bool reads)
     };
     snprintf(request.volume, sizeof(request.volume), "%s", volume);
     snprintf(request.peer, sizeof(request.peer), "10.9.0.%u:1", i);
-    err = (struct rdisk_error){ 0 };
+    err = (struct rdisk_error) { 0 };
     return session_events.open(&server, &asking[i], &request, &grant, &user[i],
                                &err);
 }

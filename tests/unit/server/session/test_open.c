@@ -56,7 +56,9 @@ static void *open_as(uint8_t id, uint64_t epoch, uint64_t generation,
                      enum rdisk_status status)
 {
     struct rdisk_open_request request = {
-        .volume = "v", .client = { id }, .epoch = epoch,
+        .volume = "v",
+        .client = { id },
+        .epoch = epoch,
         .generation = generation,
     };
     void *session = NULL;
@@ -71,7 +73,8 @@ static void *open_as(uint8_t id, uint64_t epoch, uint64_t generation,
     snprintf(request.peer, sizeof(request.peer), "10.9.0.%u:1", id);
     err = (struct rdisk_error) { 0 };
     CHECK_EQUAL(session_events.open(&server, &asking, &request, &grant,
-                                    &session, &err), status);
+                                    &session, &err),
+                status);
     return session;
 }
 
@@ -110,7 +113,8 @@ static const struct unit_test tests[] = {
     { "a client that is refused for lack of memory takes no lease",
       refused_client_does_not_take_the_lease },
     { "a client that comes back fences its older session before it needs "
-      "memory", client_that_comes_back_needs_no_memory_beside_its_older_self },
+      "memory",
+      client_that_comes_back_needs_no_memory_beside_its_older_self },
 };
 
 UNIT_SUITE("server-open", tests)

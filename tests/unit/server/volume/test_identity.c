@@ -37,11 +37,12 @@ static void make(const char *name)
 }
 
 /* What a server that starts now would tell of the volume. */
-static struct backend look(const struct backend_class *class,
-                           const char *path)
+static struct backend look(const struct backend_class *class, const char *path)
 {
     struct backend_spec spec = {
-        .volume = "v", .path = path, .directory = AT_FDCWD,
+        .volume = "v",
+        .path = path,
+        .directory = AT_FDCWD,
         .size = path ? 0 : 1 << 20,
     };
     struct backend *backend = class->open(&spec, NULL, &err);
@@ -111,7 +112,9 @@ static void file_made_again_is_another(void)
 static struct backend look_called(const char *path, const char *identity)
 {
     struct backend_spec spec = {
-        .volume = "v", .path = path, .directory = AT_FDCWD,
+        .volume = "v",
+        .path = path,
+        .directory = AT_FDCWD,
         .identity = identity,
     };
     struct backend *backend = backend_file.open(&spec, NULL, &err);
@@ -128,18 +131,20 @@ static void given_identity_is_kept_with_other_data(void)
     enter();
     make("a");
     make("b");
-    CHECK(same_identity(look_called("a", "disk 1"), look_called("b", "disk 1")));
-    CHECK(!same_identity(look_called("a", "disk 1"),
-                         look_called("a", "disk 2")));
-    CHECK(!same_identity(look_called("a", "disk 1"),
-                         look(&backend_file, "a")));
+    CHECK(
+        same_identity(look_called("a", "disk 1"), look_called("b", "disk 1")));
+    CHECK(
+        !same_identity(look_called("a", "disk 1"), look_called("a", "disk 2")));
+    CHECK(!same_identity(look_called("a", "disk 1"), look(&backend_file, "a")));
     leave();
 }
 
 static void memory_takes_no_identity(void)
 {
     struct backend_spec spec = {
-        .volume = "v", .size = 4096, .identity = "disk 1",
+        .volume = "v",
+        .size = 4096,
+        .identity = "disk 1",
     };
 
     CHECK(!backend_memory.open(&spec, NULL, &err));
@@ -162,10 +167,9 @@ static void memory_dies_with_the_volume(void)
 {
     CHECK(!same_identity(look(&backend_memory, NULL),
                          look(&backend_memory, NULL)));
-    CHECK(!same_cache(look(&backend_memory, NULL),
-                      look(&backend_memory, NULL)));
-    CHECK(!same_identity(look(&backend_null, NULL),
-                         look(&backend_null, NULL)));
+    CHECK(
+        !same_cache(look(&backend_memory, NULL), look(&backend_memory, NULL)));
+    CHECK(!same_identity(look(&backend_null, NULL), look(&backend_null, NULL)));
 }
 
 static const struct unit_test tests[] = {

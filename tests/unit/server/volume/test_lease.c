@@ -18,7 +18,9 @@ static struct lease lease;
 static const struct backend_class class = { .name = "none" };
 static struct backend backend = { .class = &class };
 static struct volume volume = {
-    .name = "v", .backend = &backend, .lease = &lease,
+    .name = "v",
+    .backend = &backend,
+    .lease = &lease,
 };
 static struct rdisk_error err;
 
@@ -29,7 +31,9 @@ static void start(uint64_t lease_time, uint64_t now)
     REQUIRE(records_init(&records, NULL, folder) == 0);
     volume.holders = NULL;
     lease = (struct lease) {
-        .identity = "0123456789abcde", .name = "v", .store = &records.store,
+        .identity = "0123456789abcde",
+        .name = "v",
+        .store = &records.store,
         .lease_time = lease_time * SECOND,
     };
     CHECK_EQUAL(lease_load(&lease, now, &err), 0);
@@ -57,7 +61,9 @@ static struct volume_holder writer(char client, bool shared,
                                    uint64_t generation)
 {
     struct volume_holder one = {
-        .epoch = generation ? 2 : 1, .writer = true, .shared = shared,
+        .epoch = generation ? 2 : 1,
+        .writer = true,
+        .shared = shared,
         .generation = generation,
     };
 
@@ -144,7 +150,7 @@ static void who_was_replaced_is_stale_for_ever(void)
     comes(&b, 0);
     CHECK_EQUAL(ask(&a, 0), RDISK_STATUS_STALE);
     CHECK_SAYS(err.text, "volume 'v' was given to somebody else while this "
-               "client was away (it had generation 1, now it is 2)");
+                         "client was away (it had generation 1, now it is 2)");
     goes(&b, true, 0);
     CHECK_EQUAL(ask(&a, 0), RDISK_STATUS_STALE);
     for (unsigned int i = 0; i < 3; i++) {
@@ -318,8 +324,8 @@ static void write_record(const char *text)
     char path[200];
     FILE *file;
 
-    snprintf(path, sizeof(path),
-             "%s/.rdisk/30313233343536373839616263646500", folder);
+    snprintf(path, sizeof(path), "%s/.rdisk/30313233343536373839616263646500",
+             folder);
     file = fopen(path, "w");
     REQUIRE(file != NULL);
     fputs(text, file);
@@ -329,7 +335,8 @@ static void write_record(const char *text)
 static void damaged_record_is_an_error(void)
 {
     static const char *const texts[] = {
-        "", "rdisk lease 2\n",
+        "",
+        "rdisk lease 2\n",
         "rdisk lease 1\nvolume v\ngeneration 0\nclient "
         "00112233445566778899aabbccddeeff\npeer p\nheld no\nshared no\nend\n",
         "rdisk lease 1\nvolume v\ngeneration 1\nclient "
@@ -389,7 +396,8 @@ static uint64_t changed_at_7(struct backend *unused)
 static void last_writer_leaves_when_the_data_changed(void)
 {
     static const struct backend_class other = {
-        .name = "other", .changed = changed_at_7,
+        .name = "other",
+        .changed = changed_at_7,
     };
     struct volume_holder a = writer('a', true, 0);
     struct volume_holder b = writer('b', true, 0);
@@ -580,8 +588,7 @@ static const struct unit_test tests[] = {
     { "when the last writer leaves, the record says when the data changed",
       last_writer_leaves_when_the_data_changed },
     { "nobody writes without a record", without_a_record_nobody_writes },
-    { "the state directory is the server's alone",
-      state_directory_is_private },
+    { "the state directory is the server's alone", state_directory_is_private },
     { "a state directory that cannot be made is told",
       missing_state_directory_is_told },
     { "a lease outlives the closing of its volume's file",

@@ -85,8 +85,11 @@ static void write_volume(const char *name, bool killed)
     CHECK_EQUAL(volume_hold(volume, &one, &err), 0);
     CHECK_EQUAL(pwrite(fd, "x", 1, 0), 1);
     /* As if some time had passed. */
-    CHECK_EQUAL(futimens(fd, (struct timespec[]){
-        { .tv_nsec = UTIME_OMIT }, { .tv_sec = 1000 + rand() % 1000000 } }), 0);
+    CHECK_EQUAL(futimens(fd,
+                         (struct timespec[]) {
+                             { .tv_nsec = UTIME_OMIT },
+                             { .tv_sec = 1000 + rand() % 1000000 } }),
+                0);
     close(fd);
     if (volume_release(&one, true, 0) && !killed) {
         CHECK_EQUAL(volume_settle(volume, volume->lease, &err), 0);
@@ -178,7 +181,9 @@ static void what_a_server_without_attributes_has_written_is_kept(void)
     if (begin()) {
         struct volume *volume = pool_get(&pool, "v", &err);
         struct lease_record record = {
-            .volume = "v", .generation = 3, .peer = "peer",
+            .volume = "v",
+            .generation = 3,
+            .peer = "peer",
         };
         char path[100];
 
@@ -188,7 +193,8 @@ static void what_a_server_without_attributes_has_written_is_kept(void)
         pool_put(&pool, volume);
         CHECK(!same(look("v"), before));
         CHECK_EQUAL(records.store.save(&records, before.identity, 0, &record,
-                                       &err), 0);
+                                       &err),
+                    0);
         snprintf(path, sizeof(path), "%s/v", folder);
         CHECK_EQUAL(removexattr(path, "user.rdisk.identity"), 0);
         CHECK(same(look("v"), before));

@@ -13,7 +13,7 @@ struct trial {
     struct operation operation; /* first */
     bool instant;               /* it ends as it begins */
     unsigned int begun, late, ran, done;
-    struct trial *starts;       /* from within its begin() */
+    struct trial *starts; /* from within its begin() */
 };
 
 static struct mailbox home;
@@ -195,7 +195,8 @@ static void steps(void)
     start(1, "a");
     for (unsigned int i = 1; i <= 2; i++) {
         CHECK_EQUAL(operation_run(&trials[0].operation, &jobs, run_step,
-                                  step_done, &err), 0);
+                                  step_done, &err),
+                    0);
         await(0, i);
     }
     CHECK_EQUAL(trials[0].ran, 2);

@@ -93,7 +93,8 @@ static void volume_of_another_server_is_left_alone(void)
     fd = openat(pool.directory, "v", O_RDWR);
     REQUIRE(fd >= 0 && flock(fd, LOCK_EX) == 0);
     CHECK_EQUAL(pool_delete(&pool, "v", &err), -EBUSY);
-    CHECK_SAYS(err.text, "cannot delete volume 'v': its file is locked: "
+    CHECK_SAYS(err.text,
+               "cannot delete volume 'v': its file is locked: "
                "another server, or a volume of another name, serves it");
     CHECK_EQUAL(pool_replace(&pool, "v", 8192, &err), -EBUSY);
     CHECK_EQUAL(pool_resize(&pool, "v", 8192, false, &err), -EBUSY);
@@ -107,7 +108,9 @@ static void file_of_a_configured_volume_is_left_alone(void)
 {
     char path[100];
     struct backend_spec spec = {
-        .volume = "w", .path = path, .directory = AT_FDCWD,
+        .volume = "w",
+        .path = path,
+        .directory = AT_FDCWD,
     };
 
     begin();
@@ -189,7 +192,7 @@ static void smaller_only_when_asked_for(void)
     CHECK_EQUAL(pool_create(&pool, "v", 8192, &err), 0);
     CHECK_EQUAL(pool_resize(&pool, "v", 4096, false, &err), -EINVAL);
     CHECK_SAYS(err.text, "volume 'v' has 8192 bytes already: a smaller size "
-               "must be asked for, with --shrink");
+                         "must be asked for, with --shrink");
     CHECK_EQUAL(size_of("v"), 8192);
     CHECK_EQUAL(pool_resize(&pool, "v", 8192, false, &err), 0);
     CHECK_EQUAL(pool_resize(&pool, "v", 4096, true, &err), 0);

@@ -24,7 +24,7 @@ static struct records records;
 static struct memory one, two;
 static const struct backend_class class = { .name = "none" };
 static struct backend backend = { .class = &class };
-static int settled;             /* of the last that left */
+static int settled; /* of the last that left */
 static struct rdisk_error err;
 
 static void begin_memory(struct memory *memory)
@@ -63,7 +63,9 @@ static void end(void)
 static struct volume_holder writer(char client, bool shared)
 {
     struct volume_holder holder = {
-        .epoch = 1, .writer = true, .shared = shared,
+        .epoch = 1,
+        .writer = true,
+        .shared = shared,
     };
 
     snprintf(holder.peer, sizeof(holder.peer), "peer-%c", client);
@@ -181,7 +183,7 @@ static void record_of_another_server_is_not_overwritten(void)
     a.generation = 0;
     CHECK_EQUAL(volume_hold(&one.volume, &a, &err), -EBUSY);
     CHECK_SAYS(err.text, "has generation 2, this server knows 1: another "
-               "server uses the same directory");
+                         "server uses the same directory");
     CHECK(!one.volume.holders);
     CHECK_EQUAL(lease_fence(&one.lease, &err), -EBUSY);
     CHECK_EQUAL(lease_read(&records.store, one.lease.identity, &record, &err),
@@ -310,7 +312,8 @@ static void state_directory_may_end_with_a_slash(void)
 
 static const struct unit_test tests[] = {
     { "who comes back after another server has given the volume away is "
-      "refused", late_writer_is_refused_by_the_server_it_had },
+      "refused",
+      late_writer_is_refused_by_the_server_it_had },
     { "generations go on where another server has left them",
       generation_goes_on_where_another_server_left_it },
     { "a volume is kept for a client that another server has lost",

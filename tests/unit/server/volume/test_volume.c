@@ -48,7 +48,9 @@ static struct volume_holder holder(const char *peer, char client,
                                    uint64_t epoch, bool writer, bool shared)
 {
     struct volume_holder one = {
-        .epoch = epoch, .writer = writer, .shared = shared,
+        .epoch = epoch,
+        .writer = writer,
+        .shared = shared,
     };
 
     strcpy(one.peer, peer);
@@ -94,8 +96,7 @@ static void test_life(void)
 static void test_stays_inside(void)
 {
     static const char *const names[] = {
-        "../x", "a/b", "/etc/passwd", ".", "..", ".x", "-x", "", "a b",
-        "a\nb",
+        "../x", "a/b", "/etc/passwd", ".", "..", ".x", "-x", "", "a b", "a\nb",
     };
     struct scene scene;
 
@@ -165,16 +166,18 @@ static void test_held_is_left_alone(void)
 static void test_configured(void)
 {
     struct backend_spec spec = {
-        .volume = "m", .size = 4096, .directory = AT_FDCWD,
+        .volume = "m",
+        .size = 4096,
+        .directory = AT_FDCWD,
     };
     struct scene scene;
     struct volume *volume;
 
     scene_open(&scene);
-    CHECK_EQUAL(pool_configure(&scene.pool, &backend_memory, &spec,
-                               &scene.err), 0);
-    CHECK_EQUAL(pool_configure(&scene.pool, &backend_memory, &spec,
-                               &scene.err), -EEXIST);
+    CHECK_EQUAL(pool_configure(&scene.pool, &backend_memory, &spec, &scene.err),
+                0);
+    CHECK_EQUAL(pool_configure(&scene.pool, &backend_memory, &spec, &scene.err),
+                -EEXIST);
     CHECK_EQUAL(pool_create(&scene.pool, "m", 512, &scene.err), -EEXIST);
     CHECK_EQUAL(pool_delete(&scene.pool, "m", &scene.err), -EPERM);
     CHECK_EQUAL(pool_resize(&scene.pool, "m", 8192, true, &scene.err), 0);
@@ -191,7 +194,9 @@ static void test_one_file_one_volume(void)
 {
     char path[100];
     struct backend_spec spec = {
-        .volume = "alias", .path = path, .directory = AT_FDCWD,
+        .volume = "alias",
+        .path = path,
+        .directory = AT_FDCWD,
     };
     struct scene scene;
     struct volume *volume;
@@ -215,8 +220,11 @@ static int configure(struct scene *scene, const char *name, const char *file,
 {
     char path[100];
     struct backend_spec spec = {
-        .volume = name, .path = path, .directory = AT_FDCWD,
-        .identity = identity, .read_only = read_only,
+        .volume = name,
+        .path = path,
+        .directory = AT_FDCWD,
+        .identity = identity,
+        .read_only = read_only,
     };
 
     snprintf(path, sizeof(path), "%s/%s", scene->path, file);
@@ -234,7 +242,7 @@ static void test_one_identity_one_volume(void)
     CHECK_EQUAL(configure(&scene, "one", "a", "disk", false), 0);
     CHECK_EQUAL(configure(&scene, "two", "b", "disk", false), -EEXIST);
     CHECK_SAYS(scene.err.text, "volume 'two' has the identity of volume "
-               "'one', so they would be taken for one");
+                               "'one', so they would be taken for one");
     CHECK_EQUAL(configure(&scene, "two", "b", "disk", true), -EEXIST);
     CHECK_EQUAL(configure(&scene, "two", "b", "other", true), 0);
     /* Nobody writes to either. */
@@ -366,8 +374,7 @@ static const struct unit_test tests[] = {
       test_odd_sizes },
     { "a held volume is not deleted or made smaller; its peer is named",
       test_held_is_left_alone },
-    { "a configured volume stays open and cannot be deleted",
-      test_configured },
+    { "a configured volume stays open and cannot be deleted", test_configured },
     { "one file is never two volumes", test_one_file_one_volume },
     { "one identity is never two volumes, unless nobody can write to either",
       test_one_identity_one_volume },
