@@ -20,7 +20,8 @@ begin()
     [ "$(nproc)" -ge 2 ] || skip "this machine has one core"
     [ -e "$top/build/lib/count-locks.so" ] ||
         skip "not built: make e2e-programs"
-    nullb 64 poll_queues=0
+    # Of sectors that clients need not share a block for: that takes a lock.
+    nullb 64 poll_queues=0 blocksize=512
     trap give_back EXIT
     printf '[volume v]\nbackend = file\npath = %s\n' "$disk" >"$work/conf"
     start_server --config "$work/conf" --cores 2
