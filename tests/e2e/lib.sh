@@ -384,10 +384,10 @@ answers()
         fail "client $1 did not say '$2': $(tail -n 1 "$work/$1.out")"
 }
 
-# stays SECONDS COMMAND…: what the command prints is the same at both ends of some
+# unchanged SECONDS COMMAND…: what the command prints is the same at both ends of some
 # such time, of three in a row.  What is on its way yet comes in the first; what
 # comes again and again comes in each.
-stays()
+unchanged()
 {
     local before after tries
     for tries in 1 2 3; do
@@ -412,5 +412,5 @@ reactors_sleep()
     client idle "$(uri "$1")"
     say idle 'read 0 64k'
     answers idle '^read 65536/65536' 20
-    stays 3 reactor_turns || fail "idle reactors do not sleep"
+    unchanged 3 reactor_turns || fail "idle reactors do not sleep"
 }

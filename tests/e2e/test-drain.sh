@@ -35,7 +35,7 @@ check_drained_clients_wait_and_resume_brings_them_back()
     equal "state" "$(stat_server 's["state"]')" drained
     say c 'write -P 2 64k 4k'
     sleep 1
-    ! said c '65536|failed' || fail "the write did not wait"
+    ! said c '65536|write failed' || fail "the write did not wait"
     resume
     answers c 'wrote 4096/4096 bytes at offset 65536' 20
     says "$work/c.out" 'ended the session: the volume is being drained'

@@ -24,6 +24,18 @@ guest()
     goes_on g 3
 }
 
+# quickly LIMIT-IN-MS COMMAND [ARGUMENTS]: once in three times, as a machine that
+# does other things may stop everything for a while
+quickly()
+{
+    local limit=$(($1 * slow)) tries
+    for tries in 1 2 3; do
+        asked "${@:2}"
+        [ "$ms" -gt "$limit" ] || return 0
+    done
+    fail "$2 took $ms ms, and more than $limit ms each time"
+}
+
 # asked COMMAND [ARGUMENTS]: the time that it takes, in $ms
 asked()
 {
@@ -41,10 +53,10 @@ check_a_query_while_a_server_hangs_is_answered_at_once()
     qmp g blockdev-add "$other" >/dev/null
     asked query-block
     freeze "$server"
+    # The first one asks the server, and gives up after a second.
     asked query-named-block-nodes '{"flat": true}'
-    at_most ms "$ms" $((2000 * slow))
-    asked query-named-block-nodes '{"flat": true}'
-    at_most ms "$ms" $((1000 * slow))
+    at_most ms "$ms" $((6000 * slow))
+    quickly 1000 query-named-block-nodes '{"flat": true}'
     goes_on g 3
 }
 
@@ -54,7 +66,7 @@ check_a_query_is_answered_at_once_without_heartbeat_too()
     qmp g blockdev-add "$other" >/dev/null
     freeze "$server"
     asked query-named-block-nodes '{"flat": true}'
-    at_most ms "$ms" $((2000 * slow))
+    at_most ms "$ms" $((6000 * slow))
 }
 
 check_a_query_tells_what_was_known_of_a_server_that_hangs()
@@ -89,7 +101,8 @@ check_an_idle_disk_of_a_server_that_hangs_is_removed_soon()
     qmp g blockdev-add "$other" >/dev/null
     freeze "$server"
     asked blockdev-del '{"node-name": "other"}'
-    at_most ms "$ms" $((3000 * slow))
+    # It does not wait for open-timeout, 10 s.
+    at_most ms "$ms" $((8000 * slow))
     goes_on g 3
     quit g
 }

@@ -205,7 +205,7 @@ check_ping_tells_each_step()
 check_reactors_with_an_idle_session_do_not_wake_up()
 {
     hold mem
-    stays 4 reactor_turns || fail "idle reactors wake up"
+    unchanged 4 reactor_turns || fail "idle reactors wake up"
 }
 
 check_each_reactor_tells_its_core_and_node()

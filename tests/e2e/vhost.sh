@@ -52,6 +52,26 @@ vhost_add()
     wait_until 20 test -S "$work/$1.sock"
 }
 
+# vhost_writes NAME DEPTH: a client, $writer, that writes and compares, until
+# vhost_written NAME
+vhost_writes()
+{
+    rm -f "$work/$1.stop"
+    vhost-client "$work/$1.sock" check 900 "$2" "$work/$1.stop" \
+        >"$work/check" 2>&1 &
+    writer=$!
+    end_later $writer
+    wait_until 20 vhost_is open || fail "$(tail -n 1 "$work/check")"
+}
+
+# All that it wrote was there.
+vhost_written()
+{
+    touch "$work/$1.stop"
+    wait "$writer" || fail "$(tail -n 1 "$work/check")"
+    report "$(cat "$work/check")"
+}
+
 # vhost_guest NAME [BOOT-OPTION…]: a stock QEMU boots the test guest on a disk,
 # in the background as $guest; its console is in $work/console
 vhost_guest()
