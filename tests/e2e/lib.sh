@@ -23,6 +23,7 @@ server_log=$work/server.log
 port=7471
 # shellcheck source=tests/e2e/state.sh
 . "$here/state.sh"
+catch_cores "$work"
 # Times that the product counts itself, as a pause that it has to notice, are for
 # a machine at its own speed; an emulated one gets more.
 slow=1
@@ -66,7 +67,7 @@ run_checks()
         : >"$work/log"
         rm -f "$work/why" "$work/report"
         : >"$work/pids"
-        rm -f "$work"/pool.*/*
+        rm -f "$work"/pool.*/* "$work"/core.*
         # Without a server of the whole file, each check begins with no volume.
         [ -n "$server" ] || rm -f "$pool"/* "$work"/server*.log
         # In the background, so that "set -e" holds in there.
@@ -79,6 +80,10 @@ run_checks()
         status=0
         wait $! || status=$?
         end_processes
+        [ $status -ne 0 ] || [ -z "$(crashed "$work")" ] || {
+            echo "$(crashed "$work") crashed" >"$work/why"
+            status=1
+        }
         tell "$name" $status || failed=1
     done
     stop_server || failed=1
@@ -109,8 +114,10 @@ tell()
         echo "#   the server's last words:"
         tail -n 12 "$log" | sed 's/^/#   /'
     }
-    log=$(keep_state "$(basename "$0" .sh)-$1")
-    echo "#   the state of the RDMA devices is kept in $log"
+    where_crashed "$work" >"$work/crashed"
+    grep -a -A 12 '^#0 ' "$work/crashed" | head -n 20 | sed 's/^/#   /'
+    log=$(keep_state "$(basename "$0" .sh)-$1" "$work/crashed")
+    echo "#   what was seen of the machine is kept in $log"
     return 1
 }
 

@@ -6,8 +6,8 @@
 
 # ---- What is kept -------------------------------------------------------
 
-# keep_state NAME: in a folder of that name in the output folder; prints where a
-# person finds it
+# keep_state NAME [FILE…]: in a folder of that name in the output folder; prints
+# where a person finds it
 keep_state()
 {
     local name=${1//[^A-Za-z0-9._-]/-} dir device
@@ -30,7 +30,50 @@ keep_state()
     for device in /sys/class/infiniband/*/ports/1; do
         grep -s . "$device"/{state,gids/[0-9],gid_attrs/ndevs/[0-9]}
     done >"$dir/ports" 2>&1
+    [ $# -eq 1 ] || cp "${@:2}" "$dir"
     echo "${RDISK_E2E_KEPT:-$RDISK_LAB_OUTPUT}/state/$name"
+}
+
+# From now on a program that crashes leaves a core in a folder: catch_cores DIR
+catch_cores()
+{
+    [ "$RDISK_LAB_ENGINE" = native ] ||
+        echo "$1/core.%p.%E" >/proc/sys/kernel/core_pattern
+}
+
+# The programs that left one: crashed DIR
+crashed()
+{
+    local core
+    for core in "$1"/core.*; do
+        [ ! -e "$core" ] || echo "${core##*!}"
+    done | sort -u | paste -sd' '
+}
+
+# A user-mode kernel's cores have the signal frame's magic where gdb wants to read
+# which registers are saved, and refuses all else; that is 8 bytes behind.
+mend_core()
+{
+    python3 -Sc 'import re, sys
+with open(sys.argv[1], "r+b") as core:
+    notes = core.read(1 << 20)
+    for magic in re.finditer(b"SXPF", notes):
+        core.seek(magic.start())
+        core.write(notes[magic.start() + 8:magic.start() + 16])' "$1"
+}
+
+# where_crashed DIR: their threads, as gdb sees them
+where_crashed()
+{
+    local core program
+    command -v gdb >/dev/null || return 0
+    for core in "$1"/core.*; do
+        [ -e "$core" ] || continue
+        program=${core#*/core.*.}
+        [ "$RDISK_LAB_ENGINE" != uml ] || mend_core "$core"
+        echo "$core:"
+        gdb -batch -ex 'thread apply all bt' "${program//!//}" "$core" 2>&1
+    done
 }
 
 # ---- What a file must leave as it was -----------------------------------
