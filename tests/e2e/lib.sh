@@ -170,6 +170,12 @@ gone()
     ! kill -0 "$1" 2>/dev/null
 }
 
+# Somebody listens at this socket of a file system; it is there a little earlier.
+accepts()
+{
+    grep -q "^[^ ]* [^ ]* [^ ]* 00010000 .* $1\$" /proc/net/unix
+}
+
 # The text of a file has a match: says FILE REGEX.  A server's log is written by
 # a thread of its own, some time after what it tells of.
 says()

@@ -15,7 +15,7 @@ launched()
     "$@" >"$work/$name.log" 2>&1 </dev/null &
     vm[$name]=$!
     end_later $!
-    wait_until 30 test -S "$work/$name.qmp" ||
+    wait_until 30 accepts "$work/$name.qmp" ||
         fail "${1##*/}: $(tail -n 1 "$work/$name.log")"
     qmp "$name" query-version >/dev/null
 }

@@ -118,7 +118,7 @@ check_nbd_exports_a_volume()
 {
     within 60 qemu-nbd -f raw -r -t -k "$work/nbd" "$(uri again)" &
     end_later $!
-    wait_until 20 test -S "$work/nbd"
+    wait_until 20 accepts "$work/nbd"
     within 60 qemu-img compare -f raw -F raw "$work/random" \
         "nbd+unix:///?socket=$work/nbd"
 }

@@ -218,7 +218,7 @@ watcher()
         <"$work/$1.in" >"$work/$1.console" 2>&1 &
     vm[$1]=$!
     end_later $!
-    wait_until 30 test -S "$work/$1.qmp" ||
+    wait_until 30 accepts "$work/$1.qmp" ||
         fail "no guest: $(tail -n 2 "$work/$1.console")"
     # Typed again until there is a shell that reads it.
     wait_until 120 told_size "$1" || {

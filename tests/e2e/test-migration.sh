@@ -333,7 +333,7 @@ linux()
         -action shutdown=pause "$@" >/dev/null 2>"$work/$name.log" &
     vm[$name]=$!
     end_later $!
-    wait_until 60 test -S "$work/$name.qmp" ||
+    wait_until 60 accepts "$work/$name.qmp" ||
         fail "the guest: $(tail -n 1 "$work/$name.log")"
     # Answered once all is open, the socket for a migration too.
     qmp "$name" query-version >/dev/null

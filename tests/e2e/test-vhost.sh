@@ -35,7 +35,7 @@ check_a_disk_waits_for_its_volume()
     sleep 0.5
     [ ! -e "$work/late.sock" ] || fail "it listens before the volume is there"
     volume late 8M
-    wait_until 20 test -S "$work/late.sock"
+    wait_until 20 accepts "$work/late.sock"
     equal "size" "$(vhost_stat 'd["size"]')" $((8 << 20))
     equal "state" "$(vhost_stat 'd["state"]')" idle
     no_sessions
@@ -99,7 +99,7 @@ uri = $(uri 'killed?reconnect-delay=60&heartbeat=60')
 socket = $work/killed.sock
 END
     vhost_start
-    wait_until 20 test -S "$work/killed.sock"
+    wait_until 20 accepts "$work/killed.sock"
     vhost_writes killed 32
     for _ in {1..10}; do
         wait_until 20 vhost_is open || fail "$(tail -n 1 "$work/check")"
@@ -155,7 +155,7 @@ uri = $(uri "$1?reconnect-delay=60&heartbeat=60")
 socket = $work/$1.sock
 END
     vhost_start
-    wait_until 20 test -S "$work/$1.sock"
+    wait_until 20 accepts "$work/$1.sock"
     vhost_writes "$1" 32
     wait_until 20 vhost_has_read
 }
@@ -172,7 +172,7 @@ uri = $(uri 'restarted?reconnect-delay=60&heartbeat=60')
 socket = $work/restarted.sock
 END
     vhost_start
-    wait_until 20 test -S "$work/restarted.sock"
+    wait_until 20 accepts "$work/restarted.sock"
     vhost_writes restarted 32
     for _ in {1..3}; do
         wait_until 20 vhost_is open
@@ -284,7 +284,7 @@ socket = $work/root.sock
 queues = 2
 END
     vhost_start
-    wait_until 20 test -S "$work/root.sock"
+    wait_until 20 accepts "$work/root.sock"
     vhost_guest root --files 24
     wait_until 120 vhost_is open
     while kill -0 "$guest" 2>/dev/null && [ $kills -lt 8 ]; do

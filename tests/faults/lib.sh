@@ -30,7 +30,7 @@ writer_start()
     nbd=$!
     end_later $nbd
     wait_until 30 nbd_settled || true
-    [ -S "$work/nbd.sock" ] ||
+    accepts "$work/nbd.sock" ||
         fail "qemu-nbd does not start: $(tail -n 1 "$work/nbd.log")"
     mkfifo "$work/words"
     : >"$work/writer"
@@ -50,7 +50,7 @@ writer_start()
 
 nbd_settled()
 {
-    [ -S "$work/nbd.sock" ] || gone "$nbd"
+    accepts "$work/nbd.sock" || gone "$nbd"
 }
 
 # Is there a line more than before, or has the writer ended?
