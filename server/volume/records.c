@@ -113,7 +113,8 @@ static int prepare(struct records *records, unsigned int wait_ms,
     }
     directory = result < 0 ? result : make(records->path);
     if (directory < 0) {
-        return rdisk_error_set(err, directory,
+        /* load() says -ENOENT where there is no record: that is another case. */
+        return rdisk_error_set(err, directory == -ENOENT ? -EIO : directory,
                                "the server cannot keep its "
                                "record of who may write in '%s': %s; state= "
                                "names another directory",

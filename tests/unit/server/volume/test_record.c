@@ -266,6 +266,21 @@ static void pool_directory_has_one_server(void)
     end();
 }
 
+/* No directory is not the same as no record in it. */
+static void missing_state_directory_is_an_error(void)
+{
+    struct lease_record record;
+    struct records none;
+
+    REQUIRE(records_init(&none, "/nowhere/that/is/there", NULL) == 0);
+    memset(&err, 0, sizeof(err));
+    CHECK_EQUAL(lease_read(&none.store, (const uint8_t *)"0123456789abcde",
+                           &record, &err),
+                -EIO);
+    CHECK_SAYS(err.text, "record of who may write in '/nowhere/that/is/there'");
+    records_destroy(&none);
+}
+
 static void state_directory_has_one_server(void)
 {
     struct records second;
@@ -311,6 +326,8 @@ static void state_directory_may_end_with_a_slash(void)
 }
 
 static const struct unit_test tests[] = {
+    { "a state directory that is missing is not an empty one",
+      missing_state_directory_is_an_error },
     { "who comes back after another server has given the volume away is "
       "refused",
       late_writer_is_refused_by_the_server_it_had },
