@@ -453,7 +453,7 @@ static void missing_state_directory_is_told(void)
     begin(0);
     records_destroy(&records);
     REQUIRE(records_init(&records, "/nonexistent/state", folder) == 0);
-    CHECK_EQUAL(records_prepare(&records, 0, &err), -ENOENT);
+    CHECK_EQUAL(records_prepare(&records, 0, &err), -EIO);
     CHECK_SAYS(err.text, "'/nonexistent/state': No such file");
     CHECK_SAYS(err.text, "state= names another");
     end();
