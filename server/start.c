@@ -97,7 +97,7 @@ static void target_options(const struct config *config,
 }
 
 /* How long is this reason worth to be waited for? */
-static uint64_t patience(const struct config *config, int code)
+static uint64_t remaining_wait(const struct config *config, int code)
 {
     switch (code) {
     case -ENODEV:
@@ -127,7 +127,7 @@ static int await_address(struct server *server, struct rdisk_error *err)
             return 0;
         }
         now = rdisk_now(server->env);
-        wait = patience(server->config, result);
+        wait = remaining_wait(server->config, result);
         if (now >= server->started + wait) {
             return result;
         }

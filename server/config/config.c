@@ -97,7 +97,7 @@ static const struct option options[] = {
       "default 30",
       KIND_TIME, offsetof(struct config, listen_timeout), 0, 3600000 },
     { "server", "storage-timeout", "storage-timeout", "SECONDS",
-      "for storage to answer before the one who waits for it is told that it "
+      "for storage to answer before the client gets an error that says it "
       "does not, 1…3600; default 20",
       KIND_TIME, offsetof(struct config, storage_timeout), 1000, 3600000 },
     { "server", "lease-time", "lease-time", "SECONDS",

@@ -38,7 +38,9 @@ static struct attachment *attach(struct worker *worker, struct backend *backend)
     }
     attachment->context = backend->class->join(backend, worker->reactor, &err);
     if (!attachment->context) {
-        log_error("a queue can do nothing: %s", err.text);
+        log_error(
+            "cannot attach the backend; all requests on this queue fail: %s",
+            err.text);
         free(attachment);
         return NULL;
     }

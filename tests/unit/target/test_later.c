@@ -329,7 +329,8 @@ static const struct unit_test tests[] = {
     { "an OPEN is answered when the owner is ready", open_later },
     { "an OPEN that is not answered in time is refused with the reason",
       open_never },
-    { "the owner is told of a client that dies before its OPEN is answered",
+    { "the death of a client is reported to the owner before its OPEN is "
+      "answered",
       client_dies_while_opening },
     { "a server that stops ends sessions that are not open yet",
       server_stops_while_opening },
@@ -339,7 +340,7 @@ static const struct unit_test tests[] = {
       create_never },
     { "requests go on while a RESIZE waits", resize_later },
     { "a RESIZE that fails later is refused", resize_refused_later },
-    { "a size that is another's is told when the own RESIZE fails",
+    { "another client's size is reported when the own RESIZE fails",
       size_of_another },
     { "a RESIZE that is not answered in time is refused, and tells of its size "
       "when it ends",

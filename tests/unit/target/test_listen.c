@@ -53,10 +53,10 @@ static void unresolved(void)
 }
 
 static const struct unit_test tests[] = {
-    { "a port that is used, on this or on all addresses, is told",
+    { "a port that is used, on this or on all addresses, is reported",
       port_in_use },
-    { "an address that no device has is told", no_such_address },
-    { "a name that is not known is told", unresolved },
+    { "an address that no device has is reported", no_such_address },
+    { "a name that is not known is reported", unresolved },
 };
 
 UNIT_SUITE("listen", tests)

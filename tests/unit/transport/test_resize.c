@@ -329,7 +329,7 @@ static const struct unit_test tests[] = {
     { "a refusal is told, and the session goes on", a_refusal_is_told },
     { "who only reads may not resize", readers_may_not },
     { "the other clients are told", others_are_told },
-    { "of many changes the last is told", many_changes_at_once },
+    { "of many changes the last is reported", many_changes_at_once },
     { "a resize is asked for again after a loss", asked_again },
     { "a lost answer changes nothing", lost_answers },
     { "a volume may come back larger", larger_after_a_loss },

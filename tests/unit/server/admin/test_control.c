@@ -458,7 +458,7 @@ static const struct unit_test tests[] = {
     { "a line in is a line out, for several clients", test_lines },
     { "input without an end is cut off", test_bounded_input },
     { "a slow reader holds up nobody and loses nothing", test_slow_reader },
-    { "one client too many is told so", test_too_many },
+    { "one client too many is reported", test_too_many },
     { "a client that vanishes is forgotten", test_vanishing_client },
     { "a reply may come later, and holds up nobody", test_later },
     { "a reply may come later than its client leaves",

@@ -289,7 +289,7 @@ static void test_another_cache(void)
 
 static const struct unit_test tests[] = {
     { "after a failed flush every flush and FUA write fails", test_stays },
-    { "every client hears of a failed flush", test_every_client },
+    { "a failed flush is reported to every client", test_every_client },
     { "a failed flush is over when all have opened the volume again",
       test_opened_anew_by_all },
     { "of flushes at once none succeeds if one fails", test_at_once },

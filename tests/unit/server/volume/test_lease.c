@@ -589,7 +589,7 @@ static const struct unit_test tests[] = {
       last_writer_leaves_when_the_data_changed },
     { "nobody writes without a record", without_a_record_nobody_writes },
     { "the state directory is the server's alone", state_directory_is_private },
-    { "a state directory that cannot be made is told",
+    { "a state directory that cannot be made is reported",
       missing_state_directory_is_told },
     { "a lease outlives the closing of its volume's file",
       lease_outlives_the_open_file },
