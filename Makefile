@@ -161,6 +161,7 @@ help:
 	@echo "make bench-guest fio in a guest on rdisk, NBD and a local file"
 	@echo "make lab-shell   a shell where an RDMA device exists"
 	@echo "make lab-uml     the lab's user-mode kernel: faster guests (7 minutes)"
+	@echo "make install-vhost  the same of rdisk-vhost"
 	@echo "make install     into PREFIX ($(PREFIX)), below DESTDIR; LIBDIR, BINDIR, ..."
 	@echo "make uninstall   what make install has put there"
 	@echo "make clean       remove $(BUILD); $(CACHE) stays"

@@ -40,3 +40,20 @@ $(VHOST): $(call objects,$(VHOST_SOURCES) $(VHOST_SERVER)) \
 
 .PHONY: vhost
 vhost: $(VHOST)
+
+# Apart from `make install`, since it needs QEMU's source to build.
+VHOST_PAGES := docs/rdisk-vhost.8 docs/rdisk-vhost.conf.5
+
+.PHONY: install-vhost uninstall-vhost
+install-vhost: $(VHOST)
+	install -d $(DESTDIR)$(SBINDIR) $(addprefix $(DESTDIR)$(MANDIR)/man,5 8)
+	install -m 755 $(VHOST) $(DESTDIR)$(SBINDIR)/
+	for page in $(VHOST_PAGES); do \
+		install -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/; \
+	done
+
+uninstall-vhost:
+	rm -f $(DESTDIR)$(SBINDIR)/$(notdir $(VHOST))
+	for page in $(notdir $(VHOST_PAGES)); do \
+		rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; \
+	done
