@@ -220,8 +220,9 @@ static void chain(const char *path, struct vring_desc first,
     desc[1] = second;
     frontend_submit_chain(&frontend, 0);
     frontend_kick(&frontend);
-    /* Either an answer, or none. */
-    frontend.reconnect = true;
+    /* Either an answer, or none, or the daemon disconnects: to connect again
+     * with the chain still in flight would go on without end. */
+    frontend.expendable = true;
     frontend_wait(&frontend, 300);
     frontend_stop(&frontend);
 }
@@ -266,7 +267,7 @@ static int hostile(const char *path)
         frontend_descriptors(&frontend)[0] = last;
         frontend_submit_chain(&frontend, 65535);
         frontend_kick(&frontend);
-        frontend.reconnect = true;
+        frontend.expendable = true;
         frontend_wait(&frontend, 300);
         frontend_stop(&frontend);
     }

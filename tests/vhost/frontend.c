@@ -493,6 +493,9 @@ int frontend_wait(struct frontend *frontend, int timeout_ms)
         }
         eventfd_read(frontend->call_fd, &count);
         if (fds[1].revents) {
+            if (frontend->expendable) {
+                return -1;
+            }
             if (!frontend->reconnect) {
                 die("the daemon has disconnected");
             }

@@ -37,7 +37,8 @@ struct frontend {
     struct virtio_blk_config config;
     uint16_t used_seen, avail; /* indices */
     unsigned int reconnects;
-    bool reconnect; /* when the daemon goes; else that is an error */
+    bool reconnect;  /* when the daemon goes; else that is an error */
+    bool expendable; /* when the daemon goes, frontend_wait() returns -1 */
 };
 
 /* Connect and start the device. Prints a sentence and exits if that fails. */
