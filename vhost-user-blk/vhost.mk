@@ -4,8 +4,9 @@
 
 VHOST := $(O)/bin/rdisk-vhost
 VHOST_LIB := $(O)/libvhost-user
-VHOST_SOURCES := $(addprefix vhost-user-blk/, client_record.c config.c control.c daemon.c \
-	device.c disk.c disk_options.c main.c reactor.c request.c virtqueue.c)
+VHOST_SOURCES := $(addprefix vhost-user-blk/, client_record.c config.c connection.c \
+	control.c daemon.c device.c disk.c disk_options.c disk_session.c \
+	guest_memory.c listener.c main.c message.c reactor.c request.c virtqueue.c)
 VHOST_SERVER := $(addprefix server/, log.c log_queue.c admin/socket.c \
 	io/loop.c)
 VHOST_PACKAGES := $(TRANSPORT_PACKAGES) json-c

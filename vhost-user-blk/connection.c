@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vhost-user-blk/device_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/log.h"
+
+/* Bytes of the header of a vhost-user message: request, flags, size. */
+#define HEADER_SIZE 12u
+
+/* ---- Lanes, around messages ---------------------------------------------- */
+
+struct lane_call {
+    struct lane *lane;
+    int result;
+    unsigned int in_flight;
+};
+
+static void call_start(void *argument)
+{
+    struct lane_call *call = argument;
+
+    call->result = lane_start(call->lane);
+}
+
+static void call_stop(void *argument)
+{
+    struct lane_call *call = argument;
+
+    if (call->lane->running) {
+        lane_stop(call->lane);
+    }
+    call->in_flight = call->lane->in_flight;
+}
+
+/* Returns the number of requests in flight. */
+unsigned int connection_stop_lanes(struct device *device)
+{
+    unsigned int in_flight = 0;
+
+    for (unsigned int i = 0; i < device->lane_count; i++) {
+        struct lane_call call = { .lane = &device->lanes[i] };
+
+        reactor_call(call.lane->reactor, call_stop, &call);
+        in_flight += call.in_flight;
+    }
+    return in_flight;
+}
+
+void connection_start_lanes(struct device *device)
+{
+    if (!device->going || device->vu.broken) {
+        return;
+    }
+    for (unsigned int i = 0; i < device->lane_count; i++) {
+        struct lane_call call = { .lane = &device->lanes[i] };
+
+        reactor_call(call.lane->reactor, call_start, &call);
+        if (call.result < 0) {
+            log_error("disk '%s': cannot watch a virtqueue: %s; the VMM is "
+                      "disconnected",
+                      device->name, strerror(-call.result));
+            device_disconnect(device);
+            return;
+        }
+    }
+}
+
+void connection_panic(VuDev *vu, const char *text)
+{
+    struct device *device = device_of(vu);
+    const char *none = NULL;
+    uint64_t one = 1;
+
+    /* Any thread, maybe several; the first one counts. */
+    if (atomic_compare_exchange_strong(&device->broken, &none, "")) {
+        snprintf(device->broken_text, sizeof(device->broken_text), "%s", text);
+        atomic_store(&device->broken, device->broken_text);
+    }
+    if (write(device->drained_fd, &one, sizeof(one)) < 0) {
+        abort(); /* an eventfd takes 2^64 - 2 of these */
+    }
+}
+
+static void set_watch(VuDev *vu, int fd, int condition, vu_watch_cb callback,
+                      void *data)
+{
+    /* Only queues with a handler are watched, and ours have none: their lanes
+     * watch them. */
+    assert(!"no queue has a handler");
+}
+
+static void remove_watch(VuDev *vu, int fd)
+{
+    /* Lanes unwatch before each message. */
+}
+
+/* ---- Messages ------------------------------------------------------------ */
+
+static bool any_started(struct device *device)
+{
+    for (unsigned int i = 0; i < device->virtqueue_count; i++) {
+        if (vu_queue_started(&device->vu, vu_get_queue(&device->vu, (int)i))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void tell_started(struct device *device)
+{
+    bool started = any_started(device);
+
+    if (started == device->started) {
+        return;
+    }
+    device->started = started;
+    if (started) {
+        device->events->started(device->opaque);
+    } else {
+        device->going = false;
+        device->events->stopped(device->opaque);
+    }
+}
+
+/* The lanes are stopped, and nothing is in flight if that is needed. */
+static void dispatch(struct device *device)
+{
+    if (!vu_dispatch(&device->vu) || atomic_load(&device->broken)) {
+        device_disconnect(device);
+        return;
+    }
+    guest_memory_added(device);
+    tell_started(device);
+    connection_start_lanes(device);
+}
+
+void connection_message_ready(struct loop_source *source, uint32_t events)
+{
+    struct device *device = SOURCE_DEVICE(source, messages);
+    uint32_t header[HEADER_SIZE / sizeof(uint32_t)];
+    ssize_t n = recv(device->vu.sock, header, sizeof(header),
+                     MSG_PEEK | MSG_DONTWAIT);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    /* A VMM sends a header whole. */
+    if (n < (ssize_t)sizeof(header)) {
+        device_disconnect(device);
+        return;
+    }
+    if (connection_stop_lanes(device) && message_needs_idle(header[0])) {
+        device->waiting = true;
+        loop_change(device->loop, device->vu.sock, 0, &device->messages);
+        return;
+    }
+    dispatch(device);
+}
+
+/* ---- Connections ------------------------------------------------------------- */
+
+static void leave(struct device *device)
+{
+    const char *why = atomic_load(&device->broken);
+
+    device->leaving = false;
+    guest_memory_remove_all(device);
+    if (device->started) {
+        device->started = false;
+        device->going = false;
+        device->events->stopped(device->opaque);
+    }
+    vu_deinit(&device->vu);
+    device->connected = false;
+    if (why) {
+        log_error("disk '%s': the VMM or its guest broke the protocol: %s; it "
+                  "has been disconnected",
+                  device->name, *why ? why : "no reason is known");
+    } else {
+        log_info("disk '%s': the VMM has disconnected", device->name);
+    }
+}
+
+void device_disconnect(struct device *device)
+{
+    if (!device->connected || device->leaving) {
+        return;
+    }
+    device->leaving = true;
+    device->waiting = false;
+    loop_remove(device->loop, device->vu.sock);
+    if (connection_stop_lanes(device) == 0) {
+        leave(device);
+    } else {
+        device->events->abandoned(device->opaque);
+    }
+}
+
+void connection_drained(struct loop_source *source, uint32_t events)
+{
+    struct device *device = SOURCE_DEVICE(source, draining);
+    eventfd_t count;
+
+    eventfd_read(device->drained_fd, &count);
+    if (!device->connected) {
+        return;
+    }
+    if (device->leaving) {
+        if (connection_stop_lanes(device) == 0) {
+            leave(device);
+        }
+    } else if (atomic_load(&device->broken)) {
+        device_disconnect(device);
+    } else if (device->waiting && connection_stop_lanes(device) == 0) {
+        device->waiting = false;
+        loop_change(device->loop, device->vu.sock, EPOLLIN, &device->messages);
+        dispatch(device);
+    }
+}
+
+void connection_begin(struct device *device, int fd)
+{
+    atomic_store(&device->broken, NULL);
+    if (!vu_init(&device->vu, (uint16_t)device->virtqueue_count, fd,
+                 connection_panic, NULL, set_watch, remove_watch,
+                 &device_iface)) {
+        log_error("disk '%s': no memory for a connection", device->name);
+        close(fd);
+        return;
+    }
+    if (loop_add(device->loop, fd, EPOLLIN, &device->messages) < 0) {
+        log_error("disk '%s': cannot watch a connection: %s", device->name,
+                  strerror(errno));
+        vu_deinit(&device->vu);
+        return;
+    }
+    device->connected = true;
+    log_info("disk '%s': a VMM has connected", device->name);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A device as its own files see it: device.c (what the VMM is offered, and the
+ * device's life), listener.c (its socket), connection.c (the VMM's connection,
+ * and the lanes around its messages), message.c (which messages are accepted),
+ * guest_memory.c (the memory table). All of it is the control thread's, but for
+ * @broken and @drained_fd.
+ */
+#ifndef VHOST_USER_BLK_DEVICE_INTERNAL_H
+#define VHOST_USER_BLK_DEVICE_INTERNAL_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <sys/un.h>
+
+#include "server/container_of.h"
+#include "vhost-user-blk/device.h"
+
+struct device {
+    VuDev vu; /* first: callbacks get a pointer to it */
+    struct loop *loop;
+    char *name;
+    struct sockaddr_un address;
+    mode_t mode;
+    uid_t owner;
+    gid_t group;
+    struct loop_source listening, messages, draining;
+    int listen_fd;
+    int drained_fd; /* eventfd: a lane has nothing in flight, or
+                                   the rings are broken */
+    bool connected; /* vu is initialised */
+    bool waiting;   /* a message waits until nothing is in flight */
+    bool leaving;   /* so does the end of the connection */
+    bool going;     /* lanes take requests between messages */
+    bool started;   /* events->started was called */
+    struct device_geometry geometry;
+    struct lane *lanes;
+    unsigned int lane_count;
+    struct virtqueue *virtqueues;
+    unsigned int virtqueue_count;
+    const struct device_events *events;
+    void *opaque;
+    /* The regions that events->memory_added has told of. */
+    struct {
+        void *address;
+        size_t length;
+    } known[VHOST_USER_MAX_RAM_SLOTS];
+    unsigned int known_count;
+    _Atomic(const char *) broken; /* why, by whichever thread */
+    char broken_text[200];
+};
+static_assert(offsetof(struct device, vu) == 0, "callbacks get the VuDev");
+
+static inline struct device *device_of(VuDev *vu)
+{
+    return (struct device *)vu;
+}
+
+#define SOURCE_DEVICE(source, member) \
+    container_of(source, struct device, member)
+
+/* ---- device.c: libvhost-user's questions --------------------------------- */
+
+extern const VuDevIface device_iface;
+
+/* ---- message.c ------------------------------------------------------------- */
+
+/* Before libvhost-user handles it. Nonzero: it shall not. */
+int message_process(VuDev *vu, VhostUserMsg *message, int *do_reply);
+/* Whether @request takes memory or rings away that requests in flight may
+ * use. */
+bool message_needs_idle(uint32_t request);
+
+/* ---- guest_memory.c ---------------------------------------------------------- */
+
+/* Reports what the last message has added. */
+void guest_memory_added(struct device *device);
+/* A region of the table, or all of it, is about to be unmapped. */
+void guest_memory_remove(struct device *device,
+                         const VhostUserMemoryRegion *going);
+void guest_memory_remove_all(struct device *device);
+
+/* ---- connection.c -------------------------------------------------------------- */
+
+/* A connection's first failure, which ends it. Any thread. */
+void connection_panic(VuDev *vu, const char *text);
+/* Serve the VMM at @fd, which is taken over. */
+void connection_begin(struct device *device, int fd);
+void connection_message_ready(struct loop_source *source, uint32_t events);
+void connection_drained(struct loop_source *source, uint32_t events);
+/* Returns the number of requests in flight. */
+unsigned int connection_stop_lanes(struct device *device);
+void connection_start_lanes(struct device *device);
+
+/* ---- listener.c ----------------------------------------------------------------- */
+
+void listener_ready(struct loop_source *source, uint32_t events);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vhost-user-blk/device_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/log.h"
+
+void listener_ready(struct loop_source *source, uint32_t events)
+{
+    struct device *device = SOURCE_DEVICE(source, listening);
+    int fd = accept4(device->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+    if (fd < 0) {
+        return;
+    }
+    if (device->connected) {
+        log_warning("disk '%s': a second VMM was refused at '%s': one is "
+                    "connected",
+                    device->name, device->address.sun_path);
+        close(fd);
+        return;
+    }
+    connection_begin(device, fd);
+}
+
+/* A socket that nobody serves any more is in the way. */
+static int remove_stale(const struct sockaddr_un *address,
+                        struct rdisk_error *err)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct stat st;
+    int ret;
+
+    if (fd < 0) {
+        return rdisk_error_set(err, -errno, "cannot create a socket: %s",
+                               strerror(errno));
+    }
+    ret = connect(fd, (const struct sockaddr *)address, sizeof(*address));
+    if (ret == 0 || errno == EAGAIN) {
+        close(fd);
+        return rdisk_error_set(err, -EADDRINUSE,
+                               "another process answers at "
+                               "'%s'",
+                               address->sun_path);
+    }
+    close(fd);
+    if (lstat(address->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+        return rdisk_error_set(err, -EEXIST,
+                               "'%s' exists and is not a "
+                               "socket",
+                               address->sun_path);
+    }
+    unlink(address->sun_path);
+    return 0;
+}
+
+static int open_socket(struct device *device, struct rdisk_error *err)
+{
+    const struct sockaddr_un *address = &device->address;
+    int ret = remove_stale(address, err);
+    mode_t mask;
+
+    if (ret < 0) {
+        return ret;
+    }
+    device->listen_fd = socket(AF_UNIX,
+                               SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* Nobody else gets in before its owner and mode are set. */
+    mask = umask(0177);
+    ret = device->listen_fd < 0 ||
+                  bind(device->listen_fd, (const struct sockaddr *)address,
+                       sizeof(*address)) < 0
+              ? -errno
+              : 0;
+    umask(mask);
+    if (ret == 0 &&
+        (((device->owner != (uid_t)-1 || device->group != (gid_t)-1) &&
+          chown(address->sun_path, device->owner, device->group) < 0) ||
+         chmod(address->sun_path, device->mode) < 0 ||
+         listen(device->listen_fd, 8) < 0)) {
+        ret = -errno;
+    }
+    if (ret == 0) {
+        ret = loop_add(device->loop, device->listen_fd, EPOLLIN,
+                       &device->listening);
+    }
+    return ret < 0 ? rdisk_error_set(err, ret,
+                                     "cannot listen at '%s' for "
+                                     "disk '%s': %s",
+                                     address->sun_path, device->name,
+                                     strerror(-ret))
+                   : 0;
+}
+
+int device_listen(struct device *device, const struct device_geometry *geometry,
+                  struct rdisk_error *err)
+{
+    device->geometry = *geometry;
+    return device->listen_fd < 0 ? open_socket(device, err) : 0;
+}
+
+void device_unlisten(struct device *device)
+{
+    if (device->listen_fd >= 0) {
+        loop_remove(device->loop, device->listen_fd);
+        close(device->listen_fd);
+        unlink(device->address.sun_path);
+        device->listen_fd = -1;
+    }
+}
