@@ -21,7 +21,9 @@ static int grant_slots(struct rdisk_target_session *session,
                        struct rdisk_error *err)
 {
     struct rdisk_target *target = session->target;
-    uint64_t left = target->options.max_memory - target->memory;
+    uint64_t most = target->options.max_memory;
+    /* The limit may have been lowered below what is in use. */
+    uint64_t left = most > target->memory ? most - target->memory : 0;
     uint64_t one = session->granted_queues *
                    rdisk_target_queue_size(1, session->granted_slot_size);
     unsigned int wanted = session->granted_slots;
@@ -34,8 +36,7 @@ static int grant_slots(struct rdisk_target_session *session,
             "%llu are in use",
             (unsigned long long)(wanted * one),
             (unsigned long long)(fewest * one),
-            (unsigned long long)target->memory,
-            (unsigned long long)target->options.max_memory);
+            (unsigned long long)target->memory, (unsigned long long)most);
     }
     if (left < wanted * one) {
         session->granted_slots = left / one;

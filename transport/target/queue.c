@@ -494,6 +494,11 @@ void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
     *length = queue->memory_size;
 }
 
+unsigned int rdisk_target_queue_slots(const struct rdisk_target_queue *queue)
+{
+    return queue->slots;
+}
+
 void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
                                  struct rdisk_target_counters *counters)
 {

@@ -135,6 +135,22 @@ struct rdisk_target *rdisk_target_create(
     return target;
 }
 
+int rdisk_target_set_limits(struct rdisk_target *target,
+                            const struct rdisk_target_options *options,
+                            struct rdisk_error *err)
+{
+    struct rdisk_target_options next = *options;
+    int result;
+
+    next.address = target->options.address;
+    next.port = target->options.port;
+    result = check_options(&next, err);
+    if (result == 0) {
+        target->options = next;
+    }
+    return result;
+}
+
 void rdisk_target_destroy(struct rdisk_target *target)
 {
     if (!target) {

@@ -240,6 +240,15 @@ uint64_t rdisk_target_deadline(const struct rdisk_target *target);
 void rdisk_target_process(struct rdisk_target *target);
 
 /*
+ * Apply all of @options but the address and the port. Sessions that are open
+ * keep what they were granted; new ones, and timeouts that start from now on,
+ * get what @options says. 0, or -EINVAL with @err, and nothing is changed.
+ */
+int rdisk_target_set_limits(struct rdisk_target *target,
+                            const struct rdisk_target_options *options,
+                            struct rdisk_error *err);
+
+/*
  * Refuse new sessions and queues, tell each client @text in a BYE, finish the
  * requests already taken, end all sessions. rdisk_target_sessions() is 0 when
  * that is done.
@@ -359,6 +368,9 @@ void rdisk_target_queue_kick(struct rdisk_target_queue *queue);
  * buffer. Constant from queue_new to release. Any thread. */
 void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
                                void **address, size_t *length);
+
+/* Requests that it can have at a time. Constant, the same. */
+unsigned int rdisk_target_queue_slots(const struct rdisk_target_queue *queue);
 
 struct rdisk_target_counters {
     struct rdisk_op_totals ops; /* requests answered; failed: other than OK */
