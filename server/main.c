@@ -8,26 +8,30 @@
 #include "server/config/command_line.h"
 #include "server/server.h"
 
-/* Before any thread exists: all inherit it, and the control thread alone takes
- * these signals, from a descriptor. */
-static void block_signals(void)
+static void block_signal(int number)
 {
     sigset_t signals;
 
     sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, number);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
+}
+
+/* Before any thread exists: all inherit it, and the control thread alone takes
+ * these signals, from a descriptor. */
+static void block_signals(void)
+{
+    block_signal(SIGTERM);
+    block_signal(SIGINT);
     signal(SIGPIPE, SIG_IGN);
 }
 
-static int serve(struct config *config)
+static int serve(struct config *config, const struct command_line *line)
 {
     struct rdisk_error err;
     struct server server;
     char address[128];
-    int result = server_start(&server, config, &err);
+    int result = server_start(&server, config, line, &err);
 
     /* Where it does not end cleanly, threads may still be busy. */
     if (result == -ECANCELED) {
@@ -58,14 +62,18 @@ static int serve(struct config *config)
 
 int main(int argc, char **argv)
 {
+    const struct command_line line = { argc, argv };
     struct config config;
     int result;
 
+    /* First of all: a reload may be requested before there is anything to
+     * reload, and that must not end the server. */
+    block_signal(SIGHUP);
     if (config_init(&config) < 0) {
         fprintf(stderr, "rdiskd: no memory\n");
         return 1;
     }
-    result = options_parse(argc, argv, &config);
+    result = options_parse(&line, &config);
     if (result >= 0) {
         config_free(&config);
         return result;
@@ -73,5 +81,5 @@ int main(int argc, char **argv)
     log_set_level(config.log_level);
     block_signals();
     log_start();
-    return serve(&config);
+    return serve(&config, &line);
 }

@@ -15,6 +15,7 @@
 #include "server/admin/socket.h"
 #include "server/container_of.h"
 #include "server/log.h"
+#include "server/reload.h"
 #include "server/session/session.h"
 
 #define server_of(pointer, member) container_of(pointer, struct server, member)
@@ -51,8 +52,7 @@ static void signal_ready(struct loop_source *source, uint32_t events)
     }
     name = sigabbrev_np(info.ssi_signo);
     if (info.ssi_signo == SIGHUP) {
-        log_warning("SIGHUP ignored: the configuration is read at the start "
-                    "only; restart rdiskd to change it");
+        reload_wanted(server);
         return;
     }
     if (server->stopping) {
@@ -117,6 +117,7 @@ static uint64_t next_deadline(const struct server *server)
 
     deadline = earlier(deadline, operations_deadline(&server->operations));
     deadline = earlier(deadline, listing_deadline(&server->listing));
+    deadline = earlier(deadline, reload_deadline(server));
 
     if (server->target) {
         deadline = earlier(deadline, rdisk_target_deadline(server->target));
@@ -149,6 +150,7 @@ void server_turn(struct server *server, uint64_t until)
     jobs_look(server->jobs, now);
     operations_look(&server->operations, now);
     listing_look(&server->listing, now);
+    reload_check_time(server, now);
 }
 
 static void tell_job(void *opaque, const struct job *job, uint64_t age)
@@ -189,8 +191,11 @@ static void abandon(struct server *server)
 
 int server_run(struct server *server)
 {
+    server->running = true;
+    reload_begin_wanted(server);
     while (!server->stopping || rdisk_target_sessions(server->target) ||
-           server->operations.count || server->listing.running) {
+           server->operations.count || server->listing.running ||
+           server->reload) {
         if (server->stopping &&
             rdisk_now(server->env) >= server->stop_deadline) {
             tell_left(server);

@@ -18,11 +18,14 @@
 #include "server/session/queue.h"
 #include <rdisk/target.h>
 
+struct command_line;
 struct control;
+struct reload;
 struct session;
 
 struct server {
-    const struct config *config;
+    struct config *config;           /* main()'s; reload.c changes it */
+    const struct command_line *line; /* to be read again; main()'s */
     const struct rdisk_env *env;
     struct placement placement;
     struct loop loop;
@@ -38,8 +41,11 @@ struct server {
     struct control *control;  /* NULL: no socket */
     struct session *sessions; /* that are open */
 
-    uint64_t started;     /* rdisk_now() */
-    unsigned int volumes; /* that there were then */
+    uint64_t started;      /* rdisk_now() */
+    unsigned int volumes;  /* that there were then */
+    struct reload *reload; /* that is running; NULL: none */
+    bool reload_wanted;    /* a SIGHUP came that has no reload yet */
+    bool running;          /* server_run() has begun */
     bool stopping;
     uint64_t stop_deadline; /* rdisk_now() */
 
@@ -55,8 +61,8 @@ struct server {
  * for storage. On failure @server is gone again, but for threads whose storage
  * does not answer. -ECANCELED: stopped by a signal before it served.
  */
-int server_start(struct server *server, const struct config *config,
-                 struct rdisk_error *err);
+int server_start(struct server *server, struct config *config,
+                 const struct command_line *line, struct rdisk_error *err);
 /* Serve until stopped by a signal. 0, or -ETIMEDOUT: sessions were left. */
 int server_run(struct server *server);
 /* Give everything back; only after server_run() returned 0. */
@@ -65,6 +71,12 @@ void server_free(struct server *server);
 /* For start.c: run one event, or return at @until or the next deadline. */
 void server_turn(struct server *server, uint64_t until);
 int server_watch_all(struct server *server, struct rdisk_error *err);
+/* After how many ns the log reports a job that hangs: before those who wait for
+ * it give up. */
+uint64_t server_slow_job(const struct config *config);
+/* What the transport gets of the configuration. */
+void server_target_options(const struct config *config,
+                           struct rdisk_target_options *options);
 int server_watch_target(struct server *server, struct rdisk_error *err);
 
 /* "10.9.0.1:7471", "[fe80::1]:7471", "*:7471"; returns @text. */

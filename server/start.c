@@ -63,12 +63,15 @@ static int start_loop(struct server *server, struct rdisk_error *err)
     return 0;
 }
 
+uint64_t server_slow_job(const struct config *config)
+{
+    return config->storage_timeout * RDISK_MSEC / 4;
+}
+
 static int start_jobs(struct server *server, struct rdisk_error *err)
 {
-    /* The log tells of what hangs before those who wait give up. */
     server->jobs = jobs_create(&server->mailbox, server->env,
-                               server->config->storage_timeout * RDISK_MSEC /
-                                   4);
+                               server_slow_job(server->config));
     operations_init(&server->operations, server->jobs);
     return server->jobs ? 0
                         : rdisk_error_set(err, -ENOMEM, "no memory for jobs");
@@ -76,7 +79,7 @@ static int start_jobs(struct server *server, struct rdisk_error *err)
 
 /* ---- The address ------------------------------------------------------ */
 
-static void target_options(const struct config *config,
+void server_target_options(const struct config *config,
                            struct rdisk_target_options *options)
 {
     rdisk_target_options_init(options);
@@ -118,7 +121,7 @@ static int await_address(struct server *server, struct rdisk_error *err)
     struct rdisk_target_options options;
     int told = 0, result;
 
-    target_options(server->config, &options);
+    server_target_options(server->config, &options);
     for (;;) {
         uint64_t now, wait;
 
@@ -358,7 +361,7 @@ static int start_target(struct server *server, struct rdisk_error *err)
 {
     struct rdisk_target_options options;
 
-    target_options(server->config, &options);
+    server_target_options(server->config, &options);
     server->target = rdisk_target_create(server->env, &options, &session_events,
                                          server, err);
     return server->target ? server_watch_target(server, err) : err->code;
@@ -374,8 +377,8 @@ static int start_control(struct server *server, struct rdisk_error *err)
     return server->control ? 0 : err->code;
 }
 
-int server_start(struct server *server, const struct config *config,
-                 struct rdisk_error *err)
+int server_start(struct server *server, struct config *config,
+                 const struct command_line *line, struct rdisk_error *err)
 {
     static int (*const parts[])(struct server * server,
                                 struct rdisk_error * err) = {
@@ -386,6 +389,7 @@ int server_start(struct server *server, const struct config *config,
 
     *server = (struct server) {
         .config = config,
+        .line = line,
         .env = log_env_init(),
         .pool = { .directory = -1, .lock = -1 },
         .records = { .directory = -1, .lock = -1 },

@@ -41,6 +41,8 @@ static const struct {
       "take no new sessions and wait until the present ones have left" },
     { "resume", command_resume, 0, 1, "s", "resume [VOLUME]",
       "take sessions again" },
+    { "reload", command_reload, 0, 0, "sj", "reload [--json]",
+      "have the server read its configuration again" },
     { "map", command_map, 1, 0, "ujf", "map URI [--json]",
       "where a volume has data, and what it takes up on the server" },
     { "ping", command_ping, 1, 0, "ciuf",

@@ -40,6 +40,7 @@ int command_stat(const struct arguments *arguments);
 int command_top(const struct arguments *arguments);
 int command_drain(const struct arguments *arguments);
 int command_resume(const struct arguments *arguments);
+int command_reload(const struct arguments *arguments);
 int command_map(const struct arguments *arguments);
 int command_ping(const struct arguments *arguments);
 int command_secret(const struct arguments *arguments);

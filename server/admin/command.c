@@ -12,6 +12,7 @@
 #include "server/admin/socket.h"
 #include "server/log.h"
 #include "server/admin/parse.h"
+#include "server/reload.h"
 #include "server/session/resize.h"
 #include "server/server.h"
 #include "server/session/session.h"
@@ -146,6 +147,8 @@ static struct json_object *run(struct server *server,
     case REQUEST_LIST:
     case REQUEST_STAT:
         break; /* listing.c answers them */
+    case REQUEST_RELOAD:
+        break; /* reload.c answers it */
     case REQUEST_DRAIN:
         return drain(server, request->name, err);
     case REQUEST_RESUME:
@@ -236,6 +239,8 @@ void command_run(void *opaque, const char *line, struct control_call *call)
         control_answer(call, control_error(&err));
     } else if (request.op == REQUEST_LIST || request.op == REQUEST_STAT) {
         listing_ask(opaque, request.op, call);
+    } else if (request.op == REQUEST_RELOAD) {
+        reload_ask(opaque, call);
     } else if (request.name[0]) {
         run_in_turn(opaque, &request, call);
     } else {

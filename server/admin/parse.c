@@ -24,6 +24,7 @@ static const struct {
     [REQUEST_STAT] = { "stat", false, false, false, NULL },
     [REQUEST_DRAIN] = { "drain", true, false, true, NULL },
     [REQUEST_RESUME] = { "resume", true, false, true, NULL },
+    [REQUEST_RELOAD] = { "reload", false, false, false, NULL },
 };
 
 #define OPS (sizeof(ops) / sizeof(ops[0]))
@@ -49,8 +50,8 @@ static int parse_op(struct json_object *object, struct request *request,
     }
     return rdisk_error_set(err, -EINVAL,
                            "there is no op \"%.40s\": it is "
-                           "create, delete, resize, fence, list, stat, drain "
-                           "or resume",
+                           "create, delete, resize, fence, list, stat, drain, "
+                           "resume or reload",
                            name);
 }
 

@@ -20,6 +20,7 @@ enum request_op {
     REQUEST_STAT,   /* {"op":"stat"} */
     REQUEST_DRAIN,  /* {"op":"drain"[,"name":NAME]} */
     REQUEST_RESUME, /* {"op":"resume"[,"name":NAME]} */
+    REQUEST_RELOAD, /* {"op":"reload"} */
 };
 
 struct request {

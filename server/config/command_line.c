@@ -17,6 +17,7 @@ enum {
     OPTION_VERSION,
     OPTION_CONFIG,
     OPTION_VOLUME,
+    OPTION_CHECK,
 };
 
 static void print_help(void)
@@ -35,7 +36,10 @@ static void print_help(void)
         snprintf(option, sizeof(option), "--%s %s", name, argument);
         printf("  %s\n        %s\n", option, help);
     }
-    printf("  --help\n  --version\n\n"
+    printf("  --check\n"
+           "        check the configuration, with the files that it names, and "
+           "exit\n"
+           "  --help\n  --version\n\n"
            "See rdiskd(8) and rdiskd.conf(5).\n");
 }
 
@@ -44,7 +48,7 @@ static void fill_table(struct option *table)
     const char *name, *argument, *help;
     unsigned int n = 0;
 
-    for (; n < MAX_OPTIONS - 5 && (name = config_option(n, &argument, &help));
+    for (; n < MAX_OPTIONS - 6 && (name = config_option(n, &argument, &help));
          n++) {
         table[n] = (struct option) { name, required_argument, NULL, n };
     }
@@ -55,6 +59,7 @@ static void fill_table(struct option *table)
                                    OPTION_CONFIG };
     table[n++] = (struct option) { "volume", required_argument, NULL,
                                    OPTION_VOLUME };
+    table[n++] = (struct option) { "check", no_argument, NULL, OPTION_CHECK };
     table[n] = (struct option) { 0 };
 }
 
@@ -78,8 +83,9 @@ static int read_file(int argc, char **argv, const struct option *table,
     return path && path[0] ? config_read(config, path, err) : 0;
 }
 
-/* Options that end the program. */
-static int read_questions(int argc, char **argv, const struct option *table)
+/* Options that end the program. *@check: one of them is --check. */
+static int read_questions(int argc, char **argv, const struct option *table,
+                          bool *check)
 {
     int option;
 
@@ -93,6 +99,9 @@ static int read_questions(int argc, char **argv, const struct option *table)
         case OPTION_VERSION:
             printf("rdiskd %s\n", RDISK_VERSION);
             return 0;
+        case OPTION_CHECK:
+            *check = true;
+            break;
         case '?':
             fprintf(stderr, "rdiskd: try --help\n");
             return 2;
@@ -118,29 +127,46 @@ static int read_options(int argc, char **argv, const struct option *table,
            (option = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (option == OPTION_VOLUME) {
             result = config_volume_parse(&config->volumes, optarg, err);
-        } else if (option != OPTION_CONFIG) {
+        } else if (option != OPTION_CONFIG && option != OPTION_CHECK) {
             result = config_set(config, table[option].name, optarg, err);
         }
     }
     return result;
 }
 
-int options_parse(int argc, char **argv, struct config *config)
+int options_read(const struct command_line *line, struct config *config,
+                 struct rdisk_error *err)
 {
     struct option table[MAX_OPTIONS];
-    struct rdisk_error err;
     int result;
 
     fill_table(table);
-    result = read_questions(argc, argv, table);
+    result = read_file(line->argc, line->argv, table, config, err);
+    if (result == 0) {
+        result = read_options(line->argc, line->argv, table, config, err);
+    }
+    return result < 0 ? result : config_check(config, err);
+}
+
+int options_parse(const struct command_line *line, struct config *config)
+{
+    struct option table[MAX_OPTIONS];
+    struct rdisk_error err;
+    bool check = false;
+    int result;
+
+    fill_table(table);
+    result = read_questions(line->argc, line->argv, table, &check);
     if (result >= 0) {
         return result;
     }
-    if (read_file(argc, argv, table, config, &err) < 0 ||
-        read_options(argc, argv, table, config, &err) < 0 ||
-        config_check(config, &err) < 0) {
+    if (options_read(line, config, &err) < 0) {
         fprintf(stderr, "rdiskd: %s\n", err.text);
         return 2;
+    }
+    if (check) {
+        printf("rdiskd: the configuration is valid\n");
+        return 0;
     }
     return -1;
 }

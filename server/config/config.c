@@ -24,6 +24,12 @@ enum kind {
     KIND_POLLING, /* auto, on or off */
 };
 
+/* When a value that has changed in the file counts. */
+enum applied {
+    RESTARTS, /* when the server starts again */
+    RELOADS,  /* when a server that runs reads the file again */
+};
+
 /* One table says all there is to say about an option. */
 struct option {
     const char *section;
@@ -34,6 +40,7 @@ struct option {
     enum kind kind;
     size_t offset;     /* in struct config */
     uint64_t min, max; /* of numbers */
+    enum applied applied;
 };
 
 #define PAGE 4096
@@ -41,86 +48,92 @@ struct option {
 static const struct option options[] = {
     { "server", "listen", "listen", "ADDRESS",
       "address of the RDMA device to listen on; default: any", KIND_TEXT,
-      offsetof(struct config, listen), 0, 0 },
+      offsetof(struct config, listen), 0, 0, RESTARTS },
     { "server", "port", "port", "PORT", "port, 1…65535; default 7471",
-      KIND_NUMBER, offsetof(struct config, port), 1, UINT16_MAX },
+      KIND_NUMBER, offsetof(struct config, port), 1, UINT16_MAX, RESTARTS },
     { "server", "cores", "cores", "N",
       "reactor threads, one core each, 1…256; default: 2 if the NIC's NUMA "
       "node has as many",
-      KIND_NUMBER, offsetof(struct config, cores), 1, 256 },
+      KIND_NUMBER, offsetof(struct config, cores), 1, 256, RESTARTS },
     { "server", "core-list", "core-list", "LIST",
       "exactly these cores, e.g. 0-3,8; default: of the NIC's NUMA node",
-      KIND_TEXT, offsetof(struct config, core_list), 0, 0 },
+      KIND_TEXT, offsetof(struct config, core_list), 0, 0, RESTARTS },
     { "server", "poll-time", "poll-time", "MICROSECONDS",
       "for a reactor to look for the next request before it sleeps, if they "
       "come so fast, 0…10000; 0: never; default 32",
-      KIND_NUMBER, offsetof(struct config, poll_time), 0, 10000 },
+      KIND_NUMBER, offsetof(struct config, poll_time), 0, 10000, RESTARTS },
     { "server", "control", "control", "PATH",
       "socket for rdisk(1), \"\" for none; default " CONFIG_DEFAULT_CONTROL,
-      KIND_TEXT, offsetof(struct config, control), 0, 0 },
+      KIND_TEXT, offsetof(struct config, control), 0, 0, RESTARTS },
     { "server", "log-level", "log-level", "LEVEL",
       "error, warning, info or debug; default info", KIND_LEVEL,
-      offsetof(struct config, log_level), 0, 0 },
+      offsetof(struct config, log_level), 0, 0, RELOADS },
     { "server", "authentication", "authentication", "hmac|none",
       "hmac: clients with a secret may connect (default if there are any); "
       "none: all may",
-      KIND_AUTHENTICATION, offsetof(struct config, authentication), 0, 0 },
+      KIND_AUTHENTICATION, offsetof(struct config, authentication), 0, 0,
+      RELOADS },
     { "server", "max-sessions", "max-sessions", "N",
       "sessions at a time, 1…65536", KIND_NUMBER,
-      offsetof(struct config, max_sessions), 1, 65536 },
+      offsetof(struct config, max_sessions), 1, 65536, RELOADS },
     { "server", "max-queues", "max-queues", "N", "queues of a session, 1…64",
-      KIND_NUMBER, offsetof(struct config, max_queues), 1, RDISK_QUEUES_MAX },
+      KIND_NUMBER, offsetof(struct config, max_queues), 1, RDISK_QUEUES_MAX,
+      RELOADS },
     { "server", "max-slots", "max-slots", "N", "slots of a queue, 1…1024",
-      KIND_NUMBER, offsetof(struct config, max_slots), 1, RDISK_SLOTS_MAX },
+      KIND_NUMBER, offsetof(struct config, max_slots), 1, RDISK_SLOTS_MAX,
+      RELOADS },
     { "server", "max-slot-size", "max-slot-size", "SIZE",
       "largest request, 4k…4M, a multiple of 4k", KIND_SIZE,
       offsetof(struct config, max_slot_size), RDISK_SLOT_SIZE_MIN,
-      RDISK_SLOT_SIZE_MAX },
+      RDISK_SLOT_SIZE_MAX, RELOADS },
     { "server", "max-memory", "max-memory", "SIZE",
       "slots of all sessions together, 1M…16T", KIND_SIZE,
-      offsetof(struct config, max_memory), 1u << 20, 1ull << 44 },
+      offsetof(struct config, max_memory), 1u << 20, 1ull << 44, RELOADS },
     { "server", "cq-entries", "cq-entries", "N",
       "of a completion queue, which the queues of a reactor share, "
       "1024…4194304; default 32768",
-      KIND_NUMBER, offsetof(struct config, cq_entries), 1024, 1u << 22 },
+      KIND_NUMBER, offsetof(struct config, cq_entries), 1024, 1u << 22,
+      RESTARTS },
     { "server", "handshake-timeout", "handshake-timeout", "SECONDS",
       "from connect to open, 0.1…3600", KIND_TIME,
-      offsetof(struct config, handshake_timeout), 100, 3600000 },
+      offsetof(struct config, handshake_timeout), 100, 3600000, RELOADS },
     { "server", "max-silence", "max-silence", "SECONDS",
       "of a client whose device still answers, 1…86400; default 300", KIND_TIME,
-      offsetof(struct config, max_silence), 1000, 86400000 },
+      offsetof(struct config, max_silence), 1000, 86400000, RELOADS },
     { "server", "stop-timeout", "stop-timeout", "SECONDS",
       "for requests to finish after SIGTERM, 0.1…3600; default 10", KIND_TIME,
-      offsetof(struct config, stop_timeout), 100, 3600000 },
+      offsetof(struct config, stop_timeout), 100, 3600000, RELOADS },
     { "server", "listen-timeout", "listen-timeout", "SECONDS",
       "to wait at the start for an RDMA device that has the address, 0…3600; "
       "default 30",
-      KIND_TIME, offsetof(struct config, listen_timeout), 0, 3600000 },
+      KIND_TIME, offsetof(struct config, listen_timeout), 0, 3600000,
+      RESTARTS },
     { "server", "storage-timeout", "storage-timeout", "SECONDS",
       "for storage to answer before the client gets an error that says it "
       "does not, 1…3600; default 20",
-      KIND_TIME, offsetof(struct config, storage_timeout), 1000, 3600000 },
+      KIND_TIME, offsetof(struct config, storage_timeout), 1000, 3600000,
+      RELOADS },
     { "server", "lease-time", "lease-time", "SECONDS",
       "that a volume is kept for a writer that lost its connection, 0…3600; "
       "default 0",
-      KIND_TIME, offsetof(struct config, lease_time), 0, 3600000 },
+      KIND_TIME, offsetof(struct config, lease_time), 0, 3600000, RELOADS },
     { "server", "state", "state", "DIRECTORY",
       "for records of who may write; default: .rdisk in the pool directory",
-      KIND_TEXT, offsetof(struct config, state), 0, 0 },
+      KIND_TEXT, offsetof(struct config, state), 0, 0, RESTARTS },
     { "pool", "directory", "pool", "DIRECTORY",
       "whose files are volumes; default: none", KIND_TEXT,
-      offsetof(struct config, pool), 0, 0 },
+      offsetof(struct config, pool), 0, 0, RESTARTS },
     { "pool", "create", "create", "allow|deny",
       "whether clients may make volumes; only without authentication; default "
       "deny",
-      KIND_POLICY, offsetof(struct config, create), 0, 0 },
+      KIND_POLICY, offsetof(struct config, create), 0, 0, RELOADS },
     { "pool", "resize", "resize", "allow|deny",
       "whether clients may resize what they write of it; default allow",
-      KIND_POLICY, offsetof(struct config, resize), 0, 0 },
+      KIND_POLICY, offsetof(struct config, resize), 0, 0, RELOADS },
     { "pool", "io-poll", "io-poll", "auto|on|off",
       "whether reactors poll for reads and writes of it, if its disk has "
       "queues without interrupts; default auto",
-      KIND_POLLING, offsetof(struct config, polling), 0, 0 },
+      KIND_POLLING, offsetof(struct config, polling), 0, 0, RESTARTS },
 };
 
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -321,6 +334,69 @@ int config_read(struct config *config, const char *path,
 
     static_assert(OPTIONS <= 32, "a bit of config.seen for each option");
     return ini_read(path, &handler, config, err);
+}
+
+/* ---- Reading it again -------------------------------------------------- */
+
+static size_t size_of(enum kind kind)
+{
+    switch (kind) {
+    case KIND_LEVEL:
+        return sizeof(enum rdisk_log_level);
+    case KIND_AUTHENTICATION:
+        return sizeof(enum access_method);
+    case KIND_POLICY:
+        return sizeof(bool);
+    case KIND_POLLING:
+        return sizeof(enum backend_polling);
+    case KIND_TEXT:
+        return sizeof(char *);
+    default:
+        return sizeof(uint64_t);
+    }
+}
+
+static void swap_values(void *a, void *b, size_t size)
+{
+    char value[sizeof(uint64_t)];
+
+    memcpy(value, a, size);
+    memcpy(a, b, size);
+    memcpy(b, value, size);
+}
+
+static bool same_value(const struct option *option, const void *a,
+                       const void *b)
+{
+    return option->kind == KIND_TEXT
+               ? strcmp(*(char *const *)a, *(char *const *)b) == 0
+               : memcmp(a, b, size_of(option->kind)) == 0;
+}
+
+void config_adopt(struct config *config, struct config *next,
+                  struct config_change *change)
+{
+    struct access_client *clients = config->clients;
+
+    *change = (struct config_change) {
+        .volumes_pending = !config_volumes_same(config->volumes, next->volumes),
+    };
+    for (size_t i = 0; i < OPTIONS; i++) {
+        void *to = (char *)config + options[i].offset;
+        void *from = (char *)next + options[i].offset;
+
+        if (same_value(&options[i], to, from)) {
+            continue;
+        }
+        if (options[i].applied == RELOADS) {
+            swap_values(to, from, size_of(options[i].kind));
+            change->applied |= 1u << i;
+        } else {
+            change->pending |= 1u << i;
+        }
+    }
+    config->clients = next->clients;
+    next->clients = clients;
 }
 
 /* ---- All of it -------------------------------------------------------- */

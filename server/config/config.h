@@ -59,6 +59,21 @@ int config_read(struct config *config, const char *path,
 /* Set an option by its name, as on the command line: --NAME VALUE. */
 int config_set(struct config *config, const char *name, const char *value,
                struct rdisk_error *err);
+/* What config_adopt() found to be different: options by index, bit by bit. */
+struct config_change {
+    unsigned int applied;
+    unsigned int pending; /* only a restart of the server applies them */
+    bool volumes_pending; /* the same of [volume] sections */
+};
+
+/*
+ * Take over from @next, which config_check() has accepted, what may change in
+ * a server that runs: its clients, access rules, limits and log level. @next
+ * gets the older values, and is to be freed. Control thread.
+ */
+void config_adopt(struct config *config, struct config *next,
+                  struct config_change *change);
+
 /* Is everything there that must be? Last. Warns if anybody may come in. */
 int config_check(const struct config *config, struct rdisk_error *err);
 

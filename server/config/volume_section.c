@@ -201,6 +201,24 @@ int config_volume_parse(struct config_volume **volumes, const char *text,
     return result;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+bool config_volumes_same(const struct config_volume *a,
+                         const struct config_volume *b)
+{
+    while (a && b && same_text(a->name, b->name) && a->backend == b->backend &&
+           same_text(a->path, b->path) && a->size == b->size &&
+           a->read_only == b->read_only && a->polling == b->polling &&
+           same_text(a->identity, b->identity)) {
+        a = a->next;
+        b = b->next;
+    }
+    return !a && !b;
+}
+
 void config_volume_free(struct config_volume *volumes)
 {
     while (volumes) {

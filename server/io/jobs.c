@@ -311,6 +311,11 @@ struct jobs *jobs_create(struct mailbox *home, const struct rdisk_env *env,
     return jobs;
 }
 
+void jobs_set_slow(struct jobs *jobs, uint64_t slow)
+{
+    jobs->slow = slow;
+}
+
 void jobs_destroy(struct jobs *jobs)
 {
     if (!jobs) {

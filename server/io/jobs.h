@@ -62,6 +62,8 @@ struct job {
  */
 struct jobs *jobs_create(struct mailbox *home, const struct rdisk_env *env,
                          uint64_t slow);
+/* The same @slow from now on, for the jobs there are, too. */
+void jobs_set_slow(struct jobs *jobs, uint64_t slow);
 /* End all threads; no job is left. NULL is allowed. */
 void jobs_destroy(struct jobs *jobs);
 

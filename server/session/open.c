@@ -94,19 +94,6 @@ static void refuse(struct session *session, enum rdisk_status status)
 
 /* ---- Opening ---------------------------------------------------------- */
 
-/* What may the one who asks do with the volume it asks for? */
-static enum access access_of(const struct server *server,
-                             const struct rdisk_open_request *request)
-{
-    const struct access_client *client;
-
-    if (server->config->authentication == ACCESS_METHOD_OPEN) {
-        return ACCESS_WRITE;
-    }
-    client = access_find(server->config->clients, request->user);
-    return client ? access_to(client, request->volume) : ACCESS_NONE;
-}
-
 static void enter(struct session *session)
 {
     struct server *server = session->server;
@@ -342,7 +329,7 @@ static struct session *session_new(struct server *server,
     session->server = server;
     session->target = target;
     session->request = *request;
-    session->access = access_of(server, request);
+    session->access = session_access(server, request->user, request->volume);
     snprintf(holder->peer, sizeof(holder->peer), "%s", request->peer);
     snprintf(holder->user, sizeof(holder->user), "%s", request->user);
     memcpy(holder->client, request->client, sizeof(holder->client));
@@ -382,6 +369,26 @@ static void fill_grant(const struct session *session,
                     resize_allowed(session->server, session->holder.volume);
 }
 
+/*
+ * While its record was written the volume may have been drained, or taken away
+ * from this client: it is not granted then.
+ */
+static enum rdisk_status still_granted(struct session *session)
+{
+    if (session->status != RDISK_STATUS_OK) {
+        return session->status;
+    }
+    if (drained(session)) {
+        return RDISK_STATUS_SHUTTING_DOWN;
+    }
+    if (session_withdrawn(session)) {
+        rdisk_error_set(&session->why, -ENOENT, "there is no volume '%s'",
+                        session->request.volume);
+        return RDISK_STATUS_NO_VOLUME;
+    }
+    return RDISK_STATUS_OK;
+}
+
 /* Asked for the first time, or again. */
 static enum rdisk_status answer(struct session *session,
                                 struct rdisk_open_grant *grant, void **user,
@@ -397,7 +404,7 @@ static enum rdisk_status answer(struct session *session,
         *user = session;
         return RDISK_LATER;
     }
-    status = session->status;
+    status = still_granted(session);
     if (status == RDISK_STATUS_OK) {
         session->phase = SESSION_OPEN;
         fill_grant(session, grant);
@@ -408,7 +415,13 @@ static enum rdisk_status answer(struct session *session,
         *err = session->why;
     }
     *user = NULL;
-    session_free(session);
+    if (session->status == RDISK_STATUS_OK) {
+        session->target = NULL;
+        session->orderly = !session->request.generation;
+        start_release(session);
+    } else {
+        session_free(session);
+    }
     return status;
 }
 

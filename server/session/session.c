@@ -88,6 +88,45 @@ void session_drain(struct server *server)
     }
 }
 
+/* ---- Access that was withdrawn ----------------------------------------- */
+
+enum access session_access(const struct server *server, const char *user,
+                           const char *volume)
+{
+    const struct access_client *client;
+
+    if (server->config->authentication == ACCESS_METHOD_OPEN) {
+        return ACCESS_WRITE;
+    }
+    client = access_find(server->config->clients, user);
+    return client ? access_to(client, volume) : ACCESS_NONE;
+}
+
+bool session_withdrawn(const struct session *session)
+{
+    return session_access(session->server, session->request.user,
+                          session->request.volume) <
+           (session->read_only ? ACCESS_READ : ACCESS_WRITE);
+}
+
+unsigned int session_end_withdrawn(struct server *server)
+{
+    struct session *session = server->sessions, *next;
+    unsigned int count = 0;
+
+    for (; session; session = next) {
+        next = session->next;
+        if (!session_withdrawn(session)) {
+            continue;
+        }
+        rdisk_target_session_end(session->target, RDISK_STATUS_DENIED,
+                                 "the server's configuration does not allow "
+                                 "this client to use the volume any more");
+        count++;
+    }
+    return count;
+}
+
 /* ---- Fencing by hand -------------------------------------------------- */
 
 static unsigned int end_writers(struct server *server,
@@ -180,7 +219,7 @@ static int session_queue_new(void *opaque, void *user,
 
     queue = queue_start(target, idlest_worker(server),
                         session->holder.volume->backend,
-                        server->config->max_slots, &server->mailbox,
+                        rdisk_target_queue_slots(target), &server->mailbox,
                         session_queue_left, session, queue_user);
     if (!queue) {
         return rdisk_error_set(err, -ENOMEM,

@@ -60,6 +60,15 @@ extern const struct rdisk_target_events session_events;
  * carried out first. */
 void session_drain(struct server *server);
 
+/* What may this user, "" without authentication, do with @volume? */
+enum access session_access(const struct server *server, const char *user,
+                           const char *volume);
+/* Does the session have more than its client may have by now? */
+bool session_withdrawn(const struct session *session);
+/* End all such sessions: requests already taken are carried out first. Their
+ * number. */
+unsigned int session_end_withdrawn(struct server *server);
+
 /* Of all its queues, those that have ended included. */
 void session_counters(const struct session *session,
                       struct rdisk_target_counters *counters);

@@ -334,6 +334,14 @@ struct lease *pool_lease_of(struct pool *pool, struct volume *volume,
     return lease;
 }
 
+void pool_set_lease_time(struct pool *pool, uint64_t lease_time)
+{
+    pool->lease_time = lease_time;
+    for (struct lease *lease = pool->leases; lease; lease = lease->next) {
+        lease->lease_time = lease_time;
+    }
+}
+
 /* Who had the volume when the server started has had since then to come. */
 uint64_t pool_lease_since(const struct pool *pool, struct lease *lease,
                           uint64_t now)

@@ -62,6 +62,9 @@ struct volume *pool_add(struct pool *pool, const char *name,
                         struct backend *backend, struct rdisk_error *err);
 bool pool_unlink(struct pool *pool, struct volume *volume);
 
+/* How long leases are kept, in ns: for writers that go away from now on. */
+void pool_set_lease_time(struct pool *pool, uint64_t lease_time);
+
 /*
  * The lease of a volume that somebody wants to write, to be compared with its
  * record (lease_read(), lease_compare()) as of pool_lease_since(). NULL: no

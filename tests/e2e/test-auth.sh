@@ -145,4 +145,81 @@ check_a_read_only_client_cannot_write()
         "$(uri_as alice shared)"
 }
 
+# keep USER VOLUME: holds it open, writing all the time
+keep()
+{
+    qemu_as "$1"
+    "${qemu[@]}" -c "$(yes 'write -q -P 3 0 4k' | head -n 100000)" \
+        "$(uri_as "$1" "$2")" >"$work/$1.kept" 2>&1 &
+    end_later $!
+    wait_until 20 has_session "$1" || fail "$1 has no session"
+}
+
+# has_session USER
+has_session()
+{
+    [ "$(stat_server "sum(x['user'] == '$1' for x in s['sessions'])")" = 1 ]
+}
+
+has_no_session()
+{
+    ! has_session "$1"
+}
+
+# alice's connection and the writes that it has carried out
+alice()
+{
+    stat_server "next('%s %d' % (x['peer'], x['counters']['writes'])
+        for x in s['sessions'] if x['user'] == 'alice')"
+}
+
+check_a_reload_ends_the_sessions_of_a_removed_client_only()
+{
+    local before after
+    begin
+    keep alice alice-1
+    keep bob shared
+    before=$(alice)
+    sed -i '/client bob/,$d' "$work/conf"
+    within 20 rdisk reload --control "$control" | tee "$work/reload"
+    says "$work/reload" 'reloaded: 1 clients, 1 sessions ended'
+    wait_until 20 has_no_session bob || fail "bob still has a session"
+    wait_until 20 grep -q 'does not allow this client' "$work/bob.kept" || true
+    after=$(alice)
+    equal "alice's connection" "${after% *}" "${before% *}"
+    [ "${after#* }" -gt "${before#* }" ] || fail "alice does not write"
+    ping_fails 'knows no client with that name' bob shared
+}
+
+check_a_hangup_reloads_clients_and_secrets()
+{
+    begin
+    secret carol
+    printf '[client carol]\nsecret-file = %s\nread-write = shared\n' \
+        "$work/carol.secret" >>"$work/conf"
+    secret bob
+    kill -HUP "$server"
+    wait_until 20 grep -q 'configuration reloaded: 3 clients' "$server_log" ||
+        fail "it is not reloaded"
+    ping_as carol shared
+    ping_as bob shared
+}
+
+check_a_wrong_file_changes_nothing_and_says_why()
+{
+    begin
+    keep bob shared
+    sed -i '/client bob/,$d' "$work/conf"
+    echo '[server]
+max-memory = 3 apples' >>"$work/conf"
+    refused 'max-memory = 3 apples is not a size' 20 rdisk reload \
+        --control "$control"
+    says "$server_log" 'not reloaded, nothing is changed: .*conf:[0-9]+: max-me'
+    has_session bob || fail "bob's session is gone"
+    refused 'max-memory = 3 apples is not a size' 20 rdiskd --check \
+        --config "$work/conf" --pool "$pool"
+    sed -i '$d' "$work/conf"
+    within 20 rdiskd --check --config "$work/conf" --pool "$pool"
+}
+
 run_checks
