@@ -92,8 +92,8 @@ int rdma_inactivate(BlockDriverState *bs)
     /* The next writer could not tell that what we wrote has been lost */
     ret = bdrv_flush(bs);
     if (ret < 0) {
-        error_report("rdma: cannot flush volume '%s', so this QEMU keeps the "
-                     "right to write to it: %s",
+        error_report("rdma: cannot flush volume '%s', so this QEMU keeps its "
+                     "write lease: %s",
                      s->opts->volume, strerror(-ret));
         return ret;
     }
@@ -102,10 +102,9 @@ int rdma_inactivate(BlockDriverState *bs)
         ret = rdma_wait_answer(bs, &local_err);
     }
     if (ret < 0) {
-        error_reportf_err(local_err,
-                          "rdma: cannot give up the right to write "
-                          "to volume '%s': ",
-                          s->opts->volume);
+        error_reportf_err(
+            local_err, "rdma: cannot release the write lease of volume '%s': ",
+            s->opts->volume);
     }
     return ret;
 }

@@ -39,9 +39,8 @@ static int rdma_uri_option(void *opaque, const char *name, const char *value,
         g_autofree char *known = g_strjoinv(", ", (char **)rdma_uri_options);
 
         return rdisk_error_set(err, -EINVAL,
-                               "unknown option '%s'; in a URI "
-                               "there are %s",
-                               name, known);
+                               "unknown option '%s'; a URI can have %s", name,
+                               known);
     }
     if (qdict_haskey(options, name)) {
         return rdisk_error_set(err, -EINVAL, "option '%s' is given twice",

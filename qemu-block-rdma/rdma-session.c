@@ -37,11 +37,11 @@ static void rdma_check_user(RdmaSession *session)
 
     if (now != session->user && !session->user_reported) {
         session->user_reported = true;
-        error_report("rdma: volume '%s' on %s: QEMU was started by user %u and "
-                     "has become user %u, but Linux serves an RDMA device only "
-                     "to who opened it; start QEMU as user %u instead of "
-                     "-run-with user=",
-                     session->volume, session->host, session->user, now, now);
+        error_report(
+            "rdma: volume '%s' on %s: QEMU was started by user %u and has "
+            "become user %u, but Linux lets only the user who opened an RDMA "
+            "device use it; start QEMU as user %u instead of -run-with user=",
+            session->volume, session->host, session->user, now, now);
     }
 }
 
@@ -355,11 +355,11 @@ static int rdma_check_successor(BlockDriverState *bs, RdmaSession *new,
     /* The node's limits stay as they are */
     if (info->block_size > bs->bl.request_alignment ||
         info->max_transfer < bs->bl.max_transfer / RDMA_PARTS) {
-        error_setg(errp,
-                   "the server gives volume '%s' other limits than "
-                   "before (blocks of %u bytes, requests of %u); close and "
-                   "open it",
-                   new->volume, info->block_size, info->max_transfer);
+        error_setg(
+            errp,
+            "the server reports other limits for volume '%s' than before "
+            "(blocks of %u bytes, requests of %u); close and open it",
+            new->volume, info->block_size, info->max_transfer);
         return -EINVAL;
     }
     return 0;

@@ -94,8 +94,8 @@ static size_t format_line(char *out, size_t size, enum rdisk_log_level level,
 static size_t report_dropped(char *line, size_t size, uint64_t dropped)
 {
     return format_line(line, size, RDISK_LOG_WARNING,
-                       "%" PRIu64 " lines are "
-                       "missing here: nobody took them from stderr in time",
+                       "%" PRIu64
+                       " lines are missing here: stderr was not read in time",
                        dropped);
 }
 

@@ -35,7 +35,7 @@ static int serve(struct config *config, const struct command_line *line)
 
     /* Where it does not end cleanly, threads may still be busy. */
     if (result == -ECANCELED) {
-        log_info("stopped before it served");
+        log_info("stopped before it was ready");
         log_flush();
         return 0;
     }

@@ -56,8 +56,8 @@ static void signal_ready(struct loop_source *source, uint32_t events)
         return;
     }
     if (server->stopping) {
-        log_error("SIG%s again: ending at once, %u sessions with their "
-                  "requests are cut",
+        log_error("SIG%s again: exiting now, %u sessions and their requests "
+                  "are aborted",
                   name,
                   server->target ? rdisk_target_sessions(server->target) : 0);
         log_flush();

@@ -286,7 +286,7 @@ static int open_records(struct step *step)
         return result;
     }
     if (result < 0) {
-        log_warning("nobody can write to volumes that are files: %s",
+        log_warning("volumes that are files cannot be written: %s",
                     step->err.text);
     }
     return 0;

@@ -35,7 +35,7 @@ static int dial(const char *control)
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         failed("no server answers at '%s': %s%s", control, strerror(errno),
-               errno == EACCES ? " (only its own user and root may)"
+               errno == EACCES ? " (only its user and root may connect)"
                                : "; is rdiskd running, with this --control?");
         close(fd);
         return -1;

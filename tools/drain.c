@@ -65,9 +65,10 @@ int command_drain(const struct arguments *arguments)
             return EXIT_OK;
         }
         if (seconds() >= end) {
-            return failed("%" PRIu64 " sessions are left after --timeout %g "
-                          "seconds; they will end, and 'rdisk drain' tells "
-                          "when; 'rdisk resume' takes new ones again",
+            return failed("%" PRIu64
+                          " sessions are left after --timeout %g seconds; they "
+                          "will end: 'rdisk drain' waits for them again; "
+                          "'rdisk resume' accepts new ones again",
                           left, arguments->timeout);
         }
         nanosleep(&pause, NULL);

@@ -139,8 +139,7 @@ int command_map(const struct arguments *arguments)
         result = remote_serve(&map.remote);
     } else if (result == -ENOTSUP) {
         rdisk_error_set(&map.remote.error, result,
-                        "the server cannot tell "
-                        "where this volume has data");
+                        "the server cannot report where this volume has data");
     }
     if (result == 0) {
         printf(map.json ? "{ \"size\": %" PRIu64 ", \"allocated\": %" PRIu64

@@ -24,32 +24,32 @@ static const struct {
 } commands[] = {
     { "create", command_create, 2, 0, "sufR",
       "create NAME|URI SIZE [--replace]",
-      "make a volume of SIZE bytes (k, M, G, T are powers of 1024)" },
+      "create a volume of SIZE bytes (k, M, G, T are powers of 1024)" },
     { "list", command_list, 0, 0, "sj", "list [--json]",
       "the volumes of the server" },
     { "resize", command_resize, 2, 0, "sufS", "resize NAME|URI SIZE [--shrink]",
       "change the size of a volume; one that is open can only grow" },
     { "delete", command_delete, 1, 0, "s", "delete NAME",
-      "destroy a volume that nobody has open" },
+      "delete a volume that no client has open" },
     { "fence", command_fence, 1, 0, "s", "fence NAME",
-      "take a volume away from whoever writes to it, for good" },
+      "revoke write access to a volume from its present clients" },
     { "stat", command_stat, 0, 0, "sj", "stat [--json]",
       "the server: its reactors, sessions, volumes and counters" },
     { "top", command_top, 0, 0, "sci", "top [--interval SECONDS] [--count N]",
       "requests, bytes and latencies of each volume, every second" },
     { "drain", command_drain, 0, 1, "st", "drain [VOLUME] [--timeout SECONDS]",
-      "take no new sessions and wait until the present ones have left" },
+      "accept no new sessions and wait until the present ones have ended" },
     { "resume", command_resume, 0, 1, "s", "resume [VOLUME]",
-      "take sessions again" },
+      "accept sessions again" },
     { "reload", command_reload, 0, 0, "sj", "reload [--json]",
       "have the server read its configuration again" },
     { "map", command_map, 1, 0, "ujf", "map URI [--json]",
-      "where a volume has data, and what it takes up on the server" },
+      "where a volume has data, and its allocated size on the server" },
     { "ping", command_ping, 1, 0, "ciuf",
       "ping URI [--count N] [--interval SECONDS]",
-      "connect, tell each step, then time round trips" },
+      "connect, report each step, then measure round trips" },
     { "secret", command_secret, 0, 0, "", "secret",
-      "a fresh random secret, to be put into a file for each side" },
+      "a new random secret, to be stored in a file on each side" },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -92,9 +92,12 @@ static void print_help(void)
            "        control socket of the server; default\n"
            "        " DEFAULT_CONTROL "\n"
            "  --user NAME --secret-file FILE\n"
-           "        with a URI, rdma://HOST[:PORT]/VOLUME, whose server asks\n"
-           "        who comes in\n"
-           "  --help\n  --version\n\nSee rdisk(1).\n");
+           "        for a URI, rdma://HOST[:PORT]/VOLUME, whose server\n"
+           "        requires authentication\n"
+           "  --help\n"
+           "  --version\n"
+           "\n"
+           "See rdisk(1).\n");
 }
 
 static bool parse_number(const char *text, double min, double max,

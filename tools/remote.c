@@ -165,13 +165,12 @@ int remote_resize(const struct arguments *arguments, uint64_t size)
                         "the volume");
         break;
     case -EINVAL:
-        rdisk_error_set(&remote.error, result,
-                        "the volume has %llu bytes in "
-                        "blocks of %u: the new size must be whole blocks, and "
-                        "a smaller one takes --shrink",
-                        (unsigned long long)rdisk_initiator_size(
-                            remote.session),
-                        rdisk_initiator_info(remote.session)->block_size);
+        rdisk_error_set(
+            &remote.error, result,
+            "the volume has %llu bytes in blocks of %u: the new size must be "
+            "whole blocks, and a smaller one requires --shrink",
+            (unsigned long long)rdisk_initiator_size(remote.session),
+            rdisk_initiator_info(remote.session)->block_size);
         break;
     default:
         break;

@@ -181,9 +181,9 @@ static void leave(struct device *device)
     vu_deinit(&device->vu);
     device->connected = false;
     if (why) {
-        log_error("disk '%s': the VMM or its guest broke the protocol: %s; it "
-                  "has been disconnected",
-                  device->name, *why ? why : "no reason is known");
+        log_error("disk '%s': the VMM or its guest violated the protocol: %s; "
+                  "it has been disconnected",
+                  device->name, *why ? why : "unknown reason");
     } else {
         log_info("disk '%s': the VMM has disconnected", device->name);
     }

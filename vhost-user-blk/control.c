@@ -182,9 +182,7 @@ static char *carry_out(struct daemon *daemon, struct json_object *request,
         return remove_disk(daemon, request, err) < 0 ? NULL : strdup("{}");
     }
     rdisk_error_set(err, -EINVAL,
-                    "there is no op \"%.40s\": list, stat, add "
-                    "and remove are known",
-                    op);
+                    "unknown op \"%.40s\": use list, stat, add or remove", op);
     return NULL;
 }
 

@@ -26,7 +26,7 @@ int daemon_add(struct daemon *daemon, struct disk_options *options,
         link = &(*link)->next;
     }
     if (*link) {
-        rdisk_error_set(err, -EEXIST, "there is a disk '%s' already",
+        rdisk_error_set(err, -EEXIST, "disk '%s' already exists",
                         options->name);
         disk_options_free(options);
         return -EEXIST;

@@ -154,7 +154,7 @@ static struct json_object *run(struct server *server,
     case REQUEST_RESUME:
         return resume(server, request->name, err);
     }
-    rdisk_error_set(err, -EINVAL, "there is no such request");
+    rdisk_error_set(err, -EINVAL, "unknown request");
     return NULL;
 }
 

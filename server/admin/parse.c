@@ -38,8 +38,7 @@ static int parse_op(struct json_object *object, struct request *request,
     if (!json_object_object_get_ex(object, "op", &value) ||
         !json_object_is_type(value, json_type_string)) {
         return rdisk_error_set(err, -EINVAL,
-                               "the request has no \"op\", a "
-                               "string");
+                               "the request needs \"op\", a string");
     }
     name = json_object_get_string(value);
     for (size_t i = 0; i < OPS; i++) {
@@ -49,9 +48,8 @@ static int parse_op(struct json_object *object, struct request *request,
         }
     }
     return rdisk_error_set(err, -EINVAL,
-                           "there is no op \"%.40s\": it is "
-                           "create, delete, resize, fence, list, stat, drain, "
-                           "resume or reload",
+                           "unknown op \"%.40s\": use create, delete, resize, "
+                           "fence, list, stat, drain, resume or reload",
                            name);
 }
 
@@ -108,7 +106,7 @@ static int parse_agreement(struct json_object *object, struct request *request,
         return 0;
     }
     if (!json_object_is_type(value, json_type_boolean)) {
-        return rdisk_error_set(err, -EINVAL, "%s takes \"%s\" as true or false",
+        return rdisk_error_set(err, -EINVAL, "%s: \"%s\" must be true or false",
                                ops[request->op].name, key);
     }
     request->agreed = json_object_get_boolean(value);
@@ -134,7 +132,7 @@ static int parse_object(struct json_object *object, struct request *request,
     json_object_object_foreach(object, key, value)
     {
         if (!takes(request->op, key)) {
-            return rdisk_error_set(err, -EINVAL, "%s takes no \"%.40s\"",
+            return rdisk_error_set(err, -EINVAL, "%s does not take \"%.40s\"",
                                    ops[request->op].name, key);
         }
         (void)value;
@@ -172,8 +170,7 @@ int request_parse(const char *line, struct request *request,
                                  json_tokener_get_parse_end(tokener));
     } else if (!json_object_is_type(object, json_type_object)) {
         result = rdisk_error_set(err, -EINVAL,
-                                 "the request is JSON, but no "
-                                 "object");
+                                 "the request is JSON, but not an object");
     } else {
         result = parse_object(object, request, err);
     }

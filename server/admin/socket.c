@@ -438,11 +438,11 @@ static int listen_at(const char *path, struct rdisk_error *err)
         if (fd >= 0) {
             close(fd);
         }
-        return rdisk_error_set(err, result,
-                               "cannot listen at the control "
-                               "socket '%s': %s (--control names another, "
-                               "--control \"\" does without)",
-                               path, strerror(-result));
+        return rdisk_error_set(
+            err, result,
+            "cannot listen at the control socket '%s': %s (name another with "
+            "--control, or use --control \"\" for none)",
+            path, strerror(-result));
     }
     return fd;
 }

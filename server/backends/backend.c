@@ -94,8 +94,8 @@ int backend_check_size(const char *volume, uint64_t size,
     if (size > INT64_MAX) {
         return rdisk_error_set(err, -EFBIG,
                                "the size of volume '%s', "
-                               "%" PRIu64 " bytes, is more than a file can "
-                               "have",
+                               "%" PRIu64
+                               " bytes, is more than a file can hold",
                                volume, size);
     }
     return 0;
@@ -114,10 +114,10 @@ int backend_resize(struct backend *backend, const char *volume, uint64_t size,
                                volume);
     }
     if (!backend->class->resize) {
-        return rdisk_error_set(err, -ENOTSUP,
-                               "cannot resize volume '%s': "
-                               "backend %s has no such thing",
-                               volume, backend->class->name);
+        return rdisk_error_set(
+            err, -ENOTSUP,
+            "cannot resize volume '%s': backend %s does not support it", volume,
+            backend->class->name);
     }
     if (size == backend->geometry.size) {
         return 0;

@@ -105,7 +105,7 @@ static void say_buffered(const char *volume, const char *why)
     if (!said) {
         said = true;
         log_info("volume '%s' is served through the page cache, because %s; "
-                 "other such volumes will be too, without a word",
+                 "this is logged only once",
                  volume, why);
     }
 }
@@ -173,10 +173,10 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
     }
     if (S_ISBLK(st.st_mode)) {
         if (ioctl(file->fd, BLKGETSIZE64, &geometry->size) < 0) {
-            return rdisk_error_set(err, -errno,
-                                   "cannot tell the size of the "
-                                   "device of volume '%s': %s",
-                                   spec->volume, strerror(errno));
+            return rdisk_error_set(
+                err, -errno,
+                "cannot determine the size of the device of volume '%s': %s",
+                spec->volume, strerror(errno));
         }
         ioctl(file->fd, BLKIOOPT, &optimal);
     } else {
@@ -230,9 +230,8 @@ static int keep_others_away(int fd, const struct backend_spec *spec,
     }
     if (result < 0) {
         return rdisk_error_set(err, result,
-                               "cannot lock the file of volume "
-                               "'%s', so nothing keeps others from writing "
-                               "to it: %s",
+                               "cannot lock the file of volume '%s', so other "
+                               "programs can write to it: %s",
                                spec->volume, strerror(-result));
     }
     return 0;
@@ -242,12 +241,12 @@ static int told_open(const struct backend_spec *spec, int code,
                      struct rdisk_error *err)
 {
     if (code == -EBUSY) {
-        return rdisk_error_set(err, code,
-                               "the device of volume '%s', '%s', "
-                               "is in use on this machine: mounted, part of "
-                               "another device, or open in another server; "
-                               "read-only = on serves it all the same",
-                               spec->volume, spec->path);
+        return rdisk_error_set(
+            err, code,
+            "the device of volume '%s', '%s', is in use on this machine: "
+            "mounted, part of another device, or open in another server; with "
+            "read-only = on it can be served",
+            spec->volume, spec->path);
     }
     return rdisk_error_set(err, code, "cannot open volume '%s'%s: %s",
                            spec->volume, spec->read_only ? "" : " to write",

@@ -196,8 +196,8 @@ static void file_stop_polling(struct file_context *context)
 {
     if (context->base.polled) {
         context->base.polled = false;
-        log_warning("volume '%s' cannot be polled for any more: its requests "
-                    "wait for the disk's interrupts",
+        log_warning("volume '%s' can no longer be polled: its requests use the "
+                    "disk's interrupts",
                     file_of(context->base.backend)->volume);
     }
 }

@@ -97,8 +97,7 @@ static int open_again(const struct file *file, const struct backend_spec *spec,
         return fd;
     } else {
         rdisk_error_set(err, -ESTALE,
-                        "cannot open volume '%s': another file "
-                        "took its place meanwhile",
+                        "cannot open volume '%s': another file has replaced it",
                         spec->volume);
     }
     if (fd >= 0) {

@@ -196,18 +196,18 @@ int access_check(const struct access_client *clients, enum access_method method,
 {
     /* To serve everybody takes a word; silence is no consent. */
     if (method == ACCESS_METHOD_OPEN) {
-        log_warning("authentication = none: whoever reaches the port may use "
-                    "every volume%s",
-                    clients ? "; [client] sections count for nothing" : "");
+        log_warning("authentication = none: any client that reaches the port "
+                    "may use every volume%s",
+                    clients ? "; [client] sections are ignored" : "");
         return 0;
     }
     if (!clients) {
         return rdisk_error_set(
             err, -EINVAL,
-            "no client is allowed to connect: name the "
-            "clients in [client NAME] sections, or, on a network that you "
-            "trust, say authentication = none (--authentication none) to let "
-            "in whoever reaches the port");
+            "no client is allowed to connect: name the clients in [client "
+            "NAME] sections, or, on a network that you trust, set "
+            "authentication = none (--authentication none), which allows any "
+            "client that reaches the port");
     }
     for (; clients; clients = clients->next) {
         if (!clients->secret) {
@@ -217,11 +217,11 @@ int access_check(const struct access_client *clients, enum access_method method,
                                    clients->name);
         }
         if (!clients->read_write && !clients->read_only && !clients->create) {
-            return rdisk_error_set(err, -EINVAL,
-                                   "client '%s' may use no volume: list some "
-                                   "in read-write=, read-only= or create=, or "
-                                   "leave its section out",
-                                   clients->name);
+            return rdisk_error_set(
+                err, -EINVAL,
+                "client '%s' may use no volume: list some in read-write=, "
+                "read-only= or create=, or remove its section",
+                clients->name);
         }
     }
     return 0;

@@ -108,9 +108,7 @@ static int read_questions(int argc, char **argv, const struct option *table,
         }
     }
     if (optind < argc) {
-        fprintf(stderr,
-                "rdiskd: it takes options only, not '%s'; try "
-                "--help\n",
+        fprintf(stderr, "rdiskd: unexpected argument '%s'; try --help\n",
                 argv[optind]);
         return 2;
     }

@@ -59,8 +59,8 @@ static const struct option options[] = {
       "exactly these cores, e.g. 0-3,8; default: of the NIC's NUMA node",
       KIND_TEXT, offsetof(struct config, core_list), 0, 0, RESTARTS },
     { "server", "poll-time", "poll-time", "MICROSECONDS",
-      "for a reactor to look for the next request before it sleeps, if they "
-      "come so fast, 0…10000; 0: never; default 32",
+      "a reactor polls for the next request before it sleeps, if requests "
+      "arrive that fast, 0…10000; 0: never; default 32",
       KIND_NUMBER, offsetof(struct config, poll_time), 0, 10000, RESTARTS },
     { "server", "control", "control", "PATH",
       "socket for rdisk(1), \"\" for none; default " CONFIG_DEFAULT_CONTROL,
@@ -104,13 +104,13 @@ static const struct option options[] = {
       "for requests to finish after SIGTERM, 0.1…3600; default 10", KIND_TIME,
       offsetof(struct config, stop_timeout), 100, 3600000, RELOADS },
     { "server", "listen-timeout", "listen-timeout", "SECONDS",
-      "to wait at the start for an RDMA device that has the address, 0…3600; "
-      "default 30",
+      "to wait at startup for an RDMA device with the address, 0…3600; default "
+      "30",
       KIND_TIME, offsetof(struct config, listen_timeout), 0, 3600000,
       RESTARTS },
     { "server", "storage-timeout", "storage-timeout", "SECONDS",
-      "for storage to answer before the client gets an error that says it "
-      "does not, 1…3600; default 20",
+      "for storage to answer before the client gets an error, 1…3600; default "
+      "20",
       KIND_TIME, offsetof(struct config, storage_timeout), 1000, 3600000,
       RELOADS },
     { "server", "lease-time", "lease-time", "SECONDS",
@@ -124,15 +124,16 @@ static const struct option options[] = {
       "whose files are volumes; default: none", KIND_TEXT,
       offsetof(struct config, pool), 0, 0, RESTARTS },
     { "pool", "create", "create", "allow|deny",
-      "whether clients may make volumes; only without authentication; default "
-      "deny",
+      "whether clients may create volumes; only without authentication; "
+      "default deny",
       KIND_POLICY, offsetof(struct config, create), 0, 0, RELOADS },
     { "pool", "resize", "resize", "allow|deny",
-      "whether clients may resize what they write of it; default allow",
+      "whether clients may resize volumes of it that they may write; default "
+      "allow",
       KIND_POLICY, offsetof(struct config, resize), 0, 0, RELOADS },
     { "pool", "io-poll", "io-poll", "auto|on|off",
-      "whether reactors poll for reads and writes of it, if its disk has "
-      "queues without interrupts; default auto",
+      "whether reactors poll for completions of its reads and writes, if its "
+      "disk has queues without interrupts; default auto",
       KIND_POLLING, offsetof(struct config, polling), 0, 0, RESTARTS },
 };
 
@@ -458,7 +459,7 @@ int config_set(struct config *config, const char *name, const char *value,
             return result < 0 ? rdisk_error_prefix(err, "--%s", name) : 0;
         }
     }
-    return rdisk_error_set(err, -EINVAL, "there is no option --%s", name);
+    return rdisk_error_set(err, -EINVAL, "unknown option --%s", name);
 }
 
 int config_check(const struct config *config, struct rdisk_error *err)

@@ -161,11 +161,11 @@ int config_volume_parse(struct config_volume **volumes, const char *text,
     backend = strchr(copy, '=');
     argument = backend ? strchr(backend, ':') : NULL;
     if (!argument) {
-        rdisk_error_set(err, -EINVAL,
-                        "'%s' is not NAME=file:PATH, "
-                        "NAME=memory:SIZE or NAME=null:SIZE, each with "
-                        "\",read-only\" at its end if you like",
-                        text);
+        rdisk_error_set(
+            err, -EINVAL,
+            "'%s' is not NAME=file:PATH, NAME=memory:SIZE or NAME=null:SIZE, "
+            "each optionally followed by \",read-only\"",
+            text);
         free(copy);
         return -EINVAL;
     }

@@ -193,9 +193,9 @@ static void add_thread(struct offload *offload)
     int result = start_thread(offload);
 
     if (result < 0 && !offload->short_of_threads) {
-        log_warning("cannot start a thread: %s; until there is one, a volume "
-                    "whose storage hangs may keep others from copying and "
-                    "telling holes",
+        log_warning("cannot start a thread: %s; until it is possible, a volume "
+                    "whose storage hangs may delay copies and queries for "
+                    "holes on other volumes",
                     strerror(-result));
     }
     offload->short_of_threads = result < 0;

@@ -70,7 +70,7 @@ static enum rdisk_status create_in_turn(
     session->target = target;
     session->create_size = request->size;
     session->create_exclusive = request->exclusive;
-    session->operation.what = "making volume";
+    session->operation.what = "creating volume";
     session->operation.begin = create_begin;
     snprintf(session->operation.volume, sizeof(session->operation.volume), "%s",
              request->volume);
@@ -92,14 +92,15 @@ enum rdisk_status create_event(void *opaque,
 
     if (!allowed(server, request)) {
         if (request->user[0]) {
-            log_warning("client '%s' at %s may not make volume '%s'%s: no list "
-                        "of its section has it",
+            log_warning("client '%s' at %s may not create volume '%s'%s: no "
+                        "list of its section has it",
                         request->user, request->peer, request->volume,
                         request->exclusive ? "" : " again");
         }
-        rdisk_error_set(err, -EPERM, "this client may not make a volume '%s'%s",
+        rdisk_error_set(err, -EPERM,
+                        "this client may not create a volume '%s'%s",
                         request->volume,
-                        request->exclusive ? "" : ", nor replace one");
+                        request->exclusive ? "" : " or replace one");
         return RDISK_STATUS_DENIED;
     }
     if (drain_covers(&server->drain, request->volume)) {

@@ -118,10 +118,10 @@ enum rdisk_status resize_stat_event(void *opaque, void *user,
     }
     result = backend->class->allocated(backend, allocated);
     if (result < 0) {
-        rdisk_error_set(err, result,
-                        "cannot tell what volume '%s' takes up: "
-                        "%s",
-                        session->holder.volume->name, strerror(-result));
+        rdisk_error_set(
+            err, result,
+            "cannot determine the allocated size of volume '%s': %s",
+            session->holder.volume->name, strerror(-result));
     }
     return rdisk_status_from_errno(result);
 }

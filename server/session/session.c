@@ -136,8 +136,8 @@ static unsigned int end_writers(struct server *server,
     char text[256];
 
     snprintf(text, sizeof(text),
-             "volume '%s' was taken away from this client "
-             "with rdisk fence: it may not write any more",
+             "this client was fenced from volume '%s' with rdisk fence: it may "
+             "no longer write",
              volume->name);
     for (struct session *session = server->sessions; session;
          session = session->next) {

@@ -254,7 +254,7 @@ void identity_random(uint8_t identity[RDISK_ID_SIZE])
 {
     if (getrandom(identity, RDISK_ID_SIZE, 0) != RDISK_ID_SIZE) {
         /* Linux has no such case once it has started. */
-        log_error("the kernel has no random numbers");
+        log_error("the kernel provides no random numbers");
     }
 }
 

@@ -83,9 +83,9 @@ enum rdisk_status lease_check_generation(const struct lease *lease,
     }
     if (wanted->generation > record->generation) {
         rdisk_error_set(err, -ESTALE,
-                        "volume '%s' is not the one that was "
-                        "lost: it has been replaced, or the server's record "
-                        "of it (this client had generation %" PRIu64
+                        "volume '%s' is not the one that this client had open: "
+                        "it has been replaced, or the server's record of it "
+                        "(this client had generation %" PRIu64
                         ", it has %" PRIu64 ")",
                         volume, wanted->generation, record->generation);
         return RDISK_STATUS_STALE;
@@ -95,10 +95,9 @@ enum rdisk_status lease_check_generation(const struct lease *lease,
         (!record->shared &&
          memcmp(wanted->client, record->client, sizeof(record->client)))) {
         rdisk_error_set(err, -ESTALE,
-                        "volume '%s' was given to somebody else "
-                        "while this client was away (it had generation %" PRIu64
-                        ", now it is %" PRIu64 "): it may not write "
-                        "any more",
+                        "volume '%s' was given to another client while this "
+                        "one was disconnected (it had generation %" PRIu64
+                        ", now it is %" PRIu64 "): it may no longer write",
                         volume, wanted->generation, record->generation);
         return RDISK_STATUS_STALE;
     }
@@ -126,9 +125,9 @@ enum rdisk_status lease_check_kept(const struct lease *lease,
         return RDISK_STATUS_OK;
     }
     rdisk_error_set(err, -EBUSY,
-                    "volume '%s' is kept for %" PRIu64 " more "
-                    "seconds for %s, which has lost its connection; wait, or "
-                    "give it up with 'rdisk fence %s'",
+                    "volume '%s' is kept for %" PRIu64
+                    " more seconds for %s, which has lost its connection; "
+                    "wait, or end that with 'rdisk fence %s'",
                     lease->name, seconds, lease->record.peer, lease->name);
     return RDISK_STATUS_BUSY;
 }

@@ -131,12 +131,12 @@ static int check_unique(const struct pool *pool, const char *name,
                    sizeof(backend->identity)) == 0 &&
             !(other->backend->geometry.read_only &&
               backend->geometry.read_only)) {
-            return rdisk_error_set(err, -EEXIST,
-                                   "volume '%s' has the "
-                                   "identity of volume '%s', so they would be "
-                                   "taken for one: give one of them another "
-                                   "with identity= in a section of its own",
-                                   name, other->name);
+            return rdisk_error_set(
+                err, -EEXIST,
+                "volume '%s' has the identity of volume '%s', so clients "
+                "cannot distinguish them: give one of them another identity= "
+                "in its own section",
+                name, other->name);
         }
     }
     return 0;
@@ -388,9 +388,9 @@ int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
     if (seconds) {
         return rdisk_error_set(err, -EBUSY,
                                "cannot %s volume '%s': it is "
-                               "kept for %" PRIu64 " more seconds for %s, "
-                               "which has lost its connection; 'rdisk fence "
-                               "%s' gives it up",
+                               "kept for %" PRIu64
+                               " more seconds for %s, which has lost its "
+                               "connection; 'rdisk fence %s' ends that",
                                what, name, seconds, lease->record.peer, name);
     }
     return 0;

@@ -118,8 +118,7 @@ static int rename_new(struct pool *pool, const char *file, const char *name)
 
 static int exists(const char *name, struct rdisk_error *err)
 {
-    return rdisk_error_set(err, -EEXIST, "there is a volume '%s' already",
-                           name);
+    return rdisk_error_set(err, -EEXIST, "volume '%s' already exists", name);
 }
 
 int pool_create(struct pool *pool, const char *name, uint64_t size,

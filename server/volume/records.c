@@ -114,22 +114,21 @@ static int prepare(struct records *records, unsigned int wait_ms,
     directory = result < 0 ? result : make(records->path);
     if (directory < 0) {
         /* load() says -ENOENT where there is no record: that is another case. */
-        return rdisk_error_set(err, directory == -ENOENT ? -EIO : directory,
-                               "the server cannot keep its "
-                               "record of who may write in '%s': %s; state= "
-                               "names another directory",
-                               records->path, strerror(-directory));
+        return rdisk_error_set(
+            err, directory == -ENOENT ? -EIO : directory,
+            "the server cannot keep its record of who may write in '%s': %s; "
+            "name another directory with state=",
+            records->path, strerror(-directory));
     }
     lock = lock_directory(directory, LOCK_NAME, wait_ms);
     if (lock < 0) {
         close(directory);
-        return rdisk_error_set(err, lock,
-                               "the server cannot keep its record "
-                               "of who may write in '%s': %s; state= names "
-                               "another directory",
-                               records->path,
-                               lock == -EBUSY ? "another server does"
-                                              : strerror(-lock));
+        return rdisk_error_set(
+            err, lock,
+            "the server cannot keep its record of who may write in '%s': %s; "
+            "name another directory with state=",
+            records->path,
+            lock == -EBUSY ? "another server does" : strerror(-lock));
     }
     records->directory = directory;
     records->lock = lock;
@@ -224,9 +223,9 @@ static int load(void *opaque, const uint8_t *identity,
         if (!parse(text, record)) {
             result = rdisk_error_set(
                 err, -EIO,
-                "'%s/%s', the server's record "
-                "of who may write, is damaged; remove it if no client of the "
-                "volume is away that could come back",
+                "'%s/%s', the server's record of who may write, is damaged; "
+                "remove it if no disconnected client of the volume can "
+                "reconnect",
                 records->path, name);
         }
     }

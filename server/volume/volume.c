@@ -62,8 +62,9 @@ static enum rdisk_status find_older(const struct volume *volume,
         }
         if (holder->epoch >= wanted->epoch) {
             rdisk_error_set(err, -ESTALE,
-                            "epoch %" PRIu64 " of this client "
-                            "is over: volume '%s' has seen its epoch %" PRIu64,
+                            "epoch %" PRIu64
+                            " of this client is too old: volume '%s' was "
+                            "opened with its epoch %" PRIu64,
                             wanted->epoch, volume->name, holder->epoch);
             return RDISK_STATUS_STALE;
         }
@@ -99,9 +100,8 @@ enum rdisk_status volume_check(const struct volume *volume,
         }
         if (!holder->shared || !wanted->shared) {
             rdisk_error_set(err, -EBUSY,
-                            "volume '%s' is being written by %s; "
-                            "close it there, open it read-only, or let both "
-                            "ask for shared",
+                            "volume '%s' is being written by %s; close it "
+                            "there, open it read-only, or set shared on both",
                             volume->name, holder->peer);
             return RDISK_STATUS_BUSY;
         }
@@ -162,11 +162,11 @@ int volume_check_size(const struct volume *volume, uint64_t size, bool shrink,
     uint64_t now = volume->backend->geometry.size;
 
     if (size < now && !shrink) {
-        return rdisk_error_set(err, -EINVAL,
-                               "volume '%s' has %" PRIu64
-                               " bytes already: a smaller size must be asked "
-                               "for, with --shrink",
-                               volume->name, now);
+        return rdisk_error_set(
+            err, -EINVAL,
+            "volume '%s' has %" PRIu64
+            " bytes already: a smaller size requires --shrink",
+            volume->name, now);
     }
     return 0;
 }

@@ -95,9 +95,9 @@ check_a_wrong_secret_and_an_unknown_client_are_denied_alike()
 check_a_client_without_a_secret_is_told_what_to_do()
 {
     begin
-    refused 'demands authentication: .*--secret-file' 20 rdisk ping \
+    refused 'requires authentication: .*--secret-file' 20 rdisk ping \
         --count 1 "$(uri alice-1)"
-    refused 'demands authentication: .*key-secret=ID' 20 qemu-io -f raw \
+    refused 'requires authentication: .*key-secret=ID' 20 qemu-io -f raw \
         -c 'read 0 4k' "$(uri alice-1)"
 }
 

@@ -91,7 +91,7 @@ check_a_node_without_its_server_does_not_become_inactive()
     kill -STOP "$server"
     qmp_refused 'Failed to inactivate' left \
         blockdev-set-active "$(set_active disk false)"
-    says "$work/left.log" "(cannot give up the right to write to|cannot flush) volume 'alone'"
+    says "$work/left.log" "(cannot release the write lease of|cannot flush) volume 'alone'"
     kill -CONT "$server"
     nobody_else_may_write alone
     quit left
@@ -138,7 +138,7 @@ check_a_node_whose_server_is_away_does_not_become_inactive()
     kill_server
     qmp_refused 'Failed to inactivate' left \
         blockdev-set-active "$(set_active disk false)"
-    says "$work/left.log" "cannot give up the right to write to volume 'absent'"
+    says "$work/left.log" "cannot release the write lease of volume 'absent'"
     start_server --lease-time 40
     wait_until 30 writes absent || fail "left does not come back"
     quit left

@@ -125,7 +125,7 @@ check_a_backup_that_is_put_back_is_left_alone()
     cp -a "$work/backup" "$pool/v"
     within 20 rdisk resume v --control "$control"
     say c 'write -P 3 0 4k'
-    answers c 'not the one that was lost' 40
+    answers c 'not the one that this client had open' 40
     io_options=-r io v 'read -P 1 0 4k'
     stop_server
 }

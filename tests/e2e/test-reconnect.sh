@@ -26,7 +26,7 @@ check_requests_wait_for_a_restarted_server()
     ! said c '64k|65536|write failed' || fail "the write did not wait"
     start_server
     answers c 'wrote 4096/4096 bytes at offset 65536' 40
-    says "$work/c.out" 'is back, epoch'
+    says "$work/c.out" 'reconnected to .*, epoch'
     say c 'read -P 1 0 4k'
     answers c 'read 4096/4096 bytes at offset 0' 20
     say c 'read -P 2 64k 4k'
@@ -38,9 +38,9 @@ check_after_the_delay_requests_fail_until_the_server_is_back()
     bereaved_client 'reconnect-delay=2'
     say c 'write -P 2 0 4k'
     answers c 'write failed' 20
-    says "$work/c.out" 'not back within reconnect-delay=2 seconds'
+    says "$work/c.out" 'not reconnected to .* within reconnect-delay=2 seconds'
     start_server
-    wait_until 40 said c 'is back, epoch' || fail "it did not come back"
+    wait_until 40 said c 'reconnected to .*, epoch' || fail "it did not come back"
     say c 'write -P 3 0 4k'
     answers c 'wrote 4096/4096' 20
 }
@@ -52,7 +52,7 @@ check_why_attempts_fail_is_told_once()
     sleep 4
     at_most "warnings" "$(grep -c 'cannot reconnect' "$work/c.out")" 2
     start_server
-    answers c 'is back, epoch' 40
+    answers c 'reconnected to .*, epoch' 40
 }
 
 check_a_server_that_stops_in_order_gets_its_clients_back()

@@ -99,7 +99,7 @@ check_a_server_that_waits_can_be_stopped()
     kill -TERM "$server"
     wait_until 10 gone "$server" || fail "it does not stop"
     wait "$server" || fail "it ends with status $?"
-    says "$server_log" 'stopped before it served'
+    says "$server_log" 'stopped before it was ready'
 }
 
 check_a_server_starts_right_after_one_was_killed()
@@ -136,7 +136,7 @@ check_a_second_server_leaves_the_control_socket_alone()
 check_volumes_come_and_go_while_it_runs()
 {
     volume new 1M
-    control_fails "there is a volume 'new' already" create new 1M
+    control_fails "volume 'new' already exists" create new 1M
     rdisk resize new 2M --control "$control"
     control_fails 'has 2097152 bytes already' resize new 1M
     rdisk list --control "$control" | grep -qE '^new +2M +file +0$'
@@ -298,7 +298,7 @@ check_a_second_signal_ends_it_at_once()
     wait_until 10 grep -q 'SIGTERM: stopping' "$server_log"
     kill -TERM "$server"
     wait_until 10 gone "$server" || fail "it does not end"
-    says "$server_log" 'SIGTERM again: ending at once, 1 sessions'
+    says "$server_log" 'SIGTERM again: exiting now, 1 sessions'
 }
 
 start_server --volume mem=memory:64M --volume null=null:1T

@@ -23,7 +23,7 @@ check_a_volume_is_made_from_far()
     far create "$(uri new)" 8M
     equal "its size" "$(size_on_disk new)" 8388608
     io new 'read -q -P 0 0 8M' 'write -q -P 7 0 1M'
-    refused "there is a volume 'new' already" 30 rdisk create "$(uri new)" 4M
+    refused "volume 'new' already exists" 30 rdisk create "$(uri new)" 4M
     equal "its size" "$(size_on_disk new)" 8388608
 }
 
@@ -44,7 +44,7 @@ check_a_volume_is_replaced_only_when_told_and_idle()
 check_nobody_makes_volumes_unless_allowed()
 {
     start_server
-    refused 'may not make a volume' 30 rdisk create "$(uri new)" 8M
+    refused 'may not create a volume' 30 rdisk create "$(uri new)" 8M
     [ ! -e "$pool/new" ]
 }
 
@@ -63,8 +63,8 @@ END
     far create "${as[@]}" "$(uri a1)" 4M
     equal "its size" "$(size_on_disk a1)" 4194304
     far create "${as[@]}" --replace "$(uri a1)" 2M
-    refused 'may not make a volume' 30 rdisk create "${as[@]}" "$(uri b)" 4M
-    refused 'demands authentication' 30 rdisk create "$(uri a2)" 4M
+    refused 'may not create a volume' 30 rdisk create "${as[@]}" "$(uri b)" 4M
+    refused 'requires authentication' 30 rdisk create "$(uri a2)" 4M
     far resize "${as[@]}" "$(uri a1)" 6M
     equal "its size" "$(size_on_disk a1)" 6291456
     rm "$secret"
@@ -77,7 +77,7 @@ check_a_volume_is_resized_from_far()
     far resize "$(uri v)" 8M
     equal "its size" "$(size_on_disk v)" 8388608
     io v 'write -q -P 3 7M 1M' 'read -q -P 0 4M 3M'
-    refused 'takes --shrink' 30 rdisk resize "$(uri v)" 4M
+    refused 'requires --shrink' 30 rdisk resize "$(uri v)" 4M
     far resize --shrink "$(uri v)" 4M
     equal "its size" "$(size_on_disk v)" 4194304
     # What was truncated does not come back.

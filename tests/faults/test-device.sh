@@ -34,7 +34,7 @@ check_the_device_of_both_ends_is_removed_and_comes_back()
 {
     again "$(often 1 3)" replug rxe0 lab0
     says "$work/nbd.log" 'RDMA device rxe0 was removed'
-    says "$server_log" 'is gone: nobody can connect until it is back'
+    says "$server_log" 'was removed: no client can connect until it is back'
 }
 
 check_the_clients_device_is_removed_and_comes_back()
@@ -48,7 +48,7 @@ check_the_servers_device_is_removed_and_comes_back()
 {
     wire
     again "$(often 1 3)" replug rxfar far0 "${far[@]}"
-    says "$server_log" 'is gone: nobody can connect until it is back'
+    says "$server_log" 'was removed: no client can connect until it is back'
 }
 
 # While nobody is connected that could tell of it.

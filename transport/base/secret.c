@@ -77,9 +77,8 @@ int rdisk_secret_parse(struct rdisk_secret *secret, const void *text,
         if (p[i] < 0x20 || p[i] == 0x7f) {
             return rdisk_error_set(
                 err, -EINVAL,
-                "a secret is one line of "
-                "text or hex digits; this one has a control character at "
-                "byte %zu ('rdisk secret' makes a good one)",
+                "a secret is one line of text or hex digits; this one has a "
+                "control character at byte %zu ('rdisk secret' generates one)",
                 i + 1);
         }
     }
@@ -94,9 +93,8 @@ int rdisk_secret_parse(struct rdisk_secret *secret, const void *text,
     if (length < RDISK_SECRET_MIN || length > RDISK_SECRET_MAX) {
         return rdisk_error_set(
             err, -EINVAL,
-            "a secret of %zu characters is "
-            "too %s: it takes %u to %u characters, or %u to %u hex digits "
-            "('rdisk secret' makes a good one)",
+            "a secret of %zu characters is too %s: it takes %u to %u "
+            "characters, or %u to %u hex digits ('rdisk secret' generates one)",
             length, length < RDISK_SECRET_MIN ? "short" : "long",
             RDISK_SECRET_MIN, RDISK_SECRET_MAX, 2 * RDISK_SECRET_MIN,
             2 * RDISK_SECRET_MAX);
@@ -120,25 +118,22 @@ static int check_file(int fd, const char *path, struct rdisk_error *err)
     }
     if (!S_ISREG(st.st_mode)) {
         return rdisk_error_set(err, -EINVAL,
-                               "secret file '%s' is no regular "
-                               "file",
-                               path);
+                               "secret file '%s' is not a regular file", path);
     }
     if (st.st_uid != geteuid() && st.st_uid != 0) {
         return rdisk_error_set(
             err, -EPERM,
-            "secret file '%s' belongs to user "
-            "%u; it must be root's or that of user %u, who reads it: chown it",
+            "secret file '%s' belongs to user %u; it must belong to root or to "
+            "user %u, who reads it: chown it",
             path, (unsigned int)st.st_uid, (unsigned int)geteuid());
     }
     others = st.st_uid == 0 ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
     if (st.st_mode & others) {
-        return rdisk_error_set(
-            err, -EPERM,
-            "secret file '%s' has mode %04o: "
-            "others than its owner have access; chmod 600 it, and make a new "
-            "secret if they may have read it",
-            path, (unsigned int)st.st_mode & 07777);
+        return rdisk_error_set(err, -EPERM,
+                               "secret file '%s' has mode %04o: users other "
+                               "than its owner have access; chmod 600 it, and "
+                               "make a new secret if they may have read it",
+                               path, (unsigned int)st.st_mode & 07777);
     }
     return 0;
 }

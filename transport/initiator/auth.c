@@ -23,31 +23,28 @@ void rdisk_initiator_authenticate(struct rdisk_initiator *session,
     switch (method) {
     case RDISK_AUTH_NONE:
         if (secret) {
-            fail(session,
-                 "demands no authentication, so the server does not "
-                 "prove who it is: give it [client] sections, or this client "
-                 "no user and no secret");
+            fail(session, "requires no authentication, so the server does not "
+                          "prove who it is: give it [client] sections, or this "
+                          "client no user and no secret");
             return;
         }
         rdisk_initiator_raise(session, RDISK_EVENT_IDENTIFIED);
         return;
     case RDISK_AUTH_HMAC_SHA256:
         if (!secret) {
-            fail(session,
-                 "demands authentication: give this client the user "
-                 "name and the secret of a [client] section there (QEMU: "
-                 "user=NAME,key-secret=ID; rdisk: --user NAME --secret-file "
-                 "FILE)");
+            fail(session, "requires authentication: give this client the user "
+                          "name and the secret of a [client] section there "
+                          "(QEMU: user=NAME,key-secret=ID; rdisk: --user NAME "
+                          "--secret-file FILE)");
             return;
         }
         rdisk_initiator_raise(session, RDISK_EVENT_AUTH_DEMANDED);
         return;
     default:
-        rdisk_initiator_raise_lost(
-            session, -EACCES,
-            "%s demands "
-            "authentication method %u, which this version does not know",
-            session->peer, method);
+        rdisk_initiator_raise_lost(session, -EACCES,
+                                   "%s requires authentication method %u, "
+                                   "which this version does not support",
+                                   session->peer, method);
     }
 }
 
@@ -74,8 +71,8 @@ void rdisk_initiator_take_proof(struct rdisk_initiator *session,
     if (rdisk_auth_prove(handshake->secret, RDISK_AUTH_SERVER, &handshake->auth,
                          proof) < 0 ||
         !rdisk_auth_same(proof, wire->proof)) {
-        fail(session, "does not know this client's secret: it is not the "
-                      "server that it should be");
+        fail(session, "has not proved that it knows this client's secret: it "
+                      "may be another server");
         return;
     }
     session->durations.steps.auth = rdisk_initiator_step(session);
@@ -110,8 +107,8 @@ void rdisk_initiator_send_proof(struct rdisk_initiator *session)
 
     if (rdisk_auth_prove(session->handshake.secret, RDISK_AUTH_CLIENT,
                          &session->handshake.auth, message.proof) < 0) {
-        fail(session, "demands a proof that libcrypto cannot make: it has no "
-                      "HMAC-SHA-256");
+        fail(session, "requires a proof that libcrypto cannot compute: it has "
+                      "no HMAC-SHA-256");
         return;
     }
     rdisk_initiator_send(session, &message.message, sizeof(message));

@@ -58,8 +58,9 @@ void rdisk_initiator_take_size(struct rdisk_initiator *session,
     uint64_t size = le64toh(((const struct rdisk_wire_size *)message)->size);
 
     if (size % session->info.block_size || size < session->info.size) {
-        rdisk_initiator_bad_message(session, "it made the volume smaller, or "
-                                             "no whole blocks");
+        rdisk_initiator_bad_message(
+            session,
+            "it made the volume smaller, or not a multiple of its block size");
     } else if (size > session->info.size) {
         report_size(session, size);
     }
@@ -186,7 +187,7 @@ void rdisk_initiator_take_answer(struct rdisk_initiator *session,
     if (!call->pending || !call->sent ||
         le32toh(message->sequence) != call->sequence) {
         rdisk_initiator_bad_message(session,
-                                    "it answers a call that was not made");
+                                    "it replies to a call that was not made");
         return;
     }
     if (message->status) {
@@ -198,8 +199,8 @@ void rdisk_initiator_take_answer(struct rdisk_initiator *session,
         finish(session, call, le64toh(wire->allocated), &none);
     } else if (le64toh(((const struct rdisk_wire_size *)message)->size) !=
                call->size) {
-        rdisk_initiator_bad_message(session, "it resized the volume otherwise "
-                                             "than asked");
+        rdisk_initiator_bad_message(
+            session, "it resized the volume to a size that was not requested");
     } else {
         set_size(session, call->size);
         finish(session, call, 0, &none);

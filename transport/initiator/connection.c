@@ -110,10 +110,10 @@ int rdisk_connection_device(struct rdisk_initiator *session,
         rdisk_initiator_leave_device(session);
     }
     if (registrations->device) {
-        return rdisk_error_set(err, -ENODEV,
-                               "the path to %s moved to another RDMA device "
-                               "while connecting",
-                               session->options.host);
+        return rdisk_error_set(
+            err, -ENODEV,
+            "the route to %s changed to another RDMA device while connecting",
+            session->options.host);
     }
     if (rdisk_initiator_take_device(session, context, err) < 0) {
         return err->code;

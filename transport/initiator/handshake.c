@@ -124,7 +124,7 @@ void rdisk_initiator_bad_message(struct rdisk_initiator *session,
 {
     struct rdisk_error err;
 
-    rdisk_error_set(&err, -EPROTO, "%s breaks the protocol: %.200s",
+    rdisk_error_set(&err, -EPROTO, "%s violates the protocol: %.200s",
                     session->peer, text);
     rdisk_initiator_raise_error(session, RDISK_EVENT_FATAL, &err);
 }
@@ -202,14 +202,14 @@ static bool still_ours(struct rdisk_initiator *session,
 
     if (memcmp(reply->identity, info->identity, sizeof(info->identity))) {
         rdisk_error_set(&err, -ESTALE,
-                        "volume '%s' of %s is not the one that "
-                        "was lost: it has been replaced",
+                        "volume '%s' of %s is not the one that this client had "
+                        "open: it has been replaced",
                         options->volume, session->peer);
     } else if (!same_volume(session, reply)) {
-        rdisk_error_set(&err, -ESTALE,
-                        "volume '%s' of %s came back "
-                        "smaller, read-only, or with other limits",
-                        options->volume, session->peer);
+        rdisk_error_set(
+            &err, -ESTALE,
+            "volume '%s' of %s is now smaller, read-only, or has other limits",
+            options->volume, session->peer);
     } else if (le64toh(reply->generation) != info->generation) {
         rdisk_error_set(&err, -ESTALE,
                         "%s changed the lease of volume '%s' "

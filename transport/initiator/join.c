@@ -77,8 +77,9 @@ void rdisk_initiator_serve(struct rdisk_initiator *session)
     recovery->deadline = RDISK_NEVER;
     if (recovery->established) {
         rdisk_counter_add(&recovery->reconnects, 1);
-        rdisk_log(session->env, RDISK_LOG_WARNING, "%s is back, epoch %llu",
-                  session->peer, (unsigned long long)session->epoch);
+        rdisk_log(session->env, RDISK_LOG_WARNING,
+                  "reconnected to %s, epoch %llu", session->peer,
+                  (unsigned long long)session->epoch);
     }
     recovery->established = true;
     for (unsigned int i = 0; i < session->queues.count; i++) {

@@ -94,7 +94,8 @@ static void address_resolved(struct rdisk_link *link)
     ret = verbs->set_ack_timeout(link->id, RDISK_ACK_TIMEOUT);
     if (ret < 0) {
         rdisk_log(session->env, RDISK_LOG_DEBUG,
-                  "the ACK timeout stays the kernel's: %s", strerror(-ret));
+                  "cannot set the ACK timeout, the kernel's is used: %s",
+                  strerror(-ret));
     }
     link->state = RDISK_LINK_ROUTE;
     ret = verbs->resolve_route(link->id, milliseconds_left(session));

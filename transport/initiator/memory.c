@@ -216,8 +216,8 @@ int rdisk_memory_add(struct rdisk_memory *memory, void *address, size_t length,
 
     if (length == 0 || (uintptr_t)address > UINTPTR_MAX - length) {
         return rdisk_error_set(err, -EINVAL,
-                               "%zu bytes at %p are no memory range", length,
-                               address);
+                               "%zu bytes at %p are not a valid memory range",
+                               length, address);
     }
     pthread_mutex_lock(&memory->lock);
     ret = add_locked(memory, address, length, err);

@@ -198,7 +198,7 @@ int rdisk_initiator_option_set(struct rdisk_initiator_options *options,
         write_option(options, option, number);
         return 0;
     }
-    return rdisk_error_set(err, -EINVAL, "there is no option '%s'", name);
+    return rdisk_error_set(err, -EINVAL, "unknown option '%s'", name);
 }
 
 static int check_user(const struct rdisk_initiator_options *options,

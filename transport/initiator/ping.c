@@ -55,7 +55,7 @@ void rdisk_initiator_take_pong(struct rdisk_initiator *session,
     void (*done)(void *opaque, uint64_t round_trip) = session->ping.done;
 
     if (!session->ping.sent || le64toh(wire->payload) != session->ping.time) {
-        rdisk_initiator_bad_message(session, "PONG answers no PING");
+        rdisk_initiator_bad_message(session, "PONG without a PING");
         return;
     }
     session->ping.sent = false;

@@ -217,7 +217,7 @@ static int take_extents(struct rdisk_queue *queue,
                                      queue->session->info.block_size, &err);
     if (!count) {
         rdisk_log(queue->session->env, RDISK_LOG_ERROR,
-                  "queue %u: an answer breaks the protocol: %s",
+                  "queue %u: an answer violates the protocol: %s",
                   queue->link.queue, err.text);
         rdisk_qp_break(&queue->qp);
         return -EPROTO;
@@ -269,7 +269,7 @@ struct rdisk_request *rdisk_queue_take_from_slot(struct rdisk_queue *queue,
 static void bad_answer(struct rdisk_queue *queue, uint32_t immediate)
 {
     rdisk_log(queue->session->env, RDISK_LOG_ERROR,
-              "queue %u: answer 0x%08x fits no request", queue->link.queue,
+              "queue %u: answer 0x%08x matches no request", queue->link.queue,
               immediate);
     rdisk_qp_break(&queue->qp);
 }

@@ -102,8 +102,8 @@ static void fail_what_waits(struct rdisk_initiator *session)
 void rdisk_initiator_expire(struct rdisk_initiator *session)
 {
     rdisk_log(session->env, RDISK_LOG_ERROR,
-              "%s is not back within reconnect-delay=%g seconds: requests "
-              "fail until it reconnects",
+              "not reconnected to %s within reconnect-delay=%g seconds: "
+              "requests fail until it reconnects",
               session->peer, session->options.reconnect_delay_ms / 1000.0);
     fail_what_waits(session);
 }

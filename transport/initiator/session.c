@@ -178,8 +178,7 @@ int rdisk_initiator_start(struct rdisk_initiator *session,
 
     if (rdisk_initiator_state(session) != RDISK_INITIATOR_IDLE) {
         return rdisk_error_set(err, -EALREADY,
-                               "the session was started "
-                               "before");
+                               "the session has already been started");
     }
     rdisk_use_begin(&session->use);
     rdisk_initiator_raise(session, RDISK_EVENT_START);

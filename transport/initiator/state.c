@@ -262,8 +262,8 @@ static void open_timeout(struct rdisk_initiator *session)
 {
     rdisk_initiator_raise_lost(
         session, -ETIMEDOUT,
-        "%s: no success within open-timeout=%g seconds, still %s",
-        session->peer, session->options.open_timeout_ms / 1000.0,
+        "%s: not open within open-timeout=%g seconds, still %s", session->peer,
+        session->options.open_timeout_ms / 1000.0,
         rdisk_initiator_state_name(rdisk_initiator_state(session)));
 }
 

@@ -92,14 +92,14 @@ static int parse_authority(struct rdisk_uri *uri, const char *text,
     if (length && *text == '[') {
         host_end = memchr(text, ']', length);
         if (!host_end) {
-            return rdisk_error_set(err, -EINVAL, "'%.*s' lacks a ']'",
+            return rdisk_error_set(err, -EINVAL, "'%.*s' has no ']'",
                                    (int)length, text);
         }
         host++;
         port = host_end + 1;
         if (port < end && *port != ':') {
             return rdisk_error_set(err, -EINVAL,
-                                   "'%.*s' behind the ']' is not a port",
+                                   "'%.*s' after the ']' is not a port",
                                    (int)(end - port), port);
         }
     } else {
@@ -132,7 +132,7 @@ static int parse_query(const char *query, rdisk_uri_option_fn *option,
         int ret;
 
         if (!equals) {
-            return rdisk_error_set(err, -EINVAL, "option '%.*s' lacks a value",
+            return rdisk_error_set(err, -EINVAL, "option '%.*s' has no value",
                                    (int)length, query);
         }
         ret = decode(name, sizeof(name), query, (size_t)(equals - query),
@@ -200,8 +200,7 @@ int rdisk_uri_parse(const char *text, struct rdisk_uri *uri,
     }
     if (!option) {
         return rdisk_error_set(err, -EINVAL,
-                               "options '%.100s' are not understood here",
-                               query);
+                               "options '%.100s' are not allowed here", query);
     }
     return parse_query(query + 1, option, opaque, err);
 }

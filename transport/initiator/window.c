@@ -40,7 +40,7 @@ int rdisk_queue_windows_create(struct rdisk_queue *queue,
             return rdisk_error_set(
                 err, -errno,
                 "RDMA device '%s' has no %u memory windows for a queue of %u "
-                "slots (%s); take fewer slots, or guest-memory=bounce",
+                "slots (%s); use fewer slots, or guest-memory=bounce",
                 session->registrations.device_name, count,
                 session->queues.slots, strerror(errno));
         }
@@ -62,7 +62,7 @@ void rdisk_queue_windows_destroy(struct rdisk_queue *queue)
 
         if (ret < 0) {
             rdisk_log(queue->session->env, RDISK_LOG_WARNING,
-                      "cannot give a memory window back: %s", strerror(-ret));
+                      "cannot release a memory window: %s", strerror(-ret));
         }
     }
     free(windows->list);

@@ -48,8 +48,7 @@ static bool check_proof(struct rdisk_target_session *session,
     rdisk_secret_wipe(&secret);
     if (!made) {
         rdisk_log(target->env, RDISK_LOG_ERROR,
-                  "libcrypto has no "
-                  "HMAC-SHA-256: nobody can prove who it is");
+                  "libcrypto has no HMAC-SHA-256: no client can authenticate");
     }
     return known && made && same;
 }

@@ -65,12 +65,11 @@ static bool call_taken(const struct rdisk_target_session *session,
                        struct rdisk_error *err)
 {
     if (call->at_owner) {
-        rdisk_error_set(err, -EBUSY,
-                        "the same was asked of volume '%s' "
-                        "before, and has not ended: %s",
-                        session->request.volume,
-                        call->why.code ? call->why.text
-                                       : "the server is not ready");
+        rdisk_error_set(
+            err, -EBUSY,
+            "the same operation on volume '%s' is still in progress: %s",
+            session->request.volume,
+            call->why.code ? call->why.text : "the server is not ready");
     }
     return call->at_owner;
 }
@@ -98,7 +97,7 @@ enum rdisk_target_event rdisk_target_session_calls_late(
     }
     if (!event && session->stat.waiting && now >= session->stat.deadline) {
         event = call_late(session, &session->stat, RDISK_MSG_STAT_REPLY,
-                          "looking what is allocated for");
+                          "finding the allocated size of");
     }
     return event;
 }
@@ -123,7 +122,8 @@ static enum rdisk_status resize(struct rdisk_target_session *session,
         return RDISK_STATUS_READ_ONLY;
     }
     if (size % session->grant.block_size) {
-        rdisk_error_set(err, -EINVAL, "%llu bytes are not whole blocks of %u",
+        rdisk_error_set(err, -EINVAL,
+                        "%llu bytes are not a multiple of the block size, %u",
                         (unsigned long long)size, session->grant.block_size);
         return RDISK_STATUS_MISALIGNED;
     }
@@ -269,8 +269,7 @@ static enum rdisk_status stat_volume(struct rdisk_target_session *session,
         !rdisk_target_session_has(session, RDISK_FEATURE_EXTENTS,
                                   session->grant.extents)) {
         rdisk_error_set(err, -ENOTSUP,
-                        "volume '%s' does not tell what it "
-                        "takes up",
+                        "volume '%s' does not report its allocated size",
                         session->request.volume);
         return RDISK_STATUS_UNSUPPORTED;
     }

@@ -28,8 +28,7 @@ static enum rdisk_status ask(struct rdisk_target_session *session,
     if (!target->events->create ||
         !(session->features & RDISK_FEATURE_CREATE)) {
         rdisk_error_set(err, -ENOTSUP,
-                        "this server makes no volumes for its "
-                        "clients");
+                        "this server creates no volumes for clients");
         return RDISK_STATUS_UNSUPPORTED;
     }
     request.peer = session->request.peer;
@@ -72,7 +71,7 @@ enum rdisk_target_event rdisk_target_session_reply_created(
     };
 
     rdisk_log(session->target->env, RDISK_LOG_INFO,
-              "%s: made volume '%s', %llu bytes", session->request.peer,
+              "%s: created volume '%s', %llu bytes", session->request.peer,
               session->create.volume, (unsigned long long)session->create.size);
     return rdisk_target_session_reply(session, &reply, sizeof(reply));
 }
@@ -83,12 +82,12 @@ enum rdisk_target_event rdisk_target_session_create_late(
     const struct rdisk_error *why = &session->why;
     struct rdisk_error err;
 
-    rdisk_error_set(&err, -ETIMEDOUT,
-                    "volume '%s' was not made within %g "
-                    "seconds, but may yet be: %s",
-                    session->create.volume,
-                    session->target->options.open_timeout_ms / 1000.0,
-                    why->code ? why->text : "the server is not ready");
+    rdisk_error_set(
+        &err, -ETIMEDOUT,
+        "volume '%s' was not created within %g seconds, but may be later: %s",
+        session->create.volume,
+        session->target->options.open_timeout_ms / 1000.0,
+        why->code ? why->text : "the server is not ready");
     return answer(session, RDISK_STATUS_BUSY, err.text);
 }
 

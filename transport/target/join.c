@@ -24,12 +24,11 @@ static enum rdisk_status check_join(const struct rdisk_target_session *session,
     }
     if (index > session->granted_queues || slots > session->granted_slots ||
         slot_size > session->granted_slot_size) {
-        rdisk_error_set(
-            err, -EPROTO,
-            "queue %u wants %u slots of %u bytes, granted were %u queues of "
-            "%u slots of %u",
-            index, slots, slot_size, session->granted_queues,
-            session->granted_slots, session->granted_slot_size);
+        rdisk_error_set(err, -EPROTO,
+                        "queue %u requests %u slots of %u bytes, granted were "
+                        "%u queues of %u slots of %u",
+                        index, slots, slot_size, session->granted_queues,
+                        session->granted_slots, session->granted_slot_size);
         return RDISK_STATUS_BAD_MESSAGE;
     }
     for (const struct rdisk_target_queue *queue = session->queues; queue;

@@ -142,8 +142,8 @@ struct rdma_cm_id *rdisk_target_listener_lost(struct rdisk_target *target)
     struct rdma_cm_id *deaf = target->listener;
 
     rdisk_log(target->env, RDISK_LOG_ERROR,
-              "the RDMA device that has %s is "
-              "gone: nobody can connect until it is back",
+              "the RDMA device that has %s was removed: no client can connect "
+              "until it is back",
               target->options.address);
     target->listener = NULL;
     if (!target->stopping) {

@@ -30,18 +30,18 @@ static int grant_slots(struct rdisk_target_session *session,
     unsigned int fewest = least(wanted, FEWEST_SLOTS);
 
     if (left < fewest * one) {
-        return rdisk_error_set(
-            err, -ENOBUFS,
-            "%llu bytes of slots wanted, at least %llu, %llu of the server's "
-            "%llu are in use",
-            (unsigned long long)(wanted * one),
-            (unsigned long long)(fewest * one),
-            (unsigned long long)target->memory, (unsigned long long)most);
+        return rdisk_error_set(err, -ENOBUFS,
+                               "%llu bytes of slots requested, at least %llu, "
+                               "%llu of the server's %llu are in use",
+                               (unsigned long long)(wanted * one),
+                               (unsigned long long)(fewest * one),
+                               (unsigned long long)target->memory,
+                               (unsigned long long)most);
     }
     if (left < wanted * one) {
         session->granted_slots = left / one;
         rdisk_log(target->env, RDISK_LOG_WARNING,
-                  "%s: gets %u slots per queue, not %u: %llu bytes of "
+                  "%s: granted %u slots per queue, not %u: %llu bytes of "
                   "max-memory are left",
                   session->request.peer, session->granted_slots, wanted,
                   (unsigned long long)left);

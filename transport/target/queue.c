@@ -276,7 +276,7 @@ static void violation(struct rdisk_target_queue *queue,
     const struct rdisk_target_session *session = queue->session;
 
     rdisk_log(session->target->env, RDISK_LOG_ERROR,
-              "%s: queue %u breaks the protocol: %s", session->request.peer,
+              "%s: queue %u violates the protocol: %s", session->request.peer,
               queue->index, err->text);
     queue->violation = *err;
     rdisk_qp_break(&queue->qp);
@@ -315,7 +315,8 @@ static enum rdisk_status read_request(struct rdisk_target_queue *queue,
     slot->sequence = view.sequence;
     slot->segments = view.segments;
     if (status == RDISK_STATUS_OK && view.segments > queue->max_segments) {
-        rdisk_error_set(err, -EPROTO, "a read of %u segments, agreed were %u",
+        rdisk_error_set(err, -EPROTO,
+                        "a read of %u segments, the agreed limit is %u",
                         view.segments, queue->max_segments);
         return RDISK_STATUS_BAD_MESSAGE;
     }

@@ -231,7 +231,7 @@ void rdisk_target_session_break(struct rdisk_target_session *session)
 void rdisk_target_session_fence(struct rdisk_target_session *session)
 {
     rdisk_log(session->target->env, RDISK_LOG_INFO,
-              "%s: fenced, its client has come back", session->request.peer);
+              "%s: fenced, its client has reconnected", session->request.peer);
     rdisk_target_session_step(session, RDISK_TARGET_ON_CUT);
 }
 

@@ -48,9 +48,8 @@ static void tell(struct rdisk_cm_teardowns *teardowns,
     if (!teardowns->told) {
         teardowns->told = true;
         rdisk_log(teardowns->env, RDISK_LOG_WARNING,
-                  "RDMA device %s has no "
-                  "link: the other side is told of the end of connections "
-                  "when it has one again",
+                  "RDMA device %s has no link: disconnects are sent when it "
+                  "has one again",
                   id->verbs->device->name);
     }
 }

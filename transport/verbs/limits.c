@@ -24,7 +24,7 @@ int rdisk_device_query(const struct rdisk_verbs *verbs,
     if (limits->max_sge < 2) {
         return rdisk_error_set(
             err, -ENOTSUP,
-            "the RDMA device gathers from %u place only, 2 are needed",
+            "the RDMA device supports %u gather element only, 2 are needed",
             limits->max_sge);
     }
     return 0;

@@ -310,8 +310,8 @@ static void post_last(struct rdisk_qp *qp)
         return;
     }
     rdisk_log(qp->env, RDISK_LOG_WARNING,
-              "a broken queue pair takes no last send (%s): its silent sends "
-              "count as done",
+              "cannot post a last send on a broken queue pair (%s): its "
+              "unsignalled sends count as completed",
               strerror(-ret));
     qp->send_done = qp->send_posted;
 }

@@ -18,8 +18,9 @@ enum rdisk_status rdisk_wire_check_start(const void *data, size_t size,
     /* Private data lies wherever the library has put it. */
     memcpy(&start, data, offsetof(struct rdisk_wire_connect, kind));
     if (le32toh(start.magic) != RDISK_WIRE_MAGIC) {
-        return BAD(err, "%s starts with 0x%08x, this is not rdisk", what,
-                   le32toh(start.magic));
+        return BAD(err,
+                   "%s starts with 0x%08x, which is not rdisk's magic number",
+                   what, le32toh(start.magic));
     }
     if (le16toh(start.version) != RDISK_WIRE_VERSION) {
         return REFUSE(err, RDISK_STATUS_BAD_VERSION, -EPROTO,

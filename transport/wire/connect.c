@@ -101,8 +101,7 @@ enum rdisk_status rdisk_wire_read_reject(const void *data, size_t size,
     }
     if (le32toh(wire.magic) != RDISK_WIRE_MAGIC) {
         return REFUSE(err, RDISK_STATUS_DENIED, -ECONNREFUSED,
-                      "connection refused: nothing that speaks rdisk listens "
-                      "there");
+                      "connection refused: no rdisk server listens there");
     }
     status = le16toh(wire.status);
     if (status == RDISK_STATUS_OK || status >= RDISK_STATUS_COUNT) {

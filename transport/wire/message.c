@@ -58,7 +58,7 @@ static enum rdisk_status check_open(const void *message,
     if (!rdisk_volume_name_valid((const char *)wire->name,
                                  le16toh(wire->name_length))) {
         return REFUSE(err, RDISK_STATUS_NO_VOLUME, -ENOENT,
-                      "the volume's name is not well-formed");
+                      "invalid volume name");
     }
     return rdisk_wire_check_slots(le16toh(wire->slots),
                                   le32toh(wire->slot_size), "open", err);
@@ -73,19 +73,21 @@ static enum rdisk_status check_open_reply(const void *message,
 
     if (block < RDISK_BLOCK_SIZE_MIN || block > RDISK_BLOCK_SIZE_MAX ||
         (block & (block - 1))) {
-        return BAD(err, "a block size of %u is no power of two in %u…%u", block,
-                   RDISK_BLOCK_SIZE_MIN, RDISK_BLOCK_SIZE_MAX);
+        return BAD(err, "a block size of %u is not a power of two in %u…%u",
+                   block, RDISK_BLOCK_SIZE_MIN, RDISK_BLOCK_SIZE_MAX);
     }
     if (le64toh(wire->size) % block || le64toh(wire->size) > INT64_MAX) {
-        return BAD(err, "a volume of %llu bytes is not whole blocks of %u",
-                   (unsigned long long)le64toh(wire->size), block);
+        return BAD(
+            err,
+            "a volume of %llu bytes is not a multiple of its block size, %u",
+            (unsigned long long)le64toh(wire->size), block);
     }
     if (queues < 1 || queues > RDISK_QUEUES_MAX) {
         return BAD(err, "%u queues granted, not 1…%u", queues,
                    RDISK_QUEUES_MAX);
     }
     if (!le64toh(wire->session)) {
-        return BAD(err, "open reply without a session");
+        return BAD(err, "open reply with session id 0");
     }
     return rdisk_wire_check_slots(le16toh(wire->slots),
                                   le32toh(wire->slot_size), "open reply", err);
@@ -98,7 +100,7 @@ static enum rdisk_status check_auth(const void *message,
     size_t length = le16toh(wire->name_length);
 
     if (!rdisk_user_name_valid((const char *)wire->name, length)) {
-        return BAD(err, "the client's name is not well-formed");
+        return BAD(err, "invalid client name");
     }
     if (!all_zero(wire->reserved, sizeof(wire->reserved)) ||
         !all_zero(wire->name + length, sizeof(wire->name) - length)) {
@@ -112,7 +114,7 @@ static enum rdisk_status check_size(uint64_t size, const char *what,
                                     struct rdisk_error *err)
 {
     if (!size || size % RDISK_BLOCK_SIZE_MIN || size > INT64_MAX) {
-        return BAD(err, "%s: a volume cannot have %llu bytes", what,
+        return BAD(err, "%s: invalid size %llu", what,
                    (unsigned long long)size);
     }
     return RDISK_STATUS_OK;
@@ -140,7 +142,7 @@ static enum rdisk_status check_resize(const void *message,
     }
     /* Whole blocks or not is for the volume to say, and the session goes on. */
     if (!le64toh(wire->size) || le64toh(wire->size) > INT64_MAX) {
-        return BAD(err, "resize: a volume cannot have %llu bytes",
+        return BAD(err, "resize: invalid size %llu",
                    (unsigned long long)le64toh(wire->size));
     }
     return RDISK_STATUS_OK;
@@ -160,7 +162,7 @@ static enum rdisk_status check_create(const void *message,
     }
     if (!rdisk_volume_name_valid((const char *)wire->name, length) ||
         !all_zero(wire->name + length, sizeof(wire->name) - length)) {
-        return BAD(err, "the new volume's name is not well-formed");
+        return BAD(err, "invalid name of the new volume");
     }
     return check_size(le64toh(wire->size), "create", err);
 }

@@ -50,8 +50,8 @@ static enum rdisk_status check_range(const struct rdisk_request_limits *limits,
     if (length == 0 || length % limits->block_size ||
         offset % limits->block_size) {
         return REFUSE(err, RDISK_STATUS_MISALIGNED, -EINVAL,
-                      "%u bytes at %llu are not whole blocks of %u", length,
-                      (unsigned long long)offset, limits->block_size);
+                      "%u bytes at %llu are not aligned to blocks of %u",
+                      length, (unsigned long long)offset, limits->block_size);
     }
     if (offset > limits->size || length > limits->size - offset) {
         return REFUSE(err, RDISK_STATUS_OUT_OF_RANGE, -EINVAL,
@@ -136,12 +136,12 @@ static enum rdisk_status check_known(const struct rdisk_request_limits *limits,
     }
     if (!known) {
         return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -ENOTSUP,
-                      "operation %u is not known or was not agreed on",
+                      "operation %u is unknown or was not negotiated",
                       (unsigned int)view->op);
     }
     if (view->flags & ~flags) {
         return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -ENOTSUP,
-                      "operation %u does not know flags 0x%x",
+                      "operation %u with unknown flags 0x%x",
                       (unsigned int)view->op, view->flags & ~flags);
     }
     return RDISK_STATUS_OK;
@@ -277,8 +277,8 @@ unsigned int rdisk_wire_check_extents(const struct rdisk_wire_extent *extents,
     while (count < room && extents[count].length) {
         if (!extent_good(&extents[count], left, block_size)) {
             rdisk_error_set(err, -EPROTO,
-                            "extent %u is of %llu bytes, flags "
-                            "0x%x, with %llu bytes left of the range",
+                            "extent %u has %llu bytes, flags 0x%x, with %llu "
+                            "bytes left of the range",
                             count,
                             (unsigned long long)le64toh(extents[count].length),
                             le32toh(extents[count].flags),
@@ -291,9 +291,7 @@ unsigned int rdisk_wire_check_extents(const struct rdisk_wire_extent *extents,
     if (!count ||
         !all_zero(&extents[count], (room - count) * sizeof(extents[0]))) {
         rdisk_error_set(err, -EPROTO,
-                        count ? "something follows the last "
-                                "extent"
-                              : "no extent at all");
+                        count ? "bytes after the last extent" : "no extents");
         return 0;
     }
     return count;

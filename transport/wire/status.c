@@ -24,7 +24,7 @@ static const struct {
     [RDISK_STATUS_STALE] = { "replaced by a newer session", ESTALE },
     [RDISK_STATUS_DENIED] = { "not allowed", EACCES },
     [RDISK_STATUS_SHUTTING_DOWN] = { "the server is shutting down", ESHUTDOWN },
-    [RDISK_STATUS_EXISTS] = { "there is such a volume already", EEXIST },
+    [RDISK_STATUS_EXISTS] = { "the volume already exists", EEXIST },
 };
 
 const char *rdisk_status_text(unsigned int status)

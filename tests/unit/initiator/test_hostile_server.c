@@ -225,7 +225,7 @@ static void pong_without_ping(void)
     rogue_begin(1);
     rogue_take_read();
     rogue_say(RDISK_MSG_PONG, &pong, sizeof(pong));
-    ended("PONG answers no PING");
+    ended("PONG without a PING");
 }
 
 static void second_grant(void)

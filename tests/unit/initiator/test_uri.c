@@ -127,8 +127,8 @@ static void options(void)
     is("rdma://server/vol?a=1&b=x%26y&c=", "server", 7471, "vol");
     CHECK(!strcmp(seen, "a=1;b=x&y;c=;"));
     is("rdma://server/vol?", "server", 7471, "vol");
-    refuses("rdma://server/vol?a", "lacks a value");
-    refuses("rdma://server/vol?a&b=1", "lacks a value");
+    refuses("rdma://server/vol?a", "has no value");
+    refuses("rdma://server/vol?a&b=1", "has no value");
 }
 
 static void option_refused(void)

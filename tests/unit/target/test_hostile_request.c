@@ -126,7 +126,7 @@ static void more_segments_than_agreed(void)
     scene_pump(&hostile_scene);
     CHECK(hostile_answer() < 0);
     hostile_thrown_out();
-    CHECK_SAYS(bye_text, "agreed were 100");
+    CHECK_SAYS(bye_text, "the agreed limit is 100");
     hostile_end();
 }
 

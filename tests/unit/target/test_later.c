@@ -172,7 +172,7 @@ static void create_never(void)
     begin_creating();
     scene_advance(&scene, 9000);
     CHECK_SAYS(rdisk_initiator_error(client->session)->text,
-               "may yet be: the disk does not answer");
+               "may be later: the disk does not answer");
     scene_advance(&scene, 2000);
     CHECK(session() == NULL);
     scene_drop(client);
@@ -260,7 +260,7 @@ static void resize_never(void)
     scene_pump(&scene);
     CHECK_EQUAL(answer.times, 2);
     CHECK_EQUAL(answer.result, -EBUSY);
-    CHECK_SAYS(answer.err.text, "has not ended");
+    CHECK_SAYS(answer.err.text, "still in progress");
     CHECK_EQUAL(scene.resizes, 1);
 
     scene_resize(&scene, LARGER);

@@ -329,7 +329,7 @@ static void server_with_wrong_secret(void)
     fill_auth(&auth);
     rdisk_auth_prove(&secret, RDISK_AUTH_SERVER, &auth, say.proof.proof);
     send_as_server(RDISK_MSG_AUTH_REPLY, sizeof(say.proof));
-    failed(-EACCES, "not the server that it should be");
+    failed(-EACCES, "has not proved that it knows");
     end_server();
 }
 
@@ -339,7 +339,7 @@ static void server_reflects_the_proof(void)
 
     memcpy(say.proof.proof, proof->proof, sizeof(say.proof.proof));
     send_as_server(RDISK_MSG_AUTH_REPLY, sizeof(say.proof));
-    failed(-EACCES, "not the server that it should be");
+    failed(-EACCES, "has not proved that it knows");
     end_server();
 }
 
@@ -361,7 +361,7 @@ static void features_were_tampered_with(void)
     auth.offered &= ~RDISK_FEATURE_FUA;
     rdisk_auth_prove(&scene.secret, RDISK_AUTH_SERVER, &auth, say.proof.proof);
     send_as_server(RDISK_MSG_AUTH_REPLY, sizeof(say.proof));
-    failed(-EACCES, "not the server that it should be");
+    failed(-EACCES, "has not proved that it knows");
     end_server();
 }
 

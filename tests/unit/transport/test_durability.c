@@ -251,8 +251,8 @@ static void replaced_volume_ends_the_session(void)
     scene_restart_server(&scene);
     opens = scene.opens;
     scene_advance(&scene, 60000);
-    ended("volume 'vol' of 10.0.0.1:7471 is not the one that was lost: it has "
-          "been replaced");
+    ended("volume 'vol' of 10.0.0.1:7471 is not the one that this client had "
+          "open: it has been replaced");
     CHECK_EQUAL(io.completed, 1);
     CHECK_EQUAL(io.result, -EIO);
     CHECK_EQUAL(scene.requests, requests);

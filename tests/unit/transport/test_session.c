@@ -122,7 +122,7 @@ static void nobody_listens(void)
 {
     scene_prepare(&scene, 1);
     CHECK(!scene_connect(client));
-    failed(-ECONNREFUSED, "nothing that speaks rdisk listens there");
+    failed(-ECONNREFUSED, "no rdisk server listens there");
     scene_end(&scene);
 }
 
@@ -206,7 +206,7 @@ static void memory_used_up(void)
 {
     memory_for_slots(8);
     CHECK(!scene_connect(client));
-    failed(-ENOBUFS, "of slots wanted");
+    failed(-ENOBUFS, "of slots requested");
     /* Its owner has not noted that it has the volume. */
     CHECK_EQUAL(scene.opens, 1);
     CHECK_EQUAL(scene.closes, 0);
@@ -231,7 +231,7 @@ static void what_was_refused_keeps_no_memory(void)
     memory_for_slots(8);
     for (unsigned int i = 0; i < 20; i++) {
         CHECK(!scene_connect(client));
-        failed(-ENOBUFS, "of slots wanted");
+        failed(-ENOBUFS, "of slots requested");
         scene_drop(client);
     }
     scene_disconnect(&scene.clients[1]);
@@ -408,7 +408,7 @@ static void server_talks_garbage(void)
     memset(server.buffer + 8192, 0xee, 512);
     CHECK_EQUAL(raw_send(&server, 8192, 512), 0);
     scene_pump(&scene);
-    failed(-EPROTO, "breaks the protocol");
+    failed(-EPROTO, "violates the protocol");
     end_raw();
 }
 

@@ -298,7 +298,7 @@ static void reject_of_a_stranger(void)
 {
     CHECK_EQUAL(rdisk_wire_read_reject(NULL, 0, &err), RDISK_STATUS_DENIED);
     CHECK_EQUAL(err.code, -ECONNREFUSED);
-    CHECK_SAYS(err.text, "nothing that speaks rdisk");
+    CHECK_SAYS(err.text, "no rdisk server");
     memset(&reject, 0, sizeof(reject));
     CHECK_EQUAL(rdisk_wire_read_reject(&reject, sizeof(reject), &err),
                 RDISK_STATUS_DENIED);

@@ -113,7 +113,7 @@ static void ranges(void)
 {
     good(RDISK_OP_EXTENTS);
     wire.offset = htole64(100);
-    gives(RDISK_STATUS_MISALIGNED, "whole blocks");
+    gives(RDISK_STATUS_MISALIGNED, "not aligned to blocks");
     good(RDISK_OP_EXTENTS);
     wire.offset = htole64(SIZE - 4096);
     gives(RDISK_STATUS_OUT_OF_RANGE, "beyond");
@@ -122,7 +122,7 @@ static void ranges(void)
     gives(RDISK_STATUS_OUT_OF_RANGE, "beyond");
     good(RDISK_OP_COPY);
     wire.length = 0;
-    gives(RDISK_STATUS_MISALIGNED, "whole blocks");
+    gives(RDISK_STATUS_MISALIGNED, "not aligned to blocks");
 }
 
 static void source(void)
@@ -250,7 +250,7 @@ static void list_entries(void)
     list_is_refused("extent 0");
     good_list();
     list[0].length = htole64(100);
-    list_is_refused("extent 0 is of 100 bytes");
+    list_is_refused("extent 0 has 100 bytes");
     good_list();
     list[1].flags = htole32(4);
     list_is_refused("flags 0x4");
@@ -263,13 +263,13 @@ static void list_tail(void)
 {
     good_list();
     list[3].length = htole64(512);
-    list_is_refused("something follows");
+    list_is_refused("bytes after");
     good_list();
     list[2].flags = htole32(RDISK_EXTENT_ZERO);
-    list_is_refused("something follows");
+    list_is_refused("bytes after");
     good_list();
     list[3].reserved = 1;
-    list_is_refused("something follows");
+    list_is_refused("bytes after");
 }
 
 static const struct unit_test tests[] = {

@@ -340,9 +340,9 @@ static void reply_size(void)
 {
     good_reply();
     message.reply.size = htole64(1000);
-    bad("whole blocks");
+    bad("multiple of its block size");
     message.reply.size = htole64(1ull << 63);
-    bad("whole blocks");
+    bad("multiple of its block size");
 }
 
 static void reply_queues(void)
@@ -382,13 +382,13 @@ static void auth_name(void)
         memset(message.auth.name, 0, sizeof(message.auth.name));
         message.auth.name_length = htole16((uint16_t)strlen(wrong[i]));
         memcpy(message.auth.name, wrong[i], strlen(wrong[i]));
-        bad("client's name");
+        bad("client name");
     }
     good_auth();
     message.auth.name_length = 0;
-    bad("client's name");
+    bad("client name");
     message.auth.name_length = htole16(RDISK_USER_NAME_MAX + 1);
-    bad("client's name");
+    bad("client name");
     memset(message.auth.name, 'x', RDISK_USER_NAME_MAX);
     message.auth.name_length = htole16(RDISK_USER_NAME_MAX);
     CHECK_EQUAL(check(0), RDISK_STATUS_OK);
@@ -487,7 +487,7 @@ static const struct unit_test tests[] = {
     { "granted queues are 1 to 64", reply_queues },
     { "a grant names its session", reply_session },
     { "granted slots are in their range", reply_slots },
-    { "a client's name is 1 to 64 letters and no path", auth_name },
+    { "a client name is 1 to 64 letters and no path", auth_name },
     { "AUTH's unused bytes are zero", auth_reserved },
 };
 

@@ -89,16 +89,16 @@ static void sizes(void)
         {
             good(sized[i].type, sized[i].size);
             message.told.size = 0;
-            bad("cannot have 0 bytes");
+            bad("invalid size 0");
             message.told.size = htole64(513);
             if (sized[i].type == RDISK_MSG_RESIZE) {
                 /* The server answers it, and the session goes on. */
                 CHECK_EQUAL(check(), RDISK_STATUS_OK);
             } else {
-                bad("cannot have 513 bytes");
+                bad("invalid size 513");
             }
             message.told.size = htole64(1ull << 63);
-            bad("cannot have");
+            bad("invalid size");
             message.told.size = htole64((1ull << 63) - 512);
             CHECK_EQUAL(check(), RDISK_STATUS_OK);
         }

@@ -80,13 +80,13 @@ static void test_malformed(void)
     check_refused("{\"op\":\"list\"", "not a JSON");
     check_refused("{\"op\":\"list\"} x", "not a JSON");
     check_refused("{'op':'list'}", "not a JSON");
-    check_refused("[]", "no object");
-    check_refused("null", "no object");
-    check_refused("7", "no object");
-    check_refused("{}", "no \"op\"");
-    check_refused("{\"op\":7}", "no \"op\"");
-    check_refused("{\"op\":\"format\"}", "no op \"format\"");
-    check_refused("{\"op\":\"list\",\"name\":\"v\"}", "takes no \"name\"");
+    check_refused("[]", "not an object");
+    check_refused("null", "not an object");
+    check_refused("7", "not an object");
+    check_refused("{}", "needs \"op\", a string");
+    check_refused("{\"op\":7}", "needs \"op\", a string");
+    check_refused("{\"op\":\"format\"}", "unknown op \"format\"");
+    check_refused("{\"op\":\"list\",\"name\":\"v\"}", "does not take \"name\"");
     check_refused("{\"op\":\"delete\"}", "needs \"name\"");
     check_refused("{\"op\":\"delete\",\"name\":7}", "needs \"name\"");
     check_refused("{\"op\":\"delete\",\"name\":\"../x\"}",
@@ -103,12 +103,12 @@ static void test_malformed(void)
                   "needs \"size\"");
     check_refused("{\"op\":\"resize\",\"name\":\"v\",\"size\":1,"
                   "\"shrink\":1}",
-                  "takes \"shrink\" as true or false");
+                  "\"shrink\" must be true or false");
     check_refused("{\"op\":\"resize\",\"name\":\"v\",\"size\":1,"
                   "\"replace\":true}",
-                  "takes no \"replace\"");
+                  "does not take \"replace\"");
     check_refused("{\"op\":\"delete\",\"name\":\"v\",\"shrink\":true}",
-                  "takes no \"shrink\"");
+                  "does not take \"shrink\"");
     check_refused("{\"op\":{\"a\":{\"b\":{\"c\":1}}}}", "not a JSON");
 }
 

@@ -105,7 +105,7 @@ static void secret_files_are_private(void)
 
     for (unsigned int i = 0; i < 5; i++) {
         write_file(SECRET "\n", wrong[i]);
-        read_refused(-EPERM, "others than its owner have access");
+        read_refused(-EPERM, "users other than its owner have access");
         unlink(path);
     }
     write_file(SECRET "\n", 0600);
@@ -139,7 +139,7 @@ static void secret_files_are_files(void)
                 -ENOENT);
     CHECK_SAYS(err.text, "/nonexistent/secret");
     CHECK_EQUAL(rdisk_secret_read(&secret, "/tmp", &err), -EINVAL);
-    CHECK_SAYS(err.text, "no regular file");
+    CHECK_SAYS(err.text, "not a regular file");
     write_file("short\n", 0600);
     read_refused(-EINVAL, "too short");
     unlink(path);

@@ -94,7 +94,7 @@ static void without_authentication(void)
 {
     begin(OPEN);
     CHECK_EQUAL(create("", "new", 4096, true), RDISK_STATUS_DENIED);
-    CHECK_SAYS(err.text, "may not make a volume 'new'");
+    CHECK_SAYS(err.text, "may not create a volume 'new'");
     CHECK_EQUAL(size_of("new"), -1);
     end();
     begin(OPEN "[pool]\ncreate = allow\n");

@@ -88,7 +88,7 @@ static void refused_client_does_not_take_the_lease(void)
     session_events.close(&server, session, false);
     target.options.max_memory = target.memory;
     CHECK(!open_as(2, 1, 0, RDISK_STATUS_NO_RESOURCES));
-    CHECK_SAYS(err.text, "bytes of slots wanted");
+    CHECK_SAYS(err.text, "bytes of slots requested");
     target.options.max_memory = 1 << 20;
     session = open_as(1, 2, 1, RDISK_STATUS_OK);
     REQUIRE(session != NULL);

@@ -191,8 +191,9 @@ static void smaller_only_when_asked_for(void)
     begin();
     CHECK_EQUAL(pool_create(&pool, "v", 8192, &err), 0);
     CHECK_EQUAL(pool_resize(&pool, "v", 4096, false, &err), -EINVAL);
-    CHECK_SAYS(err.text, "volume 'v' has 8192 bytes already: a smaller size "
-                         "must be asked for, with --shrink");
+    CHECK_SAYS(
+        err.text,
+        "volume 'v' has 8192 bytes already: a smaller size requires --shrink");
     CHECK_EQUAL(size_of("v"), 8192);
     CHECK_EQUAL(pool_resize(&pool, "v", 8192, false, &err), 0);
     CHECK_EQUAL(pool_resize(&pool, "v", 4096, true, &err), 0);

@@ -289,7 +289,7 @@ static void state_directory_has_one_server(void)
     CHECK_EQUAL(records_prepare(&records, 0, &err), 0);
     REQUIRE(records_init(&second, NULL, folder) == 0);
     CHECK_EQUAL(records_prepare(&second, 0, &err), -EBUSY);
-    CHECK_SAYS(err.text, "another server does; state= names another");
+    CHECK_SAYS(err.text, "another server does; name another");
     records_destroy(&records);
     CHECK_EQUAL(records_prepare(&second, 0, &err), 0);
     records_destroy(&second);

@@ -242,7 +242,7 @@ static void test_one_identity_one_volume(void)
     CHECK_EQUAL(configure(&scene, "one", "a", "disk", false), 0);
     CHECK_EQUAL(configure(&scene, "two", "b", "disk", false), -EEXIST);
     CHECK_SAYS(scene.err.text, "volume 'two' has the identity of volume "
-                               "'one', so they would be taken for one");
+                               "'one', so clients cannot distinguish them");
     CHECK_EQUAL(configure(&scene, "two", "b", "disk", true), -EEXIST);
     CHECK_EQUAL(configure(&scene, "two", "b", "other", true), 0);
     /* Nobody writes to either. */
