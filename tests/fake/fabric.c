@@ -282,6 +282,17 @@ void fake_fabric_observe(struct fake_fabric *fabric,
     pthread_mutex_unlock(&fabric->mutex);
 }
 
+void fake_fabric_observe_resends(
+    struct fake_fabric *fabric,
+    void (*resend)(void *opaque, const struct fake_resend *resend),
+    void *opaque)
+{
+    fake_lock(fabric);
+    fabric->resend = resend;
+    fabric->resend_opaque = opaque;
+    fake_unlock(fabric);
+}
+
 void fake_fabric_on_misuse(struct fake_fabric *fabric,
                            void (*misuse)(void *opaque, const char *sentence),
                            void *opaque)

@@ -115,6 +115,20 @@ bool fake_host_exposes(struct fake_host *host, const void *address,
  */
 bool fake_host_sends(struct fake_host *host, const void *address,
                      size_t length);
+
+/* Memory that a device reads once more, to send again what its peer has
+ * executed already: the acknowledgement was lost. */
+struct fake_resend {
+    struct fake_host *host; /* whose memory */
+    const void *address;
+    size_t length;
+    bool changed; /* since it was sent */
+};
+/* Under the fabric's lock. Set before the first send. */
+void fake_fabric_observe_resends(
+    struct fake_fabric *fabric,
+    void (*resend)(void *opaque, const struct fake_resend *resend),
+    void *opaque);
 /* Called instead of abort(). */
 void fake_fabric_on_misuse(struct fake_fabric *fabric,
                            void (*misuse)(void *opaque, const char *sentence),
@@ -180,7 +194,11 @@ void fake_fabric_loss(struct fake_fabric *fabric, unsigned int n);
 struct ibv_qp *fake_host_qp(struct fake_host *host, unsigned int index);
 /* The same as cutting a link, for the connection of one queue pair. */
 void fake_qp_cut(struct ibv_qp *qp, bool cut);
-/* Acknowledgements of what it sends are lost, while its packets arrive. */
+/*
+ * Acknowledgements of what it sends are lost, while its packets arrive. The
+ * device reads its memory and sends again at each timeout, and gives up after
+ * its retries.
+ */
 void fake_qp_lose_acks(struct ibv_qp *qp, bool lost);
 /* Break it at once: both sides go into the error state. */
 void fake_qp_break(struct ibv_qp *qp);

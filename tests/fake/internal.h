@@ -188,6 +188,7 @@ struct fake_send {
     uint32_t imm, rkey;
     uint64_t remote;
     struct ibv_sge *sges;
+    uint64_t *sums; /* of what each sge held when it was sent */
     int num_sge;
     uint8_t *inline_data;
     uint32_t length;           /* bytes of the message */
@@ -234,6 +235,7 @@ struct fake_qp {
 
     struct fake_send *sends;
     struct ibv_sge *send_sges;
+    uint64_t *send_sums;
     uint8_t *inline_data;
     uint32_t send_posted, send_sent, send_executed, send_acked, send_freed;
     struct fake_receive *receives;
@@ -248,7 +250,9 @@ struct fake_qp {
     uint32_t ack_limit;              /* no further answer, if ack_limited */
     bool ack_limited;
     bool acks_lost;
-    bool refused; /* an answer with an error is in flight */
+    unsigned int resends; /* since the last acknowledgement */
+    uint64_t resend_due;  /* 0: not waiting for one */
+    bool refused;         /* an answer with an error is in flight */
     bool cut, mute;
     bool late; /* in ERR, one more write may still land */
     uint8_t ack_timeout, retry_count, rnr_retry;
@@ -308,6 +312,8 @@ struct fake_fabric {
     unsigned int live[FAKE_OBJECTS];
     void (*observe)(void *opaque, const struct fake_write *write);
     void *observe_opaque;
+    void (*resend)(void *opaque, const struct fake_resend *resend);
+    void *resend_opaque;
     void (*misuse)(void *opaque, const char *sentence);
     void *misuse_opaque;
 };

@@ -82,6 +82,8 @@ static struct fake_qp *new_qp(struct fake_id *id, struct fake_pd *pd,
     qp->sends = fake_alloc(attr->cap.max_send_wr * sizeof(*qp->sends));
     qp->send_sges = fake_alloc((size_t)attr->cap.max_send_wr *
                                attr->cap.max_send_sge * sizeof(*qp->send_sges));
+    qp->send_sums = fake_alloc((size_t)attr->cap.max_send_wr *
+                               attr->cap.max_send_sge * sizeof(*qp->send_sums));
     qp->inline_data = fake_alloc((size_t)attr->cap.max_send_wr *
                                  attr->cap.max_inline_data);
     qp->receives = fake_alloc(attr->cap.max_recv_wr * sizeof(*qp->receives));
@@ -262,6 +264,7 @@ static void destroy_qp(struct rdma_cm_id *rdma)
     id->id.qp = NULL;
     free(qp->sends);
     free(qp->send_sges);
+    free(qp->send_sums);
     free(qp->inline_data);
     free(qp->receives);
     free(qp->recv_sges);
@@ -348,6 +351,7 @@ static int post_one_send(struct fake_qp *qp, const struct ibv_send_wr *wr)
         .remote = wr->wr.rdma.remote_addr,
         .rkey = wr->wr.rdma.rkey,
         .sges = qp->send_sges + (size_t)place * qp->cap.max_send_sge,
+        .sums = qp->send_sums + (size_t)place * qp->cap.max_send_sge,
         .num_sge = wr->num_sge,
         .inline_data = qp->inline_data +
                        (size_t)place * qp->cap.max_inline_data,

@@ -59,6 +59,8 @@ static void complete_send(struct fake_qp *qp, enum ibv_wc_status status)
         qp->ack_limit++; /* needed no answer */
     }
     qp->send_acked++;
+    qp->resends = 0;
+    qp->resend_due = 0;
     if (status == IBV_WC_SUCCESS && !send->signalled) {
         return;
     }
@@ -138,6 +140,24 @@ static void gather(const struct fake_send *send, uint8_t *to, uint32_t size)
     }
 }
 
+static uint64_t sum_of(const struct ibv_sge *sge)
+{
+    const uint8_t *bytes = (const uint8_t *)(uintptr_t)sge->addr;
+    uint64_t sum = 14695981039346656037ull; /* FNV-1a */
+
+    for (uint32_t i = 0; i < sge->length; i++) {
+        sum = (sum ^ bytes[i]) * 1099511628211ull;
+    }
+    return sum;
+}
+
+static void remember(struct fake_send *send)
+{
+    for (int i = 0; i < send->num_sge && !send->is_inline; i++) {
+        send->sums[i] = sum_of(&send->sges[i]);
+    }
+}
+
 /* How many bytes go out together: a write may land in several pieces. */
 static uint32_t piece_of(struct fake_qp *qp, const struct fake_send *send)
 {
@@ -190,6 +210,9 @@ static void transmit(struct fake_qp *qp)
         send->status = IBV_WC_LOC_PROT_ERR;
         qp->refused = true;
         return;
+    }
+    if (qp->host->fabric->resend && !send->sent) {
+        remember(send);
     }
     size = piece_of(qp, send);
     packet = fake_alloc(sizeof(*packet) + size);
@@ -415,6 +438,54 @@ static void expire(struct fake_qp *qp)
     fake_qp_fail(qp);
 }
 
+/* ---- Sending again ----------------------------------------------------- */
+
+/* The peer has executed something, and the acknowledgement is lost. */
+static bool unacknowledged(struct fake_qp *qp)
+{
+    return qp->acks_lost && qp->send_acked != qp->send_executed &&
+           !fake_is_local(send_at(qp, qp->send_acked)->opcode);
+}
+
+static void read_again(struct fake_qp *qp, const struct fake_send *send)
+{
+    struct fake_fabric *fabric = qp->host->fabric;
+
+    for (int i = 0; i < send->num_sge && !send->is_inline; i++) {
+        const struct ibv_sge *sge = &send->sges[i];
+        struct fake_resend resend = {
+            .host = qp->host,
+            .address = (const void *)(uintptr_t)sge->addr,
+            .length = sge->length,
+            .changed = sum_of(sge) != send->sums[i],
+        };
+
+        fabric->resend(fabric->resend_opaque, &resend);
+    }
+}
+
+/* The peer discards what it has executed before. */
+static void send_again(struct fake_qp *qp)
+{
+    qp->resends++;
+    qp->resend_due = 0;
+    for (uint32_t i = qp->send_acked; i != qp->send_executed; i++) {
+        struct fake_send *send = send_at(qp, i);
+
+        if (fake_is_local(send->opcode)) {
+            continue;
+        }
+        if (!source_allowed(qp, send)) {
+            complete_send(qp, IBV_WC_LOC_PROT_ERR);
+            fake_qp_fail(qp);
+            return;
+        }
+        if (qp->host->fabric->resend) {
+            read_again(qp, send);
+        }
+    }
+}
+
 /* ---- What can happen -------------------------------------------------- */
 
 enum action {
@@ -422,6 +493,7 @@ enum action {
     ARRIVE,
     ANSWER,
     EXPIRE,
+    RESEND,
     FLUSH_SEND,
     FLUSH_RECEIVE,
     ACTIONS
@@ -470,8 +542,7 @@ static bool peer_listens(const struct fake_qp *qp)
 
 static bool answer_waits(struct fake_qp *qp)
 {
-    if (qp->acks_lost && qp->send_acked != qp->send_executed &&
-        !fake_is_local(send_at(qp, qp->send_acked)->opcode)) {
+    if (unacknowledged(qp)) {
         return false;
     }
     if (qp->ack_limited && qp->send_acked == qp->ack_limit && !qp->refused &&
@@ -486,6 +557,25 @@ static bool answer_waits(struct fake_qp *qp)
 static uint64_t retry_time(const struct fake_qp *qp)
 {
     return (qp->retry_count + 1ull) * (4096ull << qp->ack_timeout);
+}
+
+/* The device sends again, or has done so as often as it may. */
+static unsigned int resend_actions(struct fake_qp *qp, uint64_t *next)
+{
+    uint64_t now = qp->host->fabric->now;
+
+    if (!qp->ack_timeout) {
+        return 0;
+    }
+    if (!qp->resend_due) {
+        qp->resend_due = now + (4096ull << qp->ack_timeout);
+    }
+    if (qp->resend_due > now) {
+        *next = qp->resend_due < *next ? qp->resend_due : *next;
+        return 0;
+    }
+    return qp->retry_count == 7 || qp->resends < qp->retry_count ? 1u << RESEND
+                                                                 : 1u << EXPIRE;
 }
 
 /* Actions of a queue pair that is ready to send. */
@@ -508,6 +598,10 @@ static unsigned int sender_actions(struct fake_qp *qp, uint64_t *next)
         ((up && peer_listens(qp)) || !fake_linked(qp->host) ||
          fake_is_local(send_at(qp, qp->send_sent)->opcode))) {
         actions |= 1u << TRANSMIT;
+    }
+    if (unacknowledged(qp)) {
+        qp->stalled = RDISK_NEVER;
+        return actions | resend_actions(qp, next);
     }
     if (actions || (up && peer_listens(qp))) {
         qp->stalled = RDISK_NEVER;
@@ -579,6 +673,9 @@ void fake_qp_deliver(struct fake_qp *qp, unsigned int index)
         break;
     case EXPIRE:
         expire(qp);
+        break;
+    case RESEND:
+        send_again(qp);
         break;
     case FLUSH_SEND:
         complete_send(qp, IBV_WC_WR_FLUSH_ERR);

@@ -116,13 +116,21 @@ static bool keeps_quiet(const struct sim_request *request, int result)
             request->submitted < sim->checker.power_failed);
 }
 
+/* Is a write over when its sends are acknowledged, and not before? */
+static bool awaits_acks(const struct sim_client *client)
+{
+    const struct sim_config *config = &client->sim->schedule->config;
+
+    return config->write_acks ||
+           config->guest_memory != RDISK_GUEST_MEMORY_DIRECT;
+}
+
 /* Its memory is the application's again: nobody else may write to it. */
 static void check_closed(const struct sim_request *request)
 {
     const struct sim_client *client = request->client;
 
-    if (client->sim->schedule->config.guest_memory !=
-            RDISK_GUEST_MEMORY_DIRECT &&
+    if (awaits_acks(client) &&
         fake_host_sends(client->host, request->buffer, SIM_CELL)) {
         sim_violation("late DMA: request %u of client %u has ended, but its "
                       "memory may still be sent",
@@ -342,6 +350,30 @@ void sim_client_observe(struct sim_client *client,
     }
 }
 
+/* ---- Memory that is sent again, and has changed since it was sent -------- */
+
+/*
+ * Headers may have: the server has the request, and discards them. They are
+ * shorter than a block. Payload may have where it is the application's and
+ * nothing else was asked for; bounce memory never.
+ */
+void sim_client_observe_resend(struct sim_client *client,
+                               const struct fake_resend *resend)
+{
+    bool own = false;
+
+    for (unsigned int i = 0; i < 2; i++) {
+        own |= (uintptr_t)resend->address - (uintptr_t)client->cells[i] <
+               REQUESTS * SIM_CELL;
+    }
+    if (own ? awaits_acks(client) : resend->length >= SIM_BLOCK) {
+        sim_violation("late source: %zu bytes of %s memory of client %u are "
+                      "sent again, and hold something else by now",
+                      resend->length, own ? "the application's" : "bounce",
+                      client->index);
+    }
+}
+
 /* ---- Sessions ---------------------------------------------------------- */
 
 /* Mutations of what happens when a connection breaks or is back. */
@@ -405,6 +437,7 @@ static void start(struct sim_client *client)
     options.slot_size = SIM_RUN * SIM_BLOCK;
     options.bounce_size = 64 << 10;
     options.guest_memory = config->guest_memory;
+    options.write_acks = config->write_acks;
     options.reconnect_delay_ms = config->reconnect_delay_ms;
     options.heartbeat_ms = config->heartbeat_ms;
     options.request_timeout_ms = config->request_timeout_ms;

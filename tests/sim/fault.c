@@ -93,6 +93,8 @@ static void queue_pair(struct sim *sim, struct sim_client *client,
 
     if (qp && event->kind == SIM_BREAK) {
         fake_qp_break(qp);
+    } else if (qp && event->kind == SIM_LOSE_ACKS) {
+        fake_qp_lose_acks(qp, event->d % 3);
     } else if (qp) {
         fake_qp_cut(qp, true);
     }
@@ -207,6 +209,7 @@ void sim_event(struct sim *sim, const struct sim_event *event)
         break;
     case SIM_BREAK:
     case SIM_CUT_QP:
+    case SIM_LOSE_ACKS:
         queue_pair(sim, client, event);
         break;
     case SIM_REMOVE:
@@ -239,11 +242,21 @@ void sim_event(struct sim *sim, const struct sim_event *event)
     }
 }
 
+static void acknowledge(struct fake_host *host)
+{
+    struct ibv_qp *qp;
+
+    for (unsigned int i = 0; (qp = fake_host_qp(host, i)); i++) {
+        fake_qp_lose_acks(qp, false);
+    }
+}
+
 void sim_heal(struct sim *sim)
 {
     struct sim_server *server = &sim->server;
 
     fake_fabric_loss(sim->fabric, 0);
+    acknowledge(server->host);
     for (unsigned int i = 0; i < CALLS; i++) {
         fake_fail(server->host, calls[i], 0, 0);
         for (unsigned int c = 0; c < sim->schedule->config.clients; c++) {
@@ -254,6 +267,7 @@ void sim_heal(struct sim *sim)
         struct sim_client *client = &sim->clients[c];
 
         sim_ambush_calm(client);
+        acknowledge(client->host);
         fake_link_cut(client->host, server->host, false);
         fake_host_link(client->host, true);
         sim_client_restore(client);

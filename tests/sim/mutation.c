@@ -151,6 +151,71 @@ static int post_send_without_invalidation(struct ibv_qp *qp,
     return real.post_send(qp, wr, bad);
 }
 
+/* Queue pairs, and the last signalled send of each. */
+#define PAIRS_MAX 256u
+static struct pair {
+    uint32_t qp_num; /* 0: free */
+    uint64_t last;   /* wr_id */
+    bool sent;
+    bool windows; /* it has invalidated some: a promise of their own */
+} pairs[PAIRS_MAX];
+
+static struct pair *find_pair(uint32_t qp_num)
+{
+    struct pair *pair = pairs;
+
+    while (pair->qp_num && pair->qp_num != qp_num &&
+           pair + 1 != pairs + PAIRS_MAX) {
+        pair++;
+    }
+    if (pair->qp_num != qp_num) {
+        *pair = (struct pair) { .qp_num = qp_num };
+    }
+    return pair;
+}
+
+static int post_send_noted(struct ibv_qp *qp, struct ibv_send_wr *wr,
+                           struct ibv_send_wr **bad)
+{
+    struct pair *pair = find_pair(qp->qp_num);
+
+    for (struct ibv_send_wr *each = wr; each; each = each->next) {
+        pair->windows |= each->opcode == IBV_WR_LOCAL_INV;
+        if (each->opcode == IBV_WR_RDMA_WRITE_WITH_IMM &&
+            each->send_flags & IBV_SEND_SIGNALED) {
+            pair->last = each->wr_id;
+            pair->sent = true;
+        }
+    }
+    return real.post_send(qp, wr, bad);
+}
+
+/* With each answer all sends complete. */
+static int poll_cq_early(struct ibv_cq *cq, int count, struct ibv_wc *wc)
+{
+    int n = real.poll_cq(cq, count, wc);
+
+    for (int i = 0; i < n && n < count; i++) {
+        struct pair *pair;
+
+        if (wc[i].status != IBV_WC_SUCCESS ||
+            wc[i].opcode != IBV_WC_RECV_RDMA_WITH_IMM) {
+            continue;
+        }
+        pair = find_pair(wc[i].qp_num);
+        if (pair->sent && !pair->windows) {
+            pair->sent = false;
+            wc[n++] = (struct ibv_wc) {
+                .wr_id = pair->last,
+                .status = IBV_WC_SUCCESS,
+                .opcode = IBV_WC_RDMA_WRITE,
+                .qp_num = pair->qp_num,
+            };
+        }
+    }
+    return n;
+}
+
 static int query_port_active(struct ibv_context *context, uint8_t port,
                              struct ibv_port_attr *attr)
 {
@@ -179,6 +244,10 @@ void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
         break;
     case SIM_MUTATE_WINDOW_OPEN:
         verbs->post_send = post_send_without_invalidation;
+        break;
+    case SIM_MUTATE_ACK_NOT_AWAITED:
+        verbs->post_send = post_send_noted;
+        verbs->poll_cq = poll_cq_early;
         break;
     case SIM_MUTATE_NO_ERROR_STATE:
         verbs->modify_qp = modify_qp_not;

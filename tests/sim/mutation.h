@@ -49,6 +49,9 @@
       "requests end before their queue pairs are in ERROR") \
     X(WINDOW_OPEN, "window-open", 4, \
       "a read ends before its memory windows are closed") \
+    X(ACK_NOT_AWAITED, "ack-not-awaited", 4, \
+      "a write ends with its answer, whether or not its sends are " \
+      "acknowledged") \
     X(RESEND_FAILED, "resend-failed", 3, \
       "a write that has failed is sent again later") \
     X(WRONG_ADDRESS, "wrong-address", 4, \

@@ -40,6 +40,7 @@ static void make_config(struct sim_config *config, uint64_t *state)
         .slowest_us = speeds[pick(state, COUNT(speeds))],
         .loss = pick(state, 8) ? 0 : 20 + pick(state, 200),
         .guest_memory = pick(state, 3),
+        .write_acks = pick(state, 2),
         .authenticate = pick(state, 2),
         .lease_time_ms = leases[pick(state, COUNT(leases))],
         .max_silence_ms = silences[pick(state, COUNT(silences))],
@@ -84,16 +85,19 @@ static void make_request(struct sim_event *event, uint64_t *state)
 static void make_fault(struct sim_event *event, uint64_t *state)
 {
     static const enum sim_event_kind kinds[] = {
-        SIM_CUT,     SIM_CUT,          SIM_AWAY,   SIM_AWAY,   SIM_MEND,
-        SIM_MEND,    SIM_DELAY,        SIM_LOSS,   SIM_BREAK,  SIM_BREAK,
-        SIM_BREAK,   SIM_BREAK,        SIM_CUT_QP, SIM_CUT_QP, SIM_KILL,
-        SIM_KILL,    SIM_POWER,        SIM_POWER,  SIM_STOP,   SIM_DRAIN,
-        SIM_RESUME,  SIM_START,        SIM_START,  SIM_START,  SIM_REMOVE,
-        SIM_RESTORE, SIM_FAIL,         SIM_FAIL,   SIM_FAIL,   SIM_STALL,
-        SIM_STALL,   SIM_STALL_SERVER, SIM_SLOW,   SIM_SLOW,   SIM_SLOW,
-        SIM_ERRORS,  SIM_CANCEL,       SIM_CLOSE,  SIM_CLOSE,  SIM_CRASH,
-        SIM_REPLAY,  SIM_REPLAY,       SIM_RESIZE, SIM_RESIZE, SIM_NO_LINK,
-        SIM_NO_LINK, SIM_LINK,
+        SIM_CUT,       SIM_CUT,     SIM_AWAY,   SIM_AWAY,
+        SIM_MEND,      SIM_MEND,    SIM_DELAY,  SIM_LOSS,
+        SIM_BREAK,     SIM_BREAK,   SIM_BREAK,  SIM_BREAK,
+        SIM_CUT_QP,    SIM_CUT_QP,  SIM_KILL,   SIM_KILL,
+        SIM_POWER,     SIM_POWER,   SIM_STOP,   SIM_DRAIN,
+        SIM_RESUME,    SIM_START,   SIM_START,  SIM_START,
+        SIM_REMOVE,    SIM_RESTORE, SIM_FAIL,   SIM_FAIL,
+        SIM_FAIL,      SIM_STALL,   SIM_STALL,  SIM_STALL_SERVER,
+        SIM_SLOW,      SIM_SLOW,    SIM_SLOW,   SIM_ERRORS,
+        SIM_CANCEL,    SIM_CLOSE,   SIM_CLOSE,  SIM_CRASH,
+        SIM_REPLAY,    SIM_REPLAY,  SIM_RESIZE, SIM_RESIZE,
+        SIM_NO_LINK,   SIM_NO_LINK, SIM_LINK,   SIM_LOSE_ACKS,
+        SIM_LOSE_ACKS,
     };
 
     event->kind = kinds[pick(state, COUNT(kinds))];
@@ -234,13 +238,14 @@ void sim_config_text(const struct sim_config *config, char *text, size_t size)
              "reconnect-delay %u, heartbeat %u, request-timeout %u, "
              "open-timeout %u ms, lease-time %u ms, max-silence %u ms, "
              "backend %u us, "
-             "loss 1/%u, guest-memory %s%s",
+             "loss 1/%u, guest-memory %s%s%s",
              config->clients, config->shared ? " sharing" : ", one at a time",
              config->queues, config->slots, config->reconnect_delay_ms,
              config->heartbeat_ms, config->request_timeout_ms,
              config->open_timeout_ms, config->lease_time_ms,
              config->max_silence_ms, config->slowest_us, config->loss,
              modes[config->guest_memory],
+             config->write_acks ? ", write-acks" : "",
              config->authenticate ? ", authenticated" : "");
 }
 
@@ -277,6 +282,7 @@ void sim_event_text(const struct sim_event *event, char *text, size_t size)
         [SIM_LOSS] = "packets are lost",
         [SIM_BREAK] = "a queue pair breaks",
         [SIM_CUT_QP] = "a queue pair hears nothing",
+        [SIM_LOSE_ACKS] = "acknowledgements for a queue pair are lost",
         [SIM_KILL] = "server is killed",
         [SIM_POWER] = "server's power fails",
         [SIM_STOP] = "server is told to stop",

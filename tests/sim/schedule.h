@@ -27,6 +27,7 @@ struct sim_config {
     unsigned int max_silence_ms; /* of the server */
     unsigned int slowest_us;     /* that the backend takes for a request */
     unsigned int guest_memory;   /* enum rdisk_guest_memory, of all clients */
+    bool write_acks;
     bool authenticate;
     unsigned int loss; /* one packet in so many; 0: none */
 };
@@ -38,14 +39,15 @@ enum sim_event_kind {
     SIM_AWAY,    /* it is, and the server knows at once */
     SIM_NO_LINK, /* at an end, which knows: a client's or the server's */
     SIM_LINK,
-    SIM_DELAY,  /* packets of a client's link */
-    SIM_LOSS,   /* of packets, everywhere */
-    SIM_BREAK,  /* a queue pair */
-    SIM_CUT_QP, /* one queue pair hears nothing any more */
-    SIM_KILL,   /* the server's program dies */
-    SIM_POWER,  /* the server's power fails */
-    SIM_STOP,   /* the server is told to stop */
-    SIM_DRAIN,  /* or only to let nobody in for now */
+    SIM_DELAY,     /* packets of a client's link */
+    SIM_LOSS,      /* of packets, everywhere */
+    SIM_BREAK,     /* a queue pair */
+    SIM_CUT_QP,    /* one queue pair hears nothing any more */
+    SIM_LOSE_ACKS, /* of what one queue pair sends */
+    SIM_KILL,      /* the server's program dies */
+    SIM_POWER,     /* the server's power fails */
+    SIM_STOP,      /* the server is told to stop */
+    SIM_DRAIN,     /* or only to let nobody in for now */
     SIM_RESUME,
     SIM_START,  /* the server */
     SIM_REMOVE, /* a client's device */

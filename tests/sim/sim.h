@@ -273,6 +273,10 @@ bool sim_client_stalled(const struct sim_client *client, unsigned int who);
 void sim_client_observe(struct sim_client *client,
                         const struct fake_write *write);
 
+/* Its device reads memory to send it once more. Under the fabric's lock. */
+void sim_client_observe_resend(struct sim_client *client,
+                               const struct fake_resend *resend);
+
 /* owner.c */
 void sim_server_begin(struct sim *sim);
 void sim_server_kill(struct sim *sim, enum fake_death death);

@@ -396,6 +396,17 @@ static void observe(void *opaque, const struct fake_write *write)
     }
 }
 
+static void observe_resend(void *opaque, const struct fake_resend *resend)
+{
+    struct sim *sim = opaque;
+
+    for (unsigned int i = 0; i < sim->schedule->config.clients; i++) {
+        if (resend->host == sim->clients[i].host && resend->changed) {
+            sim_client_observe_resend(&sim->clients[i], resend);
+        }
+    }
+}
+
 static void misuse(void *opaque, const char *sentence)
 {
     sim_violation("the device is misused: %s", sentence);
@@ -411,6 +422,7 @@ void sim_run(struct sim *sim, const struct sim_schedule *schedule,
     sim->random_state = schedule->seed ^ 0x51a7e;
     sim->fabric = fake_fabric_new(schedule->seed);
     fake_fabric_observe(sim->fabric, observe, sim);
+    fake_fabric_observe_resends(sim->fabric, observe_resend, sim);
     fake_fabric_on_misuse(sim->fabric, misuse, sim);
     fake_fabric_loss(sim->fabric, schedule->config.loss);
     sim_disk_begin(&sim->disk);

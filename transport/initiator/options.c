@@ -51,6 +51,7 @@ static const struct option options_known[] = {
     { "guest-memory", OPTION_WORD,
       offsetof(struct rdisk_initiator_options, guest_memory), 0,
       RDISK_GUEST_MEMORY_BOUNCE, true, 0, guest_memory_words },
+    OPTION("write-acks", OPTION_BOOL, write_acks, 0, 1, true, 0),
     OPTION("bounce-size", OPTION_SIZE, bounce_size, RDISK_BOUNCE_SIZE_MIN,
            RDISK_BOUNCE_SIZE_MAX, false, RDISK_BOUNCE_CHUNK),
     OPTION("open-timeout", OPTION_TIME, open_timeout_ms, 1, TIMEOUT_MAX_MS,

@@ -91,7 +91,7 @@ struct rdisk_queue {
     uint32_t stride;
     unsigned int slots;
     unsigned int max_segments;
-    bool sends_proved; /* of each write: guest-memory is not direct */
+    bool await_acks; /* of each write, not only of those that bounce */
 
     /* Below: queue's thread. */
     uint8_t *headers; /* RDISK_HEADER_MAX for each slot */

@@ -236,14 +236,16 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
 void rdisk_queue_set_grant(struct rdisk_queue *queue,
                            const struct rdisk_wire_accept *accept)
 {
+    const struct rdisk_initiator_options *options = &queue->session->options;
+
     assert_quiesced(queue);
     queue->base = le64toh(accept->base);
     queue->rkey = le32toh(accept->rkey);
     queue->stride = le32toh(accept->stride);
     queue->slots = le16toh(accept->slots);
     queue->max_segments = le16toh(accept->max_segments);
-    queue->sends_proved = queue->session->options.guest_memory !=
-                          RDISK_GUEST_MEMORY_DIRECT;
+    queue->await_acks = options->write_acks ||
+                        options->guest_memory != RDISK_GUEST_MEMORY_DIRECT;
     /* Slot 0 on top of the stack. */
     for (unsigned int i = 0; i < queue->slots; i++) {
         queue->free_slots[i] = (uint16_t)(queue->slots - 1 - i);

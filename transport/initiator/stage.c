@@ -260,7 +260,7 @@ static void stage_write(struct rdisk_queue *queue,
         send_inline(queue, chain.last);
     }
     finish_work_request(queue, request, chain.last);
-    if (queue->sends_proved || request->bounced) {
+    if (queue->await_acks || request->bounced) {
         request->awaits = RDISK_AWAITS_SENDS;
         request->revoked = rdisk_qp_staged(&queue->qp);
         chain.last->send_flags |= IBV_SEND_SIGNALED;

@@ -549,6 +549,54 @@ static void observer_sees_each_byte(void)
     end();
 }
 
+static unsigned int resent, changed;
+
+static void count_resend(void *opaque, const struct fake_resend *resend)
+{
+    CHECK(resend->host == left);
+    resent += resend->length;
+    changed += resend->changed ? resend->length : 0;
+}
+
+static void begin_lossy_pair(void)
+{
+    begin_pair();
+    resent = changed = 0;
+    fake_fabric_observe_resends(fabric, count_resend, NULL);
+    fake_qp_lose_acks(client.qp, true);
+    CHECK_EQUAL(write_quietly(1, true), 0);
+    fake_fabric_run(fabric);
+}
+
+static void lost_acknowledgement_reads_again(void)
+{
+    begin_lossy_pair();
+    CHECK_EQUAL(resent, 0);
+    fake_fabric_advance(fabric, 3 * SECOND);
+    CHECK_EQUAL(resent, 1);
+    CHECK_EQUAL(changed, 0);
+    *(uint8_t *)(uintptr_t)address(&client, 0) ^= 1;
+    fake_fabric_advance(fabric, 2 * SECOND);
+    CHECK_EQUAL(resent, 2);
+    CHECK_EQUAL(changed, 1);
+    CHECK(!raw_poll(&client, &wc));
+    fake_qp_lose_acks(client.qp, false);
+    fake_fabric_run(fabric);
+    REQUIRE(raw_poll(&client, &wc));
+    CHECK_EQUAL(wc.status, IBV_WC_SUCCESS);
+    end();
+}
+
+static void lost_acknowledgements_end_in_a_timeout(void)
+{
+    begin_lossy_pair();
+    fake_fabric_advance(fabric, 30 * SECOND);
+    REQUIRE(raw_poll(&client, &wc));
+    CHECK_EQUAL(wc.status, IBV_WC_RETRY_EXC_ERR);
+    CHECK(resent > 1);
+    end();
+}
+
 static void leaks_are_counted(void)
 {
     char text[256];
@@ -592,6 +640,10 @@ static const struct unit_test tests[] = {
       unsignalled_sends_keep_their_place },
     { "a flush completes unsignalled sends too",
       flush_completes_the_unsignalled },
+    { "a lost acknowledgement makes the sender read its memory again",
+      lost_acknowledgement_reads_again },
+    { "acknowledgements lost for too long break the sender",
+      lost_acknowledgements_end_in_a_timeout },
     { "a send before the connection is refused", send_needs_a_connection },
     { "an armed queue tells once, of new completions only",
       armed_queue_tells_once },

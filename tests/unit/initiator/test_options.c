@@ -90,6 +90,10 @@ static void words(void)
     CHECK_EQUAL(options.guest_memory, RDISK_GUEST_MEMORY_BOUNCE);
     CHECK_EQUAL(set("guest-memory", "direct"), 0);
     CHECK_EQUAL(options.guest_memory, RDISK_GUEST_MEMORY_DIRECT);
+    CHECK(!options.write_acks);
+    CHECK_EQUAL(set("write-acks", "on"), 0);
+    CHECK(options.write_acks);
+    refuses("write-acks", "1");
     refuses("guest-memory", "windows");
     CHECK_SAYS(err.text, "direct, window or bounce");
     refuses("guest-memory", "");

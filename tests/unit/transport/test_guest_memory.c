@@ -11,14 +11,21 @@ static struct scene_client *other = &scene.clients[1];
 static struct rdisk_error err;
 static uint8_t buffer[1 << 20] __attribute__((aligned(4096)));
 
-static void begin(uint64_t seed, enum rdisk_guest_memory guest_memory)
+static void begin_with(uint64_t seed, enum rdisk_guest_memory guest_memory,
+                       bool write_acks)
 {
     memset(buffer, 0, sizeof(buffer));
     scene_begin(&scene, seed);
     client->options.guest_memory = guest_memory;
+    client->options.write_acks = write_acks;
     REQUIRE(scene_connect(client));
     REQUIRE(rdisk_initiator_register(client->session, buffer, sizeof(buffer),
                                      &err) == 0);
+}
+
+static void begin(uint64_t seed, enum rdisk_guest_memory guest_memory)
+{
+    begin_with(seed, guest_memory, false);
 }
 
 static void end(void)
@@ -266,12 +273,13 @@ static void window_needs_enough_windows(void)
 /* ---- The source of a write --------------------------------------------- */
 
 /* Its acknowledgements are lost: the device may send it again. */
-static void write_unacknowledged(enum rdisk_guest_memory guest_memory)
+static void write_unacknowledged(enum rdisk_guest_memory guest_memory,
+                                 bool write_acks)
 {
     static struct scene_io io;
     struct ibv_qp *qp;
 
-    begin(20, guest_memory);
+    begin_with(20, guest_memory, write_acks);
     qp = fake_host_qp(client->host, 1);
     REQUIRE(qp != NULL);
     fake_qp_lose_acks(qp, true);
@@ -281,11 +289,8 @@ static void write_unacknowledged(enum rdisk_guest_memory guest_memory)
     scene_pump(&scene);
     /* It is answered, and carried out. */
     CHECK_EQUAL(scene.requests, 1);
-    if (guest_memory == RDISK_GUEST_MEMORY_DIRECT) {
-        CHECK_EQUAL(io.completed, 1);
-    } else {
-        CHECK_EQUAL(io.completed, 0);
-    }
+    CHECK_EQUAL(io.completed,
+                guest_memory == RDISK_GUEST_MEMORY_DIRECT && !write_acks);
     fake_qp_lose_acks(qp, false);
     scene_pump(&scene);
     CHECK_EQUAL(io.completed, 1);
@@ -296,17 +301,70 @@ static void write_unacknowledged(enum rdisk_guest_memory guest_memory)
 
 static void window_write_is_acknowledged(void)
 {
-    write_unacknowledged(RDISK_GUEST_MEMORY_WINDOW);
+    write_unacknowledged(RDISK_GUEST_MEMORY_WINDOW, false);
 }
 
 static void bounce_write_is_acknowledged(void)
 {
-    write_unacknowledged(RDISK_GUEST_MEMORY_BOUNCE);
+    write_unacknowledged(RDISK_GUEST_MEMORY_BOUNCE, false);
 }
 
 static void direct_write_is_answered(void)
 {
-    write_unacknowledged(RDISK_GUEST_MEMORY_DIRECT);
+    write_unacknowledged(RDISK_GUEST_MEMORY_DIRECT, false);
+}
+
+static void direct_write_is_acknowledged(void)
+{
+    write_unacknowledged(RDISK_GUEST_MEMORY_DIRECT, true);
+}
+
+static unsigned int resent, resent_later;
+
+static void count_resend(void *opaque, const struct fake_resend *resend)
+{
+    const uint8_t *address = resend->address;
+
+    if (resend->host == client->host && address >= buffer &&
+        address < buffer + sizeof(buffer)) {
+        resent++;
+        resent_later += resend->changed;
+    }
+}
+
+/* The acknowledgements never come; the memory is used again when it may be. */
+static void write_sent_again(bool write_acks)
+{
+    static struct scene_io io;
+
+    begin_with(22, RDISK_GUEST_MEMORY_DIRECT, write_acks);
+    resent = resent_later = 0;
+    fake_fabric_observe_resends(scene.fabric, count_resend, NULL);
+    fake_qp_lose_acks(fake_host_qp(client->host, 1), true);
+    REQUIRE(scene_submit(&io, client, 0, RDISK_OP_WRITE, 0, buffer, 65536) ==
+            0);
+    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
+    for (unsigned int i = 0; i < 100; i++) {
+        scene_advance(&scene, 100);
+        if (io.completed && buffer[0] != 0xee) {
+            memset(buffer, 0xee, sizeof(buffer));
+        }
+    }
+    CHECK_EQUAL(io.completed, 1);
+    CHECK_EQUAL(io.result, 0);
+    CHECK(resent > 0);
+    CHECK_EQUAL(resent_later > 0, !write_acks);
+    end();
+}
+
+static void direct_write_may_send_what_comes_later(void)
+{
+    write_sent_again(false);
+}
+
+static void acknowledged_write_sends_nothing_later(void)
+{
+    write_sent_again(true);
 }
 
 /* Its connection ends first: then no device sends it any more. */
@@ -354,6 +412,12 @@ static const struct unit_test tests[] = {
     { "bounce: a write ends when the device cannot send it again",
       bounce_write_is_acknowledged },
     { "direct: a write ends with its answer", direct_write_is_answered },
+    { "direct, write-acks: a write ends when the device cannot send it again",
+      direct_write_is_acknowledged },
+    { "direct: what is stored behind a completed write may be sent",
+      direct_write_may_send_what_comes_later },
+    { "direct, write-acks: nothing stored behind a completed write is sent",
+      acknowledged_write_sends_nothing_later },
     { "a write that was answered ends well with its connection",
       unacknowledged_write_ends_with_its_connection },
 };

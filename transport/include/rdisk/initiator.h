@@ -73,6 +73,9 @@ struct rdisk_initiator_options {
     unsigned int slots;                /* per queue: 1…RDISK_SLOTS_MAX */
     uint32_t slot_size; /* bytes, page multiple: largest request */
     enum rdisk_guest_memory guest_memory;
+    bool write_acks;              /* a write completes only when its sends are
+                                   acknowledged, too; with WINDOW and BOUNCE
+                                   always */
     uint32_t bounce_size;         /* bytes per queue for unregistered buffers */
     unsigned int open_timeout_ms; /* 1…3600000, all steps together */
     unsigned int request_timeout_ms; /* 0: for ever; else …3600000; noticed
@@ -100,8 +103,8 @@ void rdisk_initiator_options_init(struct rdisk_initiator_options *options);
 
 /*
  * Set one option by its name, as in a URI's query or QEMU's -blockdev:
- * read-only, shared (on|off), queues, slots, slot-size, bounce-size (bytes,
- * with k or M), guest-memory (direct|window|bounce), open-timeout,
+ * read-only, shared, write-acks (on|off), queues, slots, slot-size, bounce-size
+ * (bytes, with k or M), guest-memory (direct|window|bounce), open-timeout,
  * request-timeout, reconnect-delay, heartbeat (seconds, with decimals).
  * Returns 0 or -EINVAL with the allowed range in the sentence.
  */
