@@ -152,7 +152,7 @@ help:
 	@echo "make coverage    lines that unit tests and simulator run, by folder"
 	@echo "make compile_commands.json  for editors"
 	@echo "make sim         random faults in virtual time; SEED=n replays one"
-	@echo "make sim-mutations  is what is broken on purpose found?"
+	@echo "make sim-mutations  are all deliberate defects found?"
 	@echo "make fuzz        hostile peers, found by coverage (clang)"
 	@echo "make faults      what breaks, broken on purpose, in the lab"
 	@echo "make iotests     QEMU's own tests of its block layer, on rdma://"

@@ -111,8 +111,8 @@ static bool keeps_quiet(const struct sim_request *request, int result)
         sim->server.errors || request->client->state != RDISK_INITIATOR_READY) {
         return false;
     }
-    return (sim->mutation == SIM_MUTATE_ONE_QUEUE_TELLS && request->queue) ||
-           (sim->mutation == SIM_MUTATE_LATE_FLUSH_TELLS &&
+    return (sim->mutation == SIM_MUTATE_ONE_QUEUE_REPORTS && request->queue) ||
+           (sim->mutation == SIM_MUTATE_LATE_FLUSH_SUCCEEDS &&
             request->submitted < sim->checker.power_failed);
 }
 

@@ -352,7 +352,7 @@ static enum sim_mutation find_mutation(const char *name)
             return (enum sim_mutation)i;
         }
     }
-    fprintf(stderr, "there is no mutation '%s'; these are:\n", name);
+    fprintf(stderr, "unknown mutation '%s'; use one of:\n", name);
     for (int i = SIM_INTACT; i < SIM_MUTATION_COUNT; i++) {
         fprintf(stderr, "  %-18s %s\n", sim_mutation_name((enum sim_mutation)i),
                 sim_mutation_what((enum sim_mutation)i));
@@ -366,7 +366,7 @@ static uint64_t number(const char *text)
     unsigned long long value = strtoull(text, &end, 0);
 
     if (!*text || *end) {
-        fprintf(stderr, "'%s' is no number\n", text);
+        fprintf(stderr, "'%s' is not a number\n", text);
         exit(2);
     }
     return value;
@@ -378,7 +378,7 @@ int main(int argc, char **argv)
         "usage: %s [-s FIRST-SEED] [-n COUNT] [-j JOBS] [-m MUTATION] [-M]\n"
         "          [-t]\n"
         "A COUNT of 1 prints everything that happens; -M checks that each "
-        "mutation is found;\n-t tells how often each transition was taken.\n";
+        "mutation is found;\n-t prints how often each transition was taken.\n";
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t seed = 1, count = 1000;
     unsigned int jobs = processors > 0 ? (unsigned int)processors : 1;

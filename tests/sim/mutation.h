@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What can be broken on purpose, to see that the simulator finds it. Each acts
- * at a seam of the simulator's own, never in the product.
+ * Deliberate defects, each of which the simulator must find. They are in the
+ * simulator's own code, never in the product.
  */
 #ifndef SIM_MUTATION_H
 #define SIM_MUTATION_H
@@ -12,59 +12,60 @@
 
 /*
  * X(name, promise of docs/simulator.md, what is broken). The names are those
- * of --mutate.
+ * of -m; the page has the same table, which make lint compares.
  */
 #define SIM_MUTATIONS(X) \
     X(NO_FENCE, "no-fence", 3, \
-      "a client that comes back is let in beside its older session") \
+      "a client that reconnects is accepted beside its older session") \
     X(NO_DRAIN, "no-drain", 3, \
       "the older session is fenced, but its requests are not waited for") \
     X(EARLY_ANSWER, "early-answer", 1, \
       "writes are answered before they are carried out") \
     X(NO_FLUSH, "no-flush", 1, "FLUSH is answered, the cache stays volatile") \
-    X(NO_FUA, "no-fua", 1, "FUA is not heeded") \
+    X(NO_FUA, "no-fua", 1, "FUA is ignored") \
     X(KILL_LOSES_CACHE, "kill-loses-cache", 1, \
       "answered writes die with the server's program") \
-    X(FALSE_HOLE, "false-hole", 1, "extents call data zeroes") \
+    X(FALSE_HOLE, "false-hole", 1, "extents report data as zeroes") \
     X(RESIZE_NOT_REPORTED, "resize-not-reported", 1, \
-      "other sessions are not told of a resize") \
-    X(STALE_READ, "stale-read", 1, "reads come from a cache that gets old") \
+      "a resize is not reported to other sessions") \
+    X(STALE_READ, "stale-read", 1, "reads come from a stale cache") \
     X(TORN_WRITE, "torn-write", 2, "a block is half old, half new") \
     X(LOSS_HIDDEN, "loss-hidden", 5, \
-      "nobody compares which volatile cache is behind the volume") \
-    X(ONE_QUEUE_TELLS, "one-queue-tells", 5, \
-      "of a lost cache only the flushes of one queue tell") \
-    X(LATE_FLUSH_TELLS, "late-flush-tells", 5, \
+      "the identity of the volume's volatile cache is not compared") \
+    X(ONE_QUEUE_REPORTS, "one-queue-reports", 5, \
+      "only the flushes of one queue report a lost cache") \
+    X(LATE_FLUSH_SUCCEEDS, "late-flush-succeeds", 5, \
       "a flush that was in flight when the cache was lost succeeds") \
     X(NO_EPOCH_CHECK, "no-epoch-check", 3, \
-      "an OPEN of an older epoch cuts off the newer session") \
+      "an OPEN of an older epoch ends the newer session") \
     X(NO_GENERATION_CHECK, "no-generation-check", 6, \
-      "a client comes back although somebody else had the volume") \
+      "a client reconnects although another one had the volume") \
     X(LEASE_NOT_SAVED, "lease-not-saved", 6, \
-      "a restarted server knows of no generation but the first") \
+      "a restarted server has only the first generation") \
     X(LEASE_NOT_COMPARED, "lease-not-compared", 6, \
-      "a server takes its memory of the lease for the record") \
-    X(TWO_WRITERS, "two-writers", 6, "a volume that is held is given again") \
+      "a server uses its copy of the lease in memory instead of the record") \
+    X(TWO_WRITERS, "two-writers", 6, \
+      "a volume that has a writer is given to another one") \
     X(LATE_DMA, "late-dma", 4, \
       "requests end before their queue pairs are in ERROR") \
     X(WINDOW_OPEN, "window-open", 4, \
       "a read ends before its memory windows are closed") \
     X(ACK_NOT_AWAITED, "ack-not-awaited", 4, \
-      "a write ends with its answer, whether or not its sends are " \
+      "a write ends with its answer, although its sends are not " \
       "acknowledged") \
-    X(RESEND_FAILED, "resend-failed", 3, \
-      "a write that has failed is sent again later") \
+    X(RESEND_FAILED, "resend-failed", 3, "a failed write is sent again later") \
     X(WRONG_ADDRESS, "wrong-address", 4, \
-      "a read's payload goes a block too far") \
-    X(DOUBLE_COMPLETION, "double-completion", 7, "a request ends twice") \
-    X(LOST_REQUEST, "lost-request", 7, "the server forgets a request") \
+      "a read's payload is written one block too far") \
+    X(DOUBLE_COMPLETION, "double-completion", 7, \
+      "a request is completed twice") \
+    X(LOST_REQUEST, "lost-request", 7, "the server loses a request") \
     X(NO_ERROR_STATE, "no-error-state", 7, \
       "a broken connection's queue pairs never go to ERROR") \
     X(LOST_FLUSH, "lost-completion", 7, \
       "a flushed work request's completion is lost") \
     X(LINKLESS_DISCONNECT, "linkless-disconnect", 7, \
-      "a device that has no link has to say that a connection ends") \
-    X(LEAK, "leak", 8, "the server keeps a dead queue")
+      "a disconnect is sent on a device without a link") \
+    X(LEAK, "leak", 8, "the server does not release a queue that has ended")
 
 enum sim_mutation {
     SIM_INTACT,
@@ -78,10 +79,10 @@ const char *sim_mutation_name(enum sim_mutation mutation);
 const char *sim_mutation_what(enum sim_mutation mutation);
 int sim_mutation_promise(enum sim_mutation mutation);
 
-/* Put a mutation between a host's verbs and their user. */
+/* Put a mutation between a host's verbs and the transport. */
 void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
                              enum sim_mutation mutation);
-/* What SIM_MUTATE_LATE_DMA has put off; true if there was something. */
+/* Do what SIM_MUTATE_LATE_DMA has deferred; false: there was nothing. */
 bool sim_mutate_catch_up(void);
 void sim_mutate_server_verbs(struct rdisk_verbs *verbs,
                              enum sim_mutation mutation);

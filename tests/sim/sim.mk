@@ -5,7 +5,7 @@
 #   make sim SEED=n             one, with everything that happens in it
 #   make sim SEED=n MUTATE=name the same with something broken on purpose
 #   make sim-short              2000 schedules
-#   make sim-mutations          is everything found that is broken on purpose?
+#   make sim-mutations          are all deliberate defects found?
 # Also with SANITIZE=1.
 
 SIM := $(O)/bin/rdisk-sim
