@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "tools/client.h"
+#include "tools/control_socket.h"
 #include "tools/rdisk.h"
 
 #define LOOK_NS (100 * 1000 * 1000) /* between two looks at what is left */
@@ -48,13 +48,13 @@ int command_drain(const struct arguments *arguments)
     for (;;) {
         /* To drain what is drained only tells what is left. */
         struct json_object *reply =
-            client_call(arguments->control,
-                        client_request("drain", volume_of(arguments), NULL));
+            control_call(arguments->control,
+                         control_request("drain", volume_of(arguments), NULL));
 
         if (!reply) {
             return EXIT_FAILED;
         }
-        left = client_number(reply, "sessions");
+        left = control_number(reply, "sessions");
         if (left && left != told) {
             tell_left(reply, left);
             told = left;
@@ -78,8 +78,8 @@ int command_drain(const struct arguments *arguments)
 int command_resume(const struct arguments *arguments)
 {
     struct json_object *reply =
-        client_call(arguments->control,
-                    client_request("resume", volume_of(arguments), NULL));
+        control_call(arguments->control,
+                     control_request("resume", volume_of(arguments), NULL));
 
     if (!reply) {
         return EXIT_FAILED;

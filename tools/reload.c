@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "tools/client.h"
+#include "tools/control_socket.h"
 #include "tools/rdisk.h"
 
 static void print_names(const char *what, struct json_object *reply,
@@ -25,9 +25,9 @@ static void print_names(const char *what, struct json_object *reply,
 
 int command_reload(const struct arguments *arguments)
 {
-    struct json_object *reply = client_call(arguments->control,
-                                            client_request("reload", NULL,
-                                                           NULL));
+    struct json_object *reply = control_call(arguments->control,
+                                             control_request("reload", NULL,
+                                                             NULL));
 
     if (!reply) {
         return EXIT_FAILED;
@@ -36,8 +36,8 @@ int command_reload(const struct arguments *arguments)
         puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY));
     } else {
         printf("reloaded: %" PRIu64 " clients, %" PRIu64 " sessions ended\n",
-               client_number(reply, "clients"),
-               client_number(reply, "sessions_ended"));
+               control_number(reply, "clients"),
+               control_number(reply, "sessions_ended"));
         print_names("changed", reply, "changed");
         print_names("not applied until rdiskd is restarted", reply, "restart");
     }

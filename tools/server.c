@@ -4,13 +4,13 @@
 #include <stdio.h>
 
 #include "server/config/size.h"
-#include "tools/client.h"
+#include "tools/control_socket.h"
 #include "tools/rdisk.h"
 #include <rdisk/protocol.h>
 
 static void print_node(struct json_object *object)
 {
-    int64_t node = (int64_t)client_number(object, "node");
+    int64_t node = (int64_t)control_number(object, "node");
 
     if (node >= 0) {
         printf(", node %" PRId64, node);
@@ -46,24 +46,24 @@ static void print_counters(struct json_object *object)
         const char *name = rdisk_op_plural(op);
 
         printf("%s%" PRIu64 " %s", op > 1 ? ", " : "    ",
-               client_number(counters, name), name);
+               control_number(counters, name), name);
         if (op == RDISK_OP_READ || op == RDISK_OP_WRITE) {
             printf(" (");
-            print_bytes(client_number(counters, op == RDISK_OP_READ
-                                                    ? "read_bytes"
-                                                    : "write_bytes"));
+            print_bytes(control_number(counters, op == RDISK_OP_READ
+                                                     ? "read_bytes"
+                                                     : "write_bytes"));
             printf(")");
         }
     }
     printf("; %" PRIu64 " failed, %" PRIu64 " refused\n",
-           client_number(counters, "failed"),
-           client_number(counters, "refused"));
+           control_number(counters, "failed"),
+           control_number(counters, "refused"));
     printf("    %" PRIu64 " receives, %" PRIu64 " work requests, %" PRIu64
            " doorbells, %" PRIu64 " wake-ups\n",
-           client_number(counters, "receives"),
-           client_number(counters, "work_requests"),
-           client_number(counters, "doorbells"),
-           client_number(counters, "wakeups"));
+           control_number(counters, "receives"),
+           control_number(counters, "work_requests"),
+           control_number(counters, "doorbells"),
+           control_number(counters, "wakeups"));
 }
 
 /* Percentiles in microseconds, a line for all operations. */
@@ -79,8 +79,8 @@ static void print_latency(struct json_object *object)
     json_object_object_foreach(latency, op, times)
     {
         printf("%s%s %" PRIu64 "/%" PRIu64 "/%" PRIu64, comma, op,
-               client_number(times, "p50"), client_number(times, "p99"),
-               client_number(times, "p999"));
+               control_number(times, "p50"), control_number(times, "p99"),
+               control_number(times, "p999"));
         comma = ", ";
     }
     printf(" us (50/99/99.9 %% take less)\n");
@@ -88,47 +88,47 @@ static void print_latency(struct json_object *object)
 
 static void print_server(struct json_object *stat)
 {
-    const char *device = client_text(stat, "device");
+    const char *device = control_text(stat, "device");
 
     printf("rdiskd %s, %s on %s for %" PRIu64 " s\n",
-           client_text(stat, "version"), client_text(stat, "state"),
-           client_text(stat, "address"), client_number(stat, "uptime"));
+           control_text(stat, "version"), control_text(stat, "state"),
+           control_text(stat, "address"), control_number(stat, "uptime"));
     printf("device %s", device[0] ? device : "not known");
     print_node(stat);
     printf("; ");
-    print_bytes(client_number(stat, "memory"));
+    print_bytes(control_number(stat, "memory"));
     printf(" of ");
-    print_bytes(client_number(stat, "max_memory"));
+    print_bytes(control_number(stat, "max_memory"));
     printf(" of slots in use\n");
 }
 
 static void print_reactor(struct json_object *reactor)
 {
     printf("reactor %" PRIu64 ": core %" PRId64,
-           client_number(reactor, "index"),
-           (int64_t)client_number(reactor, "core"));
+           control_number(reactor, "index"),
+           (int64_t)control_number(reactor, "core"));
     print_node(reactor);
     printf(", %" PRIu64 " queues, %" PRIu64 " turns (%" PRIu64
            " without sleep), %" PRIu64 " completions (%" PRIu64 " polled)\n",
-           client_number(reactor, "queues"), client_number(reactor, "turns"),
-           client_number(reactor, "spins"),
-           client_number(reactor, "completions"),
-           client_number(reactor, "polled"));
+           control_number(reactor, "queues"), control_number(reactor, "turns"),
+           control_number(reactor, "spins"),
+           control_number(reactor, "completions"),
+           control_number(reactor, "polled"));
 }
 
 static void print_session(struct json_object *session)
 {
-    const char *user = client_text(session, "user");
+    const char *user = control_text(session, "user");
 
     printf("session %s%s%s%s: volume %s%s%s%s, epoch %" PRIu64 ", %" PRIu64
            " queues, ",
-           client_text(session, "peer"), user[0] ? " (" : "", user,
-           user[0] ? ")" : "", client_text(session, "volume"),
-           client_number(session, "read_only") ? ", read-only" : "",
-           client_number(session, "shared") ? ", shared" : "",
-           client_number(session, "fenced") ? ", fenced" : "",
-           client_number(session, "epoch"), client_number(session, "queues"));
-    print_bytes(client_number(session, "memory"));
+           control_text(session, "peer"), user[0] ? " (" : "", user,
+           user[0] ? ")" : "", control_text(session, "volume"),
+           control_number(session, "read_only") ? ", read-only" : "",
+           control_number(session, "shared") ? ", shared" : "",
+           control_number(session, "fenced") ? ", fenced" : "",
+           control_number(session, "epoch"), control_number(session, "queues"));
+    print_bytes(control_number(session, "memory"));
     printf("\n");
     print_counters(session);
 }
@@ -141,17 +141,17 @@ static void print_lease(struct json_object *volume)
     if (!json_object_object_get_ex(volume, "lease", &lease)) {
         return;
     }
-    kept = client_number(lease, "kept");
-    printf("    generation %" PRIu64, client_number(lease, "generation"));
-    if (client_number(lease, "writers")) {
+    kept = control_number(lease, "kept");
+    printf("    generation %" PRIu64, control_number(lease, "generation"));
+    if (control_number(lease, "writers")) {
         printf(", written by %" PRIu64 ", last by %s",
-               client_number(lease, "writers"), client_text(lease, "peer"));
+               control_number(lease, "writers"), control_text(lease, "peer"));
     } else if (kept) {
         printf(", kept for %" PRIu64 " s for %s", kept,
-               client_text(lease, "peer"));
+               control_text(lease, "peer"));
     } else {
         printf(", not written by anybody, last by %s",
-               client_text(lease, "peer"));
+               control_text(lease, "peer"));
     }
     printf("\n");
 }
@@ -160,18 +160,18 @@ static void print_volume(struct json_object *volume)
 {
     char size[SIZE_TEXT];
 
-    const char *submission = client_text(volume, "submission");
+    const char *submission = control_text(volume, "submission");
 
     printf("volume %s: %s, %s%s%s%s%s, %" PRIu64 " sessions",
-           client_text(volume, "name"), client_text(volume, "backend"),
-           size_format(client_number(volume, "size"), size, sizeof(size)),
-           client_number(volume, "read_only") ? ", read-only" : "",
+           control_text(volume, "name"), control_text(volume, "backend"),
+           size_format(control_number(volume, "size"), size, sizeof(size)),
+           control_number(volume, "read_only") ? ", read-only" : "",
            submission[0] ? ", " : "", submission,
-           client_number(volume, "drained") ? ", drained" : "",
-           client_number(volume, "sessions"));
-    if (client_number(volume, "polled")) {
+           control_number(volume, "drained") ? ", drained" : "",
+           control_number(volume, "sessions"));
+    if (control_number(volume, "polled")) {
         printf(", %" PRIu64 " requests polled for",
-               client_number(volume, "polled"));
+               control_number(volume, "polled"));
     }
     printf("\n");
     print_lease(volume);
@@ -193,8 +193,9 @@ static void print_each(struct json_object *stat, const char *key,
 
 int command_stat(const struct arguments *arguments)
 {
-    struct json_object *stat = client_call(arguments->control,
-                                           client_request("stat", NULL, NULL));
+    struct json_object *stat = control_call(arguments->control,
+                                            control_request("stat", NULL,
+                                                            NULL));
 
     if (!stat) {
         return EXIT_FAILED;

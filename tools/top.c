@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tools/client.h"
+#include "tools/control_socket.h"
 #include "tools/rdisk.h"
 #include <rdisk/histogram.h>
 #include <rdisk/protocol.h>
@@ -25,7 +25,7 @@ static struct json_object *find(struct json_object *reply, const char *name)
     for (size_t i = 0; i < json_object_array_length(volumes); i++) {
         struct json_object *volume = json_object_array_get_idx(volumes, i);
 
-        if (strcmp(client_text(volume, "name"), name) == 0) {
+        if (strcmp(control_text(volume, "name"), name) == 0) {
             return volume;
         }
     }
@@ -36,8 +36,8 @@ static struct json_object *find(struct json_object *reply, const char *name)
 static uint64_t grown(struct json_object *before, struct json_object *after,
                       const char *key)
 {
-    uint64_t old = before ? client_number(before, key) : 0;
-    uint64_t new = client_number(after, key);
+    uint64_t old = before ? control_number(before, key) : 0;
+    uint64_t new = control_number(after, key);
 
     return new >= old ? new - old : new;
 }
@@ -101,7 +101,7 @@ static void print_table(struct json_object *before, struct json_object *after,
            "99 % us", "WRITE50", "99 % us");
     for (size_t i = 0; i < json_object_array_length(volumes); i++) {
         struct json_object *volume = json_object_array_get_idx(volumes, i);
-        const char *name = client_text(volume, "name");
+        const char *name = control_text(volume, "name");
         struct gain gain;
 
         if (!member(volume, "counters")) {
@@ -129,7 +129,8 @@ static double now(void)
 
 static struct json_object *sample(const struct arguments *arguments)
 {
-    return client_call(arguments->control, client_request("list", NULL, NULL));
+    return control_call(arguments->control,
+                        control_request("list", NULL, NULL));
 }
 
 static void pause_for(double seconds)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "server/config/size.h"
-#include "tools/client.h"
+#include "tools/control_socket.h"
 #include "tools/rdisk.h"
 #include "tools/remote.h"
 
@@ -35,12 +35,12 @@ static int change(const struct arguments *arguments, const char *op, bool sized,
                result == -ERANGE ? "too large" : "no size");
         return EXIT_USAGE;
     }
-    request = client_request(op, name, sized ? &size : NULL);
+    request = control_request(op, name, sized ? &size : NULL);
     if (agreement) {
         json_object_object_add(request, agreement,
                                json_object_new_boolean(true));
     }
-    reply = client_call(arguments->control, request);
+    reply = control_call(arguments->control, request);
     if (!reply) {
         return EXIT_FAILED;
     }
@@ -68,24 +68,25 @@ int command_resize(const struct arguments *arguments)
 int command_fence(const struct arguments *arguments)
 {
     const char *name = arguments->words[0];
-    struct json_object *reply = client_call(arguments->control,
-                                            client_request("fence", name,
-                                                           NULL));
+    struct json_object *reply = control_call(arguments->control,
+                                             control_request("fence", name,
+                                                             NULL));
 
     if (!reply) {
         return EXIT_FAILED;
     }
     printf("volume %s: generation %" PRIu64 ", %" PRIu64 " sessions ended\n",
-           name, client_number(reply, "generation"),
-           client_number(reply, "sessions"));
+           name, control_number(reply, "generation"),
+           control_number(reply, "sessions"));
     json_object_put(reply);
     return EXIT_OK;
 }
 
 int command_list(const struct arguments *arguments)
 {
-    struct json_object *reply = client_call(arguments->control,
-                                            client_request("list", NULL, NULL));
+    struct json_object *reply = control_call(arguments->control,
+                                             control_request("list", NULL,
+                                                             NULL));
     struct json_object *volumes;
     int width = strlen("NAME");
 
@@ -100,7 +101,7 @@ int command_list(const struct arguments *arguments)
     volumes = json_object_object_get(reply, "volumes");
     for (size_t i = 0; i < json_object_array_length(volumes); i++) {
         int length = strlen(
-            client_text(json_object_array_get_idx(volumes, i), "name"));
+            control_text(json_object_array_get_idx(volumes, i), "name"));
 
         width = length > width ? length : width;
     }
@@ -111,10 +112,10 @@ int command_list(const struct arguments *arguments)
         char size[SIZE_TEXT];
 
         printf("%-*s  %8s  %-8s  %" PRIu64 "\n", width,
-               client_text(volume, "name"),
-               size_format(client_number(volume, "size"), size, sizeof(size)),
-               client_text(volume, "backend"),
-               client_number(volume, "sessions"));
+               control_text(volume, "name"),
+               size_format(control_number(volume, "size"), size, sizeof(size)),
+               control_text(volume, "backend"),
+               control_number(volume, "sessions"));
     }
     json_object_put(reply);
     return EXIT_OK;

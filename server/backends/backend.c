@@ -30,9 +30,6 @@ void backend_cache(const struct backend *backend, uint8_t cache[RDISK_ID_SIZE])
 {
     uint32_t losses;
 
-    while (backend->next) {
-        backend = backend->next;
-    }
     memcpy(cache, backend->cache, RDISK_ID_SIZE);
     if (backend->losses) {
         losses = htole32(atomic_load(backend->losses));

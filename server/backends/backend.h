@@ -8,14 +8,9 @@
  * that the request path needs no lock: each context has its own place on its
  * reactor's ring.
  *
- * A filter is a class whose open takes a @next instance and passes requests on
- * to it, usually after pushing a frame of its own (backend_io_push()) to see
- * the completion first. Instances of a chain are closed from the outside in by
- * their volume, so a filter closes only what is its own.
- *
- * Threads: open, close, resize, changed and allocated run on the control thread, close
- * only while the instance has no context. Everything that takes a context or
- * an io runs on that context's reactor.
+ * Threads: open, close, resize, changed and allocated run on the control
+ * thread, close only while the instance has no context. Everything that takes a
+ * context or an io runs on that context's reactor.
  */
 #ifndef RDISK_SERVER_BACKENDS_BACKEND_H
 #define RDISK_SERVER_BACKENDS_BACKEND_H
@@ -73,12 +68,11 @@ struct backend_class {
     const char *name; /* as in backend=NAME */
 
     /*
-     * Open what @spec says and fill the geometry. @next is the instance a
-     * filter wraps, else NULL; on failure the caller keeps it. Returns NULL
-     * with @err filled.
+     * Open what @spec names and fill the geometry. Returns NULL with @err
+     * filled.
      */
     struct backend *(*open)(const struct backend_spec *spec,
-                            struct backend *next, struct rdisk_error *err);
+                            struct rdisk_error *err);
     void (*close)(struct backend *backend);
     /*
      * Change the size and the geometry; the contents stay, growth reads as
@@ -140,7 +134,6 @@ struct backend {
     bool polled;               /* reads and writes may go through a reactor's
                                    polled ring */
     bool lasting;              /* it outlives this process */
-    struct backend *next;      /* that a filter wraps, else NULL */
 };
 
 struct backend_context {
@@ -153,8 +146,8 @@ struct backend_context {
 
 typedef void backend_io_fn(struct backend_io *io, int result, void *opaque);
 
-/* One for who submits, the rest for filters. */
-#define BACKEND_IO_FRAMES 4
+/* One for the submitter, one for the backend. */
+#define BACKEND_IO_FRAMES 2
 
 /* In memory of the submitter's, from submit to completion. */
 struct backend_io {

@@ -308,7 +308,7 @@ static void file_close(struct backend *backend)
 }
 
 static struct backend *file_open(const struct backend_spec *spec,
-                                 struct backend *next, struct rdisk_error *err)
+                                 struct rdisk_error *err)
 {
     struct file *file;
 

@@ -38,7 +38,6 @@ static struct memory *memory_of(struct backend *backend)
 }
 
 static struct backend *memory_open(const struct backend_spec *spec,
-                                   struct backend *next,
                                    struct rdisk_error *err)
 {
     struct memory *memory;

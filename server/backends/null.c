@@ -8,7 +8,7 @@
 #include "server/volume/identity.h"
 
 static struct backend *null_open(const struct backend_spec *spec,
-                                 struct backend *next, struct rdisk_error *err)
+                                 struct rdisk_error *err)
 {
     struct backend *backend;
 

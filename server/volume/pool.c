@@ -163,7 +163,7 @@ static struct backend *open_backend(const struct pool *pool,
                                     const struct backend_spec *spec,
                                     struct rdisk_error *err)
 {
-    struct backend *backend = class->open(spec, NULL, err);
+    struct backend *backend = class->open(spec, err);
 
     if (backend && pool_identify(pool, spec->volume, backend, err) < 0) {
         class->close(backend);

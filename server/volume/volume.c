@@ -23,21 +23,15 @@ struct volume *volume_new(const char *name, struct backend *backend,
 
 void volume_free(struct volume *volume)
 {
-    struct backend *backend = volume->backend;
-
-    /* A filter first, then what it wraps. */
-    while (backend) {
-        struct backend *next = backend->next;
-
-        backend->class->close(backend);
-        backend = next;
+    if (volume->backend) {
+        volume->backend->class->close(volume->backend);
     }
     free(volume);
 }
 
 /*
- * Has this writer lost the volume to somebody else? Requests of it may still
- * be in flight, and harm others that share, too.
+ * Has this writer lost the volume to another one? Its requests may still be in
+ * flight, which matters to others that share the volume, too.
  */
 static bool has_lost(const struct volume *volume,
                      const struct volume_holder *writer)

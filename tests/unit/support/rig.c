@@ -159,7 +159,7 @@ void rig_reopen(struct rig *rig, const struct backend_spec *spec)
 
     rig_do(rig, &job, do_leave);
     class->close(rig->backend);
-    rig->backend = class->open(spec, NULL, &rig->err);
+    rig->backend = class->open(spec, &rig->err);
     REQUIRE(rig->backend != NULL);
     rig_do(rig, &job, do_join);
     REQUIRE(rig->context != NULL);
@@ -170,7 +170,7 @@ void rig_open(struct rig *rig, const struct backend_class *class,
 {
     struct rig_job job = { 0 };
 
-    rig->backend = class->open(spec, NULL, &rig->err);
+    rig->backend = class->open(spec, &rig->err);
     REQUIRE(rig->backend != NULL);
     if (rig->poll) {
         rig->backend->polled = true;

@@ -100,7 +100,7 @@ static void begin(const struct backend_class *class, const char *folder)
     }
     rig.reactor = reactor_create(0, -1, 0, &rig.err);
     REQUIRE(rig.reactor != NULL);
-    rig.backend = class->open(&spec, NULL, &rig.err);
+    rig.backend = class->open(&spec, &rig.err);
     REQUIRE(rig.backend != NULL);
     on_reactor(join);
     REQUIRE(rig.context != NULL);

@@ -115,7 +115,7 @@ static struct backend *open_with(const struct backend_class *class,
         REQUIRE(ftruncate(fd, RIG_VOLUME) == 0);
         close(fd);
     }
-    backend = class->open(&spec, NULL, err);
+    backend = class->open(&spec, err);
     if (folder) {
         unlink(path);
     }

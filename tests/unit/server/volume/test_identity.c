@@ -45,7 +45,7 @@ static struct backend look(const struct backend_class *class, const char *path)
         .directory = AT_FDCWD,
         .size = path ? 0 : 1 << 20,
     };
-    struct backend *backend = class->open(&spec, NULL, &err);
+    struct backend *backend = class->open(&spec, &err);
     struct backend seen;
 
     REQUIRE(backend != NULL);
@@ -117,7 +117,7 @@ static struct backend look_called(const char *path, const char *identity)
         .directory = AT_FDCWD,
         .identity = identity,
     };
-    struct backend *backend = backend_file.open(&spec, NULL, &err);
+    struct backend *backend = backend_file.open(&spec, &err);
     struct backend seen;
 
     REQUIRE(backend != NULL);
@@ -147,9 +147,9 @@ static void memory_takes_no_identity(void)
         .identity = "disk 1",
     };
 
-    CHECK(!backend_memory.open(&spec, NULL, &err));
+    CHECK(!backend_memory.open(&spec, &err));
     CHECK_SAYS(err.text, "has no path= or identity=");
-    CHECK(!backend_null.open(&spec, NULL, &err));
+    CHECK(!backend_null.open(&spec, &err));
     CHECK_SAYS(err.text, "has no path= or identity=");
 }
 

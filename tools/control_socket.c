@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "tools/client.h"
+#include "tools/control_socket.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -106,8 +106,8 @@ static char *receive_line(int fd)
     return line;
 }
 
-struct json_object *client_call(const char *control,
-                                struct json_object *request)
+struct json_object *control_call(const char *control,
+                                 struct json_object *request)
 {
     struct json_object *reply = NULL, *error;
     char *line = NULL;
@@ -141,8 +141,8 @@ struct json_object *client_call(const char *control,
     return reply;
 }
 
-struct json_object *client_request(const char *op, const char *name,
-                                   const uint64_t *size)
+struct json_object *control_request(const char *op, const char *name,
+                                    const uint64_t *size)
 {
     struct json_object *request = json_object_new_object();
 
@@ -156,7 +156,7 @@ struct json_object *client_request(const char *op, const char *name,
     return request;
 }
 
-const char *client_text(struct json_object *object, const char *key)
+const char *control_text(struct json_object *object, const char *key)
 {
     struct json_object *value;
 
@@ -165,7 +165,7 @@ const char *client_text(struct json_object *object, const char *key)
                : "";
 }
 
-uint64_t client_number(struct json_object *object, const char *key)
+uint64_t control_number(struct json_object *object, const char *key)
 {
     struct json_object *value;
 

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A client of the server's control socket. */
+#ifndef TOOLS_CONTROL_SOCKET_H
+#define TOOLS_CONTROL_SOCKET_H
+
+#include <stdint.h>
+#include <json-c/json.h>
+
+/*
+ * Send @request, which is given away, and wait for the reply. NULL: a
+ * sentence has been printed, be it the server's or our own.
+ */
+struct json_object *control_call(const char *control,
+                                 struct json_object *request);
+
+/* {"op": @op}, with a name and a size where they are not NULL. */
+struct json_object *control_request(const char *op, const char *name,
+                                    const uint64_t *size);
+
+/* Members of a reply; "" and 0 where there is none. */
+const char *control_text(struct json_object *object, const char *key);
+uint64_t control_number(struct json_object *object, const char *key);
+
+#endif
