@@ -50,7 +50,7 @@ static int copy(struct rdisk_initiator *session)
             result = -EIO;
         }
     }
-    return result;
+    return result == 0 && fflush(stdout) ? -EIO : result;
 }
 
 int main(int argc, char **argv)
