@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "server/log.h"
+#include "server/notify.h"
 #include "server/config/command_line.h"
 #include "server/server.h"
 
@@ -49,6 +50,7 @@ static int serve(struct config *config, const struct command_line *line)
            server.volumes == 1 ? "" : "s",
            server_address(&server, address, sizeof(address)));
     fflush(stdout);
+    server_notify_ready(&server);
 
     if (server_run(&server) < 0) {
         log_flush();

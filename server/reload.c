@@ -11,6 +11,7 @@
 #include "server/admin/socket.h"
 #include "server/config/command_line.h"
 #include "server/log.h"
+#include "server/notify.h"
 #include "server/server.h"
 #include "server/session/session.h"
 
@@ -184,6 +185,9 @@ static void read_done(struct job *job)
     } else {
         apply(reload);
     }
+    if (!server->stopping) {
+        server_notify_ready(server);
+    }
     reload_free(reload);
     reload_begin_wanted(server);
 }
@@ -209,6 +213,7 @@ void reload_check_time(struct server *server, uint64_t now)
                     server->config->storage_timeout / 1000.0);
     reload->late = true;
     fail(reload, &err);
+    server_notify_ready(server);
 }
 
 /* ---- The begin ---------------------------------------------------------- */
@@ -249,6 +254,8 @@ static int begin(struct server *server, struct control_call *call,
         return result;
     }
     server->reload = reload;
+    notify_service(server->env, NOTIFY_RELOADING,
+                   "reloading the configuration");
     return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "server/admin/socket.h"
 #include "server/container_of.h"
 #include "server/log.h"
+#include "server/notify.h"
 #include "server/reload.h"
 #include "server/session/session.h"
 
@@ -27,6 +28,15 @@ char *server_address(const struct server *server, char *text, size_t size)
     snprintf(text, size, strchr(listen, ':') ? "[%s]:%" PRIu64 : "%s:%" PRIu64,
              listen[0] ? listen : "*", server->config->port);
     return text;
+}
+
+void server_notify_ready(const struct server *server)
+{
+    char address[128];
+
+    notify_service(server->env, NOTIFY_READY, "serving %u volume%s on %s",
+                   server->volumes, server->volumes == 1 ? "" : "s",
+                   server_address(server, address, sizeof(address)));
 }
 
 /* ---- Events of the control thread ------------------------------------- */
@@ -65,6 +75,8 @@ static void signal_ready(struct loop_source *source, uint32_t events)
     }
     log_info("SIG%s: stopping; requests already taken are finished first",
              name);
+    notify_service(server->env, NOTIFY_STOPPING,
+                   "stopping; requests already taken are finished first");
     server->stopping = true;
     server->stop_deadline = rdisk_now(server->env) +
                             server->config->stop_timeout * RDISK_MSEC;

@@ -79,6 +79,9 @@ void server_target_options(const struct config *config,
                            struct rdisk_target_options *options);
 int server_watch_target(struct server *server, struct rdisk_error *err);
 
+/* systemd is to know that it serves, and what. */
+void server_notify_ready(const struct server *server);
+
 /* "10.9.0.1:7471", "[fe80::1]:7471", "*:7471"; returns @text. */
 char *server_address(const struct server *server, char *text, size_t size);
 

@@ -16,6 +16,7 @@
 #include "server/admin/command.h"
 #include "server/admin/socket.h"
 #include "server/log.h"
+#include "server/notify.h"
 #include "server/server.h"
 #include "server/session/session.h"
 #include "server/volume/lock.h"
@@ -138,6 +139,8 @@ static int await_address(struct server *server, struct rdisk_error *err)
             told = result;
             log_warning("%s; waiting up to %g seconds for that to change",
                         err->text, wait / RDISK_MSEC / 1000.0);
+            notify_service(server->env, NOTIFY_STATUS, "waiting: %s",
+                           err->text);
         }
         server_turn(server, now + LOOK_MS * RDISK_MSEC);
         if (server->stopping) {

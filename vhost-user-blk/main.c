@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/log.h"
+#include "server/notify.h"
 #include "vhost-user-blk/daemon.h"
 
 static void usage(FILE *file)
@@ -103,7 +104,9 @@ int main(int argc, char **argv)
     }
     config_free(&config);
     log_start();
+    notify_service(&rdisk_env_system, NOTIFY_READY, "serving disks");
     daemon_run(&daemon);
+    notify_service(&rdisk_env_system, NOTIFY_STOPPING, "stopped");
     daemon_end(&daemon);
     log_stop();
     return EXIT_SUCCESS;

@@ -44,7 +44,7 @@ PROGRAMS = {
     'qemu-block-rdma': ([], ['initiator']),
     'examples': ([], ['initiator', 'target']),
     # Its log, loop and control socket are rdiskd's; its counters librdisk's.
-    'vhost-user-blk': (['server/log.h', 'server/container_of.h',
+    'vhost-user-blk': (['server/log.h', 'server/notify.h', 'server/container_of.h',
                         'server/io/loop.h',
                         'server/admin/socket.h', 'transport/base/counter.h'],
                        ['initiator']),
