@@ -88,6 +88,7 @@ include tests/faults/faults.mk
 include tests/fuzz/fuzz.mk
 include tests/iotests/iotests.mk
 include tests/workloads/workloads.mk
+include packaging/packaging.mk
 
 # What is ours, without QEMU.
 .PHONY: ours
@@ -112,26 +113,6 @@ compile_commands.json:
 	$(MAKE) -Bn --no-print-directory ours $(UNIT) $(SIM) e2e-programs | \
 		packaging/compile-commands >$@.tmp
 	mv $@.tmp $@
-
-# The man pages of the programs; librdisk has its own.
-MAN_PAGES := docs/rdisk.1 docs/rdiskd.conf.5 docs/rdiskd.8
-
-.PHONY: install uninstall
-install: ours install-librdisk
-	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) \
-		$(addprefix $(DESTDIR)$(MANDIR)/man,1 5 8)
-	install -m 755 $(RDISKD) $(DESTDIR)$(SBINDIR)/
-	install -m 755 $(RDISK) $(DESTDIR)$(BINDIR)/
-	for page in $(MAN_PAGES); do \
-		install -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/; \
-	done
-
-uninstall: uninstall-librdisk
-	rm -f $(DESTDIR)$(SBINDIR)/$(notdir $(RDISKD)) \
-		$(DESTDIR)$(BINDIR)/$(notdir $(RDISK))
-	for page in $(notdir $(MAN_PAGES)); do \
-		rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; \
-	done
 
 .PHONY: clean
 clean:
@@ -161,7 +142,8 @@ help:
 	@echo "make bench-guest fio in a guest on rdisk, NBD and a local file"
 	@echo "make lab-shell   a shell where an RDMA device exists"
 	@echo "make lab-uml     the lab's user-mode kernel: faster guests (7 minutes)"
-	@echo "make install-vhost  the same of rdisk-vhost"
 	@echo "make install     into PREFIX ($(PREFIX)), below DESTDIR; LIBDIR, BINDIR, ..."
-	@echo "make uninstall   what make install has put there"
+	@echo "make install-vhost, install-qemu, install-lab  the same of those"
+	@echo "make uninstall   what make install has put there; uninstall-qemu, ..."
+	@echo "make deb         Debian packages of everything, in $(BUILD)/packages"
 	@echo "make clean       remove $(BUILD); $(CACHE) stays"

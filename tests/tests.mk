@@ -28,6 +28,11 @@ unit-valgrind: $(UNIT)
 library: ours
 	tests/library/run
 
+# What make install puts onto a machine, and systemd's opinion of it.
+.PHONY: install-test
+install-test: ours
+	@MAKE='$(MAKE)' tests/install/run
+
 # The rules of the tree that a program can check, and that program's own tests.
 .PHONY: lint format
 lint:

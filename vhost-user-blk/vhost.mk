@@ -7,7 +7,7 @@ VHOST_LIB := $(O)/libvhost-user
 VHOST_SOURCES := $(addprefix vhost-user-blk/, client_record.c config.c connection.c \
 	control.c daemon.c device.c disk.c disk_options.c disk_session.c \
 	guest_memory.c listener.c main.c message.c reactor.c request.c virtqueue.c)
-VHOST_SERVER := $(addprefix server/, log.c log_queue.c admin/socket.c \
+VHOST_SERVER := $(addprefix server/, log.c log_queue.c notify.c admin/socket.c \
 	io/loop.c)
 VHOST_PACKAGES := $(TRANSPORT_PACKAGES) json-c
 
@@ -52,9 +52,13 @@ install-vhost: $(VHOST)
 	for page in $(VHOST_PAGES); do \
 		install -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/; \
 	done
+	$(call unit,rdisk-vhost@.service)
+	$(call put,644,packaging/rdisk-vhost.conf,$(DOCDIR)/examples)
 
 uninstall-vhost:
-	rm -f $(DESTDIR)$(SBINDIR)/$(notdir $(VHOST))
+	rm -f $(DESTDIR)$(SBINDIR)/$(notdir $(VHOST)) \
+		$(DESTDIR)$(SYSTEMDDIR)/rdisk-vhost@.service \
+		$(DESTDIR)$(DOCDIR)/examples/rdisk-vhost.conf
 	for page in $(notdir $(VHOST_PAGES)); do \
 		rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; \
 	done
