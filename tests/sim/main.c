@@ -17,7 +17,7 @@
 #include "tests/sim/sim.h"
 #include "tests/sim/transitions.h"
 
-#define JOBS_MAX        64u
+#define PROCESSES_MAX   64u
 #define FAILURES_MAX    5u    /* then it is not worth going on */
 #define ATTEMPTS_MAX    1500u /* at a shorter schedule */
 #define HUNG_AFTER      60u   /* seconds for one schedule */
@@ -238,7 +238,7 @@ static void progress(uint64_t passed, uint64_t failed, uint64_t count)
 static pid_t job_failed(struct report *report, int status, uint64_t end,
                         unsigned int jobs, bool go_on)
 {
-    struct report *spare = &reports[JOBS_MAX];
+    struct report *spare = &reports[PROCESSES_MAX];
 
     how_it_ended(status, report);
     memcpy(spare->text, report->text, sizeof(spare->text));
@@ -250,7 +250,7 @@ static pid_t job_failed(struct report *report, int status, uint64_t end,
 static int run_many(uint64_t first, uint64_t count, unsigned int jobs,
                     bool list)
 {
-    pid_t pids[JOBS_MAX];
+    pid_t pids[PROCESSES_MAX];
     unsigned int alive = jobs;
     uint64_t failed = 0, passed;
 
@@ -411,10 +411,10 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (!jobs || jobs > JOBS_MAX) {
-        jobs = JOBS_MAX;
+    if (!jobs || jobs > PROCESSES_MAX) {
+        jobs = PROCESSES_MAX;
     }
-    reports = mmap(NULL, (JOBS_MAX + 1) * sizeof(*reports),
+    reports = mmap(NULL, (PROCESSES_MAX + 1) * sizeof(*reports),
                    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (reports == MAP_FAILED) {
         perror("sim");

@@ -46,6 +46,10 @@
       "a server uses its copy of the lease in memory instead of the record") \
     X(TWO_WRITERS, "two-writers", 6, \
       "a volume that has a writer is given to another one") \
+    X(NO_TURNS, "no-turns", 6, \
+      "openings and closings of a volume do not take turns") \
+    X(LATE_GRANT_KEPT, "late-grant-kept", 7, \
+      "a session that ends while its OPEN is decided keeps the volume") \
     X(LATE_DMA, "late-dma", 4, \
       "requests end before their queue pairs are in ERROR") \
     X(WINDOW_OPEN, "window-open", 4, \

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The server around the real target: who may have the volume, by the real
- * rule of server/volume/volume.c.
- */
+/* The server around the real target: its sessions, queues, records and life. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -12,13 +9,6 @@
 #include "tests/sim/sim.h"
 
 /* ---- Sessions ---------------------------------------------------------- */
-
-/* client.c puts it there. */
-static void whose(const uint8_t *id, unsigned int *client, unsigned int *serial)
-{
-    memcpy(client, id, sizeof(*client));
-    memcpy(serial, id + sizeof(*client), sizeof(*serial));
-}
 
 bool sim_server_holds(const struct sim *sim, unsigned int client,
                       unsigned int serial)
@@ -45,197 +35,18 @@ void sim_server_lose(struct sim *sim, unsigned int client)
     }
 }
 
-static void fence(struct volume_holder *older)
-{
-    if (!older->fenced) {
-        older->fenced = true;
-        rdisk_target_session_fence(((struct sim_holder *)older)->session);
-    }
-}
-
-/* What server/session/session.c does with the answer of volume_check(). */
-static enum rdisk_status decide(struct sim *sim, struct sim_holder *holder,
-                                struct rdisk_error *err)
-{
-    struct volume *volume = &sim->server.volume;
-    struct volume_holder *older;
-    enum rdisk_status status;
-
-    if (sim_mutated(sim, SIM_MUTATE_NO_GENERATION_CHECK)) {
-        holder->holder.generation = 0;
-    }
-    if (!sim_mutated(sim, SIM_MUTATE_LEASE_NOT_COMPARED)) {
-        lease_load(&sim->server.lease, sim_now(sim), err);
-    }
-    status = volume_check(volume, &holder->holder, sim_now(sim), &older, err);
-
-    if (status == RDISK_STATUS_STALE &&
-        sim_mutated(sim, SIM_MUTATE_NO_EPOCH_CHECK)) {
-        for (older = volume->holders; older; older = older->next) {
-            if (!memcmp(older->client, holder->holder.client,
-                        sizeof(older->client))) {
-                fence(older);
-            }
-        }
-        return RDISK_LATER;
-    }
-    if (status == RDISK_STATUS_BUSY &&
-        sim_mutated(sim, SIM_MUTATE_TWO_WRITERS)) {
-        return RDISK_STATUS_OK;
-    }
-    if (status != RDISK_STATUS_OK || !older ||
-        sim_mutated(sim, SIM_MUTATE_NO_FENCE)) {
-        return status;
-    }
-    fence(older);
-    return sim_mutated(sim, SIM_MUTATE_NO_DRAIN) ? RDISK_STATUS_OK
-                                                 : RDISK_LATER;
-}
-
-static struct sim_holder *find_place(struct sim *sim)
-{
-    struct sim_holder *holder = sim->server.holders;
-
-    while (holder->session) {
-        if (++holder == sim->server.holders + SIM_HOLDERS) {
-            sim_violation("the server keeps dead sessions");
-        }
-    }
-    memset(holder, 0, sizeof(*holder));
-    holder->client = holder->serial = UINT_MAX;
-    return holder;
-}
-
-static enum rdisk_status visitor_open(struct sim *sim,
-                                      struct rdisk_target_session *session,
-                                      const struct rdisk_open_request *request,
-                                      struct rdisk_open_grant *grant,
-                                      void **user, struct rdisk_error *err)
-{
-    struct sim_holder *holder = *user ? *user : find_place(sim);
-    enum rdisk_status status = sim_visitor_open(sim, holder, session, request,
-                                                grant, err);
-
-    *user = holder->session ? holder : NULL;
-    return status;
-}
-
 static enum rdisk_status owner_create(
     void *opaque, struct rdisk_target_session *session,
     const struct rdisk_create_request *request, void **user,
     struct rdisk_error *err)
 {
     struct sim *sim = opaque;
-    struct sim_holder *holder = find_place(sim);
+    struct sim_holder *holder = sim_holder_find(sim);
     enum rdisk_status status = sim_visitor_create(sim, holder, session, request,
                                                   err);
 
     *user = holder->session ? holder : NULL;
     return status;
-}
-
-static enum rdisk_status owner_open(void *opaque,
-                                    struct rdisk_target_session *session,
-                                    const struct rdisk_open_request *request,
-                                    struct rdisk_open_grant *grant, void **user,
-                                    struct rdisk_error *err)
-{
-    struct sim *sim = opaque;
-    struct sim_holder *holder;
-    enum rdisk_status status;
-
-    if (sim_visitors(request->volume)) {
-        return visitor_open(sim, session, request, grant, user, err);
-    }
-    holder = find_place(sim);
-    snprintf(holder->holder.peer, sizeof(holder->holder.peer), "%s",
-             request->peer);
-    memcpy(holder->holder.client, request->client, sizeof(request->client));
-    holder->holder.epoch = request->epoch;
-    holder->holder.writer = !request->read_only;
-    holder->holder.shared = request->shared;
-    holder->holder.generation = request->generation;
-    whose(request->client, &holder->client, &holder->serial);
-    status = decide(sim, holder, err);
-    if (status == RDISK_STATUS_OK && sim->server.drained) {
-        rdisk_error_set(err, -ESHUTDOWN, "it is drained");
-        status = RDISK_STATUS_SHUTTING_DOWN;
-    }
-    if (status == RDISK_STATUS_OK &&
-        rdisk_target_session_reserve(session, err) < 0) {
-        status = RDISK_STATUS_NO_RESOURCES;
-    }
-    if (status == RDISK_STATUS_OK) {
-        status = rdisk_status_from_errno(
-            volume_hold(&sim->server.volume, &holder->holder, err));
-    }
-    if (status != RDISK_STATUS_OK) {
-        return status;
-    }
-    sim_log(sim,
-            "server: client %u session %u epoch %llu is let in, "
-            "generation %llu",
-            holder->client, holder->serial, (unsigned long long)request->epoch,
-            (unsigned long long)holder->holder.generation);
-    sim_check_granted(&sim->checker, holder->client, holder->serial,
-                      request->epoch, !request->shared);
-    holder->session = session;
-    *grant = (struct rdisk_open_grant) {
-        .size = sim->size,
-        .block_size = SIM_BLOCK,
-        .discard = true,
-        .zeroes = true,
-        .extents = true,
-        .copy = true,
-        .resize = true,
-    };
-    grant->generation = sim_mutated(sim, SIM_MUTATE_NO_GENERATION_CHECK) &&
-                                request->generation
-                            ? request->generation
-                            : holder->holder.generation;
-    grant->cache[0] = sim_mutated(sim, SIM_MUTATE_LOSS_HIDDEN)
-                          ? 0
-                          : sim->server.cache;
-    *user = holder;
-    return RDISK_STATUS_OK;
-}
-
-void sim_server_replay(struct sim *sim, unsigned int client, unsigned int age)
-{
-    for (unsigned int i = 0; i < SIM_HOLDERS; i++) {
-        struct sim_holder old = sim->server.holders[i];
-
-        if (!old.session || old.client != client || old.holder.epoch < age) {
-            continue;
-        }
-        old.holder.epoch -= age;
-        if (decide(sim, &old, NULL) != RDISK_STATUS_STALE) {
-            sim_check_granted(&sim->checker, client, old.serial,
-                              old.holder.epoch, !old.holder.shared);
-        }
-        return;
-    }
-}
-
-static void owner_close(void *opaque, void *user, bool orderly)
-{
-    struct sim *sim = opaque;
-    struct sim_holder *holder = user;
-    struct sim_client *client;
-
-    if (holder->visitor) {
-        sim_visitor_close(sim, holder);
-        return;
-    }
-    client = &sim->clients[holder->client];
-    if (volume_release(&holder->holder, orderly, sim_now(sim))) {
-        volume_settle(&sim->server.volume, sim->server.volume.lease, NULL);
-    }
-    holder->session = NULL;
-    sim_check_closed(&sim->checker, holder->client, holder->serial);
-    if (!client->session || client->serial != holder->serial) {
-        sim_check_settled(&sim->checker, holder->client, holder->serial);
-    }
 }
 
 /* ---- Queues ------------------------------------------------------------ */
@@ -427,8 +238,8 @@ static void server_starts(struct sim *sim)
     static const struct rdisk_target_events events = {
         .secret = owner_secret,
         .create = owner_create,
-        .open = owner_open,
-        .close = owner_close,
+        .open = sim_server_open,
+        .close = sim_server_close,
         .resize = sim_server_resize,
         .queue_group = owner_queue_group,
         .queue_new = owner_queue_new,
@@ -476,6 +287,7 @@ void sim_server_kill(struct sim *sim, enum fake_death death)
     } else if (sim_mutated(sim, SIM_MUTATE_KILL_LOSES_CACHE)) {
         sim_disk_power_fails(&sim->disk, &sim->random_state);
     }
+    sim_jobs_hurry(sim);
     rdisk_target_stop(server->target, "dead");
 }
 
@@ -533,7 +345,7 @@ bool sim_server_life(struct sim *sim)
         return true;
     }
     if ((server->dead || server->stopping) &&
-        !rdisk_target_sessions(server->target)) {
+        !rdisk_target_sessions(server->target) && !server->operations.count) {
         fake_host_link(server->host, true);
         rdisk_target_destroy(server->target);
         server->target = NULL;
@@ -547,7 +359,7 @@ bool sim_server_life(struct sim *sim)
         sim_log(sim, "server: has ended");
         return true;
     }
-    return sim_backend_life(sim);
+    return sim_jobs_life(sim) || sim_backend_life(sim);
 }
 
 uint64_t sim_server_due(const struct sim *sim)
@@ -571,6 +383,7 @@ uint64_t sim_server_due(const struct sim *sim)
     for (unsigned int i = 0; i < server->op_count; i++) {
         due = sim_least(due, server->ops[i].due);
     }
+    due = sim_least(due, sim_jobs_due(sim));
     return sim_least(due, rdisk_target_deadline(server->target));
 }
 
@@ -626,5 +439,6 @@ void sim_server_begin(struct sim *sim)
         .save = record_save,
         .opaque = sim,
     };
+    operations_init(&server->operations, sim_jobs(sim));
     server->want_start = true;
 }

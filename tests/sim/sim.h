@@ -12,7 +12,9 @@
  *   ambush.c     what happens to a client in a certain state
  *   map.c        what the volume has where
  *   size.c       the volume grows
- *   owner.c      the server: its life, and who may have the volume
+ *   owner.c      the server: its sessions, queues, records and life
+ *   open.c       who may have the volume, answered later
+ *   jobs.c       what asks the server's storage, in virtual time
  *   backend.c    what it does to the disk
  *   disk.c       a disk with a volatile cache
  *   checker.c    holds the promises against all that is seen
@@ -23,6 +25,7 @@
 #ifndef SIM_H
 #define SIM_H
 
+#include "server/volume/operation.h"
 #include "server/volume/volume.h"
 #include "tests/fake/fake.h"
 #include "tests/sim/checker.h"
@@ -101,9 +104,29 @@ struct sim_client {
 
 /* ---- The server -------------------------------------------------------- */
 
+enum sim_holder_phase {
+    SIM_HOLDER_FREE,    /* or a visitor's, if there is a session */
+    SIM_HOLDER_RUNNING, /* its OPEN is an operation that has not ended */
+    SIM_HOLDER_DECIDED, /* and the session is to ask again */
+    SIM_HOLDER_OPEN,
+    SIM_HOLDER_CLOSING, /* the session is gone, the operation runs */
+};
+
+/* A session of the server's; its steps are those of server/session/open.c. */
 struct sim_holder {
-    struct volume_holder holder;          /* first */
-    struct rdisk_target_session *session; /* NULL: free */
+    struct volume_holder holder; /* first */
+    struct sim *sim;
+    struct rdisk_target_session *session; /* NULL: it has no volume */
+    struct rdisk_target_session *asked;   /* until it is closed */
+    struct rdisk_open_request request;
+    enum sim_holder_phase phase;
+    struct operation operation;
+    enum rdisk_status status; /* DECIDED */
+    struct rdisk_error why;
+    struct lease lease; /* the volume's, for a job */
+    struct lease_record record;
+    int result; /* of a job */
+    bool asking, dead, orderly, settle;
     unsigned int client, serial;
     bool visitor; /* not one of the clients */
     bool waiting; /* for an answer that is put off */
@@ -157,6 +180,7 @@ struct sim_server {
     unsigned int turn;
     struct lease_store store;
     struct lease_record record; /* on stable storage */
+    struct operations operations;
     struct sim_holder holders[SIM_HOLDERS];
     struct sim_queue queues[SIM_QUEUES];
     struct sim_op ops[SIM_OPS];
@@ -283,8 +307,6 @@ void sim_server_kill(struct sim *sim, enum fake_death death);
 void sim_server_stop(struct sim *sim);
 /* Send everybody away and let nobody in, until told otherwise. */
 void sim_server_drain(struct sim *sim, bool drained);
-/* An OPEN of this client that was in flight for long: @age epochs old. */
-void sim_server_replay(struct sim *sim, unsigned int client, unsigned int age);
 /* The server finds that this client's connection is lost. */
 void sim_server_lose(struct sim *sim, unsigned int client);
 /* The program and its backend; true if something was done. */
@@ -293,6 +315,26 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable);
 uint64_t sim_server_due(const struct sim *sim);
 bool sim_server_holds(const struct sim *sim, unsigned int client,
                       unsigned int serial);
+
+/* open.c */
+/* A holder that is not in use, all zero. */
+struct sim_holder *sim_holder_find(struct sim *sim);
+enum rdisk_status sim_server_open(void *opaque,
+                                  struct rdisk_target_session *session,
+                                  const struct rdisk_open_request *request,
+                                  struct rdisk_open_grant *grant, void **user,
+                                  struct rdisk_error *err);
+void sim_server_close(void *opaque, void *user, bool orderly);
+/* An OPEN of this client that was in flight for long: @age epochs old. */
+void sim_server_replay(struct sim *sim, unsigned int client, unsigned int age);
+
+/* jobs.c */
+struct jobs *sim_jobs(struct sim *sim);
+/* True if a job was run, or its submitter heard of it; or could be now. */
+bool sim_jobs_life(struct sim *sim);
+uint64_t sim_jobs_due(const struct sim *sim);
+/* All end now: the program is dead. */
+void sim_jobs_hurry(struct sim *sim);
 
 /* Until the fault is over. */
 void sim_server_remove_device(struct sim *sim);
