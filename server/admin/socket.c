@@ -486,10 +486,11 @@ void control_destroy(struct control *control)
     }
     while (control->clients) {
         struct control_call *client = control->clients;
+        bool asked = client->asked;
 
-        control->clients = client->next;
-        client_close(client);
-        if (client->asked) {
+        client_close(client); /* frees it, unless it has asked */
+        if (asked) {
+            control->clients = client->next;
             client->control = NULL; /* it is freed with its answer */
         }
     }

@@ -451,6 +451,21 @@ static void test_socket_in_use(void)
     scene_close(&scene);
 }
 
+/* As when a server ends while somebody is connected. */
+static void test_close_with_clients(void)
+{
+    struct scene scene;
+    int a, b;
+
+    scene_open(&scene);
+    a = dial(&scene);
+    b = dial(&scene);
+    serve(&scene);
+    scene_close(&scene);
+    close(a);
+    close(b);
+}
+
 static const struct unit_test tests[] = {
     { "each request is understood", test_requests },
     { "a malformed request is refused with a sentence", test_malformed },
@@ -463,6 +478,8 @@ static const struct unit_test tests[] = {
     { "a reply may come later, and holds up nobody", test_later },
     { "a reply may come later than its client leaves",
       test_later_without_client },
+    { "the socket closes with clients that ask nothing",
+      test_close_with_clients },
     { "a server without descriptors says so and does not spin",
       test_out_of_descriptors },
     { "a socket in use is kept, one left behind replaced", test_socket_in_use },
