@@ -9,9 +9,11 @@ SERVER_SOURCES := $(addprefix server/, log.c log_queue.c notify.c reload.c serve
 		volume_section.c) \
 	$(addprefix io/, jobs.c loop.c mailbox.c offload.c placement.c \
 		poll_window.c reactor.c ring.c ring_table.c) \
-	$(addprefix session/, cq_watch.c create.c open.c queue.c resize.c session.c) \
+	$(addprefix session/, cq_watch.c create.c fence.c open.c queue.c \
+		resize.c session.c) \
 	$(addprefix volume/, drain.c identity.c identity_file.c lease.c lock.c \
-		operation.c pool.c pool_change.c pool_identity.c records.c volume.c))
+		operation.c pool.c pool_change.c pool_identity.c records.c volume.c \
+		volume_operation.c))
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c
 
 RDISKD := $(O)/bin/rdiskd

@@ -12,12 +12,60 @@
 #include "server/admin/socket.h"
 #include "server/log.h"
 #include "server/admin/parse.h"
+#include "server/container_of.h"
 #include "server/reload.h"
-#include "server/session/resize.h"
 #include "server/server.h"
+#include "server/session/fence.h"
+#include "server/session/resize.h"
 #include "server/session/session.h"
+#include "server/volume/pool_change.h"
 
-/* A change of the pool is worth a line in the log. */
+/*
+ * A command. One on a volume is an operation on its name: it takes its turn, and
+ * what it asks of storage runs in jobs. Who waits for it gets an answer within
+ * storage-timeout; a command that has begun by then goes on.
+ */
+struct command {
+    struct server *server;
+    struct request request;
+    struct control_call *call; /* NULL: it has been answered */
+    union {
+        struct operation operation; /* the first of each */
+        struct pool_change change;
+        struct resize resize;
+        struct fence fence;
+        struct volume_operation lookup;
+    };
+};
+
+static void reply(struct control_call *call, struct json_object *object)
+{
+    char *text = strdup(
+        json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+
+    json_object_put(object);
+    control_answer(call, text);
+}
+
+/* ---- Its end ----------------------------------------------------------- */
+
+/* Its operation has ended. @object is NULL if it has failed with @result. */
+static void finish(struct command *command, int result,
+                   const struct rdisk_error *why, struct json_object *object)
+{
+    if (command->call && result < 0) {
+        control_answer(command->call, control_error(why));
+    } else if (command->call) {
+        reply(command->call, object);
+    } else if (result < 0) {
+        log_warning("%s", why->text); /* who asked has not waited for it */
+    } else {
+        json_object_put(object);
+    }
+    free(command);
+}
+
+/* Its volume has been changed: worth a line in the log. */
 static struct json_object *changed(int result, const char *format,
                                    const struct request *request)
 {
@@ -27,6 +75,47 @@ static struct json_object *changed(int result, const char *format,
     log_info(format, request->name, request->size);
     return json_object_new_object();
 }
+
+static void pool_changed(struct pool_change *change)
+{
+    struct command *command = container_of(change, struct command, change);
+    const char *format = change->kind == POOL_DELETE
+                             ? "volume '%s' deleted"
+                             : "volume '%s' created, %" PRIu64 " bytes";
+
+    finish(command, change->result, &change->why,
+           changed(change->result, format, &command->request));
+}
+
+static void resized(struct resize *resize)
+{
+    struct command *command = container_of(resize, struct command, resize);
+
+    finish(command, resize->work.result, &resize->work.why,
+           changed(resize->work.result,
+                   "volume '%s' resized to %" PRIu64 " bytes",
+                   &command->request));
+}
+
+static void fenced(struct fence *fence)
+{
+    struct command *command = container_of(fence, struct command, fence);
+    struct json_object *object = NULL;
+
+    if (fence->work.result == 0) {
+        log_info("volume '%s' fenced: generation %" PRIu64
+                 ", %u sessions ended",
+                 command->request.name, fence->generation, fence->sessions);
+        object = json_object_new_object();
+        json_object_object_add(object, "generation",
+                               json_object_new_int64(fence->generation));
+        json_object_object_add(object, "sessions",
+                               json_object_new_int64(fence->sessions));
+    }
+    finish(command, fence->work.result, &fence->work.why, object);
+}
+
+/* ---- Drain and resume ---------------------------------------------------- */
 
 /* What is left of a drained volume, or of all: who it is waited for. */
 static struct json_object *left(struct server *server, const char *volume)
@@ -51,16 +140,6 @@ static struct json_object *left(struct server *server, const char *volume)
 static struct json_object *drain(struct server *server, const char *name,
                                  struct rdisk_error *err)
 {
-    struct volume *volume = NULL;
-
-    if (name[0]) {
-        /* Does it exist? */
-        volume = pool_get(&server->pool, name, err);
-        if (!volume) {
-            return NULL;
-        }
-        pool_put(&server->pool, volume);
-    }
     if (!drain_covers(&server->drain, name)) {
         log_info("draining %s%s%s", name[0] ? "volume '" : "all volumes", name,
                  name[0] ? "'" : "");
@@ -83,135 +162,112 @@ static struct json_object *resume(struct server *server, const char *name,
     return json_object_new_object();
 }
 
-static struct json_object *resized(struct server *server,
-                                   const struct request *request,
-                                   struct rdisk_error *err)
+/* The volume exists, or work->result says why it cannot be known. */
+static void looked_up(struct volume_operation *work)
 {
-    int result = pool_resize(&server->pool, request->name, request->size,
-                             request->agreed, err);
+    struct command *command = container_of(work, struct command, lookup);
+    struct json_object *object = NULL;
+    struct rdisk_error why = work->why;
+    int result = work->result;
 
+    operation_end(&work->operation);
     if (result == 0) {
-        resize_tell(server, request->name);
+        object = drain(command->server, command->request.name, &why);
+        result = object ? 0 : why.code;
     }
-    return changed(result, "volume '%s' resized to %" PRIu64 " bytes", request);
+    finish(command, result, &why, object);
 }
 
-static struct json_object *created(struct server *server,
-                                   const struct request *request,
-                                   struct rdisk_error *err)
+static void look_up(struct volume_operation *work)
 {
-    struct pool *pool = &server->pool;
-    int result = request->agreed
-                     ? pool_replace(pool, request->name, request->size, err)
-                     : pool_create(pool, request->name, request->size, err);
-
-    return changed(result, "volume '%s' created, %" PRIu64 " bytes", request);
+    work->result = work->volume ? 0 : work->why.code;
+    volume_operation_put(work, looked_up);
 }
 
-static struct json_object *fence(struct server *server,
-                                 const struct request *request,
-                                 struct rdisk_error *err)
+static void look_up_begin(struct operation *operation)
 {
-    struct json_object *reply;
-    unsigned int sessions;
-    uint64_t generation;
-
-    if (session_fence(server, request->name, &generation, &sessions, err) < 0) {
-        return NULL;
-    }
-    log_info("volume '%s' fenced: generation %" PRIu64 ", %u sessions ended",
-             request->name, generation, sessions);
-    reply = json_object_new_object();
-    json_object_object_add(reply, "generation",
-                           json_object_new_int64(generation));
-    json_object_object_add(reply, "sessions", json_object_new_int64(sessions));
-    return reply;
+    volume_operation_open(volume_operation_of(operation), look_up);
 }
 
-static struct json_object *run(struct server *server,
-                               const struct request *request,
-                               struct rdisk_error *err)
+/* ---- Its start ----------------------------------------------------------- */
+
+static void change(struct command *command, enum pool_change_kind kind)
 {
-    struct pool *pool = &server->pool;
+    command->change.pool = &command->server->pool;
+    command->change.kind = kind;
+    command->change.size = command->request.size;
+    command->change.done = pool_changed;
+    pool_change_start(&command->server->operations, &command->change);
+}
+
+static void run(struct command *command)
+{
+    struct server *server = command->server;
+    const struct request *request = &command->request;
 
     switch (request->op) {
     case REQUEST_CREATE:
-        return created(server, request, err);
+        change(command, request->agreed ? POOL_REPLACE : POOL_CREATE);
+        break;
     case REQUEST_DELETE:
-        return changed(pool_delete(pool, request->name, err),
-                       "volume '%s' deleted", request);
+        change(command, POOL_DELETE);
+        break;
     case REQUEST_RESIZE:
-        return resized(server, request, err);
+        command->resize.work.pool = &server->pool;
+        command->resize.server = server;
+        command->resize.size = request->size;
+        command->resize.shrink = request->agreed;
+        command->resize.done = resized;
+        resize_start(&command->resize);
+        break;
     case REQUEST_FENCE:
-        return fence(server, request, err);
-    case REQUEST_LIST:
-    case REQUEST_STAT:
-        break; /* listing.c answers them */
-    case REQUEST_RELOAD:
-        break; /* reload.c answers it */
-    case REQUEST_DRAIN:
-        return drain(server, request->name, err);
-    case REQUEST_RESUME:
-        return resume(server, request->name, err);
+        command->fence.work.pool = &server->pool;
+        command->fence.server = server;
+        command->fence.done = fenced;
+        fence_start(&command->fence);
+        break;
+    default: /* REQUEST_DRAIN: of a volume that exists */
+        command->lookup.pool = &server->pool;
+        command->operation.what = "draining volume";
+        command->operation.begin = look_up_begin;
+        operation_start(&server->operations, &command->operation);
+        break;
     }
-    rdisk_error_set(err, -EINVAL, "unknown request");
-    return NULL;
 }
 
-static void answer(struct server *server, const struct request *request,
-                   struct control_call *call)
+/* One that has not had its turn is not carried out. */
+static void late(struct operation *operation)
 {
-    struct rdisk_error err = { 0 };
-    struct json_object *reply = run(server, request, &err);
-    char *text;
-
-    if (!reply) {
-        control_answer(call, control_error(&err));
-        return;
-    }
-    text = strdup(
-        json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN));
-    json_object_put(reply);
-    control_answer(call, text);
-}
-
-/* A command on a volume takes its turn: the volume may just be closing. */
-struct command {
-    struct operation operation; /* first */
-    struct server *server;
-    struct request request;
-    struct control_call *call; /* NULL: it has been answered */
-};
-
-static void command_begin(struct operation *operation)
-{
-    struct command *command = (struct command *)operation;
-
-    if (command->call) {
-        answer(command->server, &command->request, command->call);
-    }
-    operation_end(operation);
-    free(command);
-}
-
-/* It has not had its turn, and is not carried out. */
-static void command_late(struct operation *operation)
-{
-    struct command *command = (struct command *)operation;
+    struct command *command = container_of(operation, struct command,
+                                           operation);
     struct rdisk_error err;
 
-    rdisk_error_set(&err, -ETIMEDOUT,
-                    "volume '%s' is busy: an operation on it waits for its "
-                    "storage",
-                    operation->volume);
+    if (operation->begun) {
+        rdisk_error_set(&err, -ETIMEDOUT,
+                        "%s '%s' has not ended within storage-timeout, %g "
+                        "seconds: its storage does not answer; it goes on, and "
+                        "may still succeed",
+                        operation->what, operation->volume,
+                        command->server->config->storage_timeout / 1000.0);
+    } else {
+        rdisk_error_set(&err, -ETIMEDOUT,
+                        "volume '%s' is busy: an operation on it waits for its "
+                        "storage",
+                        operation->volume);
+    }
     control_answer(command->call, control_error(&err));
     command->call = NULL;
+    if (!operation->begun) {
+        operation_end(operation);
+        free(command);
+    }
 }
 
 static void run_in_turn(struct server *server, const struct request *request,
                         struct control_call *call)
 {
     struct command *command = calloc(1, sizeof(*command));
+    struct operation *operation;
 
     if (!command) {
         control_answer(call, NULL);
@@ -220,14 +276,28 @@ static void run_in_turn(struct server *server, const struct request *request,
     command->server = server;
     command->request = *request;
     command->call = call;
-    command->operation.what = "a command on volume";
-    command->operation.begin = command_begin;
-    command->operation.late = command_late;
-    command->operation.deadline = rdisk_now(server->env) +
-                                  server->config->storage_timeout * RDISK_MSEC;
-    snprintf(command->operation.volume, sizeof(command->operation.volume), "%s",
-             request->name);
-    operation_start(&server->operations, &command->operation);
+    operation = &command->operation;
+    operation->late = late;
+    operation->deadline = rdisk_now(server->env) +
+                          server->config->storage_timeout * RDISK_MSEC;
+    snprintf(operation->volume, sizeof(operation->volume), "%s", request->name);
+    run(command);
+}
+
+/* What asks no storage. */
+static void run_at_once(struct server *server, const struct request *request,
+                        struct control_call *call)
+{
+    struct rdisk_error err = { 0 };
+    struct json_object *object = request->op == REQUEST_DRAIN
+                                     ? drain(server, request->name, &err)
+                                     : resume(server, request->name, &err);
+
+    if (object) {
+        reply(call, object);
+    } else {
+        control_answer(call, control_error(&err));
+    }
 }
 
 void command_run(void *opaque, const char *line, struct control_call *call)
@@ -241,9 +311,9 @@ void command_run(void *opaque, const char *line, struct control_call *call)
         listing_ask(opaque, request.op, call);
     } else if (request.op == REQUEST_RELOAD) {
         reload_ask(opaque, call);
-    } else if (request.name[0]) {
-        run_in_turn(opaque, &request, call);
+    } else if (request.op == REQUEST_RESUME || !request.name[0]) {
+        run_at_once(opaque, &request, call);
     } else {
-        answer(opaque, &request, call);
+        run_in_turn(opaque, &request, call);
     }
 }

@@ -98,8 +98,8 @@ int backend_check_size(const char *volume, uint64_t size,
     return 0;
 }
 
-int backend_resize(struct backend *backend, const char *volume, uint64_t size,
-                   struct rdisk_error *err)
+int backend_check_resize(const struct backend *backend, const char *volume,
+                         uint64_t size, struct rdisk_error *err)
 {
     if (backend_check_size(volume, size, err) < 0) {
         return -EINVAL;
@@ -116,8 +116,5 @@ int backend_resize(struct backend *backend, const char *volume, uint64_t size,
             "cannot resize volume '%s': backend %s does not support it", volume,
             backend->class->name);
     }
-    if (size == backend->geometry.size) {
-        return 0;
-    }
-    return backend->class->resize(backend, size, err);
+    return 0;
 }

@@ -8,9 +8,11 @@
  * that the request path needs no lock: each context has its own place on its
  * reactor's ring.
  *
- * Threads: open, close, resize, changed and allocated run on the control
- * thread, close only while the instance has no context. Everything that takes a
- * context or an io runs on that context's reactor.
+ * Threads: open, close, resize, identify, changed and allocated may wait for
+ * storage, and run in a thread of their own (io/jobs.h): one of them at a time
+ * for an instance, and close only while it has no context. None changes what
+ * the control thread reads, the geometry and the identity, once the instance is
+ * open. Everything that takes a context or an io runs on that context's reactor.
  */
 #ifndef RDISK_SERVER_BACKENDS_BACKEND_H
 #define RDISK_SERVER_BACKENDS_BACKEND_H
@@ -75,10 +77,11 @@ struct backend_class {
                             struct rdisk_error *err);
     void (*close)(struct backend *backend);
     /*
-     * Change the size and the geometry; the contents stay, growth reads as
-     * zeroes. NULL: cannot. Durable when it returns. While there are contexts
-     * their requests go on; of one that reaches beyond the new end the result
-     * is not defined, but it does no harm.
+     * Change the size, after backend_check_resize(); the contents stay, growth
+     * reads as zeroes. NULL: cannot. Durable when it returns 0; then the caller
+     * sets geometry.size, in the control thread. While there are contexts their
+     * requests go on; of one that reaches beyond the new end the result is not
+     * defined, but it does no harm.
      */
     int (*resize)(struct backend *backend, uint64_t size,
                   struct rdisk_error *err);
@@ -247,11 +250,8 @@ int backend_not_polled(const struct backend_spec *spec, const char *why,
 int backend_check_size(const char *volume, uint64_t size,
                        struct rdisk_error *err);
 
-/*
- * Give the instance of @volume another size, durably; nothing to do is
- * success. Who has it open, and who has to be told, is the caller's to see.
- */
-int backend_resize(struct backend *backend, const char *volume, uint64_t size,
-                   struct rdisk_error *err);
+/* May class->resize be called with @size? 0 or a negative errno with @err. */
+int backend_check_resize(const struct backend *backend, const char *volume,
+                         uint64_t size, struct rdisk_error *err);
 
 #endif

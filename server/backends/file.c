@@ -373,7 +373,6 @@ static int file_resize(struct backend *backend, uint64_t size,
         return rdisk_error_set(err, result, "cannot resize volume '%s': %s",
                                file->volume, strerror(-result));
     }
-    backend->geometry.size = size;
     return 0;
 }
 

@@ -25,6 +25,7 @@ struct memory {
      * ordering of requests.
      */
     pthread_spinlock_t locks[LOCKS];
+    uint64_t size; /* bytes mapped; under all locks, read under any */
 };
 
 struct memory_context {
@@ -72,6 +73,7 @@ static struct backend *memory_open(const struct backend_spec *spec,
     for (size_t i = 0; i < LOCKS; i++) {
         pthread_spin_init(&memory->locks[i], PTHREAD_PROCESS_PRIVATE);
     }
+    memory->size = spec->size;
     memory->base.class = &backend_memory;
     memory->base.inline_io = true;
     memory->base.geometry = (struct backend_geometry) {
@@ -93,7 +95,7 @@ static void memory_close(struct backend *backend)
 {
     struct memory *memory = memory_of(backend);
 
-    munmap(memory->bytes, backend->geometry.size);
+    munmap(memory->bytes, memory->size);
     for (size_t i = 0; i < LOCKS; i++) {
         pthread_spin_destroy(&memory->locks[i]);
     }
@@ -119,7 +121,7 @@ static int memory_resize(struct backend *backend, uint64_t size,
                          struct rdisk_error *err)
 {
     struct memory *memory = memory_of(backend);
-    uint64_t old = backend->geometry.size;
+    uint64_t old = memory->size;
     int result = 0;
     char *bytes;
 
@@ -134,7 +136,7 @@ static int memory_resize(struct backend *backend, uint64_t size,
             memset(bytes + size, 0, -size % BLOCK);
         }
         memory->bytes = bytes;
-        backend->geometry.size = size;
+        memory->size = size;
     }
     unlock_all(memory);
     return result == 0 ? 0
@@ -168,7 +170,7 @@ static void memory_leave(struct backend_context *base)
  * came? */
 static bool inside(const struct memory *memory, uint64_t offset, uint32_t n)
 {
-    return offset + n <= memory->base.geometry.size;
+    return offset + n <= memory->size;
 }
 
 static bool transfer_block(struct memory *memory, enum rdisk_op op,

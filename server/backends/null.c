@@ -53,7 +53,6 @@ static void null_close(struct backend *backend)
 static int null_resize(struct backend *backend, uint64_t size,
                        struct rdisk_error *err)
 {
-    backend->geometry.size = size;
     return 0;
 }
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Threads for system calls that may block for as long as storage likes: open,
- * create, truncate, fsync, unlink. The thread that serves all sessions makes
- * none of them: it submits a job, and hears of its end through its mailbox.
+ * Threads for system calls that may block for as long as storage does: open,
+ * create, truncate, fsync, unlink, and what reads and writes records. From the
+ * moment the server listens, the control thread makes none of them: it submits a
+ * job, and learns of its end through its mailbox. (Only when no thread can be
+ * started at all does it close a volume itself.)
  *
- * A file system that stops answering keeps the threads that asked it. So jobs
- * name their *store*, whatever answers or hangs as one, and one store has no
- * more than JOBS_OF_STORE threads: the rest is left to the others.
+ * A file system that does not respond occupies the threads that called it. So
+ * jobs name their *store*, whatever responds or hangs as one, and one store has
+ * no more than JOBS_OF_STORE threads: the rest is left to the others.
  *
  * Threads: run() has one of its own, everything else is the control thread's.
  */

@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <stdio.h>
-#include <stddef.h>
 
 #include "server/log.h"
 #include "server/server.h"
 #include "server/session/session.h"
+#include "server/volume/pool_change.h"
 
 /*
  * May this client make such a volume? The answer tells nothing about whether
@@ -30,57 +30,77 @@ static bool allowed(const struct server *server,
             access_to(client, request->volume) == ACCESS_WRITE);
 }
 
-static enum rdisk_status make(struct server *server, const char *volume,
-                              uint64_t size, bool exclusive,
-                              struct rdisk_error *err)
+static void created(struct pool_change *change)
 {
-    return rdisk_status_from_errno(
-        exclusive ? pool_create(&server->pool, volume, size, err)
-                  : pool_replace(&server->pool, volume, size, err));
-}
+    struct session *session = change->opaque;
 
-static void create_begin(struct operation *operation)
-{
-    struct session *session = (struct session *)((char *)operation -
-                                                 offsetof(struct session,
-                                                          operation));
-    enum rdisk_status status = make(session->server, operation->volume,
-                                    session->create_size,
-                                    session->create_exclusive, &session->why);
-
-    operation_end(operation);
-    rdisk_target_session_created(session->target, status, &session->why);
+    if (session->asking) {
+        return; /* create_event() answers */
+    }
+    if (!session->dead) {
+        rdisk_target_session_created(session->target,
+                                     rdisk_status_from_errno(change->result),
+                                     &change->why);
+    }
     free(session);
+    free(change);
 }
 
-/* Something is being done to a volume of that name: it may just be closing.
- * If the client goes before its turn, close_event() frees what waits. */
-static enum rdisk_status create_in_turn(
-    struct server *server, struct rdisk_target_session *target,
-    const struct rdisk_create_request *request, void **user,
-    struct rdisk_error *err)
+void create_leave(struct session *session)
+{
+    struct pool_change *change = session->creation;
+
+    session->dead = true;
+    if (!change->operation.begun) {
+        operation_end(&change->operation);
+        free(session);
+        free(change);
+    }
+}
+
+static enum rdisk_status create(struct server *server,
+                                struct rdisk_target_session *target,
+                                const struct rdisk_create_request *request,
+                                void **user, struct rdisk_error *err)
 {
     struct session *session = calloc(1, sizeof(*session));
+    struct pool_change *change = calloc(1, sizeof(*change));
+    enum rdisk_status status;
 
-    if (!session) {
+    if (!session || !change) {
+        free(session);
+        free(change);
         rdisk_error_set(err, -ENOMEM, "the server has no memory for a session");
         return RDISK_STATUS_NO_RESOURCES;
     }
     session->server = server;
     session->target = target;
-    session->create_size = request->size;
-    session->create_exclusive = request->exclusive;
-    session->operation.what = "creating volume";
-    session->operation.begin = create_begin;
-    snprintf(session->operation.volume, sizeof(session->operation.volume), "%s",
+    session->creation = change;
+    change->pool = &server->pool;
+    change->kind = request->exclusive ? POOL_CREATE : POOL_REPLACE;
+    change->size = request->size;
+    change->done = created;
+    change->opaque = session;
+    snprintf(change->operation.volume, sizeof(change->operation.volume), "%s",
              request->volume);
-    *user = session;
-    operation_start(&server->operations, &session->operation);
-    rdisk_error_set(err, -EBUSY,
-                    "volume '%s' is busy: an operation on it waits for its "
-                    "storage",
-                    request->volume);
-    return RDISK_LATER;
+    session->asking = true;
+    pool_change_start(&server->operations, change);
+    session->asking = false;
+    if (change->operation.operations) {
+        *user = session;
+        rdisk_error_set(err, -EBUSY,
+                        "volume '%s' is busy: an operation on it waits for its "
+                        "storage",
+                        request->volume);
+        return RDISK_LATER;
+    }
+    status = rdisk_status_from_errno(change->result);
+    if (status != RDISK_STATUS_OK && err) {
+        *err = change->why;
+    }
+    free(session);
+    free(change);
+    return status;
 }
 
 enum rdisk_status create_event(void *opaque,
@@ -110,9 +130,5 @@ enum rdisk_status create_event(void *opaque,
                         request->volume);
         return RDISK_STATUS_SHUTTING_DOWN;
     }
-    if (operation_pending(&server->operations, request->volume)) {
-        return create_in_turn(server, target, request, user, err);
-    }
-    return make(server, request->volume, request->size, request->exclusive,
-                err);
+    return create(server, target, request, user, err);
 }

@@ -5,10 +5,15 @@
 
 #include <rdisk/target.h>
 
+struct session;
+
 /* For struct rdisk_target_events; its opaque is the struct server. */
 enum rdisk_status create_event(void *opaque,
                                struct rdisk_target_session *target,
                                const struct rdisk_create_request *request,
                                void **user, struct rdisk_error *err);
+/* The transport has given up @session, which creates a volume: nobody waits for
+ * the answer. */
+void create_leave(struct session *session);
 
 #endif

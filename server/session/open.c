@@ -7,18 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/container_of.h"
 #include "server/log.h"
+#include "server/session/create.h"
 #include "server/session/resize.h"
 
-static struct session *session_of(struct operation *operation)
+static struct session *session_of(struct volume_operation *work)
 {
-    return (struct session *)((char *)operation -
-                              offsetof(struct session, operation));
+    return container_of(work, struct session, work);
 }
 
 static struct session *of_job(struct job *job)
 {
-    return session_of(operation_of(job));
+    return session_of(volume_operation_of_job(job));
 }
 
 /* ---- The end of an operation ------------------------------------------ */
@@ -32,10 +33,12 @@ static void session_free(struct session *session)
 static void start_release(struct session *session);
 
 /* What the operation was for is decided; who asked hears of it. */
-static void decided(struct session *session)
+static void decided(struct volume_operation *work)
 {
+    struct session *session = session_of(work);
+
     session->phase = SESSION_DECIDED;
-    operation_end(&session->operation);
+    operation_end(&session->work.operation);
     if (!session->dead) {
         if (!session->asking) {
             rdisk_target_session_retry(session->target);
@@ -51,45 +54,10 @@ static void decided(struct session *session)
     }
 }
 
-static void close_run(struct job *job)
-{
-    volume_free(of_job(job)->volume);
-}
-
-static void close_done(struct job *job)
-{
-    struct session *session = of_job(job);
-
-    session->volume = NULL;
-    session->after_put(session);
-}
-
-/* Its reference to the volume, which may be the last; then @after. */
-static void put_volume(struct session *session,
-                       void (*after)(struct session *session))
-{
-    struct pool *pool = &session->server->pool;
-    struct rdisk_error err;
-
-    if (!session->volume || !pool_unlink(pool, session->volume)) {
-        session->volume = NULL;
-        after(session);
-        return;
-    }
-    session->after_put = after;
-    if (operation_run(&session->operation, pool, close_run, close_done, &err) <
-        0) {
-        /* No thread is left: better here than never. */
-        volume_free(session->volume);
-        session->volume = NULL;
-        after(session);
-    }
-}
-
 static void refuse(struct session *session, enum rdisk_status status)
 {
     session->status = status;
-    put_volume(session, decided);
+    volume_operation_put(&session->work, decided);
 }
 
 /* ---- Opening ---------------------------------------------------------- */
@@ -98,30 +66,31 @@ static void enter(struct session *session)
 {
     struct server *server = session->server;
 
-    volume_enter(session->volume, &session->holder);
+    volume_enter(session->work.volume, &session->holder);
     session->next = server->sessions;
     server->sessions = session;
     session->status = RDISK_STATUS_OK;
-    decided(session);
+    decided(&session->work);
 }
 
 static void save_run(struct job *job)
 {
     struct session *session = of_job(job);
 
-    session->result = lease_save(&session->lease, &session->record,
-                                 &session->why);
+    session->work.result = lease_save(&session->lease, &session->record,
+                                      &session->work.why);
 }
 
 static void save_done(struct job *job)
 {
     struct session *session = of_job(job);
 
-    if (session->result < 0) {
-        refuse(session, rdisk_status_from_errno(session->result));
+    if (session->work.result < 0) {
+        refuse(session, rdisk_status_from_errno(session->work.result));
         return;
     }
-    lease_grant(session->volume->lease, &session->holder, &session->record);
+    lease_grant(session->work.volume->lease, &session->holder,
+                &session->record);
     enter(session);
 }
 
@@ -129,7 +98,7 @@ static void save_done(struct job *job)
 static void take_lease(struct session *session)
 {
     struct volume_holder *holder = &session->holder;
-    struct lease *lease = session->volume->lease;
+    struct lease *lease = session->work.volume->lease;
 
     if (!holder->writer) {
         holder->generation = 0;
@@ -140,8 +109,8 @@ static void take_lease(struct session *session)
     if (!lease_plan(lease, holder, &session->record) || !lease->store) {
         lease_grant(lease, holder, &session->record);
         enter(session);
-    } else if (operation_run(&session->operation, lease->store, save_run,
-                             save_done, &session->why) < 0) {
+    } else if (operation_run(&session->work.operation, lease->store, save_run,
+                             save_done, &session->work.why) < 0) {
         refuse(session, RDISK_STATUS_BUSY);
     }
 }
@@ -154,7 +123,7 @@ static bool drained(struct session *session)
     if (!drain_covers(&session->server->drain, name)) {
         return false;
     }
-    rdisk_error_set(&session->why, -ESHUTDOWN,
+    rdisk_error_set(&session->work.why, -ESHUTDOWN,
                     "volume '%s' is drained and takes no new sessions until "
                     "the server resumes it",
                     name);
@@ -167,10 +136,10 @@ static void check_holders(struct session *session)
     struct volume_holder *older = NULL;
     enum rdisk_status status = drained(session)
                                    ? RDISK_STATUS_SHUTTING_DOWN
-                                   : volume_check(session->volume,
+                                   : volume_check(session->work.volume,
                                                   &session->holder,
                                                   rdisk_now(server->env),
-                                                  &older, &session->why);
+                                                  &older, &session->work.why);
 
     if (status != RDISK_STATUS_OK || session->dead) {
         refuse(session, status != RDISK_STATUS_OK ? status : RDISK_STATUS_BUSY);
@@ -185,13 +154,13 @@ static void check_holders(struct session *session)
             older->fenced = true;
             rdisk_target_session_fence(((struct session *)older)->target);
         }
-        rdisk_error_set(&session->why, -EBUSY,
+        rdisk_error_set(&session->work.why, -EBUSY,
                         "the older session of this client has not ended: "
                         "requests of it are still being carried out");
         refuse(session, RDISK_LATER);
         return;
     }
-    if (rdisk_target_session_reserve(session->target, &session->why) < 0) {
+    if (rdisk_target_session_reserve(session->target, &session->work.why) < 0) {
         refuse(session, RDISK_STATUS_NO_RESOURCES);
         return;
     }
@@ -202,32 +171,38 @@ static void read_run(struct job *job)
 {
     struct session *session = of_job(job);
 
-    session->result = lease_read(session->lease.store, session->lease.identity,
-                                 &session->record, &session->why);
+    session->work.result = lease_read(session->lease.store,
+                                      session->lease.identity, &session->record,
+                                      &session->work.why);
 }
 
 static void read_done(struct job *job)
 {
     struct session *session = of_job(job);
 
-    if (session->result < 0) {
-        refuse(session, rdisk_status_from_errno(session->result));
+    if (session->work.result < 0) {
+        refuse(session, rdisk_status_from_errno(session->work.result));
         return;
     }
-    lease_compare(session->volume->lease, &session->record,
+    lease_compare(session->work.volume->lease, &session->record,
                   pool_lease_since(&session->server->pool,
-                                   session->volume->lease,
+                                   session->work.volume->lease,
                                    rdisk_now(session->server->env)));
     check_holders(session);
 }
 
-/* The volume is open. Its lease is compared with the record each time. */
-static void has_volume(struct session *session)
+/* The lease of a volume is compared with its record each time. */
+static void opened(struct volume_operation *work)
 {
-    struct volume *volume = session->volume;
+    struct session *session = session_of(work);
+    struct volume *volume = work->volume;
     struct volume_holder *holder = &session->holder;
     struct lease *lease;
 
+    if (!volume) {
+        refuse(session, rdisk_status_from_errno(work->why.code));
+        return;
+    }
     session->read_only = session->request.read_only ||
                          session->access != ACCESS_WRITE ||
                          volume->backend->geometry.read_only;
@@ -236,83 +211,23 @@ static void has_volume(struct session *session)
         check_holders(session);
         return;
     }
-    lease = pool_lease_of(&session->server->pool, volume, &session->why);
+    lease = pool_lease_of(&session->server->pool, volume, &session->work.why);
     if (!lease) {
         refuse(session, RDISK_STATUS_NO_RESOURCES);
     } else if (!lease->store) {
         check_holders(session);
     } else {
         session->lease = *lease;
-        if (operation_run(&session->operation, lease->store, read_run,
-                          read_done, &session->why) < 0) {
+        if (operation_run(&session->work.operation, lease->store, read_run,
+                          read_done, &session->work.why) < 0) {
             refuse(session, RDISK_STATUS_BUSY);
         }
     }
 }
 
-static void open_run(struct job *job)
-{
-    struct session *session = of_job(job);
-
-    session->backend = pool_open_file(&session->server->pool,
-                                      session->request.volume, &session->why);
-}
-
-static void drop_run(struct job *job)
-{
-    struct backend *backend = of_job(job)->backend;
-
-    backend->class->close(backend);
-}
-
-static void drop_done(struct job *job)
-{
-    struct session *session = of_job(job);
-
-    refuse(session, session->status);
-}
-
-static void open_done(struct job *job)
-{
-    struct session *session = of_job(job);
-
-    if (!session->backend) {
-        refuse(session, rdisk_status_from_errno(session->why.code));
-        return;
-    }
-    session->volume = pool_add(&session->server->pool, session->request.volume,
-                               session->backend, &session->why);
-    if (session->volume) {
-        has_volume(session);
-        return;
-    }
-    /* It is in nobody's way, and closed where it was opened. */
-    session->status = rdisk_status_from_errno(session->why.code);
-    if (operation_run(&session->operation, &session->server->pool, drop_run,
-                      drop_done, &session->why) < 0) {
-        session->backend->class->close(session->backend);
-        refuse(session, session->status);
-    }
-}
-
 static void open_begin(struct operation *operation)
 {
-    struct session *session = session_of(operation);
-    struct pool *pool = &session->server->pool;
-    const char *name = session->request.volume;
-
-    if (pool_check_name(name, &session->why) < 0) {
-        refuse(session, RDISK_STATUS_IO_ERROR);
-        return;
-    }
-    session->volume = pool_find(pool, name);
-    if (session->volume) {
-        session->volume->references++;
-        has_volume(session);
-    } else if (operation_run(operation, pool, open_run, open_done,
-                             &session->why) < 0) {
-        refuse(session, RDISK_STATUS_BUSY);
-    }
+    volume_operation_open(volume_operation_of(operation), opened);
 }
 
 static struct session *session_new(struct server *server,
@@ -328,6 +243,7 @@ static struct session *session_new(struct server *server,
     holder = &session->holder;
     session->server = server;
     session->target = target;
+    session->work.pool = &server->pool;
     session->request = *request;
     session->access = session_access(server, request->user, request->volume);
     snprintf(holder->peer, sizeof(holder->peer), "%s", request->peer);
@@ -336,10 +252,10 @@ static struct session *session_new(struct server *server,
     holder->epoch = request->epoch;
     holder->shared = request->shared;
     holder->generation = request->generation;
-    snprintf(session->operation.volume, sizeof(session->operation.volume), "%s",
-             request->volume);
-    session->operation.what = "opening volume";
-    session->operation.begin = open_begin;
+    snprintf(session->work.operation.volume,
+             sizeof(session->work.operation.volume), "%s", request->volume);
+    session->work.operation.what = "opening volume";
+    session->work.operation.begin = open_begin;
     return session;
 }
 
@@ -382,7 +298,7 @@ static enum rdisk_status still_granted(struct session *session)
         return RDISK_STATUS_SHUTTING_DOWN;
     }
     if (session_withdrawn(session)) {
-        rdisk_error_set(&session->why, -ENOENT, "there is no volume '%s'",
+        rdisk_error_set(&session->work.why, -ENOENT, "there is no volume '%s'",
                         session->request.volume);
         return RDISK_STATUS_NO_VOLUME;
     }
@@ -412,7 +328,7 @@ static enum rdisk_status answer(struct session *session,
         return status;
     }
     if (err) {
-        *err = session->why;
+        *err = session->work.why;
     }
     *user = NULL;
     if (session->status == RDISK_STATUS_OK) {
@@ -452,54 +368,54 @@ enum rdisk_status open_event(void *opaque, struct rdisk_target_session *target,
         return RDISK_STATUS_NO_VOLUME;
     }
     session->asking = true;
-    operation_start(&server->operations, &session->operation);
+    operation_start(&server->operations, &session->work.operation);
     session->asking = false;
     return answer(session, grant, user, err);
 }
 
 /* ---- Closing ---------------------------------------------------------- */
 
-static void released(struct session *session)
+static void released(struct volume_operation *work)
 {
-    operation_end(&session->operation);
-    session_free(session);
+    operation_end(&work->operation);
+    session_free(session_of(work));
 }
 
 static void settle_run(struct job *job)
 {
     struct session *session = of_job(job);
 
-    session->result = volume_settle(session->volume, &session->lease,
-                                    &session->why);
+    session->work.result = volume_settle(session->work.volume, &session->lease,
+                                         &session->work.why);
 }
 
 static void settle_done(struct job *job)
 {
     struct session *session = of_job(job);
-    struct lease *lease = session->volume->lease;
+    struct lease *lease = session->work.volume->lease;
 
-    if (session->result < 0) {
-        log_warning("%s", session->why.text);
+    if (session->work.result < 0) {
+        log_warning("%s", session->work.why.text);
     } else if (lease->record.generation == session->lease.record.generation) {
         lease->record.changed = session->lease.record.changed;
     }
-    put_volume(session, released);
+    volume_operation_put(&session->work, released);
 }
 
 static void release_begin(struct operation *operation)
 {
-    struct session *session = session_of(operation);
-    struct lease *lease = session->volume->lease;
+    struct session *session = session_of(volume_operation_of(operation));
+    struct lease *lease = session->work.volume->lease;
 
     if (!session->settle || lease->writers) {
-        put_volume(session, released);
+        volume_operation_put(&session->work, released);
         return;
     }
     session->lease = *lease;
     if (operation_run(operation, lease->store, settle_run, settle_done,
-                      &session->why) < 0) {
-        log_warning("%s", session->why.text);
-        put_volume(session, released);
+                      &session->work.why) < 0) {
+        log_warning("%s", session->work.why.text);
+        volume_operation_put(&session->work, released);
     }
 }
 
@@ -515,9 +431,9 @@ static void start_release(struct session *session)
     *link = session->next;
     session->settle = volume_release(&session->holder, session->orderly,
                                      rdisk_now(server->env));
-    session->operation.what = "closing volume";
-    session->operation.begin = release_begin;
-    operation_start(&server->operations, &session->operation);
+    session->work.operation.what = "closing volume";
+    session->work.operation.begin = release_begin;
+    operation_start(&server->operations, &session->work.operation);
 }
 
 void close_event(void *opaque, void *user, bool orderly)
@@ -527,12 +443,17 @@ void close_event(void *opaque, void *user, bool orderly)
     struct volume *volume = session->holder.volume;
 
     session->target = NULL;
+    if (session->creation) {
+        create_leave(session);
+        return;
+    }
+    resize_leave(session);
     if (session->phase == SESSION_RUNNING) {
-        if (session->operation.begun) {
+        if (session->work.operation.begun) {
             session->dead = true; /* its job is still running */
             return;
         }
-        operation_end(&session->operation);
+        operation_end(&session->work.operation);
         session_free(session);
         return;
     }

@@ -3,7 +3,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "server/container_of.h"
 
 bool resize_allowed(const struct server *server, const struct volume *volume)
 {
@@ -13,66 +17,218 @@ bool resize_allowed(const struct server *server, const struct volume *volume)
            !volume->backend->geometry.read_only;
 }
 
-static void tell(struct server *server, const struct volume *volume,
-                 uint64_t size)
+/* ---- Resizing ---------------------------------------------------------- */
+
+static struct resize *resize_of(struct volume_operation *work)
 {
-    for (struct session *session = server->sessions; session;
+    return container_of(work, struct resize, work);
+}
+
+static void tell(const struct resize *resize)
+{
+    for (struct session *session = resize->server->sessions; session;
          session = session->next) {
-        if (session->holder.volume == volume) {
-            rdisk_target_session_resize(session->target, size);
+        if (session->holder.volume == resize->work.volume) {
+            rdisk_target_session_resize(session->target, resize->size);
         }
     }
 }
 
-void resize_tell(struct server *server, const char *name)
+static void ended(struct volume_operation *work)
 {
-    for (const struct session *session = server->sessions; session;
-         session = session->next) {
-        const struct volume *volume = session->holder.volume;
+    struct resize *resize = resize_of(work);
 
-        if (strcmp(volume->name, name) == 0) {
-            tell(server, volume, volume->backend->geometry.size);
-            return;
+    operation_end(&work->operation);
+    resize->done(resize);
+}
+
+/* work->why is filled. */
+static void refuse(struct resize *resize, enum rdisk_status status)
+{
+    resize->work.result = resize->work.why.code;
+    resize->status = status;
+    volume_operation_put(&resize->work, ended);
+}
+
+static void resize_run(struct job *job)
+{
+    struct volume_operation *work = volume_operation_of_job(job);
+    struct backend *backend = work->volume->backend;
+
+    work->result = backend->class->resize(backend, resize_of(work)->size,
+                                          &work->why);
+}
+
+static void resize_done(struct job *job)
+{
+    struct resize *resize = resize_of(volume_operation_of_job(job));
+    struct backend_geometry *geometry = &resize->work.volume->backend->geometry;
+
+    if (resize->work.result < 0) {
+        if (resize->smaller && resize->session) {
+            rdisk_target_session_resize(resize->session->target,
+                                        geometry->size);
         }
+        refuse(resize, rdisk_status_from_errno(resize->work.result));
+        return;
+    }
+    geometry->size = resize->size;
+    tell(resize);
+    volume_operation_put(&resize->work, ended);
+}
+
+static void carry_out(struct resize *resize)
+{
+    struct volume_operation *work = &resize->work;
+    int result = backend_check_resize(work->volume->backend, work->volume->name,
+                                      resize->size, &work->why);
+
+    if (result == 0 && resize->size == work->volume->backend->geometry.size) {
+        tell(resize);
+        volume_operation_put(work, ended);
+        return;
+    }
+    if (result == 0) {
+        result = volume_operation_run(work, resize_run, resize_done);
+    }
+    if (result < 0) {
+        refuse(resize, rdisk_status_from_errno(result));
     }
 }
 
 /*
- * The new size is in force before anything is truncated, so what comes from now
- * on is refused there; what came before must have been answered.
+ * For the only client that has the volume. The new size is in force before
+ * anything is truncated, so what comes from now on is refused there; what came
+ * before must have been answered.
  */
-static enum rdisk_status shrink_volume(struct session *session, uint64_t size,
-                                       struct rdisk_error *err)
+static void shrink_for_client(struct resize *resize)
 {
-    struct volume *volume = session->holder.volume;
-    uint64_t old = volume->backend->geometry.size;
-    struct rdisk_error why = { 0 };
-    int result;
+    struct volume *volume = resize->work.volume;
 
     if (volume->holders->next) {
-        rdisk_error_set(err, -EBUSY,
+        rdisk_error_set(&resize->work.why, -EBUSY,
                         "volume '%s' is open elsewhere too: it "
                         "can only grow",
                         volume->name);
-        return RDISK_STATUS_BUSY;
+        refuse(resize, RDISK_STATUS_BUSY);
+        return;
     }
-    rdisk_target_session_resize(session->target, size);
-    if (rdisk_target_session_busy(session->target)) {
-        rdisk_error_set(&why, -EBUSY,
-                        "requests on volume '%s' are in flight: "
-                        "it can be made smaller when they are answered",
-                        volume->name);
-        result = -EBUSY;
-    } else {
-        result = backend_resize(volume->backend, volume->name, size, &why);
+    resize->smaller = true;
+    rdisk_target_session_resize(resize->session->target, resize->size);
+    if (!rdisk_target_session_busy(resize->session->target)) {
+        carry_out(resize);
+        return;
+    }
+    rdisk_target_session_resize(resize->session->target,
+                                volume->backend->geometry.size);
+    rdisk_error_set(&resize->work.why, -EBUSY,
+                    "requests on volume '%s' are in flight: "
+                    "it can be made smaller when they are answered",
+                    volume->name);
+    refuse(resize, RDISK_STATUS_BUSY);
+}
+
+static void record_run(struct job *job)
+{
+    struct volume_operation *work = volume_operation_of_job(job);
+
+    work->result = lease_read(&work->pool->records->store,
+                              work->volume->backend->identity,
+                              &resize_of(work)->record, &work->why);
+}
+
+static void check_kept(struct resize *resize)
+{
+    struct volume_operation *work = &resize->work;
+    int result = work->result;
+
+    if (result == 0) {
+        result = pool_not_kept(work->pool, work->volume->name,
+                               work->volume->backend->identity, &resize->record,
+                               "shrink", &work->why);
     }
     if (result < 0) {
-        rdisk_target_session_resize(session->target, old);
-        if (err) {
-            *err = why;
-        }
+        refuse(resize, rdisk_status_from_errno(result));
+    } else {
+        carry_out(resize);
     }
-    return rdisk_status_from_errno(result);
+}
+
+static void record_done(struct job *job)
+{
+    check_kept(resize_of(volume_operation_of_job(job)));
+}
+
+/* What a guest has there it would not believe to be gone. */
+static void shrink_for_administrator(struct resize *resize)
+{
+    struct volume_operation *work = &resize->work;
+    struct volume *volume = work->volume;
+
+    if (volume_check_free(volume, "shrink", &work->why) < 0) {
+        refuse(resize, RDISK_STATUS_BUSY);
+    } else if (!work->pool->records || !volume->backend->lasting) {
+        check_kept(resize);
+    } else if (operation_run(&work->operation, &work->pool->records->store,
+                             record_run, record_done, &work->why) < 0) {
+        refuse(resize, RDISK_STATUS_BUSY);
+    }
+}
+
+static void opened(struct volume_operation *work)
+{
+    struct resize *resize = resize_of(work);
+
+    if (!work->volume) {
+        refuse(resize, rdisk_status_from_errno(work->why.code));
+    } else if (volume_check_size(work->volume, resize->size, resize->shrink,
+                                 &work->why) < 0) {
+        refuse(resize, RDISK_STATUS_OUT_OF_RANGE);
+    } else if (resize->size >= work->volume->backend->geometry.size) {
+        carry_out(resize);
+    } else if (resize->session) {
+        shrink_for_client(resize);
+    } else {
+        shrink_for_administrator(resize);
+    }
+}
+
+static void resize_begin(struct operation *operation)
+{
+    volume_operation_open(volume_operation_of(operation), opened);
+}
+
+void resize_start(struct resize *resize)
+{
+    resize->work.operation.what = "resizing volume";
+    resize->work.operation.begin = resize_begin;
+    operation_start(&resize->server->operations, &resize->work.operation);
+}
+
+/* ---- For clients: RESIZE ------------------------------------------------ */
+
+static void answer(struct resize *resize)
+{
+    struct session *session = resize->session;
+
+    if (resize->asking) {
+        return; /* resize_event() answers */
+    }
+    if (session) {
+        session->resize = NULL;
+        rdisk_target_session_resized(session->target, resize->status,
+                                     &resize->work.why);
+    }
+    free(resize);
+}
+
+/* Why the answer does not come at once. */
+static enum rdisk_status later(const struct session *session,
+                               struct rdisk_error *err)
+{
+    rdisk_error_set(err, -EBUSY, "the storage of volume '%s' does not answer",
+                    session->holder.volume->name);
+    return RDISK_LATER;
 }
 
 enum rdisk_status resize_event(void *opaque, void *user, uint64_t size,
@@ -80,9 +236,9 @@ enum rdisk_status resize_event(void *opaque, void *user, uint64_t size,
 {
     struct server *server = opaque;
     struct session *session = user;
-    struct volume *volume = session->holder.volume;
-    uint64_t old = volume->backend->geometry.size;
-    int result;
+    const struct volume *volume = session->holder.volume;
+    enum rdisk_status status;
+    struct resize *resize;
 
     if (!resize_allowed(server, volume)) {
         rdisk_error_set(err, -EPERM,
@@ -91,37 +247,172 @@ enum rdisk_status resize_event(void *opaque, void *user, uint64_t size,
                         volume->name);
         return RDISK_STATUS_DENIED;
     }
-    if (volume_check_size(volume, size, shrink, err) < 0) {
-        return RDISK_STATUS_OUT_OF_RANGE;
+    resize = calloc(1, sizeof(*resize));
+    if (!resize) {
+        rdisk_error_set(err, -ENOMEM, "the server has no memory for a resize");
+        return RDISK_STATUS_NO_RESOURCES;
     }
-    if (size < old) {
-        return shrink_volume(session, size, err);
+    resize->work.pool = &server->pool;
+    resize->server = server;
+    resize->size = size;
+    resize->shrink = shrink;
+    resize->session = session;
+    resize->done = answer;
+    snprintf(resize->work.operation.volume,
+             sizeof(resize->work.operation.volume), "%s", volume->name);
+    session->resize = resize;
+    resize->asking = true;
+    resize_start(resize);
+    resize->asking = false;
+    if (resize->work.operation.operations) {
+        return later(session, err);
     }
-    result = backend_resize(volume->backend, volume->name, size, err);
-    if (result == 0) {
-        tell(server, volume, size);
+    session->resize = NULL;
+    status = resize->status;
+    if (status != RDISK_STATUS_OK && err) {
+        *err = resize->work.why;
     }
-    return rdisk_status_from_errno(result);
+    free(resize);
+    return status;
+}
+
+/* ---- For clients: STAT --------------------------------------------------- */
+
+struct measurement {
+    struct volume_operation work; /* first */
+    struct session *session;      /* NULL: it has left */
+    uint64_t allocated;
+    bool asking; /* from within resize_stat_event() */
+};
+
+static struct measurement *measurement_of(struct volume_operation *work)
+{
+    return container_of(work, struct measurement, work);
+}
+
+static void measure_ended(struct volume_operation *work)
+{
+    struct measurement *measurement = measurement_of(work);
+    struct session *session = measurement->session;
+
+    operation_end(&work->operation);
+    if (measurement->asking) {
+        return; /* resize_stat_event() answers */
+    }
+    if (session) {
+        session->measurement = NULL;
+        rdisk_target_session_stated(session->target,
+                                    rdisk_status_from_errno(work->result),
+                                    measurement->allocated, &work->why);
+    }
+    free(measurement);
+}
+
+static void measure_run(struct job *job)
+{
+    struct volume_operation *work = volume_operation_of_job(job);
+    struct backend *backend = work->volume->backend;
+    uint64_t *allocated = &measurement_of(work)->allocated;
+
+    work->result = backend->class->allocated(backend, allocated);
+    if (work->result < 0) {
+        rdisk_error_set(
+            &work->why, work->result,
+            "cannot determine the allocated size of volume '%s': %s",
+            work->operation.volume, strerror(-work->result));
+    }
+}
+
+static void measure_done(struct job *job)
+{
+    volume_operation_put(volume_operation_of_job(job), measure_ended);
+}
+
+static void measure(struct volume_operation *work)
+{
+    if (!work->volume ||
+        volume_operation_run(work, measure_run, measure_done) < 0) {
+        work->result = work->why.code;
+        volume_operation_put(work, measure_ended);
+    }
+}
+
+static void measure_begin(struct operation *operation)
+{
+    volume_operation_open(volume_operation_of(operation), measure);
 }
 
 enum rdisk_status resize_stat_event(void *opaque, void *user,
                                     uint64_t *allocated,
                                     struct rdisk_error *err)
 {
-    const struct session *session = user;
-    struct backend *backend = session->holder.volume->backend;
+    struct server *server = opaque;
+    struct session *session = user;
+    const struct volume *volume = session->holder.volume;
+    struct measurement *measurement;
     int result;
 
-    if (!backend->class->allocated) {
-        *allocated = backend->geometry.size;
+    if (!volume->backend->class->allocated) {
+        *allocated = volume->backend->geometry.size;
         return RDISK_STATUS_OK;
     }
-    result = backend->class->allocated(backend, allocated);
-    if (result < 0) {
-        rdisk_error_set(
-            err, result,
-            "cannot determine the allocated size of volume '%s': %s",
-            session->holder.volume->name, strerror(-result));
+    measurement = calloc(1, sizeof(*measurement));
+    if (!measurement) {
+        rdisk_error_set(err, -ENOMEM, "the server has no memory for a request");
+        return RDISK_STATUS_NO_RESOURCES;
     }
+    measurement->work.pool = &server->pool;
+    measurement->work.operation.what = "measuring volume";
+    measurement->work.operation.begin = measure_begin;
+    snprintf(measurement->work.operation.volume,
+             sizeof(measurement->work.operation.volume), "%s", volume->name);
+    measurement->session = session;
+    session->measurement = measurement;
+    measurement->asking = true;
+    operation_start(&server->operations, &measurement->work.operation);
+    measurement->asking = false;
+    if (measurement->work.operation.operations) {
+        return later(session, err);
+    }
+    session->measurement = NULL;
+    *allocated = measurement->allocated;
+    result = measurement->work.result;
+    if (result < 0 && err) {
+        *err = measurement->work.why;
+    }
+    free(measurement);
     return rdisk_status_from_errno(result);
+}
+
+/* ---- The session goes ----------------------------------------------------- */
+
+/* True if it has not begun, and is over. */
+static bool leave(struct volume_operation *work)
+{
+    if (work->operation.begun) {
+        return false;
+    }
+    operation_end(&work->operation);
+    return true;
+}
+
+void resize_leave(struct session *session)
+{
+    struct measurement *measurement = session->measurement;
+    struct resize *resize = session->resize;
+
+    session->resize = NULL;
+    session->measurement = NULL;
+    if (resize) {
+        resize->session = NULL;
+        if (leave(&resize->work)) {
+            free(resize);
+        }
+    }
+    if (measurement) {
+        measurement->session = NULL;
+        if (leave(&measurement->work)) {
+            free(measurement);
+        }
+    }
 }

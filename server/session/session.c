@@ -127,51 +127,6 @@ unsigned int session_end_withdrawn(struct server *server)
     return count;
 }
 
-/* ---- Fencing by hand -------------------------------------------------- */
-
-static unsigned int end_writers(struct server *server,
-                                const struct volume *volume)
-{
-    unsigned int count = 0;
-    char text[256];
-
-    snprintf(text, sizeof(text),
-             "this client was fenced from volume '%s' with rdisk fence: it may "
-             "no longer write",
-             volume->name);
-    for (struct session *session = server->sessions; session;
-         session = session->next) {
-        if (session->holder.volume == volume && session->holder.writer) {
-            session->holder.fenced = true;
-            rdisk_target_session_end(session->target, RDISK_STATUS_STALE, text);
-            count++;
-        }
-    }
-    return count;
-}
-
-int session_fence(struct server *server, const char *name, uint64_t *generation,
-                  unsigned int *sessions, struct rdisk_error *err)
-{
-    struct volume *volume = pool_get(&server->pool, name, err);
-    int result;
-
-    if (!volume) {
-        return err->code;
-    }
-    result = pool_lease(&server->pool, volume, rdisk_now(server->env), err);
-    if (result == 0) {
-        /* First for good, then for now. */
-        result = lease_fence(volume->lease, err);
-    }
-    if (result == 0) {
-        *generation = volume->lease->record.generation;
-        *sessions = end_writers(server, volume);
-    }
-    pool_put(&server->pool, volume);
-    return result;
-}
-
 /* ---- Queues ----------------------------------------------------------- */
 
 static struct worker *idlest_worker(struct server *server)

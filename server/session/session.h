@@ -5,6 +5,7 @@
 
 #include "server/server.h"
 #include "server/volume/volume.h"
+#include "server/volume/volume_operation.h"
 
 enum session_phase {
     SESSION_RUNNING, /* an operation decides whether it may open */
@@ -12,31 +13,33 @@ enum session_phase {
     SESSION_OPEN,    /* granted */
 };
 
+struct measurement;
+struct resize;
+
 struct session {
     struct volume_holder holder; /* first */
     struct server *server;
     struct rdisk_target_session *target;
 
     /* open.c's. */
-    struct operation operation; /* that opens, or closes, the volume */
+    struct volume_operation work; /* that opens, or closes, the volume */
     enum session_phase phase;
     bool asking;              /* from within open_event() */
     bool dead;                /* the transport has given it up meanwhile */
     bool orderly;             /* its client does not come back */
     bool settle;              /* it was the last writer */
     enum rdisk_status status; /* DECIDED: the answer */
-    struct rdisk_error why;
     struct rdisk_open_request request;
-    uint64_t create_size; /* it makes a volume, and opens none */
-    bool create_exclusive;
     enum access access;
-    struct volume *volume; /* its reference; NULL: none yet */
-    void (*after_put)(struct session *session);
     /* Of the step that is running, in its thread. */
-    struct backend *backend;
     struct lease lease; /* as it is at the beginning of a step */
     struct lease_record record;
-    int result;
+
+    /* create.c's: it creates a volume, and opens none. */
+    struct pool_change *creation;
+    /* resize.c's, while they have not ended. */
+    struct resize *resize;
+    struct measurement *measurement;
 
     bool read_only;       /* as granted */
     struct queue *queues; /* that the transport has not got back yet */
@@ -44,14 +47,6 @@ struct session {
     uint64_t polled_past;              /* the same */
     struct session *next;              /* of the server's list */
 };
-
-/*
- * Take the lease of a volume away from whoever has it, or is away with it, for
- * good, and end their sessions. 0 with the new @generation and the number of
- * sessions, or a negative errno with @err filled.
- */
-int session_fence(struct server *server, const char *name, uint64_t *generation,
-                  unsigned int *sessions, struct rdisk_error *err);
 
 /* What the transport calls; its opaque is the struct server. */
 extern const struct rdisk_target_events session_events;

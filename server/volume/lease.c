@@ -201,19 +201,30 @@ bool lease_release(struct lease *lease, const struct volume_holder *holder,
     return true;
 }
 
+void lease_plan_fence(const struct lease *lease, struct lease_record *record)
+{
+    *record = lease->record;
+    record->generation++;
+    record->held = false;
+    memset(record->client, 0, sizeof(record->client));
+    snprintf(record->peer, sizeof(record->peer), "-");
+}
+
+void lease_fenced(struct lease *lease, const struct lease_record *record)
+{
+    lease->record = *record;
+    lease->kept_until = 0;
+}
+
 int lease_fence(struct lease *lease, struct rdisk_error *err)
 {
-    struct lease_record record = lease->record;
+    struct lease_record record;
     int result;
 
-    record.generation++;
-    record.held = false;
-    memset(record.client, 0, sizeof(record.client));
-    snprintf(record.peer, sizeof(record.peer), "-");
+    lease_plan_fence(lease, &record);
     result = lease_save(lease, &record, err);
     if (result == 0) {
-        lease->record = record;
-        lease->kept_until = 0;
+        lease_fenced(lease, &record);
     }
     return result;
 }

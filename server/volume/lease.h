@@ -118,8 +118,17 @@ void lease_grant(struct lease *lease, struct volume_holder *holder,
 bool lease_release(struct lease *lease, const struct volume_holder *holder,
                    bool orderly, uint64_t now);
 
-/* Nobody who has had it until now may ever come back. */
+/*
+ * Nobody who has had it until now may ever come back. On an error nothing has
+ * changed.
+ *
+ * The steps, for who saves in another thread: lease_plan_fence() says what the
+ * record becomes, and lease_fenced() comes when it has been saved. The lease
+ * gets no writer in between.
+ */
 int lease_fence(struct lease *lease, struct rdisk_error *err);
+void lease_plan_fence(const struct lease *lease, struct lease_record *record);
+void lease_fenced(struct lease *lease, const struct lease_record *record);
 
 /* Seconds that it is still kept for somebody who is away; 0: it is not. */
 uint64_t lease_seconds_kept(const struct lease *lease, uint64_t now);

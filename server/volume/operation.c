@@ -91,16 +91,6 @@ void operation_end(struct operation *operation)
     begin_all(operations);
 }
 
-bool operation_pending(const struct operations *operations, const char *name)
-{
-    const struct operation *operation = operations->first;
-
-    while (operation && strcmp(operation->volume, name) != 0) {
-        operation = operation->next;
-    }
-    return operation;
-}
-
 /* ---- Steps ------------------------------------------------------------ */
 
 struct operation *operation_of(struct job *job)

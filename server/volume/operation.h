@@ -60,8 +60,6 @@ void operation_start(struct operations *operations,
 /* The operation, whether it has begun or not, is over; it has no job. The next
  * one on the volume begins. */
 void operation_end(struct operation *operation);
-/* Has anything been started on volume @name? */
-bool operation_pending(const struct operations *operations, const char *name);
 
 /*
  * One step of an operation that has begun: @run in a thread, then @done in the

@@ -219,19 +219,6 @@ struct backend *pool_open_file(const struct pool *pool, const char *name,
     return backend;
 }
 
-/* A file of the pool directory. */
-static struct volume *open_file(struct pool *pool, const char *name,
-                                struct rdisk_error *err)
-{
-    struct backend *backend = pool_open_file(pool, name, err);
-    struct volume *volume = backend ? pool_add(pool, name, backend, err) : NULL;
-
-    if (backend && !volume) {
-        backend->class->close(backend);
-    }
-    return volume;
-}
-
 int pool_configure(struct pool *pool, const struct backend_class *class,
                    const struct backend_spec *spec, struct rdisk_error *err)
 {
@@ -258,22 +245,6 @@ int pool_configure(struct pool *pool, const struct backend_class *class,
     return 0;
 }
 
-struct volume *pool_get(struct pool *pool, const char *name,
-                        struct rdisk_error *err)
-{
-    struct volume *volume;
-
-    if (pool_check_name(name, err) < 0) {
-        return NULL;
-    }
-    volume = pool_find(pool, name);
-    if (volume) {
-        volume->references++;
-        return volume;
-    }
-    return open_file(pool, name, err);
-}
-
 bool pool_unlink(struct pool *pool, struct volume *volume)
 {
     struct volume **link = &pool->volumes;
@@ -286,13 +257,6 @@ bool pool_unlink(struct pool *pool, struct volume *volume)
     }
     *link = volume->next;
     return true;
-}
-
-void pool_put(struct pool *pool, struct volume *volume)
-{
-    if (pool_unlink(pool, volume)) {
-        volume_free(volume);
-    }
 }
 
 /* ---- Leases ----------------------------------------------------------- */
@@ -352,25 +316,9 @@ uint64_t pool_lease_since(const struct pool *pool, struct lease *lease,
     return first ? pool->started : now;
 }
 
-int pool_lease(struct pool *pool, struct volume *volume, uint64_t now,
-               struct rdisk_error *err)
-{
-    struct lease *lease = pool_lease_of(pool, volume, err);
-    struct lease_record record;
-    int result;
-
-    if (!lease) {
-        return -ENOMEM;
-    }
-    result = lease_read(lease->store, lease->identity, &record, err);
-    if (result == 0) {
-        lease_compare(lease, &record, pool_lease_since(pool, lease, now));
-    }
-    return result;
-}
-
 int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
-                  const char *what, struct rdisk_error *err)
+                  const struct lease_record *record, const char *what,
+                  struct rdisk_error *err)
 {
     uint64_t now = rdisk_now(&rdisk_env_system), seconds;
     struct lease *known = *find_lease(pool, identity);
@@ -380,10 +328,7 @@ int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
     };
     struct lease *lease = known ? known : &found;
 
-    memcpy(found.identity, identity, sizeof(found.identity));
-    if (lease_load(lease, known ? now : pool->started, err) < 0) {
-        return err ? err->code : -EIO;
-    }
+    lease_compare(lease, record, known ? now : pool->started);
     seconds = lease_seconds_kept(lease, now);
     if (seconds) {
         return rdisk_error_set(err, -EBUSY,
@@ -416,9 +361,6 @@ void pool_forget_lease(struct pool *pool, const uint8_t *identity)
     if (lease) {
         *link = lease->next;
         free(lease);
-    }
-    if (pool->records) {
-        records_forget(pool->records, identity);
     }
 }
 

@@ -39,19 +39,10 @@ int pool_configure(struct pool *pool, const struct backend_class *class,
                    const struct backend_spec *spec, struct rdisk_error *err);
 
 /*
- * Find a volume, opening it if need be, and take a reference. NULL with e.g.
- * -ENOENT in @err.
- */
-struct volume *pool_get(struct pool *pool, const char *name,
-                        struct rdisk_error *err);
-void pool_put(struct pool *pool, struct volume *volume);
-
-/*
- * The steps of pool_get() and pool_put(), for who opens and closes in another
- * thread: pool_find() is what is open; pool_open_file() only touches storage;
- * pool_add() enters what it has opened, with one reference. pool_unlink() drops
- * one: true if it was the last, and volume_free() is to follow, which only
- * touches storage.
+ * Steps of who opens and closes a volume (volume_operation.h): pool_find() is
+ * what is open; pool_open_file() only touches storage; pool_add() enters what it
+ * has opened, with one reference. pool_unlink() drops one: true if it was the
+ * last, and volume_free() is to follow, which only touches storage.
  */
 struct volume *pool_find(const struct pool *pool, const char *name);
 /* 0, or -EINVAL with a sentence. */
@@ -75,26 +66,14 @@ struct lease *pool_lease_of(struct pool *pool, struct volume *volume,
 uint64_t pool_lease_since(const struct pool *pool, struct lease *lease,
                           uint64_t now);
 
-/* Somebody wants to write it: see to it that it has its lease, as the record
- * has it @now. 0 or a negative errno with @err filled. */
-int pool_lease(struct pool *pool, struct volume *volume, uint64_t now,
-               struct rdisk_error *err);
-
-/* Commands of an administrator; durable when they return, and carried out
- * whole or not at all. A volume that somebody holds, or that another server or
- * another volume serves, is not deleted, replaced or made smaller: -EBUSY and
- * a sentence that says who has it. If it is made larger, they have to be told
- * (resize.h). */
-int pool_create(struct pool *pool, const char *name, uint64_t size,
-                struct rdisk_error *err);
-/* The same, but a volume of that name that nobody has open gives way to the
- * new one. */
-int pool_replace(struct pool *pool, const char *name, uint64_t size,
-                 struct rdisk_error *err);
-int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err);
-/* A smaller size only with @shrink. */
-int pool_resize(struct pool *pool, const char *name, uint64_t size, bool shrink,
-                struct rdisk_error *err);
+/*
+ * Of a volume that nobody has open, whose record was just read as @record: 0,
+ * or -EBUSY with a sentence if @what must not be done to it because its writer
+ * may come back.
+ */
+int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
+                  const struct lease_record *record, const char *what,
+                  struct rdisk_error *err);
 
 struct pool_entry {
     const char *name;

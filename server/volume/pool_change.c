@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Volumes of the pool directory come, go and change their size. */
-#include "server/volume/pool_internal.h"
+#include "server/volume/pool_change.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,24 +9,86 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/container_of.h"
 #include "server/volume/identity.h"
 #include "server/volume/lock.h"
+#include "server/volume/pool_internal.h"
 
 /* Bytes of ".NAME.new", which no volume is named. */
 #define NEW_NAME (RDISK_VOLUME_NAME_MAX + 8)
 
-static int need_directory(const struct pool *pool, struct rdisk_error *err)
+static const char *what(const struct pool_change *change)
 {
+    static const char *const names[] = {
+        [POOL_CREATE] = "create",
+        [POOL_REPLACE] = "replace",
+        [POOL_DELETE] = "delete",
+    };
+
+    return names[change->kind];
+}
+
+static const char *name_of(const struct pool_change *change)
+{
+    return change->operation.volume;
+}
+
+static struct pool_change *of_job(struct job *job)
+{
+    return container_of(operation_of(job), struct pool_change, operation);
+}
+
+/* ---- Check: control thread --------------------------------------------- */
+
+static int exists(const char *name, struct rdisk_error *err)
+{
+    return rdisk_error_set(err, -EEXIST, "volume '%s' already exists", name);
+}
+
+/* One that is open, as @volume. */
+static int check_open(const struct pool_change *change,
+                      const struct volume *volume, struct rdisk_error *err)
+{
+    if (change->kind == POOL_CREATE) {
+        return exists(volume->name, err);
+    }
+    if (volume->configured) {
+        return rdisk_error_set(err, -EPERM,
+                               "cannot %s volume '%s': it is "
+                               "part of the server's configuration",
+                               what(change), volume->name);
+    }
+    return volume_check_free(volume, what(change), err);
+}
+
+static int check(const struct pool_change *change, struct rdisk_error *err)
+{
+    const struct pool *pool = change->pool;
+    const struct volume *volume;
+    int result = pool_check_name(name_of(change), err);
+
+    if (result < 0) {
+        return result;
+    }
     if (pool->directory < 0) {
         return rdisk_error_set(err, -ENOTSUP,
                                "this server has no pool "
                                "directory (directory= in [pool], or --pool)");
     }
-    return 0;
+    if (change->kind != POOL_DELETE) {
+        result = backend_check_size(name_of(change), change->size, err);
+    }
+    if (result < 0) {
+        return result;
+    }
+    volume = pool_find(pool, name_of(change));
+    return volume ? check_open(change, volume, err) : 0;
 }
 
+/* ---- A new file: storage ------------------------------------------------ */
+
 /* A name that comes or goes must outlive a power loss. */
-static int sync_directory(struct pool *pool, struct rdisk_error *err)
+static int sync_directory(const struct pool *pool, struct rdisk_error *err)
 {
     if (fsync(pool->directory) < 0) {
         return rdisk_error_set(err, -errno,
@@ -38,37 +99,12 @@ static int sync_directory(struct pool *pool, struct rdisk_error *err)
     return 0;
 }
 
-static int not_held(const struct volume *volume, const char *what,
-                    struct rdisk_error *err)
-{
-    char peers[200];
-
-    if (volume && volume->holders) {
-        return rdisk_error_set(err, -EBUSY,
-                               "cannot %s volume '%s': it is "
-                               "open at %s",
-                               what, volume->name,
-                               volume_peers(volume, peers, sizeof(peers)));
-    }
-    return 0;
-}
-
-static int check_new(const struct pool *pool, const char *name, uint64_t size,
-                     struct rdisk_error *err)
-{
-    if (pool_check_name(name, err) < 0 || need_directory(pool, err) < 0 ||
-        backend_check_size(name, size, err) < 0) {
-        return err ? err->code : -EINVAL;
-    }
-    return 0;
-}
-
 /*
  * A file of @size bytes, for volume @name, under a name that no volume has: a
  * crash leaves it there, or the whole volume under its own name.
  */
-static int make_file(struct pool *pool, const char *file, const char *name,
-                     uint64_t size, struct rdisk_error *err)
+static int make_file(const struct pool *pool, const char *file,
+                     const char *name, uint64_t size, struct rdisk_error *err)
 {
     int fd, code;
 
@@ -99,7 +135,8 @@ static void new_name(const char *name, char file[NEW_NAME])
 }
 
 /* @file becomes @name, which nothing has yet. */
-static int rename_new(struct pool *pool, const char *file, const char *name)
+static int rename_new(const struct pool *pool, const char *file,
+                      const char *name)
 {
     if (renameat2(pool->directory, file, pool->directory, name,
                   RENAME_NOREPLACE) == 0) {
@@ -116,26 +153,19 @@ static int rename_new(struct pool *pool, const char *file, const char *name)
                                                                       : 0;
 }
 
-static int exists(const char *name, struct rdisk_error *err)
+static int create(struct pool_change *change)
 {
-    return rdisk_error_set(err, -EEXIST, "volume '%s' already exists", name);
-}
-
-int pool_create(struct pool *pool, const char *name, uint64_t size,
-                struct rdisk_error *err)
-{
+    const struct pool *pool = change->pool;
+    struct rdisk_error *err = &change->why;
+    const char *name = name_of(change);
     char file[NEW_NAME];
-    int result = check_new(pool, name, size, err);
+    int result;
 
-    if (result < 0) {
-        return result;
-    }
-    if (pool_find(pool, name) ||
-        faccessat(pool->directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+    if (faccessat(pool->directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
         return exists(name, err);
     }
     new_name(name, file);
-    result = make_file(pool, file, name, size, err);
+    result = make_file(pool, file, name, change->size, err);
     if (result < 0) {
         return result;
     }
@@ -156,13 +186,13 @@ int pool_create(struct pool *pool, const char *name, uint64_t size,
     return result;
 }
 
-/* ---- Taking a volume away ---------------------------------------------- */
+/* ---- Claim: storage ----------------------------------------------------- */
 
 /*
  * Open to read, at least, and to write where that is allowed: what network
  * file systems want for a lock that excludes others.
  */
-static int open_to_lock(struct pool *pool, const char *name)
+static int open_to_lock(const struct pool *pool, const char *name)
 {
     int flags = O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     int fd = openat(pool->directory, name, O_RDWR | flags);
@@ -173,27 +203,55 @@ static int open_to_lock(struct pool *pool, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
-/*
- * Take the lock that serving a volume takes, for it is to be taken away: its
- * file's descriptor, with its @identity. A negative errno if it is in use, or
- * kept for somebody; -ENOENT if there is none of that name.
- */
-static int claim(struct pool *pool, const char *name, const char *what,
-                 uint8_t *identity, struct rdisk_error *err)
+/* The lock that serving a volume takes, on @fd. */
+static int lock(const struct pool_change *change, int fd,
+                struct rdisk_error *err)
 {
-    const struct volume *volume = pool_find(pool, name);
+    int result = lock_file(fd, false);
+
+    if (result == -EBUSY) {
+        return rdisk_error_set(err, result,
+                               "cannot %s volume '%s': its file is "
+                               "locked: another server, or a volume of another "
+                               "name, serves it",
+                               what(change), name_of(change));
+    }
+    return result < 0 ? rdisk_error_set(err, result,
+                                        "cannot %s volume '%s': its file "
+                                        "cannot be locked: %s",
+                                        what(change), name_of(change),
+                                        strerror(-result))
+                      : 0;
+}
+
+/* Whose it is: its identity, and its record. */
+static int look_up(struct pool_change *change, int fd)
+{
+    const struct pool *pool = change->pool;
+    struct stat st;
+    int result;
+
+    if (fstat(fd, &st) < 0) {
+        return rdisk_error_set(&change->why, -errno,
+                               "cannot %s volume '%s': %s", what(change),
+                               name_of(change), strerror(errno));
+    }
+    result = pool_identity_of(pool, fd, &st, change->identity, &change->why);
+    return result < 0
+               ? result
+               : lease_read(pool->records ? &pool->records->store : NULL,
+                            change->identity, &change->record, &change->why);
+}
+
+/* Lock the file that is to go. -ENOENT if there is none of that name. */
+static int claim(struct pool_change *change)
+{
+    const struct pool *pool = change->pool;
+    struct rdisk_error *err = &change->why;
+    const char *name = name_of(change);
     struct stat st;
     int fd, result;
 
-    if (volume && volume->configured) {
-        return rdisk_error_set(err, -EPERM,
-                               "cannot %s volume '%s': it is "
-                               "part of the server's configuration",
-                               what, name);
-    }
-    if (not_held(volume, what, err) < 0) {
-        return -EBUSY;
-    }
     if (fstatat(pool->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
         return rdisk_error_set(err, -errno, "there is no volume '%s'", name);
     }
@@ -202,130 +260,187 @@ static int claim(struct pool *pool, const char *name, const char *what,
     }
     fd = open_to_lock(pool, name);
     if (fd < 0) {
-        return rdisk_error_set(err, fd, "cannot %s volume '%s': %s", what, name,
-                               strerror(-fd));
+        return rdisk_error_set(err, fd, "cannot %s volume '%s': %s",
+                               what(change), name, strerror(-fd));
     }
-    result = lock_file(fd, false);
-    if (result == -EBUSY) {
-        rdisk_error_set(err, result,
-                        "cannot %s volume '%s': its file is "
-                        "locked: another server, or a volume of another name, "
-                        "serves it",
-                        what, name);
-    } else if (result < 0 || fstat(fd, &st) < 0) {
-        result = result < 0 ? result : -errno;
-        rdisk_error_set(err, result,
-                        "cannot %s volume '%s': its file cannot "
-                        "be locked: %s",
-                        what, name, strerror(-result));
-    } else {
-        result = pool_identity_of(pool, fd, &st, identity, err);
-        if (result == 0) {
-            result = pool_not_kept(pool, name, identity, what, err);
-        }
+    result = lock(change, fd, err);
+    if (result == 0) {
+        result = look_up(change, fd);
     }
     if (result < 0) {
         close(fd);
         return result;
     }
-    return fd;
+    change->fd = fd;
+    return 0;
 }
 
-/* The volume has gone from the directory, for good; only then its lease: a
- * file that comes back after a power loss still has one. */
-static int gone(struct pool *pool, const uint8_t *identity,
-                struct rdisk_error *err)
+static void claim_run(struct job *job)
 {
-    int result = sync_directory(pool, err);
+    struct pool_change *change = of_job(job);
 
-    if (result == 0) {
-        pool_forget_lease(pool, identity);
+    change->result = claim(change);
+    if (change->result == -ENOENT && change->kind == POOL_REPLACE) {
+        change->result = 0;
+    }
+}
+
+/* ---- Carry out: storage -------------------------------------------------- */
+
+/* The volume has gone from the directory, for good; only then its record: a
+ * file that comes back after a power loss still has one. */
+static int gone(const struct pool_change *change, struct rdisk_error *err)
+{
+    int result = sync_directory(change->pool, err);
+
+    if (result == 0 && change->pool->records) {
+        records_forget(change->pool->records, change->identity);
     }
     return result;
 }
 
-int pool_replace(struct pool *pool, const char *name, uint64_t size,
-                 struct rdisk_error *err)
+static int replace(struct pool_change *change)
 {
+    const struct pool *pool = change->pool;
+    struct rdisk_error *err = &change->why;
+    const char *name = name_of(change);
     char file[NEW_NAME];
-    int result = check_new(pool, name, size, err), old;
-    struct rdisk_error why = { 0 };
-    uint8_t identity[RDISK_ID_SIZE];
+    int result;
 
+    new_name(name, file);
+    result = make_file(pool, file, name, change->size, err);
     if (result < 0) {
         return result;
     }
-    old = claim(pool, name, "replace", identity, &why);
-    if (old < 0 && old != -ENOENT) {
-        return rdisk_error_set(err, old, "%s", why.text);
-    }
-    new_name(name, file);
-    result = make_file(pool, file, name, size, err);
-    if (result == 0 &&
-        renameat(pool->directory, file, pool->directory, name) < 0) {
+    if (renameat(pool->directory, file, pool->directory, name) < 0) {
         result = rdisk_error_set(err, -errno,
                                  "cannot replace volume '%s': "
                                  "%s",
                                  name, strerror(errno));
         unlinkat(pool->directory, file, 0);
-    }
-    if (result == 0) {
-        result = old < 0 ? sync_directory(pool, err)
-                         : gone(pool, identity, err);
-    }
-    if (old >= 0) {
-        close(old);
-    }
-    return result;
-}
-
-int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err)
-{
-    uint8_t identity[RDISK_ID_SIZE];
-    int fd, result;
-
-    result = pool_check_name(name, err);
-    if (result == 0) {
-        result = need_directory(pool, err);
-    }
-    if (result < 0) {
         return result;
     }
-    fd = claim(pool, name, "delete", identity, err);
-    if (fd < 0) {
-        return fd;
-    }
-    if (unlinkat(pool->directory, name, 0) < 0) {
-        result = rdisk_error_set(err, -errno, "cannot delete volume '%s': %s",
-                                 name, strerror(errno));
-    } else {
-        result = gone(pool, identity, err);
-    }
-    close(fd);
-    return result;
+    return change->fd < 0 ? sync_directory(pool, err) : gone(change, err);
 }
 
-int pool_resize(struct pool *pool, const char *name, uint64_t size, bool shrink,
-                struct rdisk_error *err)
+static int delete (struct pool_change *change)
 {
-    struct volume *volume = pool_get(pool, name, err);
-    int result = 0;
-
-    if (!volume) {
-        return err ? err->code : -ENOENT;
+    if (unlinkat(change->pool->directory, name_of(change), 0) < 0) {
+        return rdisk_error_set(&change->why, -errno,
+                               "cannot delete volume '%s': %s", name_of(change),
+                               strerror(errno));
     }
-    result = volume_check_size(volume, size, shrink, err);
-    /* What a guest has there it would not believe to be gone. */
-    if (result == 0 && size < volume->backend->geometry.size) {
-        result = not_held(volume, "shrink", err);
-        if (result == 0) {
-            result = pool_not_kept(pool, name, volume->backend->identity,
-                                   "shrink", err);
+    return gone(change, &change->why);
+}
+
+static int carry_out(struct pool_change *change)
+{
+    switch (change->kind) {
+    case POOL_CREATE:
+        return create(change);
+    case POOL_REPLACE:
+        return replace(change);
+    case POOL_DELETE:
+        return delete (change);
+    }
+    return -EINVAL;
+}
+
+/* One that is not admitted only lets the file go. */
+static void change_run(struct job *job)
+{
+    struct pool_change *change = of_job(job);
+
+    if (change->admitted) {
+        change->result = carry_out(change);
+    }
+    if (change->fd >= 0) {
+        close(change->fd);
+    }
+}
+
+/* ---- The steps: control thread ------------------------------------------- */
+
+static void finish(struct pool_change *change)
+{
+    operation_end(&change->operation);
+    change->done(change);
+}
+
+static void change_done(struct job *job)
+{
+    struct pool_change *change = of_job(job);
+
+    if (change->result == 0 && change->fd >= 0) {
+        pool_forget_lease(change->pool, change->identity);
+    }
+    finish(change);
+}
+
+static void proceed(struct pool_change *change)
+{
+    struct rdisk_error err;
+    int result = operation_run(&change->operation, change->pool, change_run,
+                               change_done, &err);
+
+    if (result < 0) {
+        if (change->fd >= 0) {
+            close(change->fd);
         }
+        change->result = rdisk_error_set(&change->why, result, "%s", err.text);
+        finish(change);
+    }
+}
+
+static void claim_done(struct job *job)
+{
+    struct pool_change *change = of_job(job);
+
+    if (change->result < 0) {
+        finish(change);
+        return;
+    }
+    if (change->fd >= 0) {
+        change->result = pool_not_kept(change->pool, name_of(change),
+                                       change->identity, &change->record,
+                                       what(change), &change->why);
+    }
+    change->admitted = change->result == 0;
+    proceed(change);
+}
+
+static void change_begin(struct operation *operation)
+{
+    struct pool_change *change = container_of(operation, struct pool_change,
+                                              operation);
+    int result = check(change, &change->why);
+
+    if (result == 0 && change->kind == POOL_CREATE) {
+        change->admitted = true;
+        proceed(change);
+        return;
     }
     if (result == 0) {
-        result = backend_resize(volume->backend, name, size, err);
+        result = operation_run(operation, change->pool, claim_run, claim_done,
+                               &change->why);
     }
-    pool_put(pool, volume);
-    return result;
+    if (result < 0) {
+        change->result = result;
+        finish(change);
+    }
+}
+
+void pool_change_start(struct operations *operations,
+                       struct pool_change *change)
+{
+    static const char *const doing[] = {
+        [POOL_CREATE] = "creating volume",
+        [POOL_REPLACE] = "replacing volume",
+        [POOL_DELETE] = "deleting volume",
+    };
+
+    change->fd = -1;
+    change->operation.what = doing[change->kind];
+    change->operation.begin = change_begin;
+    operation_start(operations, &change->operation);
 }

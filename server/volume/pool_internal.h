@@ -7,10 +7,6 @@
 
 #include "server/volume/pool.h"
 
-/* Of a volume that nobody has open: 0, or -EBUSY with a sentence if @what must
- * not be done because its writer may come back. */
-int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
-                  const char *what, struct rdisk_error *err);
 /*
  * Settle the identity of @backend, just opened as volume @name. Storage only. 0
  * or a negative errno with @err: it cannot be told which volume it is.
@@ -20,7 +16,8 @@ int pool_identify(const struct pool *pool, const char *name,
 /* That of a file which is not open as a volume; nothing is stored. */
 int pool_identity_of(const struct pool *pool, int fd, const struct stat *st,
                      uint8_t *identity, struct rdisk_error *err);
-/* The volume is deleted, and its lease with it. */
+/* The volume is deleted, its record too, and its lease with them. Control
+ * thread. */
 void pool_forget_lease(struct pool *pool, const uint8_t *identity);
 
 #endif

@@ -177,3 +177,16 @@ char *volume_peers(const struct volume *volume, char *text, size_t size)
     }
     return text;
 }
+
+int volume_check_free(const struct volume *volume, const char *what,
+                      struct rdisk_error *err)
+{
+    char peers[200];
+
+    return volume->holders
+               ? rdisk_error_set(err, -EBUSY,
+                                 "cannot %s volume '%s': it is open at %s",
+                                 what, volume->name,
+                                 volume_peers(volume, peers, sizeof(peers)))
+               : 0;
+}

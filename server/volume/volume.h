@@ -85,6 +85,11 @@ bool volume_release(struct volume_holder *holder, bool orderly, uint64_t now);
 int volume_settle(struct volume *volume, struct lease *lease,
                   struct rdisk_error *err);
 
+/* Nobody has it open: 0, or -EBUSY with a sentence that names who has. @what
+ * cannot be done to it then. */
+int volume_check_free(const struct volume *volume, const char *what,
+                      struct rdisk_error *err);
+
 /* May its size become @size? 0, or -EINVAL with a sentence: a smaller one only
  * with @shrink. */
 int volume_check_size(const struct volume *volume, uint64_t size, bool shrink,

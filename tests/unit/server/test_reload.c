@@ -12,6 +12,7 @@
 #include "server/reload.h"
 #include "server/server.h"
 #include "server/session/session.h"
+#include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"
 #include "transport/target/session.h"
 

@@ -61,10 +61,11 @@ void unit_register(struct unit_suite *suite);
 /* A sentence that must say something. */
 #define CHECK_SAYS(text, words) \
     do { \
+        const char *unit_said = (text); \
         char unit_text[512]; \
-        snprintf(unit_text, sizeof(unit_text), "\"%s\" says \"%s\"", text, \
-                 words); \
-        CU_assertImplementation(strstr(text, words) != NULL, __LINE__, \
+        snprintf(unit_text, sizeof(unit_text), "\"%s\" says \"%s\"", \
+                 unit_said, words); \
+        CU_assertImplementation(strstr(unit_said, words) != NULL, __LINE__, \
                                 unit_text, __FILE__, "", CU_FALSE); \
     } while (0)
 

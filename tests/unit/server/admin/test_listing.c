@@ -7,6 +7,7 @@
 
 #include "server/log.h"
 #include "server/volume/pool.h"
+#include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"
 
 static void touch(const char *folder, const char *name, off_t size)

@@ -387,6 +387,7 @@ static void growth_is_zeroes(void)
 
     begin(&backend_file, "/var/tmp");
     CHECK_EQUAL(backend_file.resize(rig.backend, 1 << 20, &rig.err), 0);
+    rig.backend->geometry.size = 1 << 20;
     fd = open(rig.path, O_WRONLY);
     CHECK_EQUAL(pwrite(fd, "late", 4, 2 << 20), 4);
     close(fd);

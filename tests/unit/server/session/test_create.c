@@ -9,6 +9,7 @@
 #include "server/session/create.h"
 #include "server/log.h"
 #include "server/session/resize.h"
+#include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"
 
 #define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */

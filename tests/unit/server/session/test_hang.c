@@ -9,6 +9,7 @@
 #include "server/log.h"
 #include "server/server.h"
 #include "server/session/session.h"
+#include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"
 #include "transport/target/session.h"
 
@@ -230,12 +231,183 @@ static void close_does_not_wait(void)
     end();
 }
 
+/* ---- What an open session asks ----------------------------------------- */
+
+/* As many jobs as the pool may have, none of which ends before release(). */
+static struct job stuck[JOBS_OF_STORE];
+
+static void stuck_run(struct job *job)
+{
+    wait_for(&go);
+}
+
+static void stuck_done(struct job *job)
+{
+}
+
+static void hang_pool(void)
+{
+    for (unsigned int i = 0; i < JOBS_OF_STORE; i++) {
+        stuck[i] = (struct job) {
+            .what = "waiting for",
+            .volume = "pool",
+            .store = &server.pool,
+            .run = stuck_run,
+            .done = stuck_done,
+        };
+        REQUIRE(jobs_submit(server.jobs, &stuck[i], &err) == 0);
+    }
+}
+
+static void release_pool(void)
+{
+    for (unsigned int i = 0; i < JOBS_OF_STORE; i++) {
+        sem_post(&go);
+    }
+}
+
+static uint64_t size_of(unsigned int i)
+{
+    return atomic_load(&asking[i].size);
+}
+
+static enum rdisk_status resize(unsigned int i, uint64_t size, bool shrink)
+{
+    enum rdisk_status status = session_events.resize(&server, user[i], size,
+                                                     shrink, &err);
+
+    asking[i].resize.at_owner = status == RDISK_LATER;
+    return status;
+}
+
+static void resize_does_not_wait(void)
+{
+    begin();
+    config.resize = true;
+    CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
+    CHECK_EQUAL(open_now(1, "v", true), RDISK_STATUS_OK);
+    hang_pool();
+    CHECK_EQUAL(resize(0, 8192, false), RDISK_LATER);
+    CHECK_SAYS(err.text, "the storage of volume 'v' does not answer");
+    CHECK_EQUAL(size_of(1), 0);
+    release_pool();
+    settle();
+    CHECK(!asking[0].resize.at_owner); /* answered */
+    CHECK_EQUAL(size_of(0), 8192);
+    CHECK_EQUAL(size_of(1), 8192);
+    CHECK_EQUAL(server.pool.volumes->backend->geometry.size, 8192);
+    close_now(0, true);
+    close_now(1, true);
+    end();
+}
+
+/* Nothing may be written behind the new end from the moment it is asked for. */
+static void smaller_size_holds_before_it_is_done(void)
+{
+    begin();
+    config.resize = true;
+    CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
+    hang_pool();
+    CHECK_EQUAL(resize(0, 2048, true), RDISK_LATER);
+    CHECK_EQUAL(size_of(0), 2048);
+    CHECK_EQUAL(server.pool.volumes->backend->geometry.size, 4096);
+    /* Nobody opens it meanwhile. */
+    CHECK_EQUAL(ask(1, "v", true), RDISK_LATER);
+    release_pool();
+    settle();
+    CHECK_EQUAL(ask(1, "v", true), RDISK_STATUS_OK);
+    CHECK_EQUAL(grant.size, 2048);
+    close_now(0, true);
+    close_now(1, true);
+    end();
+}
+
+static void stat_does_not_wait(void)
+{
+    uint64_t allocated;
+
+    begin();
+    CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
+    hang_pool();
+    CHECK_EQUAL(session_events.stat(&server, user[0], &allocated, &err),
+                RDISK_LATER);
+    asking[0].stat.at_owner = true;
+    release_pool();
+    settle();
+    CHECK(!asking[0].stat.at_owner);
+    close_now(0, true);
+    end();
+}
+
+static enum rdisk_status create(unsigned int i, const char *volume)
+{
+    struct rdisk_create_request request = {
+        .peer = "10.9.0.1:1",
+        .user = "",
+        .size = 4096,
+        .exclusive = true,
+    };
+
+    snprintf(request.volume, sizeof(request.volume), "%s", volume);
+    return session_events.create(&server, &asking[i], &request, &user[i], &err);
+}
+
+static void create_does_not_wait(void)
+{
+    begin();
+    config.create = true;
+    hang_pool();
+    CHECK_EQUAL(create(0, "x"), RDISK_LATER);
+    CHECK_EQUAL(create(1, "x"), RDISK_LATER); /* has to wait for its turn */
+    CHECK_EQUAL(server.operations.count, 2);
+    session_events.close(&server, user[1], false);
+    CHECK_EQUAL(server.operations.count, 1);
+    session_events.close(&server, user[0], false);
+    release_pool();
+    settle();
+    CHECK_EQUAL(server.operations.count, 0);
+    user[0] = NULL;
+    CHECK_EQUAL(open_now(0, "x", true), RDISK_STATUS_OK);
+    close_now(0, true);
+    end();
+}
+
+static void session_leaves_before_its_answers(void)
+{
+    uint64_t allocated;
+
+    begin();
+    config.resize = true;
+    CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
+    hang_pool();
+    CHECK_EQUAL(resize(0, 2048, true), RDISK_LATER); /* begun */
+    CHECK_EQUAL(session_events.stat(&server, user[0], &allocated, &err),
+                RDISK_LATER); /* waits for its turn */
+    session_events.close(&server, user[0], false);
+    CHECK(server.sessions == NULL);
+    release_pool();
+    settle();
+    CHECK(server.pool.volumes == NULL);
+    user[1] = NULL;
+    CHECK_EQUAL(open_now(1, "v", true), RDISK_STATUS_OK);
+    CHECK_EQUAL(grant.size, 2048);
+    close_now(1, true);
+    end();
+}
+
 static const struct unit_test tests[] = {
     { "a volume whose record cannot be written holds up no other",
       others_open },
     { "a client that dies while its lease is written leaves nothing behind",
       client_dies },
     { "a session closes without waiting for storage", close_does_not_wait },
+    { "a RESIZE is answered when storage has done it", resize_does_not_wait },
+    { "a smaller size holds from the moment in which it is asked for",
+      smaller_size_holds_before_it_is_done },
+    { "a STAT does not wait for storage", stat_does_not_wait },
+    { "a CREATE does not wait for storage", create_does_not_wait },
+    { "a session that leaves before its RESIZE and STAT are answered is gone",
+      session_leaves_before_its_answers },
 };
 
 UNIT_SUITE("server-hang", tests)

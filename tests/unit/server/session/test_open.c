@@ -6,6 +6,7 @@
 #include "server/log.h"
 #include "server/server.h"
 #include "server/session/session.h"
+#include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"
 #include "transport/target/session.h"
 

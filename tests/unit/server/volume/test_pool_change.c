@@ -9,6 +9,7 @@
 
 #include "server/log.h"
 #include "server/volume/pool.h"
+#include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"
 
 static char folder[64];

@@ -8,6 +8,7 @@
 
 #include "server/log.h"
 #include "server/volume/pool.h"
+#include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"
 
 struct scene {
