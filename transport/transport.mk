@@ -6,8 +6,9 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 	$(addprefix base/, error.c histogram.c secret.c stopwatch.c) \
 	$(addprefix wire/, auth.c check.c connect.c message.c name.c operation.c request.c \
 		status.c) \
-	$(addprefix verbs/, channel.c cm_teardown.c control.c cq.c env.c limits.c mr.c qp.c verbs.c) \
-	$(addprefix initiator/, auth.c bounce.c cache.c call.c connection.c \
+	$(addprefix verbs/, address.c channel.c cm_teardown.c control.c cq.c env.c limits.c mr.c \
+		name.c qp.c verbs.c) \
+	$(addprefix initiator/, addresses.c auth.c bounce.c cache.c call.c connection.c \
 		create.c device.c handshake.c join.c link.c memory.c options.c \
 		ping.c queue.c queue_connection.c recovery.c registrations.c \
 		session.c stage.c state.c timer.c uri.c window.c) \
@@ -25,7 +26,8 @@ $(LIBRDISK): $(call objects,$(TRANSPORT_SOURCES))
 
 # The same for other programs, with the public names only. The number goes up
 # when a program that was linked before would no longer work; rdiskd, rdisk and
-# QEMU's driver have the library in them.
+# QEMU's driver have the library in them. It stays loaded (nodelete), since a
+# thread that resolves a name cannot be ended.
 LIBRDISK_SONAME := librdisk.so.0
 LIBRDISK_SHARED := $(O)/lib/librdisk.so.$(VERSION)
 LIBRDISK_MAP := transport/librdisk.map
@@ -33,7 +35,7 @@ LIBRDISK_MAP := transport/librdisk.map
 $(LIBRDISK_SHARED): $(call objects,$(TRANSPORT_SOURCES)) $(LIBRDISK_MAP)
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $(filter %.o,$^) -Wl,-soname,$(LIBRDISK_SONAME) \
-		-Wl,--version-script,$(LIBRDISK_MAP) \
+		-Wl,--version-script,$(LIBRDISK_MAP) -Wl,-z,nodelete \
 		-Wl,--no-undefined-version $(if $(SANFLAGS),,-Wl,-z,defs) \
 		$(ALL_LDFLAGS) $(call libs,$(TRANSPORT_PACKAGES))
 

@@ -19,6 +19,7 @@ static const char *const object_names[FAKE_OBJECTS] = {
     [FAKE_OBJECT_COMP_CHANNEL] = "completion channel",
     [FAKE_OBJECT_CQ] = "completion queue",
     [FAKE_OBJECT_QP] = "queue pair",
+    [FAKE_OBJECT_NAME_QUERY] = "name query",
 };
 
 void *fake_alloc(size_t size)
@@ -100,7 +101,8 @@ void fake_lock(struct fake_fabric *fabric)
 /* How many things could be delivered now. */
 static unsigned int count_ready(struct fake_fabric *fabric, uint64_t *next)
 {
-    unsigned int ready = fake_message_count(fabric, next);
+    unsigned int ready = fake_message_count(fabric, next) +
+                         fake_query_count(fabric, next);
     struct fake_qp *qp;
 
     TAILQ_FOREACH(qp, &fabric->qps, link) {
@@ -113,7 +115,7 @@ static bool step(struct fake_fabric *fabric)
 {
     uint64_t next = RDISK_NEVER;
     unsigned int ready = count_ready(fabric, &next);
-    unsigned int chosen, messages;
+    unsigned int chosen, messages, queries;
     struct fake_qp *qp;
 
     if (!ready) {
@@ -121,10 +123,13 @@ static bool step(struct fake_fabric *fabric)
     }
     chosen = fake_pick(fabric, ready);
     messages = fake_message_count(fabric, &next);
+    queries = fake_query_count(fabric, &next);
     if (chosen < messages) {
         fake_message_deliver(fabric, chosen);
+    } else if (chosen < messages + queries) {
+        fake_query_deliver(fabric, chosen - messages);
     } else {
-        chosen -= messages;
+        chosen -= messages + queries;
         TAILQ_FOREACH(qp, &fabric->qps, link) {
             unsigned int here = fake_qp_ready(qp, &next);
 
@@ -323,6 +328,7 @@ struct fake_fabric *fake_fabric_new(uint64_t seed)
     TAILQ_INIT(&fabric->ids);
     TAILQ_INIT(&fabric->qps);
     TAILQ_INIT(&fabric->messages);
+    TAILQ_INIT(&fabric->queries);
     return fabric;
 }
 

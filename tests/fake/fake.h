@@ -87,6 +87,16 @@ void fake_fabric_set_now(struct fake_fabric *fabric, uint64_t now);
 /* A number below @bound from the fabric's generator, for the test's own use. */
 uint64_t fake_fabric_random(struct fake_fabric *fabric, uint64_t bound);
 
+/* ---- Names ------------------------------------------------------------ */
+
+/*
+ * @host resolves to @addresses, IPv4, separated by spaces, none: it does not
+ * exist; each answer takes @delay nanoseconds. All this holds for queries in
+ * progress, too. Names without this do not exist.
+ */
+void fake_name_set(struct fake_fabric *fabric, const char *host,
+                   const char *addresses, uint64_t delay);
+
 /* ---- Observing -------------------------------------------------------- */
 
 /* Bytes that are about to be written into a host's memory by another. */
@@ -160,6 +170,7 @@ enum fake_call {
     FAKE_POST_SEND,
     FAKE_POST_RECV,
     FAKE_MODIFY_QP,
+    FAKE_QUERY_NAME,
     FAKE_CONNECT_RESPONSE, /* not a call: the reply arrives but the queue
                                    pair cannot be set up; CONNECT_ERROR */
     FAKE_CALLS

@@ -2,8 +2,8 @@
 /*
  * Hosts: an address, a device, and a table of verbs each.
  *
- * Of all verbs only create_event_channel() has no argument to tell the host
- * by; so each host's table has a function of its own for that one.
+ * Of all verbs only create_event_channel() and query_name() have no argument
+ * to tell the host by; so each host's table has functions of its own for them.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -15,14 +15,14 @@
 static pthread_mutex_t slots_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct fake_host *slots[FAKE_HOSTS_MAX];
 
-static struct rdma_event_channel *create_event_channel(unsigned int slot)
+static struct fake_host *in_slot(unsigned int slot)
 {
     struct fake_host *host;
 
     pthread_mutex_lock(&slots_mutex);
     host = slots[slot];
     pthread_mutex_unlock(&slots_mutex);
-    return fake_event_channel_new(host);
+    return host;
 }
 
 /* clang-format off */
@@ -36,14 +36,20 @@ static struct rdma_event_channel *create_event_channel(unsigned int slot)
 #define DEFINE_SLOT(n) \
     static struct rdma_event_channel *create_event_channel_##n(void) \
     { \
-        return create_event_channel(n); \
+        return fake_event_channel_new(in_slot(n)); \
+    } \
+    static struct rdisk_name_query *query_name_##n(const char *name, \
+                                                   uint16_t port) \
+    { \
+        return fake_name_query(in_slot(n), name, port); \
     }
 EACH_SLOT(DEFINE_SLOT)
 
-#define NAME_SLOT(n) create_event_channel_##n,
-static struct rdma_event_channel *(*const slot_functions[])(void) = {
-    EACH_SLOT(NAME_SLOT)
-};
+#define NAME_SLOT(n) { create_event_channel_##n, query_name_##n },
+static const struct {
+    struct rdma_event_channel *(*create_event_channel)(void);
+    struct rdisk_name_query *(*query_name)(const char *name, uint16_t port);
+} slot_functions[] = { EACH_SLOT(NAME_SLOT) };
 _Static_assert(sizeof(slot_functions) / sizeof(slot_functions[0]) ==
                    FAKE_HOSTS_MAX,
                "a function for each slot");
@@ -96,6 +102,7 @@ struct fake_host *fake_host_add(struct fake_fabric *fabric, const char *address)
     host->context.async_fd = -1;
     host->device.node_type = IBV_NODE_CA;
     host->device.transport_type = IBV_TRANSPORT_IB;
+    fake_name_verbs(&host->verbs);
     fake_cm_verbs(&host->verbs);
     fake_connection_verbs(&host->verbs);
     fake_memory_verbs(&host->verbs);
@@ -103,7 +110,9 @@ struct fake_host *fake_host_add(struct fake_fabric *fabric, const char *address)
     fake_cq_verbs(&host->verbs);
     fake_qp_verbs(&host->verbs);
     host->index = slot_take(host);
-    host->verbs.create_event_channel = slot_functions[host->index];
+    host->verbs.create_event_channel =
+        slot_functions[host->index].create_event_channel;
+    host->verbs.query_name = slot_functions[host->index].query_name;
 
     fake_lock(fabric);
     host->random_state = fake_random64(&fabric->random_state);

@@ -29,6 +29,7 @@ enum fake_object {
     FAKE_OBJECT_COMP_CHANNEL,
     FAKE_OBJECT_CQ,
     FAKE_OBJECT_QP,
+    FAKE_OBJECT_NAME_QUERY,
     FAKE_OBJECTS
 };
 
@@ -261,6 +262,25 @@ struct fake_qp {
     uint64_t stalled;  /* since when the peer is out of reach */
 };
 
+#define FAKE_NAMES_MAX 4u
+
+struct fake_name {
+    char host[32];       /* "": free */
+    char addresses[200]; /* separated by spaces */
+    uint64_t delay;
+};
+
+struct fake_query {
+    struct rdisk_name_query query; /* first */
+    TAILQ_ENTRY(fake_query) link;  /* of the fabric */
+    struct fake_fabric *fabric;
+    char host[32];
+    uint16_t port;
+    uint64_t asked;
+    bool answered;
+    struct rdisk_addresses answer;
+};
+
 struct fake_fault {
     uint64_t calls;
     uint64_t at; /* number of the call that fails */
@@ -309,6 +329,8 @@ struct fake_fabric {
     TAILQ_HEAD(, fake_id) ids;
     TAILQ_HEAD(, fake_qp) qps;
     TAILQ_HEAD(fake_message_list, fake_message) messages;
+    TAILQ_HEAD(, fake_query) queries;
+    struct fake_name names[FAKE_NAMES_MAX];
     unsigned int live[FAKE_OBJECTS];
     void (*observe)(void *opaque, const struct fake_write *write);
     void *observe_opaque;
@@ -385,6 +407,15 @@ void fake_message_data(struct fake_message *message, const void *data,
 /* The user takes ESTABLISHED: its queue pair becomes ready. */
 void fake_connection_response(struct fake_id *id, struct fake_event *event);
 void fake_connection_verbs(struct rdisk_verbs *verbs);
+
+/* ---- name.c ----------------------------------------------------------- */
+
+struct rdisk_name_query *fake_name_query(struct fake_host *host,
+                                         const char *name, uint16_t port);
+/* How many can be answered now, and the answer to one of these. */
+unsigned int fake_query_count(struct fake_fabric *fabric, uint64_t *next);
+void fake_query_deliver(struct fake_fabric *fabric, unsigned int index);
+void fake_name_verbs(struct rdisk_verbs *verbs);
 
 /* ---- memory.c --------------------------------------------------------- */
 

@@ -12,16 +12,18 @@
 
 #define RESTORE_MS      300u
 #define STALL_SERVER_MS 12000u  /* longer than any open-timeout here */
+#define SLOW_NAME_MS    2400u   /* longer than the shortest reconnect-delay */
 #define STALL_QUEUES_MS 40000u  /* longer than QUIESCING stays silent */
 #define SLOW_US         800000u /* requests, for DRAINING to last */
 
 static const enum rdisk_initiator_state goals[] = {
-    RDISK_INITIATOR_CONNECTING, RDISK_INITIATOR_HELLO_SENT,
-    RDISK_INITIATOR_AUTH_SENT,  RDISK_INITIATOR_PROOF_SENT,
-    RDISK_INITIATOR_OPENING,    RDISK_INITIATOR_CREATING,
-    RDISK_INITIATOR_JOINING,    RDISK_INITIATOR_READY,
-    RDISK_INITIATOR_DRAINING,   RDISK_INITIATOR_QUIESCING,
-    RDISK_INITIATOR_BACKOFF,    RDISK_INITIATOR_CLOSING,
+    RDISK_INITIATOR_RESOLVING,  RDISK_INITIATOR_CONNECTING,
+    RDISK_INITIATOR_HELLO_SENT, RDISK_INITIATOR_AUTH_SENT,
+    RDISK_INITIATOR_PROOF_SENT, RDISK_INITIATOR_OPENING,
+    RDISK_INITIATOR_CREATING,   RDISK_INITIATOR_JOINING,
+    RDISK_INITIATOR_READY,      RDISK_INITIATOR_DRAINING,
+    RDISK_INITIATOR_QUIESCING,  RDISK_INITIATOR_BACKOFF,
+    RDISK_INITIATOR_CLOSING,
 };
 
 #define GOALS (sizeof(goals) / sizeof(goals[0]))
@@ -191,6 +193,10 @@ static void act_on(struct sim_client *client)
         client->ambush.restore_at = now + RESTORE_MS * RDISK_MSEC;
         break;
     case STALL_SERVER:
+        if (client->state == RDISK_INITIATOR_RESOLVING) {
+            sim_resolver(client->sim, SIM_RESOLVER_RIGHT, SLOW_NAME_MS);
+            break;
+        }
         stall(client, &client->sim->server.stalled_until, STALL_SERVER_MS);
         break;
     case STALL_QUEUES:
@@ -259,6 +265,9 @@ void sim_ambush_suit(unsigned int number, struct sim_config *config)
     enum act act = number / GOALS % ACTS;
     bool again = number / GOALS / ACTS % 2;
 
+    if (state == RDISK_INITIATOR_RESOLVING && !config->name) {
+        config->name = SIM_NAME_HOST;
+    }
     if (state == RDISK_INITIATOR_AUTH_SENT ||
         state == RDISK_INITIATOR_PROOF_SENT) {
         config->authenticate = true;

@@ -428,7 +428,7 @@ static void start(struct sim_client *client)
         options.user = SIM_USER;
         options.secret = &secret;
     }
-    options.host = "10.0.0.1";
+    options.host = config->name ? SIM_HOST : "10.0.0.1";
     options.port = SIM_PORT;
     options.volume = client->creates ? "new" : "vol";
     options.shared = config->shared;

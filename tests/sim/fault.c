@@ -31,6 +31,7 @@ static const enum fake_call calls[] = {
     FAKE_POLL_CQ,
     FAKE_POST_SEND,
     FAKE_POST_RECV,
+    FAKE_QUERY_NAME,
     FAKE_CONNECT_RESPONSE,
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
@@ -98,6 +99,26 @@ static void queue_pair(struct sim *sim, struct sim_client *client,
     } else if (qp) {
         fake_qp_cut(qp, true);
     }
+}
+
+void sim_resolver(struct sim *sim, enum sim_resolver what,
+                  unsigned int delay_ms)
+{
+    static const char *const right[SIM_NAME_COUNT] = {
+        [SIM_NAME_ADDRESS] = "10.0.0.1",
+        [SIM_NAME_HOST] = "10.0.0.1",
+        [SIM_NAME_DEAD] = "10.0.0.99 10.0.0.1",
+        [SIM_NAME_REFUSE] = "10.0.0.2 10.0.0.1",
+    };
+    static const char *const others[SIM_RESOLVER_COUNT] = {
+        [SIM_RESOLVER_EMPTY] = "",
+        [SIM_RESOLVER_WRONG] = "10.0.0.99",
+    };
+
+    fake_name_set(sim->fabric, SIM_HOST,
+                  what == SIM_RESOLVER_RIGHT ? right[sim->schedule->config.name]
+                                             : others[what],
+                  delay_ms * RDISK_MSEC);
 }
 
 static void server_event(struct sim *sim, const struct sim_event *event)
@@ -226,6 +247,10 @@ void sim_event(struct sim *sim, const struct sim_event *event)
     case SIM_REPLAY:
         sim_server_replay(sim, event->a, event->b % 3);
         break;
+    case SIM_NAME:
+        sim_resolver(sim, event->b % SIM_RESOLVER_COUNT,
+                     event->d % 2 ? event->c % 60000 : event->c % 300);
+        break;
     case SIM_DRAIN:
     case SIM_RESUME:
         sim_server_drain(sim, event->kind == SIM_DRAIN);
@@ -257,6 +282,7 @@ void sim_heal(struct sim *sim)
 
     fake_fabric_loss(sim->fabric, 0);
     acknowledge(server->host);
+    sim_resolver(sim, SIM_RESOLVER_RIGHT, 0);
     for (unsigned int i = 0; i < CALLS; i++) {
         fake_fail(server->host, calls[i], 0, 0);
         for (unsigned int c = 0; c < sim->schedule->config.clients; c++) {

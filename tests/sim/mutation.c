@@ -32,7 +32,7 @@ int sim_mutation_promise(enum sim_mutation mutation)
 
 /* ---- Verbs ------------------------------------------------------------- */
 
-/* The functions are the same for all hosts but for create_event_channel. */
+/* The functions used are the same for all hosts. */
 static struct rdisk_verbs real;
 static unsigned int calls;
 
@@ -231,6 +231,31 @@ static bool interface_up_always(struct rdma_cm_id *id)
     return true;
 }
 
+static int name_answer_first(struct rdisk_name_query *query,
+                             struct rdisk_addresses *addresses,
+                             const char **why)
+{
+    int ret = real.name_answer(query, addresses, why);
+
+    if (ret == 0) {
+        addresses->count = 1;
+    }
+    return ret;
+}
+
+static int name_answer_old(struct rdisk_name_query *query,
+                           struct rdisk_addresses *addresses, const char **why)
+{
+    static struct rdisk_addresses old;
+    int ret = real.name_answer(query, addresses, why);
+
+    if (ret == 0) {
+        old = old.count ? old : *addresses;
+        *addresses = old;
+    }
+    return ret;
+}
+
 void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
                              enum sim_mutation mutation)
 {
@@ -256,6 +281,12 @@ void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
     case SIM_MUTATE_LINKLESS_DISCONNECT:
         verbs->query_port = query_port_active;
         verbs->interface_up = interface_up_always;
+        break;
+    case SIM_MUTATE_ONE_ADDRESS:
+        verbs->name_answer = name_answer_first;
+        break;
+    case SIM_MUTATE_RESOLVED_ONCE:
+        verbs->name_answer = name_answer_old;
         break;
     case SIM_MUTATE_LOST_FLUSH:
         verbs->poll_cq = poll_cq_losing;

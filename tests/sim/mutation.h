@@ -69,6 +69,9 @@
       "a flushed work request's completion is lost") \
     X(LINKLESS_DISCONNECT, "linkless-disconnect", 7, \
       "a disconnect is sent on a device without a link") \
+    X(ONE_ADDRESS, "one-address", 7, \
+      "only the first of a name's addresses is tried") \
+    X(RESOLVED_ONCE, "resolved-once", 7, "a name is resolved once only") \
     X(LEAK, "leak", 8, "the server does not release a queue that has ended")
 
 enum sim_mutation {

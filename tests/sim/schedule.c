@@ -44,6 +44,7 @@ static void make_config(struct sim_config *config, uint64_t *state)
         .authenticate = pick(state, 2),
         .lease_time_ms = leases[pick(state, COUNT(leases))],
         .max_silence_ms = silences[pick(state, COUNT(silences))],
+        .name = pick(state, SIM_NAME_COUNT),
     };
 }
 
@@ -97,7 +98,7 @@ static void make_fault(struct sim_event *event, uint64_t *state)
         SIM_CANCEL,    SIM_CLOSE,   SIM_CLOSE,  SIM_CRASH,
         SIM_REPLAY,    SIM_REPLAY,  SIM_RESIZE, SIM_RESIZE,
         SIM_NO_LINK,   SIM_NO_LINK, SIM_LINK,   SIM_LOSE_ACKS,
-        SIM_LOSE_ACKS,
+        SIM_LOSE_ACKS, SIM_NAME,    SIM_NAME,
     };
 
     event->kind = kinds[pick(state, COUNT(kinds))];
@@ -232,19 +233,22 @@ void sim_schedule_make(struct sim_schedule *schedule, uint64_t seed)
 void sim_config_text(const struct sim_config *config, char *text, size_t size)
 {
     static const char *const modes[] = { "direct", "window", "bounce" };
+    static const char *const names[] = { "address", "name",
+                                         "name with a dead address first",
+                                         "name with a refusing one first" };
 
     snprintf(text, size,
              "%u clients%s, %u queues of %u slots, "
              "reconnect-delay %u, heartbeat %u, request-timeout %u, "
              "open-timeout %u ms, lease-time %u ms, max-silence %u ms, "
              "backend %u us, "
-             "loss 1/%u, guest-memory %s%s%s",
+             "loss 1/%u, guest-memory %s, by %s%s%s",
              config->clients, config->shared ? " sharing" : ", one at a time",
              config->queues, config->slots, config->reconnect_delay_ms,
              config->heartbeat_ms, config->request_timeout_ms,
              config->open_timeout_ms, config->lease_time_ms,
              config->max_silence_ms, config->slowest_us, config->loss,
-             modes[config->guest_memory],
+             modes[config->guest_memory], names[config->name],
              config->write_acks ? ", write-acks" : "",
              config->authenticate ? ", authenticated" : "");
 }
@@ -300,6 +304,7 @@ void sim_event_text(const struct sim_event *event, char *text, size_t size)
         [SIM_CLOSE] = "closes",
         [SIM_CRASH] = "crashes",
         [SIM_REPLAY] = "an old OPEN arrives",
+        [SIM_NAME] = "resolver changes",
         [SIM_RESIZE] = "makes the volume larger",
         [SIM_VISIT] = "somebody else comes",
     };
@@ -323,7 +328,7 @@ void sim_event_text(const struct sim_event *event, char *text, size_t size)
 
 void sim_schedule_print(const struct sim_schedule *schedule, FILE *file)
 {
-    char text[256];
+    char text[320];
 
     sim_config_text(&schedule->config, text, sizeof(text));
     fprintf(file, "seed %llu: %s\n", (unsigned long long)schedule->seed, text);

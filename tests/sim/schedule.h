@@ -17,6 +17,15 @@
 #define SIM_VISITOR_ACTS  11u
 #define SIM_RUN           8u /* blocks of the longest request */
 
+/* What clients call the server. */
+enum sim_name {
+    SIM_NAME_ADDRESS,
+    SIM_NAME_HOST,   /* a name with its address, */
+    SIM_NAME_DEAD,   /* and before that one that no host has, */
+    SIM_NAME_REFUSE, /* or one where no server listens */
+    SIM_NAME_COUNT
+};
+
 struct sim_config {
     unsigned int clients;
     bool shared; /* all may write at once */
@@ -29,6 +38,7 @@ struct sim_config {
     unsigned int guest_memory;   /* enum rdisk_guest_memory, of all clients */
     bool write_acks;
     bool authenticate;
+    unsigned int name; /* of the server: enum sim_name */
     unsigned int loss; /* one packet in so many; 0: none */
 };
 
@@ -61,6 +71,7 @@ enum sim_event_kind {
     SIM_CLOSE,  /* a session, to be opened again later */
     SIM_CRASH,  /* a client's program dies */
     SIM_REPLAY, /* an OPEN arrives that is older than the session */
+    SIM_NAME,   /* the resolver fails, is slow, or knows another address */
     SIM_RESIZE, /* a client makes the volume larger */
     SIM_VISIT,  /* somebody else comes to the server */
     SIM_AMBUSH, /* something happens to it in a certain state */

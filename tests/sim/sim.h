@@ -259,6 +259,16 @@ uint64_t sim_least(uint64_t a, uint64_t b);
 
 /* fault.c */
 void sim_event(struct sim *sim, const struct sim_event *event);
+/* What the resolver has, and after which time. */
+enum sim_resolver {
+    SIM_RESOLVER_RIGHT,
+    SIM_RESOLVER_EMPTY, /* the name does not exist */
+    SIM_RESOLVER_WRONG, /* an address that no host has */
+    SIM_RESOLVER_COUNT
+};
+void sim_resolver(struct sim *sim, enum sim_resolver what,
+                  unsigned int delay_ms);
+#define SIM_HOST "server"
 /* Every fault is over. */
 void sim_heal(struct sim *sim);
 void sim_client_remove(struct sim_client *client, bool flush);

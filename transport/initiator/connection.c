@@ -4,7 +4,6 @@
  * from the server's name to the release of all of it.
  */
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -54,44 +53,35 @@ void rdisk_connection_close(struct rdisk_initiator *session)
     }
 }
 
-static int resolve_name(struct rdisk_initiator *session,
-                        struct rdisk_error *err)
-{
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-    struct addrinfo *list;
-    char port[8];
-    int ret;
-
-    snprintf(port, sizeof(port), "%u", session->options.port);
-    ret = getaddrinfo(session->options.host, port, &hints, &list);
-    if (ret) {
-        return rdisk_error_set(err, -ENOENT, "cannot resolve host '%s': %s",
-                               session->options.host, gai_strerror(ret));
-    }
-    memcpy(&session->connection.address, list->ai_addr, list->ai_addrlen);
-    freeaddrinfo(list);
-    return 0;
-}
-
 /* ---- The control link --------------------------------------------------- */
 
 void rdisk_connection_begin(struct rdisk_initiator *session)
 {
     struct rdisk_error err;
-    int ret;
 
     session->durations.began = rdisk_now(session->env);
-    ret = rdisk_connection_open(session, &err);
-    if (ret == 0) {
-        ret = resolve_name(session, &err);
-    }
-    if (ret == 0) {
-        session->durations.steps.name = rdisk_initiator_step(session);
-        session->connection.exists = true;
-        ret = rdisk_link_start(&session->connection.link, &err);
-    }
-    if (ret < 0) {
+    if (rdisk_connection_open(session, &err) < 0) {
         rdisk_initiator_raise_error(session, RDISK_EVENT_LOST, &err);
+        return;
+    }
+    rdisk_initiator_resolve(session);
+}
+
+void rdisk_connection_try(struct rdisk_initiator *session)
+{
+    struct rdisk_server *server = &session->server;
+    struct rdisk_connection *connection = &session->connection;
+    struct rdisk_error err;
+
+    if (server->next == 0) {
+        session->durations.steps.name = rdisk_initiator_step(session);
+    }
+    connection->address = server->trying.list[server->next++];
+    connection->exists = true;
+    rdisk_address_text((const struct sockaddr *)&connection->address,
+                       server->where, sizeof(server->where));
+    if (rdisk_link_start(&connection->link, &err) < 0) {
+        rdisk_initiator_raise_error(session, RDISK_EVENT_ADDRESS_FAILED, &err);
     }
 }
 
@@ -113,7 +103,7 @@ int rdisk_connection_device(struct rdisk_initiator *session,
         return rdisk_error_set(
             err, -ENODEV,
             "the route to %s changed to another RDMA device while connecting",
-            session->options.host);
+            session->server.where);
     }
     if (rdisk_initiator_take_device(session, context, err) < 0) {
         return err->code;
@@ -231,6 +221,18 @@ static void watch_device(struct rdisk_initiator *session)
     }
 }
 
+/* Before its last id goes, and librdmacm closes it. */
+static void keep_device(struct rdisk_initiator *session)
+{
+    if (session->registrations.device_lost) {
+        /* There is no port to send from. */
+        session->connection.link_suspect = false;
+        rdisk_initiator_leave_device(session);
+    } else {
+        watch_device(session);
+    }
+}
+
 void rdisk_connection_drop(struct rdisk_initiator *session)
 {
     struct rdisk_connection *connection = &session->connection;
@@ -240,13 +242,7 @@ void rdisk_connection_drop(struct rdisk_initiator *session)
         rdisk_queue_disconnect(&session->queues.list[i]);
     }
     rdisk_control_destroy(&connection->control);
-    if (session->registrations.device_lost) {
-        connection->link_suspect = false; /* there is no port to send from */
-        /* Before its last id goes, and librdmacm closes it. */
-        rdisk_initiator_leave_device(session);
-    } else {
-        watch_device(session);
-    }
+    keep_device(session);
     for (unsigned int i = 0; i < session->queues.count; i++) {
         rdisk_link_destroy(&session->queues.list[i].link);
     }
@@ -254,4 +250,35 @@ void rdisk_connection_drop(struct rdisk_initiator *session)
     connection->control_up = false;
     connection->exists = false;
     connection->link_suspect = false;
+}
+
+/*
+ * The same before a control connection is established. The data queues have
+ * nothing of it, so none of their threads has anything to give back.
+ */
+static void drop_control(struct rdisk_initiator *session)
+{
+    struct rdisk_connection *connection = &session->connection;
+
+    RDISK_ASSERT_HOME(session);
+    if (connection->control.created) {
+        connection->link_suspect = rdisk_qp_link_suspect(
+            &connection->control.qp);
+        rdisk_qp_break(&connection->control.qp);
+    }
+    rdisk_link_disconnect(&connection->link);
+    rdisk_control_destroy(&connection->control);
+    keep_device(session);
+    rdisk_link_destroy(&connection->link);
+    connection->link_suspect = false;
+}
+
+/* ---- The next address ------------------------------------------------------ */
+
+void rdisk_connection_try_another(struct rdisk_initiator *session)
+{
+    rdisk_initiator_note_address(
+        session, &session->machine.errors[RDISK_EVENT_ADDRESS_FAILED]);
+    drop_control(session);
+    rdisk_connection_try(session);
 }

@@ -12,18 +12,31 @@
  */
 #define RESOLVE_MS 1000
 
-/* LOST: @what was tried with the server, and how it failed. */
-static void fail(struct rdisk_link *link, int code, const char *what)
+/* While the control link is not up, only this address of the server is lost. */
+static enum rdisk_session_event failure(const struct rdisk_link *link)
 {
-    link->state = RDISK_LINK_DOWN;
-    rdisk_initiator_raise_lost(link->session, code, "%s %s: %s", what,
-                               link->session->peer, strerror(-code));
+    return link->queue || link->state == RDISK_LINK_UP ||
+                   link->state == RDISK_LINK_ENDED
+               ? RDISK_EVENT_LOST
+               : RDISK_EVENT_ADDRESS_FAILED;
 }
 
 static void fail_with(struct rdisk_link *link, const struct rdisk_error *err)
 {
+    enum rdisk_session_event event = failure(link);
+
     link->state = RDISK_LINK_DOWN;
-    rdisk_initiator_raise_error(link->session, RDISK_EVENT_LOST, err);
+    rdisk_initiator_raise_error(link->session, event, err);
+}
+
+/* @what was tried with the server, and how it failed. */
+static void fail(struct rdisk_link *link, int code, const char *what)
+{
+    struct rdisk_error err;
+
+    rdisk_error_set(&err, code, "%s %s: %s", what, link->session->server.where,
+                    strerror(-code));
+    fail_with(link, &err);
 }
 
 static int milliseconds_left(const struct rdisk_initiator *session)
@@ -69,7 +82,7 @@ int rdisk_link_start(struct rdisk_link *link, struct rdisk_error *err)
         link->state = RDISK_LINK_DOWN;
         return rdisk_error_set(err, ret,
                                "no RDMA device of this machine reaches %s: %s",
-                               session->options.host, strerror(-ret));
+                               session->server.where, strerror(-ret));
     }
     return 0;
 }
@@ -180,7 +193,7 @@ static void rejected(struct rdisk_link *link, const struct rdma_cm_event *event)
     struct rdisk_error err;
 
     rdisk_wire_read_reject(conn->private_data, conn->private_data_len, &err);
-    rdisk_error_prefix(&err, "%s", link->session->peer);
+    rdisk_error_prefix(&err, "%s", link->session->server.where);
     fail_with(link, &err);
 }
 

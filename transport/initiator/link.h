@@ -30,7 +30,7 @@ struct rdisk_link {
 /* What a session has of connections. Home thread. */
 struct rdisk_connection {
     struct rdma_event_channel *channel; /* as long as the session */
-    struct sockaddr_storage address;    /* of the server */
+    struct sockaddr_storage address;    /* of the server, in use */
     struct rdisk_link link;             /* the control link */
     struct rdisk_control control;
     bool control_up;                     /* it was established */
@@ -58,8 +58,12 @@ void rdisk_link_destroy(struct rdisk_link *link);
 int rdisk_connection_open(struct rdisk_initiator *session,
                           struct rdisk_error *err);
 void rdisk_connection_close(struct rdisk_initiator *session);
-/* CONNECTING, for the first time: address, route, control connection. */
+/* RESOLVING, for the first time. */
 void rdisk_connection_begin(struct rdisk_initiator *session);
+/* CONNECTING: device, route, control connection, at the next address. */
+void rdisk_connection_try(struct rdisk_initiator *session);
+/* The address that was tried has failed: the same at the next one. */
+void rdisk_connection_try_another(struct rdisk_initiator *session);
 /* The device that reaches the server is known. 0 or a negative errno. */
 int rdisk_connection_device(struct rdisk_initiator *session,
                             struct ibv_context *context,

@@ -78,16 +78,11 @@ void rdisk_initiator_back_off(struct rdisk_initiator *session)
 
 void rdisk_initiator_attempt(struct rdisk_initiator *session)
 {
-    struct rdisk_error err;
-
     session->epoch++;
     session->connection.control.epoch = 0;
     session->ping.sent = false;
     session->durations.began = rdisk_now(session->env);
-    session->connection.exists = true;
-    if (rdisk_link_start(&session->connection.link, &err) < 0) {
-        rdisk_initiator_raise_error(session, RDISK_EVENT_LOST, &err);
-    }
+    rdisk_initiator_resolve(session);
 }
 
 /* What waits for the connection fails, and so does what comes before it. */

@@ -138,6 +138,7 @@ void rdisk_initiator_destroy(struct rdisk_initiator *session)
     assert(!session->machine.running);
     rdisk_use_begin(&session->use);
     rdisk_initiator_fail_calls(session, -ECANCELED);
+    rdisk_initiator_drop_query(session);
     rdisk_connection_break(session);
     rdisk_connection_drop(session);
     for (unsigned int i = 0; i < session->queues.count; i++) {
@@ -271,6 +272,7 @@ void rdisk_initiator_process(struct rdisk_initiator *session)
     }
     assert(!session->machine.running);
     rdisk_use_begin(&session->use);
+    rdisk_initiator_take_addresses(session);
     rdisk_link_take_events(session);
     all_taken = rdisk_initiator_take_messages(session);
     if (all_taken) {

@@ -13,8 +13,12 @@
 #include "transport/initiator/options.h"
 #include "transport/initiator/queue.h"
 #include "transport/initiator/state.h"
+#include "transport/verbs/name.h"
 #include "transport/wire/auth.h"
 #include <rdisk/initiator.h>
+
+/* What fits in an error beside a long host name. */
+#define RDISK_FAILURES_TEXT 224
 
 /* join.c: the data queues, from JOINING on for the session's life. */
 struct rdisk_queues {
@@ -22,6 +26,23 @@ struct rdisk_queues {
     unsigned int count;
     unsigned int joined; /* on this connection */
     unsigned int slots;  /* granted to each on this connection */
+};
+
+/*
+ * addresses.c: where the server is. An attempt to connect tries what was known
+ * when it began; an answer that comes too late for one is there for the next.
+ */
+struct rdisk_server {
+    struct rdisk_name_query *query;     /* without an answer so far, or NULL */
+    bool literal;                       /* the host is an address */
+    bool reported;                      /* that the resolver fails */
+    struct rdisk_addresses known;       /* of the latest answer */
+    struct rdisk_addresses trying;      /* by this attempt */
+    unsigned int next;                  /* of these */
+    char where[RDISK_ADDRESS_TEXT];     /* the one that is tried, or in use */
+    char failures[RDISK_FAILURES_TEXT]; /* of this attempt: "…; …" */
+    unsigned int failed;                /* addresses, */
+    unsigned int unnamed;               /* of which these are not in it */
 };
 
 /* registrations.c: memory that the owner has registered, on any device. */
@@ -123,6 +144,7 @@ struct rdisk_initiator {
     int alarm_fd;         /* eventfd: a queue has news for home */
 
     struct rdisk_state_machine machine;
+    struct rdisk_server server;
     struct rdisk_connection connection;
     struct rdisk_handshake handshake;
     struct rdisk_queues queues;
@@ -155,6 +177,14 @@ void rdisk_initiator_ring_alarm(struct rdisk_initiator *session);
 uint64_t rdisk_initiator_step(struct rdisk_initiator *session);
 
 /* ---- Actions of the state machine ---------------------------------------- */
+
+/* addresses.c */
+
+/* RESOLVING: find the server's addresses, for RESOLVED or LOST. */
+void rdisk_initiator_resolve(struct rdisk_initiator *session);
+bool rdisk_initiator_addresses_left(const struct rdisk_initiator *session);
+/* The last address has failed, too: LOST, with all reasons. */
+void rdisk_initiator_unreachable(struct rdisk_initiator *session);
 
 /* handshake.c, auth.c, create.c */
 void rdisk_initiator_send_hello(struct rdisk_initiator *session);
@@ -195,6 +225,21 @@ void rdisk_initiator_stop_waiting(struct rdisk_initiator *session);
 void rdisk_initiator_end(struct rdisk_initiator *session);
 
 /* ---- Leaves -------------------------------------------------------------- */
+
+/* addresses.c */
+
+/* Take the resolver's answer, if it is there. */
+void rdisk_initiator_take_addresses(struct rdisk_initiator *session);
+/* It takes too long: the known addresses have to do, or LOST. */
+void rdisk_initiator_name_late(struct rdisk_initiator *session);
+/* Keep why the address that is tried has failed. */
+void rdisk_initiator_note_address(struct rdisk_initiator *session,
+                                  const struct rdisk_error *err);
+/* What to add to an error of the whole attempt: ": …; …", or "". */
+const char *rdisk_initiator_failures(struct rdisk_initiator *session,
+                                     char *list, size_t size);
+/* The answer is not needed any more. */
+void rdisk_initiator_drop_query(struct rdisk_initiator *session);
 
 /* handshake.c */
 

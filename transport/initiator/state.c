@@ -10,6 +10,8 @@
 
 #define DRAIN_MS   4000  /* a server that shuts down waits so long */
 #define QUIESCE_MS 30000 /* longer than any device's own timeouts */
+/* For a resolver whose answer is not indispensable: of open-timeout. */
+#define NAME_PART 4
 
 /* ---- The table ---------------------------------------------------------- */
 
@@ -24,7 +26,7 @@ static const char *const state_names[] = {
     NAME(IDLE),       NAME(CONNECTING), NAME(HELLO_SENT), NAME(AUTH_SENT),
     NAME(PROOF_SENT), NAME(OPENING),    NAME(CREATING),   NAME(JOINING),
     NAME(READY),      NAME(DRAINING),   NAME(QUIESCING),  NAME(BACKOFF),
-    NAME(CLOSING),    NAME(CLOSED),     NAME(FAILED),
+    NAME(CLOSING),    NAME(CLOSED),     NAME(FAILED),     NAME(RESOLVING),
 #undef NAME
 };
 
@@ -34,7 +36,7 @@ static const char *const state_names[] = {
 /* A control connection is established, and the session is not open yet. */
 #define GREETING (AT(HELLO_SENT) | AT(AUTH_SENT) | AT(PROOF_SENT) | AT(OPENING))
 /* The way to READY, with which a lost connection is recovered, too. */
-#define ATTEMPT (AT(CONNECTING) | GREETING | AT(JOINING))
+#define ATTEMPT (AT(RESOLVING) | AT(CONNECTING) | GREETING | AT(JOINING))
 #define SERVING (AT(READY) | AT(DRAINING))
 /* The connection has been given up already. */
 #define OVER (AT(QUIESCING) | AT(CLOSED) | AT(FAILED))
@@ -68,9 +70,15 @@ struct row {
 static const struct row table[] = {
     /* To READY. */
     { AT(IDLE), ON(START), NULL,
-      rdisk_connection_begin, TO(CONNECTING), UNTIL(OPEN) },
+      rdisk_connection_begin, TO(RESOLVING), UNTIL(NAME) },
+    { AT(RESOLVING), ON(RESOLVED), NULL,
+      rdisk_connection_try, TO(CONNECTING), UNTIL(ADDRESS) },
+    { AT(CONNECTING), ON(ADDRESS_FAILED), rdisk_initiator_addresses_left,
+      rdisk_connection_try_another, STAY, UNTIL(ADDRESS) },
+    { AT(CONNECTING), ON(ADDRESS_FAILED), NULL,
+      rdisk_initiator_unreachable, STAY, UNTIL(KEEP) },
     { AT(CONNECTING), ON(CONNECTED), NULL,
-      rdisk_initiator_send_hello, TO(HELLO_SENT), UNTIL(KEEP) },
+      rdisk_initiator_send_hello, TO(HELLO_SENT), UNTIL(OPEN) },
     { AT(HELLO_SENT), ON(AUTH_DEMANDED), NULL,
       rdisk_initiator_send_auth, TO(AUTH_SENT), UNTIL(KEEP) },
     { AT(AUTH_SENT), ON(CHALLENGED), NULL,
@@ -99,7 +107,8 @@ static const struct row table[] = {
     { AT(DRAINING), ON(DRAINED) | ON(DRAIN_TIMEOUT),
       rdisk_initiator_may_reconnect,
       rdisk_initiator_recover, TO(QUIESCING), UNTIL(QUIESCE) },
-    { ATTEMPT, ON(LOST), rdisk_initiator_may_reconnect,
+    /* Who has been connected once has an address: RESOLVING does not fail. */
+    { ATTEMPT & ~AT(RESOLVING), ON(LOST), rdisk_initiator_may_reconnect,
       rdisk_initiator_retry, TO(QUIESCING), UNTIL(QUIESCE) },
     { GREETING | AT(JOINING), ON(CONTROL_ENDED), rdisk_initiator_may_reconnect,
       rdisk_initiator_retry, TO(QUIESCING), UNTIL(QUIESCE) },
@@ -110,7 +119,7 @@ static const struct row table[] = {
     { AT(QUIESCING), ON(QUIESCE_TIMEOUT), NULL,
       rdisk_initiator_quiesce_late, STAY, UNTIL(QUIESCE) },
     { AT(BACKOFF), ON(BACKOFF_OVER), NULL,
-      rdisk_initiator_attempt, TO(CONNECTING), UNTIL(OPEN) },
+      rdisk_initiator_attempt, TO(RESOLVING), UNTIL(NAME) },
     { ATTEMPT | AT(QUIESCING) | AT(BACKOFF), ON(RECONNECT_EXPIRED), NULL,
       rdisk_initiator_expire, STAY, UNTIL(KEEP) },
     { ATTEMPT | AT(QUIESCING) | AT(BACKOFF), ON(STOP_WAITING),
@@ -260,16 +269,42 @@ void rdisk_initiator_raise_lost(struct rdisk_initiator *session, int code,
 
 static void open_timeout(struct rdisk_initiator *session)
 {
+    char failures[RDISK_FAILURES_TEXT + 40];
+
     rdisk_initiator_raise_lost(
         session, -ETIMEDOUT,
-        "%s: not open within open-timeout=%g seconds, still %s", session->peer,
-        session->options.open_timeout_ms / 1000.0,
-        rdisk_initiator_state_name(rdisk_initiator_state(session)));
+        "%s: not open within open-timeout=%g seconds, still %s%s",
+        session->peer, session->options.open_timeout_ms / 1000.0,
+        rdisk_initiator_state_name(rdisk_initiator_state(session)),
+        rdisk_initiator_failures(session, failures, sizeof(failures)));
+}
+
+/* The address has not connected within its share of open-timeout. */
+static void address_timeout(struct rdisk_initiator *session)
+{
+    struct rdisk_error err;
+
+    rdisk_error_set(&err, -ETIMEDOUT, "no connection to %s in time",
+                    session->server.where);
+    if (rdisk_initiator_addresses_left(session)) {
+        rdisk_initiator_raise_error(session, RDISK_EVENT_ADDRESS_FAILED, &err);
+        return;
+    }
+    if (!session->server.literal) {
+        rdisk_initiator_note_address(session, &err);
+    }
+    open_timeout(session);
 }
 
 void rdisk_initiator_deadline_over(struct rdisk_initiator *session)
 {
     switch (session->machine.deadline) {
+    case RDISK_DEADLINE_NAME:
+        rdisk_initiator_name_late(session);
+        break;
+    case RDISK_DEADLINE_ADDRESS:
+        address_timeout(session);
+        break;
     case RDISK_DEADLINE_OPEN:
         open_timeout(session);
         break;
@@ -309,13 +344,32 @@ static const struct row *find(const struct rdisk_initiator *session,
     return NULL;
 }
 
-static uint64_t duration(const struct rdisk_initiator *session,
-                         enum rdisk_deadline deadline)
+/* What is left of the attempt is divided among the addresses that are left. */
+static uint64_t share(const struct rdisk_initiator *session, uint64_t now)
 {
+    const struct rdisk_server *server = &session->server;
+    uint64_t ends = session->machine.attempt_ends;
+
+    return ends > now ? (ends - now) / (server->trying.count - server->next)
+                      : 0;
+}
+
+static uint64_t duration(const struct rdisk_initiator *session,
+                         enum rdisk_deadline deadline, uint64_t now)
+{
+    uint64_t timeout = session->options.open_timeout_ms * RDISK_MSEC;
+
     switch (deadline) {
+    case RDISK_DEADLINE_NAME:
+        return session->server.known.count ? timeout / NAME_PART : timeout;
+    case RDISK_DEADLINE_ADDRESS:
+        return share(session, now);
     case RDISK_DEADLINE_OPEN:
+        return session->machine.attempt_ends > now
+                   ? session->machine.attempt_ends - now
+                   : 0;
     case RDISK_DEADLINE_CLOSE:
-        return session->options.open_timeout_ms * RDISK_MSEC;
+        return timeout;
     case RDISK_DEADLINE_DRAIN:
         return DRAIN_MS * RDISK_MSEC;
     case RDISK_DEADLINE_QUIESCE:
@@ -329,15 +383,19 @@ static void set_deadline(struct rdisk_initiator *session,
                          enum rdisk_deadline deadline)
 {
     struct rdisk_state_machine *machine = &session->machine;
+    uint64_t now = rdisk_now(session->env);
 
     if (deadline == RDISK_DEADLINE_KEEP) {
         return;
     }
+    if (deadline == RDISK_DEADLINE_NAME) {
+        machine->attempt_ends = now +
+                                session->options.open_timeout_ms * RDISK_MSEC;
+    }
     machine->deadline = deadline;
     machine->deadline_at = deadline == RDISK_DEADLINE_NONE
                                ? RDISK_NEVER
-                               : rdisk_now(session->env) +
-                                     duration(session, deadline);
+                               : now + duration(session, deadline, now);
 }
 
 static void set_flow(struct rdisk_state_machine *machine,
@@ -380,7 +438,8 @@ static void note_failure(struct rdisk_initiator *session,
 {
     struct rdisk_state_machine *machine = &session->machine;
 
-    if (!machine->errors[event].code) {
+    /* An address that fails is noted with the others. */
+    if (!machine->errors[event].code || event == RDISK_EVENT_ADDRESS_FAILED) {
         return;
     }
     if (machine->failed && event != RDISK_EVENT_FATAL) {
@@ -416,7 +475,7 @@ static void enter(struct rdisk_initiator *session,
 {
     struct rdisk_state_machine *machine = &session->machine;
 
-    if (state == RDISK_INITIATOR_CONNECTING) {
+    if (state == RDISK_INITIATOR_RESOLVING) {
         machine->failed = false;
     }
     rdisk_timers_state(session, state);

@@ -24,6 +24,8 @@
 /* X(name): what happened. Those marked * come with an error. */
 #define RDISK_SESSION_EVENTS(X) \
     X(START)             /* owner: _start() */ \
+    X(RESOLVED)          /* resolver: the server's addresses are known */ \
+    X(ADDRESS_FAILED)    /* link: one of them cannot be connected to; * */ \
     X(CONNECTED)         /* link: the control connection is established */ \
     X(AUTH_DEMANDED)     /* message: HELLO_REPLY demands authentication */ \
     X(CHALLENGED)        /* message: AUTH_CHALLENGE */ \
@@ -59,6 +61,8 @@ enum rdisk_session_event {
 enum rdisk_deadline {
     RDISK_DEADLINE_KEEP, /* in the table: the one that runs */
     RDISK_DEADLINE_NONE,
+    RDISK_DEADLINE_NAME,    /* for the resolver: open-timeout, or a part */
+    RDISK_DEADLINE_ADDRESS, /* for a connection to this address: its share */
     RDISK_DEADLINE_OPEN,    /* open-timeout, all steps to READY together */
     RDISK_DEADLINE_DRAIN,   /* for the answers of a server that leaves */
     RDISK_DEADLINE_QUIESCE, /* for the queues to give a connection back */
@@ -77,7 +81,8 @@ struct rdisk_state_machine {
     _Atomic int state; /* enum rdisk_initiator_state; any thread */
     _Atomic int flow;  /* enum rdisk_request_flow; any thread */
     enum rdisk_deadline deadline;
-    uint64_t deadline_at; /* or RDISK_NEVER */
+    uint64_t deadline_at;  /* or RDISK_NEVER */
+    uint64_t attempt_ends; /* open-timeout of this attempt to connect */
     /*
      * The first failure of the newest connection that failed. Of a session
      * that is FAILED it does not change any more, and any thread may read it.

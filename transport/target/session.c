@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A session as the server sees it: its life, and what the rest is built on. */
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -8,28 +7,14 @@
 #include <string.h>
 
 #include "transport/target/session.h"
+#include "transport/verbs/address.h"
 
 /* ---- Life ------------------------------------------------------------- */
 
 static void name_peer(struct rdisk_target_session *session)
 {
-    const struct sockaddr *address = &session->id->route.addr.dst_addr;
-    char host[INET6_ADDRSTRLEN] = "?";
-    unsigned int port = 0;
-
-    if (address->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
-
-        inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-        port = ntohs(in->sin_port);
-    } else if (address->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)address;
-
-        inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof(host));
-        port = ntohs(in->sin6_port);
-    }
-    snprintf(session->request.peer, sizeof(session->request.peer), "%s:%u",
-             host, port);
+    rdisk_address_text(&session->id->route.addr.dst_addr, session->request.peer,
+                       sizeof(session->request.peer));
 }
 
 static int create_verbs(struct rdisk_target_session *session,

@@ -268,6 +268,9 @@ static int sys_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 }
 
 const struct rdisk_verbs rdisk_verbs_system = {
+    .query_name = rdisk_name_query,
+    .name_answer = rdisk_name_answer,
+    .name_end = rdisk_name_end,
     .create_event_channel = sys_create_event_channel,
     .destroy_event_channel = rdma_destroy_event_channel,
     .get_cm_event = sys_get_cm_event,

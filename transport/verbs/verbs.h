@@ -21,7 +21,20 @@
 #include <infiniband/verbs.h>
 #include <rdma/rdma_cma.h>
 
+#include "transport/verbs/name.h"
+
 struct rdisk_verbs {
+    /*
+     * Names. No verbs either: another thread resolves @host (name.h). NULL with
+     * errno set: EAGAIN, too many names are being resolved.
+     */
+    struct rdisk_name_query *(*query_name)(const char *host, uint16_t port);
+    /* 0; -EAGAIN: no answer yet; -ENOENT, and @why, which is not freed. */
+    int (*name_answer)(struct rdisk_name_query *query,
+                       struct rdisk_addresses *addresses, const char **why);
+    /* Answered or not: does not wait. */
+    void (*name_end)(struct rdisk_name_query *query);
+
     /* Connection manager */
     struct rdma_event_channel *(*create_event_channel)(void);
     void (*destroy_event_channel)(struct rdma_event_channel *channel);

@@ -9,7 +9,7 @@ static enum rdisk_initiator_state act_in;
 static void (*act)(struct rdisk_initiator *session);
 static unsigned int calls, nested;
 static bool within;
-static char trace[300];
+static char trace[400];
 
 static void on_state(void *opaque, enum rdisk_initiator_state state)
 {
@@ -73,7 +73,8 @@ static void transitions_are_reported(void)
     CHECK_EQUAL(lone->state, RDISK_INITIATOR_READY);
     rdisk_initiator_close(lone->session);
     scene_pump(&scene);
-    CHECK_SAYS(trace, "START:IDLE>CONNECTING CONNECTED:CONNECTING>HELLO_SENT "
+    CHECK_SAYS(trace, "START:IDLE>RESOLVING RESOLVED:RESOLVING>CONNECTING "
+                      "CONNECTED:CONNECTING>HELLO_SENT "
                       "IDENTIFIED:HELLO_SENT>OPENING OPENED:OPENING>JOINING "
                       "JOINED:JOINING>READY CLOSE:READY>CLOSING "
                       "CLOSE_REPLIED:CLOSING>CLOSED");

@@ -62,7 +62,7 @@ void unit_register(struct unit_suite *suite);
 #define CHECK_SAYS(text, words) \
     do { \
         const char *unit_said = (text); \
-        char unit_text[512]; \
+        char unit_text[1024]; \
         snprintf(unit_text, sizeof(unit_text), "\"%s\" says \"%s\"", \
                  unit_said, words); \
         CU_assertImplementation(strstr(unit_said, words) != NULL, __LINE__, \

@@ -7,7 +7,8 @@
  * served by its *home* thread with rdisk_initiator_process(). Each data queue
  * has a descriptor of its own, served by one thread at a time with
  * rdisk_queue_process(). No call in here blocks, except rdisk_initiator_wait()
- * and name resolution in rdisk_initiator_start().
+ * and rdisk_create_volume(). Host names are resolved in a thread of the
+ * library's.
  *
  * Threads: functions that take a session belong to the home thread, functions
  * that take a queue to the thread that serves that queue (or under the
@@ -125,7 +126,8 @@ int rdisk_initiator_option_set(struct rdisk_initiator_options *options,
 /* In no order that means anything: a session goes back and forth. */
 enum rdisk_initiator_state {
     RDISK_INITIATOR_IDLE,       /* created; nothing sent */
-    RDISK_INITIATOR_CONNECTING, /* address, route, control connection */
+    RDISK_INITIATOR_CONNECTING, /* device, route, control connection: at one
+                                   of the server's addresses after the other */
     RDISK_INITIATOR_HELLO_SENT,
     RDISK_INITIATOR_AUTH_SENT,  /* for AUTH_CHALLENGE */
     RDISK_INITIATOR_PROOF_SENT, /* for AUTH_REPLY, the server's proof */
@@ -141,6 +143,7 @@ enum rdisk_initiator_state {
     RDISK_INITIATOR_CLOSING,    /* CLOSE sent, waiting for its reply */
     RDISK_INITIATOR_CLOSED,     /* ended cleanly */
     RDISK_INITIATOR_FAILED,     /* ended by an error; see _error() */
+    RDISK_INITIATOR_RESOLVING,  /* started: the server's addresses are found */
 };
 
 /* As it is called above: "READY". */
@@ -186,9 +189,11 @@ struct rdisk_initiator *rdisk_initiator_create(
     struct rdisk_error *err);
 
 /*
- * Begin to connect; IDLE only. Resolves the host name, which may block as
- * long as the resolver does. Returns 0 or a negative errno, e.g. -ENODEV when
- * this machine has no RDMA device that reaches the server.
+ * Begin to connect; IDLE only. Does not block: another thread resolves the host
+ * name, at each attempt to connect, and all addresses that it has are tried in
+ * the resolver's order, each with an equal share of open-timeout. Returns 0, or
+ * a negative errno for what is found at once, e.g. -ENODEV if this machine has
+ * no RDMA device.
  */
 int rdisk_initiator_start(struct rdisk_initiator *session,
                           struct rdisk_error *err);
@@ -323,8 +328,8 @@ int rdisk_initiator_stat(struct rdisk_initiator *session, rdisk_stat_fn *done,
 int rdisk_initiator_make(struct rdisk_initiator *session, uint64_t size,
                          unsigned int flags);
 /*
- * The same in one call that blocks, for at most open-timeout (and name
- * resolution): a session of its own, from create to destroy.
+ * The same in one call that blocks, for at most open-timeout: a session of its
+ * own, from create to destroy.
  */
 int rdisk_create_volume(const struct rdisk_env *env,
                         const struct rdisk_initiator_options *options,
