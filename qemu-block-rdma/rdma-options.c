@@ -203,25 +203,36 @@ int64_t rdma_reconnect_delay_ms(const BlockdevOptionsRdma *opts)
                                      : RDISK_DEFAULT_RECONNECT_DELAY_MS;
 }
 
+/* As the parser decodes it; @allowed: more that need not be encoded */
+static char *rdma_encode(const char *text, const char *allowed)
+{
+    return g_uri_escape_string(text, allowed, false);
+}
+
 char *rdma_base_uri(const BlockdevOptionsRdma *opts)
 {
     const InetSocketAddressBase *server = opts->server;
     bool ipv6 = strchr(server->host, ':');
+    /* The zone of a link-local address begins with a '%' */
+    g_autofree char *host = rdma_encode(server->host, ":");
 
-    return g_strdup_printf("rdma://%s%s%s:%s/", ipv6 ? "[" : "", server->host,
+    return g_strdup_printf("rdma://%s%s%s:%s/", ipv6 ? "[" : "", host,
                            ipv6 ? "]" : "", server->port);
 }
 
 char *rdma_uri(const BlockdevOptionsRdma *opts)
 {
     g_autofree char *base = rdma_base_uri(opts);
+    g_autofree char *volume = rdma_encode(opts->volume, "+@,");
     GString *uri = g_string_new(base);
     const char *mark = "?";
 
-    g_string_append(uri, opts->volume);
+    g_string_append(uri, volume);
     if (opts->user && opts->key_secret) {
-        g_string_append_printf(uri, "?user=%s&key-secret=%s", opts->user,
-                               opts->key_secret);
+        g_autofree char *user = rdma_encode(opts->user, NULL);
+        g_autofree char *key_secret = rdma_encode(opts->key_secret, NULL);
+
+        g_string_append_printf(uri, "?user=%s&key-secret=%s", user, key_secret);
         mark = "&";
     }
     if (opts->has_shared && opts->shared) {

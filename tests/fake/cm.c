@@ -286,9 +286,15 @@ static int bind_locked(struct fake_id *id, const struct sockaddr_in *addr)
     if (id->state != FAKE_CM_IDLE) {
         return -EINVAL;
     }
-    if (addr->sin_family != AF_INET) {
+    if (addr->sin_family == AF_INET6 &&
+        memcmp(&((const struct sockaddr_in6 *)addr)->sin6_addr, &in6addr_any,
+               sizeof(in6addr_any))) {
+        return -EADDRNOTAVAIL; /* no host has an IPv6 address */
+    }
+    if (addr->sin_family != AF_INET && addr->sin_family != AF_INET6) {
         return -EAFNOSUPPORT;
     }
+    /* Both families have the port at the same place, and "::" no address. */
     if (!is_any(addr)) {
         if (addr->sin_addr.s_addr != host->address.s_addr) {
             return -EADDRNOTAVAIL;
@@ -427,6 +433,23 @@ static int set_ack_timeout(struct rdma_cm_id *rdma, uint8_t timeout)
     return ret;
 }
 
+static int set_afonly(struct rdma_cm_id *rdma, int afonly)
+{
+    struct fake_id *id = (struct fake_id *)rdma;
+    int ret;
+
+    fake_lock(id->host->fabric);
+    ret = fake_called(id->host, FAKE_SET_AFONLY);
+    if (ret == 0 && id->state != FAKE_CM_IDLE) {
+        ret = -EINVAL;
+    }
+    if (ret == 0) {
+        id->both = !afonly;
+    }
+    fake_unlock(id->host->fabric);
+    return ret;
+}
+
 void fake_cm_verbs(struct rdisk_verbs *verbs)
 {
     verbs->destroy_event_channel = destroy_event_channel;
@@ -439,4 +462,5 @@ void fake_cm_verbs(struct rdisk_verbs *verbs)
     verbs->resolve_addr = resolve_addr;
     verbs->resolve_route = resolve_route;
     verbs->set_ack_timeout = set_ack_timeout;
+    verbs->set_afonly = set_afonly;
 }

@@ -82,6 +82,7 @@ struct fake_id {
     unsigned int unacked;
     unsigned int backlog, waiting;
     uint8_t ack_timeout, retry_count, rnr_retry;
+    bool both; /* on "::": takes IPv4, too; as if bindv6only were set */
 };
 
 enum fake_message_kind {

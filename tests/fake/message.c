@@ -216,7 +216,8 @@ static struct fake_id *find_listener(struct fake_host *host, in_port_t port)
 
     TAILQ_FOREACH(id, &host->fabric->ids, link) {
         if (id->host == host && id->state == FAKE_CM_LISTEN &&
-            id->id.route.addr.src_sin.sin_port == port) {
+            id->id.route.addr.src_sin.sin_port == port &&
+            (id->id.route.addr.src_sin.sin_family == AF_INET || id->both)) {
             return id;
         }
     }

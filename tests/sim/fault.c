@@ -16,6 +16,7 @@ static const enum fake_call calls[] = {
     FAKE_RESOLVE_ADDR,
     FAKE_RESOLVE_ROUTE,
     FAKE_SET_ACK_TIMEOUT,
+    FAKE_SET_AFONLY,
     FAKE_CREATE_QP,
     FAKE_CONNECT,
     FAKE_ACCEPT,

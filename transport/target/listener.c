@@ -15,83 +15,105 @@
 #define BACKLOG  128
 #define AGAIN_MS 1000 /* between attempts to listen again */
 
-static int resolve(const struct rdisk_target_options *options,
-                   struct addrinfo **list, struct rdisk_error *err)
+static bool is_any(const struct rdisk_target_options *options)
 {
-    struct addrinfo hints = {
-        .ai_socktype = SOCK_STREAM,
-        .ai_flags = AI_PASSIVE,
-    };
-    const char *address = options->address;
-    char port[8];
+    return !options->address || !options->address[0];
+}
+
+/* The first address of a name counts. May block as long as the resolver. */
+static int resolve(const struct rdisk_target_options *options,
+                   struct rdisk_addresses *where, struct rdisk_error *err)
+{
+    unsigned int port = options->port ? options->port : RDISK_DEFAULT_PORT;
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+    struct addrinfo *found;
     int ret;
 
-    address = address && address[0] ? address : "0.0.0.0";
-    snprintf(port, sizeof(port), "%u",
-             options->port ? options->port : RDISK_DEFAULT_PORT);
-    ret = getaddrinfo(address, port, &hints, list);
-    return ret == 0 ? 0
-                    : rdisk_error_set(err, -EINVAL,
-                                      "cannot resolve address '%s': %s",
-                                      address, gai_strerror(ret));
+    where->count = 0;
+    ret = getaddrinfo(is_any(options) ? "::" : options->address, NULL, &hints,
+                      &found);
+    if (ret == 0) {
+        rdisk_addresses_add(where, found, (uint16_t)port);
+        freeaddrinfo(found);
+    }
+    if (!where->count) {
+        return rdisk_error_set(err, -EINVAL, "cannot resolve address '%s': %s",
+                               options->address,
+                               ret ? gai_strerror(ret)
+                                   : "it has no IPv4 or IPv6 address");
+    }
+    return 0;
 }
 
 /* Linux says the same of an address that no device has and of a port that
  * somebody listens to on all addresses; another port tells them apart. */
 static bool address_exists(const struct rdisk_env *env,
                            struct rdma_event_channel *channel,
-                           const struct addrinfo *where)
+                           const struct sockaddr_storage *where)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in in;
-        struct sockaddr_in6 in6;
-    } address = { 0 };
+    struct sockaddr_storage address = *where;
     struct rdma_cm_id *id;
     bool exists;
 
-    memcpy(&address, where->ai_addr, where->ai_addrlen);
     /* The port is at the same place in both families. */
-    address.in.sin_port = 0;
+    ((struct sockaddr_in *)&address)->sin_port = 0;
     if (env->verbs->create_id(channel, &id, NULL) < 0) {
         return false;
     }
-    exists = env->verbs->bind_addr(id, &address.any) == 0;
+    exists = env->verbs->bind_addr(id, (struct sockaddr *)&address) == 0;
     env->verbs->destroy_id(id);
     return exists;
+}
+
+/* "::" is for both families, unless the kernel has no IPv6. */
+static int bind_any(const struct rdisk_env *env, struct rdma_cm_id *id,
+                    struct sockaddr_storage *where)
+{
+    struct sockaddr_in any = {
+        .sin_family = AF_INET,
+        .sin_port = ((const struct sockaddr_in *)where)->sin_port,
+    };
+    int ret = env->verbs->set_afonly(id, 0);
+
+    if (ret == 0) {
+        ret = env->verbs->bind_addr(id, (struct sockaddr *)where);
+    }
+    if (ret != -EAFNOSUPPORT && ret != -ENOSYS && ret != -EINVAL) {
+        return ret;
+    }
+    rdisk_log(env, RDISK_LOG_INFO, "no IPv6 (%s): listening on IPv4 only",
+              strerror(-ret));
+    memset(where, 0, sizeof(*where));
+    memcpy(where, &any, sizeof(any));
+    return env->verbs->bind_addr(id, (struct sockaddr *)where);
 }
 
 /* Bind a new id, which is the caller's, on failure too if it is not NULL. */
 static int bind_listener(const struct rdisk_env *env,
                          const struct rdisk_target_options *options,
+                         const struct rdisk_addresses *addresses,
                          struct rdma_event_channel *channel,
                          struct rdma_cm_id **id, bool listen,
                          struct rdisk_error *err)
 {
-    const char *address = options->address;
+    const char *address = is_any(options) ? "any address" : options->address;
     unsigned int port = options->port ? options->port : RDISK_DEFAULT_PORT;
-    struct addrinfo *list;
-    int ret;
+    struct sockaddr_storage where = addresses->list[0];
+    int ret = env->verbs->create_id(channel, id, NULL);
 
-    *id = NULL;
-    ret = resolve(options, &list, err);
-    if (ret < 0) {
-        return ret;
-    }
-    address = address && address[0] ? address : "any address";
-    ret = env->verbs->create_id(channel, id, NULL);
     if (ret < 0) {
         *id = NULL;
+    } else if (is_any(options)) {
+        ret = bind_any(env, *id, &where);
     } else {
-        ret = env->verbs->bind_addr(*id, list->ai_addr);
+        ret = env->verbs->bind_addr(*id, (struct sockaddr *)&where);
     }
     if (ret == 0 && listen) {
         ret = env->verbs->listen(*id, BACKLOG);
     }
-    if (ret == -EADDRNOTAVAIL && address_exists(env, channel, list)) {
+    if (ret == -EADDRNOTAVAIL && address_exists(env, channel, &where)) {
         ret = -EADDRINUSE;
     }
-    freeaddrinfo(list);
     switch (ret) {
     case 0:
         return 0;
@@ -114,14 +136,20 @@ static int bind_listener(const struct rdisk_env *env,
 
 int rdisk_target_listen(struct rdisk_target *target, struct rdisk_error *err)
 {
-    return bind_listener(target->env, &target->options, target->channel,
-                         &target->listener, true, err);
+    /* Once: later the control thread must not wait for a resolver. */
+    if (!target->listen_on.count &&
+        resolve(&target->options, &target->listen_on, err) < 0) {
+        return err->code;
+    }
+    return bind_listener(target->env, &target->options, &target->listen_on,
+                         target->channel, &target->listener, true, err);
 }
 
 int rdisk_target_probe(const struct rdisk_env *env,
                        const struct rdisk_target_options *options,
                        struct rdisk_error *err)
 {
+    struct rdisk_addresses addresses;
     struct rdma_event_channel *channel;
     struct rdma_cm_id *id;
     int ret = rdisk_channel_create(env, &channel, err);
@@ -129,7 +157,11 @@ int rdisk_target_probe(const struct rdisk_env *env,
     if (ret < 0) {
         return ret;
     }
-    ret = bind_listener(env, options, channel, &id, false, err);
+    id = NULL;
+    ret = resolve(options, &addresses, err);
+    if (ret == 0) {
+        ret = bind_listener(env, options, &addresses, channel, &id, false, err);
+    }
     if (id) {
         env->verbs->destroy_id(id);
     }

@@ -369,7 +369,8 @@ struct rdisk_target {
     const struct rdisk_target_events *events;
     void *opaque;
     struct rdma_event_channel *channel;
-    struct rdma_cm_id *listener; /* NULL: its device is gone */
+    struct rdisk_addresses listen_on; /* the first; none: not resolved yet */
+    struct rdma_cm_id *listener;      /* NULL: its device is gone */
     struct rdisk_target_device_watch *device_watches; /* one for each device */
     struct rdisk_cm_teardowns teardowns;
     uint64_t listen_again; /* when to try, or RDISK_NEVER */

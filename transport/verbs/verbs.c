@@ -103,6 +103,12 @@ static int sys_set_ack_timeout(struct rdma_cm_id *id, uint8_t timeout)
                                      sizeof(timeout)));
 }
 
+static int sys_set_afonly(struct rdma_cm_id *id, int afonly)
+{
+    return cm_result(rdma_set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_AFONLY,
+                                     &afonly, sizeof(afonly)));
+}
+
 static int sys_create_qp(struct rdma_cm_id *id, struct ibv_pd *pd,
                          struct ibv_qp_init_attr *attr)
 {
@@ -282,6 +288,7 @@ const struct rdisk_verbs rdisk_verbs_system = {
     .resolve_addr = sys_resolve_addr,
     .resolve_route = sys_resolve_route,
     .set_ack_timeout = sys_set_ack_timeout,
+    .set_afonly = sys_set_afonly,
     .create_qp = sys_create_qp,
     .destroy_qp = sys_destroy_qp,
     .connect = sys_connect,

@@ -51,6 +51,8 @@ struct rdisk_verbs {
     int (*resolve_route)(struct rdma_cm_id *id, int timeout_ms);
     /* RDMA_OPTION_ID_ACK_TIMEOUT: 4.096 us * 2^timeout; before connect/accept */
     int (*set_ack_timeout)(struct rdma_cm_id *id, uint8_t timeout);
+    /* RDMA_OPTION_ID_AFONLY, before bind: 0: "::" is any IPv4 address, too */
+    int (*set_afonly)(struct rdma_cm_id *id, int afonly);
     int (*create_qp)(struct rdma_cm_id *id, struct ibv_pd *pd,
                      struct ibv_qp_init_attr *attr);
     void (*destroy_qp)(struct rdma_cm_id *id);

@@ -4,6 +4,7 @@
 
 #include "tests/unit/support/scene.h"
 #include "tests/unit/support/unit.h"
+#include "transport/target/session.h"
 
 static struct scene scene;
 
@@ -47,6 +48,30 @@ static void no_such_address(void)
     refused("", "10.0.0.9", -EADDRNOTAVAIL, "no RDMA device has that address");
 }
 
+static sa_family_t family(void)
+{
+    return scene.target->listener->route.addr.src_addr.sa_family;
+}
+
+static void any_address(void)
+{
+    scene_begin(&scene, 1);
+    CHECK_EQUAL(family(), AF_INET6);
+    CHECK(scene_connect(&scene.clients[0])); /* whose address is IPv4 */
+    scene_end(&scene);
+}
+
+static void no_ipv6(void)
+{
+    scene_prepare(&scene, 1);
+    fake_fail(scene.server_host, FAKE_BIND_ADDR, 1, EAFNOSUPPORT);
+    scene_serve(&scene);
+    REQUIRE(scene.target != NULL);
+    CHECK_EQUAL(family(), AF_INET);
+    CHECK(scene_connect(&scene.clients[0]));
+    scene_end(&scene);
+}
+
 static void unresolved(void)
 {
     refused("", "no.such.host.invalid", -EINVAL, "cannot resolve address");
@@ -56,6 +81,8 @@ static const struct unit_test tests[] = {
     { "a port that is used, on this or on all addresses, is reported",
       port_in_use },
     { "an address that no device has is reported", no_such_address },
+    { "any address is any of IPv6 and of IPv4", any_address },
+    { "without IPv6 any address is any of IPv4", no_ipv6 },
     { "a name that is not known is reported", unresolved },
 };
 
