@@ -72,6 +72,46 @@ vhost_written()
     report "$(cat "$work/check")"
 }
 
+vhost_has_read()
+{
+    [ "$(vhost_stat 'd["reads"] > 100 and d["writes"] > 100')" = True ]
+}
+
+# vhost_writing VOLUME [SERVER-OPTION…]: a server, a daemon that has the disk in
+# its configuration file, so that the next one knows it, and a writer on it
+vhost_writing()
+{
+    start_server "${@:2}"
+    volume "$1" 32M
+    vhost_config=$work/vhost.conf
+    cat >"$vhost_config" <<END
+[disk $1]
+uri = $(uri "$1?reconnect-delay=60&heartbeat=60")
+socket = $work/$1.sock
+END
+    vhost_start
+    wait_until 20 accepts "$work/$1.sock"
+    vhost_writes "$1" 32
+    wait_until 20 vhost_has_read
+}
+
+# vhost_stop SIGNAL: the daemon ends, with status $ended
+vhost_stop()
+{
+    ended=0
+    kill "-$1" "$vhost"
+    wait_until 20 gone "$vhost"
+    wait "$vhost" || ended=$?
+}
+
+# vhost_replace SIGNAL: another daemon follows; the writer's requests go on
+vhost_replace()
+{
+    vhost_stop "$1"
+    vhost_start
+    wait_until 20 vhost_is open || fail "$(tail -n 1 "$work/check")"
+}
+
 # vhost_guest NAME [BOOT-OPTION…]: a stock QEMU boots the test guest on a disk,
 # in the background as $guest; its console is in $work/console
 vhost_guest()

@@ -3,5 +3,5 @@
 # What breaks, broken on purpose, in the lab: all of it in half an hour, those of
 # FAULTS="kill network", or QUICK=1 as in `make check`.
 .PHONY: faults
-faults: ours qemu
+faults: e2e-programs qemu lab-guest
 	@tests/faults/run $(if $(QUICK),--quick) $(FAULTS)

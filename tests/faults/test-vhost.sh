@@ -1,0 +1,127 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# rdisk-vhost is killed, restarted and left by its server, under a writer that
+# knows every byte and under a guest: the long form of tests/e2e/test-vhost.sh.
+# time-limit: 1600
+# quick-lab: guests boot on vhost-user devices
+# shellcheck source=tests/faults/lib.sh
+. "$(dirname "$(realpath "$0")")/lib.sh"
+# shellcheck source=tests/e2e/vhost.sh
+. "$here/vhost.sh"
+
+check_every_byte_is_right_though_the_daemon_is_killed_again_and_again()
+{
+    local writer round
+    vhost_writing killed
+    for ((round = 0; round < $(often 2 10); round++)); do
+        sleep 0.5
+        vhost_replace KILL
+    done
+    vhost_written killed
+}
+
+check_orderly_restarts_lose_nothing()
+{
+    local writer round
+    vhost_writing restarted
+    for ((round = 0; round < $(often 1 5); round++)); do
+        sleep 0.5
+        vhost_replace TERM
+        equal "exit status" $ended 0
+    done
+    vhost_written restarted
+}
+
+check_a_restart_of_the_server_is_a_pause()
+{
+    local writer
+    start_server
+    volume pause 32M
+    vhost_start
+    vhost_add pause
+    vhost_writes pause 16
+    sleep 1
+    kill_server
+    sleep 1
+    start_server
+    wait_until 20 vhost_is open
+    vhost_written pause
+}
+
+# With lease-time nobody else has the volume for so long; the next daemon has,
+# since it comes back as the same client.
+check_the_next_daemon_has_the_lease_that_is_kept()
+{
+    local began
+    vhost_writing kept --lease-time 600
+    vhost_stop KILL
+    refused 'is kept for|is being written' 20 qemu-io -f raw -c 'write 0 4k' \
+        "$(uri kept)"
+    began=$SECONDS
+    vhost_start
+    wait_until 20 vhost_is open || fail "$(tail -n 1 "$work/check")"
+    # It waits for no lease to end.
+    at_most "seconds" $((SECONDS - began)) $((60 * slow))
+    vhost_written kept
+}
+
+check_a_guest_whose_volume_somebody_else_has_written_gets_errors()
+{
+    vhost_writing taken
+    vhost_stop KILL
+    wait_until 20 io taken 'write -P 7 0 4k'
+    vhost_start
+    # The disk is idle again as soon as the guest, which got an error, has gone.
+    wait_until 20 grep -q 'was given to another client' "$vhost_log" ||
+        fail "the disk is $(vhost_stat 'd["state"]')"
+    wait_until 20 gone "$writer" || fail "the guest goes on"
+    ! wait "$writer" || fail "the guest saw no error"
+    says "$work/check" 'ended with status 1'
+    io taken 'read -P 7 0 4k'
+}
+
+# With a configuration file, so that the next daemon knows the disk.
+check_a_guest_outlasts_kills_of_the_daemon_without_an_error()
+{
+    local kills=0
+    start_server
+    vhost_root
+    vhost_config=$work/vhost.conf
+    cat >"$vhost_config" <<END
+[daemon]
+reactors = 1
+
+[disk root]
+uri = $(uri 'root?reconnect-delay=60&heartbeat=60')
+socket = $work/root.sock
+queues = 2
+END
+    vhost_start
+    wait_until 20 accepts "$work/root.sock"
+    vhost_guest root --files 24
+    wait_until 120 vhost_is open
+    while kill -0 "$guest" 2>/dev/null && [ $kills -lt 8 ]; do
+        sleep 2
+        vhost_stop KILL
+        vhost_start
+        wait_until 60 vhost_settled_disk
+        kills=$((kills + 1))
+    done
+    wait "$guest" || {
+        tail -n 20 "$work/console"
+        fail "$(tail -n 1 "$work/boot")"
+    }
+    says "$work/console" 'RDISK-GUEST: VERIFIED 24 files'
+    ! grep -aE 'I/O error|blk_update' "$work/console" || fail "an I/O error"
+    "$top/tests/lab/guest/check-image" "$pool/root"
+    report "$kills kills"
+}
+
+# The VMM is back, or has ended.
+vhost_settled_disk()
+{
+    vhost_is open || ! kill -0 "$guest" 2>/dev/null
+}
+
+run_checks
