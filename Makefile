@@ -71,6 +71,7 @@ check:
 .DELETE_ON_ERROR:
 
 include transport/transport.mk
+include common/common.mk
 include server/server.mk
 include tools/tools.mk
 include examples/examples.mk

@@ -5,7 +5,7 @@ SERVER_SOURCES := $(addprefix server/, log.c log_queue.c notify.c reload.c serve
 	$(addprefix admin/, command.c listing.c parse.c socket.c stat.c) \
 	$(addprefix backends/, backend.c file.c file_offload.c file_poll.c \
 		file_request.c file_sync.c file_unaligned.c memory.c null.c range_lock.c) \
-	$(addprefix config/, access.c command_line.c config.c ini.c size.c \
+	$(addprefix config/, access.c command_line.c config.c \
 		volume_section.c) \
 	$(addprefix io/, jobs.c loop.c mailbox.c offload.c placement.c \
 		poll_window.c reactor.c ring.c ring_table.c) \
@@ -17,6 +17,7 @@ SERVER_SOURCES := $(addprefix server/, log.c log_queue.c notify.c reload.c serve
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c
 
 RDISKD := $(O)/bin/rdiskd
+SERVER_SOURCES += $(COMMON_SOURCES)
 
 $(RDISKD): $(call objects,server/main.c $(SERVER_SOURCES)) $(LIBRDISK)
 	@mkdir -p $(@D)

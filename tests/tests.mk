@@ -10,7 +10,7 @@ UNIT_SOURCES := $(sort $(shell find tests/unit -name "*.c") $(wildcard tests/fak
 UNIT_PACKAGES := cunit $(TRANSPORT_PACKAGES) $(SERVER_UNIT_PACKAGES)
 
 $(UNIT): $(call objects,$(UNIT_SOURCES)) $(SERVER_UNIT_OBJECTS) \
-		$(call objects,vhost-user-blk/request.c) $(LIBRDISK)
+		$(VHOST_UNIT_OBJECTS) $(LIBRDISK)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(call libs,$(UNIT_PACKAGES))
 

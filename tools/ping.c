@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/config/size.h"
+#include "common/size.h"
 #include "tools/remote.h"
 
 #define DEFAULT_COUNT 4

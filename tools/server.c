@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "server/config/size.h"
+#include "common/size.h"
 #include "tools/control_socket.h"
 #include "tools/rdisk.h"
 #include <rdisk/protocol.h>

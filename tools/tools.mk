@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# rdisk, the command line. Sizes are read and written as the server does.
+# rdisk, the command line.
 
 TOOLS_SOURCES := $(addprefix tools/, rdisk.c control_socket.c drain.c map.c ping.c reload.c remote.c \
 	secret.c server.c top.c volume.c) \
-	server/config/size.c
+	$(COMMON_SOURCES)
 TOOLS_PACKAGES := $(TRANSPORT_PACKAGES) json-c
 
 RDISK := $(O)/bin/rdisk

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/config/size.h"
+#include "common/size.h"
 #include "tools/control_socket.h"
 #include "tools/rdisk.h"
 #include "tools/remote.h"

@@ -5,29 +5,31 @@
 
 #include <rdisk/env.h>
 
-#include "vhost-user-blk/disk.h"
+#include "vhost-user-blk/disk_options.h"
 
-#define CONFIG_DEFAULT_CONTROL "/run/rdisk-vhost/control.sock"
-#define CONFIG_REACTORS_MAX    64u
-#define CONFIG_DISKS_MAX       4096u
+#define VHOST_CONFIG_DEFAULT_CONTROL "/run/rdisk-vhost/control.sock"
+#define VHOST_CONFIG_REACTORS_MAX    64u
+#define VHOST_CONFIG_POLL_TIME_MAX   1000000u /* microseconds */
+#define VHOST_CONFIG_DISKS_MAX       4096u
 
-struct config {
+struct vhost_config {
     char *control;          /* path of the control socket; "": none */
-    unsigned int reactors;  /* threads: 1…CONFIG_REACTORS_MAX */
-    unsigned int poll_time; /* microseconds, 0…1000000 */
+    unsigned int reactors;  /* threads: 1…VHOST_CONFIG_REACTORS_MAX */
+    unsigned int poll_time; /* microseconds, 0…VHOST_CONFIG_POLL_TIME_MAX */
     enum rdisk_log_level log_level;
     struct disk_options *disks; /* in the order given */
     unsigned int disk_count;
+    unsigned int seen; /* options of [daemon] in the file, bit by bit */
 };
 
 /* Defaults. 0 or -ENOMEM. */
-int config_init(struct config *config);
-void config_free(struct config *config);
+int vhost_config_init(struct vhost_config *config);
+void vhost_config_free(struct vhost_config *config);
 /* Set an option of [daemon] by its name. 0 or a negative errno. */
-int config_set(struct config *config, const char *name, const char *value,
-               struct rdisk_error *err);
+int vhost_config_set(struct vhost_config *config, const char *name,
+                     const char *value, struct rdisk_error *err);
 /* Each error names the file, the line, and what it may be. */
-int config_read(struct config *config, const char *path,
-                struct rdisk_error *err);
+int vhost_config_read(struct vhost_config *config, const char *path,
+                      struct rdisk_error *err);
 
 #endif

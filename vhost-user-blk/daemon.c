@@ -79,7 +79,8 @@ static void collect(struct daemon *daemon)
     }
 }
 
-static int start_reactors(struct daemon *daemon, const struct config *config,
+static int start_reactors(struct daemon *daemon,
+                          const struct vhost_config *config,
                           struct rdisk_error *err)
 {
     daemon->reactors = calloc(config->reactors, sizeof(daemon->reactors[0]));
@@ -97,7 +98,7 @@ static int start_reactors(struct daemon *daemon, const struct config *config,
     return 0;
 }
 
-int daemon_start(struct daemon *daemon, struct config *config,
+int daemon_start(struct daemon *daemon, struct vhost_config *config,
                  const struct rdisk_env *env, struct rdisk_error *err)
 {
     int ret;

@@ -8,6 +8,8 @@
 #include "server/admin/socket.h"
 #include "server/io/loop.h"
 #include "vhost-user-blk/config.h"
+#include "vhost-user-blk/disk.h"
+#include "vhost-user-blk/reactor.h"
 
 struct daemon_disk {
     struct daemon_disk *next;
@@ -28,7 +30,7 @@ struct daemon {
 /* What daemon_run() takes; blocked before the first thread starts. */
 sigset_t daemon_signals(void);
 /* Takes the disks of @config over. 0 or a negative errno. */
-int daemon_start(struct daemon *daemon, struct config *config,
+int daemon_start(struct daemon *daemon, struct vhost_config *config,
                  const struct rdisk_env *env, struct rdisk_error *err);
 /* Serve until SIGTERM or SIGINT. */
 void daemon_run(struct daemon *daemon);

@@ -19,8 +19,6 @@
 #include "server/io/loop.h"
 #include "vhost-user-blk/virtqueue.h"
 
-#define DEVICE_VIRTQUEUES_MAX 64u
-
 /* What a VMM is told of the disk. */
 struct device_geometry {
     uint64_t size;         /* bytes */
@@ -49,7 +47,7 @@ struct device_events {
 struct device_options {
     const char *name;        /* of the disk, for messages */
     const char *socket;      /* path */
-    unsigned int virtqueues; /* 1…DEVICE_VIRTQUEUES_MAX, the most offered */
+    unsigned int virtqueues; /* 1…DISK_VIRTQUEUES_MAX, the most offered */
     mode_t mode;             /* of the socket */
     uid_t owner;             /* -1: not changed */
     gid_t group;

@@ -13,44 +13,10 @@
 #define VHOST_USER_BLK_DISK_H
 
 #include <rdisk/initiator.h>
-#include <rdisk/uri.h>
 
 #include "vhost-user-blk/device.h"
+#include "vhost-user-blk/disk_options.h"
 #include "vhost-user-blk/reactor.h"
-
-/* What a disk is to be, checked. */
-struct disk_options {
-    char *name;
-    char *uri; /* as given */
-    struct rdisk_uri parsed;
-    struct rdisk_initiator_options initiator; /* host, volume, user and
-                                   secret point into this structure */
-    char *user;
-    struct rdisk_secret secret;
-    char *socket;
-    char *serial; /* NULL: the volume's name */
-    unsigned int virtqueues;
-    mode_t mode;
-    uid_t owner; /* -1: whoever runs the daemon */
-    gid_t group;
-};
-
-#define DISK_DEFAULT_VIRTQUEUES 4u
-#define DISK_DEFAULT_MODE       0600
-
-/* 0 or -ENOMEM. */
-int disk_options_init(struct disk_options *options, const char *name);
-void disk_options_free(struct disk_options *options);
-/*
- * Set one option by its name: uri, socket, user, secret-file, serial, queues,
- * mode, owner, group. 0, or -EINVAL, -ENOMEM or what reading the secret's file
- * said, with a sentence.
- */
-int disk_options_set(struct disk_options *options, const char *name,
-                     const char *value, struct rdisk_error *err);
-/* Whether all that must be given is. */
-int disk_options_check(const struct disk_options *options,
-                       struct rdisk_error *err);
 
 enum disk_state {
     DISK_PROBING, /* a read-only session finds out what the volume is */

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vhost-user-blk/disk_options.h"
+
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "vhost-user-blk/disk.h"
+#include "common/number.h"
+#include "vhost-user-blk/request.h"
 
 int disk_options_init(struct disk_options *options, const char *name)
 {
@@ -39,28 +42,6 @@ static int set_text(char **text, const char *value, const char *name,
     return *text ? 0 : rdisk_error_set(err, -ENOMEM, "no memory for %s", name);
 }
 
-/* A whole number in @base, in its range. */
-static int set_number(unsigned long *number, const char *name,
-                      const char *value, int base, unsigned long min,
-                      unsigned long max, struct rdisk_error *err)
-{
-    char *end;
-
-    errno = 0;
-    *number = strtoul(value, &end, base);
-    if (errno || end == value || *end || *value == '-' || *number < min ||
-        *number > max) {
-        return rdisk_error_set(
-            err, -EINVAL,
-            base == 8 ? "%s = %.40s is not an octal number from %lo "
-                        "to %lo"
-                      : "%s = %.40s is not a whole number from %lu "
-                        "to %lu",
-            name, value, min, max);
-    }
-    return 0;
-}
-
 static int uri_option(void *opaque, const char *name, const char *value,
                       struct rdisk_error *err)
 {
@@ -82,95 +63,131 @@ static int set_uri(struct disk_options *options, const char *value,
     return set_text(&options->uri, value, "the URI", err);
 }
 
-/* A name, or a number. */
-static int set_owner(uid_t *owner, const char *value, struct rdisk_error *err)
+static int set_socket(struct disk_options *options, const char *value,
+                      struct rdisk_error *err)
 {
-    const struct passwd *user = getpwnam(value);
-    unsigned long number;
+    return set_text(&options->socket, value, "the socket's path", err);
+}
 
-    if (user) {
-        *owner = user->pw_uid;
-        return 0;
-    }
-    if (set_number(&number, "owner", value, 10, 0, UINT32_MAX - 1, NULL) < 0) {
+static int set_user(struct disk_options *options, const char *value,
+                    struct rdisk_error *err)
+{
+    int ret = set_text(&options->user, value, "the user's name", err);
+
+    options->initiator.user = options->user;
+    return ret;
+}
+
+static int set_secret(struct disk_options *options, const char *value,
+                      struct rdisk_error *err)
+{
+    return rdisk_secret_read(&options->secret, value, err);
+}
+
+static int set_serial(struct disk_options *options, const char *value,
+                      struct rdisk_error *err)
+{
+    if (strlen(value) > BLK_SERIAL_SIZE) {
         return rdisk_error_set(err, -EINVAL,
-                               "owner = %.60s is neither a user "
-                               "of this machine nor a number",
-                               value);
+                               "serial = %.60s is longer than %u bytes", value,
+                               BLK_SERIAL_SIZE);
     }
-    *owner = (uid_t)number;
+    return set_text(&options->serial, value, "the serial number", err);
+}
+
+static int set_queues(struct disk_options *options, const char *value,
+                      struct rdisk_error *err)
+{
+    uint64_t number = options->virtqueues;
+    int ret = number_set("queues", value, 10, 1, DISK_VIRTQUEUES_MAX, &number,
+                         err);
+
+    options->virtqueues = (unsigned int)number;
+    return ret;
+}
+
+static int set_mode(struct disk_options *options, const char *value,
+                    struct rdisk_error *err)
+{
+    uint64_t number = options->mode;
+    int ret = number_set("mode", value, 8, 0, 0777, &number, err);
+
+    options->mode = (mode_t)number;
+    return ret;
+}
+
+/* The number of a user or group that has no name here. */
+static int set_id(uint32_t *id, const char *what, const char *value,
+                  struct rdisk_error *err)
+{
+    uint64_t number;
+
+    if (number_parse(value, 10, &number) < 0 || number >= UINT32_MAX) {
+        return rdisk_error_set(err, -EINVAL,
+                               "%s = %.60s is neither a %s of this machine nor "
+                               "a number",
+                               what, value,
+                               strcmp(what, "owner") ? what : "user");
+    }
+    *id = (uint32_t)number;
     return 0;
 }
 
-static int set_group(gid_t *group, const char *value, struct rdisk_error *err)
+static int set_owner(struct disk_options *options, const char *value,
+                     struct rdisk_error *err)
 {
-    const struct group *found = getgrnam(value);
-    unsigned long number;
+    const struct passwd *user = getpwnam(value);
 
-    if (found) {
-        *group = found->gr_gid;
+    if (user) {
+        options->owner = user->pw_uid;
         return 0;
     }
-    if (set_number(&number, "group", value, 10, 0, UINT32_MAX - 1, NULL) < 0) {
-        return rdisk_error_set(err, -EINVAL,
-                               "group = %.60s is neither a "
-                               "group of this machine nor a number",
-                               value);
+    return set_id(&options->owner, "owner", value, err);
+}
+
+static int set_group(struct disk_options *options, const char *value,
+                     struct rdisk_error *err)
+{
+    const struct group *group = getgrnam(value);
+
+    if (group) {
+        options->group = group->gr_gid;
+        return 0;
     }
-    *group = (gid_t)number;
-    return 0;
+    return set_id(&options->group, "group", value, err);
 }
 
 int disk_options_set(struct disk_options *options, const char *name,
                      const char *value, struct rdisk_error *err)
 {
-    unsigned long number;
-    int ret;
+    static const struct {
+        const char *name;
+        int (*set)(struct disk_options *options, const char *value,
+                   struct rdisk_error *err);
+    } known[] = {
+        { "uri", set_uri },       { "socket", set_socket },
+        { "user", set_user },     { "secret-file", set_secret },
+        { "serial", set_serial }, { "queues", set_queues },
+        { "mode", set_mode },     { "owner", set_owner },
+        { "group", set_group },
+    };
 
-    if (strcmp(name, "uri") == 0) {
-        return set_uri(options, value, err);
-    }
-    if (strcmp(name, "socket") == 0) {
-        return set_text(&options->socket, value, "the socket's path", err);
-    }
-    if (strcmp(name, "user") == 0) {
-        ret = set_text(&options->user, value, "the user's name", err);
-        options->initiator.user = options->user;
-        return ret;
-    }
-    if (strcmp(name, "secret-file") == 0) {
-        return rdisk_secret_read(&options->secret, value, err);
-    }
-    if (strcmp(name, "serial") == 0) {
-        if (strlen(value) > BLK_SERIAL_SIZE) {
-            return rdisk_error_set(err, -EINVAL,
-                                   "serial = %.60s is longer "
-                                   "than %u bytes",
-                                   value, BLK_SERIAL_SIZE);
+    for (unsigned int i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(known[i].name, name)) {
+            continue;
         }
-        return set_text(&options->serial, value, "the serial number", err);
-    }
-    if (strcmp(name, "queues") == 0) {
-        ret = set_number(&number, name, value, 10, 1, DEVICE_VIRTQUEUES_MAX,
-                         err);
-        options->virtqueues = (unsigned int)number;
-        return ret;
-    }
-    if (strcmp(name, "mode") == 0) {
-        ret = set_number(&number, name, value, 8, 0, 0777, err);
-        options->mode = (mode_t)number;
-        return ret;
-    }
-    if (strcmp(name, "owner") == 0) {
-        return set_owner(&options->owner, value, err);
-    }
-    if (strcmp(name, "group") == 0) {
-        return set_group(&options->group, value, err);
+        if (options->seen & 1u << i) {
+            return rdisk_error_set(err, -EINVAL,
+                                   "%s of disk '%s' is given twice", name,
+                                   options->name);
+        }
+        options->seen |= 1u << i;
+        return known[i].set(options, value, err);
     }
     return rdisk_error_set(err, -EINVAL,
-                           "a disk has no option '%.40s': it "
-                           "takes uri, socket, user, secret-file, serial, "
-                           "queues, mode, owner and group",
+                           "a disk has no option '%.40s': it takes uri, "
+                           "socket, user, secret-file, serial, queues, mode, "
+                           "owner and group",
                            name);
 }
 

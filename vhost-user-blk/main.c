@@ -25,11 +25,11 @@ static void usage(FILE *file)
         "                     0-1000000 (32)\n"
         "  --log-level LEVEL  error, warning, info or debug (info)\n"
         "  --help, --version\n",
-        CONFIG_DEFAULT_CONTROL, CONFIG_REACTORS_MAX);
+        VHOST_CONFIG_DEFAULT_CONTROL, VHOST_CONFIG_REACTORS_MAX);
 }
 
 /* The options win over the file. Returns the exit status, or -1 to go on. */
-static int parse(struct config *config, int argc, char **argv)
+static int parse(struct vhost_config *config, int argc, char **argv)
 {
     static const struct option options[] = {
         { "config", required_argument, NULL, 'c' },
@@ -51,9 +51,10 @@ static int parse(struct config *config, int argc, char **argv)
             int ret = 0;
 
             if (c == 'c' && pass == 0) {
-                ret = config_read(config, optarg, &err);
+                ret = vhost_config_read(config, optarg, &err);
             } else if (c == 's' && pass == 1) {
-                ret = config_set(config, options[index].name, optarg, &err);
+                ret = vhost_config_set(config, options[index].name, optarg,
+                                       &err);
             } else if (c == 'h') {
                 usage(stdout);
                 return EXIT_SUCCESS;
@@ -78,19 +79,19 @@ static int parse(struct config *config, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct config config;
+    struct vhost_config config;
     struct daemon daemon;
     sigset_t signals;
     struct rdisk_error err;
     int status;
 
-    if (config_init(&config) < 0) {
+    if (vhost_config_init(&config) < 0) {
         fprintf(stderr, "rdisk-vhost: out of memory\n");
         return EXIT_FAILURE;
     }
     status = parse(&config, argc, argv);
     if (status >= 0) {
-        config_free(&config);
+        vhost_config_free(&config);
         return status;
     }
     log_set_level(config.log_level);
@@ -99,10 +100,10 @@ int main(int argc, char **argv)
     sigprocmask(SIG_BLOCK, &signals, NULL);
     if (daemon_start(&daemon, &config, log_env_init(), &err) < 0) {
         log_error("%s", err.text);
-        config_free(&config);
+        vhost_config_free(&config);
         return EXIT_FAILURE;
     }
-    config_free(&config);
+    vhost_config_free(&config);
     log_start();
     notify_service(&rdisk_env_system, NOTIFY_READY, "serving disks");
     daemon_run(&daemon);

@@ -9,6 +9,7 @@ VHOST_SOURCES := $(addprefix vhost-user-blk/, client_record.c config.c connectio
 	guest_memory.c listener.c main.c message.c reactor.c request.c virtqueue.c)
 VHOST_SERVER := $(addprefix server/, log.c log_queue.c notify.c admin/socket.c \
 	io/loop.c)
+VHOST_SERVER += $(COMMON_SOURCES)
 VHOST_PACKAGES := $(TRANSPORT_PACKAGES) json-c
 
 # The library's own source is compiled as it is, but for our patches. A guest
@@ -28,8 +29,10 @@ $(VHOST_LIB)/libvhost-user.o: $(wildcard vhost-user-blk/patches/*.patch) \
 		-I $(VHOST_LIB)/src -c -o $@ \
 		$(VHOST_LIB)/src/libvhost-user.c
 
-# What includes the library's header; the checks of requests do not.
-VHOST_OBJECTS := $(call objects,$(filter-out %/request.c,$(VHOST_SOURCES)))
+# What does without the library's header, and so is part of the unit tests.
+VHOST_UNIT_OBJECTS := $(call objects,$(addprefix vhost-user-blk/, config.c \
+	disk_options.c request.c))
+VHOST_OBJECTS := $(filter-out $(VHOST_UNIT_OBJECTS),$(call objects,$(VHOST_SOURCES)))
 $(VHOST_OBJECTS): \
 	CPPFLAGS += -isystem $(VHOST_LIB)/src
 $(VHOST_OBJECTS): | $(VHOST_LIB)/libvhost-user.o

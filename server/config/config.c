@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/config/config.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/ini.h"
+#include "common/number.h"
+#include "common/size.h"
 #include "server/log.h"
-#include "server/config/ini.h"
-#include "server/config/size.h"
 #include <rdisk/target.h>
 
 enum kind {
@@ -141,37 +141,6 @@ static const struct option options[] = {
 
 /* ---- Values ----------------------------------------------------------- */
 
-static int parse_number(const char *value, uint64_t *number)
-{
-    char *end;
-
-    if (!isdigit((unsigned char)value[0])) {
-        return -EINVAL;
-    }
-    errno = 0;
-    *number = strtoull(value, &end, 10);
-    return *end ? -EINVAL : errno ? -ERANGE : 0;
-}
-
-static int parse_time(const char *value, uint64_t *milliseconds)
-{
-    double seconds;
-    char *end;
-
-    if (!isdigit((unsigned char)value[0]) || strpbrk(value, "xXeE")) {
-        return -EINVAL;
-    }
-    seconds = strtod(value, &end);
-    if (*end) {
-        return -EINVAL;
-    }
-    if (seconds > 1e9) {
-        return -ERANGE;
-    }
-    *milliseconds = seconds * 1000 + 0.5;
-    return 0;
-}
-
 static int out_of_range(const struct option *option, const char *value,
                         int result, struct rdisk_error *err)
 {
@@ -198,8 +167,8 @@ static int set_number(struct config *config, const struct option *option,
     int result;
 
     result = option->kind == KIND_SIZE   ? size_parse(value, &number)
-             : option->kind == KIND_TIME ? parse_time(value, &number)
-                                         : parse_number(value, &number);
+             : option->kind == KIND_TIME ? number_parse_time(value, &number)
+                                         : number_parse(value, 10, &number);
     if (result == 0 && (number < option->min || number > option->max ||
                         (where == &config->max_slot_size && number % PAGE))) {
         result = -ERANGE;

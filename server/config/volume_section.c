@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/config/size.h"
+#include "common/size.h"
 #include <rdisk/protocol.h>
 
 struct config_volume *config_volume_add(struct config_volume **volumes,

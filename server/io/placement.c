@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "server/log.h"
-#include "server/config/size.h"
+#include "common/size.h"
 
 #define DEFAULT_CORES 2
 

@@ -4,7 +4,7 @@
 
 #include "fuzz.h"
 #include "server/admin/parse.h"
-#include "server/config/size.h"
+#include "common/size.h"
 #include "tests/unit/support/unit.h"
 #include "transport/wire/auth.h"
 #include <rdisk/initiator.h>

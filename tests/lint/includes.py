@@ -31,20 +31,22 @@ HOMES = {
 # The other programs: folders and headers of the tree that each folder may
 # include besides its own; and its side of librdisk.  The longest path counts.
 PROGRAMS = {
-    'server': (['server'], ['target']),
+    # Read and written alike by all programs; only errors of librdisk.
+    'common': ([], []),
+    'server': (['server', 'common'], ['target']),
     'server/io': (['server/log.h', 'server/container_of.h',
-                   'server/config/size.h'], ['target']),
+                   'common/size.h'], ['target']),
     'server/backends': (['server/log.h', 'server/container_of.h', 'server/io',
                          'server/volume/identity.h',
                          'server/volume/lock.h'], ['target']),
     'server/volume': (['server/log.h', 'server/container_of.h', 'server/io',
                        'server/backends/backend.h'], ['target']),
-    # Sizes are read and written as the server does.
-    'tools': (['server/config/size.h'], ['initiator']),
+    'tools': (['common'], ['initiator']),
     'qemu-block-rdma': ([], ['initiator']),
     'examples': ([], ['initiator', 'target']),
     # Its log, loop and control socket are rdiskd's; its counters librdisk's.
-    'vhost-user-blk': (['server/log.h', 'server/notify.h', 'server/container_of.h',
+    'vhost-user-blk': (['common',
+                        'server/log.h', 'server/notify.h', 'server/container_of.h',
                         'server/io/loop.h',
                         'server/admin/socket.h', 'transport/base/counter.h'],
                        ['initiator']),

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "server/config/config.h"
-#include "server/config/size.h"
+#include "common/size.h"
 #include "tests/unit/support/unit.h"
 
 /* Read @text as a configuration file called *.conf. */

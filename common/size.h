@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sizes as people write them. */
-#ifndef RDISK_SERVER_CONFIG_SIZE_H
-#define RDISK_SERVER_CONFIG_SIZE_H
+#ifndef RDISK_COMMON_SIZE_H
+#define RDISK_COMMON_SIZE_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/config/ini.h"
+#include "common/ini.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -32,7 +32,7 @@ static char *trim(char *text)
 /* Cut off a comment behind a blank. */
 static void cut_comment(char *text)
 {
-    for (char *p = text; (p = strchr(p, ';')); p++) {
+    for (char *p = text; (p = strpbrk(p, ";#")); p++) {
         if (p == text || strchr(BLANKS, p[-1])) {
             *p = '\0';
             return;
@@ -45,6 +45,50 @@ static int malformed(struct rdisk_error *err)
     return rdisk_error_set(err, -EINVAL,
                            "neither [section], nor key = value, nor a ; or # "
                            "comment");
+}
+
+static bool begins_comment(const char *text)
+{
+    return *text == ';' || *text == '#';
+}
+
+/* The text between the quotes that @text begins with, in place. */
+static int unquote(char *text, struct rdisk_error *err)
+{
+    char *from = text + 1, *to = text;
+
+    while (*from && *from != '"') {
+        if (from[0] == '\\' && (from[1] == '"' || from[1] == '\\')) {
+            from++;
+        }
+        *to++ = *from++;
+    }
+    if (!*from) {
+        return rdisk_error_set(err, -EINVAL,
+                               "a quoted value has no closing \"");
+    }
+    from++;
+    from += strspn(from, BLANKS);
+    if (*from && !begins_comment(from)) {
+        return rdisk_error_set(err, -EINVAL,
+                               "'%.40s' follows a quoted value; write \" as "
+                               "\\\" inside quotes",
+                               from);
+    }
+    *to = '\0';
+    return 0;
+}
+
+/* A value without what surrounds it, in place. */
+static int clean_value(char **text, struct rdisk_error *err)
+{
+    *text += strspn(*text, BLANKS);
+    if (**text == '"') {
+        return unquote(*text, err);
+    }
+    cut_comment(*text);
+    *text = trim(*text);
+    return 0;
 }
 
 static int read_section(struct ini *ini, char *text, struct rdisk_error *err)
@@ -69,14 +113,17 @@ static int read_section(struct ini *ini, char *text, struct rdisk_error *err)
 static int read_key(struct ini *ini, char *text, struct rdisk_error *err)
 {
     char *value = strpbrk(text, "=:");
+    int result;
 
-    if (!value) {
+    if (!value || value == text) {
         return malformed(err);
     }
     *value++ = '\0';
-    cut_comment(value);
-    return ini->handler->key(ini->opaque, ini->section ? ini->section : "",
-                             trim(text), trim(value), err);
+    result = clean_value(&value, err);
+    return result < 0 ? result
+                      : ini->handler->key(ini->opaque,
+                                          ini->section ? ini->section : "",
+                                          trim(text), value, err);
 }
 
 static int read_text(struct ini *ini, char *text, struct rdisk_error *err)

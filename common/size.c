@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/config/size.h"
+#include "common/size.h"
 
 #include <ctype.h>
 #include <errno.h>

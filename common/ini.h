@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Files of [sections] with key = value lines. A ; or # begins a comment at the
- * start of a line, a ; also behind a blank. Keys and values have no blanks
- * around them. A line may be long: a list of volumes is one value.
+ * start of a line, behind a blank, or behind a quoted value. Keys and values
+ * have no blanks around them. A value in double quotes is taken as it is
+ * between them, but for \" and \\, which are " and \. A line may be long: a
+ * list of volumes is one value.
+ *
+ * Any thread.
  */
-#ifndef RDISK_SERVER_CONFIG_INI_H
-#define RDISK_SERVER_CONFIG_INI_H
+#ifndef RDISK_COMMON_INI_H
+#define RDISK_COMMON_INI_H
 
 #include <rdisk/error.h>
 
