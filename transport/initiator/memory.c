@@ -145,56 +145,53 @@ static struct rdisk_memory_table *grow(struct rdisk_memory *memory)
     return bigger;
 }
 
-static int add_locked(struct rdisk_memory *memory, void *address, size_t length,
-                      struct rdisk_error *err);
+static int add(struct rdisk_memory *memory, void *address, size_t length,
+               struct ibv_mr **mr, struct rdisk_error *err);
 
-/* A registration of the range: of the whole's, or a new one. */
+/*
+ * A registration of the range: of the whole's, or a new one. It takes as long
+ * as the memory is large, so no lock is held: other sessions of the device add
+ * and remove theirs meanwhile.
+ */
 static struct ibv_mr *obtain(struct rdisk_memory *memory, void *address,
                              size_t length, struct rdisk_error *err)
 {
-    struct rdisk_memory *whole = memory->whole;
-    uintptr_t start = (uintptr_t)address;
     struct ibv_mr *mr = NULL;
 
-    if (!whole) {
+    if (!memory->whole) {
         return rdisk_mr_register(memory->verbs, memory->pd, address, length,
                                  memory->access, err);
     }
-    pthread_mutex_lock(&whole->lock);
-    if (add_locked(whole, address, length, err) == 0) {
-        mr = atomic_load(
-            &find_exact(atomic_load(&whole->table), start, start + length)->mr);
-    }
-    pthread_mutex_unlock(&whole->lock);
-    return mr;
+    return add(memory->whole, address, length, &mr, err) == 0 ? mr : NULL;
 }
 
-static int add_locked(struct rdisk_memory *memory, void *address, size_t length,
-                      struct rdisk_error *err)
+/* Under the lock: one more user of the range, and its @mr. False: unknown. */
+static bool use_known(struct rdisk_memory *memory, uintptr_t start,
+                      uintptr_t end, struct ibv_mr **mr)
 {
-    struct rdisk_memory_table *table = atomic_load(&memory->table);
-    uintptr_t start = (uintptr_t)address;
-    struct entry *entry = find_exact(table, start, start + length);
-    struct rdisk_error why;
-    struct ibv_mr *mr;
+    struct entry *entry = find_exact(atomic_load(&memory->table), start, end);
 
-    if (entry) {
-        entry->users++;
-        return 0;
+    if (!entry) {
+        return false;
     }
-    mr = obtain(memory, address, length, &why);
-    if (!mr) {
-        if (err) {
-            *err = why;
-        }
-        return why.code;
-    }
+    entry->users++;
+    *mr = atomic_load(&entry->mr);
+    return true;
+}
+
+/* Under the lock. False: no memory. */
+static bool insert(struct rdisk_memory *memory, uintptr_t start, uintptr_t end,
+                   struct ibv_mr *mr)
+{
+    struct rdisk_memory_table *table;
+    struct entry *entry;
+
     atomic_fetch_add(&memory->sequence, 1);
     table = grow(memory);
     if (table) {
         entry = &table->entries[atomic_load(&table->count)];
         atomic_store(&entry->start, start);
-        atomic_store(&entry->end, start + length);
+        atomic_store(&entry->end, end);
         atomic_store(&entry->lkey, mr->lkey);
         atomic_store(&entry->rkey, mr->rkey);
         atomic_store(&entry->mr, mr);
@@ -202,27 +199,56 @@ static int add_locked(struct rdisk_memory *memory, void *address, size_t length,
         atomic_fetch_add(&table->count, 1);
     }
     atomic_fetch_add(&memory->sequence, 1);
-    if (!table) {
-        let_go(memory, start, start + length, mr);
-        return rdisk_error_set(err, -ENOMEM, "out of memory");
+    return table;
+}
+
+static int add(struct rdisk_memory *memory, void *address, size_t length,
+               struct ibv_mr **mr, struct rdisk_error *err)
+{
+    uintptr_t start = (uintptr_t)address, end = start + length;
+    struct ibv_mr *obtained;
+    struct rdisk_error why;
+    bool known, inserted = false;
+
+    pthread_mutex_lock(&memory->lock);
+    known = use_known(memory, start, end, mr);
+    pthread_mutex_unlock(&memory->lock);
+    if (known) {
+        return 0;
     }
-    return 0;
+    obtained = obtain(memory, address, length, &why);
+    if (!obtained) {
+        if (err) {
+            *err = why;
+        }
+        return why.code;
+    }
+    pthread_mutex_lock(&memory->lock);
+    /* Another thread may have been faster. */
+    known = use_known(memory, start, end, mr);
+    if (!known) {
+        *mr = obtained;
+        inserted = insert(memory, start, end, obtained);
+    }
+    pthread_mutex_unlock(&memory->lock);
+    if (inserted) {
+        return 0;
+    }
+    let_go(memory, start, end, obtained);
+    return known ? 0 : rdisk_error_set(err, -ENOMEM, "out of memory");
 }
 
 int rdisk_memory_add(struct rdisk_memory *memory, void *address, size_t length,
                      struct rdisk_error *err)
 {
-    int ret;
+    struct ibv_mr *mr;
 
     if (length == 0 || (uintptr_t)address > UINTPTR_MAX - length) {
         return rdisk_error_set(err, -EINVAL,
                                "%zu bytes at %p are not a valid memory range",
                                length, address);
     }
-    pthread_mutex_lock(&memory->lock);
-    ret = add_locked(memory, address, length, err);
-    pthread_mutex_unlock(&memory->lock);
-    return ret;
+    return add(memory, address, length, &mr, err);
 }
 
 void rdisk_memory_remove(struct rdisk_memory *memory, void *address,

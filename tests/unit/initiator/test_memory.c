@@ -207,6 +207,72 @@ static void reader_beside_writer(void)
     rdisk_memory_destroy(&memory);
 }
 
+/* ---- While a registration takes its time --------------------------------- */
+
+static struct rdisk_verbs slow_verbs;
+static const struct rdisk_verbs *quick_verbs;
+static void (*meanwhile)(void);
+
+static struct ibv_mr *slow_reg_mr(struct ibv_pd *pd, void *address,
+                                  size_t length, int access)
+{
+    void (*run)(void) = meanwhile;
+
+    meanwhile = NULL;
+    if (run) {
+        run();
+    }
+    return quick_verbs->reg_mr(pd, address, length, access);
+}
+
+static void begin_slow(void (*run)(void))
+{
+    begin();
+    quick_verbs = raw.verbs;
+    slow_verbs = *raw.verbs;
+    slow_verbs.reg_mr = slow_reg_mr;
+    memory.verbs = &slow_verbs;
+    meanwhile = run;
+}
+
+static void use_another_range(void)
+{
+    /* A mutex that is held would be a test that does not end. */
+    REQUIRE(pthread_mutex_trylock(&memory.lock) == 0);
+    pthread_mutex_unlock(&memory.lock);
+    CHECK_EQUAL(rdisk_memory_add(&memory, block + 8192, 4096, &err), 0);
+    CHECK(found(8192, 4096));
+    rdisk_memory_remove(&memory, block + 8192, 4096);
+}
+
+static void a_slow_registration_delays_no_other(void)
+{
+    begin_slow(use_another_range);
+    CHECK_EQUAL(rdisk_memory_add(&memory, block, 4096, &err), 0);
+    CHECK(!meanwhile && found(0, 4096) && !found(8192, 1));
+    rdisk_memory_remove(&memory, block, 4096);
+    end();
+}
+
+static void use_the_same_range(void)
+{
+    REQUIRE(pthread_mutex_trylock(&memory.lock) == 0);
+    pthread_mutex_unlock(&memory.lock);
+    CHECK_EQUAL(rdisk_memory_add(&memory, block, 4096, &err), 0);
+}
+
+static void two_at_a_time_share_one_registration(void)
+{
+    begin_slow(use_the_same_range);
+    CHECK_EQUAL(rdisk_memory_add(&memory, block, 4096, &err), 0);
+    CHECK(found(0, 4096));
+    rdisk_memory_remove(&memory, block, 4096);
+    CHECK(found(0, 4096));
+    rdisk_memory_remove(&memory, block, 4096);
+    CHECK(!found(0, 4096));
+    end();
+}
+
 static const struct unit_test tests[] = {
     { "what lies inside a range is found, what crosses it is not",
       inside_is_found },
@@ -219,6 +285,10 @@ static const struct unit_test tests[] = {
     { "a failed registration tells the bytes", limit_is_explained },
     { "an empty or wrapping range is refused", no_range },
     { "readers are right while a writer works", reader_beside_writer },
+    { "a slow registration delays no other",
+      a_slow_registration_delays_no_other },
+    { "two threads that register the same range share one registration",
+      two_at_a_time_share_one_registration },
 };
 
 UNIT_SUITE("memory", tests)
