@@ -12,6 +12,8 @@
 
 #define DEFAULT_CONTROL "/run/rdiskd/control.sock"
 #define DEFAULT_TIMEOUT 30
+/* Besides a disk's uri and socket; at least as many as there are. */
+#define DISK_OPTIONS_MAX 16
 
 static const struct {
     const char *name;
@@ -43,6 +45,11 @@ static const struct {
       "accept sessions again" },
     { "reload", command_reload, 0, 0, "sj", "reload [--json]",
       "have the server read its configuration again" },
+    { "add", command_add, 3, DISK_OPTIONS_MAX, "s",
+      "add NAME uri=URI socket=PATH [OPTION=VALUE]...",
+      "rdisk-vhost: add a disk" },
+    { "remove", command_remove, 1, 0, "s", "remove NAME",
+      "rdisk-vhost: disconnect the guest and remove its disk" },
     { "map", command_map, 1, 0, "ujf", "map URI [--json]",
       "where a volume has data, and its allocated size on the server" },
     { "ping", command_ping, 1, 0, "ciuf",
@@ -89,7 +96,8 @@ static void print_help(void)
         printf("  rdisk %s\n        %s\n", commands[i].usage, commands[i].help);
     }
     printf("\n  --control PATH\n"
-           "        control socket of the server; default\n"
+           "        control socket of the server, or of rdisk-vhost for list,\n"
+           "        stat, drain, resume, add and remove; default\n"
            "        " DEFAULT_CONTROL "\n"
            "  --user NAME --secret-file FILE\n"
            "        for a URI, rdma://HOST[:PORT]/VOLUME, whose server\n"

@@ -31,6 +31,8 @@ enum {
 int failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Each runs a command and returns the exit status. */
+int command_add(const struct arguments *arguments);
+int command_remove(const struct arguments *arguments);
 int command_create(const struct arguments *arguments);
 int command_delete(const struct arguments *arguments);
 int command_resize(const struct arguments *arguments);

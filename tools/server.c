@@ -5,6 +5,7 @@
 
 #include "common/size.h"
 #include "tools/control_socket.h"
+#include "tools/disk.h"
 #include "tools/rdisk.h"
 #include <rdisk/protocol.h>
 
@@ -202,6 +203,8 @@ int command_stat(const struct arguments *arguments)
     }
     if (arguments->json) {
         puts(json_object_to_json_string_ext(stat, JSON_C_TO_STRING_PRETTY));
+    } else if (disks_are_in(stat)) {
+        disks_print_stat(stat);
     } else {
         print_server(stat);
         print_each(stat, "reactors", print_reactor);

@@ -7,6 +7,7 @@
 
 #include "common/size.h"
 #include "tools/control_socket.h"
+#include "tools/disk.h"
 #include "tools/rdisk.h"
 #include "tools/remote.h"
 
@@ -95,6 +96,11 @@ int command_list(const struct arguments *arguments)
     }
     if (arguments->json) {
         puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY));
+        json_object_put(reply);
+        return EXIT_OK;
+    }
+    if (disks_are_in(reply)) {
+        disks_print_list(reply);
         json_object_put(reply);
         return EXIT_OK;
     }

@@ -14,6 +14,8 @@
 
 /* Bytes of the header of a vhost-user message: request, flags, size. */
 #define HEADER_SIZE 12u
+/* Between two messages about a guest that breaks the rules. */
+#define VIOLATION_INTERVAL (60000 * RDISK_MSEC)
 
 /* ---- Lanes, around messages ---------------------------------------------- */
 
@@ -38,6 +40,11 @@ static void call_stop(void *argument)
         lane_stop(call->lane);
     }
     call->in_flight = call->lane->in_flight;
+}
+
+static void call_keep(void *argument)
+{
+    lane_keep(argument);
 }
 
 /* Returns the number of requests in flight. */
@@ -104,6 +111,19 @@ static void remove_watch(VuDev *vu, int fd)
 
 /* ---- Messages ------------------------------------------------------------ */
 
+/*
+ * After a broken chain the VMM connects again and brings it along in its
+ * in-flight table, to no other end. Such a device is not started: not until
+ * the guest resets it, when the VMM asks for a new table. A VMM without a
+ * table gives the guest another chance each time.
+ */
+static bool held(const struct device *device)
+{
+    return device->held && device->vu.protocol_features >>
+                                   VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD &
+                               1;
+}
+
 static bool any_started(struct device *device)
 {
     for (unsigned int i = 0; i < device->virtqueue_count; i++) {
@@ -118,6 +138,15 @@ static void tell_started(struct device *device)
 {
     bool started = any_started(device);
 
+    if (started && held(device)) {
+        if (!device->hold_logged) {
+            log_warning("disk '%s': the invalid request is still in flight; "
+                        "the device stays stopped until the guest resets it",
+                        device->name);
+            device->hold_logged = true;
+        }
+        started = false;
+    }
     if (started == device->started) {
         return;
     }
@@ -167,6 +196,27 @@ void connection_message_ready(struct loop_source *source, uint32_t events)
 
 /* ---- Connections ------------------------------------------------------------- */
 
+/* A guest may cause as many of these as it likes. */
+static void log_violation(struct device *device, const char *why)
+{
+    uint64_t now = rdisk_now(device->env);
+
+    if (device->violation_logged &&
+        now - device->violation_logged < VIOLATION_INTERVAL) {
+        device->violations++;
+        return;
+    }
+    log_error("disk '%s': the VMM or its guest violated the protocol: %s; it "
+              "has been disconnected",
+              device->name, *why ? why : "unknown reason");
+    if (device->violations) {
+        log_error("disk '%s': the same %u times since the last such message",
+                  device->name, device->violations);
+    }
+    device->violation_logged = now;
+    device->violations = 0;
+}
+
 static void leave(struct device *device)
 {
     const char *why = atomic_load(&device->broken);
@@ -181,15 +231,14 @@ static void leave(struct device *device)
     vu_deinit(&device->vu);
     device->connected = false;
     if (why) {
-        log_error("disk '%s': the VMM or its guest violated the protocol: %s; "
-                  "it has been disconnected",
-                  device->name, *why ? why : "unknown reason");
+        device->held = true;
+        log_violation(device, why);
     } else {
         log_info("disk '%s': the VMM has disconnected", device->name);
     }
 }
 
-void device_disconnect(struct device *device)
+void device_finish(struct device *device)
 {
     if (!device->connected || device->leaving) {
         return;
@@ -199,9 +248,25 @@ void device_disconnect(struct device *device)
     loop_remove(device->loop, device->vu.sock);
     if (connection_stop_lanes(device) == 0) {
         leave(device);
-    } else {
-        device->events->abandoned(device->opaque);
     }
+}
+
+void device_abandon(struct device *device)
+{
+    if (!device->connected) {
+        return;
+    }
+    assert(device->leaving);
+    for (unsigned int i = 0; i < device->lane_count; i++) {
+        reactor_call(device->lanes[i].reactor, call_keep, &device->lanes[i]);
+    }
+    device->events->abandoned(device->opaque);
+}
+
+void device_disconnect(struct device *device)
+{
+    device_finish(device);
+    device_abandon(device);
 }
 
 void connection_drained(struct loop_source *source, uint32_t events)

@@ -5,6 +5,8 @@
  *   {"op":"stat"}                       the same with counters, and reactors
  *   {"op":"add","name":NAME,"uri":URI,"socket":PATH[,OPTION:TEXT…]}
  *   {"op":"remove","name":NAME}
+ *   {"op":"drain"[,"name":NAME]}        replies with the disks that are left
+ *   {"op":"resume"[,"name":NAME]}
  */
 #include <errno.h>
 #include <json-c/json.h>
@@ -33,7 +35,7 @@ static char *finish(struct json_object *reply)
     return text;
 }
 
-static struct json_object *describe(const struct disk *disk, bool counters)
+static struct json_object *describe(struct disk *disk, bool counters)
 {
     struct json_object *object = json_object_new_object();
     struct disk_info info;
@@ -43,12 +45,15 @@ static struct json_object *describe(const struct disk *disk, bool counters)
     add_text(object, "name", info.name);
     add_text(object, "uri", info.uri);
     add_text(object, "socket", info.socket);
-    add_text(object, "state", disk_state_name(info.state));
+    add_text(object, "state", disk_state_name(info.report.state));
     json_object_object_add(object, "connected",
-                           json_object_new_boolean(info.connected));
-    add_number(object, "size", info.size);
-    if (info.error[0]) {
-        add_text(object, "error", info.error);
+                           json_object_new_boolean(info.report.connected));
+    if (info.report.held) {
+        json_object_object_add(object, "held", json_object_new_boolean(true));
+    }
+    add_number(object, "size", info.report.size);
+    if (info.report.error.text[0]) {
+        add_text(object, "error", info.report.error.text);
     }
     if (counters) {
         add_number(object, "requests", info.requests);
@@ -161,7 +166,46 @@ static int remove_disk(struct daemon *daemon, struct json_object *request,
 {
     const char *name = text_of(request, "remove", "name", err);
 
-    return name ? daemon_remove(daemon, name, err) : err->code;
+    return name ? daemon_ask(daemon, name, DISK_REMOVE, err) : err->code;
+}
+
+/* The disks of @name, or all, that are not drained yet. */
+static char *not_drained(struct daemon *daemon, const char *name)
+{
+    struct json_object *reply = json_object_new_object();
+    struct json_object *names = json_object_new_array();
+
+    for (struct daemon_disk *entry = daemon->disks; entry;
+         entry = entry->next) {
+        struct disk_info info;
+
+        disk_get_info(entry->disk, &info);
+        if ((!name || strcmp(entry->name, name) == 0) &&
+            info.report.state != DISK_DRAINED) {
+            json_object_array_add(names, json_object_new_string(entry->name));
+        }
+    }
+    add_number(reply, "sessions", json_object_array_length(names));
+    json_object_object_add(reply, "peers", names);
+    return finish(reply);
+}
+
+/* Of a disk, or of all without "name". */
+static char *drain(struct daemon *daemon, struct json_object *request,
+                   enum disk_request what, struct rdisk_error *err)
+{
+    const char *name = NULL;
+
+    if (json_object_object_get_ex(request, "name", NULL)) {
+        name = text_of(request, "drain", "name", err);
+        if (!name) {
+            return NULL;
+        }
+    }
+    if (daemon_ask(daemon, name, what, err) < 0) {
+        return NULL;
+    }
+    return what == DISK_DRAIN ? not_drained(daemon, name) : strdup("{}");
 }
 
 static char *carry_out(struct daemon *daemon, struct json_object *request,
@@ -181,8 +225,14 @@ static char *carry_out(struct daemon *daemon, struct json_object *request,
     if (strcmp(op, "remove") == 0) {
         return remove_disk(daemon, request, err) < 0 ? NULL : strdup("{}");
     }
-    rdisk_error_set(err, -EINVAL,
-                    "unknown op \"%.40s\": use list, stat, add or remove", op);
+    if (strcmp(op, "drain") == 0 || strcmp(op, "resume") == 0) {
+        return drain(daemon, request, op[0] == 'd' ? DISK_DRAIN : DISK_RESUME,
+                     err);
+    }
+    rdisk_error_set(
+        err, -EINVAL,
+        "unknown op \"%.40s\": use list, stat, add, remove, drain or resume",
+        op);
     return NULL;
 }
 

@@ -6,16 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "server/container_of.h"
 #include "server/log.h"
 
-/* How long the end waits for requests in flight, in milliseconds, and between
- * two looks. A guest's requests that have not ended then are sent again by the
- * next daemon, which the VMM's in-flight table tells of them. */
-#define STOP_MS      10000u
-#define STOP_LOOK_MS 20
+/* How long the end waits for the disks, in milliseconds: they end by themselves
+ * within DISK_GRACE_MS, but for servers that do not answer. A guest's requests
+ * that have not ended then are sent again by the next daemon, which has them
+ * from the VMM's in-flight table. */
+#define STOP_MS (DISK_GRACE_MS + 5000u)
 
 int daemon_add(struct daemon *daemon, struct disk_options *options,
                struct rdisk_error *err)
@@ -37,7 +39,7 @@ int daemon_add(struct daemon *daemon, struct disk_options *options,
         disk_options_free(options);
         return rdisk_error_set(err, -ENOMEM, "out of memory");
     }
-    entry->disk = disk_create(daemon->env, &daemon->loop, daemon->reactors,
+    entry->disk = disk_create(daemon->env, daemon->disk_fd, daemon->reactors,
                               daemon->reactor_count, options, err);
     if (!entry->disk) {
         free(entry->name);
@@ -48,26 +50,33 @@ int daemon_add(struct daemon *daemon, struct disk_options *options,
     return 0;
 }
 
-int daemon_remove(struct daemon *daemon, const char *name,
-                  struct rdisk_error *err)
+int daemon_ask(struct daemon *daemon, const char *name,
+               enum disk_request request, struct rdisk_error *err)
 {
+    bool found = !name;
+
     for (struct daemon_disk *entry = daemon->disks; entry;
          entry = entry->next) {
-        if (strcmp(entry->name, name) == 0) {
-            disk_remove(entry->disk);
-            return 0;
+        if (!name || strcmp(entry->name, name) == 0) {
+            found = true;
+            disk_ask(entry->disk, request);
         }
     }
-    return rdisk_error_set(err, -ENOENT, "there is no disk '%.140s'", name);
+    return found ? 0
+                 : rdisk_error_set(err, -ENOENT, "there is no disk '%.140s'",
+                                   name);
 }
 
-/* Disks that were removed and have nothing in flight any more. */
-static void collect(struct daemon *daemon)
+/* Disks that were removed and whose threads have ended. */
+static void disk_ready(struct loop_source *source, uint32_t events)
 {
+    struct daemon *daemon = container_of(source, struct daemon, disk_source);
     struct daemon_disk **link = &daemon->disks, *entry;
+    eventfd_t count;
 
+    eventfd_read(daemon->disk_fd, &count);
     while ((entry = *link)) {
-        if (disk_gone(entry->disk)) {
+        if (disk_ended(entry->disk)) {
             *link = entry->next;
             log_info("disk '%s': removed", entry->name);
             disk_destroy(entry->disk);
@@ -103,10 +112,18 @@ int daemon_start(struct daemon *daemon, struct vhost_config *config,
 {
     int ret;
 
-    *daemon = (struct daemon) { .env = env };
+    *daemon = (struct daemon) { .env = env, .disk_source.ready = disk_ready };
     ret = loop_init(&daemon->loop);
     if (ret < 0) {
         return rdisk_error_set(err, ret, "cannot create an epoll: %s",
+                               strerror(-ret));
+    }
+    daemon->disk_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    ret = daemon->disk_fd < 0 ? -errno
+                              : loop_add(&daemon->loop, daemon->disk_fd,
+                                         EPOLLIN, &daemon->disk_source);
+    if (ret < 0) {
+        return rdisk_error_set(err, ret, "cannot create an eventfd: %s",
                                strerror(-ret));
     }
     ret = start_reactors(daemon, config, err);
@@ -187,7 +204,6 @@ void daemon_run(struct daemon *daemon)
     while (!daemon->stopping) {
         loop_turn(&daemon->loop, timeout(daemon));
         control_look(daemon->control, rdisk_now(daemon->env));
-        collect(daemon);
     }
     loop_remove(&daemon->loop, signals.fd);
     close(signals.fd);
@@ -196,16 +212,11 @@ void daemon_run(struct daemon *daemon)
 /* Every disk ends, or the time is over. */
 static void stop_disks(struct daemon *daemon)
 {
-    uint64_t until = rdisk_now(daemon->env) + STOP_MS * RDISK_MSEC;
+    uint64_t until = rdisk_now(daemon->env) + STOP_MS * RDISK_MSEC, now;
 
-    for (struct daemon_disk *entry = daemon->disks; entry;
-         entry = entry->next) {
-        disk_remove(entry->disk);
-    }
-    collect(daemon);
-    while (daemon->disks && rdisk_now(daemon->env) < until) {
-        loop_turn(&daemon->loop, STOP_LOOK_MS);
-        collect(daemon);
+    daemon_ask(daemon, NULL, DISK_REMOVE, NULL);
+    while (daemon->disks && (now = rdisk_now(daemon->env)) < until) {
+        loop_turn(&daemon->loop, (int)((until - now) / RDISK_MSEC) + 1);
     }
     for (struct daemon_disk *entry = daemon->disks; entry;
          entry = entry->next) {
@@ -227,5 +238,6 @@ void daemon_end(struct daemon *daemon)
         reactor_destroy(daemon->reactors[i]);
     }
     free(daemon->reactors);
+    close(daemon->disk_fd);
     loop_destroy(&daemon->loop);
 }

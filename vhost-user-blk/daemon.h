@@ -15,11 +15,14 @@ struct daemon_disk {
     struct daemon_disk *next;
     struct disk *disk;
     char *name;
+    bool removing;
 };
 
 struct daemon {
     const struct rdisk_env *env;
     struct loop loop;
+    int disk_fd; /* eventfd: a disk has ended */
+    struct loop_source disk_source;
     struct reactor **reactors;
     unsigned int reactor_count;
     struct daemon_disk *disks;
@@ -39,9 +42,9 @@ void daemon_end(struct daemon *daemon);
 /* Takes @options over. 0 or a negative errno. */
 int daemon_add(struct daemon *daemon, struct disk_options *options,
                struct rdisk_error *err);
-/* The disk goes when its last request has ended. 0 or -ENOENT. */
-int daemon_remove(struct daemon *daemon, const char *name,
-                  struct rdisk_error *err);
+/* Ask the disk, or all with NULL: disk_ask(). 0 or -ENOENT. */
+int daemon_ask(struct daemon *daemon, const char *name,
+               enum disk_request request, struct rdisk_error *err);
 
 /* control.c: a request on the control socket, and its reply. */
 void daemon_control(void *opaque, const char *line, struct control_call *call);

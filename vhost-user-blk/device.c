@@ -120,6 +120,11 @@ bool device_connected(const struct device *device)
     return device->connected;
 }
 
+bool device_held(const struct device *device)
+{
+    return device->held && device->connected;
+}
+
 bool device_started(const struct device *device)
 {
     return device->started;
@@ -153,6 +158,7 @@ struct device *device_create(struct loop *loop,
         rdisk_error_set(err, -ENOMEM, "no memory for disk '%s'", options->name);
         return NULL;
     }
+    device->env = options->env;
     device->loop = loop;
     device->lanes = lanes;
     device->lane_count = lane_count;

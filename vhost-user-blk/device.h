@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A vhost-user-blk device: a socket at which one VMM at a time connects, and
- * what that says of its features, memory and rings. The control thread's,
- * lanes apart.
+ * what that says of its features, memory and rings. Everything but the lanes
+ * belongs to the disk's thread.
  *
  * Around each message the device's lanes are stopped. A message that takes
  * memory or rings away waits, unread, until nothing is in flight: the VMM
@@ -40,11 +40,12 @@ struct device_events {
      * of this process. Nothing is in flight when it goes. */
     void (*memory_added)(void *opaque, void *address, size_t length);
     void (*memory_removed)(void *opaque, void *address, size_t length);
-    /* In-flight requests should end soon: the VMM has gone. */
+    /* In-flight requests should end soon: the VMM has gone, or is to go. */
     void (*abandoned)(void *opaque);
 };
 
 struct device_options {
+    const struct rdisk_env *env;
     const char *name;        /* of the disk, for messages */
     const char *socket;      /* path */
     unsigned int virtqueues; /* 1…DISK_VIRTQUEUES_MAX, the most offered */
@@ -75,9 +76,19 @@ void device_resized(struct device *device, uint64_t size);
 
 /* The lanes have their queues: take requests. Stopped: take no more. */
 void device_go(struct device *device);
-/* The VMM is cut off. events->stopped comes when nothing is in flight, at once
- * if nothing is. It may connect again. */
+/*
+ * Take no more requests and messages. When nothing is in flight any more, at
+ * once if nothing is, the VMM is disconnected, and events->stopped comes. It may
+ * connect again.
+ */
+void device_finish(struct device *device);
+/* After that: what fails now stays in flight in the VMM's table, for its next
+ * connection, and events->abandoned comes. */
+void device_abandon(struct device *device);
+/* Both. */
 void device_disconnect(struct device *device);
+/* The guest has broken the rules, and the device waits for its reset. */
+bool device_held(const struct device *device);
 
 bool device_connected(const struct device *device);
 bool device_started(const struct device *device);

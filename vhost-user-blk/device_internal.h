@@ -3,8 +3,8 @@
  * A device as its own files see it: device.c (what the VMM is offered, and the
  * device's life), listener.c (its socket), connection.c (the VMM's connection,
  * and the lanes around its messages), message.c (which messages are accepted),
- * guest_memory.c (the memory table). All of it is the control thread's, but for
- * @broken and @drained_fd.
+ * guest_memory.c (the memory table). All of it is the thread's of the disk, but
+ * for @broken and @drained_fd.
  */
 #ifndef VHOST_USER_BLK_DEVICE_INTERNAL_H
 #define VHOST_USER_BLK_DEVICE_INTERNAL_H
@@ -18,6 +18,7 @@
 
 struct device {
     VuDev vu; /* first: callbacks get a pointer to it */
+    const struct rdisk_env *env;
     struct loop *loop;
     char *name;
     struct sockaddr_un address;
@@ -46,6 +47,9 @@ struct device {
         size_t length;
     } known[VHOST_USER_MAX_RAM_SLOTS];
     unsigned int known_count;
+    bool held, hold_logged;       /* the guest has broken the rings */
+    uint64_t violation_logged;    /* rdisk_now(); 0: never */
+    unsigned int violations;      /* that were not logged since */
     _Atomic(const char *) broken; /* why, by whichever thread */
     char broken_text[200];
 };

@@ -7,7 +7,9 @@
  * has let it go. Before, a short read-only session finds out what the VMM asks
  * for first: size, blocks, and what the volume can do.
  *
- * All functions belong to the control thread.
+ * Each disk has a thread: name look-ups, registration of guest memory, the
+ * client record and a VMM that is slow make no other disk wait. All functions
+ * are for the thread that has created the disk.
  */
 #ifndef VHOST_USER_BLK_DISK_H
 #define VHOST_USER_BLK_DISK_H
@@ -25,6 +27,7 @@ enum disk_state {
     DISK_OPEN,    /* requests flow, or wait for a lost connection */
     DISK_FAILED,  /* requests fail: the session is over */
     DISK_CLOSING, /* the session ends */
+    DISK_DRAINED, /* no session, no VMM, no socket, until it is resumed */
 };
 
 const char *disk_state_name(enum disk_state state);
@@ -33,33 +36,52 @@ struct disk;
 
 /*
  * Takes @options over, also when it fails. The disk uses queue i of its
- * session on reactor i modulo @reactor_count.
+ * session on reactor i modulo @reactor_count. @home_fd is an eventfd: 1 is added
+ * to it when the disk has ended. The caller's thread waits for nothing: what
+ * fails later is in the report.
  */
-struct disk *disk_create(const struct rdisk_env *env, struct loop *loop,
+struct disk *disk_create(const struct rdisk_env *env, int home_fd,
                          struct reactor *const *reactors,
                          unsigned int reactor_count,
                          struct disk_options *options, struct rdisk_error *err);
+
 /*
- * Cut the VMM off, let nobody connect, close the session: disk_gone() is true
- * when that is done, at the latest when the requests in flight have met their
- * time limits.
+ * What a disk is asked for. To drain and to remove it: take no more requests,
+ * complete those in flight, for DISK_GRACE_MS at most, disconnect the VMM, let
+ * none connect, and close the session, so that another daemon may have the
+ * volume and the socket. Requests that a lost connection has kept from
+ * completing stay in the VMM's in-flight table.
  */
-void disk_remove(struct disk *disk);
-bool disk_gone(const struct disk *disk);
-/* Only when it is gone. */
+enum disk_request {
+    DISK_REMOVE = 1, /* for good: disk_ended() */
+    DISK_DRAIN = 2,  /* DISK_DRAINED */
+    DISK_RESUME = 4, /* the opposite of DISK_DRAIN */
+};
+#define DISK_GRACE_MS 10000u
+
+void disk_ask(struct disk *disk, enum disk_request request);
+/* It was removed, and its thread has ended. */
+bool disk_ended(const struct disk *disk);
+/* Only then. */
 void disk_destroy(struct disk *disk);
 
-struct disk_info {
-    const char *name, *uri, *socket;
+/* As of the end of the last turn of the disk's thread. */
+struct disk_report {
     enum disk_state state;
-    const char *error; /* the last one, "" if none */
-    bool connected;    /* a VMM is */
-    uint64_t size;     /* bytes; 0: not known yet */
+    struct rdisk_error error; /* the last one; text "" if none */
+    bool connected;           /* a VMM is */
+    bool held;     /* the guest has broken the rules: device_held() */
+    uint64_t size; /* bytes; 0: not known yet */
     uint32_t block_size;
+};
+
+struct disk_info {
+    const char *name, *uri, *socket; /* the disk's */
+    struct disk_report report;
     uint64_t requests, failed, refused; /* of the guest, since the start */
     struct rdisk_queue_counters queues; /* of the session */
     uint64_t reconnects;
 };
-void disk_get_info(const struct disk *disk, struct disk_info *info);
+void disk_get_info(struct disk *disk, struct disk_info *info);
 
 #endif

@@ -75,10 +75,22 @@ static void note_error(struct disk *disk, const struct rdisk_error *err)
     disk->error = *err;
 }
 
+/* From now on @session is the one that others see the counters of. */
+static void count_session(struct disk *disk, struct rdisk_initiator *session)
+{
+    pthread_mutex_lock(&disk->lock);
+    disk->counted = session;
+    for (unsigned int i = 0; i < disk->lane_count; i++) {
+        disk->counting[i] = session ? rdisk_initiator_queue(session, i) : NULL;
+    }
+    pthread_mutex_unlock(&disk->lock);
+}
+
 void disk_session_drop(struct disk *disk)
 {
     if (disk->session) {
-        loop_remove(disk->loop, rdisk_initiator_fd(disk->session));
+        count_session(disk, NULL);
+        loop_remove(&disk->loop, rdisk_initiator_fd(disk->session));
         rdisk_initiator_destroy(disk->session);
         disk->session = NULL;
     }
@@ -90,6 +102,7 @@ void disk_session_drop(struct disk *disk)
  */
 static int next_client(struct disk *disk, struct rdisk_error *err)
 {
+    assert(disk->client.epoch);
     disk->client.epoch += CLIENT_EPOCHS;
     return client_record_write(disk->record, &disk->client, err);
 }
@@ -108,6 +121,14 @@ static struct rdisk_initiator_options probing(const struct disk *disk)
     return options;
 }
 
+/* Who the disk is to the server, as it was when it was last used. */
+static int read_client(struct disk *disk, struct rdisk_error *err)
+{
+    return disk->client.epoch ? 0
+                              : client_record_read(disk->record, disk->env,
+                                                   &disk->client, err);
+}
+
 static int create_session(struct disk *disk, enum disk_state state,
                           struct rdisk_error *err)
 {
@@ -116,6 +137,7 @@ static int create_session(struct disk *disk, enum disk_state state,
 
     if (state == DISK_PROBING) {
         options = probing(disk);
+        ret = read_client(disk, err);
     } else {
         ret = next_client(disk, err);
         options.client = &disk->client;
@@ -128,7 +150,7 @@ static int create_session(struct disk *disk, enum disk_state state,
     if (!disk->session) {
         return err->code;
     }
-    ret = loop_add(disk->loop, rdisk_initiator_fd(disk->session), EPOLLIN,
+    ret = loop_add(&disk->loop, rdisk_initiator_fd(disk->session), EPOLLIN,
                    &disk->session_source);
     return ret < 0 ? rdisk_error_set(err, ret, "cannot watch the session: %s",
                                      strerror(-ret))
@@ -141,6 +163,7 @@ void disk_session_start(struct disk *disk, enum disk_state state)
 
     assert(!disk->session);
     disk->state = state;
+    disk_publish(disk);
     if (create_session(disk, state, &err) < 0) {
         note_error(disk, &err);
         disk_session_drop(disk);
@@ -240,7 +263,7 @@ static void session_ended(struct disk *disk)
 
     disk_session_drop(disk);
     disk->state = DISK_IDLE;
-    if (disk->removing) {
+    if (disk->ending) {
         return;
     }
     if (state == DISK_PROBING) {
@@ -248,6 +271,8 @@ static void session_ended(struct disk *disk)
 
         if (device_listen(disk->device, &disk->geometry, &err) < 0) {
             note_error(disk, &err);
+            disk->state = DISK_PROBING;
+            retry_later(disk);
         }
     } else if (device_started(disk->device)) {
         disk_session_start(disk, DISK_OPENING);
@@ -290,6 +315,7 @@ static void opened(struct disk *disk)
         volume_changed(disk, size);
     }
     attach_lanes(disk);
+    count_session(disk, disk->session);
     device_for_each_region(disk->device, memory_added, disk);
     log_info("disk '%s': volume open, epoch %llu", disk->options.name,
              (unsigned long long)info->epoch);
@@ -314,7 +340,7 @@ static void could_not_open(struct disk *disk)
                 rdisk_initiator_error(disk->session)->code == -ESTALE;
 
     disk_session_drop(disk);
-    if (disk->removing) {
+    if (disk->ending) {
         return;
     }
     if (lost) {
@@ -367,7 +393,7 @@ static void started(void *opaque)
 {
     struct disk *disk = opaque;
 
-    if (disk->state == DISK_IDLE && !disk->removing) {
+    if (disk->state == DISK_IDLE && !disk->ending) {
         disk_session_start(disk, DISK_OPENING);
     }
 }
@@ -400,11 +426,7 @@ static void fresh(void *opaque)
 
 static void abandoned(void *opaque)
 {
-    struct disk *disk = opaque;
-
-    if (disk->session) {
-        rdisk_initiator_cancel(disk->session);
-    }
+    disk_session_cancel(opaque);
 }
 
 const struct device_events disk_device_events = {
@@ -415,6 +437,13 @@ const struct device_events disk_device_events = {
     .memory_removed = memory_removed,
     .abandoned = abandoned,
 };
+
+void disk_session_cancel(struct disk *disk)
+{
+    if (disk->session) {
+        rdisk_initiator_cancel(disk->session);
+    }
+}
 
 void disk_session_init(struct disk *disk)
 {

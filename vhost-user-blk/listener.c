@@ -59,42 +59,70 @@ static int remove_stale(const struct sockaddr_un *address,
     return 0;
 }
 
-static int open_socket(struct device *device, struct rdisk_error *err)
+/* Who may connect. */
+static int admit(const struct device *device, struct rdisk_error *err)
+{
+    const char *path = device->address.sun_path;
+
+    if (((device->owner != (uid_t)-1 || device->group != (gid_t)-1) &&
+         chown(path, device->owner, device->group) < 0) ||
+        chmod(path, device->mode) < 0) {
+        int code = -errno;
+
+        return rdisk_error_set(err, code,
+                               "cannot give '%s' the owner %d, the group %d "
+                               "and the mode %o: %s; run rdisk-vhost as root, "
+                               "or leave owner and group out",
+                               path, (int)device->owner, (int)device->group,
+                               (unsigned int)device->mode, strerror(-code));
+    }
+    return 0;
+}
+
+/* Bound, with an owner and a mode, and listening. */
+static int listen_at(struct device *device, struct rdisk_error *err)
 {
     const struct sockaddr_un *address = &device->address;
-    int ret = remove_stale(address, err);
-    mode_t mask;
+    int ret;
+
+    device->listen_fd = socket(AF_UNIX,
+                               SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* Nobody else gets in before its owner and mode are set. bind(2) takes the
+     * mode over; umask(2) would be every thread's. */
+    if (device->listen_fd < 0 || fchmod(device->listen_fd, 0600) < 0 ||
+        bind(device->listen_fd, (const struct sockaddr *)address,
+             sizeof(*address)) < 0) {
+        ret = -errno;
+    } else {
+        ret = admit(device, err);
+        if (ret < 0) {
+            return ret;
+        }
+        ret = listen(device->listen_fd, 8) < 0
+                  ? -errno
+                  : loop_add(device->loop, device->listen_fd, EPOLLIN,
+                             &device->listening);
+    }
+    return ret < 0 ? rdisk_error_set(err, ret,
+                                     "cannot listen at '%s' for disk '%s': %s",
+                                     address->sun_path, device->name,
+                                     strerror(-ret))
+                   : 0;
+}
+
+static int open_socket(struct device *device, struct rdisk_error *err)
+{
+    int ret = remove_stale(&device->address, err);
 
     if (ret < 0) {
         return ret;
     }
-    device->listen_fd = socket(AF_UNIX,
-                               SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    /* Nobody else gets in before its owner and mode are set. */
-    mask = umask(0177);
-    ret = device->listen_fd < 0 ||
-                  bind(device->listen_fd, (const struct sockaddr *)address,
-                       sizeof(*address)) < 0
-              ? -errno
-              : 0;
-    umask(mask);
-    if (ret == 0 &&
-        (((device->owner != (uid_t)-1 || device->group != (gid_t)-1) &&
-          chown(address->sun_path, device->owner, device->group) < 0) ||
-         chmod(address->sun_path, device->mode) < 0 ||
-         listen(device->listen_fd, 8) < 0)) {
-        ret = -errno;
+    ret = listen_at(device, err);
+    if (ret < 0 && device->listen_fd >= 0) {
+        close(device->listen_fd);
+        device->listen_fd = -1;
     }
-    if (ret == 0) {
-        ret = loop_add(device->loop, device->listen_fd, EPOLLIN,
-                       &device->listening);
-    }
-    return ret < 0 ? rdisk_error_set(err, ret,
-                                     "cannot listen at '%s' for "
-                                     "disk '%s': %s",
-                                     address->sun_path, device->name,
-                                     strerror(-ret))
-                   : 0;
+    return ret;
 }
 
 int device_listen(struct device *device, const struct device_geometry *geometry,

@@ -34,9 +34,15 @@ static const char *bad_message(const struct device *device,
     case VHOST_USER_SET_MEM_TABLE:
         if (message->payload.memory.nregions > VHOST_MEMORY_BASELINE_NREGIONS ||
             message->fd_num != (int)message->payload.memory.nregions) {
-            return "the memory table has other descriptors than regions";
+            return "the memory table has not a descriptor for each region: "
+                   "the VMM must share all of the guest's memory (share=on)";
         }
         return NULL;
+    case VHOST_USER_ADD_MEM_REG:
+        return message->fd_num != 1
+                   ? "a memory region comes without a descriptor: the VMM must "
+                     "share all of the guest's memory (share=on)"
+                   : NULL;
     case VHOST_USER_GET_CONFIG:
         return message->payload.config.size > VHOST_USER_MAX_CONFIG_SIZE
                    ? "the size of the config space is out of range"
@@ -80,6 +86,7 @@ int message_process(VuDev *vu, VhostUserMsg *message, int *do_reply)
     }
     /* Who connects again brings the table along instead. */
     if (message->request == VHOST_USER_GET_INFLIGHT_FD) {
+        device->held = device->hold_logged = false;
         device->events->fresh(device->opaque);
     }
     /* Before its memory is unmapped. */

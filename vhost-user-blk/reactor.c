@@ -28,13 +28,21 @@ struct reactor {
     struct reactor_queue *active; /* a list */
     bool stopping;                /* reactor's thread */
 
-    /* reactor_call(); one at a time, from the control thread. */
+    /* reactor_call(), from any number of threads. */
     pthread_mutex_t lock;
-    pthread_cond_t done;
-    void (*function)(void *argument); /* under lock; NULL: none */
-    void *argument;
+    pthread_cond_t done; /* a call is */
+    struct call *calls;  /* that wait, the oldest first; under the lock */
+    struct call **last;
 
     rdisk_counter turns, sleeps;
+};
+
+/* On the stack of its caller. */
+struct call {
+    void (*function)(void *argument);
+    void *argument;
+    bool done;
+    struct call *next;
 };
 
 static void assert_own_thread(const struct reactor *reactor)
@@ -62,8 +70,8 @@ void reactor_unwatch(struct reactor *reactor, int fd)
 void reactor_activate(struct reactor *reactor, struct reactor_queue *queue)
 {
     assert_own_thread(reactor);
-    queue->last_work = rdisk_stopwatch(reactor->env);
     if (!queue->active) {
+        queue->window.max = reactor->poll_time;
         queue->active = true;
         queue->next = reactor->active;
         reactor->active = queue;
@@ -87,19 +95,27 @@ void reactor_remove(struct reactor *reactor, struct reactor_queue *queue)
 
 /* ---- The thread --------------------------------------------------------- */
 
+/* One; as long as more wait the descriptor stays readable. */
 static void take_call(struct reactor *reactor)
 {
-    uint64_t count;
+    struct call *call;
+    uint64_t one;
 
-    if (read(reactor->call_fd, &count, sizeof(count)) < 0) {
+    /* A semaphore: it counts the calls. */
+    if (read(reactor->call_fd, &one, sizeof(one)) < 0) {
         return;
     }
     pthread_mutex_lock(&reactor->lock);
-    if (reactor->function) {
-        reactor->function(reactor->argument);
-        reactor->function = NULL;
-        pthread_cond_signal(&reactor->done);
+    call = reactor->calls;
+    reactor->calls = call->next;
+    if (!reactor->calls) {
+        reactor->last = &reactor->calls;
     }
+    pthread_mutex_unlock(&reactor->lock);
+    call->function(call->argument);
+    pthread_mutex_lock(&reactor->lock);
+    call->done = true;
+    pthread_cond_broadcast(&reactor->done);
     pthread_mutex_unlock(&reactor->lock);
 }
 
@@ -126,23 +142,39 @@ static void take_events(struct reactor *reactor, bool sleep)
     }
 }
 
-/* One turn of each active queue; those idle for the poll time are armed. */
+/* There is work: how long has the queue waited for it? */
+static void found_work(struct reactor *reactor, struct reactor_queue *queue)
+{
+    uint64_t now = rdisk_stopwatch(reactor->env);
+
+    if (queue->waited && queue->last_work) {
+        poll_window_adapt(&queue->window, rdisk_took(queue->last_work, now));
+    }
+    queue->waited = false;
+    queue->last_work = now;
+}
+
+static bool window_is_open(struct reactor *reactor, struct reactor_queue *queue)
+{
+    queue->waited = true;
+    return queue->window.length &&
+           rdisk_took(queue->last_work, rdisk_stopwatch(reactor->env)) <
+               queue->window.length;
+}
+
+/* One turn of each active queue; those whose window is over are armed. */
 static void run_queues(struct reactor *reactor)
 {
     struct reactor_queue **link = &reactor->active, *queue;
 
     rdisk_counter_add(&reactor->turns, 1);
     while ((queue = *link)) {
-        uint64_t now;
-
         if (queue->turn(queue)) {
-            queue->last_work = rdisk_stopwatch(reactor->env);
+            found_work(reactor, queue);
             link = &queue->next;
             continue;
         }
-        now = rdisk_stopwatch(reactor->env);
-        if (rdisk_took(queue->last_work, now) < reactor->poll_time ||
-            queue->arm(queue)) {
+        if (window_is_open(reactor, queue) || queue->arm(queue)) {
             link = &queue->next;
             continue;
         }
@@ -169,22 +201,23 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* ---- Control thread ---------------------------------------------------- */
+/* ---- Other threads ------------------------------------------------------ */
 
 void reactor_call(struct reactor *reactor, void (*function)(void *argument),
                   void *argument)
 {
+    struct call call = { .function = function, .argument = argument };
     uint64_t one = 1;
 
     assert(!pthread_equal(pthread_self(), reactor->thread));
     pthread_mutex_lock(&reactor->lock);
-    reactor->function = function;
-    reactor->argument = argument;
+    *reactor->last = &call;
+    reactor->last = &call.next;
     if (write(reactor->call_fd, &one, sizeof(one)) < 0) {
         /* An eventfd takes 2^64 - 2 of these. */
         abort();
     }
-    while (reactor->function) {
+    while (!call.done) {
         pthread_cond_wait(&reactor->done, &reactor->lock);
     }
     pthread_mutex_unlock(&reactor->lock);
@@ -206,7 +239,7 @@ static int start(struct reactor *reactor, unsigned int index,
     int ret;
 
     reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    reactor->call_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    reactor->call_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC | EFD_SEMAPHORE);
     if (reactor->epoll_fd < 0 || reactor->call_fd < 0 ||
         epoll_ctl(reactor->epoll_fd, EPOLL_CTL_ADD, reactor->call_fd, &event) <
             0) {
@@ -215,7 +248,7 @@ static int start(struct reactor *reactor, unsigned int index,
                                "reactor %u: %s",
                                index, strerror(errno));
     }
-    /* Signals are the control thread's. */
+    /* Signals are the daemon's main thread's. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     ret = pthread_create(&reactor->thread, NULL, run, reactor);
@@ -256,6 +289,7 @@ struct reactor *reactor_create(const struct rdisk_env *env, unsigned int index,
     reactor->env = env;
     reactor->poll_time = poll_time;
     reactor->epoll_fd = reactor->call_fd = -1;
+    reactor->last = &reactor->calls;
     pthread_mutex_init(&reactor->lock, NULL);
     pthread_cond_init(&reactor->done, NULL);
     if (start(reactor, index, err) < 0) {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A reactor: a thread that serves queues. A queue of a reactor is *active*
- * while it has had work within the poll time: then it is looked at in every
- * turn, with its notifications off. Otherwise it is armed and waits for one of
- * its descriptors. A reactor without an active queue sleeps in epoll_wait(2).
+ * while it has work, and for its poll window after that: then it is looked at in
+ * every turn, with its notifications off. Otherwise it is armed and waits for
+ * one of its descriptors. The window adapts to how long the queue waits for
+ * work (server/io/poll_window.h). A reactor without an active queue sleeps in
+ * epoll_wait(2).
  *
- * The control thread reaches a reactor through reactor_call() only, so queues
- * need no lock.
+ * Other threads reach a reactor through reactor_call() only, so queues need no
+ * lock.
  */
 #ifndef VHOST_USER_BLK_REACTOR_H
 #define VHOST_USER_BLK_REACTOR_H
@@ -14,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/io/poll_window.h"
 #include <rdisk/env.h>
 #include <rdisk/error.h>
 
@@ -32,7 +35,9 @@ struct reactor_queue {
     /* The reactor's. */
     struct reactor_queue *next; /* on the list of active queues */
     bool active;
+    bool waited;        /* the last turn found no work */
     uint64_t last_work; /* stopwatch time */
+    struct poll_window window;
 };
 
 struct reactor_counters {
@@ -40,15 +45,17 @@ struct reactor_counters {
     uint64_t sleeps; /* epoll_wait() calls that could sleep */
 };
 
-/* @poll_time in nanoseconds; 0: never look again before sleeping. */
+/* @poll_time in nanoseconds: the longest poll window; 0: never look again before
+ * sleeping. */
 struct reactor *reactor_create(const struct rdisk_env *env, unsigned int index,
                                uint64_t poll_time, struct rdisk_error *err);
 /* Every queue has been removed. */
 void reactor_destroy(struct reactor *reactor);
 
 /*
- * Control thread: run @function in the reactor's thread and wait for its end.
- * A turn of the reactor is bounded, and so is this.
+ * Any other thread: run @function in the reactor's thread and wait for its end.
+ * A turn of the reactor is bounded, at most one call is made in each, and a
+ * thread makes one at a time: so this is bounded too.
  */
 void reactor_call(struct reactor *reactor, void (*function)(void *argument),
                   void *argument);

@@ -64,6 +64,16 @@ static uint32_t written(const struct blk_request *request, uint8_t status)
                : 1;
 }
 
+/* It is answered, or kept. */
+static void release(struct lane *lane, struct blk_request *request)
+{
+    free(request->parts);
+    free(request);
+    if (--lane->in_flight == 0 && !lane->running) {
+        tell_drained(lane);
+    }
+}
+
 static void finish(struct blk_request *request, uint8_t status)
 {
     struct virtqueue *virtqueue = request->virtqueue;
@@ -78,11 +88,7 @@ static void finish(struct blk_request *request, uint8_t status)
     if (status != VIRTIO_BLK_S_OK) {
         rdisk_counter_add(&lane->failed, 1);
     }
-    free(request->parts);
-    free(request);
-    if (--lane->in_flight == 0 && !lane->running) {
-        tell_drained(lane);
-    }
+    release(lane, request);
 }
 
 static void part_done(struct rdisk_request *rdisk, int result)
@@ -93,7 +99,12 @@ static void part_done(struct rdisk_request *rdisk, int result)
     if (result < 0 && request->result == 0) {
         request->result = result;
     }
-    if (--request->parts_left == 0) {
+    if (--request->parts_left > 0) {
+        return;
+    }
+    if (request->result < 0 && request->virtqueue->lane->keeping) {
+        release(request->virtqueue->lane, request);
+    } else {
         finish(request, blk_status(request->result));
     }
 }
@@ -423,6 +434,7 @@ int lane_start(struct lane *lane)
         lane->attached = ret == 0;
     }
     lane->running = true;
+    lane->keeping = false;
     for (unsigned int i = 0; i < lane->virtqueue_count && ret == 0; i++) {
         ret = watch_kicks(lane->virtqueues[i]);
     }
@@ -448,6 +460,12 @@ void lane_stop(struct lane *lane)
         }
     }
     lane->running = false;
+}
+
+void lane_keep(struct lane *lane)
+{
+    assert(!lane->running);
+    lane->keeping = true;
 }
 
 void lane_detach(struct lane *lane)

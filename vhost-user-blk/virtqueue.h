@@ -44,6 +44,8 @@ struct lane {
     char serial[BLK_SERIAL_SIZE];
     bool refusing;          /* there is no session and none to come: every
                                request fails */
+    bool keeping;           /* what fails stays in the VMM's in-flight table,
+                               for the next connection to send again */
     bool running;           /* requests are taken from the rings */
     bool attached;          /* the queue's descriptor is watched */
     unsigned int in_flight; /* taken and not in the used ring */
@@ -65,6 +67,8 @@ struct lane {
  */
 int lane_start(struct lane *lane);
 void lane_stop(struct lane *lane);
+/* A request that fails from now on is kept, not failed, until the next start. */
+void lane_keep(struct lane *lane);
 /* Nothing is in flight and no more comes: @lane->queue may go. */
 void lane_detach(struct lane *lane);
 

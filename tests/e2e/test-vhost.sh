@@ -52,6 +52,80 @@ check_a_guest_is_told_what_the_volume_is()
     says "$work/info" '^serial ABC-123'
 }
 
+check_everything_a_disk_does_works_on_each_virtqueue()
+{
+    start_server
+    volume all 8M
+    vhost_start --reactors 2
+    vhost_add all queues=5
+    within 60 vhost-client "$work/all.sock" features | tee "$work/features"
+    says "$work/features" '^5 virtqueues, topology [03] 1 [0-9]*$'
+}
+
+check_memory_comes_and_goes_while_the_guest_uses_it()
+{
+    vhost_hotplug
+}
+
+check_memory_of_huge_pages_comes_and_goes()
+{
+    echo 4 >/proc/sys/vm/nr_hugepages || skip "this kernel has no huge pages"
+    [ "$(cat /proc/sys/vm/nr_hugepages)" -gt 0 ] || skip "no huge page is free"
+    vhost_hotplug huge
+    echo 0 >/proc/sys/vm/nr_hugepages
+}
+
+check_a_read_only_disk_is_one_to_its_guest()
+{
+    start_server
+    volume ro 8M
+    vhost_start
+    vhost_call add name=ro "uri=$(uri ro)?read-only=on" "socket=$work/ro.sock"
+    wait_until 20 accepts "$work/ro.sock"
+    within 20 vhost-client "$work/ro.sock" info | tee "$work/info"
+    says "$work/info" ' read-only 1$'
+    within 20 vhost-client "$work/ro.sock" bench read 4096 4 10
+    refused 'ended with status 1' 20 \
+        vhost-client "$work/ro.sock" bench write 4096 1 1
+}
+
+# The payload is copied if the guest's memory is not to be opened for the server.
+check_guest_memory_is_used_as_the_uri_says()
+{
+    local writer
+    start_server
+    volume bounced 32M
+    vhost_start
+    vhost_call add name=bounced "uri=$(uri bounced)?guest-memory=bounce" \
+        "socket=$work/bounced.sock"
+    wait_until 20 accepts "$work/bounced.sock"
+    vhost_writes bounced 16
+    wait_until 20 vhost_has_read
+    [ "$(vhost_stat 'd["copied_bytes"]')" -gt 0 ] || fail "nothing was copied"
+    vhost_written bounced
+}
+
+# vhost_hotplug [huge]
+vhost_hotplug()
+{
+    local plugger
+    start_server
+    volume plug 8M
+    vhost_start
+    vhost_add plug
+    vhost-client "$work/plug.sock" hotplug "$work/plug.stop" "$@" \
+        >"$work/hotplug" 2>&1 &
+    plugger=$!
+    end_later $plugger
+    wait_until 60 grep -q 'memory came and went 3 times' "$work/hotplug" ||
+        fail "$(tail -n 1 "$work/hotplug")"
+    equal "copied bytes" "$(vhost_stat 'd["copied_bytes"]')" 0
+    [ "$(vhost_stat 'd["reads"]')" -gt 8 ] || fail "too few reads"
+    touch "$work/plug.stop"
+    wait_until 10 gone $plugger
+    wait $plugger
+}
+
 # stat_block VOLUME: its block size
 stat_block()
 {
@@ -97,6 +171,162 @@ check_an_orderly_restart_loses_nothing()
     vhost_replace TERM
     equal "exit status" $ended 0
     vhost_written restarted
+}
+
+check_a_disk_whose_socket_cannot_be_made_says_why_and_tries_again()
+{
+    start_server
+    volume where 8M
+    vhost_start
+    vhost_call add name=where "uri=$(uri where)" "socket=$work/none/a.sock"
+    wait_until 20 grep -q "cannot listen at '$work/none/a.sock'" "$vhost_log"
+    mkdir "$work/none"
+    wait_until 30 accepts "$work/none/a.sock"
+    vhost_is idle
+}
+
+check_memory_that_may_not_be_locked_is_copied_with_one_message()
+{
+    start_server
+    volume locked 8M
+    command -v setpriv prlimit >/dev/null || skip "no setpriv or prlimit"
+    # Enough for the session's own memory, for none of a guest's.
+    vhost_under="setpriv --bounding-set=-ipc_lock,-sys_resource
+        prlimit --memlock=16777216:16777216" vhost_start
+    vhost_add locked
+    within 60 vhost-client "$work/locked.sock" bench write 1048576 2 20
+    within 60 vhost-client "$work/locked.sock" bench read 1048576 2 20
+    equal "failed" "$(vhost_stat 'd["failed"]')" 0
+    equal "messages" "$(grep -c 'on guest memory will be copied' "$vhost_log")" 1
+    says "$vhost_log" 'RLIMIT_MEMLOCK'
+}
+
+# The record of its client is a pipe without a reader: to write it takes for ever.
+check_a_disk_that_is_slow_to_start_delays_no_other()
+{
+    local writer slow_writer
+    start_server
+    volume slow 8M
+    volume fast 32M
+    vhost_start
+    vhost_add slow
+    mkfifo "$work/slow.sock.client.new"
+    vhost-client "$work/slow.sock" info >/dev/null 2>&1 &
+    slow_writer=$!
+    end_later $slow_writer
+    wait_until 20 vhost_is opening
+    vhost_add fast
+    vhost-client "$work/fast.sock" check 3 16 >"$work/check" 2>&1 &
+    writer=$!
+    end_later $writer
+    within 5 rdisk list --control "$vhost_control" | tee "$work/list"
+    says "$work/list" '^slow .* opening'
+    wait_until 30 gone $writer
+    wait $writer || fail "$(tail -n 1 "$work/check")"
+    within 5 rdisk remove fast --control "$vhost_control"
+    wait_until 20 vhost_lacks fast
+    ! gone $slow_writer || fail "the slow disk was not slow"
+    # The end is bounded too, and the next daemon may have it all.
+    vhost_stop TERM
+    equal "exit status" $ended 1
+}
+
+# vhost_lacks NAME
+vhost_lacks()
+{
+    ! rdisk list --control "$vhost_control" | grep -q "^$1 "
+}
+
+check_rdisk_has_the_same_words_for_the_daemon_as_for_a_server()
+{
+    start_server
+    volume words 8M
+    vhost_start
+    within 20 rdisk add words "uri=$(uri words)" "socket=$work/words.sock" \
+        serial=X1 --control "$vhost_control"
+    wait_until 20 accepts "$work/words.sock"
+    within 20 rdisk list --control "$vhost_control" | tee "$work/list"
+    says "$work/list" '^words  *8M  idle  *no   */.*/words.sock$'
+    within 20 vhost-client "$work/words.sock" bench write 4096 4 10
+    within 20 rdisk stat --control "$vhost_control" | tee "$work/stat"
+    says "$work/stat" '^disk words: rdma://.*, 8M, '
+    within 20 rdisk stat --json --control "$vhost_control" | python3 -Sc '
+import json, sys
+assert json.load(sys.stdin)["disks"][0]["name"] == "words"'
+    refused "disk 'words' already exists" 20 rdisk add words "uri=$(uri words)" \
+        "socket=$work/other.sock" --control "$vhost_control"
+    refused "'color' is not OPTION=VALUE" 20 rdisk add a color "socket=$work/a" \
+        --control "$vhost_control"
+    within 20 rdisk drain words --control "$vhost_control" | tee "$work/drain"
+    says "$work/drain" '^drained$'
+    [ ! -e "$work/words.sock" ] || fail "a drained disk listens"
+    vhost_is drained
+    within 20 rdisk resume words --control "$vhost_control"
+    wait_until 20 accepts "$work/words.sock"
+    within 20 rdisk remove words --control "$vhost_control"
+    wait_until 20 vhost_lacks words
+    refused "there is no disk 'words'" 20 rdisk remove words \
+        --control "$vhost_control"
+    refused "there is no disk 'words'" 20 rdisk drain words \
+        --control "$vhost_control"
+}
+
+# The upgrade: the next daemon starts while the drained one is still there.
+check_a_drained_daemon_leaves_its_guests_to_the_next_one()
+{
+    local writer first
+    vhost_writing upgraded
+    within 40 rdisk drain --control "$vhost_control"
+    no_sessions
+    first=$vhost vhost_control=$work/next.control
+    vhost_start
+    wait_until 20 vhost_is open || fail "$(tail -n 1 "$work/check")"
+    kill -TERM "$first"
+    wait_until 10 gone "$first"
+    wait "$first"
+    vhost_written upgraded
+}
+
+# The server does not answer: the guest's requests are not failed, but left to the
+# next daemon.
+check_requests_that_cannot_end_are_left_to_the_next_daemon()
+{
+    local writer
+    vhost_writing left
+    freeze "$server"
+    sleep 0.2
+    vhost_stop KILL
+    kill -CONT "$server"
+    vhost_start
+    wait_until 20 vhost_is open || fail "$(tail -n 1 "$work/check")"
+    kill_server
+    sleep 0.2
+    # It gives the lost connection up after its grace of 10 seconds.
+    within 40 rdisk drain --timeout 35 --control "$vhost_control"
+    start_server
+    within 20 rdisk resume --control "$vhost_control"
+    vhost_written left
+}
+
+# The chain is in flight for ever: the device stays stopped, with one line in the
+# log, until the guest resets it.
+check_a_broken_request_that_comes_again_and_again_stops_its_own_device_only()
+{
+    local writer
+    start_server
+    volume good 32M
+    volume bad 8M
+    vhost_start
+    vhost_add good
+    vhost_add bad
+    vhost_writes good 16
+    within 20 vhost-client "$work/bad.sock" broken 4 | tee "$work/broken"
+    says "$work/broken" '^1 reconnects$'
+    equal "lines" "$(grep -c 'violated the protocol' "$vhost_log")" 1
+    equal "lines" "$(grep -c 'stays stopped until' "$vhost_log")" 1
+    # A guest that begins has asked for a new table.
+    within 20 vhost-client "$work/bad.sock" info
+    vhost_written good
 }
 
 check_a_hostile_guest_harms_nobody_else()

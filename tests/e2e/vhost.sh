@@ -12,7 +12,8 @@ stock=/usr/bin/qemu-system-x86_64
 vhost_start()
 {
     command -v rdisk-vhost >/dev/null || skip "no rdisk-vhost; run: make vhost"
-    rdisk-vhost --control "$vhost_control" --log-level debug \
+    # shellcheck disable=SC2086 # a prefix is words
+    ${vhost_under:-} rdisk-vhost --control "$vhost_control" --log-level debug \
         ${vhost_config:+--config "$vhost_config"} "$@" 2>>"$vhost_log" &
     vhost=$!
     end_later $vhost

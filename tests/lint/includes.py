@@ -47,7 +47,7 @@ PROGRAMS = {
     # Its log, loop and control socket are rdiskd's; its counters librdisk's.
     'vhost-user-blk': (['common',
                         'server/log.h', 'server/notify.h', 'server/container_of.h',
-                        'server/io/loop.h',
+                        'server/io/loop.h', 'server/io/poll_window.h',
                         'server/admin/socket.h', 'transport/base/counter.h'],
                        ['initiator']),
 }

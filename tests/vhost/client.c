@@ -8,7 +8,14 @@
  *   vhost-client SOCKET check SECONDS DEPTH [FILE]
  *                     writes and knows every byte, until the time is over or
  *                     there is such a file; outlasts restarts of the daemon
+ *   vhost-client SOCKET features       uses all that a disk can do, once, and
+ *                     each of its virtqueues
+ *   vhost-client SOCKET hotplug FILE [huge]
+ *                     I/O on memory that comes and goes; then waits for a file
  *   vhost-client SOCKET hostile        breaks the rules; the daemon must not
+ *   vhost-client SOCKET broken SECONDS [FILE]
+ *                     breaks one, and brings it along when it connects again;
+ *                     until the time is over or there is such a file
  */
 #include <errno.h>
 #include <stdio.h>
@@ -204,6 +211,199 @@ static int check(struct frontend *frontend, double seconds, unsigned int depth,
     return 0;
 }
 
+/* ---- Everything a disk does ---------------------------------------------------- */
+
+static void die_unless(bool right, const char *what)
+{
+    if (!right) {
+        fprintf(stderr, "vhost-client: %s\n", what);
+        exit(1);
+    }
+}
+
+static uint8_t do_request(struct frontend *frontend, uint32_t type,
+                          uint64_t sector, uint32_t length)
+{
+    frontend_submit(frontend, 0, type, sector, length);
+    frontend_kick(frontend);
+    wait_one(frontend);
+    return frontend_request(frontend, 0)->status;
+}
+
+static uint8_t do_range(struct frontend *frontend, uint32_t type,
+                        uint64_t sector, uint32_t sectors, uint32_t flags)
+{
+    struct virtio_blk_discard_write_zeroes *range = (void *)
+        frontend_data(frontend, 0);
+
+    *range = (struct virtio_blk_discard_write_zeroes) {
+        .sector = sector,
+        .num_sectors = sectors,
+        .flags = flags,
+    };
+    return do_request(frontend, type, 0, sizeof(*range));
+}
+
+static bool all_are(const uint8_t *data, uint8_t byte)
+{
+    for (unsigned int i = 0; i < BLOCK; i++) {
+        if (data[i] != byte) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool holds(struct frontend *frontend, uint64_t sector, uint8_t byte)
+{
+    uint8_t *data = frontend_data(frontend, 0);
+
+    memset(data, ~byte, BLOCK);
+    return do_request(frontend, VIRTIO_BLK_T_IN, sector, BLOCK) ==
+               VIRTIO_BLK_S_OK &&
+           all_are(data, byte);
+}
+
+static void write_byte(struct frontend *frontend, uint64_t sector, uint8_t byte)
+{
+    memset(frontend_data(frontend, 0), byte, BLOCK);
+    die_unless(do_request(frontend, VIRTIO_BLK_T_OUT, sector, BLOCK) ==
+                   VIRTIO_BLK_S_OK,
+               "a write failed");
+}
+
+static void use_indirect(struct frontend *frontend)
+{
+    memset(frontend_data(frontend, 0), 0x77, BLOCK);
+    frontend_submit_indirect(frontend, 0, VIRTIO_BLK_T_OUT, 0, BLOCK);
+    frontend_kick(frontend);
+    wait_one(frontend);
+    die_unless(holds(frontend, 0, 0x77),
+               "a write by an indirect table was lost");
+}
+
+static void use_ranges(struct frontend *frontend)
+{
+    uint8_t status;
+
+    write_byte(frontend, SECTORS, 0x55);
+    write_byte(frontend, 2 * SECTORS, 0x55);
+    /* Not all file systems allocate zeroes; they say so, and write nothing. */
+    status = do_range(frontend, VIRTIO_BLK_T_WRITE_ZEROES, SECTORS, SECTORS, 0);
+    die_unless((status == VIRTIO_BLK_S_OK || status == VIRTIO_BLK_S_UNSUPP) &&
+                   holds(frontend, SECTORS,
+                         status == VIRTIO_BLK_S_OK ? 0 : 0x55) &&
+                   holds(frontend, 2 * SECTORS, 0x55),
+               "write zeroes");
+    die_unless(do_range(frontend, VIRTIO_BLK_T_WRITE_ZEROES, 2 * SECTORS,
+                        SECTORS, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) ==
+                       VIRTIO_BLK_S_OK &&
+                   holds(frontend, 2 * SECTORS, 0),
+               "write zeroes with unmap");
+    die_unless(do_range(frontend, VIRTIO_BLK_T_DISCARD, 0, SECTORS, 0) ==
+                   VIRTIO_BLK_S_OK,
+               "discard");
+    die_unless(do_range(frontend, VIRTIO_BLK_T_DISCARD,
+                        frontend->config.capacity, SECTORS,
+                        0) == VIRTIO_BLK_S_IOERR,
+               "a discard beyond the end");
+}
+
+static void use_each_queue(const char *path, unsigned int queues)
+{
+    for (unsigned int queue = 1; queue < queues; queue++) {
+        struct frontend frontend;
+
+        frontend_start_queue(&frontend, path, BLOCK, queue);
+        write_byte(&frontend, queue * SECTORS, (uint8_t)(0x10 + queue));
+        die_unless(holds(&frontend, queue * SECTORS, (uint8_t)(0x10 + queue)),
+                   "a virtqueue's write was lost");
+        frontend_stop(&frontend);
+    }
+}
+
+static int features(const char *path)
+{
+    static const unsigned int bits[] = {
+        VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC,
+        VIRTIO_BLK_F_MQ,         VIRTIO_BLK_F_FLUSH,
+        VIRTIO_BLK_F_DISCARD,    VIRTIO_BLK_F_WRITE_ZEROES,
+        VIRTIO_BLK_F_SEG_MAX,    VIRTIO_BLK_F_BLK_SIZE,
+        VIRTIO_BLK_F_TOPOLOGY,
+    };
+    struct frontend frontend;
+    unsigned int queues;
+
+    frontend_start(&frontend, path, BLOCK);
+    for (unsigned int i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
+        die_unless(frontend.offered >> bits[i] & 1, "a feature is not offered");
+    }
+    queues = frontend.config.num_queues;
+    use_indirect(&frontend);
+    use_ranges(&frontend);
+    die_unless(do_request(&frontend, VIRTIO_BLK_T_FLUSH, 0, 0) ==
+                   VIRTIO_BLK_S_OK,
+               "flush");
+    die_unless(do_request(&frontend, VIRTIO_BLK_T_IN, frontend.config.capacity,
+                          BLOCK) == VIRTIO_BLK_S_IOERR,
+               "a read beyond the end");
+    die_unless(do_request(&frontend, 99, 0, BLOCK) == VIRTIO_BLK_S_UNSUPP,
+               "an unknown request");
+    frontend_stop(&frontend);
+    use_each_queue(path, queues);
+    printf("%u virtqueues, topology %u %u %u\n", queues,
+           frontend.config.physical_block_exp, frontend.config.min_io_size,
+           frontend.config.opt_io_size);
+    return 0;
+}
+
+#define MORE (2u << 20) /* a huge page */
+
+static int hotplug(const char *path, const char *stop, bool huge)
+{
+    struct frontend frontend;
+
+    frontend_start(&frontend, path, BLOCK);
+    for (unsigned int round = 0; round < 3; round++) {
+        uint8_t byte = (uint8_t)(0x31 + round);
+        uint8_t *more;
+
+        /* A request is in flight while the memory comes. */
+        frontend_submit(&frontend, 1, VIRTIO_BLK_T_IN, 0, BLOCK);
+        frontend_kick(&frontend);
+        frontend_plug(&frontend, MORE, huge);
+        wait_one(&frontend);
+        more = frontend.more + MORE - BLOCK;
+        memset(more, byte, BLOCK);
+        frontend_submit_at(&frontend, 0, VIRTIO_BLK_T_OUT, 0, more, BLOCK);
+        frontend_kick(&frontend);
+        expect_ok(&frontend, wait_one(&frontend));
+        die_unless(holds(&frontend, 0, byte),
+                   "a write from new memory was lost");
+        memset(frontend.more, 0, BLOCK);
+        frontend_submit_at(&frontend, 0, VIRTIO_BLK_T_IN, 0, frontend.more,
+                           BLOCK);
+        frontend_kick(&frontend);
+        expect_ok(&frontend, wait_one(&frontend));
+        die_unless(all_are(frontend.more, byte),
+                   "a read into new memory was lost");
+        /* And one on it while it goes: it ends first. */
+        frontend_submit_at(&frontend, 0, VIRTIO_BLK_T_IN, 0, frontend.more,
+                           BLOCK);
+        frontend_kick(&frontend);
+        frontend_unplug(&frontend);
+        expect_ok(&frontend, wait_one(&frontend));
+    }
+    printf("memory came and went 3 times\n");
+    fflush(stdout);
+    /* The counters of the session end with the device. */
+    while (access(stop, F_OK) < 0) {
+        usleep(50000);
+    }
+    frontend_stop(&frontend);
+    return 0;
+}
+
 /* ---- A guest that keeps no rules ------------------------------------------------ */
 
 /* After a broken chain the daemon may disconnect; what counts is that it goes
@@ -275,10 +475,36 @@ static int hostile(const char *path)
     return 0;
 }
 
+/* As a VMM does that knows nothing of its guest's requests. */
+static int broken(const char *path, double seconds, const char *stop)
+{
+    double end = now() + seconds;
+    struct frontend frontend;
+    struct vring_desc *desc;
+
+    frontend_start(&frontend, path, BLOCK);
+    desc = frontend_descriptors(&frontend);
+    desc[0] = (struct vring_desc) { .addr = 1ull << 40, .len = 16 };
+    frontend.reconnect = true;
+    frontend_submit_chain(&frontend, 0);
+    frontend_kick(&frontend);
+    while (now() < end && !(stop && access(stop, F_OK) == 0)) {
+        frontend_wait(&frontend, 100);
+    }
+    printf("%u reconnects\n", frontend.reconnects);
+    fflush(stdout);
+    frontend_stop(&frontend);
+    return 0;
+}
+
 static int usage(void)
 {
-    fprintf(stderr, "usage: vhost-client SOCKET info | bench read|write BYTES "
-                    "DEPTH COUNT | check SECONDS DEPTH [FILE] | hostile\n");
+    fprintf(
+        stderr,
+        "usage: vhost-client SOCKET info | features | hotplug FILE [huge] | "
+        "bench read|write BYTES "
+        "DEPTH COUNT | check SECONDS DEPTH [FILE] | hostile | "
+        "broken SECONDS [FILE]\n");
     return 2;
 }
 
@@ -298,6 +524,17 @@ int main(int argc, char **argv)
 
     if (argc == 3 && strcmp(argv[2], "hostile") == 0) {
         return hostile(argv[1]);
+    }
+    if ((argc == 4 || argc == 5) && strcmp(argv[2], "broken") == 0) {
+        return broken(argv[1], strtod(argv[3], NULL),
+                      argc == 5 ? argv[4] : NULL);
+    }
+    if (argc == 3 && strcmp(argv[2], "features") == 0) {
+        return features(argv[1]);
+    }
+    if ((argc == 4 || argc == 5) && strcmp(argv[2], "hotplug") == 0) {
+        return hotplug(argv[1], argv[3],
+                       argc == 5 && strcmp(argv[4], "huge") == 0);
     }
     if (argc == 3 && strcmp(argv[2], "info") == 0) {
         frontend_start(&frontend, argv[1], BLOCK);

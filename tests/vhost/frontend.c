@@ -33,6 +33,8 @@ enum {
     GET_CONFIG = 24,
     GET_INFLIGHT_FD = 31,
     SET_INFLIGHT_FD = 32,
+    ADD_MEM_REG = 37,
+    REM_MEM_REG = 38,
 };
 #define VERSION             1u
 #define REPLY               4u
@@ -41,9 +43,12 @@ enum {
 #define P_REPLY_ACK         3
 #define P_CONFIG            9
 #define P_INFLIGHT          12
-#define CONFIG_SIZE         60u /* what QEMU 7.2 asks for */
+#define P_MEM_SLOTS         15
+#define MORE_AT             (1ull << 32) /* address of what is plugged in */
+#define CONFIG_SIZE         60u          /* what QEMU 7.2 asks for */
 
 #define REQUESTS_AT  16384u /* in the memory, behind the ring */
+#define INDIRECT_AT  24576u
 #define DATA_AT      32768u
 #define RECONNECT_MS 20000 /* so long for a new daemon */
 #define REPLY_MS     60000 /* so long for an answer */
@@ -65,6 +70,12 @@ struct message {
                 uint64_t guest, size, user, offset;
             } region;
         } memory;
+        struct {
+            uint64_t padding;
+            struct {
+                uint64_t guest, size, user, offset;
+            } region;
+        } slot;
         struct {
             uint32_t offset, size, flags;
             uint8_t bytes[256];
@@ -201,7 +212,7 @@ static bool set_state(struct frontend *frontend, uint32_t request, uint32_t num)
         .request = request,
         .flags = VERSION,
         .size = 8,
-        .state = { .num = num },
+        .state = { .index = frontend->queue, .num = num },
     };
 
     return send_message(frontend, &message, -1);
@@ -228,7 +239,9 @@ static bool negotiate(struct frontend *frontend)
         die("features 0x%llx, protocol features 0x%llx: something is missing",
             (unsigned long long)offered, (unsigned long long)protocol);
     }
-    protocol = 1ull << P_CONFIG | 1ull << P_INFLIGHT | 1ull << P_REPLY_ACK;
+    protocol &= 1ull << P_CONFIG | 1ull << P_INFLIGHT | 1ull << P_REPLY_ACK |
+                1ull << P_MEM_SLOTS;
+    frontend->offered = offered;
     if (!set_u64(frontend, SET_PROTOCOL_FEATURES, protocol, -1) ||
         !set_u64(frontend, SET_OWNER, 0, -1) ||
         !ask(frontend, &message, NULL)) {
@@ -240,10 +253,10 @@ static bool negotiate(struct frontend *frontend)
     frontend->features =
         offered &
         (1ull << VIRTIO_F_VERSION_1 | 1ull << F_PROTOCOL_FEATURES |
-         1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_BLK_F_FLUSH |
-         1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES |
-         1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
-         1ull << VIRTIO_BLK_F_RO);
+         1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |
+         1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_DISCARD |
+         1ull << VIRTIO_BLK_F_WRITE_ZEROES | 1ull << VIRTIO_BLK_F_SEG_MAX |
+         1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_RO);
     return set_u64(frontend, SET_FEATURES, frontend->features, -1);
 }
 
@@ -253,7 +266,10 @@ static bool give_inflight(struct frontend *frontend)
         .request = GET_INFLIGHT_FD,
         .flags = VERSION,
         .size = 24,
-        .inflight = { .queues = 1, .queue_size = FRONTEND_RING },
+        .inflight = {
+            .queues = (uint16_t)(frontend->queue + 1),
+            .queue_size = FRONTEND_RING,
+        },
     };
 
     if (frontend->inflight_fd < 0) {
@@ -268,7 +284,8 @@ static bool give_inflight(struct frontend *frontend)
         .inflight = {
             .size = frontend->inflight_size,
             .offset = frontend->inflight_offset,
-            .queues = 1, .queue_size = FRONTEND_RING,
+            .queues = (uint16_t)(frontend->queue + 1),
+            .queue_size = FRONTEND_RING,
         },
     };
     return send_message(frontend, &message, frontend->inflight_fd);
@@ -283,6 +300,20 @@ static struct vring_avail *available(struct frontend *frontend)
 static struct vring_used *used(struct frontend *frontend)
 {
     return (void *)(frontend->memory + 8192);
+}
+
+static bool plug(struct frontend *frontend)
+{
+    struct message message = {
+        .request = ADD_MEM_REG, .flags = VERSION | NEED_REPLY, .size = 40,
+        .slot.region = {
+            .guest = MORE_AT, .size = frontend->more_size,
+            .user = (uintptr_t)frontend->more,
+        },
+    };
+
+    return send_message(frontend, &message, frontend->more_fd) &&
+           receive(frontend, &message, NULL) && message.u64 == 0;
 }
 
 static bool start_ring(struct frontend *frontend)
@@ -300,6 +331,7 @@ static bool start_ring(struct frontend *frontend)
     struct message addr = {
         .request = SET_VRING_ADDR, .flags = VERSION, .size = 40,
         .addr = {
+            .index = frontend->queue,
             .desc = (uintptr_t)frontend->memory,
             .used = (uintptr_t)used(frontend),
             .avail = (uintptr_t)available(frontend),
@@ -309,11 +341,14 @@ static bool start_ring(struct frontend *frontend)
     return give_inflight(frontend) &&
            send_message(frontend, &table, frontend->memory_fd) &&
            receive(frontend, &table, NULL) &&
+           (!frontend->more || plug(frontend)) &&
            set_state(frontend, SET_VRING_NUM, FRONTEND_RING) &&
            set_state(frontend, SET_VRING_BASE, frontend->used_seen) &&
            send_message(frontend, &addr, -1) &&
-           set_u64(frontend, SET_VRING_KICK, 0, frontend->kick_fd) &&
-           set_u64(frontend, SET_VRING_CALL, 0, frontend->call_fd) &&
+           set_u64(frontend, SET_VRING_KICK, frontend->queue,
+                   frontend->kick_fd) &&
+           set_u64(frontend, SET_VRING_CALL, frontend->queue,
+                   frontend->call_fd) &&
            set_state(frontend, SET_VRING_ENABLE, 1);
 }
 
@@ -353,8 +388,16 @@ static void connect_again(struct frontend *frontend)
 void frontend_start(struct frontend *frontend, const char *path,
                     uint64_t data_size)
 {
+    frontend_start_queue(frontend, path, data_size, 0);
+}
+
+void frontend_start_queue(struct frontend *frontend, const char *path,
+                          uint64_t data_size, unsigned int queue)
+{
     *frontend = (struct frontend) {
         .path = path,
+        .queue = queue,
+        .more_fd = -1,
         .sock = -1,
         .inflight_fd = -1,
         .data_size = data_size,
@@ -384,11 +427,16 @@ void frontend_stop(struct frontend *frontend)
         .request = GET_VRING_BASE,
         .flags = VERSION,
         .size = 8,
+        .state = { .index = frontend->queue },
     };
 
     if (frontend->sock >= 0) {
         ask(frontend, &message, NULL);
         close(frontend->sock);
+    }
+    if (frontend->more) {
+        munmap(frontend->more, frontend->more_size);
+        close(frontend->more_fd);
     }
     munmap(frontend->memory, frontend->memory_size);
     close(frontend->memory_fd);
@@ -397,6 +445,46 @@ void frontend_stop(struct frontend *frontend)
     if (frontend->inflight_fd >= 0) {
         close(frontend->inflight_fd);
     }
+}
+
+/* ---- Memory that comes and goes ------------------------------------------------ */
+
+void frontend_plug(struct frontend *frontend, uint64_t size, bool huge)
+{
+    frontend->more_size = size;
+    frontend->more_fd = memfd_create("more",
+                                     MFD_CLOEXEC | (huge ? MFD_HUGETLB : 0));
+    if (frontend->more_fd < 0 ||
+        ftruncate(frontend->more_fd, (off_t)size) < 0) {
+        die("cannot make more memory: %s", strerror(errno));
+    }
+    frontend->more = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                          frontend->more_fd, 0);
+    if (frontend->more == MAP_FAILED) {
+        die("cannot map more memory: %s", strerror(errno));
+    }
+    if (!plug(frontend)) {
+        die("the daemon refused more memory");
+    }
+}
+
+void frontend_unplug(struct frontend *frontend)
+{
+    struct message message = {
+        .request = REM_MEM_REG, .flags = VERSION | NEED_REPLY, .size = 40,
+        .slot.region = {
+            .guest = MORE_AT, .size = frontend->more_size,
+            .user = (uintptr_t)frontend->more,
+        },
+    };
+
+    if (!send_message(frontend, &message, -1) ||
+        !receive(frontend, &message, NULL) || message.u64) {
+        die("the daemon refused to remove memory");
+    }
+    munmap(frontend->more, frontend->more_size);
+    close(frontend->more_fd);
+    frontend->more = NULL;
 }
 
 /* ---- Requests ---------------------------------------------------------------- */
@@ -419,7 +507,13 @@ uint8_t *frontend_data(struct frontend *frontend, unsigned int slot)
 
 uint64_t frontend_address(const struct frontend *frontend, const void *pointer)
 {
-    return (uint64_t)((const uint8_t *)pointer - frontend->memory);
+    const uint8_t *p = pointer;
+
+    if (frontend->more && p >= frontend->more &&
+        p < frontend->more + frontend->more_size) {
+        return MORE_AT + (uint64_t)(p - frontend->more);
+    }
+    return (uint64_t)(p - frontend->memory);
 }
 
 void frontend_submit_chain(struct frontend *frontend, uint16_t head)
@@ -430,12 +524,12 @@ void frontend_submit_chain(struct frontend *frontend, uint16_t head)
     __atomic_store_n(&avail->idx, ++frontend->avail, __ATOMIC_RELEASE);
 }
 
-void frontend_submit(struct frontend *frontend, unsigned int slot,
-                     uint32_t type, uint64_t sector, uint32_t length)
+/* Header, data and status at @desc, whose first one has index @head. */
+static void describe(struct frontend *frontend, unsigned int slot,
+                     struct vring_desc *desc, uint16_t head, uint32_t type,
+                     uint64_t sector, uint8_t *data, uint32_t length)
 {
     struct frontend_request *request = frontend_request(frontend, slot);
-    uint16_t head = (uint16_t)(slot * 3);
-    struct vring_desc *desc = frontend_descriptors(frontend) + head;
     uint16_t status = length ? 2 : 1;
 
     request->header = (struct virtio_blk_outhdr) {
@@ -450,7 +544,7 @@ void frontend_submit(struct frontend *frontend, unsigned int slot,
         .next = (uint16_t)(head + 1),
     };
     desc[1] = (struct vring_desc) {
-        .addr = frontend_address(frontend, frontend_data(frontend, slot)),
+        .addr = frontend_address(frontend, data),
         .len = length,
         .next = (uint16_t)(head + 2),
         .flags = (uint16_t)(VRING_DESC_F_NEXT |
@@ -464,16 +558,64 @@ void frontend_submit(struct frontend *frontend, unsigned int slot,
         .len = 1,
         .flags = VRING_DESC_F_WRITE,
     };
+}
+
+void frontend_submit_at(struct frontend *frontend, unsigned int slot,
+                        uint32_t type, uint64_t sector, uint8_t *data,
+                        uint32_t length)
+{
+    uint16_t head = (uint16_t)(slot * 3);
+
+    describe(frontend, slot, frontend_descriptors(frontend) + head, head, type,
+             sector, data, length);
+    frontend_submit_chain(frontend, head);
+}
+
+void frontend_submit(struct frontend *frontend, unsigned int slot,
+                     uint32_t type, uint64_t sector, uint32_t length)
+{
+    frontend_submit_at(frontend, slot, type, sector,
+                       frontend_data(frontend, slot), length);
+}
+
+void frontend_submit_indirect(struct frontend *frontend, unsigned int slot,
+                              uint32_t type, uint64_t sector, uint32_t length)
+{
+    struct vring_desc *table = (struct vring_desc *)(frontend->memory +
+                                                     INDIRECT_AT) +
+                               slot * 3;
+    uint16_t head = (uint16_t)(slot * 3);
+
+    describe(frontend, slot, table, 0, type, sector,
+             frontend_data(frontend, slot), length);
+    frontend_descriptors(frontend)[head] = (struct vring_desc) {
+        .addr = frontend_address(frontend, table),
+        .len = (length ? 3 : 2) * sizeof(*table),
+        .flags = VRING_DESC_F_INDIRECT,
+    };
     frontend_submit_chain(frontend, head);
 }
 
 void frontend_kick(struct frontend *frontend)
 {
+    uint16_t event;
+
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (!(used(frontend)->flags & VRING_USED_F_NO_NOTIFY) ||
+    /* vring_avail_event() */
+    memcpy(&event, &used(frontend)->ring[FRONTEND_RING], sizeof(event));
+    if (vring_need_event(event, frontend->avail, frontend->kicked) ||
         frontend->reconnect) {
         eventfd_write(frontend->kick_fd, 1);
     }
+    frontend->kicked = frontend->avail;
+}
+
+/* Ask for an interrupt with the next answer. */
+static void ask_interrupt(struct frontend *frontend)
+{
+    /* vring_used_event() */
+    available(frontend)->ring[FRONTEND_RING] = frontend->used_seen;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 int frontend_wait(struct frontend *frontend, int timeout_ms)
@@ -488,6 +630,11 @@ int frontend_wait(struct frontend *frontend, int timeout_ms)
         };
         eventfd_t count;
 
+        ask_interrupt(frontend);
+        if (__atomic_load_n(&ring->idx, __ATOMIC_ACQUIRE) !=
+            frontend->used_seen) {
+            break;
+        }
         if (poll(fds, 2, timeout_ms) == 0) {
             return -1;
         }

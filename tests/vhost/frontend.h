@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The VMM's side of vhost-user-blk, for tests: memory in a memfd, one split
- * virtqueue, and requests that the caller fills in. When the daemon goes it
+ * virtqueue with an event index, and requests that the caller fills in. When the daemon goes it
  * connects again, with the table of requests in flight, as QEMU does.
  *
  * One thread.
@@ -33,9 +33,13 @@ struct frontend {
     int kick_fd, call_fd;
     int inflight_fd;
     uint64_t inflight_size, inflight_offset;
-    uint64_t features;
+    uint64_t offered, features;
+    unsigned int queue; /* index of the virtqueue; others are not started */
+    int more_fd;        /* memory that was plugged in; -1: none */
+    uint8_t *more;
+    uint64_t more_size;
     struct virtio_blk_config config;
-    uint16_t used_seen, avail; /* indices */
+    uint16_t used_seen, avail, kicked; /* indices */
     unsigned int reconnects;
     bool reconnect;  /* when the daemon goes; else that is an error */
     bool expendable; /* when the daemon goes, frontend_wait() returns -1 */
@@ -44,6 +48,9 @@ struct frontend {
 /* Connect and start the device. Prints a sentence and exits if that fails. */
 void frontend_start(struct frontend *frontend, const char *path,
                     uint64_t data_size);
+/* The same with virtqueue @queue. */
+void frontend_start_queue(struct frontend *frontend, const char *path,
+                          uint64_t data_size, unsigned int queue);
 void frontend_stop(struct frontend *frontend);
 
 struct vring_desc *frontend_descriptors(struct frontend *frontend);
@@ -53,9 +60,21 @@ uint8_t *frontend_data(struct frontend *frontend, unsigned int slot);
 /* Where that is for the device. */
 uint64_t frontend_address(const struct frontend *frontend, const void *pointer);
 
+/* Plug memory in, of huge pages if @huge, and out again: frontend->more. Requests
+ * may be in flight. */
+void frontend_plug(struct frontend *frontend, uint64_t size, bool huge);
+void frontend_unplug(struct frontend *frontend);
+
 /* Put a request of @length bytes into the ring, as slot @slot. */
 void frontend_submit(struct frontend *frontend, unsigned int slot,
                      uint32_t type, uint64_t sector, uint32_t length);
+/* The same with its data elsewhere in the guest's memory. */
+void frontend_submit_at(struct frontend *frontend, unsigned int slot,
+                        uint32_t type, uint64_t sector, uint8_t *data,
+                        uint32_t length);
+/* The same, its descriptors in an indirect table. */
+void frontend_submit_indirect(struct frontend *frontend, unsigned int slot,
+                              uint32_t type, uint64_t sector, uint32_t length);
 /* Put a chain that begins at descriptor @head into the ring. */
 void frontend_submit_chain(struct frontend *frontend, uint16_t head);
 /* Tell the device of what was put there since. */
