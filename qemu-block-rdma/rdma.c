@@ -94,7 +94,7 @@ static int coroutine_fn GRAPH_RDLOCK rdma_co_block_status(
     struct rdisk_request req = {
         .op = RDISK_OP_EXTENTS,
         .offset = offset,
-        .length = MIN(bytes, RDISK_RANGE_MAX),
+        .length = bytes,
         .extents = &extent,
         .extent_count = 1,
     };

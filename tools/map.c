@@ -69,13 +69,13 @@ static void answered(struct rdisk_request *request, int result)
 static int64_t ask(struct map *map, uint64_t offset, uint64_t size)
 {
     struct rdisk_queue *queue = rdisk_initiator_queue(map->remote.session, 0);
-    uint64_t left = size - offset, told = 0;
+    uint64_t told = 0;
     int result;
 
     map->request = (struct rdisk_request) {
         .op = RDISK_OP_EXTENTS,
         .offset = offset,
-        .length = left < RDISK_RANGE_MAX ? (uint32_t)left : RDISK_RANGE_MAX,
+        .length = size - offset,
         .extents = map->extents,
         .extent_count = RDISK_EXTENTS_MAX,
         .complete = answered,

@@ -112,7 +112,9 @@ struct backend_class {
      * Of requests that overlap and are in flight together, on whichever
      * contexts, a READ or COPY finds each block as it was before or after each
      * of the others, never torn.
-     * EXTENTS fills its list with backend_io_extent(), at least one entry.
+     * EXTENTS fills its list with backend_io_extent(), at least one entry. Its
+     * range may be the whole volume, so what it costs is to depend on its room,
+     * not on its length.
      */
     void (*submit)(struct backend_context *context, struct backend_io *io);
 };
@@ -158,7 +160,7 @@ struct backend_io {
     unsigned int flags; /* RDISK_REQUEST_… */
     uint64_t offset;    /* bytes */
     uint64_t source;    /* COPY: bytes, where it copies from */
-    uint32_t length;    /* bytes; 0 for FLUSH */
+    uint64_t length;    /* bytes; 0 for FLUSH */
     unsigned int room;  /* EXTENTS: entries at @data */
     /* READ and WRITE only: */
     /* Registered buffer that holds @data, by ring, or -1. */

@@ -74,7 +74,8 @@ void file_fail(struct file_context *context, struct backend_io *io,
 
     /* A dying disk fails every request: tell of the 1st, 2nd, 4th, 8th… */
     if ((n & (n - 1)) == 0) {
-        log_error("volume '%s': %s of %u bytes at %" PRIu64 " failed: %s "
+        log_error("volume '%s': %s of %" PRIu64 " bytes at %" PRIu64
+                  " failed: %s "
                   "(failure %" PRIu64 ")",
                   file_of(context->base.backend)->volume, rdisk_op_name(io->op),
                   io->length, io->offset, why, n);

@@ -29,6 +29,21 @@ for r in json.load(open(sys.argv[1])):
 print("; ".join("%d %d %s" % tuple(r) for r in runs))' "$work/map"
 }
 
+# Of the server, for a volume that somebody has open.
+extents_asked()
+{
+    stat_server "[v['counters']['extents'] for v in s['volumes']
+        if v['name'] == '$1'][0]"
+}
+
+check_a_sparse_volume_of_any_size_is_mapped_with_few_requests()
+{
+    volume vast 1P
+    client keeper "$(uri vast)" -r
+    equal map "$(map vast)" "0 1125899906842624 zero"
+    at_most "requests for 1 PiB" "$(extents_asked vast)" 8
+}
+
 check_map_tells_data_from_holes()
 {
     volume sparse 16M

@@ -70,7 +70,7 @@ static bool available(const struct rdisk_volume_info *info, enum rdisk_op op)
 }
 
 static bool inside(const struct rdisk_initiator *session, uint64_t offset,
-                   uint32_t length)
+                   uint64_t length)
 {
     uint64_t size = rdisk_initiator_size(session);
     uint32_t block_size = session->info.block_size;
@@ -79,7 +79,7 @@ static bool inside(const struct rdisk_initiator *session, uint64_t offset,
            offset <= size && length <= size - offset;
 }
 
-static bool overlap(uint64_t a, uint64_t b, uint32_t length)
+static bool overlap(uint64_t a, uint64_t b, uint64_t length)
 {
     return (a < b ? b - a : a - b) < length;
 }
@@ -88,7 +88,7 @@ static int check_request(const struct rdisk_queue *queue,
                          const struct rdisk_request *request)
 {
     const struct rdisk_volume_info *info = &queue->session->info;
-    uint32_t longest = info->max_transfer;
+    uint64_t longest = info->max_transfer;
     uint64_t sum = 0;
 
     if (request->op == RDISK_OP_FLUSH) {
@@ -102,7 +102,9 @@ static int check_request(const struct rdisk_queue *queue,
     }
     if (rdisk_op_is_range(request->op)) {
         sum = request->length;
-        longest = rdisk_op_range_max(request->op);
+        longest = request->op == RDISK_OP_EXTENTS
+                      ? UINT64_MAX
+                      : rdisk_op_range_max(request->op);
     }
     if (request->length == 0 || sum != request->length ||
         request->length > longest ||
@@ -213,7 +215,7 @@ static int take_extents(struct rdisk_queue *queue,
     memcpy(copy, rdisk_bounce_chunk(&queue->bounce, request->chunk_first),
            request->extent_count * sizeof(copy[0]));
     count = rdisk_wire_check_extents(copy, request->extent_count,
-                                     request->length,
+                                     rdisk_queue_extents_range(queue, request),
                                      queue->session->info.block_size, &err);
     if (!count) {
         rdisk_log(queue->session->env, RDISK_LOG_ERROR,

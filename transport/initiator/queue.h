@@ -91,7 +91,8 @@ struct rdisk_queue {
     uint32_t stride;
     unsigned int slots;
     unsigned int max_segments;
-    bool await_acks; /* of each write, not only of those that bounce */
+    bool long_extents; /* EXTENTS of any range */
+    bool await_acks;   /* of each write, not only of those that bounce */
 
     /* Below: queue's thread. */
     uint8_t *headers; /* RDISK_HEADER_MAX for each slot */
@@ -157,6 +158,10 @@ void rdisk_queue_wake(struct rdisk_queue *queue);
  */
 bool rdisk_queue_stage(struct rdisk_queue *queue,
                        struct rdisk_request *request);
+/* The bytes that an EXTENTS is asked for on this connection: an older server
+ * takes RDISK_RANGE_MAX at most. */
+uint64_t rdisk_queue_extents_range(const struct rdisk_queue *queue,
+                                   const struct rdisk_request *request);
 /* The request leaves its slot, which stays in use. */
 struct rdisk_request *rdisk_queue_take_from_slot(struct rdisk_queue *queue,
                                                  uint16_t slot);

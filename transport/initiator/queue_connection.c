@@ -244,6 +244,8 @@ void rdisk_queue_set_grant(struct rdisk_queue *queue,
     queue->stride = le32toh(accept->stride);
     queue->slots = le16toh(accept->slots);
     queue->max_segments = le16toh(accept->max_segments);
+    queue->long_extents = queue->session->handshake.auth.chosen &
+                          RDISK_FEATURE_LONG_EXTENTS;
     queue->await_acks = options->write_acks ||
                         options->guest_memory != RDISK_GUEST_MEMORY_DIRECT;
     /* Slot 0 on top of the stack. */

@@ -76,7 +76,15 @@ static uint32_t bounce_length(const struct rdisk_request *request)
     return request->op == RDISK_OP_EXTENTS
                ? (uint32_t)(request->extent_count *
                             sizeof(struct rdisk_wire_extent))
-               : request->length;
+               : (uint32_t)request->length;
+}
+
+uint64_t rdisk_queue_extents_range(const struct rdisk_queue *queue,
+                                   const struct rdisk_request *request)
+{
+    return queue->long_extents || request->length < RDISK_RANGE_MAX
+               ? request->length
+               : RDISK_RANGE_MAX;
 }
 
 /* Bounce memory; 0 if there is not enough now. */
@@ -137,13 +145,19 @@ static void fill_header(struct rdisk_queue *queue,
         .opcode = (uint8_t)request->op,
         .flags = (uint8_t)request->flags,
         .slot = htole16(request->slot),
-        .length = htole32(request->length),
+        .length = htole32((uint32_t)request->length),
         .offset = htole64(request->offset),
         .epoch = htole64(queue->session->epoch),
         .sequence = htole32(request->sequence),
         .segments = htole16((uint16_t)segments),
         .source = htole64(request->op == RDISK_OP_COPY ? request->source : 0),
     };
+    if (request->op == RDISK_OP_EXTENTS) {
+        uint64_t range = rdisk_queue_extents_range(queue, request);
+
+        header->length = htole32(queue->long_extents ? 0 : (uint32_t)range);
+        header->range = htole64(queue->long_extents ? range : 0);
+    }
 }
 
 static void finish_work_request(struct rdisk_queue *queue,

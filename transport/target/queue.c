@@ -140,6 +140,9 @@ struct rdisk_target_queue *rdisk_target_queue_create(
                                             session->grant.extents),
         .copy = rdisk_target_session_has(session, RDISK_FEATURE_COPY,
                                          session->grant.copy),
+        .long_extents = rdisk_target_session_has(session,
+                                                 RDISK_FEATURE_LONG_EXTENTS,
+                                                 session->grant.extents),
     };
     if (allocate(queue, err) < 0 || create_verbs(queue, err) < 0) {
         queue->id = NULL; /* stays the caller's */

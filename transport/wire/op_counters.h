@@ -15,7 +15,7 @@ struct rdisk_op_counters {
 };
 
 static inline void rdisk_op_count(struct rdisk_op_counters *counters,
-                                  enum rdisk_op op, uint32_t length,
+                                  enum rdisk_op op, uint64_t length,
                                   bool failed)
 {
     /* What a client asks for may be no operation at all. */

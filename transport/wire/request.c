@@ -2,6 +2,12 @@
 /* The checks of requests, and of the one answer that has fields. */
 #include "transport/wire/check.h"
 
+/* Is the length of @op the field range, and as long as the volume? */
+static bool is_long(const struct rdisk_request_limits *limits, enum rdisk_op op)
+{
+    return op == RDISK_OP_EXTENTS && limits->long_extents;
+}
+
 /* Form: what a correct peer can never get wrong. */
 static enum rdisk_status check_request_form(
     const struct rdisk_wire_request *wire,
@@ -22,18 +28,23 @@ static enum rdisk_status check_request_form(
                    limits->immediate_sequence);
     }
     if (wire->reserved0 || !all_zero(wire->reserved, sizeof(wire->reserved)) ||
-        (wire->source && view->op != RDISK_OP_COPY)) {
+        (view->source && view->op != RDISK_OP_COPY)) {
         return BAD(err, "reserved bytes of request %u are not zero",
                    view->sequence);
     }
-    if (rdisk_op_is_range(view->op)) {
+    if (is_long(limits, view->op)) {
+        if (wire->length) {
+            return BAD(err, "request %u has two lengths", view->sequence);
+        }
+    } else if (rdisk_op_is_range(view->op)) {
         if (view->length > rdisk_op_range_max(view->op)) {
-            return BAD(err, "range of %u bytes, the limit is %u", view->length,
+            return BAD(err, "range of %llu bytes, the limit is %u",
+                       (unsigned long long)view->length,
                        rdisk_op_range_max(view->op));
         }
     } else if (view->length > limits->slot_size) {
-        return BAD(err, "request of %u bytes in a slot of %u", view->length,
-                   limits->slot_size);
+        return BAD(err, "request of %llu bytes in a slot of %u",
+                   (unsigned long long)view->length, limits->slot_size);
     }
     if (view->segments > RDISK_SEGMENTS_MAX) {
         return BAD(err, "request with %u segments, the limit is %u",
@@ -44,19 +55,20 @@ static enum rdisk_status check_request_form(
 
 /* Meaning: what a correct peer may ask and be refused. */
 static enum rdisk_status check_range(const struct rdisk_request_limits *limits,
-                                     uint64_t offset, uint32_t length,
+                                     uint64_t offset, uint64_t length,
                                      struct rdisk_error *err)
 {
     if (length == 0 || length % limits->block_size ||
         offset % limits->block_size) {
         return REFUSE(err, RDISK_STATUS_MISALIGNED, -EINVAL,
-                      "%u bytes at %llu are not aligned to blocks of %u",
-                      length, (unsigned long long)offset, limits->block_size);
+                      "%llu bytes at %llu are not aligned to blocks of %u",
+                      (unsigned long long)length, (unsigned long long)offset,
+                      limits->block_size);
     }
     if (offset > limits->size || length > limits->size - offset) {
         return REFUSE(err, RDISK_STATUS_OUT_OF_RANGE, -EINVAL,
-                      "%u bytes at %llu reach beyond the volume's %llu", length,
-                      (unsigned long long)offset,
+                      "%llu bytes at %llu reach beyond the volume's %llu",
+                      (unsigned long long)length, (unsigned long long)offset,
                       (unsigned long long)limits->size);
     }
     return RDISK_STATUS_OK;
@@ -73,8 +85,9 @@ static enum rdisk_status check_source(const struct rdisk_request_limits *limits,
 
     if (distance < view->length) {
         return REFUSE(err, RDISK_STATUS_UNSUPPORTED, -EINVAL,
-                      "a copy of %u bytes at %llu to %llu, onto itself",
-                      view->length, (unsigned long long)view->source,
+                      "a copy of %llu bytes at %llu to %llu, onto itself",
+                      (unsigned long long)view->length,
+                      (unsigned long long)view->source,
                       (unsigned long long)view->offset);
     }
     return check_range(limits, view->source, view->length, err);
@@ -188,6 +201,10 @@ enum rdisk_status rdisk_wire_check_request(
     view->length = le32toh(wire->length);
     view->sequence = le32toh(wire->sequence);
     view->segments = le16toh(wire->segments);
+    if (is_long(limits, view->op)) {
+        view->length = le64toh(wire->range);
+        view->source = 0;
+    }
 
     status = check_request_form(wire, limits, view, err);
     if (status != RDISK_STATUS_OK) {
@@ -267,7 +284,7 @@ static bool extent_good(const struct rdisk_wire_extent *extent, uint64_t left,
 }
 
 unsigned int rdisk_wire_check_extents(const struct rdisk_wire_extent *extents,
-                                      unsigned int room, uint32_t length,
+                                      unsigned int room, uint64_t length,
                                       uint32_t block_size,
                                       struct rdisk_error *err)
 {

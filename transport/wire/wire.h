@@ -130,10 +130,12 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_RESIZE  (1ull << 4) /* RESIZE, VOLUME_CHANGED */
 #define RDISK_FEATURE_CREATE  (1ull << 5) /* CREATE */
 #define RDISK_FEATURE_COPY    (1ull << 6) /* RDISK_OP_COPY */
+#define RDISK_FEATURE_LONG_EXTENTS \
+    (1ull << 7) /* RDISK_OP_EXTENTS of any range */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
      RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_CREATE | \
-     RDISK_FEATURE_COPY)
+     RDISK_FEATURE_COPY | RDISK_FEATURE_LONG_EXTENTS)
 
 /* How the peers prove who they are, right after HELLO_REPLY. */
 enum rdisk_auth_method {
@@ -278,14 +280,17 @@ struct rdisk_wire_request {
     uint8_t opcode;      /* enum rdisk_op */
     uint8_t flags;       /* RDISK_REQUEST_… */
     rdisk_le16 slot;     /* the slot this lies in */
-    rdisk_le32 length;   /* bytes of the volume */
+    rdisk_le32 length;   /* bytes of the volume; 0 with @range */
     rdisk_le64 offset;   /* byte of the volume */
     rdisk_le64 epoch;    /* of the session */
     rdisk_le32 sequence; /* +1 for each request of the queue */
     rdisk_le16 segments; /* READ, EXTENTS: entries of the list before
                                    this */
     rdisk_le16 reserved0;
-    rdisk_le64 source; /* COPY: byte of the volume to copy from */
+    union {
+        rdisk_le64 source; /* COPY: byte of the volume to copy from */
+        rdisk_le64 range;  /* EXTENTS with LONG_EXTENTS: bytes of the volume */
+    };
     uint8_t reserved[24];
 };
 static_assert(sizeof(struct rdisk_wire_request) == 64, "wire layout");
@@ -329,7 +334,7 @@ struct rdisk_request_view {
     unsigned int flags;
     uint64_t offset;
     uint64_t source; /* COPY */
-    uint32_t length;
+    uint64_t length; /* bytes of the volume */
     uint32_t sequence;
     uint16_t segments;
 };
@@ -344,6 +349,7 @@ struct rdisk_request_limits {
     uint16_t immediate_sequence;
     bool read_only;
     bool discard, zeroes, extents, copy; /* agreed on */
+    bool long_extents;
 };
 
 /*
@@ -378,7 +384,7 @@ enum rdisk_status rdisk_wire_check_room(
  * 1…@room, or 0 with @err: the server breaks the protocol.
  */
 unsigned int rdisk_wire_check_extents(const struct rdisk_wire_extent *extents,
-                                      unsigned int room, uint32_t length,
+                                      unsigned int room, uint64_t length,
                                       uint32_t block_size,
                                       struct rdisk_error *err);
 

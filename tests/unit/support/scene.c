@@ -191,8 +191,8 @@ static void owner_request(void *queue_user,
     struct scene_queue *queue = queue_user;
     struct scene *scene = queue->scene;
 
-    CHECK(request->source + request->length <= SCENE_DISK);
-    CHECK(request->op == RDISK_OP_FLUSH ||
+    CHECK(scene->vast || request->source + request->length <= SCENE_DISK);
+    CHECK(request->op == RDISK_OP_FLUSH || scene->vast ||
           (request->length && request->offset % SCENE_BLOCK == 0 &&
            request->length % SCENE_BLOCK == 0 &&
            request->offset + request->length <= SCENE_DISK));

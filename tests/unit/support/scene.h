@@ -77,6 +77,7 @@ struct scene {
     bool read_only;                          /* grant no writing */
     bool ranges;                             /* grant DISCARD and ZEROES */
     bool maps;                               /* grant EXTENTS and COPY */
+    bool vast;                               /* of any size, and one hole */
     bool resizable;                          /* grant RESIZE */
     bool creatable;                          /* take CREATE */
     struct rdisk_create_request last_create; /* peer and user are gone */

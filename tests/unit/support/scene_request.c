@@ -17,7 +17,12 @@ void scene_tell_extents(struct scene *scene,
         scene->forge(extents);
         return;
     }
-    for (uint32_t done = 0; done < request->length; done += SCENE_BLOCK) {
+    if (scene->vast) {
+        extents[0].flags = htole32(RDISK_EXTENT_HOLE | RDISK_EXTENT_ZERO);
+        extents[0].length = htole64(request->length);
+        return;
+    }
+    for (uint64_t done = 0; done < request->length; done += SCENE_BLOCK) {
         bool zero = !memcmp(scene->disk + request->offset + done, zeroes,
                             SCENE_BLOCK);
         uint32_t flags = zero ? RDISK_EXTENT_HOLE | RDISK_EXTENT_ZERO : 0;

@@ -19,7 +19,7 @@ static void begin(bool maps)
     REQUIRE(scene_connect(client));
 }
 
-static int ask(uint64_t offset, uint32_t length, unsigned int room)
+static int ask(uint64_t offset, uint64_t length, unsigned int room)
 {
     io.request = (struct rdisk_request) {
         .op = RDISK_OP_EXTENTS,
@@ -87,6 +87,109 @@ static void room_bounds_the_answer(void)
     CHECK_EQUAL(ask(8192, 1024, 2), 0);
     CHECK_EQUAL(io.request.extent_count, 1);
     CHECK_EQUAL(extents[0].length, 1024);
+    scene_end(&scene);
+}
+
+static void begin_vast(void)
+{
+    begin(true);
+    scene.vast = true;
+    scene.size = 1ull << 50;
+    for (unsigned int i = 0; i < SCENE_HOLDERS; i++) {
+        if (scene.holders[i].session) {
+            rdisk_target_session_resize(scene.holders[i].session, scene.size);
+        }
+    }
+    scene_pump(&scene);
+}
+
+static void any_length(void)
+{
+    begin_vast();
+    CHECK_EQUAL(ask(0, 1ull << 50, 1), 0);
+    CHECK_EQUAL(extents[0].length, 1ull << 50);
+    CHECK_EQUAL(ask(1ull << 40, 1ull << 49, 4), 0);
+    CHECK_EQUAL(extents[0].length, 1ull << 49);
+    CHECK_EQUAL(scene.requests, 2);
+    CHECK_EQUAL(ask(1ull << 40, 1ull << 50, 4), -EINVAL);
+    scene_end(&scene);
+}
+
+/* A client that does not offer the feature is a client that lacks it. */
+static int (*post_send)(struct ibv_qp *qp, struct ibv_send_wr *wr,
+                        struct ibv_send_wr **bad);
+
+static int post_send_older(struct ibv_qp *qp, struct ibv_send_wr *wr,
+                           struct ibv_send_wr **bad)
+{
+    struct rdisk_wire_hello *hello =
+        (struct rdisk_wire_hello *)(uintptr_t)wr->sg_list[0].addr;
+
+    if (wr->opcode == IBV_WR_SEND &&
+        le16toh(hello->message.type) == RDISK_MSG_HELLO) {
+        hello->features &= ~htole64(RDISK_FEATURE_LONG_EXTENTS);
+    }
+    return post_send(qp, wr, bad);
+}
+
+static void older_peer(void)
+{
+    static struct rdisk_verbs verbs;
+
+    scene_prepare(&scene, 1);
+    scene.maps = true;
+    scene_serve(&scene);
+    verbs = *client->env.verbs;
+    post_send = verbs.post_send;
+    verbs.post_send = post_send_older;
+    client->env.verbs = &verbs;
+    REQUIRE(scene_connect(client));
+    scene.vast = true;
+    rdisk_target_session_resize(scene.holders[0].session, 1ull << 50);
+    scene_pump(&scene);
+    CHECK_EQUAL(ask(0, 1ull << 50, 1), 0);
+    CHECK_EQUAL(extents[0].length, RDISK_RANGE_MAX);
+    CHECK_EQUAL(ask(4096, 8192, 1), 0);
+    CHECK_EQUAL(extents[0].length, 8192);
+    scene_end(&scene);
+}
+
+/* What was asked of a server that has the feature goes to one that has not. */
+static void older_after_a_loss(void)
+{
+    static struct rdisk_verbs verbs;
+
+    scene_prepare(&scene, 1);
+    scene.maps = true;
+    client->options.reconnect_delay_ms = 60000;
+    verbs = *client->env.verbs;
+    post_send = verbs.post_send;
+    client->env.verbs = &verbs;
+    scene_serve(&scene);
+    REQUIRE(scene_connect(client));
+    scene.vast = true;
+    rdisk_target_session_resize(scene.holders[0].session, 1ull << 50);
+    scene.size = 1ull << 50;
+    scene_pump(&scene);
+    scene.park = true;
+    io.request = (struct rdisk_request) {
+        .op = RDISK_OP_EXTENTS,
+        .length = 1ull << 50,
+        .extents = extents,
+        .extent_count = 1,
+    };
+    CHECK_EQUAL(scene_start_request(client, &io), 0);
+    scene_pump(&scene);
+    CHECK_EQUAL(scene.parked_count, 1);
+    verbs.post_send = post_send_older;
+    scene.park = false;
+    fake_qp_break(fake_host_qp(client->host, 0));
+    scene_pump(&scene);
+    scene_unpark(&scene, 1);
+    scene_advance(&scene, 2000);
+    CHECK_EQUAL(io.completed, 1);
+    CHECK_EQUAL(io.result, 0);
+    CHECK_EQUAL(extents[0].length, RDISK_RANGE_MAX);
     scene_end(&scene);
 }
 
@@ -230,6 +333,9 @@ static const struct unit_test tests[] = {
     { "offered only when the volume has them", offered },
     { "extents tell data from holes", tells_what_is_there },
     { "no more entries come than there is room for", room_bounds_the_answer },
+    { "one answer may cover a volume of any size", any_length },
+    { "an older peer is asked for 1 GiB at a time", older_peer },
+    { "so is an older server that follows a newer one", older_after_a_loss },
     { "the request is checked before it is sent", request_is_checked },
     { "an error leaves the list alone", an_error_leaves_the_list_alone },
     { "a list that breaks the rules ends the connection",

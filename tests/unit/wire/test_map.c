@@ -109,6 +109,34 @@ static void longest(void)
     gives(RDISK_STATUS_BAD_MESSAGE, "the limit is 16777216");
 }
 
+static void long_range(void)
+{
+    good(RDISK_OP_EXTENTS);
+    limits.long_extents = true;
+    gives(RDISK_STATUS_BAD_MESSAGE, "two lengths");
+    wire.length = 0;
+    wire.range = htole64(SIZE - (1 << 20));
+    taken();
+    CHECK_EQUAL(view.length, SIZE - (1 << 20));
+    CHECK_EQUAL(view.source, 0);
+    wire.range = htole64(SIZE);
+    gives(RDISK_STATUS_OUT_OF_RANGE, "beyond");
+    wire.range = htole64(UINT64_MAX - 511);
+    gives(RDISK_STATUS_OUT_OF_RANGE, "beyond");
+    wire.range = htole64(1000);
+    gives(RDISK_STATUS_MISALIGNED, "not aligned");
+    wire.range = 0;
+    gives(RDISK_STATUS_MISALIGNED, "not aligned");
+}
+
+static void long_range_not_agreed(void)
+{
+    good(RDISK_OP_EXTENTS);
+    wire.length = 0;
+    wire.range = htole64(1 << 20);
+    gives(RDISK_STATUS_BAD_MESSAGE, "reserved bytes");
+}
+
 static void ranges(void)
 {
     good(RDISK_OP_EXTENTS);
@@ -278,6 +306,9 @@ static const struct unit_test tests[] = {
     { "extents must have somewhere to go", extents_needs_segments },
     { "a copy carries nothing", copy_has_no_segments },
     { "each has its longest range", longest },
+    { "a long range is held against the volume's end", long_range },
+    { "a long range that was not agreed on ends the session",
+      long_range_not_agreed },
     { "ranges are whole blocks inside the volume", ranges },
     { "so is what a copy reads", source },
     { "only a copy has a source", source_of_others },

@@ -398,10 +398,11 @@ struct rdisk_request {
     enum rdisk_op op;
     unsigned int flags;      /* RDISK_REQUEST_… */
     uint64_t offset;         /* bytes, block_size multiple */
-    uint32_t length;         /* bytes, block_size multiple: sum of iov, up
-                                   to max_transfer; or a DISCARD's, ZEROES'
-                                   or EXTENTS' range, up to RDISK_RANGE_MAX;
-                                   or a COPY's, up to RDISK_COPY_MAX */
+    uint64_t length;         /* bytes, block_size multiple: sum of iov, up
+                                   to max_transfer; or a DISCARD's or ZEROES'
+                                   range, up to RDISK_RANGE_MAX; or a COPY's,
+                                   up to RDISK_COPY_MAX; or an EXTENTS', up to
+                                   the end of the volume */
     const struct iovec *iov; /* READ and WRITE */
     unsigned int iovcnt;
     uint64_t source; /* COPY: bytes, block_size multiple: where
@@ -410,8 +411,8 @@ struct rdisk_request {
     /*
      * EXTENTS: after success they tell, from @offset on and without a gap,
      * what the volume has there: at least one entry, neighbours differ in
-     * their flags, and together no more than @length, though maybe less: then
-     * ask for the rest. It was so at some time between submit and completion.
+     * their flags, and together no more than @length, though maybe less (older
+     * servers tell of RDISK_RANGE_MAX bytes at most): then ask for the rest. It was so at some time between submit and completion.
      */
     struct rdisk_extent *extents;
     unsigned int extent_count; /* room, 1…RDISK_EXTENTS_MAX; after success

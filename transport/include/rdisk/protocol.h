@@ -98,7 +98,8 @@ struct rdisk_op_totals {
     uint64_t failed;           /* of all of them */
 };
 
-/* Bytes that an operation without payload may name; 0: not such a one. */
+/* Bytes that an operation without payload may name; 0: not such a one. EXTENTS
+ * only if one side lacks the feature of long ones. */
 static inline uint32_t rdisk_op_range_max(enum rdisk_op op)
 {
     switch (op) {

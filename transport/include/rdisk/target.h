@@ -108,9 +108,10 @@ struct rdisk_target_request {
     unsigned int flags; /* RDISK_REQUEST_… */
     uint64_t offset;    /* bytes; inside the volume, aligned */
     uint64_t source;    /* COPY: the same, and no overlap */
-    uint32_t length;    /* bytes; 0 for FLUSH only; up to
+    uint64_t length;    /* bytes; 0 for FLUSH only; up to
                                    rdisk_op_range_max() for operations
-                                   without payload */
+                                   without payload, but EXTENTS: to the end
+                                   of the volume */
     unsigned int room;  /* EXTENTS: @data is so many struct
                                    rdisk_wire_extent, all zero, to be filled
                                    from the first on; at least one */
