@@ -134,6 +134,25 @@ static void print_session(struct json_object *session)
     print_counters(session);
 }
 
+static void print_client(struct json_object *client)
+{
+    uint64_t sessions = control_number(client, "max_sessions");
+    uint64_t memory = control_number(client, "max_memory");
+
+    printf("client %s: %" PRIu64, control_text(client, "name"),
+           control_number(client, "sessions"));
+    if (sessions) {
+        printf(" of %" PRIu64, sessions);
+    }
+    printf(" sessions, ");
+    print_bytes(control_number(client, "memory"));
+    if (memory) {
+        printf(" of ");
+        print_bytes(memory);
+    }
+    printf(" of slots\n");
+}
+
 static void print_lease(struct json_object *volume)
 {
     struct json_object *lease;
@@ -208,6 +227,7 @@ int command_stat(const struct arguments *arguments)
     } else {
         print_server(stat);
         print_each(stat, "reactors", print_reactor);
+        print_each(stat, "clients", print_client);
         print_each(stat, "sessions", print_session);
         print_each(stat, "volumes", print_volume);
     }

@@ -13,7 +13,7 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 		ping.c queue.c queue_connection.c recovery.c registrations.c \
 		session.c stage.c state.c timer.c uri.c window.c) \
 	$(addprefix target/, auth.c call.c conversation.c cq.c create.c join.c \
-		latency.c listener.c liveness.c machine.c open.c queue.c \
+		latency.c listener.c liveness.c machine.c open.c queue.c quota.c \
 		session.c target.c))
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 

@@ -264,6 +264,32 @@ static struct json_object *stat_worker(const struct worker *worker)
     return object;
 }
 
+/* Use against limit; a limit of 0 is none. */
+static struct json_object *stat_clients(const struct server *server)
+{
+    struct json_object *clients = json_object_new_array();
+    const struct access_client *client = server->config->clients;
+
+    if (server->config->authentication == ACCESS_METHOD_OPEN) {
+        return clients;
+    }
+    for (; client; client = client->next) {
+        struct json_object *object = json_object_new_object();
+        struct rdisk_quota use = { 0 };
+
+        if (server->target) {
+            rdisk_target_use(server->target, client->name, &use);
+        }
+        add_text(object, "name", client->name);
+        add_number(object, "sessions", use.sessions);
+        add_number(object, "max_sessions", client->max_sessions);
+        add_number(object, "memory", use.memory);
+        add_number(object, "max_memory", client->max_memory);
+        json_object_array_add(clients, object);
+    }
+    return clients;
+}
+
 struct json_object *stat_server(struct server *server,
                                 const struct pool_file *files, size_t count)
 {
@@ -300,6 +326,7 @@ struct json_object *stat_server(struct server *server,
     add_number(object, "max_memory", server->config->max_memory);
     json_object_object_add(object, "reactors", reactors);
     json_object_object_add(object, "sessions", sessions);
+    json_object_object_add(object, "clients", stat_clients(server));
     json_object_object_add(object, "volumes",
                            stat_volumes(server, files, count));
     json_object_object_add(object, "operations", stat_operations(server));

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/size.h"
 #include "server/log.h"
 
 #define BLANKS " \t"
@@ -122,18 +123,36 @@ bool access_to_create(const struct access_client *client, const char *volume)
 
 /* ---- Sections --------------------------------------------------------- */
 
+static int set_limit(const struct access_client *client, uint64_t *limit,
+                     const char *key, const char *value, uint64_t min,
+                     uint64_t max, struct rdisk_error *err)
+{
+    char least[SIZE_TEXT], most[SIZE_TEXT];
+
+    if (size_parse(value, limit) == 0 && *limit >= min && *limit <= max) {
+        return 0;
+    }
+    return rdisk_error_set(err, -EINVAL,
+                           "%s = %s of client '%s' is not between %s and %s",
+                           key, value, client->name,
+                           size_format(min, least, sizeof(least)),
+                           size_format(max, most, sizeof(most)));
+}
+
 int access_set(struct access_client *client, const char *key, const char *value,
                struct rdisk_error *err)
 {
-    static const char *const keys[] = { "secret-file", "read-write",
-                                        "read-only", "create" };
+    static const char *const keys[] = { "secret-file",  "read-write",
+                                        "read-only",    "create",
+                                        "max-sessions", "max-memory" };
+    const unsigned int count = sizeof(keys) / sizeof(keys[0]);
     unsigned int i = 0;
     int result;
 
-    while (i < 4 && strcmp(keys[i], key) != 0) {
+    while (i < count && strcmp(keys[i], key) != 0) {
         i++;
     }
-    if (i < 4 && (client->seen & 1u << i)) {
+    if (i < count && (client->seen & 1u << i)) {
         return rdisk_error_set(err, -EINVAL,
                                "%s of client '%s' is given "
                                "twice",
@@ -156,11 +175,17 @@ int access_set(struct access_client *client, const char *key, const char *value,
         return set_patterns(client, &client->read_only, key, value, err);
     case 3:
         return set_patterns(client, &client->create, key, value, err);
+    case 4:
+        return set_limit(client, &client->max_sessions, key, value, 1, 65536,
+                         err);
+    case 5:
+        return set_limit(client, &client->max_memory, key, value, 1u << 20,
+                         1ull << 44, err);
     default:
         return rdisk_error_set(err, -EINVAL,
                                "a client has no key '%s' (it "
-                               "has secret-file, read-write, read-only and "
-                               "create)",
+                               "has secret-file, read-write, read-only, "
+                               "create, max-sessions and max-memory)",
                                key);
     }
 }

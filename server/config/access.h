@@ -4,6 +4,7 @@
 #define RDISK_SERVER_CONFIG_ACCESS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <rdisk/protocol.h>
 #include <rdisk/secret.h>
@@ -16,7 +17,9 @@ struct access_client {
     char *read_write;            /* patterns of volume names; NULL: none */
     char *read_only;
     char *create;
-    unsigned int seen; /* keys given, bit by bit */
+    uint64_t max_sessions; /* 0: no limit of its own */
+    uint64_t max_memory;   /* bytes of slots of its sessions; 0: the same */
+    unsigned int seen;     /* keys given, bit by bit */
 };
 
 /* Must clients prove who they are? */

@@ -130,6 +130,25 @@ static bool drained(struct session *session)
     return true;
 }
 
+/* The limits of its client, as they are now: they may be reloaded. */
+static void set_quota(struct session *session)
+{
+    const struct config *config = session->server->config;
+    const struct access_client *client =
+        config->authentication == ACCESS_METHOD_OPEN
+            ? NULL
+            : access_find(config->clients, session->request.user);
+
+    if (client) {
+        struct rdisk_quota quota = {
+            .sessions = client->max_sessions,
+            .memory = client->max_memory,
+        };
+
+        rdisk_target_session_quota(session->target, &quota);
+    }
+}
+
 static void check_holders(struct session *session)
 {
     struct server *server = session->server;
@@ -160,7 +179,11 @@ static void check_holders(struct session *session)
         refuse(session, RDISK_LATER);
         return;
     }
+    set_quota(session);
     if (rdisk_target_session_reserve(session->target, &session->work.why) < 0) {
+        log_warning("client '%s' at %s cannot open volume '%s': %s",
+                    session->request.user, session->holder.peer,
+                    session->request.volume, session->work.why.text);
         refuse(session, RDISK_STATUS_NO_RESOURCES);
         return;
     }

@@ -3,6 +3,7 @@
 #
 # Where a server is: names with several addresses, names whose address changes,
 # resolvers that do not answer, and IPv6.
+# time-limit: 900
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 # shellcheck source=tests/e2e/qemu.sh
@@ -57,7 +58,7 @@ check_a_dead_first_address_costs_its_share_of_the_time()
     named "$dead" "$addr"
     start_server
     volume v 8M
-    client c "$(by_name 'v?open-timeout=4')"
+    client c "$(by_name 'v?open-timeout=12')"
     say c 'write -P 1 0 64k'
     answers c 'wrote 65536/65536' 20
 }

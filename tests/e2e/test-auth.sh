@@ -40,6 +40,32 @@ uri_as()
     uri "$2?user=$1&key-secret=s0"
 }
 
+# What of its quota a client has: use NAME
+use()
+{
+    stat_server "[[c['sessions'], c['max_sessions'], c['memory'] > 0,
+        c['max_memory']] for c in s['clients'] if c['name'] == '$1'][0]"
+}
+
+check_a_client_over_its_quota_is_refused_and_others_are_not()
+{
+    begin 'max-sessions = 1
+max-memory = 64M'
+    qemu_as alice
+    client first "$(uri_as alice alice-1)" \
+        --object "secret,id=s0,file=$work/alice.secret"
+    equal use "$(use alice)" '[1, 1, True, 67108864]'
+    ping_fails "client 'alice' has 1 sessions.*max-sessions = 1" alice shared
+    says "$server_log" "client 'alice' at .* cannot open volume 'shared'"
+    ping_as bob shared
+    say first 'write -P 3 0 64k'
+    answers first 'wrote 65536/65536' 20
+    within 20 rdisk stat --control "$control" >"$work/stat"
+    says "$work/stat" 'client alice: 1 of 1 sessions'
+    says "$work/stat" 'client bob: [0-9]+ sessions'
+}
+
+# begin [OPTIONS]: more options of alice
 begin()
 {
     secret alice
@@ -51,6 +77,7 @@ begin()
 secret-file = $work/alice.secret
 read-write = alice-*
 read-only = shared
+${1:-}
 [client bob]
 secret-file = $work/bob.secret
 read-write = shared

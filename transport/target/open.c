@@ -24,11 +24,15 @@ static int grant_slots(struct rdisk_target_session *session,
     uint64_t most = target->options.max_memory;
     /* The limit may have been lowered below what is in use. */
     uint64_t left = most > target->memory ? most - target->memory : 0;
+    uint64_t own;
     uint64_t one = session->granted_queues *
                    rdisk_target_queue_size(1, session->granted_slot_size);
     unsigned int wanted = session->granted_slots;
     unsigned int fewest = least(wanted, FEWEST_SLOTS);
 
+    if (rdisk_target_quota_check(session, fewest * one, &own, err) < 0) {
+        return err ? err->code : -ENOBUFS;
+    }
     if (left < fewest * one) {
         return rdisk_error_set(err, -ENOBUFS,
                                "%llu bytes of slots requested, at least %llu, "
@@ -38,13 +42,15 @@ static int grant_slots(struct rdisk_target_session *session,
                                (unsigned long long)target->memory,
                                (unsigned long long)most);
     }
+    left = own < left ? own : left;
     if (left < wanted * one) {
         session->granted_slots = left / one;
         rdisk_log(target->env, RDISK_LOG_WARNING,
-                  "%s: granted %u slots per queue, not %u: %llu bytes of "
-                  "max-memory are left",
+                  "%s: granted %u slots per queue, not %u: %llu bytes of %s "
+                  "are left",
                   session->request.peer, session->granted_slots, wanted,
-                  (unsigned long long)left);
+                  (unsigned long long)left,
+                  own == left ? "its client's max-memory" : "max-memory");
     }
     session->memory = session->granted_slots * one;
     target->memory += session->memory;

@@ -215,7 +215,8 @@ struct rdisk_target_session {
     struct rdisk_wire_open requested; /* what the client asked for */
     struct rdisk_open_request request;
     struct rdisk_open_grant grant;
-    uint64_t features; /* chosen */
+    struct rdisk_quota quota; /* of who has authenticated */
+    uint64_t features;        /* chosen */
     unsigned int granted_queues, granted_slots;
     uint32_t granted_slot_size;
     _Atomic uint64_t size;  /* of the volume, bytes; reactors read it */
@@ -403,5 +404,15 @@ void rdisk_target_watch_device(struct rdisk_target *target,
 bool rdisk_target_release_watch(struct rdisk_target *target,
                                 const struct rdma_cm_id *id);
 void rdisk_target_release_watches(struct rdisk_target *target);
+
+/* ---- quota.c -------------------------------------------------------------- */
+
+/*
+ * May the session's client have another session, with @fewest bytes at least?
+ * 0, and *@left is what its quota leaves, or -ENOBUFS.
+ */
+int rdisk_target_quota_check(const struct rdisk_target_session *session,
+                             uint64_t fewest, uint64_t *left,
+                             struct rdisk_error *err);
 
 #endif

@@ -26,7 +26,8 @@ static bool owner_secret(void *opaque, const char *user,
 {
     struct scene *scene = opaque;
 
-    if (strcmp(user, scene->user)) {
+    if (strcmp(user, scene->user) &&
+        (!scene->other_user || strcmp(user, scene->other_user))) {
         return false;
     }
     *secret = scene->secret;
@@ -82,6 +83,9 @@ static enum rdisk_status owner_open(void *opaque,
     place->waiting = scene->later;
     if (scene->later) {
         return scene_later(scene, err);
+    }
+    if (scene->user && !strcmp(request->user, scene->user)) {
+        rdisk_target_session_quota(session, &scene->quota);
     }
     if (rdisk_target_session_reserve(session, err) < 0) {
         place->session = NULL;

@@ -92,6 +92,8 @@ struct scene {
     bool polls;                 /* its queues are polled, not waited for */
     bool drained;               /* takes no new sessions */
     const char *user;           /* the one that may come in */
+    const char *other_user;     /* so may this one, with the same secret */
+    struct rdisk_quota quota;   /* of @user */
     struct rdisk_secret secret; /* its */
     struct scene_holder holders[SCENE_HOLDERS];
     bool later;                  /* answer no OPEN, CREATE, RESIZE and STAT */

@@ -270,10 +270,29 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
  */
 void rdisk_target_session_fence(struct rdisk_target_session *session);
 
+/* Of a client's sessions together. 0: no limit of its own. */
+struct rdisk_quota {
+    uint64_t sessions; /* that have reserved memory */
+    uint64_t memory;   /* bytes of their slots */
+};
+
+/*
+ * Before rdisk_target_session_reserve(): the limits of who this session has
+ * authenticated as. Sessions of the same name count, those that have ended
+ * until their memory is released.
+ */
+void rdisk_target_session_quota(struct rdisk_target_session *session,
+                                const struct rdisk_quota *quota);
+/* What the sessions that have authenticated as @user have, "": those without
+ * authentication. Control thread. */
+void rdisk_target_use(const struct rdisk_target *target, const char *user,
+                      struct rdisk_quota *use);
+
 /*
  * From within events->open, or between LATER and its being asked again: keep
  * the memory of the slots that this client will get. 0, also when that was
- * done before, or -ENOBUFS with a sentence to refuse with. Given back if open
+ * done before, or -ENOBUFS with a sentence to refuse with: the server's memory,
+ * or the client's quota, is used up. Given back if open
  * refuses, or the session ends.
  */
 int rdisk_target_session_reserve(struct rdisk_target_session *session,

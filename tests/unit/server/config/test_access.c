@@ -226,6 +226,14 @@ static void clients_are_checked(void)
     config_refused("[client a]\nread-only = x?\n" VOLUME, "'x?'");
     config_refused("[client a]\nread-only = x\nread-only = y\n" VOLUME,
                    "given twice");
+    config_refused("[client a]\nmax-sessions = 0\n" VOLUME,
+                   "max-sessions = 0 of client 'a' is not between 1 and 64k");
+    config_refused("[client a]\nmax-sessions = many\n" VOLUME,
+                   "is not between");
+    config_refused("[client a]\nmax-memory = 1000\n" VOLUME,
+                   "max-memory = 1000 of client 'a' is not between 1M");
+    config_refused("[client a]\nmax-memory = 1M\nmax-memory = 2M\n" VOLUME,
+                   "given twice");
     config_refused("[client a]\npassword = x\n" VOLUME,
                    "a client has no key 'password'");
 }
