@@ -61,6 +61,27 @@ unsigned int connection_stop_lanes(struct device *device)
     return in_flight;
 }
 
+struct lane_hold_call {
+    struct lane *lane;
+    bool held;
+};
+
+static void call_hold(void *argument)
+{
+    struct lane_hold_call *call = argument;
+
+    lane_hold(call->lane, call->held);
+}
+
+static void hold_lanes(struct device *device, bool held)
+{
+    for (unsigned int i = 0; i < device->lane_count; i++) {
+        struct lane_hold_call call = { &device->lanes[i], held };
+
+        reactor_call(call.lane->reactor, call_hold, &call);
+    }
+}
+
 void connection_start_lanes(struct device *device)
 {
     if (!device->going || device->vu.broken) {
@@ -162,7 +183,12 @@ static void tell_started(struct device *device)
 /* The lanes are stopped, and nothing is in flight if that is needed. */
 static void dispatch(struct device *device)
 {
-    if (!vu_dispatch(&device->vu) || atomic_load(&device->broken)) {
+    bool handled;
+
+    hold_lanes(device, true);
+    handled = vu_dispatch(&device->vu);
+    hold_lanes(device, false);
+    if (!handled || atomic_load(&device->broken)) {
         device_disconnect(device);
         return;
     }

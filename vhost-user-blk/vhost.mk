@@ -5,7 +5,7 @@
 VHOST := $(O)/bin/rdisk-vhost
 VHOST_LIB := $(O)/libvhost-user
 VHOST_SOURCES := $(addprefix vhost-user-blk/, client_record.c config.c connection.c \
-	control.c daemon.c device.c disk.c disk_options.c disk_session.c \
+	control.c daemon.c device.c dirty_log.c disk.c disk_options.c disk_session.c \
 	guest_memory.c listener.c main.c message.c reactor.c request.c virtqueue.c)
 VHOST_SERVER := $(addprefix server/, log.c log_queue.c notify.c admin/socket.c \
 	io/loop.c io/poll_window.c)
@@ -31,7 +31,7 @@ $(VHOST_LIB)/libvhost-user.o: $(wildcard vhost-user-blk/patches/*.patch) \
 
 # What does without the library's header, and so is part of the unit tests.
 VHOST_UNIT_OBJECTS := $(call objects,$(addprefix vhost-user-blk/, config.c \
-	disk_options.c request.c))
+	dirty_log.c disk_options.c request.c))
 VHOST_OBJECTS := $(filter-out $(VHOST_UNIT_OBJECTS),$(call objects,$(VHOST_SOURCES)))
 $(VHOST_OBJECTS): \
 	CPPFLAGS += -isystem $(VHOST_LIB)/src

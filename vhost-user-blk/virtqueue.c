@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vhost-user-blk/virtqueue.h"
 #include "server/container_of.h"
+#include "vhost-user-blk/dirty_log.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/vhost_types.h>
 #include <linux/virtio_blk.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -74,6 +76,69 @@ static void release(struct lane *lane, struct blk_request *request)
     }
 }
 
+/* ---- What a migrating guest's VMM must copy again ------------------------- */
+
+static bool is_migrating(const VuDev *dev)
+{
+    return dev->log_table && (dev->features >> VHOST_F_LOG_ALL & 1);
+}
+
+/* Guest memory in this process, all of it in one region: libvhost-user cuts
+ * buffers at the ends of regions. */
+static bool mark_dirty(VuDev *dev, const void *address, size_t length)
+{
+    for (unsigned int i = 0; i < dev->nregions; i++) {
+        const VuDevRegion *region = &dev->regions[i];
+        uint64_t offset = (uintptr_t)address - region->mmap_addr -
+                          region->mmap_offset;
+
+        if (offset < region->size) {
+            return dirty_log_mark(dev->log_table, dev->log_size,
+                                  region->gpa + offset, length);
+        }
+    }
+    return false;
+}
+
+/* The first @length bytes of the request's data. */
+static bool mark_data(VuDev *dev, const struct blk_command *command,
+                      size_t length)
+{
+    for (unsigned int i = 0; i < command->data_count && length; i++) {
+        const struct iovec *iov = &command->data[i];
+        size_t n = iov->iov_len < length ? iov->iov_len : length;
+
+        if (n && !mark_dirty(dev, iov->iov_base, n)) {
+            return false;
+        }
+        length -= n;
+    }
+    return true;
+}
+
+/*
+ * The pages that the request has changed, by the buffers that were written:
+ * the guest may have changed the descriptors since, and what a failed read has
+ * left is not in the used ring's length.
+ */
+static void mark_request(struct blk_request *request, uint8_t status)
+{
+    const struct blk_command *command = &request->command;
+    VuDev *dev = request->virtqueue->dev;
+    size_t length = 0;
+
+    if (command->kind == BLK_TRANSFER && command->op == RDISK_OP_READ) {
+        length = command->length;
+    } else if (command->kind == BLK_IDENTIFY && status == VIRTIO_BLK_S_OK) {
+        length = BLK_SERIAL_SIZE;
+    }
+    if (!mark_data(dev, command, length) ||
+        !mark_dirty(dev, command->status, 1)) {
+        dev->broken = true;
+        dev->panic(dev, "guest memory is beyond the log of dirty pages");
+    }
+}
+
 static void finish(struct blk_request *request, uint8_t status)
 {
     struct virtqueue *virtqueue = request->virtqueue;
@@ -81,6 +146,9 @@ static void finish(struct blk_request *request, uint8_t status)
     VuVirtq *vq = vu_get_queue(virtqueue->dev, (int)virtqueue->index);
 
     *request->command.status = status;
+    if (is_migrating(virtqueue->dev)) {
+        mark_request(request, status);
+    }
     vu_queue_push(virtqueue->dev, vq, &request->element,
                   written(request, status));
     virtqueue->notify = true;
@@ -317,8 +385,12 @@ static void notify(struct lane *lane)
 static bool turn(struct reactor_queue *reactor_queue)
 {
     struct lane *lane = lane_of(reactor_queue);
-    bool work = lane->queue && rdisk_queue_poll(lane->queue) > 0;
+    bool work;
 
+    if (lane->held) {
+        return false;
+    }
+    work = lane->queue && rdisk_queue_poll(lane->queue) > 0;
     if (lane->running) {
         for (unsigned int i = 0; i < lane->virtqueue_count; i++) {
             if (usable(lane->virtqueues[i])) {
@@ -466,6 +538,12 @@ void lane_keep(struct lane *lane)
 {
     assert(!lane->running);
     lane->keeping = true;
+}
+
+void lane_hold(struct lane *lane, bool held)
+{
+    assert(!lane->running);
+    lane->held = held;
 }
 
 void lane_detach(struct lane *lane)

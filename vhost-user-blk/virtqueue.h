@@ -7,7 +7,8 @@
  *
  * libvhost-user reads and writes the rings. It has no locks: its control side
  * (messages of the VMM) and its ring side never run at the same time, since
- * the control thread stops the lanes of a device around each message.
+ * the control thread stops the lanes of a device around each message, and holds
+ * them while the library handles it: requests in flight end before or after.
  */
 #ifndef VHOST_USER_BLK_VIRTQUEUE_H
 #define VHOST_USER_BLK_VIRTQUEUE_H
@@ -47,6 +48,7 @@ struct lane {
     bool keeping;           /* what fails stays in the VMM's in-flight table,
                                for the next connection to send again */
     bool running;           /* requests are taken from the rings */
+    bool held;              /* nor is the used ring touched */
     bool attached;          /* the queue's descriptor is watched */
     unsigned int in_flight; /* taken and not in the used ring */
     /* When in_flight falls to 0 while not running: tell the control thread. */
@@ -69,6 +71,9 @@ int lane_start(struct lane *lane);
 void lane_stop(struct lane *lane);
 /* A request that fails from now on is kept, not failed, until the next start. */
 void lane_keep(struct lane *lane);
+/* A stopped lane ends no request, and uses nothing of libvhost-user, until it
+ * is let go again: soon, since it polls meanwhile. */
+void lane_hold(struct lane *lane, bool held);
 /* Nothing is in flight and no more comes: @lane->queue may go. */
 void lane_detach(struct lane *lane);
 

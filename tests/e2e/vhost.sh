@@ -113,12 +113,14 @@ vhost_replace()
     wait_until 20 vhost_is open || fail "$(tail -n 1 "$work/check")"
 }
 
-# vhost_guest NAME [BOOT-OPTION…]: a stock QEMU boots the test guest on a disk,
-# in the background as $guest; its console is in $work/console
+# vhost_guest NAME [BOOT-OPTION…]: a stock QEMU, or the program $qemu, boots the
+# test guest on a disk, in the background as $guest; its console is in
+# $work/console
 vhost_guest()
 {
-    [ -x $stock ] || skip "$stock is not installed"
-    "$top/tests/lab/guest/boot" --qemu $stock --task auto \
+    local program=${qemu:-$stock}
+    [ -x "$program" ] || skip "$program is not installed"
+    "$top/tests/lab/guest/boot" --qemu "$program" --task auto \
         --time-limit $((900 * slow)) --log "$work/console" "${@:2}" -- \
         -object memory-backend-memfd,id=memory,size=256M,share=on \
         -machine memory-backend=memory \
@@ -146,4 +148,31 @@ vhost_guest_done()
     }
     grep -a RDISK-GUEST "$work/console"
     says "$work/console" 'RDISK-GUEST: VERIFIED 12 files'
+}
+
+# ---- Several hosts ------------------------------------------------------
+
+declare -A vhost_of=()          # processes by host
+
+# vhost_host NAME VOLUME: a host's daemon, with the volume as its disk, whose
+# socket is $work/NAME.vhost
+vhost_host()
+{
+    local vhost_control=$work/$1.control vhost_config=$work/$1.conf
+    cat >"$vhost_config" <<END
+[disk $2]
+uri = $(uri "$2?reconnect-delay=60&heartbeat=60")
+socket = $work/$1.vhost
+queues = 2
+END
+    vhost_start
+    vhost_of[$1]=$vhost
+    wait_until 20 accepts "$work/$1.vhost"
+}
+
+# vhost_on NAME COMMAND…: with the control socket of that host's daemon
+vhost_on()
+{
+    local vhost_control=$work/$1.control
+    "${@:2}"
 }

@@ -12,6 +12,10 @@
  *                     each of its virtqueues
  *   vhost-client SOCKET hotplug FILE [huge]
  *                     I/O on memory that comes and goes; then waits for a file
+ *   vhost-client SOCKET moved FILE     a guest that came by migration; its first
+ *                     request is sent when there is such a file, and ends,
+ *                     whatever becomes of the daemon
+ *   vhost-client SOCKET dirty          pages that the device changes are logged
  *   vhost-client SOCKET hostile        breaks the rules; the daemon must not
  *   vhost-client SOCKET broken SECONDS [FILE]
  *                     breaks one, and brings it along when it connects again;
@@ -24,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/vhost/dirty.h"
 #include "tests/vhost/frontend.h"
 
 #define BLOCK      4096u
@@ -404,6 +409,29 @@ static int hotplug(const char *path, const char *stop, bool huge)
     return 0;
 }
 
+/* ---- A guest that came by migration --------------------------------------------- */
+
+static int moved(struct frontend *frontend, const char *file)
+{
+    frontend->reconnect = true;
+    for (unsigned int ms = 0; access(file, F_OK) < 0; ms += 20) {
+        if (ms > WAIT_MS) {
+            fprintf(stderr, "vhost-client: no %s within %d ms\n", file,
+                    WAIT_MS);
+            return 1;
+        }
+        usleep(20000);
+    }
+    memset(frontend_data(frontend, 0), 0xee, BLOCK);
+    frontend_submit(frontend, 0, VIRTIO_BLK_T_IN, 0, BLOCK);
+    frontend_kick(frontend);
+    expect_ok(frontend, wait_one(frontend));
+    compare(frontend, 0, 0);
+    printf("the first request ended after %u reconnects\n",
+           frontend->reconnects);
+    return 0;
+}
+
 /* ---- A guest that keeps no rules ------------------------------------------------ */
 
 /* After a broken chain the daemon may disconnect; what counts is that it goes
@@ -502,6 +530,7 @@ static int usage(void)
     fprintf(
         stderr,
         "usage: vhost-client SOCKET info | features | hotplug FILE [huge] | "
+        "moved FILE | dirty | "
         "bench read|write BYTES "
         "DEPTH COUNT | check SECONDS DEPTH [FILE] | hostile | "
         "broken SECONDS [FILE]\n");
@@ -536,7 +565,13 @@ int main(int argc, char **argv)
         return hotplug(argv[1], argv[3],
                        argc == 5 && strcmp(argv[4], "huge") == 0);
     }
-    if (argc == 3 && strcmp(argv[2], "info") == 0) {
+    if (argc == 3 && strcmp(argv[2], "dirty") == 0) {
+        return dirty(argv[1]);
+    }
+    if (argc == 4 && strcmp(argv[2], "moved") == 0) {
+        frontend_start_at(&frontend, argv[1], BLOCK, 1000);
+        status = moved(&frontend, argv[3]);
+    } else if (argc == 3 && strcmp(argv[2], "info") == 0) {
         frontend_start(&frontend, argv[1], BLOCK);
         status = info(&frontend);
     } else if (argc == 7 && strcmp(argv[2], "bench") == 0) {

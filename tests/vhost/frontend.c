@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <linux/vhost_types.h>
 #include <linux/virtio_config.h>
 
 /* The vhost-user protocol: QEMU's docs/interop/vhost-user.rst. */
@@ -21,6 +22,7 @@ enum {
     SET_FEATURES = 2,
     SET_OWNER = 3,
     SET_MEM_TABLE = 5,
+    SET_LOG_BASE = 6,
     SET_VRING_NUM = 8,
     SET_VRING_ADDR = 9,
     SET_VRING_BASE = 10,
@@ -39,7 +41,9 @@ enum {
 #define VERSION             1u
 #define REPLY               4u
 #define NEED_REPLY          8u
+#define F_LOG_ALL           26
 #define F_PROTOCOL_FEATURES 30
+#define P_LOG_SHMFD         1
 #define P_REPLY_ACK         3
 #define P_CONFIG            9
 #define P_INFLIGHT          12
@@ -80,6 +84,9 @@ struct message {
             uint32_t offset, size, flags;
             uint8_t bytes[256];
         } config;
+        struct {
+            uint64_t size, offset;
+        } log;
         struct {
             uint64_t size, offset;
             uint16_t queues, queue_size;
@@ -235,12 +242,13 @@ static bool negotiate(struct frontend *frontend)
         return false;
     }
     if (!(offered >> F_PROTOCOL_FEATURES & 1) || !(protocol >> P_CONFIG & 1) ||
-        !(protocol >> P_INFLIGHT & 1)) {
+        !(protocol >> P_INFLIGHT & 1) || !(offered >> F_LOG_ALL & 1) ||
+        !(protocol >> P_LOG_SHMFD & 1)) {
         die("features 0x%llx, protocol features 0x%llx: something is missing",
             (unsigned long long)offered, (unsigned long long)protocol);
     }
     protocol &= 1ull << P_CONFIG | 1ull << P_INFLIGHT | 1ull << P_REPLY_ACK |
-                1ull << P_MEM_SLOTS;
+                1ull << P_MEM_SLOTS | 1ull << P_LOG_SHMFD;
     frontend->offered = offered;
     if (!set_u64(frontend, SET_PROTOCOL_FEATURES, protocol, -1) ||
         !set_u64(frontend, SET_OWNER, 0, -1) ||
@@ -316,6 +324,23 @@ static bool plug(struct frontend *frontend)
            receive(frontend, &message, NULL) && message.u64 == 0;
 }
 
+static bool place_ring(struct frontend *frontend, uint32_t flags)
+{
+    struct message addr = {
+        .request = SET_VRING_ADDR, .flags = VERSION, .size = 40,
+        .addr = {
+            .index = frontend->queue,
+            .flags = flags,
+            .desc = (uintptr_t)frontend->memory,
+            .used = (uintptr_t)used(frontend),
+            .avail = (uintptr_t)available(frontend),
+            .log = frontend_address(frontend, used(frontend)),
+        },
+    };
+
+    return send_message(frontend, &addr, -1);
+}
+
 static bool start_ring(struct frontend *frontend)
 {
     struct message table = {
@@ -328,15 +353,6 @@ static bool start_ring(struct frontend *frontend)
             },
         },
     };
-    struct message addr = {
-        .request = SET_VRING_ADDR, .flags = VERSION, .size = 40,
-        .addr = {
-            .index = frontend->queue,
-            .desc = (uintptr_t)frontend->memory,
-            .used = (uintptr_t)used(frontend),
-            .avail = (uintptr_t)available(frontend),
-        },
-    };
 
     return give_inflight(frontend) &&
            send_message(frontend, &table, frontend->memory_fd) &&
@@ -344,7 +360,7 @@ static bool start_ring(struct frontend *frontend)
            (!frontend->more || plug(frontend)) &&
            set_state(frontend, SET_VRING_NUM, FRONTEND_RING) &&
            set_state(frontend, SET_VRING_BASE, frontend->used_seen) &&
-           send_message(frontend, &addr, -1) &&
+           place_ring(frontend, 0) &&
            set_u64(frontend, SET_VRING_KICK, frontend->queue,
                    frontend->kick_fd) &&
            set_u64(frontend, SET_VRING_CALL, frontend->queue,
@@ -385,14 +401,8 @@ static void connect_again(struct frontend *frontend)
     die("no daemon at %s within %d ms", frontend->path, RECONNECT_MS);
 }
 
-void frontend_start(struct frontend *frontend, const char *path,
-                    uint64_t data_size)
-{
-    frontend_start_queue(frontend, path, data_size, 0);
-}
-
-void frontend_start_queue(struct frontend *frontend, const char *path,
-                          uint64_t data_size, unsigned int queue)
+static void start(struct frontend *frontend, const char *path,
+                  uint64_t data_size, unsigned int queue, uint16_t index)
 {
     *frontend = (struct frontend) {
         .path = path,
@@ -416,9 +426,29 @@ void frontend_start_queue(struct frontend *frontend, const char *path,
     if (frontend->memory == MAP_FAILED) {
         die("cannot map the guest's memory: %s", strerror(errno));
     }
+    frontend->used_seen = frontend->avail = index;
+    used(frontend)->idx = available(frontend)->idx = index;
     if (!connect_once(frontend)) {
         die("cannot start the device at %s", path);
     }
+}
+
+void frontend_start(struct frontend *frontend, const char *path,
+                    uint64_t data_size)
+{
+    start(frontend, path, data_size, 0, 0);
+}
+
+void frontend_start_queue(struct frontend *frontend, const char *path,
+                          uint64_t data_size, unsigned int queue)
+{
+    start(frontend, path, data_size, queue, 0);
+}
+
+void frontend_start_at(struct frontend *frontend, const char *path,
+                       uint64_t data_size, uint16_t index)
+{
+    start(frontend, path, data_size, 0, index);
 }
 
 void frontend_stop(struct frontend *frontend)
@@ -437,6 +467,9 @@ void frontend_stop(struct frontend *frontend)
     if (frontend->more) {
         munmap(frontend->more, frontend->more_size);
         close(frontend->more_fd);
+    }
+    if (frontend->log) {
+        munmap(frontend->log, frontend->log_size);
     }
     munmap(frontend->memory, frontend->memory_size);
     close(frontend->memory_fd);
@@ -485,6 +518,49 @@ void frontend_unplug(struct frontend *frontend)
     munmap(frontend->more, frontend->more_size);
     close(frontend->more_fd);
     frontend->more = NULL;
+}
+
+/* ---- Migration --------------------------------------------------------------- */
+
+static bool give_log(struct frontend *frontend)
+{
+    struct message message = {
+        .request = SET_LOG_BASE,
+        .flags = VERSION,
+        .size = 16,
+    };
+    int fd = memfd_create("log", MFD_CLOEXEC);
+
+    frontend->log_size = frontend->memory_size / FRONTEND_LOG_PAGE / 8 + 1;
+    message.log.size = frontend->log_size;
+    if (fd < 0 || ftruncate(fd, (off_t)frontend->log_size) < 0) {
+        die("cannot make a log of dirty pages: %s", strerror(errno));
+    }
+    frontend->log = mmap(NULL, frontend->log_size, PROT_READ | PROT_WRITE,
+                         MAP_SHARED, fd, 0);
+    if (frontend->log == MAP_FAILED) {
+        die("cannot map the log of dirty pages: %s", strerror(errno));
+    }
+    if (!send_message(frontend, &message, fd) ||
+        !receive(frontend, &message, NULL)) {
+        return false;
+    }
+    close(fd);
+    return message.request == SET_LOG_BASE;
+}
+
+void frontend_log(struct frontend *frontend, bool on)
+{
+    uint64_t log = (uint64_t)on << F_LOG_ALL, ignored;
+
+    /* As QEMU does: the table first, then what is logged. */
+    if ((on && !give_log(frontend)) ||
+        !set_u64(frontend, SET_FEATURES, frontend->features | log, -1) ||
+        !place_ring(frontend, on ? 1u << VHOST_VRING_F_LOG : 0) ||
+        /* Answered when the messages before it have been handled. */
+        !get_u64(frontend, GET_FEATURES, &ignored)) {
+        die("the daemon has gone");
+    }
 }
 
 /* ---- Requests ---------------------------------------------------------------- */

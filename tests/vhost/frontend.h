@@ -18,6 +18,8 @@
 #define FRONTEND_RING      256u /* descriptors of the virtqueue */
 #define FRONTEND_DEPTH_MAX 64u  /* requests at once: header, data, status */
 
+#define FRONTEND_LOG_PAGE 4096u /* bytes; a bit of the log of dirty pages */
+
 struct frontend_request {
     struct virtio_blk_outhdr header;
     uint8_t status;
@@ -38,6 +40,8 @@ struct frontend {
     int more_fd;        /* memory that was plugged in; -1: none */
     uint8_t *more;
     uint64_t more_size;
+    uint8_t *log; /* NULL: none yet; a bit for each page of the memory */
+    uint64_t log_size;
     struct virtio_blk_config config;
     uint16_t used_seen, avail, kicked; /* indices */
     unsigned int reconnects;
@@ -51,7 +55,14 @@ void frontend_start(struct frontend *frontend, const char *path,
 /* The same with virtqueue @queue. */
 void frontend_start_queue(struct frontend *frontend, const char *path,
                           uint64_t data_size, unsigned int queue);
+/* The same, of a guest that came by migration: its ring is used already. */
+void frontend_start_at(struct frontend *frontend, const char *path,
+                       uint64_t data_size, uint16_t index);
 void frontend_stop(struct frontend *frontend);
+
+/* Have the device log the pages that it changes in frontend->log, or no more.
+ * On at most once. */
+void frontend_log(struct frontend *frontend, bool on);
 
 struct vring_desc *frontend_descriptors(struct frontend *frontend);
 struct frontend_request *frontend_request(struct frontend *frontend,

@@ -3,6 +3,7 @@
 
 VHOST_CLIENT := $(O)/bin/vhost-client
 
-$(VHOST_CLIENT): $(call objects,tests/vhost/client.c tests/vhost/frontend.c)
+$(VHOST_CLIENT): $(call objects,$(addprefix tests/vhost/, \
+		client.c dirty.c frontend.c))
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ $(ALL_LDFLAGS)
