@@ -41,8 +41,26 @@ $(BENCH_COUNT): $(call objects,tests/bench/instructions.c \
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
 		$(call libs,$(TRANSPORT_PACKAGES))
 
+# The same through a lane of rdisk-vhost.
+BENCH_VHOST_COUNT := $(O)/bin/bench-vhost-instructions
+BENCH_VHOST_OBJECTS := $(call objects,tests/bench/vhost_instructions.c \
+	$(addprefix vhost-user-blk/,dirty_log.c reactor.c request.c virtqueue.c) \
+	server/io/poll_window.c)
+
+$(call objects,tests/bench/vhost_instructions.c): \
+	CPPFLAGS += -isystem $(VHOST_LIB)/src
+$(call objects,tests/bench/vhost_instructions.c): | $(VHOST_LIB)/libvhost-user.o
+
+$(BENCH_VHOST_COUNT): $(BENCH_VHOST_OBJECTS) $(call objects, \
+	tests/bench/result.c $(wildcard tests/unit/support/scene*.c tests/fake/*.c)) \
+	$(VHOST_LIB)/libvhost-user.o $(LIBRDISK)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
+		$(call libs,$(TRANSPORT_PACKAGES))
+
+# After make qemu, with which libvhost-user comes.
 .PHONY: bench-instructions
-bench-instructions: $(BENCH_COUNT)
+bench-instructions: $(BENCH_COUNT) $(BENCH_VHOST_COUNT)
 	packaging/setup bench test
 	tests/bench/instructions docs/performance/instructions.md
 
