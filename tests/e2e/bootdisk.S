@@ -5,7 +5,10 @@
  * The firmware loads it from the disk, whatever the disk is attached to, and it
  * does its I/O through the firmware's int 13h.  Round i, from 1 on, fills block
  * i % BLOCKS of BLOCK_SIZE bytes with the number i, reads it back, and reads
- * the block that was written BLOCKS / 2 rounds before.  It tells on COM1:
+ * the block that was written BLOCKS / 2 rounds before, into the next of BUFFERS
+ * buffers.  It verifies that BUFFERS rounds later, and the CPU does not write to
+ * the buffer: what is there then is what the disk has put into memory, and what
+ * a migration since has kept of it.  It tells on COM1:
  *   B          booted
  *   .          eight rounds are done
  *   E or X     an I/O failed, or what was read is not what was written; halts
@@ -15,6 +18,7 @@
         .set    BLOCKS, 512
         .set    SECTORS, 8              /* 4 KiB */
         .set    FIRST, 64               /* sector of block 0 */
+        .set    BUFFERS, 64
 
         .globl  _start
 _start:
@@ -42,10 +46,19 @@ round:
         call    transfer
         movl    %ebp, %edx
         call    verify
+        movw    %bp, %bx                /* segment of this round's buffer */
+        andw    $BUFFERS - 1, %bx
+        shlw    $8, %bx
+        addw    $0x4000, %bx
         movl    %ebp, %edx
+        subl    $BUFFERS + BLOCKS / 2, %edx
+        jbe     1f
+        call    compare
+1:      movl    %ebp, %edx
         subl    $BLOCKS / 2, %edx
         jbe     1f
-        call    verify
+        movb    $0x42, %ah
+        call    transfer
 1:      testl   $ROUNDS_PER_DOT - 1, %ebp
         jnz     2f
         movb    $'.', %al
@@ -64,8 +77,12 @@ verify:
         rep stosl
         movb    $0x42, %ah              /* read */
         call    transfer
-        popl    %eax
+        popl    %edx
         movw    $0x3000, %bx
+
+/* Segment %bx holds the block of round %edx */
+compare:
+        movl    %edx, %eax
         movw    %bx, %es
         xorw    %di, %di
         movw    $SECTORS * 128, %cx

@@ -20,12 +20,13 @@ launched()
     qmp "$name" query-version >/dev/null
 }
 
-# machine NAME OPTION…: with 32 MiB of memory and the firmware's console off
+# machine NAME OPTION…: with 32 MiB of memory and the firmware's console off; of
+# the program $qemu, if that is set
 machine()
 {
     local name=$1
     shift
-    launched "$name" qemu-system-x86_64 -M pc -accel tcg -cpu qemu64,cx16=off \
+    launched "$name" "${qemu:-qemu-system-x86_64}" -M pc -accel tcg -cpu qemu64,cx16=off \
         -m 32 -nodefaults -no-user-config -nic none -vga none -display none \
         -serial "file:$work/$name.serial" \
         -qmp "unix:$work/$name.qmp,server=on,wait=off" "$@"
@@ -167,6 +168,47 @@ migration_is()
 {
     from "$1" query-migrate '{}' 'r.get("status")' >"$work/status"
     grep -qxE "$2" "$work/status"
+}
+
+# migration_ends NAME STATUS
+migration_ends()
+{
+    wait_until 120 migration_is "$1" 'completed|failed|cancelled' ||
+        fail "migration is $(cat "$work/status") after 120 s"
+    equal "the migration" "$(cat "$work/status")" "$2"
+}
+
+status_is()
+{
+    from "$1" query-status '{}' 'r["status"]' >"$work/status"
+    grep -qxE "$2" "$work/status"
+}
+
+migrate()
+{
+    start_migration "$1" "$2"
+    migration_ends "$1" completed
+    # A guest that was about to end may be off already.
+    wait_until 20 status_is "$2" 'running|shutdown' || fail "$2 does not run"
+}
+
+# With "pause-before-switchover" there is a moment to let things fail in.
+pause_before_switchover()
+{
+    qmp "$1" migrate-set-capabilities '{"capabilities": [
+        {"capability": "pause-before-switchover", "state": true}]}' >/dev/null
+}
+
+nobody_else_may_write()
+{
+    refused "is being written by" 20 \
+        qemu-io -f raw -c 'write 3M 4k' "$(uri "$1")"
+}
+
+gave_it_up()
+{
+    [ "$(stat_server "sum(1 for s in s['sessions']
+        if not s['read_only'])")" = 0 ]
 }
 
 # ---- The guest of one sector ------------------------------------------

@@ -25,41 +25,6 @@ twin()
     guest "$1" "$2" -incoming "unix:$work/$1.socket"
 }
 
-# migration_ends NAME STATUS
-migration_ends()
-{
-    wait_until 120 migration_is "$1" 'completed|failed|cancelled' ||
-        fail "migration is $(cat "$work/status") after 120 s"
-    equal "the migration" "$(cat "$work/status")" "$2"
-}
-
-status_is()
-{
-    from "$1" query-status '{}' 'r["status"]' >"$work/status"
-    grep -qxE "$2" "$work/status"
-}
-
-migrate()
-{
-    start_migration "$1" "$2"
-    migration_ends "$1" completed
-    # A guest that was about to end may be off already.
-    wait_until 20 status_is "$2" 'running|shutdown' || fail "$2 does not run"
-}
-
-# With "pause-before-switchover" there is a moment to let things fail in.
-pause_before_switchover()
-{
-    qmp "$1" migrate-set-capabilities '{"capabilities": [
-        {"capability": "pause-before-switchover", "state": true}]}' >/dev/null
-}
-
-nobody_else_may_write()
-{
-    refused "is being written by" 20 \
-        qemu-io -f raw -c 'write 3M 4k' "$(uri "$1")"
-}
-
 check_a_guest_goes_on_on_the_other_side_and_comes_back()
 {
     boot_volume there
@@ -148,12 +113,6 @@ check_a_destination_that_dies_at_the_switch_gives_it_back_to_the_source()
     nobody_else_may_write late
     quit left
     whole late
-}
-
-gave_it_up()
-{
-    [ "$(stat_server "sum(1 for s in s['sessions']
-        if not s['read_only'])")" = 0 ]
 }
 
 check_a_source_killed_after_the_switch_does_not_disturb_the_guest()
