@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/journal.h"
 #include "server/log_queue.h"
 
 static const struct {
@@ -27,12 +28,14 @@ static const struct {
 };
 
 /* Of a line, with its newline; longer ones are cut. */
-#define LINE_SIZE 1152
+#define LINE_SIZE 1536
+#define TEXT_SIZE 1100
 #define FLUSH_MS  1000
 
 static _Atomic(struct log_queue *) queue; /* NULL: not started */
 static atomic_int maximum = RDISK_LOG_INFO;
-static bool journal;
+static int journal = -1; /* where stderr is the journal: its socket */
+static _Thread_local const struct log_subject *about;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* systemd names the journal's stream by device and inode (systemd.exec(5)). */
@@ -42,37 +45,45 @@ static void find_journal(void)
     uintmax_t device, inode;
     struct stat st;
 
-    journal = stream && fstat(STDERR_FILENO, &st) == 0 &&
-              sscanf(stream, "%" SCNuMAX ":%" SCNuMAX, &device, &inode) == 2 &&
-              device == st.st_dev && inode == st.st_ino;
+    if (stream && fstat(STDERR_FILENO, &st) == 0 &&
+        sscanf(stream, "%" SCNuMAX ":%" SCNuMAX, &device, &inode) == 2 &&
+        device == st.st_dev && inode == st.st_ino) {
+        journal = journal_connect(JOURNAL_SOCKET);
+    }
+}
+
+static size_t stamped_line(char *out, size_t size, enum rdisk_log_level level,
+                           const char *text)
+{
+    struct timespec now;
+    struct tm tm;
+    size_t length;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    localtime_r(&now.tv_sec, &tm);
+    length = strftime(out, size, "%Y-%m-%d %H:%M:%S", &tm);
+    length += (size_t)snprintf(out + length, size - length, ".%03ld %s: %s: %s",
+                               now.tv_nsec / 1000000,
+                               program_invocation_short_name,
+                               levels[level].name, text);
+    if (length > size - 1) {
+        length = size - 1;
+    }
+    out[length++] = '\n';
+    return length;
 }
 
 /* Returns its length, with a newline. */
 static size_t vformat_line(char *out, size_t size, enum rdisk_log_level level,
                            const char *format, va_list args)
 {
-    struct timespec now;
-    struct tm tm;
-    size_t length, left;
+    char text[TEXT_SIZE];
 
     pthread_once(&once, find_journal);
-    if (journal) {
-        length = (size_t)snprintf(out, size, "<%d>", levels[level].priority);
-    } else {
-        clock_gettime(CLOCK_REALTIME, &now);
-        localtime_r(&now.tv_sec, &tm);
-        length = strftime(out, size, "%Y-%m-%d %H:%M:%S", &tm);
-        length += (size_t)snprintf(out + length, size - length,
-                                   ".%03ld %s: %s: ", now.tv_nsec / 1000000,
-                                   program_invocation_short_name,
-                                   levels[level].name);
-    }
-    left = size - length - 1;
-    length += vsnprintf(out + length, left, format, args) < (int)left
-                  ? strlen(out + length)
-                  : left - 1;
-    out[length++] = '\n';
-    return length;
+    vsnprintf(text, sizeof(text), format, args);
+    return journal >= 0
+               ? journal_line(out, size, levels[level].priority, about, text)
+               : stamped_line(out, size, level, text);
 }
 
 static size_t format_line(char *out, size_t size, enum rdisk_log_level level,
@@ -106,6 +117,8 @@ static void put_line(const char *line, size_t length)
 
     if (to) {
         log_queue_add(to, line, length);
+    } else if (journal >= 0) {
+        journal_write(journal, line, length);
     } else {
         fwrite(line, length, 1, stderr);
     }
@@ -150,6 +163,14 @@ void log_fatal(const char *format, ...)
     abort();
 }
 
+const struct log_subject *log_about(const struct log_subject *subject)
+{
+    const struct log_subject *before = about;
+
+    about = subject;
+    return before;
+}
+
 void log_set_level(enum rdisk_log_level level)
 {
     atomic_store(&maximum, level);
@@ -157,7 +178,12 @@ void log_set_level(enum rdisk_log_level level)
 
 void log_start(void)
 {
-    atomic_store(&queue, log_queue_create(STDERR_FILENO, report_dropped));
+    pthread_once(&once, find_journal);
+    atomic_store(&queue,
+                 journal >= 0
+                     ? log_queue_create(journal, journal_write, report_dropped)
+                     : log_queue_create(STDERR_FILENO, log_queue_write,
+                                        report_dropped));
 }
 
 void log_flush(void)

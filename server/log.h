@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server's log: one line each to stderr, with a time stamp unless the
- * journal adds its own. Any thread.
+ * The server's log: one line each to stderr, with a time stamp, or, where
+ * stderr is systemd's journal, an entry with fields (journal.h). Any thread.
  *
  * Until log_start() a line is written at once. From then on a thread writes
  * them (log_queue.h), so that nobody waits for whoever reads them.
@@ -10,6 +10,20 @@
 #define RDISK_SERVER_LOG_H
 
 #include <rdisk/env.h>
+
+/* What lines are about: fields of the journal. NULL, "" or 0: not known. */
+struct log_subject {
+    const char *volume;
+    const char *peer;
+    const char *user;
+    uint64_t session; /* 1… */
+};
+
+/*
+ * The lines of this thread are about @subject, which stays where it is, until
+ * another call; NULL: about nothing. Returns the one before.
+ */
+const struct log_subject *log_about(const struct log_subject *subject);
 
 /* Lines above this level are dropped; RDISK_LOG_INFO until set. */
 void log_set_level(enum rdisk_log_level level);

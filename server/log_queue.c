@@ -11,6 +11,7 @@
 
 struct log_queue {
     int fd;
+    log_queue_write_fn *write;
     size_t (*report)(char *line, size_t size, uint64_t dropped);
     pthread_t thread;
     pthread_mutex_t lock;   /* of all below */
@@ -52,8 +53,7 @@ static void append_report(struct log_queue *queue)
     }
 }
 
-/* How much of it was written; all of it, if it cannot be. */
-static size_t write_out(int fd, const char *bytes, size_t length)
+size_t log_queue_write(int fd, const char *bytes, size_t length)
 {
     struct pollfd ready = { .fd = fd, .events = POLLOUT };
     ssize_t n;
@@ -94,7 +94,7 @@ static void *log_queue_main(void *opaque)
             length = LOG_QUEUE_SIZE - at;
         }
         pthread_mutex_unlock(&queue->lock);
-        length = write_out(queue->fd, queue->bytes + at, length);
+        length = queue->write(queue->fd, queue->bytes + at, length);
         pthread_mutex_lock(&queue->lock);
         queue->tail += length;
         append_report(queue);
@@ -110,7 +110,7 @@ static void *log_queue_main(void *opaque)
     return NULL;
 }
 
-struct log_queue *log_queue_create(int fd,
+struct log_queue *log_queue_create(int fd, log_queue_write_fn *write,
                                    size_t (*report)(char *line, size_t size,
                                                     uint64_t dropped))
 {
@@ -121,6 +121,7 @@ struct log_queue *log_queue_create(int fd,
         return NULL;
     }
     queue->fd = fd;
+    queue->write = write;
     queue->report = report;
     pthread_mutex_init(&queue->lock, NULL);
     pthread_cond_init(&queue->added, NULL);

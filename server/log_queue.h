@@ -16,11 +16,18 @@
 
 struct log_queue;
 
+/* Writes some of the bytes and returns how many: all, if they are lost. Waits
+ * for as long as it takes. */
+typedef size_t log_queue_write_fn(int fd, const char *bytes, size_t length);
+
+/* For log_queue_create(): to a descriptor as it is. */
+log_queue_write_fn log_queue_write;
+
 /*
- * Start the thread. It calls @report for the line that says how many were
+ * Start the thread. It calls @write for what there is to be written, and @report for the line that says how many were
  * dropped, which it puts in their place. NULL: no memory, or no thread.
  */
-struct log_queue *log_queue_create(int fd,
+struct log_queue *log_queue_create(int fd, log_queue_write_fn *write,
                                    size_t (*report)(char *line, size_t size,
                                                     uint64_t dropped));
 /* A line with its newline. Any thread. */

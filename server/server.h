@@ -40,6 +40,7 @@ struct server {
     struct listing listing;   /* of its volumes, for some of its clients */
     struct control *control;  /* NULL: no socket */
     struct session *sessions; /* that are open */
+    uint64_t serials;         /* sessions that have asked to open so far */
 
     uint64_t started;      /* rdisk_now() */
     unsigned int volumes;  /* that there were then */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # rdiskd, the server.
 
-SERVER_SOURCES := $(addprefix server/, log.c log_queue.c notify.c reload.c server.c start.c \
+SERVER_SOURCES := $(addprefix server/, journal.c log.c log_queue.c notify.c reload.c server.c start.c \
 	$(addprefix admin/, command.c listing.c parse.c socket.c stat.c) \
 	$(addprefix backends/, backend.c file.c file_offload.c file_poll.c \
 		file_request.c file_sync.c file_unaligned.c memory.c null.c range_lock.c) \

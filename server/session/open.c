@@ -268,6 +268,7 @@ static struct session *session_new(struct server *server,
     session->target = target;
     session->work.pool = &server->pool;
     session->request = *request;
+    session->serial = server->serials;
     session->access = session_access(server, request->user, request->volume);
     snprintf(holder->peer, sizeof(holder->peer), "%s", request->peer);
     snprintf(holder->user, sizeof(holder->user), "%s", request->user);
@@ -364,17 +365,14 @@ static enum rdisk_status answer(struct session *session,
     return status;
 }
 
-enum rdisk_status open_event(void *opaque, struct rdisk_target_session *target,
-                             const struct rdisk_open_request *request,
-                             struct rdisk_open_grant *grant, void **user,
-                             struct rdisk_error *err)
+static enum rdisk_status begin(struct server *server,
+                               struct rdisk_target_session *target,
+                               const struct rdisk_open_request *request,
+                               struct rdisk_open_grant *grant, void **user,
+                               struct rdisk_error *err)
 {
-    struct server *server = opaque;
-    struct session *session = *user;
+    struct session *session;
 
-    if (session) {
-        return answer(session, grant, user, err);
-    }
     session = session_new(server, target, request);
     if (!session) {
         rdisk_error_set(err, -ENOMEM, "the server has no memory for a session");
@@ -394,6 +392,28 @@ enum rdisk_status open_event(void *opaque, struct rdisk_target_session *target,
     operation_start(&server->operations, &session->work.operation);
     session->asking = false;
     return answer(session, grant, user, err);
+}
+
+enum rdisk_status open_event(void *opaque, struct rdisk_target_session *target,
+                             const struct rdisk_open_request *request,
+                             struct rdisk_open_grant *grant, void **user,
+                             struct rdisk_error *err)
+{
+    struct server *server = opaque;
+    struct session *session = *user;
+    const struct log_subject subject = {
+        .volume = request->volume,
+        .peer = request->peer,
+        .user = request->user,
+        .session = session ? session->serial : ++server->serials,
+    };
+    const struct log_subject *before = log_about(&subject);
+    enum rdisk_status status = session ? answer(session, grant, user, err)
+                                       : begin(server, target, request, grant,
+                                               user, err);
+
+    log_about(before);
+    return status;
 }
 
 /* ---- Closing ---------------------------------------------------------- */
@@ -464,6 +484,7 @@ void close_event(void *opaque, void *user, bool orderly)
     struct session *session = user;
     const struct rdisk_op_totals *ops = &session->past.ops;
     struct volume *volume = session->holder.volume;
+    const struct log_subject subject = session_subject(session), *before;
 
     session->target = NULL;
     if (session->creation) {
@@ -487,11 +508,13 @@ void close_event(void *opaque, void *user, bool orderly)
     if (session->phase == SESSION_DECIDED) {
         orderly = !session->request.generation;
     }
+    before = log_about(&subject);
     log_info("%s closes volume '%s': %" PRIu64 " reads, %" PRIu64
              " writes, %" PRIu64 " flushes, %" PRIu64 " of them failed",
              session->holder.peer, volume->name, ops->count[RDISK_OP_READ],
              ops->count[RDISK_OP_WRITE], ops->count[RDISK_OP_FLUSH],
              ops->failed);
+    log_about(before);
     counters_add(&volume->past, &session->past);
     volume->polled_past += session->polled_past;
     session->orderly = orderly;

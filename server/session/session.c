@@ -76,14 +76,40 @@ static bool session_secret(void *opaque, const char *user,
     return client != NULL;
 }
 
+struct log_subject session_subject(const struct session *session)
+{
+    return (struct log_subject) {
+        .volume = session->request.volume,
+        .peer = session->request.peer,
+        .user = session->request.user,
+        .session = session->serial,
+    };
+}
+
+/* BYE to one of the server's. The session may be gone by that. */
+static void end_session(struct session *session, enum rdisk_status status,
+                        const char *text)
+{
+    const struct rdisk_open_request request = session->request;
+    const struct log_subject subject = {
+        .volume = request.volume,
+        .peer = request.peer,
+        .user = request.user,
+        .session = session->serial,
+    };
+    const struct log_subject *before = log_about(&subject);
+
+    rdisk_target_session_end(session->target, status, text);
+    log_about(before);
+}
+
 void session_drain(struct server *server)
 {
     for (struct session *session = server->sessions; session;
          session = session->next) {
         if (drain_covers(&server->drain, session->holder.volume->name)) {
-            rdisk_target_session_end(session->target,
-                                     RDISK_STATUS_SHUTTING_DOWN,
-                                     "the volume is being drained");
+            end_session(session, RDISK_STATUS_SHUTTING_DOWN,
+                        "the volume is being drained");
         }
     }
 }
@@ -119,9 +145,9 @@ unsigned int session_end_withdrawn(struct server *server)
         if (!session_withdrawn(session)) {
             continue;
         }
-        rdisk_target_session_end(session->target, RDISK_STATUS_DENIED,
-                                 "the server's configuration does not allow "
-                                 "this client to use the volume any more");
+        end_session(session, RDISK_STATUS_DENIED,
+                    "the server's configuration does not allow "
+                    "this client to use the volume any more");
         count++;
     }
     return count;

@@ -3,6 +3,7 @@
 #ifndef RDISK_SERVER_SESSION_SESSION_H
 #define RDISK_SERVER_SESSION_SESSION_H
 
+#include "server/log.h"
 #include "server/server.h"
 #include "server/volume/volume.h"
 #include "server/volume/volume_operation.h"
@@ -41,6 +42,7 @@ struct session {
     struct resize *resize;
     struct measurement *measurement;
 
+    uint64_t serial;      /* of the sessions since the start, for the log */
     bool read_only;       /* as granted */
     struct queue *queues; /* that the transport has not got back yet */
     struct rdisk_target_counters past; /* of queues that have ended */
@@ -55,6 +57,8 @@ extern const struct rdisk_target_events session_events;
  * carried out first. */
 void session_drain(struct server *server);
 
+/* What the lines of the log about the session are about, until it goes. */
+struct log_subject session_subject(const struct session *session);
 /* What may this user, "" without authentication, do with @volume? */
 enum access session_access(const struct server *server, const char *user,
                            const char *volume);

@@ -24,7 +24,7 @@ static void begin(void)
 {
     signal(SIGPIPE, SIG_IGN);
     REQUIRE(pipe(ends) == 0);
-    queue = log_queue_create(ends[1], report);
+    queue = log_queue_create(ends[1], log_queue_write, report);
     REQUIRE(queue != NULL);
 }
 
