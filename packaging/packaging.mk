@@ -10,6 +10,8 @@ APPARMORDIR ?= $(PREFIX)/share/doc/rdisk/apparmor
 DOCDIR ?= $(PREFIX)/share/doc/rdisk
 QEMUDIR ?= $(PREFIX)/lib/rdisk
 LABDIR ?= $(PREFIX)/lib/rdma-lab
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 
 # $(call put,MODE,FILES,DIRECTORY)
 put = install -d $(DESTDIR)$(3) && install -m $(1) $(2) $(DESTDIR)$(3)/
@@ -32,6 +34,9 @@ MAN_PAGES := docs/rdisk.1 docs/rdiskd.conf.5 docs/rdiskd.8
 install: ours install-librdisk install-service
 	$(call put,755,$(RDISKD),$(SBINDIR))
 	$(call put,755,$(RDISK),$(BINDIR))
+	install -d $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR)
+	$(RDISK) completion bash >$(DESTDIR)$(BASHDIR)/rdisk
+	$(RDISK) completion zsh >$(DESTDIR)$(ZSHDIR)/_rdisk
 	for page in $(MAN_PAGES); do \
 		$(call put,644,$$page,$(MANDIR)/man$${page##*.}) || exit; \
 	done
@@ -39,6 +44,8 @@ install: ours install-librdisk install-service
 uninstall: uninstall-librdisk uninstall-service
 	$(call take,$(SBINDIR),$(notdir $(RDISKD)))
 	$(call take,$(BINDIR),$(notdir $(RDISK)))
+	$(call take,$(BASHDIR),rdisk)
+	$(call take,$(ZSHDIR),_rdisk)
 	for page in $(notdir $(MAN_PAGES)); do \
 		rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; \
 	done

@@ -28,6 +28,11 @@ unit-valgrind: $(UNIT)
 library: ours
 	tests/library/run
 
+# The command line, without a server.
+.PHONY: cli
+cli: ours
+	tests/cli/run
+
 # What make install puts onto a machine, and systemd's opinion of it.
 .PHONY: install-test
 install-test: ours

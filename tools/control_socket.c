@@ -34,9 +34,11 @@ static int dial(const char *control)
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        failed("no server answers at '%s': %s%s", control, strerror(errno),
-               errno == EACCES ? " (only its user and root may connect)"
-                               : "; is rdiskd running, with this --control?");
+        failed_code(errno == EACCES ? -EACCES : -ECONNREFUSED,
+                    "no server answers at '%s': %s%s", control, strerror(errno),
+                    errno == EACCES
+                        ? " (only its user and root may connect)"
+                        : "; is rdiskd running, with this --control?");
         close(fd);
         return -1;
     }
@@ -87,10 +89,12 @@ static char *receive_line(int fd)
         }
         if (n <= 0) {
             if (n == 0) {
-                failed("the server closed the connection without a reply");
+                failed_code(-ECONNRESET,
+                            "the server closed the connection without a reply");
             } else if (errno == EAGAIN) {
-                failed("the server has not answered within %d seconds",
-                       TIMEOUT);
+                failed_code(-ETIMEDOUT,
+                            "the server has not answered within %d seconds",
+                            TIMEOUT);
             } else {
                 failed("no reply from the server: %s", strerror(errno));
             }
@@ -104,6 +108,19 @@ static char *receive_line(int fd)
     }
     line[length - 1] = '\0';
     return line;
+}
+
+/* The negative errno of that name; 0: none. */
+static int code_of(const char *name)
+{
+    for (int code = 1; code < 256; code++) {
+        const char *known = strerrorname_np(code);
+
+        if (known && strcmp(known, name) == 0) {
+            return -code;
+        }
+    }
+    return 0;
 }
 
 struct json_object *control_call(const char *control,
@@ -134,7 +151,8 @@ struct json_object *control_call(const char *control,
         return NULL;
     }
     if (json_object_object_get_ex(reply, "error", &error)) {
-        failed("%s", json_object_get_string(error));
+        failed_code(code_of(control_text(reply, "code")), "%s",
+                    json_object_get_string(error));
         json_object_put(reply);
         return NULL;
     }

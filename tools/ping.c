@@ -264,7 +264,7 @@ static int connect_and_ping(struct ping *ping, const struct rdisk_uri *uri,
     /* A failure costs a copy, and says so itself. */
     if (rdisk_initiator_register(ping->session, ping->buffer, READ_SIZE, &err) <
         0) {
-        failed("%s", err.text);
+        failed_code(err.code, "%s", err.text);
         err.code = 0;
     }
     result = run_pings(ping, arguments);
@@ -302,7 +302,7 @@ int command_ping(const struct arguments *arguments)
     rdisk_secret_wipe(&where.secret);
     if (!ping.session) {
         free(ping.buffer);
-        return failed("%s", err.text);
+        return failed_code(err.code, "%s", err.text);
     }
     result = connect_and_ping(&ping, &where.uri, arguments);
     rdisk_initiator_destroy(ping.session);

@@ -2,7 +2,9 @@
 /* rdisk: the command line of a server's volumes, and of its connections. */
 #include "tools/rdisk.h"
 
+#include <errno.h>
 #include <getopt.h>
+#include <json-c/json.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +31,8 @@ static const struct {
       "create a volume of SIZE bytes (k, M, G, T are powers of 1024)" },
     { "list", command_list, 0, 0, "sj", "list [--json]",
       "the volumes of the server" },
+    { "info", command_info, 1, 0, "sufj", "info NAME|URI [--json]",
+      "what a volume is, and who has it open" },
     { "resize", command_resize, 2, 0, "sufS", "resize NAME|URI SIZE [--shrink]",
       "change the size of a volume; one that is open can only grow" },
     { "delete", command_delete, 1, 0, "s", "delete NAME",
@@ -61,32 +65,114 @@ static const struct {
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-static const struct option options[] = {
-    { "control", required_argument, NULL, 's' },
-    { "json", no_argument, NULL, 'j' },
-    { "count", required_argument, NULL, 'c' },
-    { "interval", required_argument, NULL, 'i' },
-    { "timeout", required_argument, NULL, 't' },
-    { "replace", no_argument, NULL, 'R' },
-    { "shrink", no_argument, NULL, 'S' },
-    { "user", required_argument, NULL, 'u' },
-    { "secret-file", required_argument, NULL, 'f' },
-    { "help", no_argument, NULL, 'h' },
-    { "version", no_argument, NULL, 'v' },
-    { 0 },
+/* One table for getopt, help and completion. */
+static const struct {
+    int letter;
+    const char *name;
+    const char *argument; /* NULL: it has none */
+    const char *help;
+} options[] = {
+    { 's', "control", "PATH",
+      "control socket of the server, or of rdisk-vhost for list, stat, drain, "
+      "resume, add and remove; default " DEFAULT_CONTROL },
+    { 'j', "json", NULL, "print JSON, also for errors; the same as -o json" },
+    { 'c', "count", "N", "of round trips, or tables" },
+    { 'i', "interval", "SECONDS", "between them; default 1" },
+    { 't', "timeout", "SECONDS", "to wait for the sessions' end; default 30" },
+    { 'R', "replace", NULL, "an existing volume of that name" },
+    { 'S', "shrink", NULL, "allow a smaller size" },
+    { 'u', "user", "NAME", "client name, for a URI" },
+    { 'f', "secret-file", "FILE", "that client's secret, for a URI" },
+    { 'h', "help", NULL, "print this" },
+    { 'v', "version", NULL, "print the version" },
 };
+
+#define OPTIONS (sizeof(options) / sizeof(options[0]))
+
+/* ---- Errors ------------------------------------------------------------- */
+
+static bool json_errors;
+static int status_of_error; /* EXIT_…, of the first error that has one */
+
+static int status_of(int code)
+{
+    switch (-code) {
+    case ENOENT:
+        return EXIT_NOT_FOUND;
+    case EACCES:
+    case EPERM:
+        return EXIT_DENIED;
+    case EBUSY:
+    case ESTALE:
+    case ESHUTDOWN:
+        return EXIT_BUSY;
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ENOTCONN:
+    case ETIMEDOUT:
+        return EXIT_NO_ANSWER;
+    default:
+        return EXIT_FAILED;
+    }
+}
+
+static void print_error(int code, const char *text)
+{
+    const char *name = code < 0 ? strerrorname_np(-code) : NULL;
+    struct json_object *object;
+
+    fflush(stdout);
+    if (!json_errors) {
+        fprintf(stderr, "rdisk: %s\n", text);
+        return;
+    }
+    object = json_object_new_object();
+    json_object_object_add(object, "error", json_object_new_string(text));
+    if (name) {
+        json_object_object_add(object, "code", json_object_new_string(name));
+    }
+    fprintf(stderr, "%s\n",
+            json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+    json_object_put(object);
+}
 
 int failed(const char *format, ...)
 {
+    char text[1024];
     va_list args;
 
-    fflush(stdout);
-    fprintf(stderr, "rdisk: ");
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    fprintf(stderr, "\n");
+    print_error(0, text);
     return EXIT_FAILED;
+}
+
+int failed_code(int code, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    print_error(code, text);
+    if (!status_of_error) {
+        status_of_error = status_of(code);
+    }
+    return EXIT_FAILED;
+}
+
+/* ---- Help --------------------------------------------------------------- */
+
+static void print_option(size_t i)
+{
+    const char *argument = options[i].argument;
+
+    printf("  --%s%s%s\n        %s\n", options[i].name, argument ? " " : "",
+           argument ? argument : "", options[i].help);
 }
 
 static void print_help(void)
@@ -95,17 +181,112 @@ static void print_help(void)
     for (size_t i = 0; i < COMMANDS; i++) {
         printf("  rdisk %s\n        %s\n", commands[i].usage, commands[i].help);
     }
-    printf("\n  --control PATH\n"
-           "        control socket of the server, or of rdisk-vhost for list,\n"
-           "        stat, drain, resume, add and remove; default\n"
-           "        " DEFAULT_CONTROL "\n"
-           "  --user NAME --secret-file FILE\n"
-           "        for a URI, rdma://HOST[:PORT]/VOLUME, whose server\n"
-           "        requires authentication\n"
-           "  --help\n"
-           "  --version\n"
-           "\n"
-           "See rdisk(1).\n");
+    printf("  rdisk help COMMAND\n        the options of a command\n"
+           "  rdisk completion bash|zsh\n        a script for that shell\n\n");
+    for (size_t i = 0; i < OPTIONS; i++) {
+        print_option(i);
+    }
+    printf("\nA URI is rdma://HOST[:PORT]/VOLUME. See rdisk(1).\n");
+}
+
+static int print_command_help(size_t command)
+{
+    printf("Usage: rdisk %s\n\n  %s\n\n", commands[command].usage,
+           commands[command].help);
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (strchr(commands[command].options, options[i].letter)) {
+            print_option(i);
+        }
+    }
+    return EXIT_OK;
+}
+
+/* The index of a command, or COMMANDS with an error. */
+static size_t find_command(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return i;
+        }
+    }
+    failed("there is no command '%s'; try --help", name);
+    return COMMANDS;
+}
+
+static int help_on(const struct arguments *arguments)
+{
+    size_t command;
+
+    if (!arguments->words_count) {
+        print_help();
+        return EXIT_OK;
+    }
+    command = find_command(arguments->words[0]);
+    return command < COMMANDS ? print_command_help(command) : EXIT_USAGE;
+}
+
+/* ---- Completion --------------------------------------------------------- */
+
+static void print_words(size_t command)
+{
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (strchr(commands[command].options, options[i].letter)) {
+            printf(" --%s", options[i].name);
+        }
+    }
+}
+
+/* zsh takes bash's, with bashcompinit. */
+static int print_completion(const struct arguments *arguments)
+{
+    const char *shell = arguments->words_count ? arguments->words[0] : "";
+    bool zsh = strcmp(shell, "zsh") == 0;
+
+    if (!zsh && strcmp(shell, "bash") != 0) {
+        fprintf(stderr, "Usage: rdisk completion bash|zsh\n");
+        return EXIT_USAGE;
+    }
+    printf("%s# Made by: rdisk completion %s\n", zsh ? "#compdef rdisk\n" : "",
+           shell);
+    if (zsh) {
+        printf("autoload -Uz bashcompinit && bashcompinit\n");
+    }
+    printf("_rdisk()\n{\n    local word=${COMP_WORDS[COMP_CWORD]} words=\n"
+           "    COMPREPLY=()\n"
+           "    case ${COMP_WORDS[COMP_CWORD-1]} in\n"
+           "    --control|--secret-file)\n"
+           "        COMPREPLY=($(compgen -f -- \"$word\"))\n        return ;;\n"
+           "    esac\n    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+           "        words=\"help completion");
+    for (size_t i = 0; i < COMMANDS; i++) {
+        printf(" %s", commands[i].name);
+    }
+    printf(" --help --version\"\n    else\n"
+           "        case ${COMP_WORDS[1]} in\n");
+    for (size_t i = 0; i < COMMANDS; i++) {
+        printf("        %s) words=\"--help", commands[i].name);
+        print_words(i);
+        printf("\" ;;\n");
+    }
+    printf("        completion) words=\"bash zsh\" ;;\n        esac\n    fi\n"
+           "    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\n"
+           "complete -F _rdisk rdisk\n");
+    return EXIT_OK;
+}
+
+/* ---- The command line --------------------------------------------------- */
+
+static void fill_options(struct option *table)
+{
+    for (size_t i = 0; i < OPTIONS; i++) {
+        table[i] = (struct option) {
+            options[i].name,
+            options[i].argument ? required_argument : no_argument,
+            NULL,
+            options[i].letter,
+        };
+    }
+    table[OPTIONS] = (struct option) { 0 };
 }
 
 static bool parse_number(const char *text, double min, double max,
@@ -121,17 +302,26 @@ static bool parse_number(const char *text, double min, double max,
 static int read_options(int argc, char **argv, struct arguments *arguments,
                         char *given)
 {
+    struct option table[OPTIONS + 1];
     int option;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    fill_options(table);
+    while ((option = getopt_long(argc, argv, "ho:", table, NULL)) != -1) {
         double number;
 
         switch (option) {
         case 's':
             arguments->control = optarg;
             break;
+        case 'o':
+            if (strcmp(optarg, "json") != 0) {
+                failed("-o %s: the only format is json", optarg);
+                return EXIT_USAGE;
+            }
+            option = 'j';
+            /* fall through */
         case 'j':
-            arguments->json = true;
+            arguments->json = json_errors = true;
             break;
         case 'c':
             if (!parse_number(optarg, 1, 1e9, &number) ||
@@ -166,8 +356,8 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
             arguments->secret_file = optarg;
             break;
         case 'h':
-            print_help();
-            return EXIT_OK;
+            arguments->help = true;
+            continue;
         case 'v':
             printf("rdisk %s\n", RDISK_VERSION);
             return EXIT_OK;
@@ -184,12 +374,12 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
 
 static const char *option_name(int letter)
 {
-    const struct option *option = options;
+    size_t i = 0;
 
-    while (option->val != letter) {
-        option++;
+    while (options[i].letter != letter) {
+        i++;
     }
-    return option->name;
+    return options[i].name;
 }
 
 /* Is each option of use with a volume named so? */
@@ -238,7 +428,8 @@ int main(int argc, char **argv)
         .interval = 1,
         .timeout = DEFAULT_TIMEOUT,
     };
-    char given[sizeof(options) / sizeof(options[0])] = "";
+    char given[OPTIONS + 1] = "";
+    size_t command;
     int result = read_options(argc, argv, &arguments, given);
 
     if (result >= 0) {
@@ -246,15 +437,23 @@ int main(int argc, char **argv)
     }
     if (optind == argc) {
         print_help();
-        return EXIT_USAGE;
+        return arguments.help ? EXIT_OK : EXIT_USAGE;
     }
     arguments.words = argv + optind + 1;
     arguments.words_count = argc - optind - 1;
-    for (size_t i = 0; i < COMMANDS; i++) {
-        if (strcmp(commands[i].name, argv[optind]) == 0) {
-            return run(i, &arguments, given);
-        }
+    if (strcmp(argv[optind], "help") == 0) {
+        return help_on(&arguments);
     }
-    failed("there is no command '%s'; try --help", argv[optind]);
-    return EXIT_USAGE;
+    if (strcmp(argv[optind], "completion") == 0) {
+        return print_completion(&arguments);
+    }
+    command = find_command(argv[optind]);
+    if (command == COMMANDS) {
+        return EXIT_USAGE;
+    }
+    if (arguments.help) {
+        return print_command_help(command);
+    }
+    result = run(command, &arguments, given);
+    return result == EXIT_FAILED && status_of_error ? status_of_error : result;
 }

@@ -9,6 +9,7 @@
 struct arguments {
     const char *control; /* path of the server's socket */
     bool json;
+    bool help;          /* on the command, instead of running it */
     unsigned int count; /* of pings or tables; 0: not told */
     double interval;    /* seconds between them */
     double timeout;     /* seconds to wait for a drain */
@@ -20,16 +21,29 @@ struct arguments {
     int words_count;
 };
 
-/* Exit statuses. */
+/* Exit statuses; rdisk(1) documents them. */
 enum {
     EXIT_OK = 0,
-    EXIT_FAILED = 1, /* it was tried */
-    EXIT_USAGE = 2,  /* it makes no sense */
+    EXIT_FAILED = 1,    /* it was tried */
+    EXIT_USAGE = 2,     /* it makes no sense */
+    EXIT_NOT_FOUND = 3, /* there is no such volume */
+    EXIT_DENIED = 4,    /* this user, or client, may not */
+    EXIT_BUSY = 5,      /* a volume is open, kept or drained */
+    EXIT_NO_ANSWER = 6, /* the server is not there, or does not answer */
 };
 
-/* "rdisk: …" to stderr; returns EXIT_FAILED. */
+/*
+ * Report an error on stderr: "rdisk: …", or with -o json an object with the
+ * members "error" and, if @code is a negative errno, "code". Return EXIT_FAILED,
+ * and the exit status that fits the code. The program ends with the status of
+ * the first error.
+ */
 int failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int failed_code(int code, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
+/* rdisk info NAME. */
+int server_info(const struct arguments *arguments);
 /* Each runs a command and returns the exit status. */
 int command_add(const struct arguments *arguments);
 int command_remove(const struct arguments *arguments);
@@ -37,6 +51,7 @@ int command_create(const struct arguments *arguments);
 int command_delete(const struct arguments *arguments);
 int command_resize(const struct arguments *arguments);
 int command_fence(const struct arguments *arguments);
+int command_info(const struct arguments *arguments);
 int command_list(const struct arguments *arguments);
 int command_stat(const struct arguments *arguments);
 int command_top(const struct arguments *arguments);

@@ -36,7 +36,7 @@ int remote_options_read(struct remote_options *remote,
     if (arguments->secret_file) {
         if (rdisk_secret_read(&remote->secret, arguments->secret_file, &err) <
             0) {
-            return failed("%s", err.text);
+            return failed_code(err.code, "%s", err.text);
         }
         options->secret = &remote->secret;
     }
@@ -61,7 +61,7 @@ int remote_open(struct remote *remote, const struct arguments *arguments,
                                              &err);
     rdisk_secret_wipe(&remote->where.secret);
     if (!remote->session) {
-        return failed("%s", err.text);
+        return failed_code(err.code, "%s", err.text);
     }
     result = rdisk_initiator_start(remote->session, &err);
     if (result == 0) {
@@ -70,7 +70,7 @@ int remote_open(struct remote *remote, const struct arguments *arguments,
     if (result == 0) {
         return EXIT_OK;
     }
-    failed("%s: %s", remote->word, err.text);
+    failed_code(err.code, "%s: %s", remote->word, err.text);
     rdisk_initiator_destroy(remote->session);
     return EXIT_FAILED;
 }
@@ -106,10 +106,10 @@ int remote_close(struct remote *remote, int result)
     if (result < 0) {
         const struct rdisk_error *why = rdisk_initiator_error(remote->session);
 
-        failed("%s: %s", remote->word,
-               err.code    ? err.text
-               : why->code ? why->text
-                           : strerror(-result));
+        failed_code(result, "%s: %s", remote->word,
+                    err.code    ? err.text
+                    : why->code ? why->text
+                                : strerror(-result));
     }
     rdisk_initiator_destroy(remote->session);
     return result < 0 ? EXIT_FAILED : EXIT_OK;
@@ -131,8 +131,9 @@ int remote_create(const struct arguments *arguments, uint64_t size)
                                                     : RDISK_CREATE_EXCLUSIVE,
                                  &err);
     rdisk_secret_wipe(&where.secret);
-    return result < 0 ? failed("%s: %s", arguments->words[0], err.text)
-                      : EXIT_OK;
+    return result < 0
+               ? failed_code(err.code, "%s: %s", arguments->words[0], err.text)
+               : EXIT_OK;
 }
 
 static void resized(void *opaque, int result, const struct rdisk_error *err)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* rdisk stat */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/size.h"
 #include "tools/control_socket.h"
@@ -209,6 +211,56 @@ static void print_each(struct json_object *stat, const char *key,
             print(json_object_array_get_idx(array, i));
         }
     }
+}
+
+/* Of @key, all whose member @name is @value. */
+static struct json_object *members(struct json_object *stat, const char *key,
+                                   const char *name, const char *value)
+{
+    struct json_object *array = json_object_object_get(stat, key);
+    struct json_object *found = json_object_new_array();
+
+    for (size_t i = 0; array && i < json_object_array_length(array); i++) {
+        struct json_object *object = json_object_array_get_idx(array, i);
+
+        if (strcmp(control_text(object, name), value) == 0) {
+            json_object_array_add(found, json_object_get(object));
+        }
+    }
+    return found;
+}
+
+int server_info(const struct arguments *arguments)
+{
+    const char *name = arguments->words[0];
+    struct json_object *stat = control_call(arguments->control,
+                                            control_request("stat", NULL,
+                                                            NULL));
+    struct json_object *volumes, *info;
+    int result = EXIT_OK;
+
+    if (!stat) {
+        return EXIT_FAILED;
+    }
+    volumes = members(stat, "volumes", "name", name);
+    info = json_object_new_object();
+    json_object_object_add(info, "volume",
+                           json_object_get(
+                               json_object_array_get_idx(volumes, 0)));
+    json_object_object_add(info, "sessions",
+                           members(stat, "sessions", "volume", name));
+    if (!json_object_array_length(volumes)) {
+        result = failed_code(-ENOENT, "there is no volume '%s'", name);
+    } else if (arguments->json) {
+        puts(json_object_to_json_string_ext(info, JSON_C_TO_STRING_PRETTY));
+    } else {
+        print_volume(json_object_array_get_idx(volumes, 0));
+        print_each(info, "sessions", print_session);
+    }
+    json_object_put(info);
+    json_object_put(volumes);
+    json_object_put(stat);
+    return result;
 }
 
 int command_stat(const struct arguments *arguments)

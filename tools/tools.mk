@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # rdisk, the command line.
 
-TOOLS_SOURCES := $(addprefix tools/, rdisk.c control_socket.c disk.c drain.c map.c ping.c reload.c remote.c \
+TOOLS_SOURCES := $(addprefix tools/, rdisk.c control_socket.c disk.c drain.c info.c \
+	map.c ping.c reload.c remote.c \
 	secret.c server.c top.c volume.c) \
 	$(COMMON_SOURCES)
 TOOLS_PACKAGES := $(TRANSPORT_PACKAGES) json-c

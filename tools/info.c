@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rdisk info */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+
+#include "common/size.h"
+#include "tools/rdisk.h"
+#include "tools/remote.h"
+
+/* What a client can use of the volume, by name. */
+static const struct {
+    const char *name;
+    size_t offset;
+} flags[] = {
+    { "read_only", offsetof(struct rdisk_volume_info, read_only) },
+    { "rotational", offsetof(struct rdisk_volume_info, rotational) },
+    { "fua", offsetof(struct rdisk_volume_info, fua) },
+    { "discard", offsetof(struct rdisk_volume_info, discard) },
+    { "zeroes", offsetof(struct rdisk_volume_info, zeroes) },
+    { "extents", offsetof(struct rdisk_volume_info, extents) },
+    { "copy", offsetof(struct rdisk_volume_info, copy) },
+    { "resize", offsetof(struct rdisk_volume_info, resize) },
+};
+
+#define FLAGS (sizeof(flags) / sizeof(flags[0]))
+
+static bool flag(const struct rdisk_volume_info *info, size_t i)
+{
+    return *(const bool *)((const char *)info + flags[i].offset);
+}
+
+static void print_text(const char *uri, uint64_t size,
+                       const struct rdisk_volume_info *info)
+{
+    char text[SIZE_TEXT];
+
+    printf("volume %s: %s, blocks of %u bytes, requests up to %u bytes\n", uri,
+           size_format(size, text, sizeof(text)), info->block_size,
+           info->max_transfer);
+    printf("   ");
+    for (size_t i = 0; i < FLAGS; i++) {
+        if (flag(info, i)) {
+            printf(" %s", flags[i].name);
+        }
+    }
+    printf("\n");
+}
+
+static void print_json(const char *uri, uint64_t size,
+                       const struct rdisk_volume_info *info)
+{
+    struct json_object *object = json_object_new_object();
+
+    json_object_object_add(object, "uri", json_object_new_string(uri));
+    json_object_object_add(object, "size", json_object_new_uint64(size));
+    json_object_object_add(object, "block_size",
+                           json_object_new_int64(info->block_size));
+    json_object_object_add(object, "optimal_size",
+                           json_object_new_int64(info->optimal_size));
+    json_object_object_add(object, "max_transfer",
+                           json_object_new_int64(info->max_transfer));
+    for (size_t i = 0; i < FLAGS; i++) {
+        json_object_object_add(object, flags[i].name,
+                               json_object_new_boolean(flag(info, i)));
+    }
+    puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY));
+    json_object_put(object);
+}
+
+static int remote_info(const struct arguments *arguments)
+{
+    struct remote remote;
+    /* Read-only: a guest may be writing to it. */
+    int result = remote_open(&remote, arguments, true);
+
+    if (result != EXIT_OK) {
+        return result;
+    }
+    (arguments->json ? print_json
+                     : print_text)(arguments->words[0],
+                                   rdisk_initiator_size(remote.session),
+                                   rdisk_initiator_info(remote.session));
+    return remote_close(&remote, 0);
+}
+
+int command_info(const struct arguments *arguments)
+{
+    return remote_is_uri(arguments->words[0]) ? remote_info(arguments)
+                                              : server_info(arguments);
+}
