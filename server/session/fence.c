@@ -45,7 +45,7 @@ static unsigned int end_writers(struct server *server,
          session = session->next) {
         if (session->holder.volume == volume && session->holder.writer) {
             session->holder.fenced = true;
-            rdisk_target_session_end(session->target, RDISK_STATUS_STALE, text);
+            session_end(session, RDISK_STATUS_STALE, text);
             count++;
         }
     }

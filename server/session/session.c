@@ -86,9 +86,8 @@ struct log_subject session_subject(const struct session *session)
     };
 }
 
-/* BYE to one of the server's. The session may be gone by that. */
-static void end_session(struct session *session, enum rdisk_status status,
-                        const char *text)
+void session_end(struct session *session, enum rdisk_status status,
+                 const char *text)
 {
     const struct rdisk_open_request request = session->request;
     const struct log_subject subject = {
@@ -108,7 +107,7 @@ void session_drain(struct server *server)
     for (struct session *session = server->sessions; session;
          session = session->next) {
         if (drain_covers(&server->drain, session->holder.volume->name)) {
-            end_session(session, RDISK_STATUS_SHUTTING_DOWN,
+            session_end(session, RDISK_STATUS_SHUTTING_DOWN,
                         "the volume is being drained");
         }
     }
@@ -145,7 +144,7 @@ unsigned int session_end_withdrawn(struct server *server)
         if (!session_withdrawn(session)) {
             continue;
         }
-        end_session(session, RDISK_STATUS_DENIED,
+        session_end(session, RDISK_STATUS_DENIED,
                     "the server's configuration does not allow "
                     "this client to use the volume any more");
         count++;

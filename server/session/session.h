@@ -59,6 +59,10 @@ void session_drain(struct server *server);
 
 /* What the lines of the log about the session are about, until it goes. */
 struct log_subject session_subject(const struct session *session);
+/* BYE with @status and @text to its client. It may be gone by that. */
+void session_end(struct session *session, enum rdisk_status status,
+                 const char *text);
+
 /* What may this user, "" without authentication, do with @volume? */
 enum access session_access(const struct server *server, const char *user,
                            const char *volume);
