@@ -83,7 +83,7 @@ vhost_has_read()
 vhost_writing()
 {
     start_server "${@:2}"
-    volume "$1" 32M
+    volume "$1" 16M
     vhost_config=$work/vhost.conf
     cat >"$vhost_config" <<END
 [disk $1]

@@ -16,6 +16,7 @@
  *                     request is sent when there is such a file, and ends,
  *                     whatever becomes of the daemon
  *   vhost-client SOCKET dirty          pages that the device changes are logged
+ *   vhost-client SOCKET private        does not share the guest's memory
  *   vhost-client SOCKET hostile        breaks the rules; the daemon must not
  *   vhost-client SOCKET broken SECONDS [FILE]
  *                     breaks one, and brings it along when it connects again;
@@ -162,14 +163,24 @@ static void compare(struct frontend *frontend, unsigned int slot,
     }
 }
 
-static void compare_all(struct frontend *frontend, uint32_t blocks)
+/* @depth at a time, block b as slot b modulo @depth. */
+static void compare_all(struct frontend *frontend, uint32_t blocks,
+                        unsigned int depth)
 {
-    for (uint32_t block = 0; block < blocks; block++) {
-        frontend_submit(frontend, 0, VIRTIO_BLK_T_IN, (uint64_t)block * SECTORS,
-                        BLOCK);
+    for (uint32_t first = 0; first < blocks; first += depth) {
+        uint32_t count = blocks - first < depth ? blocks - first : depth;
+
+        for (uint32_t i = 0; i < count; i++) {
+            frontend_submit(frontend, i, VIRTIO_BLK_T_IN,
+                            (uint64_t)(first + i) * SECTORS, BLOCK);
+        }
         frontend_kick(frontend);
-        expect_ok(frontend, wait_one(frontend));
-        compare(frontend, 0, block);
+        for (uint32_t i = 0; i < count; i++) {
+            unsigned int slot = wait_one(frontend);
+
+            expect_ok(frontend, slot);
+            compare(frontend, slot, first + slot);
+        }
     }
 }
 
@@ -209,7 +220,7 @@ static int check(struct frontend *frontend, double seconds, unsigned int depth,
             running--;
         }
     }
-    compare_all(frontend, blocks);
+    compare_all(frontend, blocks, depth);
     printf("%lu requests, %u reconnects, longest pause %.2f s, %u blocks "
            "right\n",
            done, frontend->reconnects, pause, blocks);
@@ -527,13 +538,11 @@ static int broken(const char *path, double seconds, const char *stop)
 
 static int usage(void)
 {
-    fprintf(
-        stderr,
-        "usage: vhost-client SOCKET info | features | hotplug FILE [huge] | "
-        "moved FILE | dirty | "
-        "bench read|write BYTES "
-        "DEPTH COUNT | check SECONDS DEPTH [FILE] | hostile | "
-        "broken SECONDS [FILE]\n");
+    fputs("usage: vhost-client SOCKET info | features | private | dirty | "
+          "hostile |\n  hotplug FILE [huge] | moved FILE | bench read|write "
+          "BYTES DEPTH COUNT |\n  check SECONDS DEPTH [FILE] | "
+          "broken SECONDS [FILE]\n",
+          stderr);
     return 2;
 }
 
@@ -557,6 +566,9 @@ int main(int argc, char **argv)
     if ((argc == 4 || argc == 5) && strcmp(argv[2], "broken") == 0) {
         return broken(argv[1], strtod(argv[3], NULL),
                       argc == 5 ? argv[4] : NULL);
+    }
+    if (argc == 3 && strcmp(argv[2], "private") == 0) {
+        frontend_start_private(argv[1]);
     }
     if (argc == 3 && strcmp(argv[2], "features") == 0) {
         return features(argv[1]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "tests/vhost/frontend.h"
+#include "tests/vhost/frontend_internal.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -48,12 +48,8 @@ enum {
 #define P_CONFIG            9
 #define P_INFLIGHT          12
 #define P_MEM_SLOTS         15
-#define MORE_AT             (1ull << 32) /* address of what is plugged in */
-#define CONFIG_SIZE         60u          /* what QEMU 7.2 asks for */
+#define CONFIG_SIZE         60u /* what QEMU 7.2 asks for */
 
-#define REQUESTS_AT  16384u /* in the memory, behind the ring */
-#define INDIRECT_AT  24576u
-#define DATA_AT      32768u
 #define RECONNECT_MS 20000 /* so long for a new daemon */
 #define REPLY_MS     60000 /* so long for an answer */
 
@@ -96,10 +92,7 @@ struct message {
 } __attribute__((packed));
 #define HEADER_SIZE 12u
 
-static void die(const char *format, ...)
-    __attribute__((format(printf, 1, 2), noreturn));
-
-static void die(const char *format, ...)
+void frontend_die(const char *format, ...)
 {
     va_list args;
 
@@ -155,7 +148,7 @@ static bool receive(struct frontend *frontend, struct message *reply, int *fd)
 
     memset(reply, 0, sizeof(*reply));
     if (poll(&pfd, 1, REPLY_MS) == 0) {
-        die("no reply within %d ms", REPLY_MS);
+        frontend_die("no reply within %d ms", REPLY_MS);
     }
     if (recvmsg(frontend->sock, &header, MSG_WAITALL) != HEADER_SIZE) {
         return false;
@@ -167,7 +160,7 @@ static bool receive(struct frontend *frontend, struct message *reply, int *fd)
         }
     }
     if (reply->size > sizeof(*reply) - HEADER_SIZE) {
-        die("a reply has %u bytes", reply->size);
+        frontend_die("a reply has %u bytes", reply->size);
     }
     return reply->size == 0 ||
            recv(frontend->sock, (char *)reply + HEADER_SIZE, reply->size,
@@ -183,7 +176,8 @@ static bool ask(struct frontend *frontend, struct message *message, int *fd)
         return false;
     }
     if (message->request != request) {
-        die("request %u was answered by %u", request, message->request);
+        frontend_die("request %u was answered by %u", request,
+                     message->request);
     }
     return true;
 }
@@ -244,7 +238,8 @@ static bool negotiate(struct frontend *frontend)
     if (!(offered >> F_PROTOCOL_FEATURES & 1) || !(protocol >> P_CONFIG & 1) ||
         !(protocol >> P_INFLIGHT & 1) || !(offered >> F_LOG_ALL & 1) ||
         !(protocol >> P_LOG_SHMFD & 1)) {
-        die("features 0x%llx, protocol features 0x%llx: something is missing",
+        frontend_die(
+            "features 0x%llx, protocol features 0x%llx: something is missing",
             (unsigned long long)offered, (unsigned long long)protocol);
     }
     protocol &= 1ull << P_CONFIG | 1ull << P_INFLIGHT | 1ull << P_REPLY_ACK |
@@ -299,17 +294,6 @@ static bool give_inflight(struct frontend *frontend)
     return send_message(frontend, &message, frontend->inflight_fd);
 }
 
-static struct vring_avail *available(struct frontend *frontend)
-{
-    return (void *)(frontend->memory +
-                    FRONTEND_RING * sizeof(struct vring_desc));
-}
-
-static struct vring_used *used(struct frontend *frontend)
-{
-    return (void *)(frontend->memory + 8192);
-}
-
 static bool plug(struct frontend *frontend)
 {
     struct message message = {
@@ -355,7 +339,8 @@ static bool start_ring(struct frontend *frontend)
     };
 
     return give_inflight(frontend) &&
-           send_message(frontend, &table, frontend->memory_fd) &&
+           send_message(frontend, &table,
+                        frontend->private ? -1 : frontend->memory_fd) &&
            receive(frontend, &table, NULL) &&
            (!frontend->more || plug(frontend)) &&
            set_state(frontend, SET_VRING_NUM, FRONTEND_RING) &&
@@ -374,7 +359,7 @@ static bool connect_once(struct frontend *frontend)
 
     frontend->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (frontend->sock < 0) {
-        die("cannot create a socket: %s", strerror(errno));
+        frontend_die("cannot create a socket: %s", strerror(errno));
     }
     strncpy(address.sun_path, frontend->path, sizeof(address.sun_path) - 1);
     if (connect(frontend->sock, (struct sockaddr *)&address, sizeof(address)) ==
@@ -387,7 +372,7 @@ static bool connect_once(struct frontend *frontend)
     return false;
 }
 
-static void connect_again(struct frontend *frontend)
+void frontend_reconnect(struct frontend *frontend)
 {
     close(frontend->sock);
     for (unsigned int i = 0; i < RECONNECT_MS / 50; i++) {
@@ -398,15 +383,17 @@ static void connect_again(struct frontend *frontend)
         }
         usleep(50000);
     }
-    die("no daemon at %s within %d ms", frontend->path, RECONNECT_MS);
+    frontend_die("no daemon at %s within %d ms", frontend->path, RECONNECT_MS);
 }
 
 static void start(struct frontend *frontend, const char *path,
-                  uint64_t data_size, unsigned int queue, uint16_t index)
+                  uint64_t data_size, unsigned int queue, uint16_t index,
+                  bool private)
 {
     *frontend = (struct frontend) {
         .path = path,
         .queue = queue,
+        .private = private,
         .more_fd = -1,
         .sock = -1,
         .inflight_fd = -1,
@@ -419,36 +406,44 @@ static void start(struct frontend *frontend, const char *path,
     if (frontend->kick_fd < 0 || frontend->call_fd < 0 ||
         frontend->memory_fd < 0 ||
         ftruncate(frontend->memory_fd, (off_t)frontend->memory_size) < 0) {
-        die("cannot make the guest's memory: %s", strerror(errno));
+        frontend_die("cannot make the guest's memory: %s", strerror(errno));
     }
     frontend->memory = mmap(NULL, frontend->memory_size, PROT_READ | PROT_WRITE,
                             MAP_SHARED, frontend->memory_fd, 0);
     if (frontend->memory == MAP_FAILED) {
-        die("cannot map the guest's memory: %s", strerror(errno));
+        frontend_die("cannot map the guest's memory: %s", strerror(errno));
     }
     frontend->used_seen = frontend->avail = index;
     used(frontend)->idx = available(frontend)->idx = index;
     if (!connect_once(frontend)) {
-        die("cannot start the device at %s", path);
+        frontend_die("cannot start the device at %s", path);
     }
 }
 
 void frontend_start(struct frontend *frontend, const char *path,
                     uint64_t data_size)
 {
-    start(frontend, path, data_size, 0, 0);
+    start(frontend, path, data_size, 0, 0, false);
 }
 
 void frontend_start_queue(struct frontend *frontend, const char *path,
                           uint64_t data_size, unsigned int queue)
 {
-    start(frontend, path, data_size, queue, 0);
+    start(frontend, path, data_size, queue, 0, false);
 }
 
 void frontend_start_at(struct frontend *frontend, const char *path,
                        uint64_t data_size, uint16_t index)
 {
-    start(frontend, path, data_size, 0, index);
+    start(frontend, path, data_size, 0, index, false);
+}
+
+void frontend_start_private(const char *path)
+{
+    struct frontend frontend;
+
+    start(&frontend, path, 4096, 0, 0, true);
+    frontend_die("the daemon has accepted memory that is not shared");
 }
 
 void frontend_stop(struct frontend *frontend)
@@ -489,15 +484,15 @@ void frontend_plug(struct frontend *frontend, uint64_t size, bool huge)
                                      MFD_CLOEXEC | (huge ? MFD_HUGETLB : 0));
     if (frontend->more_fd < 0 ||
         ftruncate(frontend->more_fd, (off_t)size) < 0) {
-        die("cannot make more memory: %s", strerror(errno));
+        frontend_die("cannot make more memory: %s", strerror(errno));
     }
     frontend->more = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
                           frontend->more_fd, 0);
     if (frontend->more == MAP_FAILED) {
-        die("cannot map more memory: %s", strerror(errno));
+        frontend_die("cannot map more memory: %s", strerror(errno));
     }
     if (!plug(frontend)) {
-        die("the daemon refused more memory");
+        frontend_die("the daemon refused more memory");
     }
 }
 
@@ -513,7 +508,7 @@ void frontend_unplug(struct frontend *frontend)
 
     if (!send_message(frontend, &message, -1) ||
         !receive(frontend, &message, NULL) || message.u64) {
-        die("the daemon refused to remove memory");
+        frontend_die("the daemon refused to remove memory");
     }
     munmap(frontend->more, frontend->more_size);
     close(frontend->more_fd);
@@ -534,12 +529,12 @@ static bool give_log(struct frontend *frontend)
     frontend->log_size = frontend->memory_size / FRONTEND_LOG_PAGE / 8 + 1;
     message.log.size = frontend->log_size;
     if (fd < 0 || ftruncate(fd, (off_t)frontend->log_size) < 0) {
-        die("cannot make a log of dirty pages: %s", strerror(errno));
+        frontend_die("cannot make a log of dirty pages: %s", strerror(errno));
     }
     frontend->log = mmap(NULL, frontend->log_size, PROT_READ | PROT_WRITE,
                          MAP_SHARED, fd, 0);
     if (frontend->log == MAP_FAILED) {
-        die("cannot map the log of dirty pages: %s", strerror(errno));
+        frontend_die("cannot map the log of dirty pages: %s", strerror(errno));
     }
     if (!send_message(frontend, &message, fd) ||
         !receive(frontend, &message, NULL)) {
@@ -559,171 +554,6 @@ void frontend_log(struct frontend *frontend, bool on)
         !place_ring(frontend, on ? 1u << VHOST_VRING_F_LOG : 0) ||
         /* Answered when the messages before it have been handled. */
         !get_u64(frontend, GET_FEATURES, &ignored)) {
-        die("the daemon has gone");
+        frontend_die("the daemon has gone");
     }
-}
-
-/* ---- Requests ---------------------------------------------------------------- */
-
-struct vring_desc *frontend_descriptors(struct frontend *frontend)
-{
-    return (struct vring_desc *)frontend->memory;
-}
-
-struct frontend_request *frontend_request(struct frontend *frontend,
-                                          unsigned int slot)
-{
-    return (struct frontend_request *)(frontend->memory + REQUESTS_AT) + slot;
-}
-
-uint8_t *frontend_data(struct frontend *frontend, unsigned int slot)
-{
-    return frontend->memory + DATA_AT + slot * frontend->data_size;
-}
-
-uint64_t frontend_address(const struct frontend *frontend, const void *pointer)
-{
-    const uint8_t *p = pointer;
-
-    if (frontend->more && p >= frontend->more &&
-        p < frontend->more + frontend->more_size) {
-        return MORE_AT + (uint64_t)(p - frontend->more);
-    }
-    return (uint64_t)(p - frontend->memory);
-}
-
-void frontend_submit_chain(struct frontend *frontend, uint16_t head)
-{
-    struct vring_avail *avail = available(frontend);
-
-    avail->ring[frontend->avail % FRONTEND_RING] = head;
-    __atomic_store_n(&avail->idx, ++frontend->avail, __ATOMIC_RELEASE);
-}
-
-/* Header, data and status at @desc, whose first one has index @head. */
-static void describe(struct frontend *frontend, unsigned int slot,
-                     struct vring_desc *desc, uint16_t head, uint32_t type,
-                     uint64_t sector, uint8_t *data, uint32_t length)
-{
-    struct frontend_request *request = frontend_request(frontend, slot);
-    uint16_t status = length ? 2 : 1;
-
-    request->header = (struct virtio_blk_outhdr) {
-        .type = type,
-        .sector = sector,
-    };
-    request->status = 0xff;
-    desc[0] = (struct vring_desc) {
-        .addr = frontend_address(frontend, &request->header),
-        .len = sizeof(request->header),
-        .flags = VRING_DESC_F_NEXT,
-        .next = (uint16_t)(head + 1),
-    };
-    desc[1] = (struct vring_desc) {
-        .addr = frontend_address(frontend, data),
-        .len = length,
-        .next = (uint16_t)(head + 2),
-        .flags = (uint16_t)(VRING_DESC_F_NEXT |
-                            (type == VIRTIO_BLK_T_IN ||
-                                     type == VIRTIO_BLK_T_GET_ID
-                                 ? VRING_DESC_F_WRITE
-                                 : 0)),
-    };
-    desc[status] = (struct vring_desc) {
-        .addr = frontend_address(frontend, &request->status),
-        .len = 1,
-        .flags = VRING_DESC_F_WRITE,
-    };
-}
-
-void frontend_submit_at(struct frontend *frontend, unsigned int slot,
-                        uint32_t type, uint64_t sector, uint8_t *data,
-                        uint32_t length)
-{
-    uint16_t head = (uint16_t)(slot * 3);
-
-    describe(frontend, slot, frontend_descriptors(frontend) + head, head, type,
-             sector, data, length);
-    frontend_submit_chain(frontend, head);
-}
-
-void frontend_submit(struct frontend *frontend, unsigned int slot,
-                     uint32_t type, uint64_t sector, uint32_t length)
-{
-    frontend_submit_at(frontend, slot, type, sector,
-                       frontend_data(frontend, slot), length);
-}
-
-void frontend_submit_indirect(struct frontend *frontend, unsigned int slot,
-                              uint32_t type, uint64_t sector, uint32_t length)
-{
-    struct vring_desc *table = (struct vring_desc *)(frontend->memory +
-                                                     INDIRECT_AT) +
-                               slot * 3;
-    uint16_t head = (uint16_t)(slot * 3);
-
-    describe(frontend, slot, table, 0, type, sector,
-             frontend_data(frontend, slot), length);
-    frontend_descriptors(frontend)[head] = (struct vring_desc) {
-        .addr = frontend_address(frontend, table),
-        .len = (length ? 3 : 2) * sizeof(*table),
-        .flags = VRING_DESC_F_INDIRECT,
-    };
-    frontend_submit_chain(frontend, head);
-}
-
-void frontend_kick(struct frontend *frontend)
-{
-    uint16_t event;
-
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    /* vring_avail_event() */
-    memcpy(&event, &used(frontend)->ring[FRONTEND_RING], sizeof(event));
-    if (vring_need_event(event, frontend->avail, frontend->kicked) ||
-        frontend->reconnect) {
-        eventfd_write(frontend->kick_fd, 1);
-    }
-    frontend->kicked = frontend->avail;
-}
-
-/* Ask for an interrupt with the next answer. */
-static void ask_interrupt(struct frontend *frontend)
-{
-    /* vring_used_event() */
-    available(frontend)->ring[FRONTEND_RING] = frontend->used_seen;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
-
-int frontend_wait(struct frontend *frontend, int timeout_ms)
-{
-    struct vring_used *ring = used(frontend);
-
-    while (__atomic_load_n(&ring->idx, __ATOMIC_ACQUIRE) ==
-           frontend->used_seen) {
-        struct pollfd fds[] = {
-            { .fd = frontend->call_fd, .events = POLLIN },
-            { .fd = frontend->sock, .events = POLLIN | POLLHUP },
-        };
-        eventfd_t count;
-
-        ask_interrupt(frontend);
-        if (__atomic_load_n(&ring->idx, __ATOMIC_ACQUIRE) !=
-            frontend->used_seen) {
-            break;
-        }
-        if (poll(fds, 2, timeout_ms) == 0) {
-            return -1;
-        }
-        eventfd_read(frontend->call_fd, &count);
-        if (fds[1].revents) {
-            if (frontend->expendable) {
-                return -1;
-            }
-            if (!frontend->reconnect) {
-                die("the daemon has disconnected");
-            }
-            connect_again(frontend);
-        }
-    }
-    return (int)(ring->ring[frontend->used_seen++ % FRONTEND_RING].id / 3);
 }

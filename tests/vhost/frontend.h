@@ -46,6 +46,7 @@ struct frontend {
     uint16_t used_seen, avail, kicked; /* indices */
     unsigned int reconnects;
     bool reconnect;  /* when the daemon goes; else that is an error */
+    bool private;    /* its memory table has no descriptor */
     bool expendable; /* when the daemon goes, frontend_wait() returns -1 */
 };
 
@@ -58,6 +59,8 @@ void frontend_start_queue(struct frontend *frontend, const char *path,
 /* The same, of a guest that came by migration: its ring is used already. */
 void frontend_start_at(struct frontend *frontend, const char *path,
                        uint64_t data_size, uint16_t index);
+/* The same of a VMM that does not share the guest's memory. Does not return. */
+void frontend_start_private(const char *path) __attribute__((noreturn));
 void frontend_stop(struct frontend *frontend);
 
 /* Have the device log the pages that it changes in frontend->log, or no more.
