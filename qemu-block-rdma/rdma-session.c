@@ -27,24 +27,6 @@
 static QLIST_HEAD(, RdmaSession)
     rdma_closing = QLIST_HEAD_INITIALIZER(rdma_closing);
 
-/*
- * Linux serves descriptors of RDMA devices only to the credentials that opened
- * them, so they are of no use once QEMU has changed its user (-run-with user=).
- */
-static void rdma_check_user(RdmaSession *session)
-{
-    uid_t now = geteuid();
-
-    if (now != session->user && !session->user_reported) {
-        session->user_reported = true;
-        error_report(
-            "rdma: volume '%s' on %s: QEMU was started by user %u and has "
-            "become user %u, but Linux lets only the user who opened an RDMA "
-            "device use it; start QEMU as user %u instead of -run-with user=",
-            session->volume, session->host, session->user, now, now);
-    }
-}
-
 static void rdma_session_transition(void *opaque,
                                     enum rdisk_initiator_state from,
                                     const char *event,
@@ -61,9 +43,6 @@ static void rdma_session_state(void *opaque, enum rdisk_initiator_state state)
 {
     RdmaSession *session = opaque;
 
-    if (session->serving && state != RDISK_INITIATOR_READY) {
-        rdma_check_user(session);
-    }
     /* An error while it opens or closes goes to the caller of that */
     if (state == RDISK_INITIATOR_FAILED && session->serving) {
         error_report("rdma: volume '%s' on %s: %s", session->volume,
@@ -201,7 +180,6 @@ static RdmaSession *rdma_new_session(BlockDriverState *bs, bool read_only,
 
     session = g_new0(RdmaSession, 1);
     session->bs = bs;
-    session->user = geteuid();
     session->volume = g_strdup(s->opts->volume);
     session->host = g_strdup(s->opts->server->host);
     session->initiator = rdisk_initiator_create(rdma_env(), &o, &events,

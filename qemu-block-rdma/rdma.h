@@ -41,8 +41,6 @@ typedef struct RdmaSession {
     struct rdisk_initiator *initiator;
     BlockDriverState *bs; /* NULL while it closes in the background */
     char *volume, *host;  /* for messages */
-    uid_t user;           /* who opened it */
-    bool user_reported;   /* that QEMU is another user now */
     bool serving;         /* the node's requests */
     bool background;      /* closes by itself */
     bool timed_out;       /* rdma_wait_session() ends */

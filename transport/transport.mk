@@ -6,7 +6,7 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 	$(addprefix base/, error.c histogram.c secret.c stopwatch.c) \
 	$(addprefix wire/, auth.c check.c connect.c message.c name.c operation.c request.c \
 		status.c) \
-	$(addprefix verbs/, address.c channel.c cm_teardown.c control.c cq.c env.c limits.c mr.c \
+	$(addprefix verbs/, address.c channel.c cm_teardown.c control.c cq.c doorbell.c env.c limits.c mr.c \
 		name.c qp.c verbs.c) \
 	$(addprefix initiator/, addresses.c auth.c bounce.c cache.c call.c connection.c \
 		create.c device.c handshake.c join.c link.c memory.c options.c \

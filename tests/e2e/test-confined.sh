@@ -67,14 +67,41 @@ check_a_guest_of_qemu_started_as_another_user_writes()
     whole own
 }
 
-# Linux then refuses the descriptors that root has opened.
-check_a_change_of_user_is_named_as_the_cause()
+# After each restart of the server it connects again, as the new user. Root may
+# lock memory without limit, the new user may not.
+check_a_guest_whose_qemu_changes_its_user_survives_restarts_of_the_server()
 {
+    ulimit -l unlimited
     start_server
     confined changed -run-with user=nobody
-    wait_until 30 grep -q 'has become user 65534' "$work/changed.log" ||
-        fail "$(tail -n 1 "$work/changed.log")"
-    says "$work/changed.log" 'start QEMU as user 65534 instead of -run-with'
+    equal "user of QEMU" "$(awk '/^Uid/ { print $3 }' \
+        "/proc/${vm[changed]}/status")" 65534
+    goes_on changed
+    for _ in 1 2; do
+        kill_server
+        start_server
+        goes_on changed
+    done
+    quit changed
+    whole changed
+}
+
+check_a_user_that_may_not_open_the_device_is_named_as_the_cause()
+{
+    ulimit -l unlimited
+    start_server
+    confined denied -run-with user=nobody
+    chmod 600 /dev/infiniband/rdma_cm
+    goes_on denied
+    kill_server
+    start_server
+    wait_until 30 grep -q 'may not open /dev/infiniband/rdma_cm' \
+        "$work/denied.log" || fail "$(tail -n 1 "$work/denied.log")"
+    says "$work/denied.log" 'user 65534'
+    chmod 666 /dev/infiniband/rdma_cm
+    goes_on denied
+    quit denied
+    whole denied
 }
 
 run_checks

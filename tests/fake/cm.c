@@ -23,10 +23,18 @@ struct rdma_event_channel *fake_event_channel_new(struct fake_host *host)
     channel = fake_alloc(sizeof(*channel));
     channel->channel.fd = fake_eventfd();
     channel->host = host;
+    channel->user = host->user;
     TAILQ_INIT(&channel->events);
     host->fabric->live[FAKE_OBJECT_EVENT_CHANNEL]++;
     fake_unlock(host->fabric);
     return &channel->channel;
+}
+
+int fake_channel_allows(const struct rdma_event_channel *rdma)
+{
+    const struct fake_channel *channel = (const struct fake_channel *)rdma;
+
+    return channel->user == channel->host->user ? 0 : -EACCES;
 }
 
 static void destroy_event_channel(struct rdma_event_channel *rdma)
@@ -112,9 +120,11 @@ static int get_cm_event(struct rdma_event_channel *rdma,
     struct fake_channel *channel = (struct fake_channel *)rdma;
     struct fake_fabric *fabric = channel->host->fabric;
     struct fake_event *event;
+    int ret;
 
     fake_lock(fabric);
-    event = TAILQ_FIRST(&channel->events);
+    ret = fake_channel_allows(rdma);
+    event = ret < 0 ? NULL : TAILQ_FIRST(&channel->events);
     if (event) {
         TAILQ_REMOVE(&channel->events, event, link);
         event_taken(event);
@@ -124,7 +134,7 @@ static int get_cm_event(struct rdma_event_channel *rdma,
         fake_fd_clear(channel->channel.fd);
     }
     fake_unlock(fabric);
-    return event ? 0 : -EAGAIN;
+    return event ? 0 : ret < 0 ? ret : -EAGAIN;
 }
 
 static void ack_cm_event(struct rdma_cm_event *rdma)
@@ -210,6 +220,9 @@ static int create_id(struct rdma_event_channel *rdma, struct rdma_cm_id **id,
     fake_lock(fabric);
     ret = fake_called(channel->host, FAKE_CREATE_ID);
     if (ret == 0) {
+        ret = fake_channel_allows(rdma);
+    }
+    if (ret == 0) {
         *id = &fake_id_new(channel, context)->id;
         channel->ids++;
         fabric->live[FAKE_OBJECT_ID]++;
@@ -245,6 +258,39 @@ static void destroy_id(struct rdma_cm_id *rdma)
         fake_device_closes(host, born);
     }
     fake_unlock(fabric);
+}
+
+static int migrate_id(struct rdma_cm_id *rdma, struct rdma_event_channel *other)
+{
+    struct fake_id *id = (struct fake_id *)rdma;
+    struct fake_channel *from = (struct fake_channel *)id->id.channel;
+    struct fake_channel *to = (struct fake_channel *)other;
+    struct fake_fabric *fabric = id->host->fabric;
+    struct fake_event *event, *next;
+    int ret;
+
+    fake_lock(fabric);
+    if (id->unacked) {
+        fake_misuse(fabric, "an id with %u events unacknowledged is migrated",
+                    id->unacked);
+    }
+    ret = fake_channel_allows(other);
+    for (event = TAILQ_FIRST(&from->events); event && ret == 0; event = next) {
+        next = TAILQ_NEXT(event, link);
+        if (event->owner == id) {
+            TAILQ_REMOVE(&from->events, event, link);
+            TAILQ_INSERT_TAIL(&to->events, event, link);
+            event->channel = to;
+            fake_fd_set(to->channel.fd);
+        }
+    }
+    if (ret == 0) {
+        id->id.channel = other;
+        from->ids--;
+        to->ids++;
+    }
+    fake_unlock(fabric);
+    return ret;
 }
 
 /* ---- Addresses -------------------------------------------------------- */
@@ -366,6 +412,9 @@ static int resolve_addr(struct rdma_cm_id *rdma, struct sockaddr *dst,
     memcpy(&target, dst, sizeof(target));
     fake_lock(fabric);
     ret = fake_called(id->host, FAKE_RESOLVE_ADDR);
+    if (ret == 0) {
+        ret = fake_channel_allows(id->id.channel);
+    }
     if (ret == 0 && target.sin_family != AF_INET) {
         ret = -EAFNOSUPPORT;
     }
@@ -404,6 +453,9 @@ static int resolve_route(struct rdma_cm_id *rdma, int timeout_ms)
 
     fake_lock(id->host->fabric);
     ret = fake_called(id->host, FAKE_RESOLVE_ROUTE);
+    if (ret == 0) {
+        ret = fake_channel_allows(id->id.channel);
+    }
     if (ret == 0 && (id->state != FAKE_CM_ADDR_RESOLVED || !id->id.verbs)) {
         ret = -EINVAL;
     }
@@ -457,6 +509,7 @@ void fake_cm_verbs(struct rdisk_verbs *verbs)
     verbs->ack_cm_event = ack_cm_event;
     verbs->create_id = create_id;
     verbs->destroy_id = destroy_id;
+    verbs->migrate_id = migrate_id;
     verbs->bind_addr = bind_addr;
     verbs->listen = listen_id;
     verbs->resolve_addr = resolve_addr;

@@ -14,6 +14,9 @@ static int connect_locked(struct fake_id *id, struct rdma_conn_param *param)
     struct fake_host *host;
     int ret = fake_called(id->host, FAKE_CONNECT);
 
+    if (ret == 0) {
+        ret = fake_channel_allows(id->id.channel);
+    }
     if (ret < 0) {
         return ret;
     }
@@ -147,6 +150,9 @@ static int disconnect_locked(struct fake_id *id)
     struct fake_fabric *fabric = id->host->fabric;
     int ret = fake_called(id->host, FAKE_DISCONNECT);
 
+    if (ret == 0) {
+        ret = fake_channel_allows(id->id.channel);
+    }
     if (ret < 0) {
         return ret;
     }

@@ -231,6 +231,12 @@ enum fake_death {
  */
 void fake_host_kill(struct fake_host *host, enum fake_death death);
 void fake_host_start(struct fake_host *host);
+/*
+ * The program changes its user: event channels that it has opened before refuse
+ * it (-EACCES), with the ids on them, until these are migrated to another. An
+ * event there stays, and the descriptor readable.
+ */
+void fake_host_change_user(struct fake_host *host);
 
 /*
  * The host's own end of the link goes down, and it knows: its port is not

@@ -239,6 +239,13 @@ void fake_host_start(struct fake_host *host)
     fake_unlock(host->fabric);
 }
 
+void fake_host_change_user(struct fake_host *host)
+{
+    fake_lock(host->fabric);
+    host->user++;
+    fake_unlock(host->fabric);
+}
+
 /* Each completion channel in use reports an error from now on. */
 static void alarm_channels(struct fake_host *host)
 {

@@ -37,6 +37,7 @@ struct fake_channel {
     struct rdma_event_channel channel;
     struct fake_host *host;
     TAILQ_HEAD(, fake_event) events;
+    unsigned int user; /* who opened it: the host's */
     unsigned int ids;
     unsigned int unacked; /* taken and not acknowledged */
 };
@@ -312,6 +313,7 @@ struct fake_host {
     uint64_t told;         /* the port calls itself active before */
     bool deaf;             /* its connection manager, permanently */
     unsigned int removals; /* so far; an older object stays dead */
+    unsigned int user;     /* of its program; others' channels refuse it */
     uint64_t random_state;
     uint64_t cut; /* bit per host index */
     uint64_t delayed[FAKE_HOSTS_MAX];
@@ -383,6 +385,8 @@ void fake_device_closes(struct fake_host *host, unsigned int born);
 
 /* ---- cm.c, connection.c, message.c ------------------------------------ */
 
+/* 0, or -EACCES: another user has opened it. */
+int fake_channel_allows(const struct rdma_event_channel *channel);
 struct fake_id *fake_id_new(struct fake_channel *channel, void *context);
 void fake_id_discard(struct fake_id *id);
 struct fake_id *fake_find_id(struct fake_fabric *fabric, uint32_t number);

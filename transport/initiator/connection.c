@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "transport/initiator/session.h"
 #include "transport/verbs/channel.h"
@@ -42,6 +43,77 @@ int rdisk_connection_open(struct rdisk_initiator *session,
         return rdisk_error_set(err, ret, "cannot watch for events: %s",
                                strerror(-ret));
     }
+    return 0;
+}
+
+static int migrate(struct rdisk_initiator *session, struct rdma_cm_id *id,
+                   int result)
+{
+    int ret = id ? session->env->verbs->migrate_id(id,
+                                                   session->connection.channel)
+                 : 0;
+
+    return ret < 0 ? ret : result;
+}
+
+/* All ids of the session. 0 or a negative errno. */
+static int migrate_all(struct rdisk_initiator *session)
+{
+    struct rdisk_connection *connection = &session->connection;
+    int result = rdisk_cm_teardowns_migrate(&connection->teardowns,
+                                            connection->channel);
+
+    for (unsigned int i = 0; i < session->queues.count; i++) {
+        result = migrate(session, session->queues.list[i].link.id, result);
+    }
+    result = migrate(session, session->registrations.watch, result);
+    return migrate(session, connection->link.id, result);
+}
+
+/*
+ * Linux takes commands on a channel from the very credentials alone that opened
+ * it (ib_safe_file_access()), so not from a process that has changed its user
+ * since, such as QEMU with -run-with user=. The new user opens its own, and has
+ * the ids moved to it.
+ */
+int rdisk_connection_renew_channel(struct rdisk_initiator *session,
+                                   struct rdisk_error *err)
+{
+    struct rdisk_connection *connection = &session->connection;
+    struct rdma_event_channel *old = connection->channel, *channel;
+    int ret;
+
+    RDISK_ASSERT_HOME(session);
+    if (!connection->channel_refused) {
+        /* It may be readable permanently. */
+        epoll_ctl(session->poll_fd, EPOLL_CTL_DEL, old->fd, NULL);
+        connection->channel_refused = true;
+    }
+    ret = rdisk_channel_create(session->env, &channel, err);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = watch(session, channel->fd);
+    if (ret < 0) {
+        session->env->verbs->destroy_event_channel(channel);
+        return rdisk_error_set(err, ret, "cannot watch for events: %s",
+                               strerror(-ret));
+    }
+    connection->channel = channel;
+    connection->channel_refused = false;
+    ret = migrate_all(session);
+    if (ret < 0) {
+        /* An id needs its channel until it is destroyed. */
+        rdisk_log(session->env, RDISK_LOG_WARNING,
+                  "a connection cannot be moved to another event channel: %s",
+                  strerror(-ret));
+    } else {
+        session->env->verbs->destroy_event_channel(old);
+    }
+    rdisk_log(session->env, RDISK_LOG_INFO,
+              "this process has changed its user: /dev/infiniband/rdma_cm was "
+              "opened again, by user %u",
+              (unsigned int)geteuid());
     return 0;
 }
 

@@ -70,6 +70,15 @@ int rdisk_link_start(struct rdisk_link *link, struct rdisk_error *err)
         return rdisk_error_set(err, ret, "out of memory");
     }
     ret = verbs->create_id(connection->channel, &link->id, link);
+    if (ret == -EACCES) {
+        link->id = NULL;
+        ret = rdisk_connection_renew_channel(session, err);
+        if (ret < 0) {
+            rdisk_cm_teardowns_release(&connection->teardowns);
+            return ret;
+        }
+        ret = verbs->create_id(connection->channel, &link->id, link);
+    }
     if (ret < 0) {
         link->id = NULL;
         rdisk_cm_teardowns_release(&connection->teardowns);
@@ -303,15 +312,22 @@ void rdisk_link_take_events(struct rdisk_initiator *session)
     const struct rdisk_verbs *verbs = session->env->verbs;
     struct rdisk_connection *connection = &session->connection;
     struct rdma_cm_event *event;
+    struct rdisk_error err;
+    int ret = 0;
 
     RDISK_ASSERT_HOME(session);
     for (unsigned int i = 0;
-         i < RDISK_EVENTS_PER_TURN &&
-         verbs->get_cm_event(connection->channel, &event) == 0;
-         i++) {
+         i < RDISK_EVENTS_PER_TURN && !connection->channel_refused; i++) {
+        ret = verbs->get_cm_event(connection->channel, &event);
+        if (ret < 0) {
+            break;
+        }
         dispatch(session, event);
         verbs->ack_cm_event(event);
         rdisk_initiator_run(session);
+    }
+    if (ret == -EACCES && rdisk_connection_renew_channel(session, &err) < 0) {
+        rdisk_log(session->env, RDISK_LOG_WARNING, "%s", err.text);
     }
     if (session->registrations.device_lost && session->registrations.watch) {
         rdisk_initiator_leave_device(session);

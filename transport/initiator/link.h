@@ -29,7 +29,10 @@ struct rdisk_link {
 
 /* What a session has of connections. Home thread. */
 struct rdisk_connection {
-    struct rdma_event_channel *channel; /* as long as the session */
+    struct rdma_event_channel *channel; /* as long as the session, or until
+                                   the process changes its user */
+    bool channel_refused;               /* that has been noticed, and no other
+                                   one could be opened */
     struct sockaddr_storage address;    /* of the server, in use */
     struct rdisk_link link;             /* the control link */
     struct rdisk_control control;
@@ -57,6 +60,10 @@ void rdisk_link_destroy(struct rdisk_link *link);
 /* What a session needs to connect at all. 0 or a negative errno. */
 int rdisk_connection_open(struct rdisk_initiator *session,
                           struct rdisk_error *err);
+/* The kernel has refused the channel (-EACCES): open another one, as the user
+ * that this process has now. 0 or a negative errno. */
+int rdisk_connection_renew_channel(struct rdisk_initiator *session,
+                                   struct rdisk_error *err);
 void rdisk_connection_close(struct rdisk_initiator *session);
 /* RESOLVING, for the first time. */
 void rdisk_connection_begin(struct rdisk_initiator *session);

@@ -40,6 +40,12 @@ int rdisk_channel_create(const struct rdisk_env *env,
                                "no descriptor is left to open an RDMA device: "
                                "raise the limit (ulimit -n, LimitNOFILE=)");
     }
+    if (code == EACCES || code == EPERM) {
+        return rdisk_error_set(err, -EACCES,
+                               "user %u may not open /dev/infiniband/rdma_cm: "
+                               "%s",
+                               (unsigned int)geteuid(), strerror(code));
+    }
     return rdisk_error_set(
         err, code == ENOMEM ? -ENOMEM : -ENODEV,
         "this machine has no RDMA device (%s); on ordinary Ethernet, "

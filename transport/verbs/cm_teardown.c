@@ -164,6 +164,20 @@ void rdisk_cm_teardowns_process(struct rdisk_cm_teardowns *teardowns,
     }
 }
 
+int rdisk_cm_teardowns_migrate(struct rdisk_cm_teardowns *teardowns,
+                               struct rdma_event_channel *channel)
+{
+    struct rdisk_cm_teardown *teardown;
+    int result = 0;
+
+    for (teardown = teardowns->first; teardown; teardown = teardown->next) {
+        int ret = teardowns->env->verbs->migrate_id(teardown->id, channel);
+
+        result = ret < 0 ? ret : result;
+    }
+    return result;
+}
+
 void rdisk_cm_teardowns_end(struct rdisk_cm_teardowns *teardowns)
 {
     struct rdisk_cm_teardown *teardown;

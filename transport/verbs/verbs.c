@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/verbs/verbs.h"
+#include "transport/verbs/doorbell.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -73,6 +74,12 @@ static int sys_create_id(struct rdma_event_channel *channel,
 static void sys_destroy_id(struct rdma_cm_id *id)
 {
     rdma_destroy_id(id);
+}
+
+static int sys_migrate_id(struct rdma_cm_id *id,
+                          struct rdma_event_channel *channel)
+{
+    return cm_result(rdma_migrate_id(id, channel));
 }
 
 static int sys_bind_addr(struct rdma_cm_id *id, struct sockaddr *addr)
@@ -259,7 +266,18 @@ static int sys_poll_cq(struct ibv_cq *cq, int count, struct ibv_wc *wc)
 static int sys_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
                          struct ibv_send_wr **bad)
 {
-    return -ibv_post_send(qp, wr, bad);
+    int ret;
+
+    *bad = NULL;
+    ret = ibv_post_send(qp, wr, bad);
+    if (ret == EACCES && !*bad) {
+        /* This process has changed its user. */
+        ret = -rdisk_doorbell_ring(qp);
+    }
+    if (ret && !*bad) {
+        *bad = wr;
+    }
+    return -ret;
 }
 
 static int sys_post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr,
@@ -283,6 +301,7 @@ const struct rdisk_verbs rdisk_verbs_system = {
     .ack_cm_event = sys_ack_cm_event,
     .create_id = sys_create_id,
     .destroy_id = sys_destroy_id,
+    .migrate_id = sys_migrate_id,
     .bind_addr = sys_bind_addr,
     .listen = sys_listen,
     .resolve_addr = sys_resolve_addr,

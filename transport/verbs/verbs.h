@@ -44,6 +44,9 @@ struct rdisk_verbs {
     int (*create_id)(struct rdma_event_channel *channel, struct rdma_cm_id **id,
                      void *context);
     void (*destroy_id)(struct rdma_cm_id *id);
+    /* With its events, of which none is taken and not acknowledged. */
+    int (*migrate_id)(struct rdma_cm_id *id,
+                      struct rdma_event_channel *channel);
     int (*bind_addr)(struct rdma_cm_id *id, struct sockaddr *addr);
     int (*listen)(struct rdma_cm_id *id, int backlog);
     int (*resolve_addr)(struct rdma_cm_id *id, struct sockaddr *dst,

@@ -59,6 +59,63 @@ static void queue_pair_breaks(void)
     }
 }
 
+/* What it has opened as the other user is refused (QEMU's -run-with user=). */
+static void user_changes(void)
+{
+    for (uint64_t seed = 0; seed < 30; seed++) {
+        begin(seed);
+        fake_host_change_user(client->host);
+        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
+        scene_advance(&scene, 1000);
+        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
+        CHECK_EQUAL(rdisk_initiator_info(client->session)->epoch, 1);
+        for (unsigned int i = 0; i < 2; i++) {
+            scene_restart_server(&scene);
+            scene_advance(&scene, 10000);
+            CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+            CHECK_EQUAL(scene_do(client, RDISK_OP_FLUSH, 0, NULL, 0), 0);
+        }
+        CHECK(batch_on_disk(&scene));
+        scene_end(&scene);
+    }
+}
+
+/* In the middle of an attempt, too. */
+static void user_changes_while_it_reconnects(void)
+{
+    for (uint64_t seed = 0; seed < 30; seed++) {
+        begin(seed);
+        fake_qp_break(fake_host_qp(client->host, (unsigned int)seed % 3));
+        for (uint64_t i = fake_fabric_random(scene.fabric, 60); i; i--) {
+            if (!fake_fabric_step(scene.fabric)) {
+                scene_advance(&scene, 20);
+            }
+        }
+        fake_host_change_user(client->host);
+        scene_advance(&scene, 20000);
+        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+        CHECK_EQUAL(scene_do(client, RDISK_OP_FLUSH, 0, NULL, 0), 0);
+        scene_end(&scene);
+    }
+}
+
+/* It may not open what it needs: that is said, and tried again. */
+static void new_user_has_no_rights(void)
+{
+    begin(1);
+    fake_host_change_user(client->host);
+    fake_fail_randomly(client->host, FAKE_CREATE_EVENT_CHANNEL, 1, EACCES);
+    scene_restart_server(&scene);
+    scene_advance(&scene, 10000);
+    CHECK(client->state != RDISK_INITIATOR_READY);
+    CHECK_SAYS(rdisk_initiator_error(client->session)->text,
+               "may not open /dev/infiniband/rdma_cm");
+    fake_fail_randomly(client->host, FAKE_CREATE_EVENT_CHANNEL, 0, 0);
+    scene_advance(&scene, 10000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+    scene_end(&scene);
+}
+
 /* Another process goes on where one was killed. */
 static void another_session_comes_back_as_the_client(void)
 {
@@ -552,6 +609,11 @@ static const struct unit_test tests[] = {
       another_session_comes_back_as_the_client },
     { "requests survive a restart of the server", server_restarts },
     { "requests survive a broken queue pair, whichever", queue_pair_breaks },
+    { "a process that changes its user goes on, and comes back", user_changes },
+    { "a process that changes its user while it reconnects comes back",
+      user_changes_while_it_reconnects },
+    { "a user that may not open an RDMA device is named",
+      new_user_has_no_rights },
     { "a server's address is found when it appears",
       address_is_found_when_it_appears },
     { "when the server's device comes back it listens again",
