@@ -4,10 +4,14 @@
  * protocol serves it:
  *
  *   adversary-victim URI
+ *   adversary-victim URI write COMMAND
  *
  * Two reads of 4096 bytes into a page between two others, then one into
  * another place, which need not be answered. Tells what has become of the page
  * after the second read, of those beside it, and of the session.
+ *
+ * Or, when COMMAND has run, a write of a page of bytes 0xaa, which become 0xbb
+ * as soon as the write has completed. Tells how it ended.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -67,15 +71,15 @@ static void serve(const bool *until)
     }
 }
 
-static void submit(struct rdisk_request *request, struct iovec *iov,
-                   uint8_t *to)
+static void submit(struct rdisk_request *request, enum rdisk_op op,
+                   struct iovec *iov, uint8_t *to)
 {
     struct rdisk_queue *queue = rdisk_initiator_queue(session, 0);
     int ret;
 
     *iov = (struct iovec) { to, PAGE };
     *request = (struct rdisk_request) {
-        .op = RDISK_OP_READ,
+        .op = op,
         .length = PAGE,
         .iov = iov,
         .iovcnt = 1,
@@ -94,7 +98,7 @@ static void read_page(uint8_t *to)
     struct rdisk_request request;
     struct iovec iov;
 
-    submit(&request, &iov, to);
+    submit(&request, RDISK_OP_READ, &iov, to);
     serve(&done);
     if (!done) {
         fail("a read", "has no end");
@@ -140,16 +144,47 @@ static bool all_of(const uint8_t *page, uint8_t byte)
     return true;
 }
 
+/* Its device may send the page again: what does it find there? */
+static void write_page(const char *command)
+{
+    struct rdisk_request request;
+    struct timespec from, to;
+    struct iovec iov;
+
+    memset(memory, 0xaa, PAGE);
+    if (system(command)) {
+        fail(command, "failed");
+    }
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    submit(&request, RDISK_OP_WRITE, &iov, memory);
+    serve(&done);
+    if (!done) {
+        fail("a write", "has no end");
+    }
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    memset(memory, 0xbb, PAGE);
+    serve(NULL);
+    printf("write: %s after %ld ms\n", result ? strerror(-result) : "well",
+           (to.tv_sec - from.tv_sec) * 1000 +
+               (to.tv_nsec - from.tv_nsec) / 1000000);
+}
+
 int main(int argc, char **argv)
 {
+    bool write = argc == 4 && !strcmp(argv[2], "write");
     struct rdisk_request last;
     struct iovec iov;
 
-    if (argc != 2 || posix_memalign((void **)&memory, PAGE, 4 * PAGE)) {
-        fail("usage", "adversary-victim URI");
+    if ((argc != 2 && !write) ||
+        posix_memalign((void **)&memory, PAGE, 4 * PAGE)) {
+        fail("usage", "adversary-victim URI [write COMMAND]");
     }
     memset(memory, 0x11, 4 * PAGE);
     connect_to(argv[1]);
+    if (write) {
+        write_page(argv[3]);
+        return 0;
+    }
     read_page(memory + PAGE);
     read_page(memory + PAGE);
     printf("second read: %s\n", result ? strerror(-result) : "well");
@@ -157,7 +192,7 @@ int main(int argc, char **argv)
         uint8_t kept[PAGE];
 
         memcpy(kept, snapshot, PAGE);
-        submit(&last, &iov, memory + 3 * PAGE);
+        submit(&last, RDISK_OP_READ, &iov, memory + 3 * PAGE);
         serve(NULL);
         memcpy(snapshot, kept, PAGE);
     }

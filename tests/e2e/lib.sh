@@ -193,6 +193,11 @@ at_most()
     [ "$2" -le "$3" ] || fail "$1 is $2, more than $3"
 }
 
+at_least()
+{
+    [ "$2" -ge "$3" ] || fail "$1 is $2, less than $3"
+}
+
 # refused REGEX SECONDS COMMAND…: it fails, in these words
 refused()
 {
