@@ -76,6 +76,34 @@ check_a_disk_of_4_KiB_blocks_is_used_directly_with_its_block_size()
     stop_server
 }
 
+# The disk's blocks are larger than what they write, so that somebody has to
+# read, change and write a block: the server does, one after the other.
+check_two_hosts_that_write_sectors_of_one_block_lose_nothing()
+{
+    local i one=() other=()
+    mount_4k
+    start_server
+    volume both 16M
+    for ((i = 0; i < 150; i++)); do
+        one+=("write -q -P $((i % 250 + 1)) 0 512"
+            "read -q -P $((i % 250 + 1)) 0 512")
+        other+=("write -q -P $((i % 250 + 1)) 512 512"
+            "read -q -P $((i % 250 + 1)) 512 512")
+    done
+    printf '%s\n' "${other[@]}" >"$work/other"
+    within 60 qemu-io -f raw -t none "$(uri 'both?shared=on')" \
+        <"$work/other" >"$work/other.out" 2>&1 &
+    printf '%s\n' "${one[@]}" >"$work/one"
+    within 60 qemu-io -f raw -t none "$(uri 'both?shared=on')" \
+        <"$work/one" >"$work/one.out" 2>&1 || fail "$(tail -n 1 "$work/one.out")"
+    wait $! || fail "$(tail -n 1 "$work/other.out")"
+    ! cat "$work/one.out" "$work/other.out" |
+        grep -E 'verification failed|error|failed' ||
+        fail "a sector is not what its host had written"
+    io both 'read -q -P 150 0 1k'
+    stop_server
+}
+
 # submission VOLUME: as told while somebody has it open
 submission()
 {
