@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/log_queue.h"
 
+#include "server/thread.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -81,6 +83,7 @@ static void *log_queue_main(void *opaque)
     struct log_queue *queue = opaque;
     bool abandoned;
 
+    thread_role = THREAD_WORKER;
     pthread_mutex_lock(&queue->lock);
     while (queue->head != queue->tail || !queue->quitting) {
         size_t at = queue->tail % LOG_QUEUE_SIZE;

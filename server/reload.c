@@ -14,6 +14,7 @@
 #include "server/notify.h"
 #include "server/server.h"
 #include "server/session/session.h"
+#include "server/thread.h"
 
 struct reload {
     struct job job; /* first */
@@ -263,6 +264,7 @@ void reload_begin_wanted(struct server *server)
 {
     struct rdisk_error err;
 
+    assert_control_thread();
     if (!server->reload_wanted || !server->running || server->reload ||
         server->stopping) {
         return;
@@ -285,6 +287,7 @@ void reload_ask(struct server *server, struct control_call *call)
 {
     struct rdisk_error err;
 
+    assert_control_thread();
     if (begin(server, call, &err) < 0) {
         control_answer(call, control_error(&err));
     }

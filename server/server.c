@@ -18,6 +18,7 @@
 #include "server/notify.h"
 #include "server/reload.h"
 #include "server/session/session.h"
+#include "server/thread.h"
 
 #define server_of(pointer, member) container_of(pointer, struct server, member)
 
@@ -106,6 +107,7 @@ int server_watch_all(struct server *server, struct rdisk_error *err)
     int result = watch(server, server->mailbox.fd, &server->mailbox_source,
                        mailbox_ready, err);
 
+    assert_control_thread();
     return result < 0 ? result
                       : watch(server, server->signal_fd, &server->signal_source,
                               signal_ready, err);
@@ -113,6 +115,7 @@ int server_watch_all(struct server *server, struct rdisk_error *err)
 
 int server_watch_target(struct server *server, struct rdisk_error *err)
 {
+    assert_control_thread();
     return watch(server, rdisk_target_fd(server->target),
                  &server->target_source, target_ready, err);
 }
@@ -153,6 +156,7 @@ void server_turn(struct server *server, uint64_t until)
 {
     uint64_t deadline = earlier(until, next_deadline(server)), now;
 
+    assert_control_thread();
     loop_turn(&server->loop, timeout_until(server, deadline));
     now = rdisk_now(server->env);
     if (server->target && now >= rdisk_target_deadline(server->target)) {
@@ -203,6 +207,7 @@ static void abandon(struct server *server)
 
 int server_run(struct server *server)
 {
+    assert_control_thread();
     server->running = true;
     reload_begin_wanted(server);
     while (!server->stopping || rdisk_target_sessions(server->target) ||
@@ -225,6 +230,7 @@ int server_run(struct server *server)
 
 void server_free(struct server *server)
 {
+    assert_control_thread();
     control_destroy(server->control);
     if (server->target) {
         if (!server->stopping) {

@@ -2,6 +2,7 @@
 # rdiskd, the server.
 
 SERVER_SOURCES := $(addprefix server/, journal.c log.c log_queue.c notify.c reload.c server.c start.c \
+	thread.c \
 	$(addprefix admin/, command.c listing.c parse.c socket.c stat.c) \
 	$(addprefix backends/, backend.c file.c file_offload.c file_poll.c \
 		file_request.c file_sync.c file_unaligned.c memory.c null.c range_lock.c) \

@@ -20,6 +20,7 @@
 #include "server/server.h"
 #include "server/session/session.h"
 #include "server/volume/lock.h"
+#include "server/thread.h"
 
 /* Between two looks whether the address exists. */
 #define LOOK_MS 250
@@ -390,6 +391,7 @@ int server_start(struct server *server, struct config *config,
     };
     int result;
 
+    assert_control_thread();
     *server = (struct server) {
         .config = config,
         .line = line,

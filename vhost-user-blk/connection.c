@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "server/log.h"
+#include "server/thread.h"
 
 /* Bytes of the header of a vhost-user message: request, flags, size. */
 #define HEADER_SIZE 12u
@@ -52,6 +53,7 @@ unsigned int connection_stop_lanes(struct device *device)
 {
     unsigned int in_flight = 0;
 
+    assert_control_thread();
     for (unsigned int i = 0; i < device->lane_count; i++) {
         struct lane_call call = { .lane = &device->lanes[i] };
 
@@ -84,6 +86,7 @@ static void hold_lanes(struct device *device, bool held)
 
 void connection_start_lanes(struct device *device)
 {
+    assert_control_thread();
     if (!device->going || device->vu.broken) {
         return;
     }
@@ -204,6 +207,7 @@ void connection_message_ready(struct loop_source *source, uint32_t events)
     ssize_t n = recv(device->vu.sock, header, sizeof(header),
                      MSG_PEEK | MSG_DONTWAIT);
 
+    assert_control_thread();
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
@@ -266,6 +270,7 @@ static void leave(struct device *device)
 
 void device_finish(struct device *device)
 {
+    assert_control_thread();
     if (!device->connected || device->leaving) {
         return;
     }
@@ -300,6 +305,7 @@ void connection_drained(struct loop_source *source, uint32_t events)
     struct device *device = SOURCE_DEVICE(source, draining);
     eventfd_t count;
 
+    assert_control_thread();
     eventfd_read(device->drained_fd, &count);
     if (!device->connected) {
         return;
@@ -319,6 +325,7 @@ void connection_drained(struct loop_source *source, uint32_t events)
 
 void connection_begin(struct device *device, int fd)
 {
+    assert_control_thread();
     atomic_store(&device->broken, NULL);
     if (!vu_init(&device->vu, (uint16_t)device->virtqueue_count, fd,
                  connection_panic, NULL, set_watch, remove_watch,

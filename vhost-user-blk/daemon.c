@@ -12,6 +12,7 @@
 
 #include "server/container_of.h"
 #include "server/log.h"
+#include "server/thread.h"
 
 /* How long the end waits for the disks, in milliseconds: they end by themselves
  * within DISK_GRACE_MS, but for servers that do not answer. A guest's requests
@@ -24,6 +25,7 @@ int daemon_add(struct daemon *daemon, struct disk_options *options,
 {
     struct daemon_disk *entry, **link = &daemon->disks;
 
+    assert_control_thread();
     while (*link && strcmp((*link)->name, options->name)) {
         link = &(*link)->next;
     }
@@ -195,6 +197,7 @@ void daemon_run(struct daemon *daemon)
     struct signals signals = { .source.ready = signal_ready, .daemon = daemon };
     sigset_t set = daemon_signals();
 
+    assert_control_thread();
     signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (signals.fd < 0 ||
         loop_add(&daemon->loop, signals.fd, EPOLLIN, &signals.source) < 0) {
@@ -232,6 +235,7 @@ static void stop_disks(struct daemon *daemon)
 
 void daemon_end(struct daemon *daemon)
 {
+    assert_control_thread();
     stop_disks(daemon);
     control_destroy(daemon->control);
     for (unsigned int i = 0; i < daemon->reactor_count; i++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vhost-user-blk/device_internal.h"
+#include "server/thread.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -100,6 +101,7 @@ const VuDevIface device_iface = {
 
 void device_resized(struct device *device, uint64_t size)
 {
+    assert_control_thread();
     device->geometry.size = size;
     if (device->connected && device->vu.backend_fd >= 0) {
         vu_config_change_msg(&device->vu);
@@ -108,6 +110,7 @@ void device_resized(struct device *device, uint64_t size)
 
 void device_go(struct device *device)
 {
+    assert_control_thread();
     device->going = true;
     if (device->connected && !device->leaving && !device->waiting) {
         connection_stop_lanes(device);
@@ -117,6 +120,7 @@ void device_go(struct device *device)
 
 bool device_connected(const struct device *device)
 {
+    assert_control_thread();
     return device->connected;
 }
 
@@ -127,6 +131,7 @@ bool device_held(const struct device *device)
 
 bool device_started(const struct device *device)
 {
+    assert_control_thread();
     return device->started;
 }
 
@@ -154,6 +159,7 @@ struct device *device_create(struct loop *loop,
 {
     struct device *device = calloc(1, sizeof(*device));
 
+    assert_control_thread();
     if (!device) {
         rdisk_error_set(err, -ENOMEM, "no memory for disk '%s'", options->name);
         return NULL;
@@ -202,6 +208,7 @@ struct device *device_create(struct loop *loop,
 
 void device_destroy(struct device *device)
 {
+    assert_control_thread();
     if (!device) {
         return;
     }

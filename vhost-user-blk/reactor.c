@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "transport/base/counter.h"
+#include "server/thread.h"
 
 /* Events taken at once, and turns of active queues between two looks at the
  * descriptors of the others. */
@@ -188,6 +189,8 @@ static void *run(void *argument)
     struct reactor *reactor = argument;
     unsigned int turns = 0;
 
+    thread_role = THREAD_REACTOR;
+    thread_reactor = reactor;
     while (!reactor->stopping) {
         if (!reactor->active || ++turns % TURNS_PER_LOOK == 0) {
             take_events(reactor, !reactor->active);
@@ -209,6 +212,7 @@ void reactor_call(struct reactor *reactor, void (*function)(void *argument),
     struct call call = { .function = function, .argument = argument };
     uint64_t one = 1;
 
+    assert_control_thread();
     assert(!pthread_equal(pthread_self(), reactor->thread));
     pthread_mutex_lock(&reactor->lock);
     *reactor->last = &call;
@@ -282,6 +286,7 @@ struct reactor *reactor_create(const struct rdisk_env *env, unsigned int index,
 {
     struct reactor *reactor = calloc(1, sizeof(*reactor));
 
+    assert_control_thread();
     if (!reactor) {
         rdisk_error_set(err, -ENOMEM, "no memory for reactor %u", index);
         return NULL;
@@ -301,6 +306,7 @@ struct reactor *reactor_create(const struct rdisk_env *env, unsigned int index,
 
 void reactor_destroy(struct reactor *reactor)
 {
+    assert_control_thread();
     reactor_call(reactor, stop, reactor);
     pthread_join(reactor->thread, NULL);
     assert(!reactor->active);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vhost-user-blk/virtqueue.h"
 #include "server/container_of.h"
+#include "server/thread.h"
 #include "vhost-user-blk/dirty_log.h"
 
 #include <assert.h>
@@ -496,6 +497,7 @@ int lane_start(struct lane *lane)
 {
     int ret = 0;
 
+    assert_reactor_thread(lane->reactor);
     assert(!lane->running && (lane->queue || lane->refusing));
     lane->reactor_queue.turn = turn;
     lane->reactor_queue.arm = arm;
@@ -521,6 +523,7 @@ int lane_start(struct lane *lane)
 
 void lane_stop(struct lane *lane)
 {
+    assert_reactor_thread(lane->reactor);
     notify(lane);
     for (unsigned int i = 0; i < lane->virtqueue_count; i++) {
         struct virtqueue *virtqueue = lane->virtqueues[i];
@@ -548,6 +551,7 @@ void lane_hold(struct lane *lane, bool held)
 
 void lane_detach(struct lane *lane)
 {
+    assert_reactor_thread(lane->reactor);
     assert(!lane->running && lane->in_flight == 0);
     if (lane->attached) {
         reactor_unwatch(lane->reactor, rdisk_queue_fd(lane->queue));

@@ -19,6 +19,7 @@
 #include "server/session/resize.h"
 #include "server/session/session.h"
 #include "server/volume/pool_change.h"
+#include "server/thread.h"
 
 /*
  * A command. One on a volume is an operation on its name: it takes its turn, and
@@ -305,6 +306,7 @@ void command_run(void *opaque, const char *line, struct control_call *call)
     struct rdisk_error err = { 0 };
     struct request request;
 
+    assert_control_thread();
     if (request_parse(line, &request, &err) < 0) {
         control_answer(call, control_error(&err));
     } else if (request.op == REQUEST_LIST || request.op == REQUEST_STAT) {

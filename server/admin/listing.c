@@ -9,6 +9,7 @@
 #include "server/admin/command.h"
 #include "server/admin/socket.h"
 #include "server/server.h"
+#include "server/thread.h"
 
 /* Less than anybody waits for an answer. */
 #define WAIT_MS 2000
@@ -123,6 +124,7 @@ void listing_ask(struct server *server, enum request_op op,
     struct listing_wait **link = &listing->next;
     struct listing_wait *wait = malloc(sizeof(*wait));
 
+    assert_control_thread();
     if (!wait) {
         control_answer(call, NULL);
         return;
@@ -169,6 +171,7 @@ static void answer_late(struct listing *listing, struct listing_wait **link,
 
 void listing_look(struct listing *listing, uint64_t now)
 {
+    assert_control_thread();
     if (now >= listing_deadline(listing)) {
         answer_late(listing, &listing->now, now);
         answer_late(listing, &listing->next, now);

@@ -18,6 +18,7 @@
 
 #include "server/container_of.h"
 #include "server/log.h"
+#include "server/thread.h"
 #include <rdisk/env.h>
 
 /* Between two attempts to accept when there is no descriptor. */
@@ -217,6 +218,7 @@ void control_answer(struct control_call *call, char *reply)
 {
     bool ok;
 
+    assert_control_thread();
     assert(call->asked);
     call->asked = false;
     if (call->fd < 0) {
@@ -348,6 +350,7 @@ uint64_t control_deadline(const struct control *control)
 
 void control_look(struct control *control, uint64_t now)
 {
+    assert_control_thread();
     if (now < control_deadline(control)) {
         return;
     }
@@ -454,6 +457,7 @@ struct control *control_create(struct loop *loop, const char *path,
     struct control *control = calloc(1, sizeof(*control));
     int result;
 
+    assert_control_thread();
     if (!control || !(control->path = strdup(path))) {
         rdisk_error_set(err, -ENOMEM, "no memory for the control socket");
         free(control);
@@ -481,6 +485,7 @@ struct control *control_create(struct loop *loop, const char *path,
 
 void control_destroy(struct control *control)
 {
+    assert_control_thread();
     if (!control) {
         return;
     }

@@ -11,6 +11,7 @@
 #include "common/number.h"
 #include "common/size.h"
 #include "server/log.h"
+#include "server/thread.h"
 #include <rdisk/target.h>
 
 enum kind {
@@ -348,6 +349,7 @@ void config_adopt(struct config *config, struct config *next,
 {
     struct access_client *clients = config->clients;
 
+    assert_control_thread();
     *change = (struct config_change) {
         .volumes_pending = !config_volumes_same(config->volumes, next->volumes),
     };

@@ -10,6 +10,7 @@
 
 #include "server/container_of.h"
 #include "server/log.h"
+#include "server/thread.h"
 
 struct jobs {
     struct mailbox *home;
@@ -98,6 +99,7 @@ static void *jobs_main(void *opaque)
     struct place place = *(struct place *)opaque;
     struct jobs *jobs = place.jobs;
 
+    thread_role = THREAD_WORKER;
     free(opaque);
     pthread_mutex_lock(&jobs->lock);
     while (!jobs->quitting) {
@@ -188,6 +190,7 @@ int jobs_submit(struct jobs *jobs, struct job *job, struct rdisk_error *err)
 {
     int result;
 
+    assert_control_thread();
     assert(job->state == JOB_IDLE);
     if (jobs->count >= JOBS_MAX) {
         return rdisk_error_set(err, -EBUSY,
@@ -227,6 +230,7 @@ bool jobs_cancel(struct job *job)
     struct jobs *jobs = job->jobs;
     bool waited;
 
+    assert_control_thread();
     pthread_mutex_lock(&jobs->lock);
     waited = job->state == JOB_WAITING;
     if (waited) {
@@ -263,6 +267,7 @@ void jobs_for_each(struct jobs *jobs,
 {
     uint64_t now = rdisk_now(jobs->env);
 
+    assert_control_thread();
     for (const struct job *job = jobs->all; job; job = job->next) {
         fn(opaque, job, now - job->since);
     }
@@ -282,6 +287,7 @@ uint64_t jobs_deadline(const struct jobs *jobs)
 
 void jobs_look(struct jobs *jobs, uint64_t now)
 {
+    assert_control_thread();
     for (struct job *job = jobs->all; job; job = job->next) {
         if (!job->hangs && now >= job->since + jobs->slow) {
             job->hangs = true;
@@ -300,6 +306,7 @@ struct jobs *jobs_create(struct mailbox *home, const struct rdisk_env *env,
 {
     struct jobs *jobs = calloc(1, sizeof(*jobs));
 
+    assert_control_thread();
     if (jobs) {
         jobs->home = home;
         jobs->env = env;
@@ -313,11 +320,13 @@ struct jobs *jobs_create(struct mailbox *home, const struct rdisk_env *env,
 
 void jobs_set_slow(struct jobs *jobs, uint64_t slow)
 {
+    assert_control_thread();
     jobs->slow = slow;
 }
 
 void jobs_destroy(struct jobs *jobs)
 {
+    assert_control_thread();
     if (!jobs) {
         return;
     }

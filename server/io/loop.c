@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/io/loop.h"
 
+#include "server/thread.h"
+
 #include <errno.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -45,6 +47,7 @@ int loop_turn(struct loop *loop, int timeout_ms)
 {
     struct epoll_event event;
 
+    assert_control_thread();
     /* One at a time: a source may remove and free any other. */
     if (epoll_wait(loop->fd, &event, 1, timeout_ms) == 1) {
         struct loop_source *source = event.data.ptr;

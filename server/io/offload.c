@@ -8,6 +8,7 @@
 
 #include "server/container_of.h"
 #include "server/log.h"
+#include "server/thread.h"
 
 struct thread {
     pthread_t thread;
@@ -91,6 +92,7 @@ static void *offload_main(void *opaque)
     struct offload *offload = opaque;
     struct offload_lane *lane;
 
+    thread_role = THREAD_WORKER;
     pthread_mutex_lock(&offload->lock);
     while ((lane = take_lane(offload))) {
         struct offload_job *job = take_job(lane);

@@ -16,6 +16,7 @@
 #include "server/io/poll_window.h"
 #include "server/io/ring.h"
 #include "server/io/ring_table.h"
+#include "server/thread.h"
 #include <rdisk/env.h>
 #include <rdisk/stopwatch.h>
 
@@ -83,6 +84,7 @@ bool reactor_polls(struct reactor *reactor)
 {
     int result;
 
+    assert_reactor_thread(reactor);
     if (!reactor->has[RING_POLLED] && !reactor->cannot_poll) {
         result = add_ring(reactor, RING_POLLED);
         if (result < 0) {
@@ -123,6 +125,7 @@ static void free_rings(struct reactor *reactor)
 
 struct io_uring_sqe *reactor_sqe(struct reactor *reactor, enum ring_kind ring)
 {
+    assert_reactor_thread(reactor);
     return ring_sqe(&reactor->rings[ring]);
 }
 
@@ -133,29 +136,34 @@ void reactor_sqe_set(struct io_uring_sqe *sqe, struct ring_op *op)
 
 int reactor_file_add(struct reactor *reactor, enum ring_kind ring, int fd)
 {
+    assert_reactor_thread(reactor);
     return ring_table_add_file(&reactor->tables[ring], fd);
 }
 
 void reactor_file_remove(struct reactor *reactor, enum ring_kind ring,
                          int index)
 {
+    assert_reactor_thread(reactor);
     ring_table_remove_file(&reactor->tables[ring], index);
 }
 
 int reactor_buffer_add(struct reactor *reactor, enum ring_kind ring,
                        void *address, size_t length)
 {
+    assert_reactor_thread(reactor);
     return ring_table_add_buffer(&reactor->tables[ring], address, length);
 }
 
 void reactor_buffer_remove(struct reactor *reactor, enum ring_kind ring,
                            int index)
 {
+    assert_reactor_thread(reactor);
     ring_table_remove_buffer(&reactor->tables[ring], index);
 }
 
 void reactor_defer(struct reactor *reactor, struct reactor_deferred *deferred)
 {
+    assert_reactor_thread(reactor);
     if (!deferred->pending) {
         deferred->pending = true;
         deferred->next = reactor->deferred;
@@ -166,6 +174,7 @@ void reactor_defer(struct reactor *reactor, struct reactor_deferred *deferred)
 void reactor_offload(struct reactor *reactor, struct offload_lane *lane,
                      struct offload_job *job)
 {
+    assert_reactor_thread(reactor);
     offload_submit(reactor->offload, lane, job, &reactor->mailbox);
 }
 
@@ -173,6 +182,7 @@ void reactor_workers(struct reactor *reactor, int change)
 {
     unsigned int workers;
 
+    assert_reactor_thread(reactor);
     reactor->volumes_workers += change;
     workers = reactor->own_workers + reactor->volumes_workers;
     if (ring_set_workers(&reactor->rings[RING_ORDINARY], workers) == 0) {
@@ -216,6 +226,7 @@ void reactor_send(struct reactor *reactor, struct message *message)
 
 void reactor_poller_add(struct reactor *reactor, struct reactor_poller *poller)
 {
+    assert_reactor_thread(reactor);
     poller->next = reactor->pollers;
     reactor->pollers = poller;
 }
@@ -225,6 +236,7 @@ void reactor_poller_remove(struct reactor *reactor,
 {
     struct reactor_poller **link = &reactor->pollers;
 
+    assert_reactor_thread(reactor);
     while (*link != poller) {
         link = &(*link)->next;
     }
@@ -233,6 +245,7 @@ void reactor_poller_remove(struct reactor *reactor,
 
 bool reactor_spins(struct reactor *reactor)
 {
+    assert_reactor_thread(reactor);
     if (reactor->window.length || polled_outstanding(reactor)) {
         reactor->restless = true;
     }
@@ -241,6 +254,7 @@ bool reactor_spins(struct reactor *reactor)
 
 void reactor_rest_later(struct reactor *reactor)
 {
+    assert_reactor_thread(reactor);
     reactor->restless = true;
 }
 
@@ -376,6 +390,8 @@ static void *reactor_main(void *opaque)
     struct reactor *reactor = opaque;
     int result;
 
+    thread_role = THREAD_REACTOR;
+    thread_reactor = reactor;
     if (reactor->core >= 0) {
         /* Its own memory comes from the core's node by the default policy. */
         cpu_set_t set;
@@ -418,6 +434,7 @@ struct reactor *reactor_create(unsigned int index, int core, uint64_t poll_time,
     char name[16];
     int result;
 
+    assert_control_thread();
     if (!reactor) {
         rdisk_error_set(err, -ENOMEM, "no memory for a reactor");
         return NULL;
@@ -468,6 +485,7 @@ struct reactor *reactor_create(unsigned int index, int core, uint64_t poll_time,
 
 void reactor_destroy(struct reactor *reactor)
 {
+    assert_control_thread();
     if (reactor) {
         reactor_send(reactor, &reactor->quit);
         pthread_join(reactor->thread, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/session/cq_watch.h"
 #include "server/container_of.h"
+#include "server/thread.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -127,6 +128,7 @@ static bool poller_rest(struct reactor_poller *poller)
 
 struct completion *completion_new(void)
 {
+    assert_control_thread();
     return calloc(1, sizeof(struct completion));
 }
 
@@ -141,6 +143,7 @@ struct completion *completion_join(struct queue *queue)
     struct rdisk_target_cq *cq = rdisk_target_queue_cq(queue->target);
     struct completion *completion = worker->completions;
 
+    assert_reactor_thread(NULL);
     while (completion && completion->cq != cq) {
         completion = completion->next;
     }
@@ -166,6 +169,7 @@ struct completion *completion_join(struct queue *queue)
 
 void completion_leave(struct completion *completion, struct queue *queue)
 {
+    assert_reactor_thread(NULL);
     if (--completion->queues) {
         queue_leave(queue);
         return;

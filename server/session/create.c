@@ -9,6 +9,7 @@
 #include "server/server.h"
 #include "server/session/session.h"
 #include "server/volume/pool_change.h"
+#include "server/thread.h"
 
 /*
  * May this client make such a volume? The answer tells nothing about whether
@@ -110,6 +111,7 @@ enum rdisk_status create_event(void *opaque,
 {
     struct server *server = opaque;
 
+    assert_control_thread();
     if (!allowed(server, request)) {
         if (request->user[0]) {
             log_warning("client '%s' at %s may not create volume '%s'%s: no "

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "server/container_of.h"
+#include "server/thread.h"
 
 static struct fence *fence_of(struct volume_operation *work)
 {
@@ -146,6 +147,7 @@ static void fence_begin(struct operation *operation)
 
 void fence_start(struct fence *fence)
 {
+    assert_control_thread();
     fence->work.operation.what = "fencing volume";
     fence->work.operation.begin = fence_begin;
     operation_start(&fence->server->operations, &fence->work.operation);

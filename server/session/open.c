@@ -11,6 +11,7 @@
 #include "server/log.h"
 #include "server/session/create.h"
 #include "server/session/resize.h"
+#include "server/thread.h"
 
 static struct session *session_of(struct volume_operation *work)
 {
@@ -373,6 +374,7 @@ static enum rdisk_status begin(struct server *server,
 {
     struct session *session;
 
+    assert_control_thread();
     session = session_new(server, target, request);
     if (!session) {
         rdisk_error_set(err, -ENOMEM, "the server has no memory for a session");
@@ -486,6 +488,7 @@ void close_event(void *opaque, void *user, bool orderly)
     struct volume *volume = session->holder.volume;
     const struct log_subject subject = session_subject(session), *before;
 
+    assert_control_thread();
     session->target = NULL;
     if (session->creation) {
         create_leave(session);

@@ -7,6 +7,7 @@
 #include "server/container_of.h"
 #include "server/session/cq_watch.h"
 #include "server/log.h"
+#include "server/thread.h"
 
 /* A backend's context on a reactor, shared by the queues it has there. */
 struct attachment {
@@ -120,6 +121,7 @@ void queue_request_event(void *queue_user, struct rdisk_target_request *target)
     struct queue_request *request = &queue->requests[target->slot];
     struct backend_io *io = &request->io;
 
+    assert_reactor_thread(NULL);
     if (!queue->attachment || target->slot >= queue->slots) {
         rdisk_target_complete(target, RDISK_STATUS_NO_RESOURCES);
         return;
@@ -150,6 +152,7 @@ static void left_run(struct message *message)
 
 void queue_leave(struct queue *queue)
 {
+    assert_reactor_thread(NULL);
     unregister_slots(queue);
     detach(queue->worker, queue->attachment);
     queue->message.run = left_run;
@@ -174,6 +177,7 @@ void queue_idle_event(void *queue_user, struct rdisk_target_queue *target)
 {
     struct queue *queue = queue_user;
 
+    assert_reactor_thread(NULL);
     queue->state = QUEUE_DRAINED;
     reactor_defer(queue->worker->reactor, &queue->answers);
 }
@@ -199,6 +203,7 @@ struct queue *queue_start(struct rdisk_target_queue *target,
                                         slots * sizeof(queue->requests[0]));
     struct completion *spare = completion_new();
 
+    assert_control_thread();
     if (!queue || !spare) {
         completion_free(spare);
         free(queue);
@@ -224,6 +229,7 @@ struct queue *queue_start(struct rdisk_target_queue *target,
 
 void queue_free(struct queue *queue)
 {
+    assert_control_thread();
     queue->worker->queues--;
     completion_free(queue->spare);
     free(queue);

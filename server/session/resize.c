@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/container_of.h"
+#include "server/thread.h"
 
 bool resize_allowed(const struct server *server, const struct volume *volume)
 {
@@ -240,6 +241,7 @@ enum rdisk_status resize_event(void *opaque, void *user, uint64_t size,
     enum rdisk_status status;
     struct resize *resize;
 
+    assert_control_thread();
     if (!resize_allowed(server, volume)) {
         rdisk_error_set(err, -EPERM,
                         "clients may not resize volume '%s' of "
@@ -352,6 +354,7 @@ enum rdisk_status resize_stat_event(void *opaque, void *user,
     struct measurement *measurement;
     int result;
 
+    assert_control_thread();
     if (!volume->backend->class->allocated) {
         *allocated = volume->backend->geometry.size;
         return RDISK_STATUS_OK;
@@ -401,6 +404,7 @@ void resize_leave(struct session *session)
     struct measurement *measurement = session->measurement;
     struct resize *resize = session->resize;
 
+    assert_control_thread();
     session->resize = NULL;
     session->measurement = NULL;
     if (resize) {

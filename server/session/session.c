@@ -11,6 +11,7 @@
 #include "server/session/open.h"
 #include "server/log.h"
 #include "server/session/resize.h"
+#include "server/thread.h"
 
 void counters_add(struct rdisk_target_counters *sum,
                   const struct rdisk_target_counters *counters)
@@ -50,6 +51,7 @@ unsigned int session_queues(const struct session *session, uint64_t *memory)
 {
     unsigned int n = 0;
 
+    assert_control_thread();
     *memory = 0;
     for (const struct queue *queue = session->queues; queue;
          queue = queue->next) {
@@ -104,6 +106,7 @@ void session_end(struct session *session, enum rdisk_status status,
 
 void session_drain(struct server *server)
 {
+    assert_control_thread();
     for (struct session *session = server->sessions; session;
          session = session->next) {
         if (drain_covers(&server->drain, session->holder.volume->name)) {
@@ -129,6 +132,7 @@ enum access session_access(const struct server *server, const char *user,
 
 bool session_withdrawn(const struct session *session)
 {
+    assert_control_thread();
     return session_access(session->server, session->request.user,
                           session->request.volume) <
            (session->read_only ? ACCESS_READ : ACCESS_WRITE);
@@ -139,6 +143,7 @@ unsigned int session_end_withdrawn(struct server *server)
     struct session *session = server->sessions, *next;
     unsigned int count = 0;
 
+    assert_control_thread();
     for (; session; session = next) {
         next = session->next;
         if (!session_withdrawn(session)) {

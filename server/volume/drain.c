@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/volume/drain.h"
 
+#include "server/thread.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +32,7 @@ int drain_begin(struct drain *drain, const char *volume,
 {
     struct drain_volume **link = find(drain, volume);
 
+    assert_control_thread();
     if (!volume[0]) {
         drain->all = true;
         return 0;
@@ -52,6 +55,7 @@ int drain_end(struct drain *drain, const char *volume, struct rdisk_error *err)
 {
     struct drain_volume **link = find(drain, volume);
 
+    assert_control_thread();
     if (!volume[0]) {
         drain->all = false;
         while (drain->volumes) {
@@ -76,6 +80,7 @@ bool drain_covers(const struct drain *drain, const char *volume)
 {
     const struct drain_volume *entry = drain->volumes;
 
+    assert_control_thread();
     while (entry && strcmp(entry->name, volume) != 0) {
         entry = entry->next;
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "server/volume/volume.h"
+#include "server/thread.h"
 #include <rdisk/env.h>
 
 int lease_read(const struct lease_store *store, const uint8_t *identity,
@@ -119,6 +120,7 @@ enum rdisk_status lease_check_kept(const struct lease *lease,
 {
     uint64_t seconds = lease_seconds_kept(lease, now);
 
+    assert_control_thread();
     if (!seconds || wanted->generation ||
         (wanted->shared && lease->record.shared) ||
         !memcmp(wanted->client, lease->record.client, sizeof(wanted->client))) {
@@ -140,6 +142,7 @@ bool lease_plan(const struct lease *lease, const struct volume_holder *holder,
     bool joins = lease->record.generation && lease->record.shared &&
                  holder->shared;
 
+    assert_control_thread();
     *record = lease->record;
     if (!holder->generation && !joins) {
         record->generation++;
@@ -157,6 +160,7 @@ bool lease_plan(const struct lease *lease, const struct volume_holder *holder,
 void lease_grant(struct lease *lease, struct volume_holder *holder,
                  const struct lease_record *record)
 {
+    assert_control_thread();
     lease->record = *record;
     holder->generation = record->generation;
     lease->writers++;
@@ -171,6 +175,7 @@ int lease_take(struct lease *lease, struct volume_holder *holder,
     struct lease_record record;
     int result = 0;
 
+    assert_control_thread();
     if (lease_plan(lease, holder, &record)) {
         result = lease_save(lease, &record, err);
     }
@@ -183,6 +188,7 @@ int lease_take(struct lease *lease, struct volume_holder *holder,
 bool lease_release(struct lease *lease, const struct volume_holder *holder,
                    bool orderly, uint64_t now)
 {
+    assert_control_thread();
     lease->writers--;
     if (holder->generation != lease->record.generation) {
         return false; /* fenced by hand */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/volume/operation.h"
 #include "server/container_of.h"
+#include "server/thread.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -49,6 +50,7 @@ void operation_start(struct operations *operations, struct operation *operation)
 {
     struct operation **link = find(operations, operation->volume);
 
+    assert_control_thread();
     assert(!operation->operations);
     operation->operations = operations;
     operation->begun = false;
@@ -72,6 +74,7 @@ void operation_end(struct operation *operation)
     struct operation **link = find(operations, operation->volume);
     struct operation *waiting = operation->waiting;
 
+    assert_control_thread();
     assert(operation->job.state == JOB_IDLE);
     if (*link == operation) {
         if (waiting) {
@@ -104,6 +107,7 @@ int operation_run(struct operation *operation, const void *store,
 {
     struct job *job = &operation->job;
 
+    assert_control_thread();
     assert(operation->begun);
     job->what = operation->what;
     job->volume = operation->volume;
@@ -156,6 +160,7 @@ void operations_look(struct operations *operations, uint64_t now)
 {
     struct operation *operation = NULL, *head;
 
+    assert_control_thread();
     while ((operation = after(operations, operation, &head))) {
         if (operation->late && now >= operation->deadline) {
             void (*late)(struct operation * operation) = operation->late;

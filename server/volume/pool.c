@@ -14,6 +14,7 @@
 #include "server/log.h"
 #include "server/volume/identity.h"
 #include "server/volume/lock.h"
+#include "server/thread.h"
 
 /* No volume has such a name. */
 #define LOCK_NAME ".rdisk.lock"
@@ -149,6 +150,7 @@ struct volume *pool_add(struct pool *pool, const char *name,
                                 ? NULL
                                 : volume_new(name, backend, err);
 
+    assert_control_thread();
     if (volume) {
         volume->references = 1;
         volume->next = pool->volumes;
@@ -249,6 +251,7 @@ bool pool_unlink(struct pool *pool, struct volume *volume)
 {
     struct volume **link = &pool->volumes;
 
+    assert_control_thread();
     if (--volume->references) {
         return false;
     }
@@ -277,6 +280,7 @@ struct lease *pool_lease_of(struct pool *pool, struct volume *volume,
     const struct backend *backend = volume->backend;
     struct lease *lease = *find_lease(pool, backend->identity);
 
+    assert_control_thread();
     if (!lease) {
         lease = calloc(1, sizeof(*lease));
         if (!lease) {
@@ -300,6 +304,7 @@ struct lease *pool_lease_of(struct pool *pool, struct volume *volume,
 
 void pool_set_lease_time(struct pool *pool, uint64_t lease_time)
 {
+    assert_control_thread();
     pool->lease_time = lease_time;
     for (struct lease *lease = pool->leases; lease; lease = lease->next) {
         lease->lease_time = lease_time;
@@ -328,6 +333,7 @@ int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
     };
     struct lease *lease = known ? known : &found;
 
+    assert_control_thread();
     lease_compare(lease, record, known ? now : pool->started);
     seconds = lease_seconds_kept(lease, now);
     if (seconds) {
@@ -445,6 +451,7 @@ void pool_for_each(struct pool *pool, const struct pool_file *files,
                    void (*fn)(void *opaque, const struct pool_entry *entry),
                    void *opaque)
 {
+    assert_control_thread();
     for (struct volume *volume = pool->volumes; volume; volume = volume->next) {
         struct pool_entry entry = {
             .name = volume->name,

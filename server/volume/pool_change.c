@@ -13,6 +13,7 @@
 #include "server/volume/identity.h"
 #include "server/volume/lock.h"
 #include "server/volume/pool_internal.h"
+#include "server/thread.h"
 
 /* Bytes of ".NAME.new", which no volume is named. */
 #define NEW_NAME (RDISK_VOLUME_NAME_MAX + 8)
@@ -439,6 +440,7 @@ void pool_change_start(struct operations *operations,
         [POOL_DELETE] = "deleting volume",
     };
 
+    assert_control_thread();
     change->fd = -1;
     change->operation.what = doing[change->kind];
     change->operation.begin = change_begin;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/volume/volume.h"
 
+#include "server/thread.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -74,6 +76,7 @@ enum rdisk_status volume_check(const struct volume *volume,
 {
     enum rdisk_status status = find_older(volume, wanted, older, err);
 
+    assert_control_thread();
     if (status == RDISK_STATUS_OK && wanted->writer) {
         status = lease_check_generation(volume->lease, wanted, err);
     }
@@ -108,6 +111,7 @@ int volume_hold(struct volume *volume, struct volume_holder *holder,
 {
     int result = 0;
 
+    assert_control_thread();
     if (holder->writer) {
         result = lease_take(volume->lease, holder, err);
     } else {
@@ -121,6 +125,7 @@ int volume_hold(struct volume *volume, struct volume_holder *holder,
 
 void volume_enter(struct volume *volume, struct volume_holder *holder)
 {
+    assert_control_thread();
     holder->volume = volume;
     holder->next = volume->holders;
     volume->holders = holder;
@@ -132,6 +137,7 @@ bool volume_release(struct volume_holder *holder, bool orderly, uint64_t now)
     bool last = holder->writer &&
                 lease_release(holder->volume->lease, holder, orderly, now);
 
+    assert_control_thread();
     while (*link != holder) {
         link = &(*link)->next;
     }
@@ -169,6 +175,7 @@ char *volume_peers(const struct volume *volume, char *text, size_t size)
 {
     size_t length = 0;
 
+    assert_control_thread();
     text[0] = '\0';
     for (const struct volume_holder *holder = volume->holders;
          holder && length < size; holder = holder->next) {

@@ -80,7 +80,7 @@ bool volume_release(struct volume_holder *holder, bool orderly, uint64_t now);
 /*
  * Its last writer has left: the record of @lease, the volume's or a copy of it,
  * is saved, with when the data changed last. 0 or a negative errno with @err.
- * Storage only.
+ * Storage only: a job may do it.
  */
 int volume_settle(struct volume *volume, struct lease *lease,
                   struct rdisk_error *err);

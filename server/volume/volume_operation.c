@@ -2,6 +2,7 @@
 #include "server/volume/volume_operation.h"
 
 #include "server/container_of.h"
+#include "server/thread.h"
 
 struct volume_operation *volume_operation_of(struct operation *operation)
 {
@@ -73,6 +74,7 @@ void volume_operation_open(struct volume_operation *work,
 {
     const char *name = work->operation.volume;
 
+    assert_control_thread();
     work->then = then;
     work->volume = pool_find(work->pool, name);
     if (work->volume) {
@@ -105,6 +107,7 @@ void volume_operation_put(struct volume_operation *work,
 {
     struct rdisk_error err;
 
+    assert_control_thread();
     work->then = then;
     if (!work->volume || !pool_unlink(work->pool, work->volume)) {
         work->volume = NULL;
@@ -130,5 +133,6 @@ int volume_operation_run(struct volume_operation *work,
     const void *store = work->volume->configured ? (const void *)work->volume
                                                  : work->pool;
 
+    assert_control_thread();
     return operation_run(&work->operation, store, run, done, &work->why);
 }

@@ -59,6 +59,16 @@ static inline void rdisk_use_end(struct rdisk_use *use)
 #endif
 }
 
+static inline void rdisk_use_end_of(struct rdisk_use **use)
+{
+    rdisk_use_end(*use);
+}
+
+/* A declaration: this thread is within the object until the block ends. */
+#define RDISK_USE(object) \
+    __attribute__((cleanup(rdisk_use_end_of))) struct rdisk_use *rdisk_using = \
+        (rdisk_use_begin(&(object)->use), &(object)->use)
+
 /* For RDISK_CONTRACT(): is this thread within the object? */
 static inline bool rdisk_used_here(const struct rdisk_use *use)
 {

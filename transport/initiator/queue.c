@@ -49,14 +49,14 @@ static int failure(const struct rdisk_queue *queue)
                : -EIO;
 }
 
-/* True if the volume supports @op. */
+/* True if the volume supports @op, an operation on a range. */
 static bool available(const struct rdisk_volume_info *info, enum rdisk_op op)
 {
     switch (op) {
     case RDISK_OP_READ:
     case RDISK_OP_WRITE:
     case RDISK_OP_FLUSH:
-        return true;
+        break;
     case RDISK_OP_DISCARD:
         return info->discard;
     case RDISK_OP_ZEROES:
@@ -84,31 +84,26 @@ static bool overlap(uint64_t a, uint64_t b, uint64_t length)
     return (a < b ? b - a : a - b) < length;
 }
 
-static int check_request(const struct rdisk_queue *queue,
-                         const struct rdisk_request *request)
+/* True if its range is not empty, not too long, and inside the volume. */
+static bool fits(const struct rdisk_queue *queue,
+                 const struct rdisk_request *request, uint64_t longest)
 {
-    const struct rdisk_volume_info *info = &queue->session->info;
-    uint64_t longest = info->max_transfer;
-    uint64_t sum = 0;
+    return request->length != 0 && request->length <= longest &&
+           inside(queue->session, request->offset, request->length);
+}
 
-    if (request->op == RDISK_OP_FLUSH) {
-        return request->length || request->offset ? -EINVAL : 0;
-    }
-    if (!available(info, request->op)) {
+/* An operation on a range that carries none of its data. */
+static int check_range(const struct rdisk_queue *queue,
+                       const struct rdisk_request *request)
+{
+    uint64_t longest = request->op == RDISK_OP_EXTENTS
+                           ? UINT64_MAX
+                           : rdisk_op_range_max(request->op);
+
+    if (!available(&queue->session->info, request->op)) {
         return -ENOTSUP;
     }
-    for (unsigned int i = 0; i < request->iovcnt; i++) {
-        sum += request->iov[i].iov_len;
-    }
-    if (rdisk_op_is_range(request->op)) {
-        sum = request->length;
-        longest = request->op == RDISK_OP_EXTENTS
-                      ? UINT64_MAX
-                      : rdisk_op_range_max(request->op);
-    }
-    if (request->length == 0 || sum != request->length ||
-        request->length > longest ||
-        !inside(queue->session, request->offset, request->length)) {
+    if (!fits(queue, request, longest)) {
         return -EINVAL;
     }
     if (request->op == RDISK_OP_COPY &&
@@ -122,6 +117,26 @@ static int check_request(const struct rdisk_queue *queue,
         return -EINVAL;
     }
     return 0;
+}
+
+static int check_request(const struct rdisk_queue *queue,
+                         const struct rdisk_request *request)
+{
+    uint64_t sum = 0;
+
+    if (request->op == RDISK_OP_FLUSH) {
+        return request->length || request->offset ? -EINVAL : 0;
+    }
+    if (request->op != RDISK_OP_READ && request->op != RDISK_OP_WRITE) {
+        return check_range(queue, request);
+    }
+    for (unsigned int i = 0; i < request->iovcnt; i++) {
+        sum += request->iov[i].iov_len;
+    }
+    return sum == request->length &&
+                   fits(queue, request, queue->session->info.max_transfer)
+               ? 0
+               : -EINVAL;
 }
 
 static int submit(struct rdisk_queue *queue, struct rdisk_request *request)

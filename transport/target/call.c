@@ -189,6 +189,8 @@ void rdisk_target_session_resized(struct rdisk_target_session *session,
                                   enum rdisk_status status,
                                   const struct rdisk_error *err)
 {
+    RDISK_USE(session->target);
+
     assert(status < RDISK_STATUS_COUNT);
     if (call_end(&session->resize) && rdisk_target_session_joinable(session)) {
         rdisk_target_session_step(session, answer_resize(session, status,
@@ -199,6 +201,8 @@ void rdisk_target_session_resized(struct rdisk_target_session *session,
 void rdisk_target_session_resize(struct rdisk_target_session *session,
                                  uint64_t size)
 {
+    RDISK_USE(session->target);
+
     atomic_store_explicit(&session->size, size, memory_order_relaxed);
     rdisk_target_session_report_size(session);
 }
@@ -304,6 +308,8 @@ void rdisk_target_session_stated(struct rdisk_target_session *session,
                                  enum rdisk_status status, uint64_t allocated,
                                  const struct rdisk_error *err)
 {
+    RDISK_USE(session->target);
+
     assert(status < RDISK_STATUS_COUNT);
     if (call_end(&session->stat) && rdisk_target_session_joinable(session)) {
         rdisk_target_session_step(session,

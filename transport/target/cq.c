@@ -31,6 +31,8 @@ struct place {
 };
 
 struct rdisk_target_cq {
+    struct rdisk_use use; /* by the reactor */
+
     /* Constant. */
     struct rdisk_target_group *group;
     struct ibv_context *context;
@@ -300,11 +302,14 @@ bool rdisk_target_cq_more(const struct rdisk_target_cq *cq)
 
 unsigned int rdisk_target_cq_poll(struct rdisk_target_cq *cq)
 {
+    RDISK_USE(cq);
+
     return poll_cq(cq, false);
 }
 
 unsigned int rdisk_target_cq_process(struct rdisk_target_cq *cq)
 {
+    RDISK_USE(cq);
     bool woken = rdisk_cq_take_event(&cq->cq);
     unsigned int requests = poll_cq(cq, woken);
 

@@ -95,6 +95,8 @@ void rdisk_target_session_created(struct rdisk_target_session *session,
                                   enum rdisk_status status,
                                   const struct rdisk_error *err)
 {
+    RDISK_USE(session->target);
+
     assert(status < RDISK_STATUS_COUNT);
     session->owner_knows = false;
     if (session->state == RDISK_TARGET_CREATING) {

@@ -60,6 +60,7 @@ static int grant_slots(struct rdisk_target_session *session,
 int rdisk_target_session_reserve(struct rdisk_target_session *session,
                                  struct rdisk_error *err)
 {
+    RDISK_USE(session->target);
     const struct rdisk_wire_open *wire = &session->requested;
     const struct rdisk_target_options *options;
 
@@ -219,6 +220,8 @@ enum rdisk_target_event rdisk_target_session_opened(
 
 void rdisk_target_session_retry(struct rdisk_target_session *session)
 {
+    RDISK_USE(session->target);
+
     if (session->state == RDISK_TARGET_OPENING) {
         rdisk_target_session_step(session, RDISK_TARGET_ON_RETRY);
     }

@@ -265,6 +265,7 @@ void rdisk_target_complete(struct rdisk_target_request *request,
                            enum rdisk_status status)
 {
     struct rdisk_target_queue *queue = request->queue;
+    RDISK_USE(queue);
 
     atomic_store_explicit(&queue->outstanding, outstanding(queue) - 1,
                           memory_order_relaxed);
@@ -415,13 +416,13 @@ static void receive(struct rdisk_target_queue *queue,
 /* ---- Reactor's calls -------------------------------------------------- */
 
 /* Tell the owner once, when nothing can touch the slots any more. */
-static bool tell_idle(struct rdisk_target_queue *queue)
+static bool report_idle(struct rdisk_target_queue *queue)
 {
-    if (queue->idle_told || outstanding(queue) ||
+    if (queue->idle_reported || outstanding(queue) ||
         !rdisk_qp_drained(&queue->qp)) {
         return false;
     }
-    queue->idle_told = true;
+    queue->idle_reported = true;
     rdisk_target_cq_forget(queue->cq, queue);
     queue->session->target->events->queue_idle(queue->user, queue);
     return true;
@@ -460,7 +461,7 @@ void rdisk_target_queue_start(struct rdisk_target_queue *queue)
             rdisk_qp_break(&queue->qp);
         }
     }
-    tell_idle(queue);
+    report_idle(queue);
 }
 
 struct rdisk_target_cq *rdisk_target_queue_cq(
@@ -472,6 +473,7 @@ struct rdisk_target_cq *rdisk_target_queue_cq(
 bool rdisk_target_queue_take(struct rdisk_target_queue *queue,
                              const struct ibv_wc *wc, uint64_t now)
 {
+    RDISK_USE(queue);
     struct rdisk_qp_completion completion;
     bool received = rdisk_qp_take(&queue->qp, wc, &completion);
 
@@ -483,11 +485,13 @@ bool rdisk_target_queue_take(struct rdisk_target_queue *queue,
 
 void rdisk_target_queue_kick(struct rdisk_target_queue *queue)
 {
+    rdisk_use_begin(&queue->use);
     stage_waiting(queue);
     rdisk_qp_post(&queue->qp);
     rdisk_target_queue_posted(queue);
+    rdisk_use_end(&queue->use);
     if (atomic_load_explicit(&queue->qp.broken, memory_order_relaxed)) {
-        tell_idle(queue);
+        report_idle(queue);
     }
 }
 

@@ -215,6 +215,8 @@ void rdisk_target_session_break(struct rdisk_target_session *session)
 
 void rdisk_target_session_fence(struct rdisk_target_session *session)
 {
+    RDISK_USE(session->target);
+
     rdisk_log(session->target->env, RDISK_LOG_INFO,
               "%s: fenced, its client has reconnected", session->request.peer);
     rdisk_target_session_step(session, RDISK_TARGET_ON_CUT);
@@ -223,6 +225,8 @@ void rdisk_target_session_fence(struct rdisk_target_session *session)
 void rdisk_target_session_end(struct rdisk_target_session *session,
                               enum rdisk_status status, const char *text)
 {
+    RDISK_USE(session->target);
+
     rdisk_target_session_step(session,
                               rdisk_target_session_violated(session, status,
                                                             text));

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "transport/base/contract.h"
 #include "transport/base/machine.h"
 #include "transport/verbs/control.h"
 #include "transport/verbs/limits.h"
@@ -45,6 +46,7 @@ struct rdisk_target_queue {
 
     struct rdisk_target_cq *cq; /* shared with others of its reactor */
 
+    struct rdisk_use use; /* by the reactor */
     /* Reactor thread from start to idle. */
     struct rdisk_qp qp;
     struct rdisk_target_queue *touched_next; /* of its completion queue */
@@ -55,7 +57,7 @@ struct rdisk_target_queue {
     struct rdisk_target_slot **waiting_end;
     atomic_uint outstanding; /* requests at the owner; the control
                                            thread has a look at it */
-    bool idle_told;
+    bool idle_reported;
     struct rdisk_error violation; /* why the reactor broke it, if so */
 
     struct rdisk_qp_counters qp_counters;
@@ -365,6 +367,7 @@ enum rdisk_status rdisk_target_session_join(
 /* ---- Target ----------------------------------------------------------- */
 
 struct rdisk_target {
+    struct rdisk_use use; /* by the control thread */
     const struct rdisk_env *env;
     struct rdisk_target_options options;
     const struct rdisk_target_events *events;

@@ -3,6 +3,7 @@
 #include <rdisk/target.h>
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,6 +140,7 @@ int rdisk_target_set_limits(struct rdisk_target *target,
                             const struct rdisk_target_options *options,
                             struct rdisk_error *err)
 {
+    RDISK_USE(target);
     struct rdisk_target_options next = *options;
     int result;
 
@@ -156,6 +158,7 @@ void rdisk_target_destroy(struct rdisk_target *target)
     if (!target) {
         return;
     }
+    assert(!target->sessions && !target->processing);
     if (target->listener) {
         target->env->verbs->destroy_id(target->listener);
     }
@@ -461,6 +464,7 @@ static void take_events(struct rdisk_target *target)
 
 void rdisk_target_process(struct rdisk_target *target)
 {
+    RDISK_USE(target);
     struct rdisk_target_session *session;
     uint64_t now;
 
@@ -483,6 +487,7 @@ void rdisk_target_queue_release(struct rdisk_target_queue *queue)
     struct rdisk_target_session *session = queue->session;
     struct rdisk_target *target = session->target;
     struct rdisk_target_queue **link;
+    RDISK_USE(target);
 
     for (link = &session->queues; *link != queue; link = &(*link)->next) {
     }
@@ -508,6 +513,7 @@ void rdisk_target_queue_release(struct rdisk_target_queue *queue)
 
 void rdisk_target_stop(struct rdisk_target *target, const char *text)
 {
+    RDISK_USE(target);
     struct rdisk_target_session *session;
 
     target->stopping = true;
