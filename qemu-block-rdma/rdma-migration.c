@@ -89,7 +89,7 @@ int rdma_inactivate(BlockDriverState *bs)
     /* It may be of an earlier attempt */
     rdma_drop_spare(bs);
 
-    /* The next writer could not tell that what we wrote has been lost */
+    /* The next writer could not detect that what we wrote has been lost */
     ret = bdrv_flush(bs);
     if (ret < 0) {
         error_report("rdma: cannot flush volume '%s', so this QEMU keeps its "

@@ -23,7 +23,7 @@ struct RdmaQueue {
     AioContext *ctx; /* a reference is held */
     QEMUBH *wake_bh;
     EventNotifier notifier; /* only a name for the queue's descriptor */
-    bool polling;           /* ->ctx looks; touched only by its thread */
+    bool polling;           /* ->ctx polls; accessed only by its thread */
 
     /*
      * Protects ->queue.  Needed only because AioContexts may share a queue and
@@ -46,7 +46,7 @@ typedef struct RdmaRequest {
     Coroutine *co;
     int ret;
     QSIMPLEQ_ENTRY(RdmaRequest) next;
-    unsigned int parts; /* under way; 0: ->req itself is.  q->lock */
+    unsigned int parts; /* in flight; 0: ->req itself is.  q->lock */
 } RdmaRequest;
 
 /* As much of a large request as fits into a slot */
@@ -135,8 +135,8 @@ static bool rdma_queue_poll(void *opaque)
 
 /*
  * The queue need not be armed while ->ctx polls.  This handler is not polled
- * while it runs, nor told of polling's end, so a nested event loop in a
- * coroutine would wait for ever: they are woken by the bottom half.
+ * while it runs, nor notified of polling's end, so a nested event loop in a
+ * coroutine would wait forever: they are woken by the bottom half.
  */
 static void rdma_queue_poll_ready(EventNotifier *e)
 {

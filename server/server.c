@@ -162,10 +162,10 @@ void server_turn(struct server *server, uint64_t until)
     if (server->target && now >= rdisk_target_deadline(server->target)) {
         rdisk_target_process(server->target);
     }
-    control_look(server->control, now);
-    jobs_look(server->jobs, now);
-    operations_look(&server->operations, now);
-    listing_look(&server->listing, now);
+    control_check_time(server->control, now);
+    jobs_check_time(server->jobs, now);
+    operations_check_time(&server->operations, now);
+    listing_check_time(&server->listing, now);
     reload_check_time(server, now);
 }
 

@@ -22,7 +22,7 @@
 #include "server/volume/lock.h"
 #include "server/thread.h"
 
-/* Between two looks whether the address exists. */
+/* Between two checks whether the address exists. */
 #define LOOK_MS 250
 /* For a server that has just been killed to let go of its port. */
 #define PORT_WAIT_MS 5000
@@ -121,7 +121,7 @@ static uint64_t remaining_wait(const struct config *config, int code)
 static int await_address(struct server *server, struct rdisk_error *err)
 {
     struct rdisk_target_options options;
-    int told = 0, result;
+    int reported = 0, result;
 
     server_target_options(server->config, &options);
     for (;;) {
@@ -136,8 +136,8 @@ static int await_address(struct server *server, struct rdisk_error *err)
         if (now >= server->started + wait) {
             return result;
         }
-        if (told != result) {
-            told = result;
+        if (reported != result) {
+            reported = result;
             log_warning("%s; waiting up to %g seconds for that to change",
                         err->text, wait / RDISK_MSEC / 1000.0);
             notify_service(server->env, NOTIFY_STATUS, "waiting: %s",
@@ -272,7 +272,7 @@ static int open_volume(struct step *step)
                           &step->err);
 }
 
-/* If somebody may write to something that stays, now is the time to tell. */
+/* What would prevent writing to volumes that persist is reported now. */
 static int open_records(struct step *step)
 {
     struct server *server = step->server;

@@ -7,7 +7,8 @@
 #include "tools/control_socket.h"
 #include "tools/rdisk.h"
 
-#define LOOK_NS (100 * 1000 * 1000) /* between two looks at what is left */
+#define INTERVAL_NS \
+    (100 * 1000 * 1000) /* between two queries of what is left */
 
 static const char *volume_of(const struct arguments *arguments)
 {
@@ -41,12 +42,12 @@ static void tell_left(struct json_object *reply, uint64_t left)
 
 int command_drain(const struct arguments *arguments)
 {
-    const struct timespec pause = { .tv_nsec = LOOK_NS };
+    const struct timespec pause = { .tv_nsec = INTERVAL_NS };
     double end = seconds() + arguments->timeout;
-    uint64_t left, told = 0;
+    uint64_t left, reported = 0;
 
     for (;;) {
-        /* To drain what is drained only tells what is left. */
+        /* To drain what is drained only reports what is left. */
         struct json_object *reply =
             control_call(arguments->control,
                          control_request("drain", volume_of(arguments), NULL));
@@ -55,9 +56,9 @@ int command_drain(const struct arguments *arguments)
             return EXIT_FAILED;
         }
         left = control_number(reply, "sessions");
-        if (left && left != told) {
+        if (left && left != reported) {
             tell_left(reply, left);
-            told = left;
+            reported = left;
         }
         json_object_put(reply);
         if (!left) {

@@ -10,14 +10,14 @@
 /* Does a command's word name a volume by its URI? */
 bool remote_is_uri(const char *word);
 
-/* What a URI, --user and --secret-file tell. */
+/* What a URI, --user and --secret-file name. */
 struct remote_options {
     struct rdisk_initiator_options options;
     struct rdisk_uri uri; /* its strings are the options' */
     struct rdisk_secret secret;
 };
 
-/* Read the first word. EXIT_OK, or what to end with; it has been told. */
+/* Read the first word. EXIT_OK, or the exit status; an error has been printed. */
 int remote_options_read(struct remote_options *remote,
                         const struct arguments *arguments, bool read_only);
 
@@ -31,12 +31,12 @@ struct remote {
     uint64_t allocated;
 };
 
-/* Connect. EXIT_OK, or what to end with; it has been told. */
+/* Connect. EXIT_OK, or the exit status; an error has been printed. */
 int remote_open(struct remote *remote, const struct arguments *arguments,
                 bool read_only);
 /* Serve session and queue until remote->done. 0 or a negative errno. */
 int remote_serve(struct remote *remote);
-/* Close in order if @result is 0, else tell why not. The exit status. */
+/* Close cleanly if @result is 0, else print the error. The exit status. */
 int remote_close(struct remote *remote, int result);
 
 /* Commands whose first word is a URI. */

@@ -32,7 +32,7 @@ static struct json_object *find(struct json_object *reply, const char *name)
     return NULL;
 }
 
-/* A counter's growth; of a volume closed and opened meanwhile it is all. */
+/* A counter's growth; of a volume closed and opened in between it is all. */
 static uint64_t grown(struct json_object *before, struct json_object *after,
                       const char *key)
 {
@@ -105,7 +105,7 @@ static void print_table(struct json_object *before, struct json_object *after,
         struct gain gain;
 
         if (!member(volume, "counters")) {
-            continue; /* nobody has it open */
+            continue; /* no client has it open */
         }
         gain_of(find(before, name), volume, &gain);
         printf("%-20s  %8.0f %8.0f %8.0f  %8.1f %8.1f", name,

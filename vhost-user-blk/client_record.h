@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Who a disk is to its server, in a file that outlives the daemon: so the next
- * one comes back as the same client, fences the connection of the one before,
+ * one reconnects as the same client, fences the connection of the one before,
  * and has the lease that is kept for it. Control thread; the folder is meant to
- * be in memory, such as /run, and lives as long as the guests.
+ * be in memory, such as /run, and exists as long as the guests.
  */
 #ifndef VHOST_USER_BLK_CLIENT_RECORD_H
 #define VHOST_USER_BLK_CLIENT_RECORD_H
@@ -14,7 +14,7 @@
 
 /*
  * Epochs that one session may use up, one for each reconnect: a session begins
- * so far above the one before, whose last epoch nobody has written down.
+ * so far above the one before, whose last epoch is not recorded.
  */
 #define CLIENT_EPOCHS (1ull << 32)
 
@@ -24,7 +24,7 @@
  */
 int client_record_read(const char *path, const struct rdisk_env *env,
                        struct rdisk_client *client, struct rdisk_error *err);
-/* Whole or not at all, also when the daemon is killed meanwhile. */
+/* Atomically, even if the daemon is killed. */
 int client_record_write(const char *path, const struct rdisk_client *client,
                         struct rdisk_error *err);
 

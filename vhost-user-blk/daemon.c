@@ -206,7 +206,7 @@ void daemon_run(struct daemon *daemon)
     }
     while (!daemon->stopping) {
         loop_turn(&daemon->loop, timeout(daemon));
-        control_look(daemon->control, rdisk_now(daemon->env));
+        control_check_time(daemon->control, rdisk_now(daemon->env));
     }
     loop_remove(&daemon->loop, signals.fd);
     close(signals.fd);

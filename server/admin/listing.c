@@ -169,7 +169,7 @@ static void answer_late(struct listing *listing, struct listing_wait **link,
     }
 }
 
-void listing_look(struct listing *listing, uint64_t now)
+void listing_check_time(struct listing *listing, uint64_t now)
 {
     assert_control_thread();
     if (now >= listing_deadline(listing)) {

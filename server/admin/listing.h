@@ -2,7 +2,7 @@
 /*
  * Requests that list the volumes, list and stat. The pool directory is read in
  * a thread; one that does not answer holds up neither the server nor stat,
- * which then tells of the volumes that are open. Control thread.
+ * which then lists the volumes that are open. Control thread.
  */
 #ifndef RDISK_SERVER_ADMIN_LISTING_H
 #define RDISK_SERVER_ADMIN_LISTING_H
@@ -15,7 +15,7 @@ struct control_call;
 struct listing_wait;
 struct server;
 
-/* One reading at a time; who comes meanwhile waits for the next. */
+/* One reading at a time; requests that arrive during it wait for the next. */
 struct listing {
     struct job job;
     struct server *server;
@@ -34,6 +34,6 @@ void listing_ask(struct server *server, enum request_op op,
 /* When somebody has waited for long enough; RDISK_NEVER. */
 uint64_t listing_deadline(const struct listing *listing);
 /* Answer those without the pool directory. */
-void listing_look(struct listing *listing, uint64_t now);
+void listing_check_time(struct listing *listing, uint64_t now);
 
 #endif

@@ -282,7 +282,7 @@ static int open_spare(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-/* The spare one lets a client be accepted and told; without it, it waits. */
+/* With the spare one a client is accepted and refused; without it, it waits. */
 static void out_of_descriptors(struct control *control, int code)
 {
     struct rdisk_error err;
@@ -348,7 +348,7 @@ uint64_t control_deadline(const struct control *control)
                                             : RDISK_NEVER;
 }
 
-void control_look(struct control *control, uint64_t now)
+void control_check_time(struct control *control, uint64_t now)
 {
     assert_control_thread();
     if (now < control_deadline(control)) {

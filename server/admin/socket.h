@@ -35,12 +35,12 @@ struct control *control_create(struct loop *loop, const char *path,
 /* Cuts all clients and removes the socket. NULL is allowed. */
 void control_destroy(struct control *control);
 
-/* When control_look() has to be called, because clients cannot be accepted
+/* When control_check_time() has to be called, because clients cannot be accepted
  * now; RDISK_NEVER. NULL is allowed. */
 uint64_t control_deadline(const struct control *control);
-void control_look(struct control *control, uint64_t now);
+void control_check_time(struct control *control, uint64_t now);
 
-/* A reply that tells of an error, to be freed. */
+/* A reply that reports an error, to be freed. */
 char *control_error(const struct rdisk_error *err);
 
 #endif

@@ -107,7 +107,7 @@ bool file_is_unaligned(const struct file *file, const struct backend_io *io);
 /* A DISCARD, ZEROES or COPY that is: 1 if it goes on, with its whole blocks
  * only, else what it is completed with. */
 int file_cut_to_blocks(const struct file *file, struct backend_io *io);
-/* Its blocks; nobody else has them. A thread beside the reactor. */
+/* Bytes allocated to it and not shared. A thread beside the reactor. */
 bool file_unaligned_run(struct offload_job *job);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a file backend does outside the ring: io_uring has no call that tells
+ * What a file backend does outside the ring: io_uring has no call that reports
  * data from holes, and none that copies inside a file system, and either may
  * block. The reactor's offload makes those calls.
  */
@@ -206,7 +206,7 @@ static void offload_done(struct offload_job *job)
 void file_offload(struct file_context *context, struct backend_io *io)
 {
     if (io->op == RDISK_OP_EXTENTS && file_of(context->base.backend)->device) {
-        /* It has none to tell, and asking is not worth a thread's time. */
+        /* It reports none, and asking is not worth a thread's time. */
         backend_io_extent(io, io->length, 0);
         backend_io_complete(io, 0);
         return;

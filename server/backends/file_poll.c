@@ -3,7 +3,7 @@
  * Whether the reads and writes of a file backend are polled for
  * (IORING_SETUP_IOPOLL): that takes O_DIRECT, a disk whose driver has queues
  * without interrupts, and a file system that passes the question on. The
- * kernel tells of the first two; the last one is tried.
+ * kernel reports the first two; the last one is tried.
  */
 #include <errno.h>
 #include <inttypes.h>

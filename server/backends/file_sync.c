@@ -9,7 +9,7 @@
  * - Flushes have a description that nothing else syncs. A FUA write or a resize
  *   cannot take the error away from it.
  * - One sync at a time, for all reactors: two at once would share the one
- *   report. A flush that comes meanwhile waits for the next sync, since the
+ *   report. A flush that arrives during a sync waits for the next one, since the
  *   running one may have passed its data by; all that wait share that one.
  * - A failure lasts until no reactor has the volume any more. Then all its
  *   clients have opened it again; those that come back after a lost connection
@@ -167,7 +167,7 @@ static void fail_locked(struct file *file, int result)
     struct file_sync *sync = &file->sync;
 
     atomic_fetch_add(&sync->loss->count, 1);
-    /* With no client, who asked for the sync is the only one to be told. */
+    /* With no client, only the requester of the sync gets the error. */
     if (sync->contexts && !atomic_exchange(&sync->failed, true)) {
         log_error("volume '%s': its storage failed to make answered data "
                   "stable: %s; what was written since the last flush may be "

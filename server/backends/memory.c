@@ -102,7 +102,7 @@ static void memory_close(struct backend *backend)
     free(memory);
 }
 
-/* All blocks, so that none of them is looked at while they move. */
+/* All blocks, so that none is accessed while they move. */
 static void lock_all(struct memory *memory)
 {
     for (size_t i = 0; i < LOCKS; i++) {

@@ -2,7 +2,7 @@
 /*
  * Requests that overlap take turns, on whichever reactor they are, where the
  * storage does not see to it that a reader of a block finds all of a write or
- * nothing of it. Any thread; nobody waits in here.
+ * nothing of it. Any thread; never blocks.
  */
 #ifndef RDISK_SERVER_BACKENDS_RANGE_LOCK_H
 #define RDISK_SERVER_BACKENDS_RANGE_LOCK_H

@@ -12,9 +12,9 @@
 struct config_volume {
     struct config_volume *next;
     char *name;
-    const struct backend_class *backend; /* NULL: not told */
+    const struct backend_class *backend; /* NULL: not set */
     char *path;                          /* NULL: none */
-    uint64_t size;                       /* bytes; 0: not told */
+    uint64_t size;                       /* bytes; 0: not set */
     bool read_only;
     enum backend_polling polling;
     char *identity;    /* NULL: to be found out */

@@ -285,7 +285,7 @@ uint64_t jobs_deadline(const struct jobs *jobs)
     return deadline;
 }
 
-void jobs_look(struct jobs *jobs, uint64_t now)
+void jobs_check_time(struct jobs *jobs, uint64_t now)
 {
     assert_control_thread();
     for (struct job *job = jobs->all; job; job = job->next) {

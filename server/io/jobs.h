@@ -39,7 +39,7 @@ enum job_state {
 struct job {
     const char *what;   /* "opening volume", for people; constant */
     const char *volume; /* or path, that it is done to */
-    const void *store;  /* equal: the same store; never looked into */
+    const void *store;  /* equal: the same store; never dereferenced */
     /* A thread of its own: the system calls, and nothing that others have. */
     void (*run)(struct job *job);
     /* Control thread: it has been run. The job may go, or be submitted again,
@@ -49,7 +49,7 @@ struct job {
     /* The rest belongs to jobs.c. */
     struct jobs *jobs;
     enum job_state state; /* under its lock */
-    bool hangs;           /* the log has told */
+    bool hangs;           /* has been logged */
     uint64_t since;       /* rdisk_now() of submission */
     struct message message;
     struct job *queued; /* the next that waits; under the lock */
@@ -85,9 +85,9 @@ void jobs_for_each(struct jobs *jobs,
                               uint64_t age),
                    void *opaque);
 
-/* When jobs_look() has to look at the latest; RDISK_NEVER. */
+/* When to call jobs_check_time() at the latest; RDISK_NEVER. */
 uint64_t jobs_deadline(const struct jobs *jobs);
 /* Tell of jobs that hang. */
-void jobs_look(struct jobs *jobs, uint64_t now);
+void jobs_check_time(struct jobs *jobs, uint64_t now);
 
 #endif

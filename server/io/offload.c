@@ -22,7 +22,7 @@ struct offload {
     struct offload_lane *last;
     struct thread *threads;
     unsigned int idle;     /* that wait for a lane */
-    bool short_of_threads; /* the log has told */
+    bool short_of_threads; /* has been logged */
     bool quitting;
     cpu_set_t cores; /* of the first one, not the reactor's own;
                                    constant */

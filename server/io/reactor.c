@@ -20,7 +20,7 @@
 #include <rdisk/env.h>
 #include <rdisk/stopwatch.h>
 
-/* Rounds of all pollers between two looks at the stopwatch. */
+/* Rounds of all pollers between two reads of the stopwatch. */
 #define ROUNDS 16
 
 struct reactor {
@@ -45,7 +45,7 @@ struct reactor {
     struct reactor_deferred *deferred;
     struct poll_window window;
     struct reactor_poller *pollers;
-    bool restless; /* some poller may have to rest */
+    bool unarmed; /* some poller may have to be armed */
 
     /* Written by its thread, read by any. */
     _Atomic uint64_t turns;
@@ -247,15 +247,15 @@ bool reactor_spins(struct reactor *reactor)
 {
     assert_reactor_thread(reactor);
     if (reactor->window.length || polled_outstanding(reactor)) {
-        reactor->restless = true;
+        reactor->unarmed = true;
     }
-    return reactor->restless;
+    return reactor->unarmed;
 }
 
-void reactor_rest_later(struct reactor *reactor)
+void reactor_arm_later(struct reactor *reactor)
 {
     assert_reactor_thread(reactor);
-    reactor->restless = true;
+    reactor->unarmed = true;
 }
 
 static bool poll_all(struct reactor *reactor)
@@ -272,7 +272,7 @@ static bool poll_all(struct reactor *reactor)
 
 /* One round. The rings are asked even if the pollers have found something:
  * while they always do, messages must come through all the same. */
-static bool look(struct reactor *reactor)
+static bool poll_round(struct reactor *reactor)
 {
     /* First, as it submits, too. */
     bool found = polled_outstanding(reactor) &&
@@ -298,7 +298,7 @@ static bool reactor_spin(struct reactor *reactor, uint64_t began)
     }
     do {
         for (unsigned int i = 0; i < ROUNDS; i++) {
-            if (look(reactor)) {
+            if (poll_round(reactor)) {
                 return true;
             }
         }
@@ -311,16 +311,16 @@ static bool reactor_spin(struct reactor *reactor, uint64_t began)
     return false;
 }
 
-/* Let everything be armed. True: there was something meanwhile. */
-static bool reactor_rest(struct reactor *reactor)
+/* Let everything be armed. True: something has arrived in between. */
+static bool reactor_arm(struct reactor *reactor)
 {
     bool found = false;
 
-    if (reactor->restless) {
-        reactor->restless = false;
+    if (reactor->unarmed) {
+        reactor->unarmed = false;
         for (struct reactor_poller *poller = reactor->pollers; poller;
              poller = poller->next) {
-            found |= poller->rest(poller);
+            found |= poller->arm(poller);
         }
     }
     return found || reactor->deferred;
@@ -337,8 +337,8 @@ static void reactor_wait(struct reactor *reactor)
 
     if ((window->length || polled_outstanding(reactor)) &&
         reactor_spin(reactor, began)) {
-        /* It has looked at everything. */
-    } else if (reactor_rest(reactor)) {
+        /* It has polled everything. */
+    } else if (reactor_arm(reactor)) {
         /* Pollers may go on finding something: the rings have their turn. */
         if (io_uring_sq_ready(&ring->uring)) {
             ring_submit(ring);

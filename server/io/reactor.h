@@ -10,7 +10,7 @@
  * deferred work (answers of all requests completed in this turn go out with
  * one doorbell per queue). Nothing to do costs nothing: no timer, no tick.
  *
- * When requests follow each other closely, it looks for the next one for a
+ * When requests follow each other closely, it polls for the next one for a
  * while before it sleeps (poll_window.h), so that none of the system calls
  * that put a thread to sleep and wake it is made. While a polled disk has
  * requests of its, it goes on looking, at everything, until they are done.
@@ -39,13 +39,13 @@ struct reactor_deferred {
     bool pending;
 };
 
-/* What a spinning reactor looks at. Both return whether there was something;
+/* What a spinning reactor polls. Both return whether there was something;
  * neither adds or removes a poller. */
 struct reactor_poller {
     /* Look, and take what there is. */
     bool (*poll)(struct reactor_poller *poller);
-    /* The same, but a completion on the ring tells of what comes next. */
-    bool (*rest)(struct reactor_poller *poller);
+    /* The same, and arm: what comes next completes on the ring. */
+    bool (*arm)(struct reactor_poller *poller);
     struct reactor_poller *next;
 };
 
@@ -103,11 +103,11 @@ void reactor_poller_add(struct reactor *reactor, struct reactor_poller *poller);
 void reactor_poller_remove(struct reactor *reactor,
                            struct reactor_poller *poller);
 /* Will pollers be asked before the reactor sleeps? Then there is no need to
- * arm anything now: each one's rest() is called in time. */
+ * arm anything now: each one's arm() is called in time. */
 bool reactor_spins(struct reactor *reactor);
-/* From a poller that has more to do than it may in one turn: call its rest()
+/* From a poller that has more to do than it may in one turn: call its arm()
  * before the reactor sleeps. */
-void reactor_rest_later(struct reactor *reactor);
+void reactor_arm_later(struct reactor *reactor);
 
 /* Has it a polled ring? It is made when the first one asks. */
 bool reactor_polls(struct reactor *reactor);

@@ -20,7 +20,7 @@ enum ring_kind {
     RING_ORDINARY, /* completions come by themselves, and end a
                                    sleep: for everything */
     RING_POLLED,   /* the kernel asks the disk for them, without
-                                   interrupts, each time that it is told to:
+                                   interrupts, each time that it is asked to:
                                    for reads and writes past the page cache */
     RING_KINDS
 };
@@ -37,7 +37,7 @@ struct ring {
 int ring_init(struct ring *ring, enum ring_kind kind, unsigned int reactor);
 void ring_exit(struct ring *ring);
 
-/* A submission entry, which goes out with the next submission. Never NULL. */
+/* A submission entry, part of the next submission. Never NULL. */
 struct io_uring_sqe *ring_sqe(struct ring *ring);
 
 /* Hand what was prepared to the kernel. */
@@ -45,7 +45,7 @@ void ring_submit(struct ring *ring);
 /* The same, and wait until something completes. Not of a polled ring. */
 void ring_sleep(struct ring *ring);
 /* Is there a completion, or work of the kernel's that will bring one? Of a
- * polled ring: submit, ask the disk, and tell. */
+ * polled ring: submit, poll the disk, and return whether any came. */
 bool ring_ready(struct ring *ring);
 /* How many workers the kernel may have for requests of this thread that it
  * cannot do at once; 0: it does not say. */

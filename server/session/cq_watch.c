@@ -15,7 +15,7 @@ struct completion {
     struct ring_op poll;
     bool polling; /* the ring watches the descriptor */
     struct reactor_poller poller;
-    bool unarmed; /* the descriptor tells of nothing new */
+    bool unarmed; /* the descriptor does not become readable */
 };
 
 #define completion_of(pointer, member) \
@@ -73,7 +73,7 @@ static bool serve(struct completion *completion)
 
     completion->unarmed = rdisk_target_cq_more(completion->cq);
     if (completion->unarmed) {
-        reactor_rest_later(completion->worker->reactor);
+        reactor_arm_later(completion->worker->reactor);
     }
     return found || completion->unarmed;
 }
@@ -114,7 +114,7 @@ static bool poller_poll(struct reactor_poller *poller)
     return completion->queues && rdisk_target_cq_poll(completion->cq) > 0;
 }
 
-static bool poller_rest(struct reactor_poller *poller)
+static bool poller_arm(struct reactor_poller *poller)
 {
     struct completion *completion = completion_of(poller, poller);
 
@@ -154,7 +154,7 @@ struct completion *completion_join(struct queue *queue)
         completion->cq = cq;
         completion->poll.done = poll_done;
         completion->poller.poll = poller_poll;
-        completion->poller.rest = poller_rest;
+        completion->poller.arm = poller_arm;
         completion->next = worker->completions;
         worker->completions = completion;
         poll_arm(completion);

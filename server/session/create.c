@@ -12,7 +12,7 @@
 #include "server/thread.h"
 
 /*
- * May this client make such a volume? The answer tells nothing about whether
+ * May this client make such a volume? The answer does not depend on whether
  * there is one of that name.
  */
 static bool allowed(const struct server *server,

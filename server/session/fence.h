@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An administrator takes the lease of a volume away from whoever has it, or is
+ * An administrator takes the lease of a volume away from its holder, or is
  * away with it, for good, and ends their sessions: an operation on the volume.
  * Control thread.
  */

@@ -25,7 +25,7 @@ static struct resize *resize_of(struct volume_operation *work)
     return container_of(work, struct resize, work);
 }
 
-static void tell(const struct resize *resize)
+static void report_size(const struct resize *resize)
 {
     for (struct session *session = resize->server->sessions; session;
          session = session->next) {
@@ -74,7 +74,7 @@ static void resize_done(struct job *job)
         return;
     }
     geometry->size = resize->size;
-    tell(resize);
+    report_size(resize);
     volume_operation_put(&resize->work, ended);
 }
 
@@ -85,7 +85,7 @@ static void carry_out(struct resize *resize)
                                       resize->size, &work->why);
 
     if (result == 0 && resize->size == work->volume->backend->geometry.size) {
-        tell(resize);
+        report_size(resize);
         volume_operation_put(work, ended);
         return;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What takes no new sessions for now: some volumes, or all of them. Lasts
- * until it is told otherwise, or the server ends. Control thread.
+ * until it is resumed, or the server ends. Control thread.
  */
 #ifndef RDISK_SERVER_VOLUME_DRAIN_H
 #define RDISK_SERVER_VOLUME_DRAIN_H

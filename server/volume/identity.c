@@ -18,7 +18,7 @@
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
-/* What tells a volume from any other. */
+/* What distinguishes a volume from any other. */
 struct trait {
     char bytes[1024];
     size_t length;
@@ -146,7 +146,7 @@ static bool add_names(struct trait *trait, const struct stat *st)
 }
 
 /*
- * A loop device is the file behind it, from an offset on. The kernel tells the
+ * A loop device is the file behind it, from an offset on. The kernel reports the
  * file's number and that of its file system, which may be another one's after
  * a restart, and its path, where another file may be by now.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Which volume is it, whatever its name, and which volatile cache is behind
- * it? Clients that come back compare. Control thread.
+ * it? Clients that reconnect compare it. Control thread.
  */
 #ifndef RDISK_SERVER_VOLUME_IDENTITY_H
 #define RDISK_SERVER_VOLUME_IDENTITY_H
@@ -41,7 +41,7 @@ int identity_store(int fd, const uint8_t identity[RDISK_ID_SIZE],
                    const uint8_t here[RDISK_ID_SIZE]);
 /* What an administrator calls it. */
 void identity_of_text(const char *text, uint8_t identity[RDISK_ID_SIZE]);
-/* Of what lives and dies with this process. */
+/* Of what exists only in this process. */
 void identity_random(uint8_t identity[RDISK_ID_SIZE]);
 
 /*

@@ -14,7 +14,7 @@
  */
 #define LOCK_WAIT_MS 5000
 
-/* 0; -EBUSY: somebody else has it; or why it cannot be locked. */
+/* 0; -EBUSY: another one holds it; or why it cannot be locked. */
 int lock_file(int fd, bool shared);
 
 /*
@@ -23,7 +23,7 @@ int lock_file(int fd, bool shared);
  */
 int lock_directory(int directory, const char *name, unsigned int wait_ms);
 
-/* Wait a moment of *@left_ms for somebody who has a lock; false: there is no
+/* Wait a moment of *@left_ms for the holder of a lock; false: there is no
  * time left. */
 bool lock_pause(unsigned int *left_ms);
 

@@ -156,7 +156,7 @@ uint64_t operations_deadline(const struct operations *operations)
     return earliest;
 }
 
-void operations_look(struct operations *operations, uint64_t now)
+void operations_check_time(struct operations *operations, uint64_t now)
 {
     struct operation *operation = NULL, *head;
 

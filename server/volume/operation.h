@@ -7,7 +7,7 @@
  *
  * An operation is a chain of steps in the control thread, none of which waits:
  * what has to ask storage is a job in a thread of its own (jobs.h), and the
- * next step comes when it is done. How long that takes is nobody's to say, so
+ * next step comes when it is done. That takes any time, so
  * who waits for the operation has a deadline of its own (late()), while the
  * operation goes on and keeps its turn.
  *
@@ -75,6 +75,6 @@ struct operation *operation_of(struct job *job);
 /* Of those that have not ended, the earliest; RDISK_NEVER. */
 uint64_t operations_deadline(const struct operations *operations);
 /* Run late() of those whose deadline has passed. */
-void operations_look(struct operations *operations, uint64_t now);
+void operations_check_time(struct operations *operations, uint64_t now);
 
 #endif

@@ -31,7 +31,7 @@ struct pool {
  */
 int pool_init(struct pool *pool, const char *path, unsigned int wait_ms,
               struct rdisk_error *err);
-/* Close everything; nobody holds a volume any more. */
+/* Close everything; no volume is held any more. */
 void pool_destroy(struct pool *pool);
 
 /* Open a configured volume. */
@@ -57,7 +57,7 @@ bool pool_unlink(struct pool *pool, struct volume *volume);
 void pool_set_lease_time(struct pool *pool, uint64_t lease_time);
 
 /*
- * The lease of a volume that somebody wants to write, to be compared with its
+ * The lease of a volume that a client wants to write, to be compared with its
  * record (lease_read(), lease_compare()) as of pool_lease_since(). NULL: no
  * memory.
  */
@@ -67,7 +67,7 @@ uint64_t pool_lease_since(const struct pool *pool, struct lease *lease,
                           uint64_t now);
 
 /*
- * Of a volume that nobody has open, whose record was just read as @record: 0,
+ * Of a volume that no client has open, whose record was just read as @record: 0,
  * or -EBUSY with a sentence if @what must not be done to it because its writer
  * may come back.
  */
@@ -80,7 +80,7 @@ struct pool_entry {
     const char *backend;         /* name of its class */
     uint64_t size;               /* bytes */
     const struct volume *volume; /* NULL: not open */
-    const struct lease *lease;   /* NULL: nobody has written it since the
+    const struct lease *lease;   /* NULL: no client has written it since the
                                    server started */
 };
 /* A file of the pool directory that may be a volume. */

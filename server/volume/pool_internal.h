@@ -9,7 +9,7 @@
 
 /*
  * Settle the identity of @backend, just opened as volume @name. Storage only. 0
- * or a negative errno with @err: it cannot be told which volume it is.
+ * or a negative errno with @err: the volume cannot be identified.
  */
 int pool_identify(const struct pool *pool, const char *name,
                   struct backend *backend, struct rdisk_error *err);

@@ -50,7 +50,7 @@ static enum rdisk_status find_older(const struct volume *volume,
     *older = NULL;
     for (struct volume_holder *holder = volume->holders; holder;
          holder = holder->next) {
-        /* Nobody comes back in another one's name. */
+        /* No client reconnects under another one's name. */
         if (memcmp(holder->client, wanted->client, sizeof(wanted->client)) !=
                 0 ||
             strcmp(holder->user, wanted->user) != 0) {
@@ -84,7 +84,7 @@ enum rdisk_status volume_check(const struct volume *volume,
         return status;
     }
     if (!wanted->writer) {
-        return RDISK_STATUS_OK; /* readers harm nobody */
+        return RDISK_STATUS_OK; /* readers do not conflict */
     }
     for (struct volume_holder *holder = volume->holders; holder;
          holder = holder->next) {

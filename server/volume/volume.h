@@ -54,7 +54,7 @@ void volume_free(struct volume *volume);
 /*
  * May @wanted, not yet a holder, have the volume? OK; BUSY with a sentence
  * that names who holds it, or for whom it is kept; STALE if this client has a
- * newer session, or comes back after somebody else had the lease. Before it is
+ * newer session, or reconnects after another one had the lease. Before it is
  * asked for a writer, the volume has its lease.
  *
  * Fencing: if *@older comes back, that is an older session of the same

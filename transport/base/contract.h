@@ -2,8 +2,8 @@
 /*
  * Internal to the transport: contracts that are checked.
  *
- * assert() holds what is cheap to look at, in every build. RDISK_CONTRACT()
- * holds what would cost a request instructions, or takes atomic accesses: with
+ * assert() checks what is cheap, in every build. RDISK_CONTRACT()
+ * checks what would cost a request instructions, or takes atomic accesses: with
  * RDISK_DEBUG_CONTRACTS, which sanitized builds and the simulator define.
  */
 #ifndef RDISK_BASE_CONTRACT_H

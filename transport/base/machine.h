@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Internal to the transport: what a state machine tells of its table, so that
+ * Internal to the transport: what a state machine exports of its table, so that
  * a test can see that each of its transitions is taken.
  *
  * A machine is a table state × event. Its step function counts each row that

@@ -104,7 +104,7 @@ int rdisk_secret_parse(struct rdisk_secret *secret, const void *text,
     return 0;
 }
 
-/* Is it somebody's to read who should not know it? */
+/* True if a user who should not know it can read it. */
 static int check_file(int fd, const char *path, struct rdisk_error *err)
 {
     mode_t others;

@@ -76,7 +76,7 @@ struct reading {
     uint64_t clock, ticks;
 };
 
-/* Both at the same time, or nearly so: nothing else had the core meanwhile. */
+/* Both at almost the same time: no other thread had the core in between. */
 static struct reading read_both(void)
 {
     struct reading best = { 0 };

@@ -33,7 +33,7 @@ static void flushed(struct rdisk_initiator *session, uint64_t number)
 static int flush_ends(struct rdisk_initiator *session, uint64_t number,
                       int result)
 {
-    uint64_t untold = RDISK_FLUSH_LOSS_PENDING;
+    uint64_t pending = RDISK_FLUSH_LOSS_PENDING;
 
     if (result == 0 && number > atomic_load(&session->flushes.lost_until)) {
         flushed(session, number);
@@ -41,7 +41,7 @@ static int flush_ends(struct rdisk_initiator *session, uint64_t number,
     }
     if (number >= atomic_load(&session->flushes.lost_since)) {
         /* Told. What was submitted by now does not know it, and fails too. */
-        atomic_compare_exchange_strong(&session->flushes.lost_until, &untold,
+        atomic_compare_exchange_strong(&session->flushes.lost_until, &pending,
                                        atomic_load(
                                            &session->flushes.submitted));
     }

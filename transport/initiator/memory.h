@@ -2,12 +2,12 @@
 /*
  * Internal to the transport: a table of registered memory. A device has one
  * with all that is registered there, and each session on it a part of that: what
- * its owner gave it. A session looks into its own only, since another one may
- * take back what is its at any time, requests under way or not.
+ * its owner gave it. A session uses its own only, since another one may
+ * remove its ranges at any time, with requests in flight or not.
  *
  * Ranges are added and removed rarely (a guest's RAM blocks) and looked up on
  * every request. Writers take a mutex; readers take no lock: a sequence count
- * tells them when a writer was in between, and they look again.
+ * shows when a writer was in between, and they read again.
  */
 #ifndef RDISK_INITIATOR_MEMORY_H
 #define RDISK_INITIATOR_MEMORY_H
@@ -45,7 +45,7 @@ struct rdisk_memory_keys {
 int rdisk_memory_init(struct rdisk_memory *memory,
                       const struct rdisk_verbs *verbs, struct ibv_pd *pd,
                       int access);
-/* A part of @whole, which lives longer: each range that is added is registered
+/* A part of @whole, which exists longer: each range that is added is registered
  * there, or counted as used once more. */
 int rdisk_memory_init_part(struct rdisk_memory *memory,
                            struct rdisk_memory *whole);

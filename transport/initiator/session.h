@@ -120,11 +120,11 @@ struct rdisk_recovery {
 
 /* timer.c */
 struct rdisk_timers {
-    int fd;         /* timerfd; -1: time is virtual */
-    uint64_t set;   /* when it expires, or RDISK_NEVER */
-    uint64_t tick;  /* READY: for heartbeat and requests */
-    uint64_t look;  /* DRAINING: for answers */
-    uint64_t heard; /* last message from the server */
+    int fd;               /* timerfd; -1: time is virtual */
+    uint64_t set;         /* when it expires, or RDISK_NEVER */
+    uint64_t tick;        /* READY: for heartbeat and requests */
+    uint64_t drain_check; /* DRAINING: for answers */
+    uint64_t heard;       /* last message from the server */
 };
 
 /* How long the steps to READY took. */

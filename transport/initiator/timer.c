@@ -7,7 +7,7 @@
 #include "transport/base/least.h"
 #include "transport/initiator/session.h"
 
-#define LOOK_MS 10 /* between two looks at queues that drain */
+#define DRAIN_CHECK_MS 10 /* between two checks of queues that drain */
 
 /* Often enough to notice silence and late requests in time. */
 static uint64_t tick_interval(const struct rdisk_initiator *session)
@@ -38,24 +38,24 @@ void rdisk_timers_state(struct rdisk_initiator *session,
     struct rdisk_timers *timers = &session->timers;
     uint64_t now = rdisk_now(session->env);
 
-    timers->tick = timers->look = RDISK_NEVER;
+    timers->tick = timers->drain_check = RDISK_NEVER;
     if (state == RDISK_INITIATOR_READY) {
         timers->heard = now;
         schedule_tick(session, now);
     } else if (state == RDISK_INITIATOR_DRAINING) {
-        timers->look = now;
+        timers->drain_check = now;
     }
 }
 
-/* Nothing tells the home thread that the last answer has come: look again. */
-static void look(struct rdisk_initiator *session, uint64_t now)
+/* Nothing wakes the home thread when the last answer arrives: check again. */
+static void check_drained(struct rdisk_initiator *session, uint64_t now)
 {
     bool idle = true;
 
     for (unsigned int i = 0; i < session->queues.count; i++) {
         idle = idle && rdisk_queue_slots_idle(&session->queues.list[i]);
     }
-    session->timers.look = now + LOOK_MS * RDISK_MSEC;
+    session->timers.drain_check = now + DRAIN_CHECK_MS * RDISK_MSEC;
     if (idle) {
         rdisk_initiator_raise(session, RDISK_EVENT_DRAINED);
     }
@@ -74,7 +74,7 @@ static bool late(struct rdisk_initiator *session, uint64_t now)
 
 /*
  * A tick that comes late by so much was not the server's doing: we were away,
- * and have not asked it anything meanwhile. That time does not count.
+ * and have sent it nothing in that time, which does not count.
  */
 static void forgive_absence(struct rdisk_timers *timers, uint64_t interval,
                             uint64_t now)
@@ -123,8 +123,8 @@ void rdisk_timers_take(struct rdisk_initiator *session)
         rdisk_initiator_deadline_over(session);
         rdisk_initiator_run(session);
     }
-    if (now >= session->timers.look) {
-        look(session, now);
+    if (now >= session->timers.drain_check) {
+        check_drained(session, now);
         rdisk_initiator_run(session);
     }
     if (now >= session->timers.tick) {
@@ -136,7 +136,7 @@ void rdisk_timers_take(struct rdisk_initiator *session)
 uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session)
 {
     const struct rdisk_timers *timers = &session->timers;
-    uint64_t deadline = rdisk_least(timers->tick, timers->look);
+    uint64_t deadline = rdisk_least(timers->tick, timers->drain_check);
 
     deadline = rdisk_least(deadline, session->machine.deadline_at);
     deadline = rdisk_least(deadline, session->recovery.deadline);

@@ -7,7 +7,7 @@
  * of the same queue pair, which carries them out in this order. The request
  * keeps its slot until the invalidation has completed; so its time-out counts
  * for that too, and an answer that comes twice finds it answered. On a queue
- * pair in ERROR the device lets nobody in, bound or not.
+ * pair in ERROR the device allows no access, bound or not.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 /*
  * Who is who, the server's side. A client that has not proved its secret
  * learns nothing, not even whether its name exists: an unknown one takes the
- * same steps with a secret that nobody has.
+ * same steps with a random secret.
  */
 #include <string.h>
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Completion queues of a server: the queues of one reactor share them, so that
- * however many have something to tell, it takes one event, one arming and one
- * look to hear all of it.
+ * however many have completions, it takes one event, one arming and one poll
+ * to get all of them.
  *
  * A completion names its queue by a tag. A queue is entered when its reactor
  * starts it, before the first work request is posted, and taken out when the
- * last one has come back, so no completion finds another queue in its place.
+ * last one has completed, so no completion finds another queue in its place.
  * The tag's generation is a second proof of that, which costs nothing.
  */
 #include <errno.h>
@@ -21,7 +21,7 @@
 #define PLACES_MAX  (1u << PLACE_BITS)
 #define GENERATIONS (RDISK_QP_TAGS >> PLACE_BITS)
 /* Completions that one call takes, before the answers to them go out and the
- * reactor looks at its rings: peers may send new requests without end. */
+ * reactor serves its rings: peers may send new requests without end. */
 #define TURN 256u
 
 struct place {

@@ -40,7 +40,7 @@ void rdisk_target_liveness_message(struct rdisk_target_session *session)
 }
 
 /*
- * Twice the interval without a sign, and the client is dead; but a server that
+ * Twice the interval without a message, and the client is lost; but a server that
  * was not scheduled itself gives a probe the time to be acknowledged first.
  */
 static uint64_t acknowledgement_due(

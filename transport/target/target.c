@@ -120,7 +120,7 @@ struct rdisk_target *rdisk_target_create(
         target->options.port = RDISK_DEFAULT_PORT;
     }
     env->random(env->opaque, target->instance, sizeof(target->instance));
-    /* The first look takes its time: now, and not in a reactor. */
+    /* The first reading takes milliseconds: now, not in a reactor. */
     rdisk_stopwatch(env);
     target->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (target->poll_fd < 0) {
@@ -241,7 +241,7 @@ static enum rdisk_status new_session(struct rdisk_target *target,
     target->env->verbs->set_ack_timeout(id, RDISK_ACK_TIMEOUT);
     ret = target->env->verbs->accept(id, &param);
     if (ret < 0) {
-        /* The id is destroyed with the session; there is no one to tell. */
+        /* The id is destroyed with the session; there is no owner to notify. */
         rdisk_log(target->env, RDISK_LOG_WARNING,
                   "accepting a connection failed: %s", strerror(-ret));
         rdisk_target_session_step(session, RDISK_TARGET_ON_CUT);
@@ -263,7 +263,7 @@ static enum rdisk_status new_queue(struct rdisk_target *target,
     return rdisk_target_session_join(session, id, wire, err);
 }
 
-/* Returns the id if nobody owns it, to be destroyed after the event. */
+/* Returns the id if it has no owner, to be destroyed after the event. */
 static struct rdma_cm_id *connect_request(struct rdisk_target *target,
                                           const struct rdma_cm_event *event)
 {

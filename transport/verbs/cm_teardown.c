@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Between two looks at a port; longer than a kernel takes to take it down. */
+/* Between two checks of a port; longer than a kernel takes to take it down. */
 #define LOOK_MS 200
 /* A port calls itself active before its interface has its queue and all its
  * routes back: Linux takes up to a second to see a carrier. */
@@ -15,7 +15,7 @@ struct rdisk_cm_teardown {
     struct rdisk_cm_teardown *next;
     struct rdma_cm_id *id;
     uint64_t active; /* since when its port is; or RDISK_NEVER */
-    bool removed;    /* with its device: there is nobody to tell */
+    bool removed;    /* with its device: no disconnect is sent */
 };
 
 bool rdisk_port_active(const struct rdisk_env *env, struct rdma_cm_id *id)
@@ -42,11 +42,11 @@ void rdisk_cm_teardowns_init(struct rdisk_cm_teardowns *teardowns,
     };
 }
 
-static void tell(struct rdisk_cm_teardowns *teardowns,
-                 const struct rdma_cm_id *id)
+static void report(struct rdisk_cm_teardowns *teardowns,
+                   const struct rdma_cm_id *id)
 {
-    if (!teardowns->told) {
-        teardowns->told = true;
+    if (!teardowns->reported) {
+        teardowns->reported = true;
         rdisk_log(teardowns->env, RDISK_LOG_WARNING,
                   "RDMA device %s has no link: disconnects are sent when it "
                   "has one again",
@@ -142,7 +142,7 @@ void rdisk_cm_teardowns_process(struct rdisk_cm_teardowns *teardowns,
             port = id->port_num;
         }
         if (!active) {
-            tell(teardowns, id);
+            report(teardowns, id);
             teardown->active = RDISK_NEVER;
         } else if (teardown->active == RDISK_NEVER) {
             teardown->active = now;
@@ -159,7 +159,7 @@ void rdisk_cm_teardowns_process(struct rdisk_cm_teardowns *teardowns,
     if (teardowns->first) {
         look_later(teardowns);
     } else {
-        teardowns->told = false;
+        teardowns->reported = false;
         teardowns->deadline = RDISK_NEVER;
     }
 }

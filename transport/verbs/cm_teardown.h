@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Internal to the transport: the ends of connections, which the connection
- * manager tells the other side, and which wait while there is no link to tell
- * them through.
+ * manager sends to the other side, and which are deferred while there is no
+ * link.
  *
  * rdma_disconnect() and rdma_destroy_id() send a message on the device's queue
  * pair 1. Soft-RoCE's does not survive a message that meets a link that is
@@ -28,11 +28,11 @@ struct rdisk_cm_teardowns {
     const struct rdisk_env *env;
     struct rdisk_cm_teardown *first;
     struct rdisk_cm_teardown *reserved; /* one for each id that is in use */
-    bool told;                          /* the log, that there is no link */
+    bool reported;                      /* in the log: there is no link */
     uint64_t deadline; /* of rdisk_cm_teardowns_process(), or RDISK_NEVER */
 };
 
-/* Is there a link to send through? True if nobody can tell. */
+/* Is there a link to send through? True if that is not known. */
 bool rdisk_port_active(const struct rdisk_env *env, struct rdma_cm_id *id);
 
 void rdisk_cm_teardowns_init(struct rdisk_cm_teardowns *teardowns,

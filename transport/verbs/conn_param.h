@@ -7,7 +7,7 @@
 
 /*
  * Silence on the wire before a packet is sent again: 4.096 us * 2^17 is half
- * a second, and when seven attempts were in vain the connection is dead.
+ * a second, and when seven attempts have failed the connection is lost.
  * InfiniBand Architecture Specification, volume 1, "local ACK timeout". Not 7
  * retries, which rxe takes for no limit (rxe_completer, "retry_cnt != 7").
  * A server's queue pair has what the client asked for.

@@ -51,7 +51,7 @@ bool rdisk_control_refuse(struct rdisk_control *control,
  * Write zero bytes to the peer, which its device acknowledges without its
  * program. Returns the sequence number to ask rdisk_qp_sent() for. If
  * RDISK_CONTROL_DEPTH messages are on their way already, it is that of the last
- * of them: their acknowledgement tells as much.
+ * of them: their acknowledgement shows that.
  */
 uint64_t rdisk_control_probe(struct rdisk_control *control);
 

@@ -75,7 +75,7 @@ bool rdisk_cq_pending(struct rdisk_cq *cq)
         rdisk_log(cq->env, RDISK_LOG_ERROR, "polling completions failed: %s",
                   strerror(-n));
         atomic_store(&cq->failed, true);
-        /* What lies there already will wake nobody again, and without it no
+        /* What is in it already causes no further event, and without it no
          * queue pair would ever count as drained. */
         n = cq->env->verbs->poll_cq(cq->cq, RDISK_CQ_BATCH, cq->parked);
         n = n < 0 ? 0 : n;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Internal to the transport: a completion queue and the channel that tells of
+ * Internal to the transport: a completion queue and the channel that signals
  * it. It is one queue pair's own (qp.h), or several share it (target/cq.c).
  *
  * Threads: one at a time, but rdisk_cq_failed() is for any.

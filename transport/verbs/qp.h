@@ -73,9 +73,9 @@ struct rdisk_qp {
 
     atomic_bool broken; /* in ERROR, or on the way */
     atomic_bool failed; /* broken by a work request that failed */
-    atomic_bool gone;   /* with its device; nothing comes back */
+    atomic_bool gone;   /* with its device; nothing completes */
     _Atomic int reason; /* enum ibv_wc_status of the first failed
-                                   completion; any thread may look */
+                                   completion; any thread may read it */
 };
 
 /* What a receive brought. */
@@ -176,7 +176,7 @@ void rdisk_qp_drain_events(struct rdisk_qp *qp);
  * and everything posted is flushed. Any thread, more than once.
  */
 void rdisk_qp_break(struct rdisk_qp *qp);
-/* Broken, and every work request has come back or its device is gone. */
+/* Broken, and every work request has completed or its device is gone. */
 bool rdisk_qp_drained(const struct rdisk_qp *qp);
 
 #endif

@@ -19,7 +19,7 @@ extern "C" {
 struct rdisk_verbs;
 
 enum rdisk_log_level {
-    RDISK_LOG_ERROR,   /* somebody's I/O or session failed */
+    RDISK_LOG_ERROR,   /* an I/O or a session failed */
     RDISK_LOG_WARNING, /* works, but not as it was meant to */
     RDISK_LOG_INFO,    /* sessions come and go */
     RDISK_LOG_DEBUG,   /* each step of a connection */
@@ -58,7 +58,7 @@ static inline uint64_t rdisk_stopwatch(const struct rdisk_env *env)
     return env->stopwatch(env->opaque);
 }
 
-/* From one look at the stopwatch to a later one. */
+/* From one reading of the stopwatch to a later one. */
 static inline uint64_t rdisk_took(uint64_t from, uint64_t to)
 {
     return to > from ? to - from : 0;

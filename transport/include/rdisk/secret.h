@@ -31,12 +31,12 @@ struct rdisk_secret {
 /*
  * A secret from one line of text, with or without its newline: an even number
  * of 32 to 128 hex digits stands for half as many bytes, anything else for
- * itself. 0, or -EINVAL with a sentence that does not tell the text.
+ * itself. 0, or -EINVAL with a sentence that does not contain the text.
  */
 int rdisk_secret_parse(struct rdisk_secret *secret, const void *text,
                        size_t length, struct rdisk_error *err);
 /*
- * The same from a file, which must be its user's or root's, and nobody else's
+ * The same from a file, which must be its user's or root's, and no other's
  * to read (root's file may be its group's to read). 0 or a negative errno.
  */
 int rdisk_secret_read(struct rdisk_secret *secret, const char *path,

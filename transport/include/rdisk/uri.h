@@ -12,7 +12,7 @@ extern "C" {
 
 struct rdisk_uri {
     char host[256]; /* name or address, without brackets */
-    uint16_t port;  /* RDISK_DEFAULT_PORT unless told */
+    uint16_t port;  /* RDISK_DEFAULT_PORT unless given */
     char volume[RDISK_VOLUME_NAME_MAX + 1];
 };
 

@@ -66,7 +66,7 @@ static void turn(int ms)
     loop_turn(&server.loop, 0);
     poll(&pfd, 1, ms);
     mailbox_run(&server.mailbox);
-    operations_look(&server.operations, rdisk_now(server.env));
+    operations_check_time(&server.operations, rdisk_now(server.env));
 }
 
 static void settle(void)

@@ -412,7 +412,7 @@ static void test_out_of_descriptors(void)
     REQUIRE(setrlimit(RLIMIT_NOFILE, &old) == 0);
     /* It does not spin meanwhile, and serves when the pause is over. */
     CHECK_EQUAL(loop_turn(&scene.loop, 0), 0);
-    control_look(scene.control, control_deadline(scene.control));
+    control_check_time(scene.control, control_deadline(scene.control));
     CHECK_EQUAL(control_deadline(scene.control), RDISK_NEVER);
     CHECK_EQUAL(send(fd, "x\n", 2, 0), 2);
     serve(&scene);

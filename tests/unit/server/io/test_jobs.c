@@ -202,10 +202,10 @@ static void says_what_hangs(void)
     wait_for(&begun);
     CHECK_EQUAL(jobs_deadline(jobs), 1 + 10 * RDISK_MSEC);
     now += 9 * RDISK_MSEC;
-    jobs_look(jobs, now);
+    jobs_check_time(jobs, now);
     CHECK_EQUAL(jobs_hanging(jobs), 0);
     now += RDISK_MSEC;
-    jobs_look(jobs, now);
+    jobs_check_time(jobs, now);
     CHECK_EQUAL(jobs_hanging(jobs), 1);
     CHECK_EQUAL(jobs_deadline(jobs), RDISK_NEVER);
     jobs_for_each(jobs, count_age, &age);

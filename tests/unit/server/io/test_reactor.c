@@ -113,7 +113,7 @@ static bool rest(struct reactor_poller *poller)
         reactor_defer(taker->reactor, &taker->deferred);
     }
     if (taker->more) {
-        reactor_rest_later(taker->reactor);
+        reactor_arm_later(taker->reactor);
     }
     return taker->more;
 }
@@ -163,7 +163,7 @@ static void begin(struct taker *taker, uint64_t poll_time)
     *taker = (struct taker) {
         .join.run = join_run,
         .leave.run = leave_run,
-        .poller = { .poll = take, .rest = rest },
+        .poller = { .poll = take, .arm = rest },
         .deferred.run = deferred_run,
         .reactor = reactor_create(0, -1, poll_time, &err),
     };
@@ -303,7 +303,7 @@ static void start_run(struct message *message)
 
     io_uring_prep_nop(sqe);
     reactor_sqe_set(sqe, &start->op);
-    reactor_rest_later(start->taker->reactor);
+    reactor_arm_later(start->taker->reactor);
 }
 
 /* Without poll-time, too: nothing else says that there is more. */

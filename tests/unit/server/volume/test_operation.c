@@ -145,11 +145,11 @@ static void deadlines(void)
     start(2, "a");
     start(3, "b");
     CHECK_EQUAL(operations_deadline(&operations), 97);
-    operations_look(&operations, 98);
+    operations_check_time(&operations, 98);
     CHECK_EQUAL(trials[3].late, 1);
     CHECK_EQUAL(operations_deadline(&operations), 99);
-    operations_look(&operations, 1000);
-    operations_look(&operations, 1000);
+    operations_check_time(&operations, 1000);
+    operations_check_time(&operations, 1000);
     CHECK_EQUAL(trials[0].late, 1);
     CHECK_EQUAL(trials[1].late, 1);
     CHECK_EQUAL(trials[3].late, 1);
