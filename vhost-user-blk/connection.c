@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "server/log.h"
-#include "server/thread.h"
 
 /* Bytes of the header of a vhost-user message: request, flags, size. */
 #define HEADER_SIZE 12u
@@ -53,7 +52,6 @@ unsigned int connection_stop_lanes(struct device *device)
 {
     unsigned int in_flight = 0;
 
-    assert_control_thread();
     for (unsigned int i = 0; i < device->lane_count; i++) {
         struct lane_call call = { .lane = &device->lanes[i] };
 
@@ -86,7 +84,6 @@ static void hold_lanes(struct device *device, bool held)
 
 void connection_start_lanes(struct device *device)
 {
-    assert_control_thread();
     if (!device->going || device->vu.broken) {
         return;
     }
@@ -207,7 +204,6 @@ void connection_message_ready(struct loop_source *source, uint32_t events)
     ssize_t n = recv(device->vu.sock, header, sizeof(header),
                      MSG_PEEK | MSG_DONTWAIT);
 
-    assert_control_thread();
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
@@ -270,7 +266,6 @@ static void leave(struct device *device)
 
 void device_finish(struct device *device)
 {
-    assert_control_thread();
     if (!device->connected || device->leaving) {
         return;
     }
@@ -305,7 +300,6 @@ void connection_drained(struct loop_source *source, uint32_t events)
     struct device *device = SOURCE_DEVICE(source, draining);
     eventfd_t count;
 
-    assert_control_thread();
     eventfd_read(device->drained_fd, &count);
     if (!device->connected) {
         return;
@@ -325,7 +319,6 @@ void connection_drained(struct loop_source *source, uint32_t events)
 
 void connection_begin(struct device *device, int fd)
 {
-    assert_control_thread();
     atomic_store(&device->broken, NULL);
     if (!vu_init(&device->vu, (uint16_t)device->virtqueue_count, fd,
                  connection_panic, NULL, set_watch, remove_watch,

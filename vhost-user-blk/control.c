@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "vhost-user-blk/daemon.h"
-#include "server/thread.h"
 
 static void add_text(struct json_object *object, const char *key,
                      const char *text)
@@ -243,7 +242,6 @@ void daemon_control(void *opaque, const char *line, struct control_call *call)
     struct rdisk_error err = { 0 };
     char *reply = NULL;
 
-    assert_control_thread();
     if (!request || !json_object_is_type(request, json_type_object)) {
         rdisk_error_set(&err, -EINVAL, "the request is not a JSON object");
     } else {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vhost-user-blk/device_internal.h"
-#include "server/thread.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -101,7 +100,6 @@ const VuDevIface device_iface = {
 
 void device_resized(struct device *device, uint64_t size)
 {
-    assert_control_thread();
     device->geometry.size = size;
     if (device->connected && device->vu.backend_fd >= 0) {
         vu_config_change_msg(&device->vu);
@@ -110,7 +108,6 @@ void device_resized(struct device *device, uint64_t size)
 
 void device_go(struct device *device)
 {
-    assert_control_thread();
     device->going = true;
     if (device->connected && !device->leaving && !device->waiting) {
         connection_stop_lanes(device);
@@ -120,7 +117,6 @@ void device_go(struct device *device)
 
 bool device_connected(const struct device *device)
 {
-    assert_control_thread();
     return device->connected;
 }
 
@@ -131,7 +127,6 @@ bool device_held(const struct device *device)
 
 bool device_started(const struct device *device)
 {
-    assert_control_thread();
     return device->started;
 }
 
@@ -159,7 +154,6 @@ struct device *device_create(struct loop *loop,
 {
     struct device *device = calloc(1, sizeof(*device));
 
-    assert_control_thread();
     if (!device) {
         rdisk_error_set(err, -ENOMEM, "no memory for disk '%s'", options->name);
         return NULL;
@@ -208,7 +202,6 @@ struct device *device_create(struct loop *loop,
 
 void device_destroy(struct device *device)
 {
-    assert_control_thread();
     if (!device) {
         return;
     }

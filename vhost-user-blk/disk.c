@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "server/log.h"
-#include "server/thread.h"
 
 const char *disk_state_name(enum disk_state state)
 {
@@ -283,7 +282,6 @@ struct disk *disk_create(const struct rdisk_env *env, int home_fd,
 {
     struct disk *disk = calloc(1, sizeof(*disk));
 
-    assert_control_thread();
     if (!disk) {
         rdisk_error_set(err, -ENOMEM, "no memory for disk '%s'", options->name);
         disk_options_free(options);
@@ -329,7 +327,6 @@ bool disk_ended(const struct disk *disk)
 
 void disk_destroy(struct disk *disk)
 {
-    assert_control_thread();
     assert(disk_ended(disk));
     pthread_join(disk->thread, NULL);
     release(disk);
@@ -337,7 +334,6 @@ void disk_destroy(struct disk *disk)
 
 void disk_get_info(struct disk *disk, struct disk_info *info)
 {
-    assert_control_thread();
     *info = (struct disk_info) {
         .name = disk->options.name,
         .uri = disk->options.uri,

@@ -10,7 +10,6 @@
 
 #include "server/log.h"
 #include "vhost-user-blk/client_record.h"
-#include "server/thread.h"
 
 /* Between two attempts to open a volume, in milliseconds; doubled each time. */
 #define RETRY_MIN_MS 100u
@@ -63,7 +62,6 @@ void disk_session_no_retry(struct disk *disk)
 {
     struct itimerspec never = { 0 };
 
-    assert_control_thread();
     timerfd_settime(disk->retry_fd, 0, &never, NULL);
     disk->retry_ms = RETRY_MIN_MS;
 }
@@ -90,7 +88,6 @@ static void count_session(struct disk *disk, struct rdisk_initiator *session)
 
 void disk_session_drop(struct disk *disk)
 {
-    assert_control_thread();
     if (disk->session) {
         count_session(disk, NULL);
         loop_remove(&disk->loop, rdisk_initiator_fd(disk->session));
@@ -164,7 +161,6 @@ void disk_session_start(struct disk *disk, enum disk_state state)
 {
     struct rdisk_error err = { 0 };
 
-    assert_control_thread();
     assert(!disk->session);
     disk->state = state;
     disk_publish(disk);
@@ -451,7 +447,6 @@ void disk_session_cancel(struct disk *disk)
 
 void disk_session_init(struct disk *disk)
 {
-    assert_control_thread();
     disk->retry_ms = RETRY_MIN_MS;
     disk->session_source.ready = session_ready;
     disk->retry_source.ready = retry_ready;

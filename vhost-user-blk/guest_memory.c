@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vhost-user-blk/device_internal.h"
-#include "server/thread.h"
 
 static void *region_address(const VuDevRegion *region)
 {
@@ -30,7 +29,6 @@ static void remove_known(struct device *device, unsigned int i)
 
 void guest_memory_remove_all(struct device *device)
 {
-    assert_control_thread();
     while (device->known_count) {
         remove_known(device, device->known_count - 1);
     }
@@ -39,7 +37,6 @@ void guest_memory_remove_all(struct device *device)
 /* What the last message has brought. */
 void guest_memory_added(struct device *device)
 {
-    assert_control_thread();
     for (unsigned int i = 0; i < device->vu.nregions; i++) {
         const VuDevRegion *region = &device->vu.regions[i];
 
@@ -56,7 +53,6 @@ void guest_memory_added(struct device *device)
 void guest_memory_remove(struct device *device,
                          const VhostUserMemoryRegion *going)
 {
-    assert_control_thread();
     for (unsigned int i = 0; i < device->vu.nregions; i++) {
         const VuDevRegion *region = &device->vu.regions[i];
         unsigned int known = find_known(device, region);
@@ -74,7 +70,6 @@ void device_for_each_region(struct device *device,
                                              size_t length),
                             void *opaque)
 {
-    assert_control_thread();
     for (unsigned int i = 0; i < device->known_count; i++) {
         function(opaque, device->known[i].address, device->known[i].length);
     }

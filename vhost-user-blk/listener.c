@@ -9,14 +9,12 @@
 #include <unistd.h>
 
 #include "server/log.h"
-#include "server/thread.h"
 
 void listener_ready(struct loop_source *source, uint32_t events)
 {
     struct device *device = SOURCE_DEVICE(source, listening);
     int fd = accept4(device->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 
-    assert_control_thread();
     if (fd < 0) {
         return;
     }
@@ -130,14 +128,12 @@ static int open_socket(struct device *device, struct rdisk_error *err)
 int device_listen(struct device *device, const struct device_geometry *geometry,
                   struct rdisk_error *err)
 {
-    assert_control_thread();
     device->geometry = *geometry;
     return device->listen_fd < 0 ? open_socket(device, err) : 0;
 }
 
 void device_unlisten(struct device *device)
 {
-    assert_control_thread();
     if (device->listen_fd >= 0) {
         loop_remove(device->loop, device->listen_fd);
         close(device->listen_fd);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vhost-user-blk/device_internal.h"
-#include "server/thread.h"
 
 #include <unistd.h>
 
@@ -75,7 +74,6 @@ int message_process(VuDev *vu, VhostUserMsg *message, int *do_reply)
     struct device *device = device_of(vu);
     const char *bad = bad_message(device, message);
 
-    assert_control_thread();
     *do_reply = 0;
     if (bad) {
         for (int i = 0; i < message->fd_num; i++) {
@@ -105,7 +103,6 @@ int message_process(VuDev *vu, VhostUserMsg *message, int *do_reply)
 /* Takes memory or rings away that requests in flight may use. */
 bool message_needs_idle(uint32_t request)
 {
-    assert_control_thread();
     switch (request) {
     case VHOST_USER_GET_VRING_BASE:
     case VHOST_USER_SET_MEM_TABLE:

@@ -212,7 +212,6 @@ void reactor_call(struct reactor *reactor, void (*function)(void *argument),
     struct call call = { .function = function, .argument = argument };
     uint64_t one = 1;
 
-    assert_control_thread();
     assert(!pthread_equal(pthread_self(), reactor->thread));
     pthread_mutex_lock(&reactor->lock);
     *reactor->last = &call;
@@ -286,7 +285,6 @@ struct reactor *reactor_create(const struct rdisk_env *env, unsigned int index,
 {
     struct reactor *reactor = calloc(1, sizeof(*reactor));
 
-    assert_control_thread();
     if (!reactor) {
         rdisk_error_set(err, -ENOMEM, "no memory for reactor %u", index);
         return NULL;
@@ -306,7 +304,6 @@ struct reactor *reactor_create(const struct rdisk_env *env, unsigned int index,
 
 void reactor_destroy(struct reactor *reactor)
 {
-    assert_control_thread();
     reactor_call(reactor, stop, reactor);
     pthread_join(reactor->thread, NULL);
     assert(!reactor->active);
