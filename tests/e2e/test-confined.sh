@@ -3,6 +3,8 @@
 #
 # QEMU with fewer rights than root: under a seccomp filter, as another user.
 # quick-lab: guests boot
+# A client that may not open the device does not see that the server was killed.
+# lab: --allow non-flush.error.status.=.12
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 # shellcheck source=tests/e2e/qemu.sh

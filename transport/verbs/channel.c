@@ -23,6 +23,14 @@ static bool no_descriptor_left(int code)
     return false;
 }
 
+/* librdmacm looks for it elsewhere then, and reports what it finds there. */
+static bool may_not_open(void)
+{
+    return faccessat(AT_FDCWD, "/dev/infiniband/rdma_cm", R_OK | W_OK,
+                     AT_EACCESS) < 0 &&
+           errno == EACCES;
+}
+
 int rdisk_channel_create(const struct rdisk_env *env,
                          struct rdma_event_channel **channel,
                          struct rdisk_error *err)
@@ -40,11 +48,11 @@ int rdisk_channel_create(const struct rdisk_env *env,
                                "no descriptor is left to open an RDMA device: "
                                "raise the limit (ulimit -n, LimitNOFILE=)");
     }
-    if (code == EACCES || code == EPERM) {
+    if (code == EACCES || may_not_open()) {
         return rdisk_error_set(err, -EACCES,
                                "user %u may not open /dev/infiniband/rdma_cm: "
                                "%s",
-                               (unsigned int)geteuid(), strerror(code));
+                               (unsigned int)geteuid(), strerror(EACCES));
     }
     return rdisk_error_set(
         err, code == ENOMEM ? -ENOMEM : -ENODEV,
