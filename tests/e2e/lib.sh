@@ -367,7 +367,7 @@ client()
     client_in[$name]=$fd
     rm "$work/$name.in"
     say "$name" "length"
-    answers "$name" 'MiB|GiB|KiB|[0-9]+ bytes' 20
+    answers "$name" '[KMGTPE]iB|[0-9]+ bytes' 20
     : >"$work/$name.out"
 }
 

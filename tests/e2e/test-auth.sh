@@ -68,6 +68,7 @@ max-memory = 64M'
 # begin [OPTIONS]: more options of alice
 begin()
 {
+    local more=${1:+$'\n'$1}
     secret alice
     secret bob
     secret carol
@@ -76,8 +77,7 @@ begin()
 [client alice]
 secret-file = $work/alice.secret
 read-write = alice-*
-read-only = shared
-${1:-}
+read-only = shared$more
 [client bob]
 secret-file = $work/bob.secret
 read-write = shared
