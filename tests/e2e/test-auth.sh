@@ -176,8 +176,9 @@ check_a_read_only_client_cannot_write()
 keep()
 {
     qemu_as "$1"
-    "${qemu[@]}" -c "$(yes 'write -q -P 3 0 4k' | head -n 100000)" \
-        "$(uri_as "$1" "$2")" >"$work/$1.kept" 2>&1 &
+    # Each write fails when the session has ended: so there is an end to them.
+    yes 'write -q -P 3 0 4k' | head -n 200000 |
+        "${qemu[@]}" "$(uri_as "$1" "$2")" >"$work/$1.kept" 2>&1 &
     end_later $!
     wait_until 20 has_session "$1" || fail "$1 has no session"
 }
