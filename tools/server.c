@@ -184,12 +184,15 @@ static void print_volume(struct json_object *volume)
 
     const char *submission = control_text(volume, "submission");
 
-    printf("volume %s: %s, %s%s%s%s%s, %" PRIu64 " sessions",
+    printf("volume %s: %s, %s%s%s%s%s%s, %" PRIu64 " sessions",
            control_text(volume, "name"), control_text(volume, "backend"),
            size_format(control_number(volume, "size"), size, sizeof(size)),
            control_number(volume, "read_only") ? ", read-only" : "",
            submission[0] ? ", " : "", submission,
            control_number(volume, "drained") ? ", drained" : "",
+           control_number(volume, "write_back_failed")
+               ? ", write-back failed: flushes fail"
+               : "",
            control_number(volume, "sessions"));
     if (control_number(volume, "polled")) {
         printf(", %" PRIu64 " requests polled for",

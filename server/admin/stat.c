@@ -161,6 +161,8 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
                                         : "io_uring");
     add_number(object, "polled", polled);
     add_bool(object, "read_only", volume->backend->geometry.read_only);
+    add_bool(object, "write_back_failed", backend_has_lost(volume->backend));
+    add_number(object, "write_back_failures", backend_losses(volume->backend));
     add_counters(object, &counters);
     add_latency(object, &counters);
     return object;

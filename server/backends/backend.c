@@ -39,6 +39,16 @@ void backend_cache(const struct backend *backend, uint8_t cache[RDISK_ID_SIZE])
     }
 }
 
+bool backend_has_lost(const struct backend *backend)
+{
+    return backend->lost && atomic_load(backend->lost);
+}
+
+unsigned int backend_losses(const struct backend *backend)
+{
+    return backend->losses ? atomic_load(backend->losses) : 0;
+}
+
 int backend_parse_polling(enum backend_polling *polling, const char *what,
                           const char *value, struct rdisk_error *err)
 {

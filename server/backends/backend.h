@@ -112,6 +112,9 @@ struct backend_class {
      * Of requests that overlap and are in flight together, on whichever
      * contexts, a READ or COPY finds each block as it was before or after each
      * of the others, never torn.
+     * A DISCARD or ZEROES occupies the storage for a bounded time only: what is
+     * left of it then is not discarded, or the result is -ENOTSUP, and a part of
+     * the range may read as zeroes.
      * EXTENTS fills its list with backend_io_extent(), at least one entry. Its
      * range may be the whole volume, so what it costs is to depend on its room,
      * not on its length.
@@ -134,6 +137,8 @@ struct backend {
     uint8_t cache[RDISK_ID_SIZE];
     const atomic_uint *losses; /* times that answered data was lost; NULL:
                                    that does not happen */
+    const atomic_bool *lost;   /* flushes fail, since answered data was lost,
+                                   until no context is left; NULL: the same */
     bool inline_io;            /* submit carries out reads, writes and flushes
                                    itself: they take no longer than a copy */
     bool polled;               /* reads and writes may go through a reactor's
@@ -171,6 +176,7 @@ struct backend_io {
     struct ring_op ring;
     struct offload_job job;
     struct backend_context *context;
+    uint64_t began;          /* rdisk_now(); of a DISCARD or ZEROES */
     uint32_t done;           /* bytes moved, or entries filled, so far */
     int result;              /* of @job, or until it can be told */
     struct backend_io *next; /* of a list of the class's */
@@ -239,6 +245,11 @@ const char *backend_names(void);
 /* The id of the volatile cache behind @backend as of now: it changes when
  * answered data is lost. Any thread. */
 void backend_cache(const struct backend *backend, uint8_t cache[RDISK_ID_SIZE]);
+
+/* Has answered data been lost, so that its flushes fail? Any thread. */
+bool backend_has_lost(const struct backend *backend);
+/* Times that this has happened since the server started. Any thread. */
+unsigned int backend_losses(const struct backend *backend);
 
 /* "auto", "on" or "off": the value of io-poll for @what. */
 int backend_parse_polling(enum backend_polling *polling, const char *what,

@@ -329,6 +329,7 @@ static struct backend *file_open(const struct backend_spec *spec,
     file->base.class = &backend_file;
     file->base.geometry.read_only = spec->read_only;
     file->sync.fd = -1;
+    file->range_time = FILE_RANGE_MS * RDISK_MSEC;
     range_lock_init(&file->ranges);
     file->fd = open_file(spec, err);
     if (file->fd < 0 || find_geometry(file, spec, err) < 0) {

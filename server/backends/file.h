@@ -36,6 +36,7 @@ struct file {
                                    a write, or a block is read to be written */
     struct range_lock ranges; /* in which they do */
     atomic_bool no_clone;     /* its file system cannot share blocks */
+    uint64_t range_time;      /* ns that a DISCARD or ZEROES may take */
     char *volume;             /* its name, for messages */
 };
 
@@ -45,6 +46,14 @@ struct file {
  * that a volume keeps when its storage does not answer.
  */
 #define FILE_REQUESTS 256u
+
+/*
+ * How long a DISCARD or ZEROES goes on, ms: its time grows with its length, and
+ * a client gives up a connection on which a request takes too long
+ * (request-timeout, 10 s by default). It is done in pieces, and ends after the
+ * first one that is over this time.
+ */
+#define FILE_RANGE_MS 2000
 
 struct file_context {
     struct backend_context base;

@@ -21,6 +21,7 @@
 
 #include "server/backends/file.h"
 #include "server/log.h"
+#include <rdisk/env.h>
 
 /* ---- Coming and going ------------------------------------------------- */
 
@@ -92,6 +93,15 @@ static int fallocate_mode(const struct backend_io *io)
            (unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 }
 
+/* Bytes of the next piece of a DISCARD or ZEROES: a fraction of a second on any
+ * disk, and few calls for a file system that only notes it. */
+static uint32_t range_piece(const struct backend_io *io)
+{
+    uint32_t left = io->length - io->done;
+
+    return left < (16u << 20) ? left : 16u << 20;
+}
+
 /* Only what a disk does by one command: FUA may take a flush of the kernel's
  * beside it, and all else is not asked for where it completes. */
 static enum ring_kind ring_for(const struct file_context *context,
@@ -147,8 +157,8 @@ static void file_queue(struct file_context *context, struct backend_io *io)
         break;
     case RDISK_OP_DISCARD:
     case RDISK_OP_ZEROES:
-        io_uring_prep_fallocate(sqe, fd, fallocate_mode(io), io->offset,
-                                io->length);
+        io_uring_prep_fallocate(sqe, fd, fallocate_mode(io), offset,
+                                range_piece(io));
         break;
     case RDISK_OP_FLUSH:   /* file_sync.c */
     case RDISK_OP_EXTENTS: /* file_offload.c */
@@ -248,6 +258,24 @@ static void file_finish(struct file_context *context, struct backend_io *io)
     file_sync_submit(context, io);
 }
 
+/* A piece of a DISCARD or ZEROES is done. */
+static void range_done(struct file_context *context, struct backend_io *io)
+{
+    uint64_t limit = file_of(context->base.backend)->range_time;
+
+    io->done += range_piece(io);
+    if (io->done == io->length) {
+        file_finish(context, io);
+    } else if (rdisk_now(&rdisk_env_system) - io->began < limit) {
+        file_start(context, io);
+    } else if (io->op == RDISK_OP_DISCARD) {
+        file_finish(context, io); /* nobody may count on it */
+    } else {
+        /* Then the client writes zeroes, in requests of bounded length. */
+        backend_io_complete(io, -ENOTSUP);
+    }
+}
+
 static void file_done(struct ring_op *op, int result, unsigned int flags)
 {
     struct backend_io *io = container_of(op, struct backend_io, ring);
@@ -269,7 +297,11 @@ static void file_done(struct ring_op *op, int result, unsigned int flags)
         file_failed(context, io, result);
         return;
     }
-    if (io->op == RDISK_OP_FLUSH || rdisk_op_is_range(io->op)) {
+    if (rdisk_op_is_range(io->op)) {
+        range_done(context, io);
+        return;
+    }
+    if (io->op == RDISK_OP_FLUSH) {
         file_finish(context, io);
         return;
     }
@@ -306,6 +338,9 @@ static void file_begin(struct file_context *context, struct backend_io *io)
         return;
     }
     io->ring.done = file_done;
+    if (rdisk_op_is_range(io->op)) {
+        io->began = rdisk_now(&rdisk_env_system);
+    }
     file_start(context, io);
 }
 

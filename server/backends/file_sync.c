@@ -123,6 +123,7 @@ int file_sync_open(struct file *file, const struct backend_spec *spec,
                                spec->volume);
     }
     file->base.losses = &sync->loss->count;
+    file->base.lost = &sync->failed;
     pthread_mutex_init(&sync->lock, NULL);
     sync->last = &sync->waiting;
     return 0;

@@ -228,7 +228,73 @@ static void test_long_in_memory(void)
     rig_close(&rig);
 }
 
+/* ---- Time -------------------------------------------------------------- */
+
+/* Three pieces of a file that may take so long. */
+static void range_begin(struct rig *rig, uint64_t time)
+{
+    struct rdisk_error err;
+
+    rig_open_file(rig, "/var/tmp", false);
+    REQUIRE(rig->backend->class->resize(rig->backend, 48 << 20, &err) == 0);
+    rig->backend->geometry.size = 48 << 20;
+    file_of(rig->backend)->range_time = time;
+    for (unsigned int i = 0; i < 3; i++) {
+        CHECK_EQUAL(rig_io(rig, RDISK_OP_WRITE, 0, i * (16u << 20), 1 << 20),
+                    0);
+    }
+}
+
+static uint64_t allocated(struct rig *rig)
+{
+    uint64_t bytes = 0;
+
+    CHECK_EQUAL(rig->backend->class->allocated(rig->backend, &bytes), 0);
+    return bytes;
+}
+
+static void test_range_in_time(void)
+{
+    struct rig rig;
+
+    range_begin(&rig, UINT64_MAX);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_ZEROES, RDISK_REQUEST_UNMAP, 0, 48 << 20),
+                0);
+    CHECK_EQUAL(allocated(&rig), 0);
+    rig_close(&rig);
+}
+
+static void test_discard_has_limit(void)
+{
+    struct rig rig;
+
+    range_begin(&rig, 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_DISCARD, 0, 0, 48 << 20), 0);
+    CHECK_EQUAL(allocated(&rig), 2 << 20);
+    rig_close(&rig);
+}
+
+static void test_zeroes_have_limit(void)
+{
+    struct rig rig;
+
+    range_begin(&rig, 0);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_ZEROES, RDISK_REQUEST_UNMAP, 0, 48 << 20),
+                -ENOTSUP);
+    CHECK_EQUAL(allocated(&rig), 2 << 20);
+    /* One piece is always done. */
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_ZEROES, RDISK_REQUEST_UNMAP, 16 << 20,
+                       16 << 20),
+                0);
+    rig_close(&rig);
+}
+
 static const struct unit_test tests[] = {
+    { "zeroes of any length are written while they are in time",
+      test_range_in_time },
+    { "a discard that takes too long ends early", test_discard_has_limit },
+    { "zeroes that take too long are left to the client",
+      test_zeroes_have_limit },
     { "a volume has so many requests in flight, and the rest waits",
       test_requests },
     { "requests that end at once do not pile up behind others",

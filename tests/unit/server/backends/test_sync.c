@@ -73,6 +73,22 @@ static void test_stays(void)
     stays(&rig);
 }
 
+static void test_is_shown(void)
+{
+    struct rig rig;
+
+    rig_open_buffered(&rig, "/var/tmp");
+    CHECK(!backend_has_lost(rig.backend));
+    CHECK_EQUAL(backend_losses(rig.backend), 0);
+    lose(&rig);
+    CHECK(backend_has_lost(rig.backend));
+    CHECK_EQUAL(backend_losses(rig.backend), 1);
+    rig_rejoin(&rig);
+    CHECK(!backend_has_lost(rig.backend));
+    CHECK_EQUAL(backend_losses(rig.backend), 1);
+    rig_close(&rig);
+}
+
 static void test_every_client(void)
 {
     struct rig one, other;
@@ -288,6 +304,8 @@ static void test_another_cache(void)
 }
 
 static const struct unit_test tests[] = {
+    { "a failed write-back is known until all have closed, and counted",
+      test_is_shown },
     { "after a failed flush every flush and FUA write fails", test_stays },
     { "a failed flush is reported to every client", test_every_client },
     { "a failed flush is over when all have opened the volume again",
