@@ -420,10 +420,21 @@ enum rdisk_status open_event(void *opaque, struct rdisk_target_session *target,
 
 /* ---- Closing ---------------------------------------------------------- */
 
+/* The client's CLOSE is answered when its record says that it has closed. */
 static void released(struct volume_operation *work)
 {
+    struct session *session = session_of(work);
+
     operation_end(&work->operation);
-    session_free(session_of(work));
+    if (session->asking) {
+        return; /* release_event() answers */
+    }
+    if (session->releasing && session->target) {
+        rdisk_target_session_released(session->target,
+                                      rdisk_status_from_errno(work->result),
+                                      &work->why);
+    }
+    session_free(session);
 }
 
 static void settle_run(struct job *job)
@@ -444,6 +455,7 @@ static void settle_done(struct job *job)
     } else if (lease->record.generation == session->lease.record.generation) {
         lease->record.changed = session->lease.record.changed;
     }
+    lease_settled(lease);
     volume_operation_put(&session->work, released);
 }
 
@@ -460,6 +472,8 @@ static void release_begin(struct operation *operation)
     if (operation_run(operation, lease->store, settle_run, settle_done,
                       &session->work.why) < 0) {
         log_warning("%s", session->work.why.text);
+        session->work.result = session->work.why.code;
+        lease_settled(lease);
         volume_operation_put(&session->work, released);
     }
 }
@@ -476,20 +490,40 @@ static void start_release(struct session *session)
     *link = session->next;
     session->settle = volume_release(&session->holder, session->orderly,
                                      rdisk_now(server->env));
+    session->work.result = 0;
     session->work.operation.what = "closing volume";
     session->work.operation.begin = release_begin;
     operation_start(&server->operations, &session->work.operation);
 }
 
-void close_event(void *opaque, void *user, bool orderly)
+static void leave(struct session *session, bool orderly)
 {
-    struct session *session = user;
     const struct rdisk_op_totals *ops = &session->past.ops;
     struct volume *volume = session->holder.volume;
     const struct log_subject subject = session_subject(session), *before;
 
+    before = log_about(&subject);
+    log_info("%s closes volume '%s': %" PRIu64 " reads, %" PRIu64
+             " writes, %" PRIu64 " flushes, %" PRIu64 " of them failed",
+             session->holder.peer, volume->name, ops->count[RDISK_OP_READ],
+             ops->count[RDISK_OP_WRITE], ops->count[RDISK_OP_FLUSH],
+             ops->failed);
+    log_about(before);
+    counters_add(&volume->past, &session->past);
+    volume->polled_past += session->polled_past;
+    session->orderly = orderly;
+    start_release(session);
+}
+
+void close_event(void *opaque, void *user, bool orderly)
+{
+    struct session *session = user;
+
     assert_control_thread();
     session->target = NULL;
+    if (session->releasing) {
+        return; /* nobody waits for the answer to its CLOSE any more */
+    }
     if (session->creation) {
         create_leave(session);
         return;
@@ -508,18 +542,34 @@ void close_event(void *opaque, void *user, bool orderly)
         session_free(session); /* refused before that was asked for */
         return;
     }
-    if (session->phase == SESSION_DECIDED) {
-        orderly = !session->request.generation;
+    leave(session, session->phase == SESSION_DECIDED
+                       ? !session->request.generation
+                       : orderly);
+}
+
+/* Only what changes the record takes long enough to be waited for. */
+enum rdisk_status release_event(void *opaque, void *user,
+                                struct rdisk_error *err)
+{
+    struct session *session = user;
+    enum rdisk_status status;
+
+    assert_control_thread();
+    resize_leave(session);
+    session->releasing = session->asking = true;
+    leave(session, true);
+    session->asking = false;
+    if (session->work.operation.operations) {
+        if (session->settle) {
+            return RDISK_LATER;
+        }
+        session->target = NULL;
+        return RDISK_STATUS_OK;
     }
-    before = log_about(&subject);
-    log_info("%s closes volume '%s': %" PRIu64 " reads, %" PRIu64
-             " writes, %" PRIu64 " flushes, %" PRIu64 " of them failed",
-             session->holder.peer, volume->name, ops->count[RDISK_OP_READ],
-             ops->count[RDISK_OP_WRITE], ops->count[RDISK_OP_FLUSH],
-             ops->failed);
-    log_about(before);
-    counters_add(&volume->past, &session->past);
-    volume->polled_past += session->polled_past;
-    session->orderly = orderly;
-    start_release(session);
+    status = rdisk_status_from_errno(session->work.result);
+    if (status != RDISK_STATUS_OK && err) {
+        *err = session->work.why;
+    }
+    session_free(session);
+    return status;
 }

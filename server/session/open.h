@@ -14,5 +14,7 @@ enum rdisk_status open_event(void *opaque, struct rdisk_target_session *target,
                              struct rdisk_open_grant *grant, void **user,
                              struct rdisk_error *err);
 void close_event(void *opaque, void *user, bool orderly);
+enum rdisk_status release_event(void *opaque, void *user,
+                                struct rdisk_error *err);
 
 #endif

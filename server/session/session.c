@@ -220,6 +220,7 @@ const struct rdisk_target_events session_events = {
     .secret = session_secret,
     .open = open_event,
     .close = close_event,
+    .release = release_event,
     .create = create_event,
     .resize = resize_event,
     .stat = resize_stat_event,

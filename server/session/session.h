@@ -29,6 +29,8 @@ struct session {
     bool dead;                /* the transport has given it up meanwhile */
     bool orderly;             /* its client does not come back */
     bool settle;              /* it was the last writer */
+    bool releasing;           /* its CLOSE is not answered; @target is NULL if
+                                   nobody waits for that any more */
     enum rdisk_status status; /* DECIDED: the answer */
     struct rdisk_open_request request;
     enum access access;

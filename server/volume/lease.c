@@ -38,11 +38,14 @@ static bool differs(const struct lease_record *a, const struct lease_record *b)
 void lease_compare(struct lease *lease, const struct lease_record *record,
                    uint64_t since)
 {
+    bool same = record->generation == lease->record.generation;
+
     /* An older record does not bring a generation back; and while writers of
-     * this generation are connected, this server knows more. */
+     * this generation are connected, or the last one's leaving is still to be
+     * saved, this server knows more. */
     if (!lease->store || record->generation < lease->record.generation ||
         !differs(&lease->record, record) ||
-        (record->generation == lease->record.generation && lease->writers)) {
+        (same && (lease->writers || lease->unsaved))) {
         return;
     }
     lease->record = *record;
@@ -162,6 +165,7 @@ void lease_grant(struct lease *lease, struct volume_holder *holder,
 {
     assert_control_thread();
     lease->record = *record;
+    lease->unsaved = false;
     holder->generation = record->generation;
     lease->writers++;
     if (!holder->shared) {
@@ -204,7 +208,13 @@ bool lease_release(struct lease *lease, const struct volume_holder *holder,
     if (orderly && lease->kept_until <= now) {
         lease->record.held = false;
     }
+    lease->unsaved = true;
     return true;
+}
+
+void lease_settled(struct lease *lease)
+{
+    lease->unsaved = false;
 }
 
 void lease_plan_fence(const struct lease *lease, struct lease_record *record)
@@ -219,6 +229,7 @@ void lease_plan_fence(const struct lease *lease, struct lease_record *record)
 void lease_fenced(struct lease *lease, const struct lease_record *record)
 {
     lease->record = *record;
+    lease->unsaved = false;
     lease->kept_until = 0;
 }
 

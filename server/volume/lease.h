@@ -60,13 +60,16 @@ struct lease {
     uint64_t lease_time;  /* ns */
     uint64_t kept_until;  /* for who is away; rdisk_now() */
     bool compared;        /* with its record, since the server started */
-    struct lease *next;   /* of the pool's list */
+    bool unsaved;       /* its last writer has left, and the stored record does
+                             not say so yet */
+    struct lease *next; /* of the pool's list */
 };
 
 /*
  * Compare the lease with its record, which decides: another server may have
  * given the volume to somebody. To be called before each decision about a
- * writer. If the record is news, who has not given the volume back has until
+ * writer. (A record that was read while the last writer's leaving was still to
+ * be saved is not news.) If the record is news, who has not given the volume back has until
  * @since + @lease_time to come. Writers that are connected with an older
  * generation have no right to write any more (volume_check()).
  *
@@ -117,6 +120,9 @@ void lease_grant(struct lease *lease, struct volume_holder *holder,
  */
 bool lease_release(struct lease *lease, const struct volume_holder *holder,
                    bool orderly, uint64_t now);
+
+/* That record has been saved, or could not be. */
+void lease_settled(struct lease *lease);
 
 /*
  * Nobody who has had it until now may ever come back. On an error nothing has

@@ -474,7 +474,7 @@ static void drop(struct sim_client *client)
     fake_host_link(client->host, true);
     rdisk_initiator_destroy(client->session);
     client->session = NULL;
-    client->want_close = false;
+    client->want_close = client->closing = false;
     client->reopen_at = sim_now(sim) + (50 + sim_random(sim, 500)) * RDISK_MSEC;
     if (!sim_server_holds(sim, client->index, client->serial)) {
         sim_check_settled(&sim->checker, client->index, client->serial);
@@ -520,19 +520,24 @@ static bool resend(struct sim_client *client)
 static bool end_session(struct sim_client *client)
 {
     switch (client->state) {
-    case RDISK_INITIATOR_FAILED:
     case RDISK_INITIATOR_CLOSED:
+        sim_check_given_back(client->sim, client->index, client->serial,
+                             rdisk_initiator_info(client->session)->generation);
+        drop(client);
+        return true;
+    case RDISK_INITIATOR_FAILED:
         drop(client);
         return true;
     case RDISK_INITIATOR_CLOSING:
         return false;
     case RDISK_INITIATOR_READY:
         if (client->want_close) {
+            client->closing = true;
             rdisk_initiator_close(client->session);
         }
         return client->want_close;
     default:
-        if (client->want_close) {
+        if (client->want_close && !client->closing) {
             drop(client);
             return true;
         }

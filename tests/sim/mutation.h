@@ -44,6 +44,8 @@
       "a restarted server has only the first generation") \
     X(LEASE_NOT_COMPARED, "lease-not-compared", 6, \
       "a server uses its copy of the lease in memory instead of the record") \
+    X(EARLY_CLOSE, "early-close", 6, \
+      "CLOSE is answered before the record of the lease is written") \
     X(TWO_WRITERS, "two-writers", 6, \
       "a volume that has a writer is given to another one") \
     X(NO_TURNS, "no-turns", 6, \

@@ -362,6 +362,14 @@ void sim_server_replay(struct sim *sim, unsigned int client, unsigned int age)
 static void released(struct sim_holder *holder)
 {
     operation_end(&holder->operation);
+    if (holder->asking) {
+        return; /* sim_server_release() answers */
+    }
+    if (holder->releasing && holder->asked) {
+        rdisk_target_session_released(holder->asked,
+                                      rdisk_status_from_errno(holder->result),
+                                      &holder->why);
+    }
     holder_free(holder);
 }
 
@@ -382,6 +390,7 @@ static void settle_done(struct job *job)
         lease->record.generation == holder->lease.record.generation) {
         lease->record.changed = holder->lease.record.changed;
     }
+    lease_settled(lease);
     released(holder);
 }
 
@@ -397,6 +406,8 @@ static void release_begin(struct operation *operation)
     holder->lease = *lease;
     if (operation_run(operation, lease->store, settle_run, settle_done,
                       &holder->why) < 0) {
+        holder->result = holder->why.code;
+        lease_settled(lease);
         released(holder);
     }
 }
@@ -405,6 +416,7 @@ static void release_begin(struct operation *operation)
 static void start_release(struct sim_holder *holder)
 {
     holder->phase = SIM_HOLDER_CLOSING;
+    holder->result = 0;
     holder->settle = volume_release(&holder->holder, holder->orderly,
                                     sim_now(holder->sim));
     holder->operation.begin = release_begin;
@@ -428,21 +440,12 @@ static void close_unanswered(struct sim_holder *holder)
     holder_free(holder);
 }
 
-void sim_server_close(void *opaque, void *user, bool orderly)
+/* It has had the volume. */
+static void leave(struct sim_holder *holder, bool orderly)
 {
-    struct sim *sim = opaque;
-    struct sim_holder *holder = user;
-    struct sim_client *client;
+    struct sim *sim = holder->sim;
+    struct sim_client *client = &sim->clients[holder->client];
 
-    if (holder->visitor) {
-        sim_visitor_close(sim, holder);
-        return;
-    }
-    if (holder->phase != SIM_HOLDER_OPEN) {
-        close_unanswered(holder);
-        return;
-    }
-    client = &sim->clients[holder->client];
     sim_check_closed(&sim->checker, holder->client, holder->serial);
     if (!client->session || client->serial != holder->serial) {
         sim_check_settled(&sim->checker, holder->client, holder->serial);
@@ -450,4 +453,61 @@ void sim_server_close(void *opaque, void *user, bool orderly)
     holder->session = NULL;
     holder->orderly = orderly;
     start_release(holder);
+}
+
+void sim_server_close(void *opaque, void *user, bool orderly)
+{
+    struct sim *sim = opaque;
+    struct sim_holder *holder = user;
+
+    if (holder->visitor) {
+        sim_visitor_close(sim, holder);
+    } else if (holder->releasing) {
+        holder->asked = NULL;
+    } else if (holder->phase != SIM_HOLDER_OPEN) {
+        close_unanswered(holder);
+    } else {
+        leave(holder, orderly);
+    }
+}
+
+enum rdisk_status sim_server_release(void *opaque, void *user,
+                                     struct rdisk_error *err)
+{
+    struct sim *sim = opaque;
+    struct sim_holder *holder = user;
+    enum rdisk_status status;
+
+    if (holder->visitor) {
+        return sim_visitor_release(sim, holder);
+    }
+    holder->releasing = holder->asking = true;
+    leave(holder, true);
+    holder->asking = false;
+    if (holder->operation.operations) {
+        if (holder->settle && !sim_mutated(sim, SIM_MUTATE_EARLY_CLOSE)) {
+            return RDISK_LATER;
+        }
+        holder->asked = NULL;
+        return RDISK_STATUS_OK;
+    }
+    status = rdisk_status_from_errno(holder->result);
+    *err = holder->why;
+    holder_free(holder);
+    return status;
+}
+
+void sim_check_given_back(const struct sim *sim, unsigned int client,
+                          unsigned int serial, uint64_t generation)
+{
+    const struct lease_record *record = &sim->server.record;
+    unsigned int last, last_serial;
+
+    whose(record->client, &last, &last_serial);
+    if (record->held && !record->shared && record->generation == generation &&
+        last == client && last_serial == serial) {
+        sim_violation("client %u session %u has closed the volume, and the "
+                      "record keeps it for it",
+                      client, serial);
+    }
 }

@@ -89,7 +89,8 @@ static void owner_queue_idle(void *queue_user,
         sim_violation("a queue of the server ends twice");
     }
     queue->idle = true;
-    if (queue->holder->visitor) {
+    if (queue->holder->visitor &&
+        queue->sim->visitor.goal != RDISK_TARGET_RELEASING) {
         /* Sessions that end, but cannot yet. */
         queue->release_at = sim_now(queue->sim) +
                             sim_random(queue->sim, 3000) * RDISK_MSEC;
@@ -240,6 +241,7 @@ static void server_starts(struct sim *sim)
         .create = owner_create,
         .open = sim_server_open,
         .close = sim_server_close,
+        .release = sim_server_release,
         .resize = sim_server_resize,
         .queue_group = owner_queue_group,
         .queue_new = owner_queue_new,
@@ -428,6 +430,7 @@ void sim_server_begin(struct sim *sim)
     rdisk_target_options_init(&server->options);
     server->options.port = SIM_PORT;
     server->options.max_queues = 2;
+    server->options.call_timeout_ms = 6000;
     server->options.authenticate = sim->schedule->config.authenticate;
     server->options.max_silence_ms = sim->schedule->config.max_silence_ms;
     server->slowest = sim->schedule->config.slowest_us * 1000ull;

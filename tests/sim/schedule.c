@@ -165,6 +165,8 @@ static void make_visit(struct sim_schedule *schedule, unsigned int left,
     struct sim_event *event = add_event(schedule, 0, SIM_VISIT, 0, state);
     uint64_t number = schedule->seed * VISITS + left;
 
+    /* In each round at another place of a schedule. */
+    number += number / (SIM_VISITOR_GOALS * SIM_VISITOR_ACTS);
     event->b = (unsigned int)(number % SIM_VISITOR_GOALS);
     event->c = (unsigned int)(number / SIM_VISITOR_GOALS % SIM_VISITOR_ACTS);
 }

@@ -94,6 +94,7 @@ struct sim_client {
     bool register_tried, registered;
     bool removed;    /* its device is */
     bool want_close; /* as soon as nothing is outstanding */
+    bool closing;    /* it has been asked to: wait for its end */
     bool crashed;    /* its program is dead */
     bool stay_away;  /* do not open another session */
     bool creates;    /* the next session creates a volume */
@@ -128,8 +129,10 @@ struct sim_holder {
     int result; /* of a job */
     bool asking, dead, orderly, settle;
     unsigned int client, serial;
-    bool visitor; /* not one of the clients */
-    bool waiting; /* for an answer that is put off */
+    bool visitor;   /* not one of the clients */
+    bool waiting;   /* for an answer that is put off */
+    bool releasing; /* its CLOSE is not answered; @asked is NULL if nobody
+                            waits for that any more */
 };
 
 struct sim_queue {
@@ -335,6 +338,8 @@ enum rdisk_status sim_server_open(void *opaque,
                                   struct rdisk_open_grant *grant, void **user,
                                   struct rdisk_error *err);
 void sim_server_close(void *opaque, void *user, bool orderly);
+enum rdisk_status sim_server_release(void *opaque, void *user,
+                                     struct rdisk_error *err);
 /* An OPEN of this client that was in flight for long: @age epochs old. */
 void sim_server_replay(struct sim *sim, unsigned int client, unsigned int age);
 
@@ -377,6 +382,11 @@ enum rdisk_status sim_visitor_create(struct sim *sim, struct sim_holder *holder,
                                      const struct rdisk_create_request *request,
                                      struct rdisk_error *err);
 void sim_visitor_close(struct sim *sim, struct sim_holder *holder);
+/* A client's session is closed: the record does not keep the volume for it. */
+void sim_check_given_back(const struct sim *sim, unsigned int client,
+                          unsigned int serial, uint64_t generation);
+enum rdisk_status sim_visitor_release(struct sim *sim,
+                                      struct sim_holder *holder);
 
 /* backend.c */
 void sim_backend_request(void *queue_user,

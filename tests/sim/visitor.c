@@ -251,6 +251,9 @@ static void joined(struct sim_visitor *visitor)
     case RDISK_TARGET_CLOSING:
         send_plain(visitor, RDISK_MSG_CLOSE);
         break;
+    case RDISK_TARGET_RELEASING:
+        send_plain(visitor, RDISK_MSG_CLOSE);
+        return; /* it is there when the owner is asked */
     case RDISK_TARGET_ENDED:
         visitor->env.verbs->disconnect(visitor->id);
         break;
@@ -352,6 +355,15 @@ static void owner_acts(struct sim_visitor *visitor)
                                                           : RDISK_STATUS_DENIED,
                                          &err);
             holder->session = NULL;
+        } else if (visitor->goal == RDISK_TARGET_RELEASING && holder->waiting) {
+            struct rdisk_target_session *session = holder->session;
+
+            sim_visitor_close(visitor->sim, holder);
+            rdisk_target_session_released(session,
+                                          visitor->how & 1
+                                              ? RDISK_STATUS_OK
+                                              : RDISK_STATUS_IO_ERROR,
+                                          &err);
         }
         break;
     default:
@@ -592,6 +604,20 @@ enum rdisk_status sim_visitor_create(struct sim *sim, struct sim_holder *holder,
     holder->session = session;
     holder->visitor = holder->waiting = true;
     sim->visitor.holder = holder;
+    return RDISK_LATER;
+}
+
+enum rdisk_status sim_visitor_release(struct sim *sim,
+                                      struct sim_holder *holder)
+{
+    struct sim_visitor *visitor = &sim->visitor;
+
+    if (visitor->goal != RDISK_TARGET_RELEASING || visitor->holder != holder) {
+        sim_visitor_close(sim, holder);
+        return RDISK_STATUS_OK;
+    }
+    holder->waiting = true;
+    arrive(visitor, 0);
     return RDISK_LATER;
 }
 

@@ -56,6 +56,13 @@ void rdisk_initiator_send_open(struct rdisk_initiator *session)
     rdisk_initiator_send(session, &open.message, sizeof(open));
 }
 
+void rdisk_initiator_begin_close(struct rdisk_initiator *session)
+{
+    session->recovery.close_by = rdisk_now(session->env) +
+                                 session->options.open_timeout_ms * RDISK_MSEC;
+    rdisk_initiator_send_close(session);
+}
+
 void rdisk_initiator_send_close(struct rdisk_initiator *session)
 {
     struct rdisk_wire_message message = {
@@ -65,7 +72,6 @@ void rdisk_initiator_send_close(struct rdisk_initiator *session)
 
     if (!rdisk_control_send(&session->connection.control, &message,
                             sizeof(message))) {
-        /* Then the server finds the end of the connection, and closes. */
         rdisk_connection_explain(session, &session->connection.control.qp,
                                  &err);
         rdisk_initiator_raise_error(session, RDISK_EVENT_CONTROL_ENDED, &err);

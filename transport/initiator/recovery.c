@@ -19,7 +19,14 @@
 
 bool rdisk_initiator_may_reconnect(const struct rdisk_initiator *session)
 {
-    return session->recovery.established && session->options.reconnect_delay_ms;
+    return session->recovery.established &&
+           session->options.reconnect_delay_ms &&
+           rdisk_now(session->env) < session->recovery.close_by;
+}
+
+bool rdisk_initiator_closes(const struct rdisk_initiator *session)
+{
+    return session->recovery.close_by != RDISK_NEVER;
 }
 
 bool rdisk_initiator_waits(const struct rdisk_initiator *session)
@@ -41,6 +48,18 @@ void rdisk_initiator_recover(struct rdisk_initiator *session)
               "%s; requests wait up to reconnect-delay=%g seconds",
               session->machine.error.text, delay / 1000.0);
     session->recovery.deadline = rdisk_now(session->env) + delay * RDISK_MSEC;
+    session->recovery.backoff = BACKOFF_MIN;
+    session->recovery.told.text[0] = '\0';
+    leave_connection(session);
+}
+
+void rdisk_initiator_recover_close(struct rdisk_initiator *session)
+{
+    rdisk_log(session->env, RDISK_LOG_WARNING,
+              "%s; CLOSE is not answered: it is sent again for up to "
+              "open-timeout=%g seconds",
+              session->machine.error.text,
+              session->options.open_timeout_ms / 1000.0);
     session->recovery.backoff = BACKOFF_MIN;
     session->recovery.told.text[0] = '\0';
     leave_connection(session);

@@ -22,7 +22,7 @@ static void begin(struct rdisk_initiator *session)
     session->poll_fd = session->alarm_fd = session->timers.fd = -1;
     session->timers.set = RDISK_NEVER;
     session->timers.tick = session->timers.drain_check = RDISK_NEVER;
-    session->recovery.deadline = RDISK_NEVER;
+    session->recovery.deadline = session->recovery.close_by = RDISK_NEVER;
     session->connection.link.session = session;
     rdisk_cm_teardowns_init(&session->connection.teardowns, session->env);
     rdisk_initiator_state_begin(session);

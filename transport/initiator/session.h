@@ -115,6 +115,8 @@ struct rdisk_recovery {
     rdisk_counter reconnects; /* READY again */
     uint64_t backoff;         /* ns until the next attempt */
     uint64_t deadline;        /* reconnect-delay: until requests fail */
+    uint64_t close_by;        /* open-timeout: until its CLOSE is answered;
+                                 RDISK_NEVER: it does not close */
     struct rdisk_error told;  /* why the attempts failed that were logged */
 };
 
@@ -192,6 +194,7 @@ void rdisk_initiator_send_auth(struct rdisk_initiator *session);
 void rdisk_initiator_send_proof(struct rdisk_initiator *session);
 void rdisk_initiator_send_open(struct rdisk_initiator *session);
 void rdisk_initiator_send_create(struct rdisk_initiator *session);
+void rdisk_initiator_begin_close(struct rdisk_initiator *session);
 void rdisk_initiator_send_close(struct rdisk_initiator *session);
 bool rdisk_initiator_creates(const struct rdisk_initiator *session);
 
@@ -210,6 +213,10 @@ bool rdisk_initiator_may_reconnect(const struct rdisk_initiator *session);
 bool rdisk_initiator_waits(const struct rdisk_initiator *session);
 /* A connection that served requests is lost. */
 void rdisk_initiator_recover(struct rdisk_initiator *session);
+/* Its CLOSE was not answered: come back for that, and for nothing else. */
+void rdisk_initiator_recover_close(struct rdisk_initiator *session);
+/* Its owner has closed it. */
+bool rdisk_initiator_closes(const struct rdisk_initiator *session);
 /* An attempt to get another one has failed. */
 void rdisk_initiator_retry(struct rdisk_initiator *session);
 /* The queues still hold the connection, long after it broke. */

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "transport/base/least.h"
 #include "transport/initiator/session.h"
 
 #define DRAIN_MS   4000  /* a server that shuts down waits so long */
@@ -87,6 +88,8 @@ static const struct row table[] = {
       rdisk_initiator_send_create, TO(CREATING), UNTIL(KEEP) },
     { AT(HELLO_SENT) | AT(PROOF_SENT), ON(IDENTIFIED), NULL,
       rdisk_initiator_send_open, TO(OPENING), UNTIL(KEEP) },
+    { AT(OPENING), ON(OPENED), rdisk_initiator_closes,
+      rdisk_initiator_send_close, TO(CLOSING), UNTIL(CLOSE) },
     { AT(OPENING), ON(OPENED), NULL,
       rdisk_initiator_join, TO(JOINING), UNTIL(KEEP) },
     { AT(JOINING), ON(JOINED), NULL,
@@ -96,9 +99,13 @@ static const struct row table[] = {
     { AT(CREATING), ON(CREATED), NULL, nothing, TO(CLOSED), UNTIL(NONE) },
     { AT(READY), ON(SERVER_LEAVING), NULL, nothing, TO(DRAINING), UNTIL(DRAIN) },
     { AT(READY), ON(CLOSE), NULL,
-      rdisk_initiator_send_close, TO(CLOSING), UNTIL(CLOSE) },
-    { AT(CLOSING), ON(CLOSE_REPLIED) | ON(CONTROL_ENDED) | ON(CLOSE_TIMEOUT),
-      NULL, nothing, TO(CLOSED), UNTIL(NONE) },
+      rdisk_initiator_begin_close, TO(CLOSING), UNTIL(CLOSE) },
+    { AT(CLOSING), ON(CLOSE_REPLIED), NULL, nothing, TO(CLOSED), UNTIL(NONE) },
+    /* Without an answer the server may keep the volume for this client. */
+    { AT(CLOSING), ON(LOST) | ON(CONTROL_ENDED), rdisk_initiator_may_reconnect,
+      rdisk_initiator_recover_close, TO(QUIESCING), UNTIL(QUIESCE) },
+    { AT(CLOSING), ON(CONTROL_ENDED) | ON(CLOSE_TIMEOUT), NULL,
+      rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
 
     /* A lost connection, of a session that is worth another one. */
     { SERVING, ON(LOST) | ON(CONTROL_ENDED) | ON(QUEUE_ENDED) | ON(GIVE_UP),
@@ -296,6 +303,17 @@ static void address_timeout(struct rdisk_initiator *session)
     open_timeout(session);
 }
 
+static void close_timeout(struct rdisk_initiator *session)
+{
+    struct rdisk_error err;
+
+    rdisk_error_set(&err, -ETIMEDOUT,
+                    "%s: CLOSE is not answered within open-timeout=%g seconds: "
+                    "the server may keep the volume for this client",
+                    session->peer, session->options.open_timeout_ms / 1000.0);
+    rdisk_initiator_raise_error(session, RDISK_EVENT_CLOSE_TIMEOUT, &err);
+}
+
 void rdisk_initiator_deadline_over(struct rdisk_initiator *session)
 {
     switch (session->machine.deadline) {
@@ -318,7 +336,7 @@ void rdisk_initiator_deadline_over(struct rdisk_initiator *session)
         rdisk_initiator_raise(session, RDISK_EVENT_BACKOFF_OVER);
         break;
     case RDISK_DEADLINE_CLOSE:
-        rdisk_initiator_raise(session, RDISK_EVENT_CLOSE_TIMEOUT);
+        close_timeout(session);
         break;
     case RDISK_DEADLINE_KEEP:
     case RDISK_DEADLINE_NONE:
@@ -354,8 +372,8 @@ static uint64_t share(const struct rdisk_initiator *session, uint64_t now)
                       : 0;
 }
 
-static uint64_t duration(const struct rdisk_initiator *session,
-                         enum rdisk_deadline deadline, uint64_t now)
+static uint64_t duration_of(const struct rdisk_initiator *session,
+                            enum rdisk_deadline deadline, uint64_t now)
 {
     uint64_t timeout = session->options.open_timeout_ms * RDISK_MSEC;
 
@@ -377,6 +395,18 @@ static uint64_t duration(const struct rdisk_initiator *session,
     default:
         return session->recovery.backoff;
     }
+}
+
+/* A session that closes has no more than open-timeout for all of it. */
+static uint64_t duration(const struct rdisk_initiator *session,
+                         enum rdisk_deadline deadline, uint64_t now)
+{
+    uint64_t whole = duration_of(session, deadline, now);
+    uint64_t end = session->recovery.close_by;
+
+    return deadline == RDISK_DEADLINE_QUIESCE
+               ? whole
+               : rdisk_least(whole, end > now ? end - now : 0);
 }
 
 static void set_deadline(struct rdisk_initiator *session,

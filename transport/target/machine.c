@@ -28,6 +28,7 @@ enum deadline {
     HANDSHAKE,
     OPEN_TIMEOUT,
     DENY, /* not later than the handshake's */
+    CALL_TIMEOUT,
     LEAVE,
     SHUTDOWN,
 };
@@ -50,6 +51,7 @@ static const struct {
     [RDISK_TARGET_WAIT_JOIN] = { "WAIT_JOIN", HANDSHAKE, false, true },
     [RDISK_TARGET_OPEN] = { "OPEN", NEVER, false, true },
     [RDISK_TARGET_CLOSING] = { "CLOSING", LEAVE, true, false },
+    [RDISK_TARGET_RELEASING] = { "RELEASING", CALL_TIMEOUT, true, false },
     [RDISK_TARGET_DRAINING] = { "DRAINING", SHUTDOWN, true, false },
     [RDISK_TARGET_CLOSE_WAIT] = { "CLOSE_WAIT", LEAVE, true, false },
     [RDISK_TARGET_ENDED] = { "ENDED", NEVER, true, false },
@@ -92,6 +94,8 @@ static uint64_t deadline_of(const struct rdisk_target_session *session,
         return now + options->open_timeout_ms * RDISK_MSEC;
     case DENY:
         return denied < session->deadline ? denied : session->deadline;
+    case CALL_TIMEOUT:
+        return now + options->call_timeout_ms * RDISK_MSEC;
     case LEAVE:
         return now + LEAVE_MS * RDISK_MSEC;
     case SHUTDOWN:
@@ -159,22 +163,51 @@ static enum rdisk_target_event close_queues(
     return session->queues ? RDISK_TARGET_NO_EVENT : RDISK_TARGET_ON_DRAINED;
 }
 
-/*
- * The volume is given back before the answer, so that a client that has closed
- * it can open it again at once.
- */
-static enum rdisk_target_event close_volume(
+/* Not answered: the client has not closed, as far as it knows. */
+static enum rdisk_target_event cut_no_release(
     struct rdisk_target_session *session)
 {
-    struct rdisk_target *target = session->target;
+    rdisk_log(session->target->env, RDISK_LOG_WARNING,
+              "%s: closing volume '%s' has not ended within %g seconds: its "
+              "CLOSE is not answered",
+              session->request.peer, session->request.volume,
+              session->target->options.call_timeout_ms / 1000.0);
+    return cut(session);
+}
+
+/*
+ * The volume is released before the answer, durably: a client that has closed
+ * it can open it again at once, and another one can, whatever becomes of this
+ * server.
+ */
+static enum rdisk_target_event release_volume(
+    struct rdisk_target_session *session)
+{
+    const struct rdisk_target *target = session->target;
+    struct rdisk_error err = { 0 };
+    enum rdisk_status status = RDISK_STATUS_OK;
+
+    assert(session->owner_knows && !session->queues);
+    if (target->events->release) {
+        status = target->events->release(target->opaque, session->user, &err);
+    } else {
+        target->events->close(target->opaque, session->user, true);
+    }
+    if (status == RDISK_LATER) {
+        return RDISK_TARGET_NO_EVENT;
+    }
+    session->owner_knows = false;
+    return rdisk_target_session_release_event(session, status, &err);
+}
+
+static enum rdisk_target_event reply_closed(
+    struct rdisk_target_session *session)
+{
     struct rdisk_wire_message reply = {
         .type = htole16(RDISK_MSG_CLOSE_REPLY),
         .sequence = session->close_sequence,
     };
 
-    assert(session->owner_knows && !session->queues);
-    session->owner_knows = false;
-    target->events->close(target->opaque, session->user, true);
     return rdisk_target_session_reply(session, &reply, sizeof(reply));
 }
 
@@ -285,12 +318,20 @@ static const struct row table[RDISK_TARGET_STATES][RDISK_TARGET_EVENTS] = {
     },
     /* Here and below the first reason to end has won. */
     [RDISK_TARGET_CLOSING] = {
-        ON(DRAINED) = DO(CLOSE_WAIT, close_volume),
+        ON(DRAINED) = DO(RELEASING, release_volume),
         ON(END) = GO(CLOSING),
         ON(SHUTDOWN) = GO(CLOSING),
         ON(LOST) = DO(ENDED, cut),
         ON(CUT) = DO(ENDED, cut),
         ON(DEADLINE) = DO(ENDED, cut),
+    },
+    [RDISK_TARGET_RELEASING] = {
+        ON(RELEASED) = DO(CLOSE_WAIT, reply_closed),
+        ON(END) = GO(RELEASING),
+        ON(SHUTDOWN) = GO(RELEASING),
+        ON(LOST) = DO(ENDED, cut),
+        ON(CUT) = DO(ENDED, cut),
+        ON(DEADLINE) = DO(ENDED, cut_no_release),
     },
     /* But what is to end at once is not to write for so long. */
     [RDISK_TARGET_DRAINING] = {
@@ -332,6 +373,7 @@ static const char *const event_names[RDISK_TARGET_EVENTS] = {
     ON(JOINED) = "JOINED",
     ON(CLOSE) = "CLOSE",
     ON(DRAINED) = "DRAINED",
+    ON(RELEASED) = "RELEASED",
     ON(END) = "END",
     ON(SHUTDOWN) = "SHUTDOWN",
     ON(LOST) = "LOST",

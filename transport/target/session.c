@@ -231,3 +231,29 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
                               rdisk_target_session_violated(session, status,
                                                             text));
 }
+
+/* A CLOSE that failed gets no answer, so that the client comes back for it. */
+enum rdisk_target_event rdisk_target_session_release_event(
+    struct rdisk_target_session *session, enum rdisk_status status,
+    const struct rdisk_error *err)
+{
+    if (status == RDISK_STATUS_OK) {
+        return RDISK_TARGET_ON_RELEASED;
+    }
+    rdisk_log(session->target->env, RDISK_LOG_WARNING,
+              "%s: cannot close volume '%s': %s", session->request.peer,
+              session->request.volume, err ? err->text : "");
+    return RDISK_TARGET_ON_CUT;
+}
+
+void rdisk_target_session_released(struct rdisk_target_session *session,
+                                   enum rdisk_status status,
+                                   const struct rdisk_error *err)
+{
+    assert(status < RDISK_STATUS_COUNT && session->owner_knows);
+    session->owner_knows = false;
+    if (session->state == RDISK_TARGET_RELEASING) {
+        rdisk_target_session_step(
+            session, rdisk_target_session_release_event(session, status, err));
+    }
+}

@@ -129,6 +129,8 @@ enum rdisk_target_state {
     RDISK_TARGET_OPEN,       /* a data queue has joined */
     RDISK_TARGET_CLOSING,    /* CLOSE received; answered when the queues
                                    have drained */
+    RDISK_TARGET_RELEASING,  /* they have; answered when the owner has
+                                   released the volume */
     RDISK_TARGET_DRAINING,   /* BYE with SHUTTING_DOWN sent; requests are
                                    still answered */
     RDISK_TARGET_CLOSE_WAIT, /* the last message is sent; the client
@@ -154,6 +156,7 @@ enum rdisk_target_event {
     RDISK_TARGET_ON_JOINED,    /* a data queue has joined */
     RDISK_TARGET_ON_CLOSE,     /* CLOSE received */
     RDISK_TARGET_ON_DRAINED,   /* the last queue is released */
+    RDISK_TARGET_ON_RELEASED,  /* the owner has released the volume */
     RDISK_TARGET_ON_END,       /* a violation, or the owner ends it:
                                    session->end says why */
     RDISK_TARGET_ON_SHUTDOWN,  /* the same; requests are still answered */
@@ -276,6 +279,10 @@ enum rdisk_target_event rdisk_target_session_violated(
 enum rdisk_target_event rdisk_target_session_send_end(
     struct rdisk_target_session *session);
 /* Move the data queues, or all queue pairs, to ERROR. */
+/* What follows from the owner's answer to events->release. */
+enum rdisk_target_event rdisk_target_session_release_event(
+    struct rdisk_target_session *session, enum rdisk_status status,
+    const struct rdisk_error *err);
 void rdisk_target_session_break_queues(struct rdisk_target_session *session);
 void rdisk_target_session_break(struct rdisk_target_session *session);
 

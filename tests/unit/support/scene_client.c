@@ -68,6 +68,10 @@ void scene_disconnect(struct scene_client *client)
     if (client->state == RDISK_INITIATOR_READY) {
         rdisk_initiator_close(client->session);
         scene_pump(client->scene);
+        if (client->state != RDISK_INITIATOR_CLOSED) {
+            /* Its connection broke meanwhile: it comes back to close. */
+            scene_advance(client->scene, client->options.open_timeout_ms);
+        }
         CHECK_EQUAL(client->state, RDISK_INITIATOR_CLOSED);
     }
     scene_drop(client);

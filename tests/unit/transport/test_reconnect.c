@@ -477,6 +477,48 @@ static void joining_queue_does_not_spin(void)
  * With one slot the only completion there was is the one that could not be
  * taken, and nothing more came to wake anybody. Found by the simulator.
  */
+/* The client closes, and its link goes before the answer has come. */
+static void close_without_link(unsigned int delay)
+{
+    scene_begin(&scene, 3);
+    client->options.reconnect_delay_ms = delay;
+    client->options.open_timeout_ms = 20000;
+    REQUIRE(scene_connect(client));
+    fake_link_cut(client->host, scene.server_host, true);
+    rdisk_initiator_close(client->session);
+    scene_advance(&scene, 8000);
+}
+
+static void close_is_repeated(void)
+{
+    close_without_link(60000);
+    CHECK(client->state != RDISK_INITIATOR_CLOSED);
+    CHECK(client->state != RDISK_INITIATOR_FAILED);
+    fake_link_cut(client->host, scene.server_host, false);
+    scene_advance(&scene, 8000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_CLOSED);
+    scene_end(&scene);
+}
+
+static void close_is_repeated_for_open_timeout(void)
+{
+    close_without_link(60000);
+    scene_advance(&scene, 18000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
+    fake_link_cut(client->host, scene.server_host, false);
+    scene_end(&scene);
+}
+
+static void unanswered_close_fails(void)
+{
+    close_without_link(0);
+    scene_advance(&scene, 14000);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
+    CHECK(rdisk_initiator_error(client->session)->code < 0);
+    fake_link_cut(client->host, scene.server_host, false);
+    scene_end(&scene);
+}
+
 static void polling_fails_once(void)
 {
     for (unsigned int nth = 1; nth <= 12; nth++) {
@@ -635,6 +677,12 @@ static const struct unit_test tests[] = {
     { "a session that waits releases a device that is removed",
       waiting_session_lets_go_of_the_device },
     { "a device that is back at once is used again", device_is_back_at_once },
+    { "a CLOSE that is not answered is sent again on another connection",
+      close_is_repeated },
+    { "a CLOSE is sent again for open-timeout, and not longer",
+      close_is_repeated_for_open_timeout },
+    { "without reconnect-delay a CLOSE that is not answered has failed",
+      unanswered_close_fails },
     { "a completion that could not be taken once is not lost",
       polling_fails_once },
     { "a queue sleeps while the home thread connects it",

@@ -155,6 +155,8 @@ static void a_client_that_hangs_is_cut_off(void)
     scene_advance(&scene, 2000);
     CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
     client->away = false;
+    scene_pump(&scene);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
     scene_end(&scene);
 }
 
@@ -173,6 +175,8 @@ static void too_short_a_silence_is_twice_the_heartbeat(void)
     scene_advance(&scene, 3000);
     CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
     client->away = false;
+    scene_pump(&scene);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
     scene_end(&scene);
 }
 

@@ -167,6 +167,15 @@ struct rdisk_target_events {
      */
     void (*close)(void *opaque, void *user, bool orderly);
     /*
+     * Control thread: the client has closed the volume, and no request of it is
+     * left; instead of close. Returns OK when the client no longer has it,
+     * durably, RDISK_LATER, or why that is not so: then the client gets no
+     * answer, and may come back. After LATER, close follows if the session ends
+     * before rdisk_target_session_released(). NULL: close does it at once.
+     */
+    enum rdisk_status (*release)(void *opaque, void *user,
+                                 struct rdisk_error *err);
+    /*
      * Control thread: give the session's volume @size bytes, whole blocks;
      * fewer than now only if @shrink. Returns OK when that is so, durably,
      * and rdisk_target_session_resize() was called for every session that has
@@ -303,12 +312,15 @@ int rdisk_target_session_reserve(struct rdisk_target_session *session,
  */
 void rdisk_target_session_retry(struct rdisk_target_session *session);
 /*
- * The answer to events->create, ->resize or ->stat, once, after LATER: OK, or
+ * The answer to events->create, ->release, ->resize or ->stat, once, after LATER: OK, or
  * what to refuse with. Not after events->close.
  */
 void rdisk_target_session_created(struct rdisk_target_session *session,
                                   enum rdisk_status status,
                                   const struct rdisk_error *err);
+void rdisk_target_session_released(struct rdisk_target_session *session,
+                                   enum rdisk_status status,
+                                   const struct rdisk_error *err);
 void rdisk_target_session_resized(struct rdisk_target_session *session,
                                   enum rdisk_status status,
                                   const struct rdisk_error *err);

@@ -31,6 +31,11 @@ static int (*real_save)(void *opaque, const uint8_t *identity,
                         struct rdisk_error *why);
 static bool hangs;
 static sem_t saving, go;
+/* The same, of reading them. */
+static int (*real_load)(void *opaque, const uint8_t *identity,
+                        struct lease_record *record, struct rdisk_error *why);
+static bool load_hangs;
+static sem_t loaded;
 
 static void wait_for(sem_t *semaphore)
 {
@@ -49,6 +54,21 @@ static int save(void *opaque, const uint8_t *identity, uint64_t generation,
     return real_save(opaque, identity, generation, record, why);
 }
 
+/* It has read, and says so late. */
+static int load(void *opaque, const uint8_t *identity,
+                struct lease_record *record, struct rdisk_error *why)
+{
+    bool late = load_hangs;
+    int result = real_load(opaque, identity, record, why);
+
+    if (late) {
+        load_hangs = false;
+        sem_post(&loaded);
+        wait_for(&go);
+    }
+    return result;
+}
+
 static void begin(void)
 {
     log_set_level(RDISK_LOG_ERROR);
@@ -65,6 +85,8 @@ static void begin(void)
     REQUIRE(records_init(&server.records, NULL, folder) == 0);
     real_save = server.records.store.save;
     server.records.store.save = save;
+    real_load = server.records.store.load;
+    server.records.store.load = load;
     server.pool.records = &server.records;
     CHECK_EQUAL(pool_create(&server.pool, "v", 4096, &err), 0);
     CHECK_EQUAL(pool_create(&server.pool, "w", 4096, &err), 0);
@@ -77,7 +99,8 @@ static void begin(void)
     memset(user, 0, sizeof(user));
     sem_init(&saving, 0, 0);
     sem_init(&go, 0, 0);
-    hangs = false;
+    sem_init(&loaded, 0, 0);
+    hangs = load_hangs = false;
 }
 
 /* Until nothing is left to be done. */
@@ -223,6 +246,57 @@ static void close_does_not_wait(void)
     /* The next one has the volume when the record is written. */
     CHECK_EQUAL(ask(1, "v", false), RDISK_LATER);
     hangs = false;
+    sem_post(&go);
+    settle();
+    CHECK_EQUAL(ask(1, "v", false), RDISK_STATUS_OK);
+    CHECK_EQUAL(grant.generation, 2);
+    close_now(1, true);
+    end();
+}
+
+static void close_is_answered_when_it_is_durable(void)
+{
+    begin();
+    CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
+    CHECK_EQUAL(open_now(1, "v", true), RDISK_STATUS_OK);
+    hangs = true;
+    CHECK_EQUAL(session_events.release(&server, user[0], &err), RDISK_LATER);
+    asking[0].owner_knows = true;
+    wait_for(&saving);
+    CHECK(asking[0].owner_knows);
+    /* A reader changes no record, and does not wait for that one. */
+    CHECK_EQUAL(session_events.release(&server, user[1], &err),
+                RDISK_STATUS_OK);
+    hangs = false;
+    sem_post(&go);
+    settle();
+    CHECK(!asking[0].owner_knows); /* answered */
+    end();
+}
+
+static void nobody_waits_for_the_answer_to_close(void)
+{
+    begin();
+    CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
+    hangs = true;
+    CHECK_EQUAL(session_events.release(&server, user[0], &err), RDISK_LATER);
+    wait_for(&saving);
+    session_events.close(&server, user[0], true);
+    hangs = false;
+    sem_post(&go);
+    end();
+}
+
+/* As in a migration: the destination asks again and again. */
+static void closed_while_another_reads_the_record(void)
+{
+    begin();
+    server.pool.lease_time = 60000 * RDISK_MSEC;
+    CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
+    load_hangs = true;
+    CHECK_EQUAL(ask(1, "v", false), RDISK_LATER);
+    wait_for(&loaded);
+    session_events.close(&server, user[0], true);
     sem_post(&go);
     settle();
     CHECK_EQUAL(ask(1, "v", false), RDISK_STATUS_OK);
@@ -401,6 +475,13 @@ static const struct unit_test tests[] = {
     { "a client that dies while its lease is written leaves nothing behind",
       client_dies },
     { "a session closes without waiting for storage", close_does_not_wait },
+    { "a CLOSE is answered when the record says that the client has closed",
+      close_is_answered_when_it_is_durable },
+    { "a client that leaves before its CLOSE is answered has closed",
+      nobody_waits_for_the_answer_to_close },
+    { "a volume that is closed while another client's OPEN reads its record is "
+      "not kept",
+      closed_while_another_reads_the_record },
     { "a RESIZE is answered when storage has done it", resize_does_not_wait },
     { "a smaller size holds from the moment in which it is asked for",
       smaller_size_holds_before_it_is_done },

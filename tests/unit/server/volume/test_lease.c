@@ -91,6 +91,7 @@ static void goes(struct volume_holder *one, bool orderly, uint64_t now)
 {
     if (volume_release(one, orderly, now)) {
         CHECK_EQUAL(volume_settle(&volume, volume.lease, &err), 0);
+        lease_settled(volume.lease);
     }
     one->epoch++;
 }

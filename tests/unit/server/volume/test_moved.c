@@ -94,6 +94,7 @@ static void write_volume(const char *name, bool killed)
     close(fd);
     if (volume_release(&one, true, 0) && !killed) {
         CHECK_EQUAL(volume_settle(volume, volume->lease, &err), 0);
+        lease_settled(volume->lease);
     }
     pool_put(&pool, volume);
 }

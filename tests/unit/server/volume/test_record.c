@@ -97,6 +97,7 @@ static void goes(struct volume_holder *holder, bool orderly)
 
     if (volume_release(holder, orderly, 0)) {
         settled = volume_settle(volume, volume->lease, &err);
+        lease_settled(volume->lease);
     }
     holder->epoch++;
 }
