@@ -92,14 +92,14 @@ check_a_user_that_may_not_open_the_device_is_named_as_the_cause()
 {
     ulimit -l unlimited
     start_server
-    confined denied -run-with user=nobody
     chmod 600 /dev/infiniband/rdma_cm
+    confined denied -run-with user=nobody
     goes_on denied
-    kill_server
-    start_server
     wait_until 30 grep -q 'may not open /dev/infiniband/rdma_cm' \
         "$work/denied.log" || fail "$(tail -n 1 "$work/denied.log")"
     says "$work/denied.log" 'user 65534'
+    kill_server
+    start_server
     chmod 666 /dev/infiniband/rdma_cm
     goes_on denied
     quit denied
