@@ -169,8 +169,13 @@ struct step {
 static void step_run(struct job *job)
 {
     struct step *step = (struct step *)job;
+    enum thread_role role = thread_role;
 
+    /* The control thread waits for the step, which has what is the control
+     * thread's until then. */
+    thread_role = THREAD_CONTROL;
     step->result = step->run(step);
+    thread_role = role;
 }
 
 static void step_done(struct job *job)
