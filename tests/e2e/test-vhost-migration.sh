@@ -13,41 +13,6 @@
 # shellcheck source=tests/e2e/vhost.sh
 . "$here/vhost.sh"
 
-# guest NAME [OPTION…]: a machine on the disk of the host of that name
-guest()
-{
-    machine "$1" -object memory-backend-memfd,id=memory,size=32M,share=on \
-        -machine memory-backend=memory \
-        -chardev "socket,id=vhost,path=$work/$1.vhost,reconnect=1" \
-        -device vhost-user-blk-pci,chardev=vhost,num-queues=1,bootindex=0 \
-        "${@:2}"
-}
-
-twin()
-{
-    guest "$1" -incoming "unix:$work/$1.socket"
-}
-
-# Each of the guest's buffers has been filled by RDMA.
-buffers_are_full()
-{
-    wait_until 150 has_rounds "$1" 45 || fail "the guest of $1 stands still"
-    sound "$1" || fail "the guest of $1: $(tail -c 60 "$work/$1.serial")"
-}
-
-# moving VOLUME: a guest on host left, and room for it on host right
-moving()
-{
-    [ -x $stock ] || skip "$stock is not installed"
-    qemu=${qemu:-$stock}
-    boot_volume "$1"
-    vhost_host left "$1"
-    vhost_host right "$1"
-    guest left
-    buffers_are_full left
-    twin right
-}
-
 check_what_the_device_writes_is_in_the_log_of_dirty_pages()
 {
     volume logged 8M
@@ -81,7 +46,7 @@ check_a_guest_that_has_just_come_outlasts_a_kill_of_the_daemon()
 
 check_a_guest_of_a_stock_qemu_moves_to_another_host_and_back()
 {
-    moving there
+    vhost_moving there
     vhost_on right vhost_is idle || fail "right has the volume open before the move"
     nobody_else_may_write there
     migrate left right
@@ -91,13 +56,33 @@ check_a_guest_of_a_stock_qemu_moves_to_another_host_and_back()
     equal "bytes copied by right" "$(vhost_on right vhost_stat 'd["copied_bytes"]')" 0
     nobody_else_may_write there
     quit left
-    twin left
+    vhost_twin left
     migrate right left
     goes_on left 20
     quit right
     quit left
     wait_until 20 no_sessions
     whole there
+}
+
+# The guest is stopped, and left's daemon has closed the volume.
+check_a_destination_killed_at_the_switch_leaves_the_guest_where_it_was()
+{
+    vhost_moving dies
+    pause_before_switchover left
+    start_migration left right
+    wait_until 60 migration_is left pre-switchover || fail "no pre-switchover"
+    wait_until 20 gave_it_up || fail "left still writes"
+    kill -KILL "${vm[right]}"
+    wait_until 20 gone "${vm[right]}"
+    qmp left migrate-continue '{"state": "pre-switchover"}' >/dev/null
+    migration_ends left failed
+    wait_until 20 status_is left running || fail "left does not run"
+    goes_on left 20
+    nobody_else_may_write dies
+    quit left
+    wait_until 20 no_sessions
+    whole dies
 }
 
 start_server

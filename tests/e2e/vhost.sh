@@ -120,6 +120,7 @@ vhost_guest()
 {
     local program=${qemu:-$stock}
     [ -x "$program" ] || skip "$program is not installed"
+    : >"$work/console"
     "$top/tests/lab/guest/boot" --qemu "$program" --task auto \
         --time-limit $((900 * slow)) --log "$work/console" "${@:2}" -- \
         -object memory-backend-memfd,id=memory,size=256M,share=on \
@@ -175,4 +176,41 @@ vhost_on()
 {
     local vhost_control=$work/$1.control
     "${@:2}"
+}
+
+# With qemu.sh: guests of one sector on these.
+
+# vhost_machine NAME [OPTION…]: a machine on the disk of the host of that name
+vhost_machine()
+{
+    machine "$1" -object memory-backend-memfd,id=memory,size=32M,share=on \
+        -machine memory-backend=memory \
+        -chardev "socket,id=vhost,path=$work/$1.vhost,reconnect=1" \
+        -device vhost-user-blk-pci,chardev=vhost,num-queues=1,bootindex=0 \
+        "${@:2}"
+}
+
+vhost_twin()
+{
+    vhost_machine "$1" -incoming "unix:$work/$1.socket"
+}
+
+# Each of the guest's buffers has been filled by RDMA.
+buffers_are_full()
+{
+    wait_until 150 has_rounds "$1" 45 || fail "the guest of $1 stands still"
+    sound "$1" || fail "the guest of $1: $(tail -c 60 "$work/$1.serial")"
+}
+
+# vhost_moving VOLUME: a guest on host left, and room for it on host right
+vhost_moving()
+{
+    [ -x $stock ] || skip "$stock is not installed"
+    qemu=${qemu:-$stock}
+    boot_volume "$1"
+    vhost_host left "$1"
+    vhost_host right "$1"
+    vhost_machine left
+    buffers_are_full left
+    vhost_twin right
 }
