@@ -17,11 +17,17 @@ only_in_the_long_form()
     [ -z "$quick" ] || skip "in the long form: make faults FAULTS=vhost-moves"
 }
 
-# slowly NAME: its migration goes on until it is cancelled
+# slowly NAME: its migration goes on until it is cancelled, or may be quick
 slowly()
 {
     qmp "$1" migrate-set-parameters \
         '{"max-bandwidth": 200000, "downtime-limit": 1}' >/dev/null
+}
+
+quickly()
+{
+    qmp "$1" migrate-set-parameters \
+        '{"max-bandwidth": 134217728, "downtime-limit": 300}' >/dev/null
 }
 
 check_a_guest_of_our_qemu_moves_to_another_host()
@@ -73,6 +79,29 @@ check_a_source_that_goes_on_after_the_move_gets_the_volume_never_again()
     quit left
     wait_until 20 no_sessions
     whole owned
+}
+
+check_a_guest_moves_though_the_daemon_of_its_source_is_killed_meanwhile()
+{
+    only_in_the_long_form
+    vhost_moving killed
+    slowly left
+    start_migration left right
+    wait_until 60 migration_is left active
+    kill -KILL "${vhost_of[left]}"
+    wait_until 10 gone "${vhost_of[left]}"
+    local vhost_control=$work/left.control vhost_config=$work/left.conf
+    vhost_start
+    wait_until 60 vhost_is open || fail "left's disk is $(vhost_stat 'd["state"]')"
+    goes_on left 10
+    quickly left
+    migration_ends left completed
+    wait_until 20 status_is right running || fail "right does not run"
+    goes_on right 20
+    quit left
+    quit right
+    wait_until 20 no_sessions
+    whole killed
 }
 
 start_server
