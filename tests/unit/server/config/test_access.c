@@ -269,8 +269,12 @@ static void end_server(void)
 }
 
 static struct rdisk_open_grant grant;
+static struct rdisk_target listening;
 /* Has its memory already. */
-static struct rdisk_target_session target = { .memory = 1 };
+static struct rdisk_target_session target = {
+    .target = &listening,
+    .memory = 1,
+};
 
 /* NULL if it is refused with @status. */
 static void *open_as(const char *user, const char *volume,
