@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/verbs/doorbell.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <rdma/ib_user_ioctl_cmds.h>
 #include <rdma/ib_user_ioctl_verbs.h>
 #include <rdma/ib_user_verbs.h>
 #include <rdma/rdma_user_ioctl_cmds.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #define ATTRIBUTES 3
@@ -19,17 +21,18 @@ static int ring(const struct ibv_qp *qp, enum rdma_driver_id driver)
         .wqe_size = sizeof(struct ibv_send_wr),
     };
     struct ib_uverbs_post_send_resp response = { 0 };
+    /* Its last member is an array of no length, which cannot be nested. */
+    const struct ib_uverbs_ioctl_hdr header = {
+        .length = sizeof(header) + ATTRIBUTES * sizeof(struct ib_uverbs_attr),
+        .object_id = UVERBS_OBJECT_DEVICE,
+        .method_id = UVERBS_METHOD_INVOKE_WRITE,
+        .num_attrs = ATTRIBUTES,
+        .driver_id = driver,
+    };
     struct {
-        struct ib_uverbs_ioctl_hdr header;
+        _Alignas(struct ib_uverbs_ioctl_hdr) uint8_t header[sizeof(header)];
         struct ib_uverbs_attr attributes[ATTRIBUTES];
     } call = {
-        .header = {
-            .length = sizeof(call),
-            .object_id = UVERBS_OBJECT_DEVICE,
-            .method_id = UVERBS_METHOD_INVOKE_WRITE,
-            .num_attrs = ATTRIBUTES,
-            .driver_id = driver,
-        },
         .attributes = {
             {
                 .attr_id = UVERBS_ATTR_WRITE_CMD,
@@ -52,6 +55,9 @@ static int ring(const struct ibv_qp *qp, enum rdma_driver_id driver)
         },
     };
 
+    static_assert(sizeof(call) == sizeof(header) + sizeof(call.attributes),
+                  "the attributes follow the header");
+    memcpy(call.header, &header, sizeof(header));
     return ioctl(qp->context->cmd_fd, RDMA_VERBS_IOCTL, &call) < 0 ? -errno : 0;
 }
 
