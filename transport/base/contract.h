@@ -66,7 +66,8 @@ static inline void rdisk_use_end_of(struct rdisk_use **use)
 
 /* A declaration: this thread is within the object until the block ends. */
 #define RDISK_USE(object) \
-    __attribute__((cleanup(rdisk_use_end_of))) struct rdisk_use *rdisk_using = \
+    __attribute__((cleanup(rdisk_use_end_of), \
+                   unused)) struct rdisk_use *rdisk_using = \
         (rdisk_use_begin(&(object)->use), &(object)->use)
 
 /* For RDISK_CONTRACT(): is this thread within the object? */
