@@ -257,7 +257,7 @@ check_a_pool_has_one_server()
         rdiskd --config '' --pool "$pool" --listen "$addr" --port 7500 \
         --control "$work/second" --state "$work/state" --authentication none
     mkdir "$work/other"
-    refused "another server does; state= names another" 30 \
+    refused "another server does; name another directory with state=" 30 \
         rdiskd --config '' --pool "$work/other" --listen "$addr" --port 7500 \
         --control "$work/second" --state "$pool/.rdisk" --authentication none
 }
