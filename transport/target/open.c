@@ -60,13 +60,13 @@ static int grant_slots(struct rdisk_target_session *session,
 int rdisk_target_session_reserve(struct rdisk_target_session *session,
                                  struct rdisk_error *err)
 {
-    RDISK_USE(session->target);
     const struct rdisk_wire_open *wire = &session->requested;
     const struct rdisk_target_options *options;
 
     if (session->memory) {
         return 0;
     }
+    RDISK_USE(session->target);
     options = &session->target->options;
     session->granted_queues = least(le16toh(wire->queues), options->max_queues);
     session->granted_slots = least(le16toh(wire->slots), options->max_slots);
