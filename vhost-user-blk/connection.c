@@ -101,12 +101,19 @@ void connection_start_lanes(struct device *device)
     }
 }
 
+/* In the disk's thread: a message of the VMM is being handled. */
+static _Thread_local bool in_message;
+
 void connection_panic(VuDev *vu, const char *text)
 {
     struct device *device = device_of(vu);
     const char *none = NULL;
     uint64_t one = 1;
 
+    /* The guest's fault, not the VMM's. */
+    if (!in_message) {
+        atomic_store(&device->rings_broken, true);
+    }
     /* Any thread, maybe several; the first one counts. */
     if (atomic_compare_exchange_strong(&device->broken, &none, "")) {
         snprintf(device->broken_text, sizeof(device->broken_text), "%s", text);
@@ -186,7 +193,9 @@ static void dispatch(struct device *device)
     bool handled;
 
     hold_lanes(device, true);
+    in_message = true;
     handled = vu_dispatch(&device->vu);
+    in_message = false;
     hold_lanes(device, false);
     if (!handled || atomic_load(&device->broken)) {
         device_disconnect(device);
@@ -257,7 +266,7 @@ static void leave(struct device *device)
     vu_deinit(&device->vu);
     device->connected = false;
     if (why) {
-        device->held = true;
+        device->held |= atomic_exchange(&device->rings_broken, false);
         log_violation(device, why);
     } else {
         log_info("disk '%s': the VMM has disconnected", device->name);

@@ -47,6 +47,7 @@ struct device {
         size_t length;
     } known[VHOST_USER_MAX_RAM_SLOTS];
     unsigned int known_count;
+    atomic_bool rings_broken;     /* by the guest, in this connection */
     bool held, hold_logged;       /* the guest has broken the rings */
     uint64_t violation_logged;    /* rdisk_now(); 0: never */
     unsigned int violations;      /* that were not logged since */
