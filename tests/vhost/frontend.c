@@ -441,8 +441,13 @@ void frontend_start_at(struct frontend *frontend, const char *path,
 void frontend_start_private(const char *path)
 {
     struct frontend frontend;
+    uint64_t ignored;
 
     start(&frontend, path, 4096, 0, 0, true);
+    /* The library answers even what it does not handle, before it disconnects. */
+    if (!get_u64(&frontend, GET_FEATURES, &ignored)) {
+        frontend_die("cannot start the device at %s", path);
+    }
     frontend_die("the daemon has accepted memory that is not shared");
 }
 
