@@ -270,9 +270,9 @@ check_little_memory_makes_fewer_slots_and_then_none()
     volume w 16M
     hold v
     io w 'write -q -P 5 0 16M' 'read -q -P 5 0 16M'
-    says "$server_log" 'gets 5 slots per queue, not 64: [0-9]+ bytes'
+    says "$server_log" 'granted 5 slots per queue, not 64: [0-9]+ bytes'
     volume x 4M
-    refused 'bytes of slots wanted, at least [0-9]+' 20 \
+    refused 'bytes of slots requested, at least [0-9]+' 20 \
         qemu-io -f raw -c 'read 0 4k' "$(uri 'x?slot-size=1M')"
     kill -TERM "$holder"
     wait_until 20 no_sessions || fail "a session is left"
