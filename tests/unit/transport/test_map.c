@@ -122,12 +122,13 @@ static int (*post_send)(struct ibv_qp *qp, struct ibv_send_wr *wr,
 static int post_send_older(struct ibv_qp *qp, struct ibv_send_wr *wr,
                            struct ibv_send_wr **bad)
 {
-    struct rdisk_wire_hello *hello =
-        (struct rdisk_wire_hello *)(uintptr_t)wr->sg_list[0].addr;
+    struct rdisk_wire_hello *hello;
 
-    if (wr->opcode == IBV_WR_SEND &&
-        le16toh(hello->message.type) == RDISK_MSG_HELLO) {
-        hello->features &= ~htole64(RDISK_FEATURE_LONG_EXTENTS);
+    if (wr->opcode == IBV_WR_SEND) {
+        hello = (struct rdisk_wire_hello *)(uintptr_t)wr->sg_list[0].addr;
+        if (le16toh(hello->message.type) == RDISK_MSG_HELLO) {
+            hello->features &= ~htole64(RDISK_FEATURE_LONG_EXTENTS);
+        }
     }
     return post_send(qp, wr, bad);
 }
