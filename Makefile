@@ -147,4 +147,5 @@ help:
 	@echo "make install-vhost, install-qemu, install-lab  the same of those"
 	@echo "make uninstall   what make install has put there; uninstall-qemu, ..."
 	@echo "make deb         Debian packages of everything, in $(BUILD)/packages"
+	@echo "make packages-test  install, upgrade and purge them in a Debian machine"
 	@echo "make clean       remove $(BUILD); $(CACHE) stays"

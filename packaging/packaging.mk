@@ -119,7 +119,13 @@ uninstall-lab:
 
 # Debian packages, in $(BUILD)/packages. They are built in a copy of what is
 # committed, so that an edit in the tree does not get into them.
-.PHONY: deb
+.PHONY: deb packages-test
 deb:
 	@packaging/setup build qemu deb
 	@packaging/build-deb --output $(BUILD)/packages
+
+# Install, use, upgrade and purge them, in a Debian in a virtual machine; half an
+# hour without KVM.
+packages-test: deb
+	@packaging/setup lab workloads
+	@tests/packages/run $(BUILD)/packages
