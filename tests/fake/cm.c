@@ -85,7 +85,7 @@ static void event_taken(struct fake_event *event)
 
     switch (event->event.event) {
     case RDMA_CM_EVENT_ADDR_RESOLVED:
-        id->id.verbs = &id->host->context;
+        id->id.verbs = fake_context(id->host);
         id->born = id->host->removals;
         id->id.port_num = 1;
         break;
@@ -348,7 +348,7 @@ static int bind_locked(struct fake_id *id, const struct sockaddr_in *addr)
         if (host->removed) {
             return -ENODEV;
         }
-        id->id.verbs = &host->context;
+        id->id.verbs = fake_context(host);
         id->born = host->removals;
         id->id.port_num = 1;
     }

@@ -6,17 +6,11 @@
 
 #include "internal.h"
 
-static struct fake_host *context_host(struct ibv_context *context)
-{
-    return (struct fake_host *)((char *)context -
-                                offsetof(struct fake_host, context));
-}
-
 /* ---- Completion channels ---------------------------------------------- */
 
 static struct ibv_comp_channel *create_comp_channel(struct ibv_context *context)
 {
-    struct fake_host *host = context_host(context);
+    struct fake_host *host = fake_context_host(context);
     struct fake_comp_channel *channel = NULL;
     int ret;
 
@@ -116,8 +110,8 @@ static int check_cq(struct fake_host *host, int cqe,
         return -EIO;
     }
     if (cqe < 1 || cqe > host->limits.max_cqe || vector < 0 ||
-        vector >= host->context.num_comp_vectors ||
-        (channel && channel->context != &host->context)) {
+        vector >= fake_context(host)->num_comp_vectors ||
+        (channel && channel->context != fake_context(host))) {
         return -EINVAL;
     }
     return 0;
@@ -127,7 +121,7 @@ static struct ibv_cq *create_cq(struct ibv_context *context, int cqe,
                                 void *cq_context,
                                 struct ibv_comp_channel *channel, int vector)
 {
-    struct fake_host *host = context_host(context);
+    struct fake_host *host = fake_context_host(context);
     struct fake_cq *cq = NULL;
     int ret;
 

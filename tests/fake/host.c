@@ -96,10 +96,17 @@ struct fake_host *fake_host_add(struct fake_fabric *fabric, const char *address)
     TAILQ_INIT(&host->cqs);
     TAILQ_INIT(&host->mrs);
     TAILQ_INIT(&host->mws);
-    host->context.device = &host->device;
-    host->context.num_comp_vectors = 4;
-    host->context.cmd_fd = -1;
-    host->context.async_fd = -1;
+    for (unsigned int i = 0; i < FAKE_DEVICES; i++) {
+        host->devices[i] = (struct fake_device) {
+            .context = {
+                .device = &host->device,
+                .num_comp_vectors = 4,
+                .cmd_fd = -1,
+                .async_fd = -1,
+            },
+            .host = host,
+        };
+    }
     host->device.node_type = IBV_NODE_CA;
     host->device.transport_type = IBV_TRANSPORT_IB;
     fake_name_verbs(&host->verbs);

@@ -290,6 +290,15 @@ struct fake_fault {
     int error, random_error;
 };
 
+/* A device that is restored is another one, with a context of its own, as long
+ * as what is left of the older one is in use. */
+#define FAKE_DEVICES 8u
+
+struct fake_device {
+    struct ibv_context context; /* first */
+    struct fake_host *host;
+};
+
 struct fake_host {
     struct fake_fabric *fabric;
     unsigned int index; /* in the table of all hosts */
@@ -297,7 +306,7 @@ struct fake_host {
     char text[INET_ADDRSTRLEN];
     struct rdisk_verbs verbs;
     struct ibv_device device;
-    struct ibv_context context;
+    struct fake_device devices[FAKE_DEVICES];
     struct fake_limits limits;
     struct fake_fault faults[FAKE_CALLS];
     uint64_t not_ready; /* messages that found no receive */
@@ -360,6 +369,17 @@ void fake_fd_clear(int fd);
 static inline bool fake_gone(const struct fake_host *host, unsigned int born)
 {
     return host->removed || host->removals != born;
+}
+
+/* Of the device that there is now, or was last. */
+static inline struct ibv_context *fake_context(struct fake_host *host)
+{
+    return &host->devices[host->removals % FAKE_DEVICES].context;
+}
+
+static inline struct fake_host *fake_context_host(struct ibv_context *context)
+{
+    return ((struct fake_device *)context)->host;
 }
 
 static inline bool fake_linked(const struct fake_host *host)

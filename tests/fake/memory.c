@@ -6,16 +6,10 @@
 
 #include "internal.h"
 
-static struct fake_host *context_host(struct ibv_context *context)
-{
-    return (struct fake_host *)((char *)context -
-                                offsetof(struct fake_host, context));
-}
-
 static int query_device(struct ibv_context *context,
                         struct ibv_device_attr *attr)
 {
-    struct fake_host *host = context_host(context);
+    struct fake_host *host = fake_context_host(context);
     int ret;
 
     fake_lock(host->fabric);
@@ -52,7 +46,7 @@ static int query_device(struct ibv_context *context,
 static int query_port(struct ibv_context *context, uint8_t port,
                       struct ibv_port_attr *attr)
 {
-    struct fake_host *host = context_host(context);
+    struct fake_host *host = fake_context_host(context);
     int ret = 0;
 
     fake_lock(host->fabric);
@@ -72,7 +66,7 @@ static int query_port(struct ibv_context *context, uint8_t port,
 
 static bool interface_up(struct rdma_cm_id *id)
 {
-    struct fake_host *host = context_host(id->verbs);
+    struct fake_host *host = fake_context_host(id->verbs);
     bool up;
 
     fake_lock(host->fabric);
@@ -83,7 +77,7 @@ static bool interface_up(struct rdma_cm_id *id)
 
 static struct ibv_pd *alloc_pd(struct ibv_context *context)
 {
-    struct fake_host *host = context_host(context);
+    struct fake_host *host = fake_context_host(context);
     struct fake_pd *pd = NULL;
     int ret;
 

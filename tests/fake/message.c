@@ -260,7 +260,7 @@ static void connect_request(struct fake_message *message)
     child->remote_qpn = message->param.qp_num;
     child->retry_count = message->param.retry_count;
     child->rnr_retry = message->param.rnr_retry_count;
-    child->id.verbs = &host->context;
+    child->id.verbs = fake_context(host);
     child->born = host->removals;
     child->id.port_num = 1;
     child->id.route.addr.dst_sin = message->address;

@@ -36,9 +36,9 @@ static int check_qp(struct fake_id *id, struct ibv_pd *pd,
     }
     if (!id->id.verbs || id->id.qp || !pd || !attr->send_cq || !attr->recv_cq ||
         attr->srq || attr->qp_type != IBV_QPT_RC ||
-        pd->context != &host->context ||
-        attr->send_cq->context != &host->context ||
-        attr->recv_cq->context != &host->context) {
+        pd->context != fake_context(host) ||
+        attr->send_cq->context != fake_context(host) ||
+        attr->recv_cq->context != fake_context(host)) {
         return -EINVAL;
     }
     if (!cap->max_send_wr || cap->max_send_wr > max_wr || !cap->max_recv_wr ||
@@ -69,7 +69,7 @@ static struct fake_qp *new_qp(struct fake_id *id, struct fake_pd *pd,
     qp->cap = attr->cap;
     qp->signal_all = attr->sq_sig_all;
     qp->stalled = RDISK_NEVER;
-    qp->qp.context = &id->host->context;
+    qp->qp.context = fake_context(id->host);
     qp->qp.qp_context = attr->qp_context;
     qp->qp.pd = &pd->pd;
     qp->qp.send_cq = attr->send_cq;
