@@ -290,6 +290,41 @@ static void bad_lengths(void)
     session_close(&own);
 }
 
+static void bad_bare_write_ends_it(uint64_t offset, uint32_t length)
+{
+    begin();
+    session_send_bare(&own, 0, offset, length);
+    EXPECT(session_ended(&own) && !session_answered(&own));
+    session_drop(&own);
+}
+
+static void bare_writes(void)
+{
+    /* Of no slot's length; but the last one of the immediate alone. */
+    bad_bare_write_ends_it(0, 512);
+    bad_bare_write_ends_it(0, 4096 + 512);
+    bad_bare_write_ends_it(0, SESSION_SLOT + 4096);
+    bad_bare_write_ends_it(0, 0);
+    session_features = 0;
+    bad_bare_write_ends_it(0, 4096);
+    session_features = RDISK_FEATURE_BARE;
+    /* Beyond the end, on either side, gets an answer. */
+    begin();
+    EXPECT(session_send_bare(&own, 0, 0, 4096) == IBV_WC_SUCCESS);
+    EXPECT(session_answer(&own) == RDISK_STATUS_OK);
+    session_send_bare(&own, 0, 1ull << 40, 4096);
+    EXPECT(session_answer(&own) == RDISK_STATUS_OUT_OF_RANGE);
+    session_send_bare(&own, 0, 0ull - 4096, 4096);
+    EXPECT(session_answer(&own) == RDISK_STATUS_OUT_OF_RANGE);
+    session_close(&own);
+    /* A header that counts otherwise. */
+    begin();
+    session_make(&own, RDISK_OP_WRITE, 0, 0)->sequence = htole32(1u << 16);
+    session_send(&own, 0, 4096);
+    EXPECT(session_ended(&own) && !session_answered(&own));
+    session_drop(&own);
+}
+
 static void replays(void)
 {
     /* An immediate alone: the header in the slot has been answered. */
@@ -464,6 +499,8 @@ static const struct {
     { "a queue that has joined cannot join again", queue_that_has_joined },
     { "a header of garbage ends its session only", garbage_headers },
     { "a bad length ends its session, or is answered", bad_lengths },
+    { "a bad write without a header ends its session, or is answered",
+      bare_writes },
     { "a request that is replayed ends its session only", replays },
     { "a message of garbage ends its session only", garbage_messages },
     { "a flood of requests ends its session only", flood_of_requests },

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+uint64_t session_features = RDISK_FEATURE_BARE;
+
 static struct rdisk_wire_connect connect_request(void)
 {
     return (struct rdisk_wire_connect) {
@@ -35,6 +37,7 @@ void session_open(struct session *session, const char *address,
                   const char *port, const char *volume)
 {
     struct rdisk_wire_connect request = connect_request();
+    struct rdisk_wire_hello *hello;
     struct rdisk_wire_open *open;
 
     memset(session, 0, sizeof(*session));
@@ -45,8 +48,10 @@ void session_open(struct session *session, const char *address,
                      sizeof(request))) {
         die("the server does not let a good client in");
     }
-    ask(session, RDISK_MSG_HELLO, sizeof(struct rdisk_wire_hello),
-        RDISK_MSG_HELLO_REPLY);
+    hello = (void *)(session->control.buffer + END_SAY);
+    memset(hello, 0, sizeof(*hello));
+    hello->features = htole64(session_features);
+    ask(session, RDISK_MSG_HELLO, sizeof(*hello), RDISK_MSG_HELLO_REPLY);
     open = (void *)(session->control.buffer + END_SAY);
     memset(open, 0, sizeof(*open));
     if (getentropy(open->client, sizeof(open->client)) < 0) {
@@ -158,6 +163,18 @@ enum ibv_wc_status session_send(struct session *session, unsigned int slot,
                      (uint32_t)sizeof(struct rdisk_wire_request) + payload,
                      session_header(session, slot), session_key(session),
                      rdisk_imm_request((uint16_t)slot, session->sequence++));
+}
+
+enum ibv_wc_status session_send_bare(struct session *session, unsigned int slot,
+                                     uint64_t offset, uint32_t length)
+{
+    session->sequence++;
+    return end_write(&session->data, SESSION_PAYLOAD, length,
+                     session_header(session, slot) +
+                         sizeof(struct rdisk_wire_request),
+                     session_key(session),
+                     rdisk_imm_bare(rdisk_bare_bits(SESSION_SLOTS),
+                                    (uint16_t)slot, 0, offset));
 }
 
 int session_answer(struct session *session)

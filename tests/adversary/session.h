@@ -18,6 +18,9 @@ struct session {
     uint32_t sequence; /* of the next request */
 };
 
+/* Features that HELLO offers: at first RDISK_FEATURE_BARE. */
+extern uint64_t session_features;
+
 /* HELLO and OPEN, cleanly. */
 void session_open(struct session *session, const char *address,
                   const char *port, const char *volume);
@@ -42,6 +45,10 @@ struct rdisk_wire_request *session_make(struct session *session,
 /* Send header and @payload bytes behind it; with the right immediate. */
 enum ibv_wc_status session_send(struct session *session, unsigned int slot,
                                 uint32_t payload);
+/* Send @length bytes of payload as a bare write at @offset. The base is 0: no
+ * WRITE with a header went before. */
+enum ibv_wc_status session_send_bare(struct session *session, unsigned int slot,
+                                     uint64_t offset, uint32_t length);
 /* The status of the next answer; negative: the connection ended instead. */
 int session_answer(struct session *session);
 /* Is there an answer already? */

@@ -57,6 +57,11 @@ check_garbage_headers_end_their_session_only()
     warded_off "a header of garbage ends its session only"
 }
 
+check_bad_writes_without_a_header_end_their_session_or_are_answered()
+{
+    warded_off "a bad write without a header ends its session, or is answered"
+}
+
 check_bad_lengths_end_their_session_or_are_answered()
 {
     warded_off "a bad length ends its session, or is answered"

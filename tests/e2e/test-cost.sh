@@ -101,6 +101,44 @@ check_from_outside_a_request_is_one_work_request_and_no_copy()
     done
 }
 
+# Of all devices of this machine; both sides are here.
+sent_packets()
+{
+    cat /sys/class/infiniband/*/ports/1/hw_counters/sent_pkts 2>/dev/null |
+        awk '{ sum += $1 } END { print NR ? sum : "none" }'
+}
+
+# packets OPTION…: per 100 requests of 4 KiB, as the slope between two counts, so
+# that connecting and ending cost nothing
+packets()
+{
+    local count before sent=()
+    for count in $few $many; do
+        before=$(sent_packets)
+        within 120 bench-client "$(uri 'disk?heartbeat=0')" -s 4096 -d 1 \
+            -c "$count" "$@" >"$work/io" || fail "bench-client $*"
+        wait_until 10 no_sessions
+        sent+=($(($(sent_packets) - before)))
+    done
+    echo $(((sent[1] - sent[0]) * 100 / (many - few)))
+}
+
+# Request, acknowledgement, answer, acknowledgement: a write is its payload only,
+# which fills a packet.
+check_a_4_KiB_request_takes_four_packets()
+{
+    local way per
+    need_programs
+    [ "$(sent_packets)" != none ] || skip "the device does not count packets"
+    begin
+    for way in -w -m100; do
+        per=$(packets $way)
+        # What is lost is sent again.
+        at_most "packets per 100 requests, $way" "$per" 402
+        [ "$per" -ge 398 ] || fail "$per packets per 100 requests, $way"
+    done
+}
+
 # How often this machine's device had to say, or to hear, that no receive was
 # posted; both sides are here.
 not_ready()

@@ -46,6 +46,27 @@ static void say(struct fuzz_input *input)
     raw_send(&control, HOSTILE_SAY, size);
 }
 
+/* A write without a header, with any slot, distance and length. */
+static void bare_write(struct fuzz_input *input, bool joined)
+{
+    uint8_t how = fuzz_byte(input), slot = fuzz_byte(input) % 4;
+    uint32_t imm = fuzz_word(input), length = (how % 4 + 1) * 4096;
+    unsigned int bits = rdisk_bare_bits(4);
+
+    if (!joined) {
+        return;
+    }
+    if (how & 4) {
+        length -= fuzz_byte(input) * 16;
+    }
+    if (how & 8) {
+        imm = rdisk_imm_bare(bits, slot, 0, imm % 1024 * 4096);
+    }
+    raw_write(&data, HOSTILE_PAYLOAD, length,
+              hostile_header_address(slot) + sizeof(struct rdisk_wire_request),
+              le32toh(lease.rkey), imm | RDISK_BARE_FLAG);
+}
+
 /* A request whose header is right but for what the input changes. */
 static void request(struct fuzz_input *input, bool joined)
 {
@@ -83,6 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         hostile_begin_stranger(1, "alice", "0123456789abcdef0123456789abcdef");
     } else {
         hostile_begin(1);
+        hostile_features = how & 16 ? RDISK_FEATURE_BARE : 0;
         if (how & 2) {
             hostile_join();
             joined = true;
@@ -92,7 +114,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     }
     hostile_scene.ranges = how & 8;
     for (unsigned int i = 0; i < STEPS && input.size; i++) {
-        switch (fuzz_byte(&input) % 6) {
+        uint8_t what = fuzz_byte(&input);
+
+        switch (what >= 0xf0 ? 6 : what % 6) {
         case 0:
         case 1:
             say(&input);
@@ -100,6 +124,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         case 2:
         case 3:
             request(&input, joined);
+            break;
+        case 6:
+            bare_write(&input, joined);
             break;
         case 4: {
             uint32_t length = fuzz_byte(&input) * 2u;

@@ -39,6 +39,46 @@ static void request(struct fuzz_input *input)
     }
 }
 
+static void bare_write(struct fuzz_input *input)
+{
+    uint8_t flags = fuzz_byte(input);
+    uint32_t immediate = fuzz_word(input), length = fuzz_word(input);
+    struct rdisk_request_limits limits = {
+        .size = 1 << 20,
+        .block_size = 512,
+        .slot_size = 8192,
+        .slots = 1 + fuzz_word(input) % RDISK_SLOTS_MAX,
+        .read_only = flags & 1,
+        .bare = flags & 2,
+    };
+    struct rdisk_request_view view = { 0 };
+    struct rdisk_error err = { 0 };
+    int slot;
+
+    limits.bare_bits = rdisk_bare_bits(limits.slots);
+    fuzz_take(input, &limits.base, sizeof(limits.base));
+    limits.base = rdisk_bare_base(limits.base);
+    slot = rdisk_wire_check_slot(immediate, &limits, &err);
+    CHECK(slot < (int)limits.slots);
+    CHECK(slot >= 0 || err.text[0]);
+    if (slot < 0 || !(immediate & RDISK_BARE_FLAG)) {
+        return;
+    }
+    CHECK(limits.bare);
+    if (rdisk_wire_check_bare(immediate, length, &limits, &view, &err) ==
+        RDISK_STATUS_OK) {
+        CHECK(!limits.read_only && view.op == RDISK_OP_WRITE && !view.flags);
+        CHECK(view.length && view.length <= limits.slot_size);
+        CHECK(view.offset <= limits.size);
+        CHECK(view.length <= limits.size - view.offset);
+        CHECK_EQUAL(rdisk_imm_bare(limits.bare_bits, (uint16_t)slot,
+                                   limits.base, view.offset),
+                    immediate);
+    } else {
+        CHECK(err.text[0]);
+    }
+}
+
 static void segments(struct fuzz_input *input)
 {
     struct rdisk_wire_segment segments[RDISK_SEGMENTS_MAX];
@@ -112,7 +152,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     switch (which % 7) {
     case 0:
-        request(&input);
+        if (which & 0x40) {
+            bare_write(&input);
+        } else {
+            request(&input);
+        }
         break;
     case 1:
         segments(&input);

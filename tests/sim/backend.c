@@ -167,6 +167,13 @@ void sim_backend_request(void *queue_user, struct rdisk_target_request *request)
         sim_violation("a copy from byte %llu, which nobody asked for",
                       (unsigned long long)request->source);
     }
+    if (request->offset + request->length >
+        (queue->holder->visitor ? SIM_BLOCK : sim->size)) {
+        sim_violation("a request for %llu bytes at %llu, beyond the volume's "
+                      "end, reaches the backend",
+                      (unsigned long long)request->length,
+                      (unsigned long long)request->offset);
+    }
     if (server->op_count == SIM_OPS) {
         sim_violation("more requests than slots");
     }

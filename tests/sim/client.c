@@ -442,6 +442,7 @@ static void start(struct sim_client *client)
     options.heartbeat_ms = config->heartbeat_ms;
     options.request_timeout_ms = config->request_timeout_ms;
     options.open_timeout_ms = config->open_timeout_ms;
+    options.withheld_features = sim_withheld(client->sim);
     client->serial++;
     client->state = RDISK_INITIATOR_IDLE;
     client->opened = client->register_tried = client->registered = false;
@@ -637,6 +638,10 @@ static void env_log(void *opaque, enum rdisk_log_level level, const char *line)
     struct sim_client *client = opaque;
 
     sim_log(client->sim, "client %u: %s", client->index, line);
+    /* Control messages are corrupted on purpose; answers are not. */
+    if (strstr(line, "matches no request")) {
+        sim_violation("client %u: %s", client->index, line);
+    }
 }
 
 void sim_clients_begin(struct sim *sim)
@@ -654,6 +659,8 @@ void sim_clients_begin(struct sim *sim)
         fake_host_env(client->host, &client->fake);
         client->verbs = *client->fake.verbs;
         sim_mutate_client_verbs(&client->verbs, sim->mutation);
+        sim_mutate_bare_client(&client->verbs, sim->mutation,
+                               sim->schedule->config.slots);
         client->env = (struct rdisk_env) {
             .verbs = &client->verbs,
             .now = env_now,

@@ -60,6 +60,14 @@
       "a write ends with its answer, although its sends are not " \
       "acknowledged") \
     X(RESEND_FAILED, "resend-failed", 3, "a failed write is sent again later") \
+    X(BARE_SLOT, "bare-slot", 1, \
+      "the server takes another slot for a bare write") \
+    X(BARE_BLOCK, "bare-block", 1, \
+      "a bare write is carried out one block too far") \
+    X(BARE_BASE, "bare-base", 1, \
+      "the server does not move the base of bare writes") \
+    X(NO_RANGE_CHECK, "no-range-check", 6, \
+      "the server does not compare ranges with the end of the volume") \
     X(WRONG_ADDRESS, "wrong-address", 4, \
       "a read's payload is written one block too far") \
     X(DOUBLE_COMPLETION, "double-completion", 7, \
@@ -95,5 +103,11 @@ void sim_mutate_client_verbs(struct rdisk_verbs *verbs,
 bool sim_mutate_catch_up(void);
 void sim_mutate_server_verbs(struct rdisk_verbs *verbs,
                              enum sim_mutation mutation);
+
+/* mutation_bare.c: the same of bare writes; queues have @slots slots. */
+void sim_mutate_bare_client(struct rdisk_verbs *verbs,
+                            enum sim_mutation mutation, unsigned int slots);
+void sim_mutate_bare_server(struct rdisk_verbs *verbs,
+                            enum sim_mutation mutation, unsigned int slots);
 
 #endif

@@ -76,6 +76,11 @@ static int owner_queue_new(void *opaque, void *user,
         .holder = user,
     };
     rdisk_target_queue_memory(target, &queue->memory, &queue->length);
+    /* A client checks its requests itself. */
+    if (queue->holder->visitor && sim_mutated(sim, SIM_MUTATE_NO_RANGE_CHECK)) {
+        queue->holder->session->reported_size = 1ull << 50;
+        atomic_store(&queue->holder->session->size, 1ull << 50);
+    }
     *queue_user = queue;
     return 0;
 }
@@ -180,6 +185,13 @@ static int record_save(void *opaque, const uint8_t *identity,
     return fails ? rdisk_error_set(err, -EIO, "the record was not written") : 0;
 }
 
+/* ---- An older peer ------------------------------------------------------ */
+
+uint64_t sim_withheld(struct sim *sim)
+{
+    return sim_pick(&sim->feature_state, 4) ? 0 : RDISK_FEATURE_BARE;
+}
+
 /* ---- Who may come in ---------------------------------------------------- */
 
 void sim_secret(struct rdisk_secret *secret)
@@ -252,6 +264,7 @@ static void server_starts(struct sim *sim)
     struct rdisk_error err = { 0 };
 
     turn_begins(sim);
+    server->options.withheld_features = sim_withheld(sim);
     server->target = rdisk_target_create(&server->env, &server->options,
                                          &events, sim, &err);
     if (server->target) {
@@ -405,7 +418,13 @@ static void env_random(void *opaque, void *buf, size_t size)
 
 static void env_log(void *opaque, enum rdisk_log_level level, const char *line)
 {
-    sim_log(opaque, "server: %s", line);
+    struct sim *sim = opaque;
+
+    sim_log(sim, "server: %s", line);
+    if (strstr(line, "violates the protocol") &&
+        strncmp(line, SIM_VISITOR_ADDRESS, strlen(SIM_VISITOR_ADDRESS))) {
+        sim_violation("the server finds of a client: %s", line);
+    }
 }
 
 void sim_server_begin(struct sim *sim)
@@ -418,6 +437,8 @@ void sim_server_begin(struct sim *sim)
     fake_host_env(server->host, &server->fake);
     server->verbs = *server->fake.verbs;
     sim_mutate_server_verbs(&server->verbs, sim->mutation);
+    sim_mutate_bare_server(&server->verbs, sim->mutation,
+                           sim->schedule->config.slots);
     sim_ambush_server_verbs(&server->verbs);
     server->env = (struct rdisk_env) {
         .verbs = &server->verbs,

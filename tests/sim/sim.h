@@ -201,6 +201,8 @@ struct sim_server {
 #define SIM_VISITOR_LATER  "later"
 #define SIM_VISITOR_NONE   "none"
 
+#define SIM_VISITOR_ADDRESS "10.0.0.200"
+
 struct sim_visitor {
     struct sim *sim;
     struct fake_host *host;
@@ -211,9 +213,11 @@ struct sim_visitor {
     struct rdisk_control control;
     struct rdisk_qp qp; /* of data */
     struct rdisk_qp_counters counters;
+    struct ibv_mr *mr; /* of a block to write */
     struct rdisk_auth auth;
     struct rdisk_wire_open_reply granted;
-    unsigned int goal; /* enum rdisk_target_state */
+    struct rdisk_wire_accept lease; /* of data */
+    unsigned int goal;              /* enum rdisk_target_state */
     unsigned int act, how;
     uint64_t act_at, leave_at;
     struct sim_holder *holder; /* its session at the server's owner */
@@ -226,6 +230,7 @@ struct sim {
     enum sim_mutation mutation;
     bool verbose;
     uint64_t random_state;
+    uint64_t feature_state; /* the same, of sim_withheld() only */
     struct fake_fabric *fabric;
     struct sim_server server;
     struct sim_client clients[SIM_CLIENTS];
@@ -356,6 +361,8 @@ void sim_server_remove_device(struct sim *sim);
 void sim_server_restore_device(struct sim *sim);
 /* Is there something to do for this queue without its descriptor? */
 bool sim_server_queue_due(const struct sim_queue *queue);
+/* The features that a session, or a server, does not have. */
+uint64_t sim_withheld(struct sim *sim);
 /* Who may come in, if not everybody. */
 #define SIM_USER "sim"
 void sim_secret(struct rdisk_secret *secret);

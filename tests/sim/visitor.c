@@ -243,10 +243,40 @@ static void ask(struct sim_visitor *visitor)
     }
 }
 
+/* A bare write beyond the end of its volume. */
+static void write_beyond_the_end(struct sim_visitor *visitor)
+{
+    static uint8_t page[RDISK_BARE_UNIT];
+    const struct rdisk_verbs *verbs = visitor->env.verbs;
+    const struct rdisk_wire_accept *lease = &visitor->lease;
+    struct ibv_send_wr *wr;
+
+    visitor->mr = verbs->reg_mr(visitor->pd, page, sizeof(page), 0);
+    if (!visitor->mr) {
+        return;
+    }
+    wr = rdisk_qp_stage(&visitor->qp);
+    wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+    wr->imm_data = htonl(rdisk_imm_bare(rdisk_bare_bits(le16toh(lease->slots)),
+                                        0, 0, RDISK_BARE_UNIT));
+    wr->num_sge = 1;
+    wr->sg_list[0] = (struct ibv_sge) {
+        .addr = (uintptr_t)page,
+        .length = sizeof(page),
+        .lkey = visitor->mr->lkey,
+    };
+    wr->wr.rdma.remote_addr = le64toh(lease->base) + RDISK_HEADER_AREA;
+    wr->wr.rdma.rkey = le32toh(lease->rkey);
+    rdisk_qp_post(&visitor->qp);
+}
+
 static void joined(struct sim_visitor *visitor)
 {
     struct sim_holder *holder = visitor->holder;
 
+    if (visitor->auth.chosen & RDISK_FEATURE_BARE) {
+        write_beyond_the_end(visitor);
+    }
     switch (visitor->goal) {
     case RDISK_TARGET_CLOSING:
         send_plain(visitor, RDISK_MSG_CLOSE);
@@ -428,7 +458,7 @@ void sim_visitor_begin(struct sim *sim)
     struct sim_visitor *visitor = &sim->visitor;
 
     visitor->sim = sim;
-    visitor->host = fake_host_add(sim->fabric, "10.0.0.200");
+    visitor->host = fake_host_add(sim->fabric, SIM_VISITOR_ADDRESS);
     fake_host_env(visitor->host, &visitor->env);
 }
 
@@ -469,6 +499,9 @@ void sim_visitor_leave(struct sim *sim)
     if (visitor->id) {
         verbs->destroy_id(visitor->id);
     }
+    if (visitor->mr) {
+        verbs->dereg_mr(visitor->mr);
+    }
     if (visitor->pd) {
         verbs->dealloc_pd(visitor->pd);
     }
@@ -476,6 +509,7 @@ void sim_visitor_leave(struct sim *sim)
     visitor->channel = NULL;
     visitor->id = visitor->data = NULL;
     visitor->pd = NULL;
+    visitor->mr = NULL;
 }
 
 void sim_visitor_calm(struct sim *sim)
@@ -548,6 +582,11 @@ bool sim_visitor_life(struct sim *sim)
         return false;
     }
     copy = *event;
+    if (event->event == RDMA_CM_EVENT_ESTABLISHED &&
+        event->id == visitor->data) {
+        memcpy(&visitor->lease, event->param.conn.private_data,
+               sizeof(visitor->lease));
+    }
     visitor->env.verbs->ack_cm_event(event);
     cm_event(visitor, &copy);
     return true;

@@ -22,13 +22,15 @@ void rdisk_initiator_send(struct rdisk_initiator *session,
 
 void rdisk_initiator_send_hello(struct rdisk_initiator *session)
 {
+    uint64_t offered = RDISK_FEATURES_KNOWN &
+                       ~session->options.withheld_features;
     struct rdisk_wire_hello hello = {
         .message.type = htole16(RDISK_MSG_HELLO),
-        .features = htole64(RDISK_FEATURES_KNOWN),
+        .features = htole64(offered),
     };
 
     session->handshake.auth = (struct rdisk_auth) {
-        .offered = RDISK_FEATURES_KNOWN,
+        .offered = offered,
     };
     rdisk_initiator_send(session, &hello.message, sizeof(hello));
 }
@@ -144,7 +146,7 @@ static void take_hello_reply(struct rdisk_initiator *session,
         message;
     uint64_t features = le64toh(reply->features);
 
-    if (features & ~RDISK_FEATURES_KNOWN) {
+    if (features & ~session->handshake.auth.offered) {
         rdisk_initiator_bad_message(session, "it chose features that were not "
                                              "offered");
         return;

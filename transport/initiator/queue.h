@@ -93,6 +93,8 @@ struct rdisk_queue {
     unsigned int max_segments;
     bool long_extents; /* EXTENTS of any range */
     bool await_acks;   /* of each write, not only of those that bounce */
+    bool bare;         /* writes may go without a header */
+    unsigned int bare_bits;
 
     /* Below: queue's thread. */
     uint8_t *headers; /* RDISK_HEADER_MAX for each slot */
@@ -110,7 +112,8 @@ struct rdisk_queue {
     struct rdisk_piece pieces[RDISK_SEGMENTS_MAX]; /* of the one being sent */
     struct rdisk_request *waiting; /* first of those without a slot */
     struct rdisk_request **waiting_end;
-    uint32_t sequence;
+    uint32_t sequence;       /* of the next request on this connection */
+    uint64_t bare_base;      /* from which the server counts */
     atomic_uint outstanding; /* taken and not completed */
     atomic_uint in_slots;    /* of these, on their way */
     /* When the home thread, at one of its ticks, first saw the request that is

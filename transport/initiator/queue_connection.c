@@ -181,8 +181,8 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
     unsigned int slots = session->queues.slots;
     unsigned int max_sge = limits->max_sge < SGE_REQUESTED ? limits->max_sge
                                                            : SGE_REQUESTED;
-    /* Work requests of a write in the most pieces, its header apart. */
-    unsigned int longest = (RDISK_SEGMENTS_MAX + max_sge - 1) / max_sge + 1;
+    /* Work requests of a write in the most pieces, and its header. */
+    unsigned int longest = (RDISK_SEGMENTS_MAX + 1 + max_sge - 1) / max_sge;
     /* Twice, since a quarter may be held by sends not yet proved done. */
     unsigned int sends = 2 * slots + 2 * longest;
     bool windows = session->options.guest_memory == RDISK_GUEST_MEMORY_WINDOW;
@@ -248,6 +248,10 @@ void rdisk_queue_set_grant(struct rdisk_queue *queue,
                           RDISK_FEATURE_LONG_EXTENTS;
     queue->await_acks = options->write_acks ||
                         options->guest_memory != RDISK_GUEST_MEMORY_DIRECT;
+    queue->bare = queue->session->handshake.auth.chosen & RDISK_FEATURE_BARE;
+    queue->bare_bits = rdisk_bare_bits(queue->slots);
+    queue->bare_base = 0;
+    queue->sequence = 0;
     /* Slot 0 on top of the stack. */
     for (unsigned int i = 0; i < queue->slots; i++) {
         queue->free_slots[i] = (uint16_t)(queue->slots - 1 - i);

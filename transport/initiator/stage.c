@@ -15,14 +15,6 @@
  */
 #define PIECE_LEAST 2048u
 
-/*
- * Bytes. The payload of a write as long as this goes by itself, before its
- * header: then its packets begin where the guest's pages do, and the device
- * gathers none from two. For shorter ones that does not pay for one more work
- * request: docs/performance.md.
- */
-#define APART_LEAST 65536u
-
 /* ---- Pieces: where a request's memory lies ---------------------------- */
 
 /* Append, or lengthen the last one if this continues it. */
@@ -205,12 +197,6 @@ static void stage_header_only(struct rdisk_queue *queue,
     wr->wr.rdma.rkey = queue->rkey;
 }
 
-/* Does the header of this request go out behind its payload, by itself? */
-static bool header_apart(const struct rdisk_request *request)
-{
-    return request->op == RDISK_OP_WRITE && request->length >= APART_LEAST;
-}
-
 /* A chain of writes to neighbouring addresses, in the making. */
 struct chain {
     struct rdisk_queue *queue;
@@ -244,10 +230,47 @@ static void append(struct chain *chain, uint64_t address, uint32_t length,
     chain->remote += length;
 }
 
-static void append_header(struct chain *chain, uint16_t slot)
+/* May this go as a bare write? Its message is the payload, and only that. */
+static bool goes_bare(const struct rdisk_queue *queue,
+                      const struct rdisk_request *request, unsigned int pieces)
 {
-    append(chain, (uintptr_t)slot_header(chain->queue, slot),
-           sizeof(struct rdisk_wire_request), chain->queue->headers_mr->lkey);
+    return queue->bare && request->op == RDISK_OP_WRITE && !request->flags &&
+           (request->offset | request->length) % RDISK_BARE_UNIT == 0 &&
+           pieces <= queue->qp.config.max_sge &&
+           rdisk_bare_reaches(queue->bare_bits, queue->bare_base,
+                              request->offset);
+}
+
+/* The write ends when the device is done with its memory, too. */
+static void await_sends(struct rdisk_queue *queue,
+                        struct rdisk_request *request, struct ibv_send_wr *last)
+{
+    if (queue->await_acks || request->bounced) {
+        request->awaits = RDISK_AWAITS_SENDS;
+        request->revoked = rdisk_qp_staged(&queue->qp);
+        last->send_flags |= IBV_SEND_SIGNALED;
+    }
+}
+
+static void stage_bare(struct rdisk_queue *queue, struct rdisk_request *request,
+                       unsigned int pieces)
+{
+    struct ibv_send_wr *wr = rdisk_qp_stage(&queue->qp);
+
+    wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+    wr->imm_data = htonl(rdisk_imm_bare(queue->bare_bits, request->slot,
+                                        queue->bare_base, request->offset));
+    wr->wr.rdma.remote_addr = slot_payload(queue, request->slot);
+    wr->wr.rdma.rkey = queue->rkey;
+    wr->num_sge = (int)pieces;
+    for (unsigned int i = 0; i < pieces; i++) {
+        wr->sg_list[i] = (struct ibv_sge) {
+            .addr = queue->pieces[i].address,
+            .length = queue->pieces[i].length,
+            .lkey = queue->pieces[i].keys.lkey,
+        };
+    }
+    await_sends(queue, request, wr);
 }
 
 /* WRITE: header and payload, from where it lies; which lie side by side. */
@@ -255,30 +278,19 @@ static void stage_write(struct rdisk_queue *queue,
                         struct rdisk_request *request, unsigned int pieces)
 {
     struct chain chain = { .queue = queue };
-    uint64_t payload = slot_payload(queue, request->slot);
-    uint64_t header = payload - sizeof(struct rdisk_wire_request);
-    bool apart = header_apart(request);
 
     fill_header(queue, request, 0);
-    begin_link(&chain, apart ? payload : header);
-    if (!apart) {
-        append_header(&chain, request->slot);
-    }
+    queue->bare_base = rdisk_bare_base(request->offset);
+    begin_link(&chain, slot_payload(queue, request->slot) -
+                           sizeof(struct rdisk_wire_request));
+    append(&chain, (uintptr_t)slot_header(queue, request->slot),
+           sizeof(struct rdisk_wire_request), queue->headers_mr->lkey);
     for (unsigned int i = 0; i < pieces; i++) {
         append(&chain, queue->pieces[i].address, queue->pieces[i].length,
                queue->pieces[i].keys.lkey);
     }
-    if (apart) {
-        begin_link(&chain, header);
-        append_header(&chain, request->slot);
-        send_inline(queue, chain.last);
-    }
     finish_work_request(queue, request, chain.last);
-    if (queue->await_acks || request->bounced) {
-        request->awaits = RDISK_AWAITS_SENDS;
-        request->revoked = rdisk_qp_staged(&queue->qp);
-        chain.last->send_flags |= IBV_SEND_SIGNALED;
-    }
+    await_sends(queue, request, chain.last);
 }
 
 /* Work requests that @pieces of this request take. */
@@ -288,9 +300,6 @@ static unsigned int work_requests(const struct rdisk_queue *queue,
 {
     unsigned int max_sge = queue->qp.config.max_sge;
 
-    if (header_apart(request)) {
-        return (pieces + max_sge - 1) / max_sge + 1;
-    }
     if (request->op == RDISK_OP_WRITE) {
         return (pieces + 1 + max_sge - 1) / max_sge;
     }
@@ -326,7 +335,11 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
                              request->iovcnt);
         rdisk_counter_add(&queue->copied_bytes, request->length);
     }
-    stage_write(queue, request, pieces);
+    if (goes_bare(queue, request, pieces)) {
+        stage_bare(queue, request, pieces);
+    } else {
+        stage_write(queue, request, pieces);
+    }
 }
 
 /*

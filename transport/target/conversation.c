@@ -18,8 +18,10 @@ static enum rdisk_target_event hello(struct rdisk_target_session *session,
 {
     const struct rdisk_wire_hello *wire = message;
     bool demand = session->target->options.authenticate;
-    uint64_t unknown = le64toh(wire->required) & ~RDISK_FEATURES_KNOWN;
-    uint64_t features = le64toh(wire->features) & RDISK_FEATURES_KNOWN;
+    uint64_t known = RDISK_FEATURES_KNOWN &
+                     ~session->target->options.withheld_features;
+    uint64_t unknown = le64toh(wire->required) & ~known;
+    uint64_t features = le64toh(wire->features) & known;
     struct rdisk_wire_hello reply = {
         .message.type = htole16(RDISK_MSG_HELLO_REPLY),
         .message.sequence = wire->message.sequence,

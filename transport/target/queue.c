@@ -131,6 +131,9 @@ struct rdisk_target_queue *rdisk_target_queue_create(
         .epoch = session->request.epoch,
         .block_size = session->grant.block_size,
         .slot_size = le32toh(wire->slot_size),
+        .slots = queue->slots,
+        .bare_bits = rdisk_bare_bits(queue->slots),
+        .bare = session->features & RDISK_FEATURE_BARE,
         .read_only = session->request.read_only,
         .discard = rdisk_target_session_has(session, RDISK_FEATURE_DISCARD,
                                             session->grant.discard),
@@ -290,52 +293,32 @@ static void violation(struct rdisk_target_queue *queue,
  * Header and segments are copied before they are checked: the client can
  * still write to the slot.
  */
-static enum rdisk_status read_request(struct rdisk_target_queue *queue,
-                                      struct rdisk_target_slot *slot,
-                                      uint16_t immediate_sequence,
-                                      struct rdisk_error *err)
+static enum rdisk_status read_segments(struct rdisk_target_queue *queue,
+                                       struct rdisk_target_slot *slot,
+                                       const struct rdisk_request_view *view,
+                                       struct rdisk_error *err)
 {
     struct rdisk_target_request *request = &slot->request;
     struct rdisk_wire_segment *segments = queue->segments +
                                           (size_t)request->slot *
                                               RDISK_SEGMENTS_MAX;
-    struct rdisk_request_limits limits = queue->limits;
-    struct rdisk_wire_request wire;
-    struct rdisk_request_view view;
     enum rdisk_status status;
 
-    /* The volume may grow at any time. */
-    limits.size = atomic_load_explicit(&queue->session->size,
-                                       memory_order_relaxed);
-    limits.slot = request->slot;
-    limits.immediate_sequence = immediate_sequence;
-    memcpy(&wire, (uint8_t *)request->data - sizeof(wire), sizeof(wire));
-    status = rdisk_wire_check_request(&wire, &limits, &view, err);
-    request->op = view.op;
-    request->flags = view.flags;
-    request->offset = view.offset;
-    request->source = view.source;
-    request->length = view.length;
-    slot->sequence = view.sequence;
-    slot->segments = view.segments;
-    if (status == RDISK_STATUS_OK && view.segments > queue->max_segments) {
+    if (view->segments > queue->max_segments) {
         rdisk_error_set(err, -EPROTO,
                         "a read of %u segments, the agreed limit is %u",
-                        view.segments, queue->max_segments);
+                        view->segments, queue->max_segments);
         return RDISK_STATUS_BAD_MESSAGE;
     }
-    if (status != RDISK_STATUS_OK || view.segments == 0) {
-        return status;
-    }
     memcpy(segments,
-           (uint8_t *)request->data - sizeof(wire) -
-               view.segments * sizeof(*segments),
-           view.segments * sizeof(*segments));
-    if (view.op != RDISK_OP_EXTENTS) {
-        return rdisk_wire_check_segments(segments, view.segments, view.length,
+           (uint8_t *)request->data - sizeof(struct rdisk_wire_request) -
+               view->segments * sizeof(*segments),
+           view->segments * sizeof(*segments));
+    if (view->op != RDISK_OP_EXTENTS) {
+        return rdisk_wire_check_segments(segments, view->segments, view->length,
                                          err);
     }
-    status = rdisk_wire_check_room(segments, view.segments, &request->room,
+    status = rdisk_wire_check_room(segments, view->segments, &request->room,
                                    err);
     if (status == RDISK_STATUS_OK) {
         /* Whatever the client wrote there last: what the owner does not fill
@@ -346,23 +329,73 @@ static enum rdisk_status read_request(struct rdisk_target_queue *queue,
     return status;
 }
 
+/* Of a request with a header, or of a bare write. */
+static enum rdisk_status check_request(
+    struct rdisk_target_queue *queue, const struct rdisk_target_slot *slot,
+    const struct rdisk_qp_completion *completion,
+    struct rdisk_request_view *view, struct rdisk_error *err)
+{
+    struct rdisk_request_limits *limits = &queue->limits;
+    struct rdisk_wire_request wire;
+    enum rdisk_status status;
+
+    /* The volume may grow at any time. */
+    limits->size = atomic_load_explicit(&queue->session->size,
+                                        memory_order_relaxed);
+    if (completion->immediate & RDISK_BARE_FLAG) {
+        return rdisk_wire_check_bare(completion->immediate, completion->length,
+                                     limits, view, err);
+    }
+    limits->slot = slot->request.slot;
+    limits->immediate_sequence = (uint16_t)completion->immediate;
+    memcpy(&wire, (uint8_t *)slot->request.data - sizeof(wire), sizeof(wire));
+    status = rdisk_wire_check_request(&wire, limits, view, err);
+    if (view->op == RDISK_OP_WRITE) {
+        limits->base = rdisk_bare_base(view->offset);
+    }
+    return status;
+}
+
+static enum rdisk_status read_request(
+    struct rdisk_target_queue *queue, struct rdisk_target_slot *slot,
+    const struct rdisk_qp_completion *completion, struct rdisk_error *err)
+{
+    struct rdisk_target_request *request = &slot->request;
+    struct rdisk_request_view view;
+    enum rdisk_status status = check_request(queue, slot, completion, &view,
+                                             err);
+
+    queue->limits.sequence++;
+    request->op = view.op;
+    request->flags = view.flags;
+    request->offset = view.offset;
+    request->source = view.source;
+    request->length = view.length;
+    slot->sequence = view.sequence;
+    slot->segments = view.segments;
+    if (status != RDISK_STATUS_OK || view.segments == 0) {
+        return status;
+    }
+    return read_segments(queue, slot, &view, err);
+}
+
 static struct rdisk_target_slot *find_slot(
     struct rdisk_target_queue *queue,
     const struct rdisk_qp_completion *completion, struct rdisk_error *err)
 {
-    unsigned int index = completion->immediate >> 16;
+    int index;
 
     if (!completion->with_immediate) {
         rdisk_error_set(err, -EPROTO, "a message on a data queue");
         return NULL;
     }
-    if (index >= queue->slots) {
-        rdisk_error_set(err, -EPROTO, "slot %u of %u", index, queue->slots);
+    index = rdisk_wire_check_slot(completion->immediate, &queue->limits, err);
+    if (index < 0) {
         return NULL;
     }
     if (queue->slot[index].busy) {
         rdisk_error_set(err, -EPROTO,
-                        "a request in slot %u, which is not answered", index);
+                        "a request in slot %d, which is not answered", index);
         return NULL;
     }
     return &queue->slot[index];
@@ -396,7 +429,7 @@ static void receive(struct rdisk_target_queue *queue,
         violation(queue, &err);
         return;
     }
-    status = read_request(queue, slot, (uint16_t)completion->immediate, &err);
+    status = read_request(queue, slot, completion, &err);
     if (status == RDISK_STATUS_BAD_MESSAGE) {
         violation(queue, &err);
         return;

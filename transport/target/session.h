@@ -35,7 +35,8 @@ struct rdisk_target_queue {
     struct rdma_cm_id *id;
     unsigned int index; /* 1… */
     void *user;
-    struct rdisk_request_limits limits; /* what requests are held against */
+    struct rdisk_request_limits limits; /* what requests are held against;
+                                           what changes is the reactor's */
     unsigned int slots;
     unsigned int max_segments;
 

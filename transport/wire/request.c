@@ -8,6 +8,27 @@ static bool is_long(const struct rdisk_request_limits *limits, enum rdisk_op op)
     return op == RDISK_OP_EXTENTS && limits->long_extents;
 }
 
+int rdisk_wire_check_slot(uint32_t immediate,
+                          const struct rdisk_request_limits *limits,
+                          struct rdisk_error *err)
+{
+    unsigned int slot = immediate >> 16;
+
+    if (immediate & RDISK_BARE_FLAG) {
+        if (!limits->bare) {
+            return rdisk_error_set(err, -EPROTO,
+                                   "a write without a header, which was not "
+                                   "agreed on");
+        }
+        slot = rdisk_bare_slot(limits->bare_bits, immediate);
+    }
+    if (slot >= limits->slots) {
+        return rdisk_error_set(err, -EPROTO, "slot %u of %u", slot,
+                               limits->slots);
+    }
+    return (int)slot;
+}
+
 /* Form: what a correct peer can never get wrong. */
 static enum rdisk_status check_request_form(
     const struct rdisk_wire_request *wire,
@@ -26,6 +47,10 @@ static enum rdisk_status check_request_form(
     if ((view->sequence & 0xffff) != limits->immediate_sequence) {
         return BAD(err, "request %u announced as %u", view->sequence & 0xffff,
                    limits->immediate_sequence);
+    }
+    if (limits->bare && view->sequence != limits->sequence) {
+        return BAD(err, "request %u, which is the queue's request %u",
+                   view->sequence, limits->sequence);
     }
     if (wire->reserved0 || !all_zero(wire->reserved, sizeof(wire->reserved)) ||
         (view->source && view->op != RDISK_OP_COPY)) {
@@ -211,6 +236,26 @@ enum rdisk_status rdisk_wire_check_request(
         return status;
     }
     return check_operation(limits, view, err);
+}
+
+enum rdisk_status rdisk_wire_check_bare(
+    uint32_t immediate, uint32_t length,
+    const struct rdisk_request_limits *limits, struct rdisk_request_view *view,
+    struct rdisk_error *err)
+{
+    *view = (struct rdisk_request_view) {
+        .op = RDISK_OP_WRITE,
+        .offset = rdisk_bare_offset(limits->bare_bits, immediate, limits->base),
+        .length = length,
+        .sequence = limits->sequence,
+    };
+    if (length == 0 || length % RDISK_BARE_UNIT || length > limits->slot_size) {
+        return BAD(err,
+                   "a write without a header of %u bytes, not in multiples of "
+                   "%u, in a slot of %u",
+                   length, RDISK_BARE_UNIT, limits->slot_size);
+    }
+    return check_change(limits, view, err);
 }
 
 /* ---- Segments --------------------------------------------------------- */

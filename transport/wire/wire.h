@@ -131,11 +131,12 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_CREATE  (1ull << 5) /* CREATE */
 #define RDISK_FEATURE_COPY    (1ull << 6) /* RDISK_OP_COPY */
 #define RDISK_FEATURE_LONG_EXTENTS \
-    (1ull << 7) /* RDISK_OP_EXTENTS of any range */
+    (1ull << 7)                        /* RDISK_OP_EXTENTS of any range */
+#define RDISK_FEATURE_BARE (1ull << 8) /* writes without a header */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
      RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_CREATE | \
-     RDISK_FEATURE_COPY | RDISK_FEATURE_LONG_EXTENTS)
+     RDISK_FEATURE_COPY | RDISK_FEATURE_LONG_EXTENTS | RDISK_FEATURE_BARE)
 
 /* How the peers prove who they are, right after HELLO_REPLY. */
 enum rdisk_auth_method {
@@ -326,6 +327,65 @@ static inline uint32_t rdisk_imm_answer(uint16_t slot, uint32_t sequence,
     return (uint32_t)slot << 16 | (sequence & 0xff) << 8 | status;
 }
 
+/*
+ * Bare writes, if RDISK_FEATURE_BARE was chosen: the immediate has bit 31, the
+ * slot in as many bits as the queue's slots need, and in the rest the distance
+ * of the write's offset from the queue pair's base, signed, in units.
+ */
+#define RDISK_BARE_UNIT 4096u /* bytes: offset and length are multiples */
+#define RDISK_BARE_FLAG (1u << 31)
+
+static_assert(RDISK_SLOTS_MAX << 16 <= RDISK_BARE_FLAG,
+              "the immediate of a request with a header has no bit 31");
+
+/* Bits of the distance, 21…31, on a queue of @slots slots. */
+static inline unsigned int rdisk_bare_bits(unsigned int slots)
+{
+    unsigned int bits = 31;
+
+    while (1u << (31 - bits) < slots) {
+        bits--;
+    }
+    return bits;
+}
+
+/* The base that a WRITE with a header leaves. */
+static inline uint64_t rdisk_bare_base(uint64_t offset)
+{
+    return offset - offset % RDISK_BARE_UNIT;
+}
+
+/* True if a bare write at @offset can be expressed. */
+static inline bool rdisk_bare_reaches(unsigned int bits, uint64_t base,
+                                      uint64_t offset)
+{
+    uint64_t half = 1ull << (bits - 1);
+
+    return offset / RDISK_BARE_UNIT - base / RDISK_BARE_UNIT + half < 2 * half;
+}
+
+static inline uint32_t rdisk_imm_bare(unsigned int bits, uint16_t slot,
+                                      uint64_t base, uint64_t offset)
+{
+    uint64_t distance = offset / RDISK_BARE_UNIT - base / RDISK_BARE_UNIT;
+
+    return RDISK_BARE_FLAG | (uint32_t)slot << bits |
+           ((uint32_t)distance & ((1u << bits) - 1));
+}
+
+static inline unsigned int rdisk_bare_slot(unsigned int bits, uint32_t imm)
+{
+    return (imm & ~RDISK_BARE_FLAG) >> bits;
+}
+
+static inline uint64_t rdisk_bare_offset(unsigned int bits, uint32_t imm,
+                                         uint64_t base)
+{
+    int64_t distance = (int64_t)((uint64_t)imm << (64 - bits)) >> (64 - bits);
+
+    return base + (uint64_t)distance * RDISK_BARE_UNIT;
+}
+
 /* ---- Checks: each message is validated here and nowhere else ---------- */
 
 /* Host-order view of a checked request. */
@@ -343,14 +403,27 @@ struct rdisk_request_view {
 struct rdisk_request_limits {
     uint64_t epoch;
     uint64_t size; /* of the volume, bytes */
+    uint64_t base; /* of bare writes; of this queue pair */
     uint32_t block_size;
     uint32_t slot_size;
-    uint16_t slot; /* that the immediate named */
+    uint32_t sequence;  /* of this request, as counted; if bare */
+    uint32_t slots;     /* of the queue */
+    uint32_t bare_bits; /* rdisk_bare_bits(slots) */
+    uint16_t slot;      /* that the immediate named */
     uint16_t immediate_sequence;
     bool read_only;
     bool discard, zeroes, extents, copy; /* agreed on */
-    bool long_extents;
+    bool long_extents, bare;
 };
+
+/*
+ * The slot that an immediate of a request names, below @limits->slots; -EPROTO
+ * with the sentence for the log if there is no such slot, or if it is that of
+ * a bare write and those were not agreed on.
+ */
+int rdisk_wire_check_slot(uint32_t immediate,
+                          const struct rdisk_request_limits *limits,
+                          struct rdisk_error *err);
 
 /*
  * RDISK_STATUS_OK: @view is filled. BAD_MESSAGE: the peer breaks the protocol
@@ -359,6 +432,15 @@ struct rdisk_request_limits {
  */
 enum rdisk_status rdisk_wire_check_request(
     const struct rdisk_wire_request *wire,
+    const struct rdisk_request_limits *limits, struct rdisk_request_view *view,
+    struct rdisk_error *err);
+
+/*
+ * The same for a bare write: its immediate, which rdisk_wire_check_slot() has
+ * passed, and the @length bytes of its message.
+ */
+enum rdisk_status rdisk_wire_check_bare(
+    uint32_t immediate, uint32_t length,
     const struct rdisk_request_limits *limits, struct rdisk_request_view *view,
     struct rdisk_error *err);
 

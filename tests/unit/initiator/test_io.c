@@ -204,56 +204,6 @@ static void partly_registered(void)
     scene_end(&scene);
 }
 
-/* What is written into the server's slots, in its order. */
-static struct {
-    const uint8_t *address;
-    size_t length;
-} written[8];
-static unsigned int written_count;
-
-/* It may come bit by bit. */
-static void note_write(const struct fake_write *write)
-{
-    unsigned int last = written_count - 1;
-
-    if (write->host != scene.server_host) {
-        return;
-    }
-    if (written_count &&
-        write->address == written[last].address + written[last].length) {
-        written[last].length += write->length;
-    } else if (written_count < 8) {
-        written[written_count].address = write->address;
-        written[written_count++].length = write->length;
-    }
-}
-
-static void long_write_goes_before_its_header(void)
-{
-    struct rdisk_queue_counters before, after;
-
-    lone_begin_registered(4);
-    scene.watch = note_write;
-    written_count = 0;
-    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, 0, memory, 65536 - 512), 0);
-    CHECK_EQUAL(written_count, 1);
-    CHECK_EQUAL((uintptr_t)written[0].address % 4096, 4096 - 64);
-    CHECK_EQUAL(written[0].length, 64 + 65536 - 512);
-
-    written_count = 0;
-    before = lone_counters();
-    CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, 0, memory, 65536), 0);
-    after = lone_counters();
-    CHECK_EQUAL(written_count, 2);
-    CHECK_EQUAL((uintptr_t)written[0].address % 4096, 0);
-    CHECK_EQUAL(written[0].length, 65536);
-    CHECK(written[1].address == written[0].address - 64);
-    CHECK_EQUAL(written[1].length, 64);
-    CHECK_EQUAL(after.doorbells - before.doorbells, 1);
-    scene.watch = NULL;
-    lone_end_registered();
-}
-
 static void few_sges(void)
 {
     struct copies copies;
@@ -497,8 +447,6 @@ static const struct unit_test tests[] = {
       scattered_registered },
     { "a read in small pieces comes in one, and is copied",
       small_pieces_are_read_in_one },
-    { "a long write's payload goes before its header, with one doorbell",
-      long_write_goes_before_its_header },
     { "memory registered in part is written whole", partly_registered },
     { "a device that gathers from two places serves long lists too", few_sges },
     { "a server with few work requests takes fewer pieces",

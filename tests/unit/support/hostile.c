@@ -11,6 +11,7 @@ struct scene hostile_scene;
 struct scene_client *const honest = &hostile_scene.clients[1];
 struct raw control, data;
 struct rdisk_wire_accept lease;
+uint64_t hostile_features;
 char bye_text[RDISK_TEXT_MAX + 1];
 static struct rdisk_wire_open_reply granted;
 static uint8_t buffer[4096];
@@ -60,6 +61,13 @@ void hostile_begin_limited(uint64_t seed, int max_qp_wr)
     begin();
 }
 
+void hostile_begin_older(uint64_t seed, uint64_t withheld)
+{
+    scene_prepare(&hostile_scene, seed);
+    hostile_scene.options.withheld_features = withheld;
+    begin();
+}
+
 void hostile_begin_stranger(uint64_t seed, const char *user, const char *secret)
 {
     scene_prepare(&hostile_scene, seed);
@@ -79,6 +87,7 @@ void hostile_end(void)
     CHECK_EQUAL(scene_do(honest, RDISK_OP_WRITE, 4096, buffer, 4096), 0);
     CHECK_EQUAL(scene_do(honest, RDISK_OP_READ, 4096, buffer, 4096), 0);
     CHECK(scene_is_pattern(buffer, sizeof(buffer), 77));
+    hostile_features = 0;
     raw_destroy(&data);
     raw_destroy(&control);
     scene_advance(&hostile_scene, 20000);
@@ -134,8 +143,10 @@ struct rdisk_wire_open *hostile_open_message(void)
 void hostile_open_volume(void)
 {
     struct rdisk_wire_message *reply;
+    struct rdisk_wire_hello *hello = hostile_message(RDISK_MSG_HELLO,
+                                                     sizeof(*hello));
 
-    hostile_message(RDISK_MSG_HELLO, sizeof(struct rdisk_wire_hello));
+    hello->features = htole64(hostile_features);
     reply = hostile_say(sizeof(struct rdisk_wire_hello));
     REQUIRE(reply && le16toh(reply->type) == RDISK_MSG_HELLO_REPLY);
     hostile_open_message();
@@ -197,6 +208,16 @@ void hostile_send_request(unsigned int slot, uint32_t imm)
     CHECK_EQUAL(raw_write(&data, 8192, sizeof(struct rdisk_wire_request),
                           hostile_header_address(slot), le32toh(lease.rkey),
                           imm),
+                0);
+    scene_pump(&hostile_scene);
+}
+
+void hostile_send_bare(unsigned int slot, uint32_t imm, uint32_t length)
+{
+    CHECK_EQUAL(raw_write(&data, HOSTILE_PAYLOAD, length,
+                          hostile_header_address(slot) +
+                              sizeof(struct rdisk_wire_request),
+                          le32toh(lease.rkey), imm),
                 0);
     scene_pump(&hostile_scene);
 }

@@ -11,6 +11,8 @@
 
 /* Where the control messages lie in control.buffer. */
 #define HOSTILE_SAY 8192u
+/* Where the payload of bare writes lies in data.buffer. */
+#define HOSTILE_PAYLOAD 16384u
 
 extern struct scene hostile_scene;
 extern struct scene_client *const honest;
@@ -22,6 +24,8 @@ extern char bye_text[RDISK_TEXT_MAX + 1]; /* of the last BYE */
  * @max_qp_wr is the limit of the server's device. */
 void hostile_begin_limited(uint64_t seed, int max_qp_wr);
 void hostile_begin(uint64_t seed);
+/* The server does not have these features. */
+void hostile_begin_older(uint64_t seed, uint64_t withheld);
 /* The server demands authentication; the honest one is this user. */
 void hostile_begin_stranger(uint64_t seed, const char *user,
                             const char *secret);
@@ -37,6 +41,8 @@ void *hostile_message(enum rdisk_message_type type, size_t size);
 struct rdisk_wire_open *hostile_open_message(void);
 /* Send its first @size bytes; the answer, or NULL if none came. */
 struct rdisk_wire_message *hostile_say(size_t size);
+/* Features that its HELLO offers; 0 again after hostile_end(). */
+extern uint64_t hostile_features;
 /* HELLO and OPEN, cleanly; then the data queue. */
 void hostile_open_volume(void);
 void hostile_join(void);
@@ -45,6 +51,8 @@ void hostile_join(void);
 struct rdisk_wire_request *hostile_request(void);
 uint64_t hostile_header_address(unsigned int slot);
 void hostile_send_request(unsigned int slot, uint32_t imm);
+/* A bare write into @slot's payload, of what lies at HOSTILE_PAYLOAD. */
+void hostile_send_bare(unsigned int slot, uint32_t imm, uint32_t length);
 /* The next answer's immediate; negative if the connection ended instead. */
 int64_t hostile_answer(void);
 /* The server has ended the session, and told why. */

@@ -9,7 +9,7 @@
 #include "tests/fake/fake.h"
 #include "transport/wire/wire.h"
 
-#define RAW_BUFFER 16384u
+#define RAW_BUFFER 32768u
 #define RAW_DEPTH  16u
 #define RAW_RECV   (1ull << 63) /* wr_id of a receive */
 

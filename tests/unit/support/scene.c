@@ -199,7 +199,8 @@ static void owner_request(void *queue_user,
     CHECK(request->op == RDISK_OP_FLUSH || scene->vast ||
           (request->length && request->offset % SCENE_BLOCK == 0 &&
            request->length % SCENE_BLOCK == 0 &&
-           request->offset + request->length <= SCENE_DISK));
+           (scene->any_range ||
+            request->offset + request->length <= SCENE_DISK)));
     scene->requests++;
     if (scene->park) {
         REQUIRE(scene->parked_count < 4096);

@@ -82,10 +82,11 @@ struct scene {
     bool creatable;                          /* take CREATE */
     struct rdisk_create_request last_create; /* peer and user are gone */
     unsigned int creates;
-    uint64_t size;                   /* of the volume */
-    unsigned int resizes;            /* asked for */
-    bool park;                       /* keep requests instead of carrying out */
-    bool refuse_queue;               /* queue_new fails */
+    uint64_t size;        /* of the volume */
+    unsigned int resizes; /* asked for */
+    bool any_range;       /* take requests beyond the disk, to fail them */
+    bool park;            /* keep requests instead of carrying out */
+    bool refuse_queue;    /* queue_new fails */
     uint8_t identity[RDISK_ID_SIZE]; /* granted */
     uint8_t cache[RDISK_ID_SIZE];
     uint64_t generation;

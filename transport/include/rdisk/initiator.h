@@ -89,6 +89,8 @@ struct rdisk_initiator_options {
                                    never */
     const struct rdisk_client *client; /* come back as this one; copied; NULL:
                                    a new client */
+    uint64_t withheld_features; /* RDISK_FEATURE_… that are not offered, as by
+                                   an older client: for tests */
 };
 
 #define RDISK_DEFAULT_QUEUES             1

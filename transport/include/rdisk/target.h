@@ -48,8 +48,10 @@ struct rdisk_target_options {
     /* For an answer that comes LATER: to OPEN or CREATE, where it is best less
      * than the time that clients wait; to RESIZE or STAT. */
     unsigned int open_timeout_ms, call_timeout_ms;
-    bool authenticate; /* events->secret tells who may come in;
+    bool authenticate;          /* events->secret tells who may come in;
                                    otherwise all may */
+    uint64_t withheld_features; /* RDISK_FEATURE_… that the server does not
+                                   choose, as an older one: for tests */
 };
 
 void rdisk_target_options_init(struct rdisk_target_options *options);
