@@ -269,7 +269,7 @@ static void range_done(struct file_context *context, struct backend_io *io)
     } else if (rdisk_now(&rdisk_env_system) - io->began < limit) {
         file_start(context, io);
     } else if (io->op == RDISK_OP_DISCARD) {
-        file_finish(context, io); /* nobody may count on it */
+        file_finish(context, io); /* DISCARD is a hint */
     } else {
         /* Then the client writes zeroes, in requests of bounded length. */
         backend_io_complete(io, -ENOTSUP);

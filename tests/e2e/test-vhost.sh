@@ -235,7 +235,7 @@ check_memory_that_may_not_be_locked_is_copied_with_one_message()
     says "$vhost_log" 'RLIMIT_MEMLOCK'
 }
 
-# The record of its client is a pipe without a reader: to write it takes for ever.
+# The record of its client is a pipe without a reader: writing it never ends.
 check_a_disk_that_is_slow_to_start_delays_no_other()
 {
     local writer slow_writer
@@ -342,7 +342,7 @@ check_requests_that_cannot_end_are_left_to_the_next_daemon()
     vhost_written left
 }
 
-# The chain is in flight for ever: the device stays stopped, with one line in the
+# The chain stays in flight: the device stays stopped, with one line in the
 # log, until the guest resets it.
 check_a_broken_request_that_comes_again_and_again_stops_its_own_device_only()
 {

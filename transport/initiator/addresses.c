@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server's addresses: found anew for each attempt to connect, in another
+ * The server's addresses: resolved again for each attempt to connect, in another
  * thread, and tried one after the other, in the resolver's order.
  */
 #include <errno.h>
