@@ -17,6 +17,23 @@ file_system()
     sync "$work/$1/v"
 }
 
+# A pool on a file system of its own, at $pool
+pool_that_freezes()
+{
+    truncate -s 64M "$work/pool.image"
+    mkfs.ext4 -q -F "$work/pool.image"
+    pool=$work/frozen
+    mkdir -p "$pool"
+    mount -o loop "$work/pool.image" "$pool" || skip "this kernel has no ext4"
+}
+
+# freeze_pool: until the check ends, at the latest
+freeze_pool()
+{
+    fsfreeze -f "$pool" || skip "this kernel freezes no file system"
+    trap 'fsfreeze -u "$pool" 2>/dev/null || true' EXIT
+}
+
 check_a_file_system_that_hangs_stops_no_other_volume_of_its_reactor()
 {
     local i
@@ -49,20 +66,14 @@ check_a_file_system_that_hangs_stops_no_other_volume_of_its_reactor()
 check_a_frozen_pool_stops_neither_heartbeats_nor_statistics_nor_signals()
 {
     local began
-    truncate -s 64M "$work/pool.image"
-    mkfs.ext4 -q "$work/pool.image"
-    mkdir "$work/frozen"
-    mount -o loop "$work/pool.image" "$work/frozen" ||
-        skip "this kernel has no ext4"
+    pool_that_freezes
     truncate -s 16M "$work/good.disk"
-    pool=$work/frozen
     start_server --volume "good=file:$work/good.disk" --stop-timeout 3 \
         --storage-timeout 4
     volume v 4M
     io v 'write -q -P 5 0 4M'
     client good "$(uri 'good?heartbeat=1')" -t none -r
-    fsfreeze -f "$work/frozen" || skip "this kernel freezes no file system"
-    trap 'fsfreeze -u "$work/frozen" 2>/dev/null || true' EXIT
+    freeze_pool
     # Whoever wants to write it needs a record in the pool.
     qemu-io -f raw -c 'write 0 4k' "$(uri v)" >"$work/late" 2>&1 &
     end_later $!
@@ -85,9 +96,80 @@ check_a_frozen_pool_stops_neither_heartbeats_nor_statistics_nor_signals()
     kill -TERM "$server"
     wait_until 20 grep -q "left: opening volume 'v'" "$server_log" ||
         fail "SIGTERM is not heeded: $(tail -n 1 "$server_log")"
-    fsfreeze -u "$work/frozen"
+    fsfreeze -u "$pool"
     wait_until 20 gone "$server" || fail "the server does not end"
-    umount "$work/frozen"
+    umount "$pool"
+}
+
+# begin NAME RDISK-COMMAND…: in the background, its output in $work/NAME
+begin()
+{
+    local name=$1
+    shift
+    rdisk "$@" --control "$control" >"$work/$name" 2>&1 &
+    end_later $!
+    commands[$name]=$!
+}
+
+# fails_by_storage NAME: the command ends, and its error names the cause
+fails_by_storage()
+{
+    local status=0
+    wait_until 20 gone "${commands[$1]}" || fail "$1 does not end"
+    wait "${commands[$1]}" || status=$?
+    [ $status -ne 0 ] || fail "$1 succeeded: $(cat "$work/$1")"
+    says "$work/$1" 'does not answer'
+}
+
+check_commands_that_a_frozen_pool_holds_up_delay_nobody_else()
+{
+    local began name
+    declare -A commands
+    pool_that_freezes
+    truncate -s 16M "$work/good.disk"
+    start_server --volume "good=file:$work/good.disk" --storage-timeout 4
+    for name in grows goes fenced; do
+        volume $name 4M
+    done
+    # Whoever has written it is whom the fence is for: a record in the pool.
+    io fenced 'write -q 0 4k'
+    client good "$(uri 'good?heartbeat=1')" -t none -r
+    freeze_pool
+    begin create create new 4M
+    begin resize resize grows 8M
+    begin delete delete goes
+    begin fence fence fenced
+    sleep 1
+    began=$SECONDS
+    at_least "operations in rdisk stat" \
+        "$(stat_server 'len(s["operations"])')" 4
+    at_most "seconds for rdisk stat" $((SECONDS - began)) 5
+    for name in create resize delete fence; do
+        fails_by_storage $name
+    done
+    say good 'read 0 4k'
+    answers good '^read 4096/4096' 20
+    ! grep -E 'good.*(silent|lost|acknowledge)' "$server_log" ||
+        fail "a session on good was ended"
+    # What had begun goes on, and nothing is left half done.
+    fsfreeze -u "$pool"
+    wait_until 20 nothing_waits || fail "operations wait still"
+    within 20 rdisk list --control "$control" >"$work/list"
+    says "$work/list" '^new '
+    says "$work/list" '^grows  *8M '
+    ! grep '^goes ' "$work/list" || fail "goes is still there"
+    for name in new grows fenced; do
+        io $name 'write -q -P 9 0 4k' flush 'read -q -P 9 0 4k'
+    done
+    say good quit
+    wait_until 20 gone "${client[good]}" || fail "the client does not end"
+    stop_server
+    umount "$pool"
+}
+
+nothing_waits()
+{
+    [ "$(stat_server 'len(s["operations"])')" = 0 ]
 }
 
 run_checks
