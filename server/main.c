@@ -4,8 +4,8 @@
 #include <signal.h>
 #include <stdio.h>
 
-#include "server/log.h"
-#include "server/notify.h"
+#include "common/log.h"
+#include "common/notify.h"
 #include "server/config/command_line.h"
 #include "server/server.h"
 

@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/admin/socket.h"
+#include "common/control_socket.h"
+#include "common/log.h"
+#include "common/notify.h"
+#include "common/thread.h"
 #include "server/config/command_line.h"
-#include "server/log.h"
-#include "server/notify.h"
 #include "server/server.h"
 #include "server/session/session.h"
-#include "server/thread.h"
 
 struct reload {
     struct job job; /* first */

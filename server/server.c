@@ -12,13 +12,13 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "server/admin/socket.h"
-#include "server/container_of.h"
-#include "server/log.h"
-#include "server/notify.h"
+#include "common/container_of.h"
+#include "common/control_socket.h"
+#include "common/log.h"
+#include "common/notify.h"
+#include "common/thread.h"
 #include "server/reload.h"
 #include "server/session/session.h"
-#include "server/thread.h"
 
 #define server_of(pointer, member) container_of(pointer, struct server, member)
 

@@ -6,16 +6,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/loop.h"
 #include "server/admin/listing.h"
 #include "server/config/config.h"
-#include "server/volume/drain.h"
 #include "server/io/jobs.h"
-#include "server/io/loop.h"
 #include "server/io/mailbox.h"
 #include "server/io/placement.h"
+#include "server/session/queue.h"
+#include "server/volume/drain.h"
 #include "server/volume/operation.h"
 #include "server/volume/pool.h"
-#include "server/session/queue.h"
 #include <rdisk/target.h>
 
 struct command_line;

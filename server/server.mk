@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # rdiskd, the server.
 
-SERVER_SOURCES := $(addprefix server/, journal.c log.c log_queue.c notify.c reload.c server.c start.c \
-	thread.c \
-	$(addprefix admin/, command.c listing.c parse.c socket.c stat.c) \
+SERVER_SOURCES := $(addprefix server/, reload.c server.c start.c \
+	$(addprefix admin/, command.c listing.c parse.c stat.c) \
 	$(addprefix backends/, backend.c file.c file_offload.c file_poll.c \
 		file_request.c file_sync.c file_unaligned.c memory.c null.c range_lock.c) \
 	$(addprefix config/, access.c command_line.c config.c \
 		volume_section.c) \
-	$(addprefix io/, jobs.c loop.c mailbox.c offload.c placement.c \
-		poll_window.c reactor.c ring.c ring_table.c) \
+	$(addprefix io/, jobs.c mailbox.c offload.c placement.c reactor.c \
+		 ring.c ring_table.c) \
 	$(addprefix session/, cq_watch.c create.c fence.c open.c queue.c \
 		resize.c session.c) \
 	$(addprefix volume/, drain.c identity.c identity_file.c lease.c lock.c \
@@ -18,7 +17,7 @@ SERVER_SOURCES := $(addprefix server/, journal.c log.c log_queue.c notify.c relo
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c
 
 RDISKD := $(O)/bin/rdiskd
-SERVER_SOURCES += $(COMMON_SOURCES)
+SERVER_SOURCES += $(DAEMON_SOURCES)
 
 $(RDISKD): $(call objects,server/main.c $(SERVER_SOURCES)) $(LIBRDISK)
 	@mkdir -p $(@D)

@@ -13,14 +13,14 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "common/control_socket.h"
+#include "common/log.h"
+#include "common/notify.h"
+#include "common/thread.h"
 #include "server/admin/command.h"
-#include "server/admin/socket.h"
-#include "server/log.h"
-#include "server/notify.h"
 #include "server/server.h"
 #include "server/session/session.h"
 #include "server/volume/lock.h"
-#include "server/thread.h"
 
 /* Between two checks whether the address exists. */
 #define LOOK_MS 250

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "common/ini.h"
+#include "common/log.h"
 #include "common/number.h"
-#include "server/log.h"
 
 #define BLANKS " \t"
 

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "server/log.h"
+#include "common/log.h"
 
 /* Bytes of the header of a vhost-user message: request, flags, size. */
 #define HEADER_SIZE 12u

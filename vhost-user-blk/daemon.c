@@ -10,9 +10,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "server/container_of.h"
-#include "server/log.h"
-#include "server/thread.h"
+#include "common/container_of.h"
+#include "common/log.h"
+#include "common/thread.h"
 
 /* How long the end waits for the disks, in milliseconds: they end by themselves
  * within DISK_GRACE_MS, but for servers that do not answer. A guest's requests

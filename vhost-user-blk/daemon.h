@@ -5,8 +5,8 @@
 
 #include <signal.h>
 
-#include "server/admin/socket.h"
-#include "server/io/loop.h"
+#include "common/control_socket.h"
+#include "common/loop.h"
 #include "vhost-user-blk/config.h"
 #include "vhost-user-blk/disk.h"
 #include "vhost-user-blk/reactor.h"

@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "server/io/loop.h"
+#include "common/loop.h"
 #include "vhost-user-blk/virtqueue.h"
 
 /* What a VMM is told of the disk. */

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <sys/un.h>
 
-#include "server/container_of.h"
+#include "common/container_of.h"
 #include "vhost-user-blk/device.h"
 
 struct device {

@@ -12,7 +12,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "server/log.h"
+#include "common/log.h"
 
 const char *disk_state_name(enum disk_state state)
 {

@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "server/container_of.h"
+#include "common/container_of.h"
 #include "vhost-user-blk/disk.h"
 
 struct disk {

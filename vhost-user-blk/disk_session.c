@@ -8,7 +8,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "server/log.h"
+#include "common/log.h"
 #include "vhost-user-blk/client_record.h"
 
 /* Between two attempts to open a volume, in milliseconds; doubled each time. */

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/log.h"
+#include "common/log.h"
 
 void listener_ready(struct loop_source *source, uint32_t events)
 {

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/log.h"
-#include "server/notify.h"
+#include "common/log.h"
+#include "common/notify.h"
 #include "vhost-user-blk/daemon.h"
 
 static void usage(FILE *file)

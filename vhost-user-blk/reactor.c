@@ -13,8 +13,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "common/thread.h"
 #include "transport/base/counter.h"
-#include "server/thread.h"
 
 /* Events taken at once, and turns of active queues between two looks at the
  * descriptors of the others. */

@@ -4,7 +4,7 @@
  * while it has work, and for its poll window after that: then it is looked at in
  * every turn, with its notifications off. Otherwise it is armed and waits for
  * one of its descriptors. The window adapts to how long the queue waits for
- * work (server/io/poll_window.h). A reactor without an active queue sleeps in
+ * work (common/poll_window.h). A reactor without an active queue sleeps in
  * epoll_wait(2).
  *
  * Other threads reach a reactor through reactor_call() only, so queues need no
@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/io/poll_window.h"
+#include "common/poll_window.h"
 #include <rdisk/env.h>
 #include <rdisk/error.h>
 

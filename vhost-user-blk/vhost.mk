@@ -7,9 +7,6 @@ VHOST_LIB := $(O)/libvhost-user
 VHOST_SOURCES := $(addprefix vhost-user-blk/, client_record.c config.c connection.c \
 	control.c daemon.c device.c dirty_log.c disk.c disk_options.c disk_session.c \
 	guest_memory.c listener.c main.c message.c reactor.c request.c virtqueue.c)
-VHOST_SERVER := $(addprefix server/, journal.c log.c log_queue.c notify.c thread.c \
-	admin/socket.c io/loop.c io/poll_window.c)
-VHOST_SERVER += $(COMMON_SOURCES)
 VHOST_PACKAGES := $(TRANSPORT_PACKAGES) json-c
 
 # The library's own source is compiled as it is, but for our patches. A guest
@@ -37,7 +34,7 @@ $(VHOST_OBJECTS): \
 	CPPFLAGS += -isystem $(VHOST_LIB)/src
 $(VHOST_OBJECTS): | $(VHOST_LIB)/libvhost-user.o
 
-$(VHOST): $(call objects,$(VHOST_SOURCES) $(VHOST_SERVER)) \
+$(VHOST): $(call objects,$(VHOST_SOURCES) $(DAEMON_SOURCES)) \
 		$(VHOST_LIB)/libvhost-user.o $(LIBRDISK)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ $(ALL_LDFLAGS) $(call libs,$(VHOST_PACKAGES))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "vhost-user-blk/virtqueue.h"
-#include "server/container_of.h"
-#include "server/thread.h"
+#include "common/container_of.h"
+#include "common/thread.h"
 #include "vhost-user-blk/dirty_log.h"
+#include "vhost-user-blk/virtqueue.h"
 
 #include <assert.h>
 #include <errno.h>

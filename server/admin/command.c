@@ -8,18 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/container_of.h"
+#include "common/control_socket.h"
+#include "common/log.h"
+#include "common/thread.h"
 #include "server/admin/listing.h"
-#include "server/admin/socket.h"
-#include "server/log.h"
 #include "server/admin/parse.h"
-#include "server/container_of.h"
 #include "server/reload.h"
 #include "server/server.h"
 #include "server/session/fence.h"
 #include "server/session/resize.h"
 #include "server/session/session.h"
 #include "server/volume/pool_change.h"
-#include "server/thread.h"
 
 /*
  * A command. One on a volume is an operation on its name: it takes its turn, and

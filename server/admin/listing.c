@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/control_socket.h"
+#include "common/thread.h"
 #include "server/admin/command.h"
-#include "server/admin/socket.h"
 #include "server/server.h"
-#include "server/thread.h"
 
 /* Less than anybody waits for an answer. */
 #define WAIT_MS 2000

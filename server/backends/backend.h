@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "server/container_of.h"
+#include "common/container_of.h"
 #include "server/backends/range_lock.h"
 #include "server/io/reactor.h"
 #include <rdisk/error.h>

@@ -17,10 +17,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "server/backends/file.h"
 #include "server/volume/identity.h"
 #include "server/volume/lock.h"
-#include "server/log.h"
 
 /* ---- Open ------------------------------------------------------------- */
 

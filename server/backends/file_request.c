@@ -19,8 +19,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "server/backends/file.h"
-#include "server/log.h"
 #include <rdisk/env.h>
 
 /* ---- Coming and going ------------------------------------------------- */

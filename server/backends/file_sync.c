@@ -21,8 +21,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "server/backends/file.h"
-#include "server/log.h"
 
 /* ---- Losses ----------------------------------------------------------- */
 

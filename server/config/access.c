@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "common/size.h"
-#include "server/log.h"
 
 #define BLANKS " \t"
 

@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "common/ini.h"
+#include "common/log.h"
 #include "common/number.h"
 #include "common/size.h"
-#include "server/log.h"
-#include "server/thread.h"
+#include "common/thread.h"
 #include <rdisk/target.h>
 
 enum kind {

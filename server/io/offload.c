@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/container_of.h"
-#include "server/log.h"
-#include "server/thread.h"
+#include "common/container_of.h"
+#include "common/log.h"
+#include "common/thread.h"
 
 struct thread {
     pthread_t thread;

@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "server/log.h"
+#include "common/log.h"
 #include "common/size.h"
 
 #define DEFAULT_CORES 2

@@ -11,12 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/container_of.h"
-#include "server/log.h"
-#include "server/io/poll_window.h"
+#include "common/container_of.h"
+#include "common/log.h"
+#include "common/poll_window.h"
+#include "common/thread.h"
 #include "server/io/ring.h"
 #include "server/io/ring_table.h"
-#include "server/thread.h"
 #include <rdisk/env.h>
 #include <rdisk/stopwatch.h>
 

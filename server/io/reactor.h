@@ -11,7 +11,7 @@
  * one doorbell per queue). Nothing to do costs nothing: no timer, no tick.
  *
  * When requests follow each other closely, it polls for the next one for a
- * while before it sleeps (poll_window.h), so that none of the system calls
+ * while before it sleeps (common/poll_window.h), so that none of the system calls
  * that put a thread to sleep and wake it is made. While a polled disk has
  * requests of its, it goes on looking, at everything, until they are done.
  *

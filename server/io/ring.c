@@ -12,7 +12,7 @@
 #define RUNNING_ON_VALGRIND 0
 #endif
 
-#include "server/log.h"
+#include "common/log.h"
 
 /* Entries a turn can prepare before an extra system call is needed. */
 #define SUBMISSIONS 512

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/log.h"
+#include "common/log.h"
 
 /* Volumes, and queues, of one reactor that get the fast path. */
 #define FILES   1024

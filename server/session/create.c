@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <stdio.h>
 
-#include "server/log.h"
+#include "common/log.h"
+#include "common/thread.h"
 #include "server/server.h"
 #include "server/session/session.h"
 #include "server/volume/pool_change.h"
-#include "server/thread.h"
 
 /*
  * May this client make such a volume? The answer does not depend on whether

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "server/container_of.h"
-#include "server/thread.h"
+#include "common/container_of.h"
+#include "common/thread.h"
 
 static struct fence *fence_of(struct volume_operation *work)
 {

@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/container_of.h"
-#include "server/log.h"
+#include "common/container_of.h"
+#include "common/log.h"
+#include "common/thread.h"
 #include "server/session/create.h"
 #include "server/session/resize.h"
-#include "server/thread.h"
 
 static struct session *session_of(struct volume_operation *work)
 {

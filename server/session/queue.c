@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/container_of.h"
+#include "common/container_of.h"
+#include "common/log.h"
+#include "common/thread.h"
 #include "server/session/cq_watch.h"
-#include "server/log.h"
-#include "server/thread.h"
 
 /* A backend's context on a reactor, shared by the queues it has there. */
 struct attachment {

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/container_of.h"
-#include "server/thread.h"
+#include "common/container_of.h"
+#include "common/thread.h"
 
 bool resize_allowed(const struct server *server, const struct volume *volume)
 {

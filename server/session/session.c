@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/log.h"
+#include "common/thread.h"
 #include "server/session/create.h"
 #include "server/session/open.h"
-#include "server/log.h"
 #include "server/session/resize.h"
-#include "server/thread.h"
 
 void counters_add(struct rdisk_target_counters *sum,
                   const struct rdisk_target_counters *counters)

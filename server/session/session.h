@@ -3,7 +3,7 @@
 #ifndef RDISK_SERVER_SESSION_SESSION_H
 #define RDISK_SERVER_SESSION_SESSION_H
 
-#include "server/log.h"
+#include "common/log.h"
 #include "server/server.h"
 #include "server/volume/volume.h"
 #include "server/volume/volume_operation.h"

@@ -14,7 +14,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "server/log.h"
+#include "common/log.h"
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/thread.h"
 #include "server/volume/volume.h"
-#include "server/thread.h"
 #include <rdisk/env.h>
 
 int lease_read(const struct lease_store *store, const uint8_t *identity,

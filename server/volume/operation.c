@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "common/container_of.h"
+#include "common/thread.h"
 #include "server/volume/operation.h"
-#include "server/container_of.h"
-#include "server/thread.h"
 
 #include <assert.h>
 #include <stddef.h>

@@ -11,10 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/log.h"
+#include "common/log.h"
+#include "common/thread.h"
 #include "server/volume/identity.h"
 #include "server/volume/lock.h"
-#include "server/thread.h"
 
 /* No volume has such a name. */
 #define LOCK_NAME ".rdisk.lock"

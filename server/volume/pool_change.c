@@ -9,11 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/container_of.h"
+#include "common/container_of.h"
+#include "common/thread.h"
 #include "server/volume/identity.h"
 #include "server/volume/lock.h"
 #include "server/volume/pool_internal.h"
-#include "server/thread.h"
 
 /* Bytes of ".NAME.new", which no volume is named. */
 #define NEW_NAME (RDISK_VOLUME_NAME_MAX + 8)

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/log.h"
+#include "common/log.h"
 #include "server/volume/identity.h"
 #include "server/volume/pool_internal.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/volume/volume.h"
 
-#include "server/thread.h"
+#include "common/thread.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/volume/volume_operation.h"
 
-#include "server/container_of.h"
-#include "server/thread.h"
+#include "common/container_of.h"
+#include "common/thread.h"
 
 struct volume_operation *volume_operation_of(struct operation *operation)
 {

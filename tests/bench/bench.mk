@@ -45,7 +45,7 @@ $(BENCH_COUNT): $(call objects,tests/bench/instructions.c \
 BENCH_VHOST_COUNT := $(O)/bin/bench-vhost-instructions
 BENCH_VHOST_OBJECTS := $(call objects,tests/bench/vhost_instructions.c \
 	$(addprefix vhost-user-blk/,dirty_log.c reactor.c request.c virtqueue.c) \
-	server/io/poll_window.c server/thread.c)
+	common/poll_window.c common/thread.c)
 
 $(call objects,tests/bench/vhost_instructions.c): \
 	CPPFLAGS += -isystem $(VHOST_LIB)/src

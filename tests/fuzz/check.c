@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <CUnit/CUnit.h>
 
+#include "common/log.h"
 #include "fuzz.h"
-#include "server/log.h"
 
 CU_BOOL CU_assertImplementation(CU_BOOL value, unsigned int line,
                                 const char *condition, const char *file,

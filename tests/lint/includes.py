@@ -31,28 +31,20 @@ HOMES = {
 # The other programs: folders and headers of the tree that each folder may
 # include besides its own; and its side of librdisk.  The longest path counts.
 PROGRAMS = {
-    # Read and written alike by all programs; only errors of librdisk.
+    # Shared by all programs; of librdisk what neither side owns.
     'common': ([], []),
     'server': (['server', 'common'], ['target']),
-    'server/io': (['server/log.h', 'server/container_of.h', 'server/thread.h',
-                   'common/size.h'], ['target']),
-    'server/backends': (['server/log.h', 'server/container_of.h',
-                         'server/thread.h', 'server/io',
+    'server/io': (['common'], ['target']),
+    'server/backends': (['common', 'server/io',
                          'server/volume/identity.h',
                          'server/volume/lock.h'], ['target']),
-    'server/volume': (['server/log.h', 'server/container_of.h',
-                       'server/thread.h', 'server/io',
+    'server/volume': (['common', 'server/io',
                        'server/backends/backend.h'], ['target']),
     'tools': (['common'], ['initiator']),
     'qemu-block-rdma': ([], ['initiator']),
     'examples': ([], ['initiator', 'target']),
-    # Its log, loop and control socket are rdiskd's; its counters librdisk's.
-    'vhost-user-blk': (['common',
-                        'server/log.h', 'server/notify.h',
-                        'server/container_of.h', 'server/thread.h',
-                        'server/io/loop.h', 'server/io/poll_window.h',
-                        'server/admin/socket.h', 'transport/base/counter.h'],
-                       ['initiator']),
+    # Its counters are librdisk's.
+    'vhost-user-blk': (['common', 'transport/base/counter.h'], ['initiator']),
 }
 
 # All of a backend that the rest of the server may include.

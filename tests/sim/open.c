@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/container_of.h"
+#include "common/container_of.h"
 #include "tests/sim/sim.h"
 
 /* client.c puts it there. */

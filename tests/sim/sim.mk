@@ -10,7 +10,7 @@
 
 SIM := $(O)/bin/rdisk-sim
 SIM_SOURCES := $(wildcard tests/sim/*.c tests/fake/*.c) server/volume/volume.c \
-	server/volume/lease.c server/volume/operation.c server/thread.c
+	server/volume/lease.c server/volume/operation.c common/thread.c
 SIM_COUNT = $(or $(COUNT),$(if $(SEED),1,100000))
 
 # With the contracts checked, as in sanitized builds (transport/base/contract.h).

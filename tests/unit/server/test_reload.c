@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "server/config/command_line.h"
-#include "server/log.h"
 #include "server/reload.h"
 #include "server/server.h"
 #include "server/session/session.h"

@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "server/backends/file.h"
-#include "server/log.h"
 #include "tests/unit/support/unit.h"
 
 #define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */

@@ -9,9 +9,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/control_socket.h"
+#include "common/log.h"
 #include "server/admin/command.h"
-#include "server/admin/socket.h"
-#include "server/log.h"
 #include "server/server.h"
 #include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"

@@ -10,8 +10,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "server/backends/backend.h"
-#include "server/log.h"
 #include "tests/unit/support/rig.h"
 #include "tests/unit/support/unit.h"
 

@@ -4,8 +4,8 @@
 #include <poll.h>
 #include <semaphore.h>
 
+#include "common/log.h"
 #include "server/io/jobs.h"
-#include "server/log.h"
 #include "tests/unit/support/unit.h"
 
 #define JOBS  64u

@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "server/backends/backend.h"
-#include "server/log.h"
 #include "tests/unit/support/unit.h"
 
 #define VOLUME (64u << 20)

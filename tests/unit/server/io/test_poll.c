@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "tests/unit/support/rig.h"
-#include "server/log.h"
 #include "tests/unit/support/unit.h"
 
 static struct rig rig;

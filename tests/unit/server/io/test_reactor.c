@@ -3,75 +3,11 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "server/io/poll_window.h"
 #include "server/io/reactor.h"
 #include "tests/unit/support/rig.h"
 #include "tests/unit/support/unit.h"
 
 #define TRIES 5000
-
-/* ---- The window ------------------------------------------------------- */
-
-static void test_window_grows(void)
-{
-    struct poll_window window = { .max = 32000 };
-
-    poll_window_adapt(&window, 20000);
-    CHECK_EQUAL(window.length, 4000);
-    poll_window_adapt(&window, 20000);
-    poll_window_adapt(&window, 20000);
-    CHECK_EQUAL(window.length, 16000);
-    poll_window_adapt(&window, 20000);
-    poll_window_adapt(&window, 31000);
-    CHECK_EQUAL(window.length, 32000);
-    poll_window_adapt(&window, 32000);
-    CHECK_EQUAL(window.length, 32000);
-}
-
-static void test_window_enough(void)
-{
-    struct poll_window window = { .max = 32000, .length = 8000 };
-
-    poll_window_adapt(&window, 7000);
-    CHECK_EQUAL(window.length, 8000);
-}
-
-static void test_window_closes(void)
-{
-    struct poll_window window = { .max = 32000, .length = 32000 };
-
-    poll_window_adapt(&window, 32001);
-    CHECK_EQUAL(window.length, 0);
-}
-
-static void test_window_counter_goes_back(void)
-{
-    const uint64_t began = 1000000000;
-    struct poll_window window = { .max = 32000, .length = 8000 };
-
-    CHECK(poll_window_is_open(&window, began, began));
-    CHECK(poll_window_is_open(&window, began, began + 7999));
-    CHECK(!poll_window_is_open(&window, began, began + 8000));
-    CHECK(!poll_window_is_open(&window, began, began - 1));
-    CHECK(!poll_window_is_open(&window, began, 0));
-}
-
-static void test_window_samples(void)
-{
-    struct poll_window never = { .max = 0 };
-    struct poll_window window = { .max = 32000 };
-    unsigned int measured = 0;
-
-    for (unsigned int i = 0; i < 1600; i++) {
-        CHECK(!poll_window_measures(&never));
-        measured += poll_window_measures(&window);
-    }
-    CHECK_EQUAL(measured, 100);
-    window.length = 4000;
-    CHECK(poll_window_measures(&window) && poll_window_measures(&window));
-}
-
-/* ---- The reactor ------------------------------------------------------ */
 
 /* Takes what @given brings; a poller of the reactor that @join ran in. */
 struct taker {
@@ -331,11 +267,6 @@ static void test_rest_goes_on(void)
 }
 
 static const struct unit_test tests[] = {
-    { "the window doubles up to the configured time", test_window_grows },
-    { "a window that is long enough stays", test_window_enough },
-    { "the window closes after a longer wait", test_window_closes },
-    { "a counter that goes back ends a look", test_window_counter_goes_back },
-    { "a closed window seldom needs the clock", test_window_samples },
     { "an idle reactor does not wake up", test_idle_sleeps },
     { "a busy reactor looks before it sleeps, and then sleeps", test_spins },
     { "a message comes through while each look finds something",

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "server/session/create.h"
-#include "server/log.h"
 #include "server/session/resize.h"
 #include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"

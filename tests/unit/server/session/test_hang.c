@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "server/log.h"
+#include "common/log.h"
 #include "server/server.h"
 #include "server/session/session.h"
 #include "tests/unit/support/pool.h"

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "server/backends/backend.h"
-#include "server/log.h"
 #include "tests/unit/support/unit.h"
 
 static char folder[] = "/tmp/rdisk-unit-XXXXXX";

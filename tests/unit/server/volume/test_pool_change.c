@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/log.h"
+#include "common/log.h"
 #include "server/volume/pool.h"
 #include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"

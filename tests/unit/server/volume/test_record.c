@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "server/log.h"
+#include "common/log.h"
 #include "server/volume/lock.h"
 #include "server/volume/pool.h"
 #include "tests/unit/support/unit.h"

@@ -4,8 +4,8 @@
  * it reloads or stops, and one line of status (sd_notify(3)). The protocol is
  * one datagram; nothing is sent where NOTIFY_SOCKET is not set. Any thread.
  */
-#ifndef RDISK_SERVER_NOTIFY_H
-#define RDISK_SERVER_NOTIFY_H
+#ifndef RDISK_COMMON_NOTIFY_H
+#define RDISK_COMMON_NOTIFY_H
 
 #include <rdisk/env.h>
 

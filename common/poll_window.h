@@ -8,8 +8,8 @@
  * as in QEMU's AioContext (util/aio-posix.c, poll-max-ns): on a slow network
  * nothing is ever spun away.
  */
-#ifndef RDISK_SERVER_IO_POLL_WINDOW_H
-#define RDISK_SERVER_IO_POLL_WINDOW_H
+#ifndef RDISK_COMMON_POLL_WINDOW_H
+#define RDISK_COMMON_POLL_WINDOW_H
 
 #include <stdbool.h>
 #include <stdint.h>

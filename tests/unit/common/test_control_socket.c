@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The control socket: its requests' form, and its manners. */
+/* The control socket: lines in and out, and what a client cannot do to it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -8,111 +8,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "server/admin/socket.h"
-#include "server/admin/parse.h"
-#include "server/log.h"
+#include "common/control_socket.h"
+#include "common/log.h"
 #include "tests/unit/support/unit.h"
 #include <rdisk/env.h>
 
 #define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
-
-/* ---- Requests --------------------------------------------------------- */
-
-static void check_refused(const char *line, const char *words)
-{
-    struct rdisk_error err = { 0 };
-    struct request request;
-
-    CHECK_EQUAL(request_parse(line, &request, &err), -EINVAL);
-    CHECK_SAYS(err.text, words);
-}
-
-static void test_requests(void)
-{
-    struct rdisk_error err = { 0 };
-    struct request request;
-
-    CHECK_EQUAL(request_parse("{\"op\":\"create\",\"name\":\"v\",\"size\":"
-                              "1099511627776}",
-                              &request, &err),
-                0);
-    CHECK_EQUAL(request.op, REQUEST_CREATE);
-    CHECK_SAYS(request.name, "v");
-    CHECK_EQUAL(request.size, 1ll << 40);
-    CHECK_EQUAL(request_parse(" { \"name\" : \"v\", \"op\":\"delete\" } ",
-                              &request, &err),
-                0);
-    CHECK_EQUAL(request.op, REQUEST_DELETE);
-    CHECK_EQUAL(request_parse("{\"op\":\"list\"}", &request, &err), 0);
-    CHECK_EQUAL(request.op, REQUEST_LIST);
-    CHECK_EQUAL(request_parse("{\"op\":\"stat\"}", &request, &err), 0);
-    CHECK_EQUAL(request.op, REQUEST_STAT);
-    CHECK_EQUAL(request_parse("{\"op\":\"resize\",\"name\":\"v\",\"size\":0}",
-                              &request, &err),
-                0);
-    CHECK_EQUAL(request.op, REQUEST_RESIZE);
-    CHECK(!request.agreed);
-    CHECK_EQUAL(request_parse("{\"op\":\"resize\",\"name\":\"v\",\"size\":0,"
-                              "\"shrink\":true}",
-                              &request, &err),
-                0);
-    CHECK(request.agreed);
-    CHECK_EQUAL(request_parse("{\"op\":\"create\",\"name\":\"v\",\"size\":0,"
-                              "\"replace\":false}",
-                              &request, &err),
-                0);
-    CHECK(!request.agreed);
-    CHECK_EQUAL(request_parse("{\"op\":\"drain\",\"name\":\"v\"}", &request,
-                              &err),
-                0);
-    CHECK_EQUAL(request.op, REQUEST_DRAIN);
-    CHECK_SAYS(request.name, "v");
-    CHECK_EQUAL(request_parse("{\"op\":\"drain\"}", &request, &err), 0);
-    CHECK_EQUAL(request.name[0], 0);
-    CHECK_EQUAL(request_parse("{\"op\":\"resume\"}", &request, &err), 0);
-    CHECK_EQUAL(request.op, REQUEST_RESUME);
-}
-
-static void test_malformed(void)
-{
-    check_refused("", "not a JSON");
-    check_refused("hello", "not a JSON");
-    check_refused("{\"op\":\"list\"", "not a JSON");
-    check_refused("{\"op\":\"list\"} x", "not a JSON");
-    check_refused("{'op':'list'}", "not a JSON");
-    check_refused("[]", "not an object");
-    check_refused("null", "not an object");
-    check_refused("7", "not an object");
-    check_refused("{}", "needs \"op\", a string");
-    check_refused("{\"op\":7}", "needs \"op\", a string");
-    check_refused("{\"op\":\"format\"}", "unknown op \"format\"");
-    check_refused("{\"op\":\"list\",\"name\":\"v\"}", "does not take \"name\"");
-    check_refused("{\"op\":\"delete\"}", "needs \"name\"");
-    check_refused("{\"op\":\"delete\",\"name\":7}", "needs \"name\"");
-    check_refused("{\"op\":\"delete\",\"name\":\"../x\"}",
-                  "invalid volume name");
-    check_refused("{\"op\":\"delete\",\"name\":\"a\\u0000b\"}",
-                  "invalid volume name");
-    check_refused("{\"op\":\"drain\",\"name\":\"\"}", "invalid volume name");
-    check_refused("{\"op\":\"create\",\"name\":\"v\"}", "needs \"size\"");
-    check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":-1}",
-                  "needs \"size\"");
-    check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":\"1\"}",
-                  "needs \"size\"");
-    check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":1.5}",
-                  "needs \"size\"");
-    check_refused("{\"op\":\"resize\",\"name\":\"v\",\"size\":1,"
-                  "\"shrink\":1}",
-                  "\"shrink\" must be true or false");
-    check_refused("{\"op\":\"resize\",\"name\":\"v\",\"size\":1,"
-                  "\"replace\":true}",
-                  "does not take \"replace\"");
-    check_refused("{\"op\":\"delete\",\"name\":\"v\",\"shrink\":true}",
-                  "does not take \"shrink\"");
-    check_refused("{\"op\":{\"a\":{\"b\":{\"c\":1}}}}", "not a JSON");
-}
-
-/* ---- The socket ------------------------------------------------------- */
 
 struct scene {
     char path[64];
@@ -467,8 +368,6 @@ static void test_close_with_clients(void)
 }
 
 static const struct unit_test tests[] = {
-    { "each request is understood", test_requests },
-    { "a malformed request is refused with a sentence", test_malformed },
     { "the socket is its owner's alone", test_private_socket },
     { "a line in is a line out, for several clients", test_lines },
     { "input without an end is cut off", test_bounded_input },
@@ -485,4 +384,4 @@ static const struct unit_test tests[] = {
     { "a socket in use is kept, one left behind replaced", test_socket_in_use },
 };
 
-UNIT_SUITE("server-control", tests)
+UNIT_SUITE("control-socket", tests)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/io/poll_window.h"
+#include "common/poll_window.h"
 
 #define FIRST  4000ull /* nanoseconds; as in QEMU */
 #define SAMPLE 16u     /* of so many waits with a closed window one */

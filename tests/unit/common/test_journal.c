@@ -5,8 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "server/journal.h"
-#include "server/log_queue.h"
+#include "common/journal.h"
+#include "common/log_queue.h"
 #include "tests/unit/support/unit.h"
 
 static int ends[2]; /* ours, the journal's */
@@ -146,4 +146,4 @@ static const struct unit_test tests[] = {
     { "the log's queue sends entries", the_log_queue_sends_entries },
 };
 
-UNIT_SUITE("server-journal", tests)
+UNIT_SUITE("journal", tests)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* From a member of a structure to the whole of it. */
-#ifndef SERVER_CONTAINER_OF_H
-#define SERVER_CONTAINER_OF_H
+#ifndef RDISK_COMMON_CONTAINER_OF_H
+#define RDISK_COMMON_CONTAINER_OF_H
 
 #include <stddef.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/io/loop.h"
+#include "common/loop.h"
 
-#include "server/thread.h"
+#include "common/thread.h"
 
 #include <errno.h>
 #include <sys/epoll.h>

@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/log_queue.h"
+#include "common/log_queue.h"
 #include "tests/unit/support/unit.h"
 
 #define LINE  100u   /* bytes of each */
@@ -144,4 +144,4 @@ static const struct unit_test tests[] = {
     { "a reader that is gone stops nothing", test_reader_is_gone },
 };
 
-UNIT_SUITE("server-log", tests)
+UNIT_SUITE("log", tests)

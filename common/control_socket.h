@@ -5,10 +5,10 @@
  * blocks; each client gets its next reply only when it has taken the last
  * one.
  */
-#ifndef RDISK_SERVER_ADMIN_SOCKET_H
-#define RDISK_SERVER_ADMIN_SOCKET_H
+#ifndef RDISK_COMMON_CONTROL_SOCKET_H
+#define RDISK_COMMON_CONTROL_SOCKET_H
 
-#include "server/io/loop.h"
+#include "common/loop.h"
 #include <rdisk/error.h>
 
 #define CONTROL_LINE_MAX    4096 /* bytes of a request, its newline included */

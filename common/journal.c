@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/journal.h"
+#include "common/journal.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -5,8 +5,8 @@
  * writes them; who adds one never waits, and what there is no room for is
  * counted instead.
  */
-#ifndef RDISK_SERVER_LOG_QUEUE_H
-#define RDISK_SERVER_LOG_QUEUE_H
+#ifndef RDISK_COMMON_LOG_QUEUE_H
+#define RDISK_COMMON_LOG_QUEUE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,12 +5,12 @@
  * in which FIELD_END parts the fields; the queue's thread sends it as one
  * datagram.
  */
-#ifndef RDISK_SERVER_JOURNAL_H
-#define RDISK_SERVER_JOURNAL_H
+#ifndef RDISK_COMMON_JOURNAL_H
+#define RDISK_COMMON_JOURNAL_H
 
 #include <stddef.h>
 
-#include "server/log.h"
+#include "common/log.h"
 
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
 

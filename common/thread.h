@@ -8,8 +8,8 @@
  * they check where contracts are checked (RDISK_DEBUG_CONTRACTS: sanitized
  * builds).
  */
-#ifndef RDISK_SERVER_THREAD_H
-#define RDISK_SERVER_THREAD_H
+#ifndef RDISK_COMMON_THREAD_H
+#define RDISK_COMMON_THREAD_H
 
 #include <assert.h>
 

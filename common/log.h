@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server's log: one line each to stderr, with a time stamp, or, where
+ * A daemon's log: one line each to stderr, with a time stamp, or, where
  * stderr is systemd's journal, an entry with fields (journal.h). Any thread.
  *
  * Until log_start() a line is written at once. From then on a thread writes
  * them (log_queue.h), so that nobody waits for whoever reads them.
  */
-#ifndef RDISK_SERVER_LOG_H
-#define RDISK_SERVER_LOG_H
+#ifndef RDISK_COMMON_LOG_H
+#define RDISK_COMMON_LOG_H
 
 #include <rdisk/env.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/log.h"
+#include "common/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/journal.h"
-#include "server/log_queue.h"
+#include "common/journal.h"
+#include "common/log_queue.h"
 
 static const struct {
     const char *name;

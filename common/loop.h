@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The control thread's event loop: descriptors with a function each. */
-#ifndef RDISK_SERVER_IO_LOOP_H
-#define RDISK_SERVER_IO_LOOP_H
+#ifndef RDISK_COMMON_LOOP_H
+#define RDISK_COMMON_LOOP_H
 
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/admin/socket.h"
+#include "common/control_socket.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,9 +16,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "server/container_of.h"
-#include "server/log.h"
-#include "server/thread.h"
+#include "common/container_of.h"
+#include "common/log.h"
+#include "common/thread.h"
 #include <rdisk/env.h>
 
 /* Between two attempts to accept when there is no descriptor. */

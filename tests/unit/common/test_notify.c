@@ -5,7 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "server/notify.h"
+#include "common/notify.h"
 #include "tests/unit/support/unit.h"
 
 static char path[64];
@@ -86,4 +86,4 @@ static const struct unit_test tests[] = {
       without_systemd_nothing_is_sent },
 };
 
-UNIT_SUITE("server-notify", tests)
+UNIT_SUITE("notify", tests)
