@@ -127,7 +127,8 @@ static int await_address(struct server *server, struct rdisk_error *err)
     for (;;) {
         uint64_t now, wait;
 
-        result = rdisk_target_probe(server->env, &options, err);
+        result = rdisk_target_probe(server->env, &options,
+                                    server->placement.device, err);
         if (result == 0) {
             return 0;
         }
@@ -356,8 +357,8 @@ static int start_workers(struct server *server, struct rdisk_error *err)
 static int start_placement(struct server *server, struct rdisk_error *err)
 {
     const struct config *config = server->config;
-    int result = placement_choose(&server->placement, config->listen,
-                                  config->cores, config->core_list, err);
+    int result = placement_choose(&server->placement, config->cores,
+                                  config->core_list, err);
 
     if (result == 0) {
         placement_raise_limits(config->max_memory);

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/io/placement.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <glob.h>
-#include <ifaddrs.h>
 #include <inttypes.h>
 #include <linux/capability.h>
-#include <netdb.h>
 #include <numa.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -15,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -40,68 +36,16 @@ static bool read_line(const char *path, char *line, size_t size)
     return ok;
 }
 
-static bool same_address(const struct sockaddr *a, const struct sockaddr *b)
-{
-    if (!a || a->sa_family != b->sa_family) {
-        return false;
-    }
-    if (a->sa_family == AF_INET) {
-        return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
-               ((const struct sockaddr_in *)b)->sin_addr.s_addr;
-    }
-    return a->sa_family == AF_INET6 &&
-           memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
-                  &((const struct sockaddr_in6 *)b)->sin6_addr,
-                  sizeof(struct in6_addr)) == 0;
-}
-
-/* The network interface that has @address, e.g. "eth0". */
-static bool find_interface(const char *address, char *name, size_t size)
-{
-    struct addrinfo hints = { .ai_flags = AI_NUMERICHOST }, *wanted;
-    struct ifaddrs *all;
-    bool found = false;
-
-    if (getaddrinfo(address, NULL, &hints, &wanted)) {
-        return false;
-    }
-    if (getifaddrs(&all) == 0) {
-        for (struct ifaddrs *one = all; one && !found; one = one->ifa_next) {
-            if (same_address(one->ifa_addr, wanted->ai_addr)) {
-                snprintf(name, size, "%s", one->ifa_name);
-                found = true;
-            }
-        }
-        freeifaddrs(all);
-    }
-    freeaddrinfo(wanted);
-    return found;
-}
-
-/* Each entry of an RDMA device's table of addresses names its interface. */
-static void find_device(const char *address, char *device, size_t size)
+/* Any will do: the machine's first. */
+static void find_device(char *device, size_t size)
 {
     static const char root[] = "/sys/class/infiniband/";
-    char interface[64] = "", line[64];
     glob_t found;
 
-    device[0] = '\0';
-    if (address[0] && !find_interface(address, interface, sizeof(interface))) {
-        return;
+    if (glob("/sys/class/infiniband/*", 0, NULL, &found) == 0) {
+        snprintf(device, size, "%s", found.gl_pathv[0] + sizeof(root) - 1);
+        globfree(&found);
     }
-    if (glob("/sys/class/infiniband/*/ports/*/gid_attrs/ndevs/*", 0, NULL,
-             &found)) {
-        return;
-    }
-    for (size_t i = 0; i < found.gl_pathc && !device[0]; i++) {
-        const char *name = found.gl_pathv[i] + sizeof(root) - 1;
-
-        if (read_line(found.gl_pathv[i], line, sizeof(line)) &&
-            (!interface[0] || strcmp(line, interface) == 0)) {
-            snprintf(device, size, "%.*s", (int)strcspn(name, "/"), name);
-        }
-    }
-    globfree(&found);
 }
 
 static int find_node(const char *device)
@@ -194,13 +138,14 @@ static int parse_core_list(struct placement *placement, const char *list,
     return 0;
 }
 
-int placement_choose(struct placement *placement, const char *address,
-                     unsigned int cores, const char *core_list,
-                     struct rdisk_error *err)
+int placement_choose(struct placement *placement, unsigned int cores,
+                     const char *core_list, struct rdisk_error *err)
 {
     unsigned int wanted = cores ? cores : DEFAULT_CORES;
 
-    find_device(address, placement->device, sizeof(placement->device));
+    if (!placement->device[0]) {
+        find_device(placement->device, sizeof(placement->device));
+    }
     placement->node = find_node(placement->device);
     if (core_list[0]) {
         return parse_core_list(placement, core_list, err);

@@ -9,25 +9,25 @@
 #include <stdint.h>
 
 #include <rdisk/error.h>
+#include <rdisk/target.h>
 
 #define PLACEMENT_CORES_MAX 256
 
 struct placement {
-    char device[64];    /* RDMA device, e.g. "rxe0"; "": not known */
+    /* RDMA device that is listened on, e.g. "rxe0"; "": any, or not known */
+    char device[RDISK_DEVICE_NAME];
     int node;           /* its NUMA node; -1: not known, or only one */
     unsigned int cores; /* reactors */
     int core[PLACEMENT_CORES_MAX]; /* the core of each */
 };
 
 /*
- * Find the RDMA device that has @address ("": any device will do) and choose
- * @cores cores (0: up to 2) of its node out of those this process may use, or
- * take exactly those of @core_list if that is not empty. Returns 0 or -EINVAL
- * with a sentence.
+ * Choose @cores cores (0: up to 2) of the node of placement.device ("": the
+ * machine's first device) out of those this process may use, or exactly those
+ * of @core_list if that is not empty. Returns 0 or -EINVAL with a sentence.
  */
-int placement_choose(struct placement *placement, const char *address,
-                     unsigned int cores, const char *core_list,
-                     struct rdisk_error *err);
+int placement_choose(struct placement *placement, unsigned int cores,
+                     const char *core_list, struct rdisk_error *err);
 /* Memory of this thread, and of those it starts, from the NIC's node. */
 void placement_apply(const struct placement *placement);
 

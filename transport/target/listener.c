@@ -147,7 +147,7 @@ int rdisk_target_listen(struct rdisk_target *target, struct rdisk_error *err)
 
 int rdisk_target_probe(const struct rdisk_env *env,
                        const struct rdisk_target_options *options,
-                       struct rdisk_error *err)
+                       char device[RDISK_DEVICE_NAME], struct rdisk_error *err)
 {
     struct rdisk_addresses addresses;
     struct rdma_event_channel *channel;
@@ -161,6 +161,10 @@ int rdisk_target_probe(const struct rdisk_env *env,
     ret = resolve(options, &addresses, err);
     if (ret == 0) {
         ret = bind_listener(env, options, &addresses, channel, &id, false, err);
+    }
+    if (ret == 0 && device) {
+        snprintf(device, RDISK_DEVICE_NAME, "%s",
+                 id->verbs ? id->verbs->device->name : "");
     }
     if (id) {
         env->verbs->destroy_id(id);

@@ -22,14 +22,14 @@ static void refused(const char *other, const char *own, int code,
     REQUIRE(scene.target != NULL);
     options = scene.options;
     options.address = own;
-    CHECK_EQUAL(rdisk_target_probe(&scene.env, &options, &err), code);
+    CHECK_EQUAL(rdisk_target_probe(&scene.env, &options, NULL, &err), code);
     CHECK_SAYS(err.text, words);
     second = rdisk_target_create(&scene.env, &options, NULL, NULL, &err);
     CHECK(second == NULL);
     CHECK_EQUAL(err.code, code);
     CHECK_SAYS(err.text, words);
     options.port++;
-    CHECK_EQUAL(rdisk_target_probe(&scene.env, &options, &err),
+    CHECK_EQUAL(rdisk_target_probe(&scene.env, &options, NULL, &err),
                 code == -EADDRINUSE ? 0 : code);
     scene_end(&scene);
 }
@@ -77,6 +77,27 @@ static void unresolved(void)
     refused("", "no.such.host.invalid", -EINVAL, "cannot resolve address");
 }
 
+static void check_device(const char *address, const char *name)
+{
+    struct rdisk_target_options options;
+    struct rdisk_error err = { 0 };
+    char device[RDISK_DEVICE_NAME] = "?";
+
+    scene_prepare(&scene, 1);
+    options = scene.options;
+    options.address = address;
+    CHECK_EQUAL(rdisk_target_probe(&scene.env, &options, device, &err), 0);
+    CHECK(strcmp(device, name) == 0);
+    scene_serve(&scene);
+    scene_end(&scene);
+}
+
+static void device_of_address(void)
+{
+    check_device("10.0.0.1", "fake0");
+    check_device("", "");
+}
+
 static const struct unit_test tests[] = {
     { "a port that is used, on this or on all addresses, is reported",
       port_in_use },
@@ -84,6 +105,8 @@ static const struct unit_test tests[] = {
     { "any address is any of IPv6 and of IPv4", any_address },
     { "without IPv6 any address is any of IPv4", no_ipv6 },
     { "a name that is not known is reported", unresolved },
+    { "an address has the name of its device, any address has none",
+      device_of_address },
 };
 
 UNIT_SUITE("listen", tests)

@@ -231,14 +231,18 @@ struct rdisk_target_events {
 
 /* ---- Control thread --------------------------------------------------- */
 
+#define RDISK_DEVICE_NAME 64u /* with its terminating zero */
+
 /*
  * Could a target with these options listen now? 0; -ENODEV or -EADDRNOTAVAIL:
  * there is no RDMA device (yet), or none that has the address; -EADDRINUSE: the
  * port is taken, by a server that may just be ending. Needs no target.
+ * On success @device, if it is not NULL, is the name of the RDMA device that
+ * has the address, such as "rxe0"; "" for any address.
  */
 int rdisk_target_probe(const struct rdisk_env *env,
                        const struct rdisk_target_options *options,
-                       struct rdisk_error *err);
+                       char device[RDISK_DEVICE_NAME], struct rdisk_error *err);
 
 /* Listens at once. NULL with an error as above in @err. */
 struct rdisk_target *rdisk_target_create(
