@@ -6,13 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "transport/base/least.h"
 #include "transport/initiator/session.h"
-
-#define DRAIN_MS   4000  /* a server that shuts down waits so long */
-#define QUIESCE_MS 30000 /* longer than any device's own timeouts */
-/* For a resolver whose answer is not indispensable: of open-timeout. */
-#define NAME_PART 4
 
 /* ---- The table ---------------------------------------------------------- */
 
@@ -274,76 +268,6 @@ void rdisk_initiator_raise_lost(struct rdisk_initiator *session, int code,
     rdisk_initiator_raise_error(session, RDISK_EVENT_LOST, &err);
 }
 
-static void open_timeout(struct rdisk_initiator *session)
-{
-    char failures[RDISK_FAILURES_TEXT + 40];
-
-    rdisk_initiator_raise_lost(
-        session, -ETIMEDOUT,
-        "%s: not open within open-timeout=%g seconds, still %s%s",
-        session->peer, session->options.open_timeout_ms / 1000.0,
-        rdisk_initiator_state_name(rdisk_initiator_state(session)),
-        rdisk_initiator_failures(session, failures, sizeof(failures)));
-}
-
-/* The address has not connected within its share of open-timeout. */
-static void address_timeout(struct rdisk_initiator *session)
-{
-    struct rdisk_error err;
-
-    rdisk_error_set(&err, -ETIMEDOUT, "no connection to %s in time",
-                    session->server.where);
-    if (rdisk_initiator_addresses_left(session)) {
-        rdisk_initiator_raise_error(session, RDISK_EVENT_ADDRESS_FAILED, &err);
-        return;
-    }
-    if (!session->server.literal) {
-        rdisk_initiator_note_address(session, &err);
-    }
-    open_timeout(session);
-}
-
-static void close_timeout(struct rdisk_initiator *session)
-{
-    struct rdisk_error err;
-
-    rdisk_error_set(&err, -ETIMEDOUT,
-                    "%s: CLOSE is not answered within open-timeout=%g seconds: "
-                    "the server may keep the volume for this client",
-                    session->peer, session->options.open_timeout_ms / 1000.0);
-    rdisk_initiator_raise_error(session, RDISK_EVENT_CLOSE_TIMEOUT, &err);
-}
-
-void rdisk_initiator_deadline_over(struct rdisk_initiator *session)
-{
-    switch (session->machine.deadline) {
-    case RDISK_DEADLINE_NAME:
-        rdisk_initiator_name_late(session);
-        break;
-    case RDISK_DEADLINE_ADDRESS:
-        address_timeout(session);
-        break;
-    case RDISK_DEADLINE_OPEN:
-        open_timeout(session);
-        break;
-    case RDISK_DEADLINE_DRAIN:
-        rdisk_initiator_raise(session, RDISK_EVENT_DRAIN_TIMEOUT);
-        break;
-    case RDISK_DEADLINE_QUIESCE:
-        rdisk_initiator_raise(session, RDISK_EVENT_QUIESCE_TIMEOUT);
-        break;
-    case RDISK_DEADLINE_BACKOFF:
-        rdisk_initiator_raise(session, RDISK_EVENT_BACKOFF_OVER);
-        break;
-    case RDISK_DEADLINE_CLOSE:
-        close_timeout(session);
-        break;
-    case RDISK_DEADLINE_KEEP:
-    case RDISK_DEADLINE_NONE:
-        assert(!"a deadline that no state has");
-    }
-}
-
 /* ---- One step ----------------------------------------------------------- */
 
 static const struct row *find(const struct rdisk_initiator *session,
@@ -360,72 +284,6 @@ static const struct row *find(const struct rdisk_initiator *session,
         }
     }
     return NULL;
-}
-
-/* What is left of the attempt is divided among the addresses that are left. */
-static uint64_t share(const struct rdisk_initiator *session, uint64_t now)
-{
-    const struct rdisk_server *server = &session->server;
-    uint64_t ends = session->machine.attempt_ends;
-
-    return ends > now ? (ends - now) / (server->trying.count - server->next)
-                      : 0;
-}
-
-static uint64_t duration_of(const struct rdisk_initiator *session,
-                            enum rdisk_deadline deadline, uint64_t now)
-{
-    uint64_t timeout = session->options.open_timeout_ms * RDISK_MSEC;
-
-    switch (deadline) {
-    case RDISK_DEADLINE_NAME:
-        return session->server.known.count ? timeout / NAME_PART : timeout;
-    case RDISK_DEADLINE_ADDRESS:
-        return share(session, now);
-    case RDISK_DEADLINE_OPEN:
-        return session->machine.attempt_ends > now
-                   ? session->machine.attempt_ends - now
-                   : 0;
-    case RDISK_DEADLINE_CLOSE:
-        return timeout;
-    case RDISK_DEADLINE_DRAIN:
-        return DRAIN_MS * RDISK_MSEC;
-    case RDISK_DEADLINE_QUIESCE:
-        return QUIESCE_MS * RDISK_MSEC;
-    default:
-        return session->recovery.backoff;
-    }
-}
-
-/* A session that closes has no more than open-timeout for all of it. */
-static uint64_t duration(const struct rdisk_initiator *session,
-                         enum rdisk_deadline deadline, uint64_t now)
-{
-    uint64_t whole = duration_of(session, deadline, now);
-    uint64_t end = session->recovery.close_by;
-
-    return deadline == RDISK_DEADLINE_QUIESCE
-               ? whole
-               : rdisk_least(whole, end > now ? end - now : 0);
-}
-
-static void set_deadline(struct rdisk_initiator *session,
-                         enum rdisk_deadline deadline)
-{
-    struct rdisk_state_machine *machine = &session->machine;
-    uint64_t now = rdisk_now(session->env);
-
-    if (deadline == RDISK_DEADLINE_KEEP) {
-        return;
-    }
-    if (deadline == RDISK_DEADLINE_NAME) {
-        machine->attempt_ends = now +
-                                session->options.open_timeout_ms * RDISK_MSEC;
-    }
-    machine->deadline = deadline;
-    machine->deadline_at = deadline == RDISK_DEADLINE_NONE
-                               ? RDISK_NEVER
-                               : now + duration(session, deadline, now);
 }
 
 static void set_flow(struct rdisk_state_machine *machine,
@@ -547,7 +405,7 @@ static void step(struct rdisk_initiator *session,
     if (to != from) {
         enter(session, to);
     }
-    set_deadline(session, row->deadline);
+    rdisk_initiator_set_deadline(session, row->deadline);
     report(session, from, event, to);
     row->action(session);
 }

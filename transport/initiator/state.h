@@ -119,6 +119,9 @@ void rdisk_initiator_raise_lost(struct rdisk_initiator *session, int code,
  */
 void rdisk_initiator_run(struct rdisk_initiator *session);
 
+/* For a step, in deadline.c: a state begins, and so does @deadline. */
+void rdisk_initiator_set_deadline(struct rdisk_initiator *session,
+                                  enum rdisk_deadline deadline);
 /* The state's deadline has come: raise what it means. */
 void rdisk_initiator_deadline_over(struct rdisk_initiator *session);
 /* Requests that wait for a connection fail from now on, until READY. */
