@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# What programs share: configuration files, numbers, sizes.
+# What programs share: configuration files, metrics, numbers, sizes.
 
-COMMON_SOURCES := $(addprefix common/, ini.c number.c size.c)
+COMMON_SOURCES := $(addprefix common/, ini.c metrics.c metrics_table.c \
+	number.c size.c)
 
 # What the two daemons share besides: the log, systemd, threads, the event loop,
 # the control socket.

@@ -23,6 +23,15 @@ struct control;
 struct reload;
 struct session;
 
+/* Sessions since the start. */
+struct server_totals {
+    uint64_t opened;      /* granted */
+    uint64_t reconnected; /* of these, by a client that had the volume */
+    uint64_t refused;
+    uint64_t closed; /* by their clients */
+    uint64_t lost;   /* ended otherwise: the client may come back */
+};
+
 struct server {
     struct config *config;           /* main()'s; reload.c changes it */
     const struct command_line *line; /* to be read again; main()'s */
@@ -41,6 +50,7 @@ struct server {
     struct control *control;  /* NULL: no socket */
     struct session *sessions; /* that are open */
     uint64_t serials;         /* sessions that have asked to open so far */
+    struct server_totals totals;
 
     uint64_t started;      /* rdisk_now() */
     unsigned int volumes;  /* that there were then */

@@ -39,7 +39,7 @@ static const struct {
       "delete a volume that no client has open" },
     { "fence", command_fence, 1, 0, "s", "fence NAME",
       "revoke write access to a volume from its present clients" },
-    { "stat", command_stat, 0, 0, "sj", "stat [--json]",
+    { "stat", command_stat, 0, 0, "sjP", "stat [--json | --prometheus]",
       "the server: its reactors, sessions, volumes and counters" },
     { "top", command_top, 0, 0, "sci", "top [--interval SECONDS] [--count N]",
       "requests, bytes and latencies of each volume, every second" },
@@ -76,6 +76,7 @@ static const struct {
       "control socket of the server, or of rdisk-vhost for list, stat, drain, "
       "resume, add and remove; default " DEFAULT_CONTROL },
     { 'j', "json", NULL, "print JSON, also for errors; the same as -o json" },
+    { 'P', "prometheus", NULL, "print metrics, as node_exporter reads them" },
     { 'c', "count", "N", "of round trips, or tables" },
     { 'i', "interval", "SECONDS", "between them; default 1" },
     { 't', "timeout", "SECONDS", "to wait for the sessions' end; default 30" },
@@ -342,6 +343,9 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
                 failed("--timeout %s is not 0…86400 seconds", optarg);
                 return EXIT_USAGE;
             }
+            break;
+        case 'P':
+            arguments->prometheus = true;
             break;
         case 'R':
             arguments->replace = true;

@@ -9,6 +9,7 @@
 struct arguments {
     const char *control; /* path of the server's socket */
     bool json;
+    bool prometheus;    /* metrics instead */
     bool help;          /* on the command, instead of running it */
     unsigned int count; /* of pings or tables; 0: not told */
     double interval;    /* seconds between them */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/metrics.h"
 #include "common/size.h"
 #include "tools/control_socket.h"
 #include "tools/disk.h"
@@ -216,6 +217,26 @@ static void print_each(struct json_object *stat, const char *key,
     }
 }
 
+/* How full the pool is, and how far its volumes could fill it. */
+static void print_pool(struct json_object *stat)
+{
+    struct json_object *pool;
+
+    if (!json_object_object_get_ex(stat, "pool", &pool)) {
+        return;
+    }
+    printf("pool %s: ", control_text(pool, "directory"));
+    print_bytes(control_number(pool, "available"));
+    printf(" of ");
+    print_bytes(control_number(pool, "capacity"));
+    printf(" available; %" PRIu64 " volumes of ",
+           control_number(pool, "volumes"));
+    print_bytes(control_number(pool, "provisioned"));
+    printf(", ");
+    print_bytes(control_number(pool, "allocated"));
+    printf(" allocated\n");
+}
+
 /* Of @key, all whose member @name is @value. */
 static struct json_object *members(struct json_object *stat, const char *key,
                                    const char *name, const char *value)
@@ -275,7 +296,9 @@ int command_stat(const struct arguments *arguments)
     if (!stat) {
         return EXIT_FAILED;
     }
-    if (arguments->json) {
+    if (arguments->prometheus) {
+        metrics_write(stdout, stat);
+    } else if (arguments->json) {
         puts(json_object_to_json_string_ext(stat, JSON_C_TO_STRING_PRETTY));
     } else if (disks_are_in(stat)) {
         disks_print_stat(stat);
@@ -285,7 +308,12 @@ int command_stat(const struct arguments *arguments)
         print_each(stat, "clients", print_client);
         print_each(stat, "sessions", print_session);
         print_each(stat, "volumes", print_volume);
+        print_pool(stat);
     }
     json_object_put(stat);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        return failed_code(-errno, "cannot write the output: %s",
+                           strerror(errno));
+    }
     return EXIT_OK;
 }

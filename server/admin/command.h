@@ -7,16 +7,17 @@
 
 struct control_call;
 struct json_object;
+struct pool_listing;
 struct server;
 
 /* A control_fn; @opaque is the struct server. */
 void command_run(void *opaque, const char *line, struct control_call *call);
 
-/* The volumes as an array, and everything about the server as an object; the
- * pool directory has @files. */
-struct json_object *stat_volumes(struct server *server,
-                                 const struct pool_file *files, size_t count);
+/* The replies to "list", with the volumes, and to "stat", with everything about
+ * the server; the pool directory has @found. */
+struct json_object *stat_list(struct server *server,
+                              const struct pool_listing *found);
 struct json_object *stat_server(struct server *server,
-                                const struct pool_file *files, size_t count);
+                                const struct pool_listing *found);
 
 #endif

@@ -15,51 +15,57 @@
 #define WAIT_MS 2000
 
 struct listing_wait {
-    struct control_call *call;
+    void (*answer)(void *opaque, struct json_object *reply);
+    void *opaque;
     enum request_op op;
     uint64_t deadline;
     struct listing_wait *next;
 };
 
+static struct json_object *error_reply(const struct rdisk_error *err)
+{
+    struct json_object *reply = json_object_new_object();
+    const char *code = strerrorname_np(-err->code);
+
+    json_object_object_add(reply, "error", json_object_new_string(err->text));
+    json_object_object_add(reply, "code",
+                           json_object_new_string(code ? code : "EIO"));
+    return reply;
+}
+
 /* With what the pool directory has, or, if @err, without. */
 static void answer(struct server *server, const struct listing_wait *wait,
-                   const struct pool_file *files, size_t count,
+                   const struct pool_listing *found,
                    const struct rdisk_error *err)
 {
     struct json_object *reply;
-    char *text;
 
     if (err && wait->op == REQUEST_LIST) {
-        control_answer(wait->call, control_error(err));
-        return;
-    }
-    if (wait->op == REQUEST_LIST) {
-        reply = json_object_new_object();
-        json_object_object_add(reply, "volumes",
-                               stat_volumes(server, files, count));
+        reply = error_reply(err);
+    } else if (wait->op == REQUEST_LIST) {
+        reply = stat_list(server, found);
     } else {
-        reply = stat_server(server, files, count);
+        reply = stat_server(server, found);
         if (err) {
             json_object_object_add(reply, "pool_error",
                                    json_object_new_string(err->text));
         }
     }
-    text = strdup(
-        json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN));
-    json_object_put(reply);
-    control_answer(wait->call, text);
+    wait->answer(wait->opaque, reply);
 }
 
 /* All of @waits, which go. */
 static void answer_all(struct server *server, struct listing_wait *waits,
-                       const struct pool_file *files, size_t count,
+                       const struct pool_listing *found,
                        const struct rdisk_error *err)
 {
+    static const struct pool_listing nothing;
+
     while (waits) {
         struct listing_wait *wait = waits;
 
         waits = wait->next;
-        answer(server, wait, files, count, err);
+        answer(server, wait, found ? found : &nothing, err);
         free(wait);
     }
 }
@@ -68,8 +74,13 @@ static void read_run(struct job *job)
 {
     struct listing *listing = (struct listing *)job;
 
-    listing->result = pool_scan(&listing->server->pool, &listing->files,
-                                &listing->count, &listing->err);
+    struct pool_listing *found = &listing->found;
+
+    listing->result = pool_scan(&listing->server->pool, &found->files,
+                                &found->count, &listing->err);
+    if (listing->result == 0) {
+        pool_space(&listing->server->pool, &found->space);
+    }
 }
 
 static void begin(struct listing *listing);
@@ -78,12 +89,15 @@ static void read_done(struct job *job)
 {
     struct listing *listing = (struct listing *)job;
     struct listing_wait *waits = listing->now;
+    /* Copies: who is answered may ask again, which begins the next reading. */
+    struct pool_listing found = listing->found;
+    struct rdisk_error err = listing->err;
+    bool failed = listing->result < 0;
 
     listing->running = false;
     listing->now = NULL;
-    answer_all(listing->server, waits, listing->files, listing->count,
-               listing->result < 0 ? &listing->err : NULL);
-    free(listing->files);
+    answer_all(listing->server, waits, &found, failed ? &err : NULL);
+    free(found.files);
     if (listing->next && !listing->running) {
         begin(listing);
     }
@@ -97,8 +111,7 @@ static void begin(struct listing *listing)
 
     listing->now = waits;
     listing->next = NULL;
-    listing->files = NULL;
-    listing->count = 0;
+    listing->found = (struct pool_listing) { 0 };
     listing->running = true;
     listing->job = (struct job) {
         .what = "listing the pool directory",
@@ -113,12 +126,13 @@ static void begin(struct listing *listing)
     } else if (jobs_submit(server->jobs, &listing->job, &err) < 0) {
         listing->running = false;
         listing->now = NULL;
-        answer_all(server, waits, NULL, 0, &err);
+        answer_all(server, waits, NULL, &err);
     }
 }
 
-void listing_ask(struct server *server, enum request_op op,
-                 struct control_call *call)
+static void ask(struct server *server, enum request_op op,
+                void (*answer_fn)(void *opaque, struct json_object *reply),
+                void *opaque)
 {
     struct listing *listing = &server->listing;
     struct listing_wait **link = &listing->next;
@@ -126,11 +140,12 @@ void listing_ask(struct server *server, enum request_op op,
 
     assert_control_thread();
     if (!wait) {
-        control_answer(call, NULL);
+        answer_fn(opaque, NULL);
         return;
     }
     *wait = (struct listing_wait) {
-        .call = call,
+        .answer = answer_fn,
+        .opaque = opaque,
         .op = op,
         .deadline = rdisk_now(server->env) + WAIT_MS * RDISK_MSEC,
     };
@@ -142,6 +157,30 @@ void listing_ask(struct server *server, enum request_op op,
     if (!listing->running) {
         begin(listing);
     }
+}
+
+static void answer_call(void *opaque, struct json_object *reply)
+{
+    const char *text =
+        reply ? json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN)
+              : NULL;
+
+    control_answer(opaque, text ? strdup(text) : NULL);
+    json_object_put(reply);
+}
+
+void listing_ask(struct server *server, enum request_op op,
+                 struct control_call *call)
+{
+    ask(server, op, answer_call, call);
+}
+
+void listing_ask_stat(struct server *server,
+                      void (*answer_fn)(void *opaque,
+                                        struct json_object *reply),
+                      void *opaque)
+{
+    ask(server, REQUEST_STAT, answer_fn, opaque);
 }
 
 uint64_t listing_deadline(const struct listing *listing)
@@ -165,7 +204,7 @@ static void answer_late(struct listing *listing, struct listing_wait **link,
 
         *link = wait->next;
         wait->next = NULL;
-        answer_all(server, wait, NULL, 0, &err);
+        answer_all(server, wait, NULL, &err);
     }
 }
 

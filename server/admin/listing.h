@@ -12,8 +12,16 @@
 #include "server/volume/pool.h"
 
 struct control_call;
+struct json_object;
 struct listing_wait;
 struct server;
+
+/* What the pool directory has. */
+struct pool_listing {
+    struct pool_file *files;
+    size_t count;
+    struct pool_space space;
+};
 
 /* One reading at a time; requests that arrive during it wait for the next. */
 struct listing {
@@ -22,8 +30,7 @@ struct listing {
     bool running;
     struct listing_wait *now, *next;
     /* Of the reading, in its thread. */
-    struct pool_file *files;
-    size_t count;
+    struct pool_listing found;
     struct rdisk_error err;
     int result;
 };
@@ -31,6 +38,11 @@ struct listing {
 /* @op: REQUEST_LIST or REQUEST_STAT. Answers @call. */
 void listing_ask(struct server *server, enum request_op op,
                  struct control_call *call);
+/* Calls @answer once with the reply to "stat", which is given to it; NULL: no
+ * memory. */
+void listing_ask_stat(struct server *server,
+                      void (*answer)(void *opaque, struct json_object *reply),
+                      void *opaque);
 /* When somebody has waited for long enough; RDISK_NEVER. */
 uint64_t listing_deadline(const struct listing *listing);
 /* Answer those without the pool directory. */

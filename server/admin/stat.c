@@ -4,6 +4,8 @@
 #include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "server/admin/command.h"
 #include "server/server.h"
@@ -43,6 +45,7 @@ static void add_counters(struct json_object *object,
     add_number(inner, "work_requests", counters->work_requests);
     add_number(inner, "doorbells", counters->doorbells);
     add_number(inner, "wakeups", counters->wakeups);
+    add_number(inner, "in_flight", counters->in_flight);
     json_object_object_add(object, "counters", inner);
 }
 
@@ -72,6 +75,7 @@ static void add_latency(struct json_object *object,
         add_time(inner, "p50", latency, 0.5);
         add_time(inner, "p99", latency, 0.99);
         add_time(inner, "p999", latency, 0.999);
+        add_number(inner, "sum", counters->latency_sum[op]);
         for (unsigned int i = 0; i < RDISK_HISTOGRAM_BUCKETS; i++) {
             char key[8];
 
@@ -136,6 +140,9 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
     add_text(object, "name", entry->name);
     add_text(object, "backend", entry->backend);
     add_number(object, "size", entry->size);
+    if (entry->file) {
+        add_number(object, "allocated", entry->file->allocated);
+    }
     if (entry->lease) {
         add_lease(object, entry->lease);
     }
@@ -190,17 +197,56 @@ static int by_name(const void *a, const void *b)
                   json_object_get_string(json_object_object_get(*y, "name")));
 }
 
-struct json_object *stat_volumes(struct server *server,
-                                 const struct pool_file *files, size_t count)
+static struct json_object *stat_volumes(struct server *server,
+                                        const struct pool_listing *found)
 {
     struct listed listed = {
         .volumes = json_object_new_array(),
         .drain = &server->drain,
     };
 
-    pool_for_each(&server->pool, files, count, add_volume, &listed);
+    pool_for_each(&server->pool, found->files, found->count, add_volume,
+                  &listed);
     json_object_array_sort(listed.volumes, by_name);
     return listed.volumes;
+}
+
+/* Its directory, the file system, and what its volumes may and do take up. */
+static struct json_object *stat_pool(const struct server *server,
+                                     const struct pool_listing *found)
+{
+    struct json_object *object = json_object_new_object();
+    uint64_t provisioned = 0, allocated = 0;
+
+    for (size_t i = 0; i < found->count; i++) {
+        provisioned += found->files[i].size;
+        allocated += found->files[i].allocated;
+    }
+    add_text(object, "directory", server->pool.path);
+    add_number(object, "capacity", found->space.capacity);
+    add_number(object, "available", found->space.available);
+    add_number(object, "volumes", found->count);
+    add_number(object, "provisioned", provisioned);
+    add_number(object, "allocated", allocated);
+    return object;
+}
+
+static void add_pool(struct json_object *reply, const struct server *server,
+                     const struct pool_listing *found)
+{
+    if (server->pool.path && found->space.capacity) {
+        json_object_object_add(reply, "pool", stat_pool(server, found));
+    }
+}
+
+struct json_object *stat_list(struct server *server,
+                              const struct pool_listing *found)
+{
+    struct json_object *reply = json_object_new_object();
+
+    json_object_object_add(reply, "volumes", stat_volumes(server, found));
+    add_pool(reply, server, found);
+    return reply;
 }
 
 static void add_operation(void *opaque, const struct job *job, uint64_t age)
@@ -233,6 +279,7 @@ static struct json_object *stat_session(const struct session *session)
     struct rdisk_target_counters counters = { 0 };
     uint64_t memory;
 
+    add_number(object, "session", session->serial);
     add_text(object, "peer", holder->peer);
     add_text(object, "volume", holder->volume->name);
     add_text(object, "user", holder->user);
@@ -243,6 +290,7 @@ static struct json_object *stat_session(const struct session *session)
     add_bool(object, "shared", holder->shared);
     add_bool(object, "fenced", holder->fenced);
     add_number(object, "queues", session_queues(session, &memory));
+    add_number(object, "slots", session_slots(session));
     add_number(object, "memory", memory);
     session_counters(session, &counters);
     add_counters(object, &counters);
@@ -263,6 +311,8 @@ static struct json_object *stat_worker(const struct worker *worker)
     add_number(object, "completions", info.completions);
     add_number(object, "spins", info.spins);
     add_number(object, "polled", info.polled);
+    add_number(object, "idle", info.idle);
+    add_number(object, "cpu", info.cpu);
     return object;
 }
 
@@ -292,8 +342,49 @@ static struct json_object *stat_clients(const struct server *server)
     return clients;
 }
 
+/* Sessions since the start, and why they have ended. */
+static struct json_object *stat_totals(const struct server *server)
+{
+    struct json_object *object = json_object_new_object();
+    const struct server_totals *totals = &server->totals;
+    struct rdisk_target_totals faults = { 0 };
+
+    if (server->target) {
+        faults = *rdisk_target_totals(server->target);
+    }
+    add_number(object, "opened", totals->opened);
+    add_number(object, "reconnected", totals->reconnected);
+    add_number(object, "refused", totals->refused);
+    add_number(object, "closed", totals->closed);
+    add_number(object, "lost", totals->lost);
+    add_number(object, "violations", faults.violations);
+    add_number(object, "broken_queues", faults.broken_queues);
+    add_number(object, "device_removals", faults.device_removals);
+    return object;
+}
+
+/* CPU time, ns, and memory, bytes, of the whole process. */
+static struct json_object *stat_process(void)
+{
+    struct json_object *object = json_object_new_object();
+    struct timespec cpu = { 0 };
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+
+    if (file) {
+        if (fscanf(file, "%*u %llu", &pages) != 1) {
+            pages = 0;
+        }
+        fclose(file);
+    }
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    add_number(object, "cpu", cpu.tv_sec * 1000000000ll + cpu.tv_nsec);
+    add_number(object, "resident_memory", pages * sysconf(_SC_PAGESIZE));
+    return object;
+}
+
 struct json_object *stat_server(struct server *server,
-                                const struct pool_file *files, size_t count)
+                                const struct pool_listing *found)
 {
     struct json_object *object, *reactors, *sessions;
     uint64_t memory = 0;
@@ -329,8 +420,10 @@ struct json_object *stat_server(struct server *server,
     json_object_object_add(object, "reactors", reactors);
     json_object_object_add(object, "sessions", sessions);
     json_object_object_add(object, "clients", stat_clients(server));
-    json_object_object_add(object, "volumes",
-                           stat_volumes(server, files, count));
+    json_object_object_add(object, "volumes", stat_volumes(server, found));
+    add_pool(object, server, found);
+    json_object_object_add(object, "totals", stat_totals(server));
+    json_object_object_add(object, "process", stat_process());
     json_object_object_add(object, "operations", stat_operations(server));
     return object;
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/container_of.h"
 #include "common/log.h"
@@ -52,6 +53,7 @@ struct reactor {
     _Atomic uint64_t completions;
     _Atomic uint64_t polled;
     _Atomic uint64_t spins;
+    _Atomic uint64_t idle; /* ns */
     atomic_uint workers;
 
     /* For reactor_create() to wait on. */
@@ -333,7 +335,7 @@ static void reactor_wait(struct reactor *reactor)
     struct poll_window *window = &reactor->window;
     struct ring *ring = &reactor->rings[RING_ORDINARY];
     bool measured = poll_window_measures(window);
-    uint64_t began = measured ? rdisk_stopwatch_system() : 0;
+    uint64_t began = rdisk_stopwatch_system(), waited;
 
     if ((window->length || polled_outstanding(reactor)) &&
         reactor_spin(reactor, began)) {
@@ -347,9 +349,13 @@ static void reactor_wait(struct reactor *reactor)
     } else {
         ring_sleep(ring);
     }
+    /* Wraps around if the counter has gone back: as a long wait. */
+    waited = rdisk_stopwatch_system() - began;
     if (measured) {
-        /* Wraps around if the counter has gone back: as a long wait. */
-        poll_window_adapt(window, rdisk_stopwatch_system() - began);
+        poll_window_adapt(window, waited);
+    }
+    if ((int64_t)waited > 0) {
+        count(&reactor->idle, waited);
     }
 }
 
@@ -493,6 +499,17 @@ void reactor_destroy(struct reactor *reactor)
     }
 }
 
+static uint64_t cpu_time(pthread_t thread)
+{
+    struct timespec used = { 0 };
+    clockid_t clock;
+
+    if (pthread_getcpuclockid(thread, &clock) == 0) {
+        clock_gettime(clock, &used);
+    }
+    return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+}
+
 void reactor_info(const struct reactor *reactor, struct reactor_info *info)
 {
     info->index = reactor->index;
@@ -505,4 +522,6 @@ void reactor_info(const struct reactor *reactor, struct reactor_info *info)
     info->workers = atomic_load_explicit(&reactor->workers,
                                          memory_order_relaxed);
     info->spins = atomic_load_explicit(&reactor->spins, memory_order_relaxed);
+    info->idle = atomic_load_explicit(&reactor->idle, memory_order_relaxed);
+    info->cpu = cpu_time(reactor->thread);
 }

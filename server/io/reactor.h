@@ -71,6 +71,8 @@ struct reactor_info {
     uint64_t polled;      /* of these, from the polled one */
     unsigned int workers; /* that the kernel may have for it */
     uint64_t spins;       /* turns begun by a poller, without sleep */
+    uint64_t idle;        /* ns that it slept, or polled and found nothing */
+    uint64_t cpu;         /* ns of CPU time of its thread */
 };
 void reactor_info(const struct reactor *reactor, struct reactor_info *info);
 

@@ -396,6 +396,17 @@ static enum rdisk_status begin(struct server *server,
     return answer(session, grant, user, err);
 }
 
+/* The first epoch of a client is 1. */
+static void count_open(struct server_totals *totals,
+                       const struct rdisk_open_request *request,
+                       enum rdisk_status status)
+{
+    totals->opened += status == RDISK_STATUS_OK;
+    totals->reconnected += status == RDISK_STATUS_OK &&
+                           (request->epoch > 1 || request->generation);
+    totals->refused += status != RDISK_STATUS_OK && status != RDISK_LATER;
+}
+
 enum rdisk_status open_event(void *opaque, struct rdisk_target_session *target,
                              const struct rdisk_open_request *request,
                              struct rdisk_open_grant *grant, void **user,
@@ -415,6 +426,7 @@ enum rdisk_status open_event(void *opaque, struct rdisk_target_session *target,
                                                user, err);
 
     log_about(before);
+    count_open(&server->totals, request, status);
     return status;
 }
 
@@ -501,7 +513,11 @@ static void leave(struct session *session, bool orderly)
     const struct rdisk_op_totals *ops = &session->past.ops;
     struct volume *volume = session->holder.volume;
     const struct log_subject subject = session_subject(session), *before;
+    struct server_totals *totals = &session->server->totals;
 
+    if (session->phase == SESSION_OPEN) {
+        ++*(orderly ? &totals->closed : &totals->lost);
+    }
     before = log_about(&subject);
     log_info("%s closes volume '%s': %" PRIu64 " reads, %" PRIu64
              " writes, %" PRIu64 " flushes, %" PRIu64 " of them failed",

@@ -65,6 +65,18 @@ unsigned int session_queues(const struct session *session, uint64_t *memory)
     return n;
 }
 
+unsigned int session_slots(const struct session *session)
+{
+    unsigned int slots = 0;
+
+    assert_control_thread();
+    for (const struct queue *queue = session->queues; queue;
+         queue = queue->next) {
+        slots += rdisk_target_queue_slots(queue->target);
+    }
+    return slots;
+}
+
 static bool session_secret(void *opaque, const char *user,
                            struct rdisk_secret *secret)
 {

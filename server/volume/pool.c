@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -409,6 +410,7 @@ static int scan_stream(const struct pool *pool, DIR *stream,
         }
         snprintf(file->name, sizeof(file->name), "%s", name);
         file->size = st.st_size;
+        file->allocated = (uint64_t)st.st_blocks * 512;
     }
     return 0;
 }
@@ -446,6 +448,37 @@ int pool_scan(const struct pool *pool, struct pool_file **files, size_t *count,
     return 0;
 }
 
+int pool_space(const struct pool *pool, struct pool_space *space)
+{
+    struct statvfs st;
+
+    *space = (struct pool_space) { 0 };
+    if (pool->directory < 0) {
+        return 0;
+    }
+    if (fstatvfs(pool->directory, &st) < 0) {
+        return -errno;
+    }
+    space->capacity = (uint64_t)st.f_blocks * st.f_frsize;
+    space->available = (uint64_t)st.f_bavail * st.f_frsize;
+    return 0;
+}
+
+static const struct pool_file *file_of(const struct pool_file *files,
+                                       size_t count,
+                                       const struct volume *volume)
+{
+    if (volume->configured) {
+        return NULL; /* a file of its name is not its own */
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(files[i].name, volume->name) == 0) {
+            return &files[i];
+        }
+    }
+    return NULL;
+}
+
 void pool_for_each(struct pool *pool, const struct pool_file *files,
                    size_t count,
                    void (*fn)(void *opaque, const struct pool_entry *entry),
@@ -457,6 +490,7 @@ void pool_for_each(struct pool *pool, const struct pool_file *files,
             .name = volume->name,
             .backend = volume->backend->class->name,
             .size = volume->backend->geometry.size,
+            .file = file_of(files, count, volume),
             .volume = volume,
             .lease = volume->lease,
         };
@@ -468,6 +502,7 @@ void pool_for_each(struct pool *pool, const struct pool_file *files,
             .name = files[i].name,
             .backend = backend_file.name,
             .size = files[i].size,
+            .file = &files[i],
             .lease = named_lease(pool, files[i].name),
         };
 

@@ -77,17 +77,27 @@ int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
 
 struct pool_entry {
     const char *name;
-    const char *backend;         /* name of its class */
-    uint64_t size;               /* bytes */
-    const struct volume *volume; /* NULL: not open */
-    const struct lease *lease;   /* NULL: no client has written it since the
+    const char *backend;          /* name of its class */
+    uint64_t size;                /* bytes */
+    const struct pool_file *file; /* NULL: not of the pool directory, or not
+                                     known */
+    const struct volume *volume;  /* NULL: not open */
+    const struct lease *lease;    /* NULL: no client has written it since the
                                    server started */
 };
 /* A file of the pool directory that may be a volume. */
 struct pool_file {
     char name[RDISK_VOLUME_NAME_MAX + 1];
-    uint64_t size; /* bytes */
+    uint64_t size;      /* bytes */
+    uint64_t allocated; /* the same, of its file system */
 };
+/* The file system of the pool directory, bytes; all 0: not known. */
+struct pool_space {
+    uint64_t capacity;  /* all of it */
+    uint64_t available; /* that the server may still allocate */
+};
+/* 0 or a negative errno. Storage only. */
+int pool_space(const struct pool *pool, struct pool_space *space);
 /*
  * The files of the pool directory, in memory to be freed; storage only. 0 or a
  * negative errno with @err filled, and no files.

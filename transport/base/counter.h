@@ -24,6 +24,7 @@ static inline void rdisk_counter_add(rdisk_counter *counter, uint64_t n)
 
 struct rdisk_histogram {
     rdisk_counter bucket[RDISK_HISTOGRAM_BUCKETS];
+    rdisk_counter sum; /* nanoseconds */
 };
 
 static inline void rdisk_histogram_add(struct rdisk_histogram *histogram,
@@ -31,6 +32,7 @@ static inline void rdisk_histogram_add(struct rdisk_histogram *histogram,
 {
     rdisk_counter_add(&histogram->bucket[rdisk_histogram_bucket(nanoseconds)],
                       1);
+    rdisk_counter_add(&histogram->sum, nanoseconds);
 }
 
 #endif

@@ -550,10 +550,14 @@ void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
         &queue->qp_counters.work_requests);
     counters->doorbells += rdisk_counter_read(&queue->qp_counters.doorbells);
     counters->wakeups += rdisk_counter_read(&queue->qp_counters.wakeups);
+    counters->in_flight += atomic_load_explicit(&queue->outstanding,
+                                                memory_order_relaxed);
     for (unsigned int op = 0; op < RDISK_OPS; op++) {
         for (unsigned int i = 0; i < RDISK_HISTOGRAM_BUCKETS; i++) {
             counters->latency[op][i] += rdisk_counter_read(
                 &queue->latency[op].bucket[i]);
         }
+        counters->latency_sum[op] += rdisk_counter_read(
+            &queue->latency[op].sum);
     }
 }

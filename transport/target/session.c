@@ -157,6 +157,10 @@ enum rdisk_target_event rdisk_target_session_violated(
     struct rdisk_target_session *session, enum rdisk_status status,
     const char *text)
 {
+    struct rdisk_target_totals *totals = &session->target->totals;
+
+    totals->violations += status == RDISK_STATUS_BAD_MESSAGE;
+    totals->broken_queues += status == RDISK_STATUS_IO_ERROR;
     rdisk_target_session_refused(session, RDISK_MSG_BYE, 0, status, text);
     return status == RDISK_STATUS_SHUTTING_DOWN ? RDISK_TARGET_ON_SHUTDOWN
                                                 : RDISK_TARGET_ON_END;

@@ -393,6 +393,7 @@ struct rdisk_target {
     struct rdisk_target_session *sessions;
     unsigned int session_count;
     uint64_t memory; /* bytes of slots, all sessions */
+    struct rdisk_target_totals totals;
     bool stopping;
     bool processing; /* sessions are freed at the end of it only */
 };

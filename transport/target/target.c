@@ -306,6 +306,8 @@ static void connection_ended(struct rdisk_target_session *session,
                   session->request.peer,
                   rdisk_target_session_ignores(session) ? "session ends"
                                                         : "connection lost");
+        session->target->totals.device_removals += type ==
+                                                   RDMA_CM_EVENT_DEVICE_REMOVAL;
     }
     rdisk_target_session_step(session, type == RDMA_CM_EVENT_DEVICE_REMOVAL
                                            ? RDISK_TARGET_ON_CUT
@@ -529,4 +531,10 @@ void rdisk_target_stop(struct rdisk_target *target, const char *text)
 unsigned int rdisk_target_sessions(const struct rdisk_target *target)
 {
     return target->session_count;
+}
+
+const struct rdisk_target_totals *rdisk_target_totals(
+    const struct rdisk_target *target)
+{
+    return &target->totals;
 }

@@ -272,6 +272,16 @@ int rdisk_target_set_limits(struct rdisk_target *target,
 void rdisk_target_stop(struct rdisk_target *target, const char *text);
 unsigned int rdisk_target_sessions(const struct rdisk_target *target);
 
+/* Faults since the start; each has ended a session. */
+struct rdisk_target_totals {
+    uint64_t violations;      /* messages or requests against the protocol */
+    uint64_t broken_queues;   /* errors of the device or the connection */
+    uint64_t device_removals; /* sessions whose device was removed */
+};
+/* Control thread. */
+const struct rdisk_target_totals *rdisk_target_totals(
+    const struct rdisk_target *target);
+
 /* Only after stop, with no session left. */
 void rdisk_target_destroy(struct rdisk_target *target);
 
@@ -416,10 +426,13 @@ struct rdisk_target_counters {
     uint64_t receives;          /* receive completions: one per request */
     uint64_t work_requests;     /* sends posted */
     uint64_t doorbells;
-    uint64_t wakeups; /* completion events taken from the fd; one
+    uint64_t wakeups;   /* completion events taken from the fd; one
                                    for several queues counts at one of them */
-    /* By operation: from receiving a request to posting its answer. */
+    uint64_t in_flight; /* requests that the owner has now */
+    /* By operation: from receiving a request to posting its answer; and the
+     * sum of these times, nanoseconds. */
     uint64_t latency[RDISK_OPS][RDISK_HISTOGRAM_BUCKETS];
+    uint64_t latency_sum[RDISK_OPS];
 };
 /* Sum into @counters. Any thread. */
 void rdisk_target_queue_counters(const struct rdisk_target_queue *queue,
