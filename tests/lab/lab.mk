@@ -10,11 +10,11 @@ lab-setup:
 	@packaging/setup lab
 
 lab-kernel: lab-setup
-	@tests/lab/fetch kernel
+	@$(LAB) fetch kernel
 
 lab-uml:
 	@packaging/setup uml
-	@tests/lab/fetch uml
+	@$(LAB) fetch uml
 
 lab-guest: lab-setup
 	@tests/lab/guest/build

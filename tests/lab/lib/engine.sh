@@ -88,7 +88,8 @@ qemu_binary()
             return
         fi
     done
-    echo "lab: no qemu-system-x86_64 here; run: packaging/setup lab" >&2
+    # shellcheck disable=SC2086 # words
+    needs_say qemu-system-x86_64 $needs_lab
     return 1
 }
 

@@ -60,13 +60,11 @@ kernel_extract()
     rm -f "$2"
 }
 
-# kmod's programs are in sbin, which is not in everyone's PATH.
+# Programs in sbin, which is not in everyone's PATH.
 kernel_tool()
 {
-    PATH=$PATH:/usr/sbin:/sbin command -v "$1" || {
-        echo "lab: no $1 here; run: packaging/setup lab" >&2
-        return 1
-    }
+    # shellcheck disable=SC2086 # words
+    needs_programs "$1" $needs_lab && PATH=$PATH:/usr/sbin:/sbin command -v "$1"
 }
 
 # Print the folder of a kernel: kernel_dir SERIES|FOLDER [amd64|cloud-amd64]
@@ -98,10 +96,7 @@ initramfs_build()
 {
     local dir=$1 kernel=$2 init=$3 tree=$1/tree release file word busybox
     shift 3
-    busybox=$(PATH=$PATH:/usr/sbin:/sbin command -v busybox) || {
-        echo "lab: no busybox here; run: packaging/setup lab" >&2
-        return 1
-    }
+    busybox=$(kernel_tool busybox) || return 1
     mkdir -p "$tree/bin" "$tree/dev" "$tree/proc" "$tree/sys" "$tree/modules"
     cp "$busybox" "$tree/bin/busybox"
     cp "$init" "$tree/init"

@@ -17,7 +17,9 @@ uml_patches=("$here"/patches/*.patch)
 # Fill DIR with the program `linux`: uml_build DIR CONFIG
 uml_build()
 {
-    source_unpack "$1" trixie-backports "$uml_sources" &&
+    # shellcheck disable=SC2086 # words
+    needs_programs "$needs_uml_programs" $needs_uml &&
+        source_unpack "$1" trixie-backports "$uml_sources" &&
         source_patch "$1" "${uml_patches[@]}" &&
         source_build "$1" um defconfig "$2" "$1/linux"
 }
