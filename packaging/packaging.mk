@@ -50,6 +50,10 @@ uninstall: uninstall-librdisk uninstall-service
 		rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; \
 	done
 
+# Configurations: of rdiskd, of Prometheus' alerts, of a board of Grafana.
+EXAMPLES := packaging/rdiskd.conf packaging/prometheus/rdisk.rules.yml \
+	packaging/grafana/rdisk.json
+
 # rdiskd as a service. The configuration is an example: where there is one
 # already, it stays.
 install-service:
@@ -57,14 +61,14 @@ install-service:
 	$(call put_as,644,packaging/systemd/rdisk.sysusers,$(SYSUSERSDIR),rdisk.conf)
 	$(call put_as,644,packaging/systemd/rdisk.tmpfiles,$(TMPFILESDIR),rdisk.conf)
 	$(call put,644,packaging/systemd/90-rdisk.rules,$(UDEVDIR))
-	$(call put,644,packaging/rdiskd.conf,$(DOCDIR)/examples)
+	$(call put,644,$(EXAMPLES),$(DOCDIR)/examples)
 
 uninstall-service:
 	$(call take,$(SYSTEMDDIR),rdiskd.service)
 	$(call take,$(SYSUSERSDIR),rdisk.conf)
 	$(call take,$(TMPFILESDIR),rdisk.conf)
 	$(call take,$(UDEVDIR),90-rdisk.rules)
-	$(call take,$(DOCDIR)/examples,rdiskd.conf)
+	$(call take,$(DOCDIR)/examples,$(notdir $(EXAMPLES)))
 	$(call take_folders,$(DOCDIR)/examples $(DOCDIR))
 
 # QEMU with the driver, in a folder of its own; its programs have names on the

@@ -15,6 +15,7 @@
 #include "common/container_of.h"
 #include "common/control_socket.h"
 #include "common/log.h"
+#include "common/metrics_server.h"
 #include "common/notify.h"
 #include "common/thread.h"
 #include "server/reload.h"
@@ -199,6 +200,8 @@ static void abandon(struct server *server)
 {
     control_destroy(server->control);
     server->control = NULL;
+    metrics_server_destroy(server->metrics);
+    server->metrics = NULL;
     if (!rdisk_target_sessions(server->target)) {
         rdisk_target_destroy(server->target);
         server->target = NULL;
@@ -231,6 +234,7 @@ int server_run(struct server *server)
 void server_free(struct server *server)
 {
     assert_control_thread();
+    metrics_server_destroy(server->metrics);
     control_destroy(server->control);
     if (server->target) {
         if (!server->stopping) {

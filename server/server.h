@@ -20,6 +20,7 @@
 
 struct command_line;
 struct control;
+struct metrics_server;
 struct reload;
 struct session;
 
@@ -46,10 +47,11 @@ struct server {
     struct records records; /* of its leases */
     struct worker *workers; /* placement.cores of them */
     struct rdisk_target *target;
-    struct listing listing;   /* of its volumes, for some of its clients */
-    struct control *control;  /* NULL: no socket */
-    struct session *sessions; /* that are open */
-    uint64_t serials;         /* sessions that have asked to open so far */
+    struct listing listing;  /* of its volumes, for some of its clients */
+    struct control *control; /* NULL: no socket */
+    struct metrics_server *metrics; /* NULL: none over HTTP */
+    struct session *sessions;       /* that are open */
+    uint64_t serials; /* sessions that have asked to open so far */
     struct server_totals totals;
 
     uint64_t started;      /* rdisk_now() */

@@ -14,7 +14,7 @@ SERVER_SOURCES := $(addprefix server/, reload.c server.c start.c \
 	$(addprefix volume/, drain.c identity.c identity_file.c lease.c lock.c \
 		operation.c pool.c pool_change.c pool_identity.c records.c volume.c \
 		volume_operation.c))
-SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c
+SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c $(DAEMON_PACKAGES)
 
 RDISKD := $(O)/bin/rdiskd
 SERVER_SOURCES += $(DAEMON_SOURCES)
@@ -25,4 +25,4 @@ $(RDISKD): $(call objects,server/main.c $(SERVER_SOURCES)) $(LIBRDISK)
 
 # What the unit tests link besides the transport.
 SERVER_UNIT_OBJECTS := $(call objects,$(SERVER_SOURCES))
-SERVER_UNIT_PACKAGES := liburing numa json-c
+SERVER_UNIT_PACKAGES := liburing numa json-c $(DAEMON_PACKAGES)

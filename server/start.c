@@ -15,6 +15,7 @@
 
 #include "common/control_socket.h"
 #include "common/log.h"
+#include "common/metrics_server.h"
 #include "common/notify.h"
 #include "common/thread.h"
 #include "server/admin/command.h"
@@ -387,13 +388,37 @@ static int start_control(struct server *server, struct rdisk_error *err)
     return server->control ? 0 : err->code;
 }
 
+static void stat_answered(void *opaque, struct json_object *reply)
+{
+    metrics_answer(opaque, reply);
+}
+
+static void stat_wanted(void *opaque, struct metrics_query *query)
+{
+    listing_ask_stat(opaque, stat_answered, query);
+}
+
+static int start_metrics(struct server *server, struct rdisk_error *err)
+{
+    struct rdisk_error why;
+
+    server->metrics = metrics_server_create(&server->loop,
+                                            server->config->metrics,
+                                            stat_wanted, server, &why);
+    if (why.code) {
+        *err = why;
+    }
+    return why.code;
+}
+
 int server_start(struct server *server, struct config *config,
                  const struct command_line *line, struct rdisk_error *err)
 {
     static int (*const parts[])(struct server * server,
                                 struct rdisk_error * err) = {
-        start_jobs,    server_watch_all, await_address, start_placement,
-        start_volumes, start_workers,    start_target,  start_control,
+        start_jobs,      server_watch_all, await_address,
+        start_placement, start_volumes,    start_workers,
+        start_target,    start_control,    start_metrics,
     };
     int result;
 

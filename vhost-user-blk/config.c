@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/ini.h"
+#include "common/listen_address.h"
 #include "common/log.h"
 #include "common/number.h"
 
@@ -15,11 +16,12 @@ int vhost_config_init(struct vhost_config *config)
 {
     *config = (struct vhost_config) {
         .control = strdup(VHOST_CONFIG_DEFAULT_CONTROL),
+        .metrics = strdup(""),
         .reactors = 1,
         .poll_time = 32,
         .log_level = RDISK_LOG_INFO,
     };
-    return config->control ? 0 : -ENOMEM;
+    return config->control && config->metrics ? 0 : -ENOMEM;
 }
 
 void vhost_config_free(struct vhost_config *config)
@@ -29,21 +31,38 @@ void vhost_config_free(struct vhost_config *config)
     }
     free(config->disks);
     free(config->control);
+    free(config->metrics);
 }
 
 /* ---- [daemon] --------------------------------------------------------- */
 
-static int set_control(struct vhost_config *config, const char *name,
-                       const char *value, struct rdisk_error *err)
+static int set_text(char **where, const char *name, const char *value,
+                    struct rdisk_error *err)
 {
     char *copy = strdup(value);
 
     if (!copy) {
         return rdisk_error_set(err, -ENOMEM, "no memory for %s", name);
     }
-    free(config->control);
-    config->control = copy;
+    free(*where);
+    *where = copy;
     return 0;
+}
+
+static int set_control(struct vhost_config *config, const char *name,
+                       const char *value, struct rdisk_error *err)
+{
+    return set_text(&config->control, name, value, err);
+}
+
+static int set_metrics(struct vhost_config *config, const char *name,
+                       const char *value, struct rdisk_error *err)
+{
+    struct listen_address address;
+
+    return listen_address_parse(value, &address, err) < 0
+               ? rdisk_error_prefix(err, "%s", name)
+               : set_text(&config->metrics, name, value, err);
 }
 
 static int set_reactors(struct vhost_config *config, const char *name,
@@ -84,9 +103,8 @@ static const struct option {
     int (*set)(struct vhost_config *config, const char *name, const char *value,
                struct rdisk_error *err);
 } options[] = {
-    { "control", set_control },
-    { "reactors", set_reactors },
-    { "poll-time", set_poll_time },
+    { "control", set_control },     { "metrics", set_metrics },
+    { "reactors", set_reactors },   { "poll-time", set_poll_time },
     { "log-level", set_log_level },
 };
 
@@ -100,7 +118,7 @@ static int find_option(const char *name, struct rdisk_error *err)
     }
     return rdisk_error_set(err, -EINVAL,
                            "[daemon] has no key '%.40s': it takes control, "
-                           "reactors, poll-time and log-level",
+                           "metrics, reactors, poll-time and log-level",
                            name);
 }
 

@@ -14,6 +14,7 @@
 
 struct vhost_config {
     char *control;          /* path of the control socket; "": none */
+    char *metrics;          /* address and port of HTTP; "": none */
     unsigned int reactors;  /* threads: 1…VHOST_CONFIG_REACTORS_MAX */
     unsigned int poll_time; /* microseconds, 0…VHOST_CONFIG_POLL_TIME_MAX */
     enum rdisk_log_level log_level;

@@ -70,7 +70,7 @@ static struct json_object *describe(struct disk *disk, bool counters)
     return object;
 }
 
-static char *list(struct daemon *daemon, bool counters)
+static struct json_object *list(struct daemon *daemon, bool counters)
 {
     struct json_object *reply = json_object_new_object();
     struct json_object *disks = json_object_new_array();
@@ -94,7 +94,12 @@ static char *list(struct daemon *daemon, bool counters)
         }
         json_object_object_add(reply, "reactors", reactors);
     }
-    return finish(reply);
+    return reply;
+}
+
+void daemon_stat(void *opaque, struct metrics_query *query)
+{
+    metrics_answer(query, list(opaque, true));
 }
 
 /* The text of @key, or NULL with @err filled. */
@@ -217,7 +222,7 @@ static char *carry_out(struct daemon *daemon, struct json_object *request,
         return NULL;
     }
     if (strcmp(op, "list") == 0 || strcmp(op, "stat") == 0) {
-        return list(daemon, op[0] == 's');
+        return finish(list(daemon, op[0] == 's'));
     }
     if (strcmp(op, "add") == 0) {
         return add(daemon, request, err) < 0 ? NULL : strdup("{}");

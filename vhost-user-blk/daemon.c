@@ -134,6 +134,16 @@ int daemon_start(struct daemon *daemon, struct vhost_config *config,
                                          daemon_control, daemon, err);
         ret = daemon->control ? 0 : err->code;
     }
+    if (ret == 0) {
+        struct rdisk_error why;
+
+        daemon->metrics = metrics_server_create(&daemon->loop, config->metrics,
+                                                daemon_stat, daemon, &why);
+        if (why.code) {
+            *err = why;
+            ret = why.code;
+        }
+    }
     for (unsigned int i = 0; i < config->disk_count && ret == 0; i++) {
         struct disk_options options = config->disks[i];
 
@@ -237,6 +247,7 @@ void daemon_end(struct daemon *daemon)
 {
     assert_control_thread();
     stop_disks(daemon);
+    metrics_server_destroy(daemon->metrics);
     control_destroy(daemon->control);
     for (unsigned int i = 0; i < daemon->reactor_count; i++) {
         reactor_destroy(daemon->reactors[i]);

@@ -7,6 +7,7 @@
 
 #include "common/control_socket.h"
 #include "common/loop.h"
+#include "common/metrics_server.h"
 #include "vhost-user-blk/config.h"
 #include "vhost-user-blk/disk.h"
 #include "vhost-user-blk/reactor.h"
@@ -27,6 +28,7 @@ struct daemon {
     unsigned int reactor_count;
     struct daemon_disk *disks;
     struct control *control;
+    struct metrics_server *metrics; /* NULL: none over HTTP */
     bool stopping;
 };
 
@@ -48,5 +50,7 @@ int daemon_ask(struct daemon *daemon, const char *name,
 
 /* control.c: a request on the control socket, and its reply. */
 void daemon_control(void *opaque, const char *line, struct control_call *call);
+/* A snapshot for metrics. */
+void daemon_stat(void *opaque, struct metrics_query *query);
 
 #endif

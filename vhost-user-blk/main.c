@@ -20,6 +20,8 @@ static void usage(FILE *file)
         "devices.\n\n"
         "  --config FILE      disks and options; see rdisk-vhost.conf(5)\n"
         "  --control PATH     the control socket (%s)\n"
+        "  --metrics ADDRESS:PORT\n"
+        "                     serve metrics for Prometheus over HTTP there\n"
         "  --reactors N       threads that serve virtqueues, 1-%u (1)\n"
         "  --poll-time N      microseconds to look for work before sleeping,\n"
         "                     0-1000000 (32)\n"
@@ -34,6 +36,7 @@ static int parse(struct vhost_config *config, int argc, char **argv)
     static const struct option options[] = {
         { "config", required_argument, NULL, 'c' },
         { "control", required_argument, NULL, 's' },
+        { "metrics", required_argument, NULL, 's' },
         { "reactors", required_argument, NULL, 's' },
         { "poll-time", required_argument, NULL, 's' },
         { "log-level", required_argument, NULL, 's' },

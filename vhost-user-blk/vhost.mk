@@ -7,7 +7,7 @@ VHOST_LIB := $(O)/libvhost-user
 VHOST_SOURCES := $(addprefix vhost-user-blk/, client_record.c config.c connection.c \
 	control.c daemon.c device.c dirty_log.c disk.c disk_options.c disk_session.c \
 	guest_memory.c listener.c main.c message.c reactor.c request.c virtqueue.c)
-VHOST_PACKAGES := $(TRANSPORT_PACKAGES) json-c
+VHOST_PACKAGES := $(TRANSPORT_PACKAGES) json-c $(DAEMON_PACKAGES)
 
 # The library's own source is compiled as it is, but for our patches. A guest
 # chooses where its tables lie, and the library reads them unaligned.

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/ini.h"
+#include "common/listen_address.h"
 #include "common/log.h"
 #include "common/number.h"
 #include "common/size.h"
@@ -16,6 +17,7 @@
 
 enum kind {
     KIND_TEXT,
+    KIND_ADDRESS, /* of TCP, as text */
     KIND_NUMBER,
     KIND_SIZE, /* bytes */
     KIND_TIME, /* seconds with decimals, as milliseconds */
@@ -66,6 +68,9 @@ static const struct option options[] = {
     { "server", "control", "control", "PATH",
       "socket for rdisk(1), \"\" for none; default " CONFIG_DEFAULT_CONTROL,
       KIND_TEXT, offsetof(struct config, control), 0, 0, RESTARTS },
+    { "server", "metrics", "metrics", "ADDRESS:PORT",
+      "serve metrics for Prometheus over HTTP there; default: not at all",
+      KIND_ADDRESS, offsetof(struct config, metrics), 0, 0, RESTARTS },
     { "server", "log-level", "log-level", "LEVEL",
       "error, warning, info or debug; default info", KIND_LEVEL,
       offsetof(struct config, log_level), 0, 0, RELOADS },
@@ -193,12 +198,25 @@ static int set_text(char **where, const char *value, struct rdisk_error *err)
     return 0;
 }
 
+static int set_address(char **where, const struct option *option,
+                       const char *value, struct rdisk_error *err)
+{
+    struct listen_address address;
+
+    return listen_address_parse(value, &address, err) < 0
+               ? rdisk_error_prefix(err, "%s", option->key)
+               : set_text(where, value, err);
+}
+
 static int set_option(struct config *config, const struct option *option,
                       const char *value, struct rdisk_error *err)
 {
     switch (option->kind) {
     case KIND_TEXT:
         return set_text((char **)((char *)config + option->offset), value, err);
+    case KIND_ADDRESS:
+        return set_address((char **)((char *)config + option->offset), option,
+                           value, err);
     case KIND_LEVEL:
         if (log_level_parse(value, &config->log_level) < 0) {
             return rdisk_error_set(err, -EINVAL,
@@ -321,6 +339,7 @@ static size_t size_of(enum kind kind)
     case KIND_POLLING:
         return sizeof(enum backend_polling);
     case KIND_TEXT:
+    case KIND_ADDRESS:
         return sizeof(char *);
     default:
         return sizeof(uint64_t);
@@ -339,7 +358,7 @@ static void swap_values(void *a, void *b, size_t size)
 static bool same_value(const struct option *option, const void *a,
                        const void *b)
 {
-    return option->kind == KIND_TEXT
+    return option->kind == KIND_TEXT || option->kind == KIND_ADDRESS
                ? strcmp(*(char *const *)a, *(char *const *)b) == 0
                : memcmp(a, b, size_of(option->kind)) == 0;
 }
@@ -396,12 +415,13 @@ int config_init(struct config *config)
         .stop_timeout = 10000,
         .listen_timeout = 30000,
         .storage_timeout = 20000,
+        .metrics = strdup(""),
         .state = strdup(""),
         .pool = strdup(""),
         .resize = true,
     };
     if (!config->listen || !config->core_list || !config->control ||
-        !config->state || !config->pool) {
+        !config->metrics || !config->state || !config->pool) {
         config_free(config);
         return -ENOMEM;
     }
@@ -413,6 +433,7 @@ void config_free(struct config *config)
     free(config->listen);
     free(config->core_list);
     free(config->control);
+    free(config->metrics);
     free(config->state);
     free(config->pool);
     access_free(config->clients);

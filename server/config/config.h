@@ -22,6 +22,7 @@ struct config {
     char *core_list;    /* "0-3,8": exactly these; "": choose */
     uint64_t poll_time; /* microseconds; 0: reactors never spin */
     char *control;      /* path of the socket; "": none */
+    char *metrics;      /* address and port of HTTP; "": none */
     enum rdisk_log_level log_level;
     enum access_method authentication;
     struct access_client *clients; /* in the order given */

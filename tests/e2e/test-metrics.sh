@@ -104,4 +104,71 @@ check_disks_of_rdisk_vhost_have_metrics()
     equal "VMMs" "$(value 'rdisk_vhost_disk_vmm_connected{disk="disk"}')" 0
 }
 
+# scrape_http ADDRESS:PORT: the same over HTTP, in $work/http
+scrape_http()
+{
+    within 20 python3 -Sc 'import sys, urllib.request
+with urllib.request.urlopen("http://%s/metrics" % sys.argv[1]) as reply:
+    sys.stdout.buffer.write(reply.read())' "$1" >"$work/http"
+}
+
+# Whether the same lines are there; values of time and CPU differ.
+same_series()
+{
+    diff <(sed 's/ [^ ]*$//' "$work/metrics") <(sed 's/ [^ ]*$//' "$work/http")
+}
+
+check_the_same_metrics_are_served_over_http()
+{
+    start_server --metrics 127.0.0.1:9105
+    volume web 8M
+    io web 'write 0 4k'
+    wait_until 10 no_sessions
+    scrape
+    scrape_http 127.0.0.1:9105
+    same_series || fail "not the metrics of rdisk stat --prometheus"
+    vhost_start --metrics '[::1]:9106'
+    vhost_add web
+    scrape "$vhost_control"
+    scrape_http '[::1]:9106'
+    same_series || fail "not the metrics of rdisk-vhost"
+    refused 'cannot listen at metrics = 127.0.0.1:9105: Address already' 20 \
+        rdiskd --config '' --volume v=memory:1M --listen "$addr" --port 7999 \
+        --control '' --authentication none --metrics 127.0.0.1:9105
+    refused "'9105' is not ADDRESS:PORT" 20 rdiskd --config '' --metrics 9105
+}
+
+check_scrapers_that_send_nothing_delay_neither_others_nor_the_end()
+{
+    start_server --metrics 127.0.0.1:9105
+    python3 -Sc 'import socket, time
+held = [socket.create_connection(("127.0.0.1", 9105)) for _ in range(20)]
+time.sleep(60)' &
+    end_later $!
+    sleep 0.5
+    volume busy 8M
+    io busy 'write 0 4k'
+    soon 5 rdisk stat --control "$control" >/dev/null
+    stop_server
+}
+
+check_a_session_that_is_lost_is_counted()
+{
+    start_server
+    volume lost 8M
+    qemu-io -f raw -c 'write 0 4k' -c 'sleep 60000' "$(uri lost)" >/dev/null &
+    client=$!
+    end_later $client
+    wait_until 10 one_session
+    kill -KILL $client
+    wait_until 20 no_sessions
+    scrape
+    equal "sessions lost" "$(value rdisk_server_sessions_lost_total)" 1
+}
+
+one_session()
+{
+    [ "$(stat_server 'len(s["sessions"])')" = 1 ]
+}
+
 run_checks
