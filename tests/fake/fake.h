@@ -146,6 +146,11 @@ void fake_fabric_on_misuse(struct fake_fabric *fabric,
 
 /* ---- Faults ----------------------------------------------------------- */
 
+/*
+ * The calls that can fail. A program can survive the failure of each but
+ * modify_qp: one that cannot move its queue pair to ERROR has no way to keep
+ * the device from its memory.
+ */
 enum fake_call {
     FAKE_CREATE_EVENT_CHANNEL,
     FAKE_CREATE_ID,
@@ -170,10 +175,11 @@ enum fake_call {
     FAKE_POLL_CQ,
     FAKE_POST_SEND,
     FAKE_POST_RECV,
-    FAKE_MODIFY_QP,
     FAKE_QUERY_NAME,
     FAKE_CONNECT_RESPONSE, /* not a call: the reply arrives but the queue
                                    pair cannot be set up; CONNECT_ERROR */
+    FAKE_CALLS_SURVIVED,
+    FAKE_MODIFY_QP = FAKE_CALLS_SURVIVED,
     FAKE_CALLS
 };
 

@@ -4,39 +4,6 @@
 
 #include "tests/sim/sim.h"
 
-/*
- * modify_qp is not among them: a program that cannot move its queue pair to
- * ERROR has no way to keep the device from its memory.
- */
-static const enum fake_call calls[] = {
-    FAKE_CREATE_EVENT_CHANNEL,
-    FAKE_CREATE_ID,
-    FAKE_BIND_ADDR,
-    FAKE_LISTEN,
-    FAKE_RESOLVE_ADDR,
-    FAKE_RESOLVE_ROUTE,
-    FAKE_SET_ACK_TIMEOUT,
-    FAKE_SET_AFONLY,
-    FAKE_CREATE_QP,
-    FAKE_CONNECT,
-    FAKE_ACCEPT,
-    FAKE_REJECT,
-    FAKE_DISCONNECT,
-    FAKE_QUERY_DEVICE,
-    FAKE_ALLOC_PD,
-    FAKE_REG_MR,
-    FAKE_ALLOC_MW,
-    FAKE_CREATE_COMP_CHANNEL,
-    FAKE_CREATE_CQ,
-    FAKE_REQ_NOTIFY_CQ,
-    FAKE_POLL_CQ,
-    FAKE_POST_SEND,
-    FAKE_POST_RECV,
-    FAKE_QUERY_NAME,
-    FAKE_CONNECT_RESPONSE,
-};
-#define CALLS (sizeof(calls) / sizeof(calls[0]))
-
 void sim_client_restore(struct sim_client *client)
 {
     if (client->removed) {
@@ -242,8 +209,9 @@ void sim_event(struct sim *sim, const struct sim_event *event)
         sim_client_restore(client);
         break;
     case SIM_FAIL:
-        fake_fail(event->d % 2 ? client->host : server, calls[event->b % CALLS],
-                  1 + event->c % 4, event->d % 3 ? ENOMEM : EINVAL);
+        fake_fail(event->d % 2 ? client->host : server,
+                  event->b % FAKE_CALLS_SURVIVED, 1 + event->c % 4,
+                  event->d % 3 ? ENOMEM : EINVAL);
         break;
     case SIM_REPLAY:
         sim_server_replay(sim, event->a, event->b % 3);
@@ -284,10 +252,10 @@ void sim_heal(struct sim *sim)
     fake_fabric_loss(sim->fabric, 0);
     acknowledge(server->host);
     sim_resolver(sim, SIM_RESOLVER_RIGHT, 0);
-    for (unsigned int i = 0; i < CALLS; i++) {
-        fake_fail(server->host, calls[i], 0, 0);
+    for (int call = 0; call < FAKE_CALLS_SURVIVED; call++) {
+        fake_fail(server->host, call, 0, 0);
         for (unsigned int c = 0; c < sim->schedule->config.clients; c++) {
-            fake_fail(sim->clients[c].host, calls[i], 0, 0);
+            fake_fail(sim->clients[c].host, call, 0, 0);
         }
     }
     for (unsigned int c = 0; c < sim->schedule->config.clients; c++) {
