@@ -7,7 +7,9 @@
 #include "common/log.h"
 #include "common/notify.h"
 #include "server/config/command_line.h"
+#include "server/run.h"
 #include "server/server.h"
+#include "server/start.h"
 
 static void block_signal(int number)
 {

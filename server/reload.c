@@ -13,6 +13,7 @@
 #include "common/notify.h"
 #include "common/thread.h"
 #include "server/config/command_line.h"
+#include "server/config/limits.h"
 #include "server/server.h"
 #include "server/session/session.h"
 
@@ -149,7 +150,7 @@ static void apply(struct reload *reload)
     struct config_change change;
     unsigned int clients, ended;
 
-    server_target_options(&reload->config, &options);
+    config_target_options(&reload->config, &options);
     /* It may refuse, so it comes before anything is changed. */
     if (rdisk_target_set_limits(server->target, &options, &reload->err) < 0) {
         fail(reload, &reload->err);
@@ -158,7 +159,7 @@ static void apply(struct reload *reload)
     config_adopt(server->config, &reload->config, &change);
     log_set_level(server->config->log_level);
     placement_raise_limits(server->config->max_memory);
-    jobs_set_slow(server->jobs, server_slow_job(server->config));
+    jobs_set_slow(server->jobs, config_slow_job(server->config));
     pool_set_lease_time(&server->pool, server->config->lease_time * RDISK_MSEC);
     ended = session_end_withdrawn(server);
     clients = count_clients(server->config);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The server: what main() starts, and what its parts share. Control thread. */
+/*
+ * What the parts of the server share. It is brought up by start.c, served and
+ * ended by run.c; the rest uses it and knows nothing of those. Control thread.
+ */
 #ifndef RDISK_SERVER_SERVER_H
 #define RDISK_SERVER_SERVER_H
 
@@ -12,7 +15,6 @@
 #include "server/io/jobs.h"
 #include "server/io/mailbox.h"
 #include "server/io/placement.h"
-#include "server/session/queue.h"
 #include "server/volume/drain.h"
 #include "server/volume/operation.h"
 #include "server/volume/pool.h"
@@ -23,6 +25,7 @@ struct control;
 struct metrics_server;
 struct reload;
 struct session;
+struct worker;
 
 /* Sessions since the start. */
 struct server_totals {
@@ -67,30 +70,6 @@ struct server {
     struct loop_source signal_source;
     int signal_fd;
 };
-
-/*
- * start.c: bring everything up. SIGTERM, SIGINT and SIGHUP must be blocked
- * already. Waits, within bounds, for an address that does not exist yet, and
- * for storage. On failure @server is gone again, but for threads whose storage
- * does not answer. -ECANCELED: stopped by a signal before it served.
- */
-int server_start(struct server *server, struct config *config,
-                 const struct command_line *line, struct rdisk_error *err);
-/* Serve until stopped by a signal. 0, or -ETIMEDOUT: sessions were left. */
-int server_run(struct server *server);
-/* Give everything back; only after server_run() returned 0. */
-void server_free(struct server *server);
-
-/* For start.c: run one event, or return at @until or the next deadline. */
-void server_turn(struct server *server, uint64_t until);
-int server_watch_all(struct server *server, struct rdisk_error *err);
-/* After how many ns the log reports a job that hangs: before those who wait for
- * it give up. */
-uint64_t server_slow_job(const struct config *config);
-/* What the transport gets of the configuration. */
-void server_target_options(const struct config *config,
-                           struct rdisk_target_options *options);
-int server_watch_target(struct server *server, struct rdisk_error *err);
 
 /* systemd is to know that it serves, and what. */
 void server_notify_ready(const struct server *server);

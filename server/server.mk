@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # rdiskd, the server.
 
-SERVER_SOURCES := $(addprefix server/, reload.c server.c start.c \
+SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
 	$(addprefix admin/, command.c listing.c parse.c stat.c) \
 	$(addprefix backends/, backend.c file.c file_offload.c file_poll.c \
 		file_request.c file_sync.c file_unaligned.c memory.c null.c range_lock.c) \
-	$(addprefix config/, access.c command_line.c config.c \
+	$(addprefix config/, access.c command_line.c config.c limits.c \
 		volume_section.c) \
 	$(addprefix io/, jobs.c mailbox.c offload.c placement.c reactor.c \
 		 ring.c ring_table.c) \

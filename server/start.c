@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The start: from a configuration to a server that serves. What may wait, for
- * an address or for storage, has a bound and can be ended by a signal, and the
- * log says what it waits for.
+ * What may wait, for an address or for storage, has a bound and can be ended by
+ * a signal, and the log says what it waits for.
  */
+#include "server/start.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -19,7 +20,10 @@
 #include "common/notify.h"
 #include "common/thread.h"
 #include "server/admin/command.h"
+#include "server/config/limits.h"
+#include "server/run.h"
 #include "server/server.h"
+#include "server/session/queue.h"
 #include "server/session/session.h"
 #include "server/volume/lock.h"
 
@@ -66,41 +70,16 @@ static int start_loop(struct server *server, struct rdisk_error *err)
     return 0;
 }
 
-uint64_t server_slow_job(const struct config *config)
-{
-    return config->storage_timeout * RDISK_MSEC / 4;
-}
-
 static int start_jobs(struct server *server, struct rdisk_error *err)
 {
     server->jobs = jobs_create(&server->mailbox, server->env,
-                               server_slow_job(server->config));
+                               config_slow_job(server->config));
     operations_init(&server->operations, server->jobs);
     return server->jobs ? 0
                         : rdisk_error_set(err, -ENOMEM, "no memory for jobs");
 }
 
 /* ---- The address ------------------------------------------------------ */
-
-void server_target_options(const struct config *config,
-                           struct rdisk_target_options *options)
-{
-    rdisk_target_options_init(options);
-    options->address = config->listen;
-    options->port = config->port;
-    options->max_sessions = config->max_sessions;
-    options->max_queues = config->max_queues;
-    options->max_slots = config->max_slots;
-    options->max_slot_size = config->max_slot_size;
-    options->max_memory = config->max_memory;
-    options->handshake_timeout_ms = config->handshake_timeout;
-    options->max_silence_ms = config->max_silence;
-    options->call_timeout_ms = config->storage_timeout;
-    if (options->open_timeout_ms > config->storage_timeout) {
-        options->open_timeout_ms = config->storage_timeout;
-    }
-    options->authenticate = config->authentication != ACCESS_METHOD_OPEN;
-}
 
 /* How long is this reason worth to be waited for? */
 static uint64_t remaining_wait(const struct config *config, int code)
@@ -124,7 +103,7 @@ static int await_address(struct server *server, struct rdisk_error *err)
     struct rdisk_target_options options;
     int reported = 0, result;
 
-    server_target_options(server->config, &options);
+    config_target_options(server->config, &options);
     for (;;) {
         uint64_t now, wait;
 
@@ -372,7 +351,7 @@ static int start_target(struct server *server, struct rdisk_error *err)
 {
     struct rdisk_target_options options;
 
-    server_target_options(server->config, &options);
+    config_target_options(server->config, &options);
     server->target = rdisk_target_create(server->env, &options, &session_events,
                                          server, err);
     return server->target ? server_watch_target(server, err) : err->code;

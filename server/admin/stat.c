@@ -9,6 +9,7 @@
 
 #include "server/admin/command.h"
 #include "server/server.h"
+#include "server/session/queue.h"
 #include "server/session/session.h"
 
 static void add_text(struct json_object *object, const char *key,

@@ -9,8 +9,6 @@
 
 #define DEFAULT_CONFIG "/etc/rdisk/rdiskd.conf"
 
-#define MAX_OPTIONS 40
-
 enum {
     /* Values of long options below are the configuration's own. */
     OPTION_HELP = 1000,
@@ -18,7 +16,10 @@ enum {
     OPTION_CONFIG,
     OPTION_VOLUME,
     OPTION_CHECK,
+    OPTION_END,
 };
+/* Those of the configuration, those above, and the end of the table. */
+#define MAX_OPTIONS (CONFIG_OPTIONS_MAX + OPTION_END - OPTION_HELP + 1)
 
 static void print_help(void)
 {
@@ -48,8 +49,7 @@ static void fill_table(struct option *table)
     const char *name, *argument, *help;
     unsigned int n = 0;
 
-    for (; n < MAX_OPTIONS - 6 && (name = config_option(n, &argument, &help));
-         n++) {
+    for (; (name = config_option(n, &argument, &help)); n++) {
         table[n] = (struct option) { name, required_argument, NULL, n };
     }
     table[n++] = (struct option) { "help", no_argument, NULL, OPTION_HELP };

@@ -145,6 +145,8 @@ static const struct option options[] = {
 
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
 
+static_assert(OPTIONS <= CONFIG_OPTIONS_MAX, "each option has its bit");
+
 /* ---- Values ----------------------------------------------------------- */
 
 static int out_of_range(const struct option *option, const char *value,
@@ -321,7 +323,6 @@ int config_read(struct config *config, const char *path,
         .key = read_key,
     };
 
-    static_assert(OPTIONS <= 32, "a bit of config.seen for each option");
     return ini_read(path, &handler, config, err);
 }
 

@@ -13,6 +13,9 @@
 #include "server/config/volume_section.h"
 #include <rdisk/env.h>
 
+/* Sets of options are the bits of an unsigned int. */
+#define CONFIG_OPTIONS_MAX 32
+
 #define CONFIG_DEFAULT_CONTROL "/run/rdiskd/control.sock"
 
 struct config {
@@ -62,7 +65,7 @@ int config_set(struct config *config, const char *name, const char *value,
                struct rdisk_error *err);
 /* What config_adopt() found to be different: options by index, bit by bit. */
 struct config_change {
-    unsigned int applied;
+    unsigned int applied; /* options, bit by bit */
     unsigned int pending; /* only a restart of the server applies them */
     bool volumes_pending; /* the same of [volume] sections */
 };

@@ -11,6 +11,7 @@
 #include "common/thread.h"
 #include "server/session/create.h"
 #include "server/session/open.h"
+#include "server/session/queue.h"
 #include "server/session/resize.h"
 
 void counters_add(struct rdisk_target_counters *sum,

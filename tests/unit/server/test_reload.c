@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "server/config/command_line.h"
+#include "server/config/limits.h"
 #include "server/reload.h"
 #include "server/server.h"
 #include "server/session/session.h"
@@ -80,7 +81,7 @@ static void begin(void)
         .target = &target,
         .running = true,
     };
-    server_target_options(&config, &target.options);
+    config_target_options(&config, &target.options);
     REQUIRE(mailbox_init(&server.mailbox) == 0);
     server.jobs = jobs_create(&server.mailbox, server.env, RDISK_NEVER / 2);
     REQUIRE(server.jobs != NULL);
