@@ -23,6 +23,7 @@ static const char *const rdma_uri_options[] = { "user",
                                                 "slots",
                                                 "slot-size",
                                                 "guest-memory",
+                                                "write-acks",
                                                 "bounce-size",
                                                 "open-timeout",
                                                 "request-timeout",
@@ -173,6 +174,7 @@ bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
     if (opts->has_guest_memory) {
         o->guest_memory = rdma_guest_memory(opts->guest_memory);
     }
+    o->write_acks = opts->has_write_acks && opts->write_acks;
     if (opts->has_bounce_size) {
         o->bounce_size = MIN(opts->bounce_size, UINT32_MAX);
     }

@@ -71,7 +71,7 @@ check_options_at_the_ends_of_their_ranges_work()
 {
     io 'v?queues=1&slots=1&slot-size=4k&open-timeout=3600&heartbeat=600' \
         'write -q -P 3 0 20k' 'read -q -P 3 0 20k'
-    io 'v?queues=8&slots=16&slot-size=4M&request-timeout=0&heartbeat=0' \
+    io 'v?queues=8&slots=16&slot-size=4M&request-timeout=0&heartbeat=0&write-acks=on' \
         'write -q -P 4 0 20k' 'read -q -P 4 0 20k'
 }
 
