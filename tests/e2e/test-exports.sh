@@ -150,16 +150,25 @@ ask()
     within 20 "$here/qmp" "$work/qmp" "$@"
 }
 
-# Debian's own QEMU, which has no driver for rdma.
-check_a_stock_qemu_boots_from_a_vhost_user_export()
+copied_bytes()
 {
-    local stock=/usr/bin/qemu-system-x86_64 image
+    ask rdma | sed -n 's/^copied-bytes //p'
+}
+
+# Debian's own QEMU, which has no driver for rdma.
+check_a_stock_qemu_boots_from_a_vhost_user_export_without_a_copy()
+{
+    local stock=/usr/bin/qemu-system-x86_64 image copied
     [ -x $stock ] || skip "$stock is not installed"
     $stock --version | head -n 1
     image=$("$top/tests/lab/guest/build")/root.ext4
     daemon root "$(stat -c %s "$image")" --export "type=vhost-user-blk,id=vhost,node-name=disk,\
-addr.type=unix,addr.path=$work/vhost,writable=on" "${nbd_export[@]}"
+addr.type=unix,addr.path=$work/vhost,writable=on,register-memory=on" \
+        "${nbd_export[@]}" --chardev \
+        "socket,id=qmp,path=$work/qmp,server=on,wait=off" --monitor chardev=qmp
     within 120 qemu-img convert -n -f raw -O raw "$image" "$nbd"
+    copied=$(copied_bytes)
+    [ "$copied" -gt 0 ] || fail "the NBD export is not counted"
     "$top/tests/lab/guest/boot" --qemu $stock --task auto \
         --time-limit $((600 * slow)) --log "$work/console" -- \
         -object memory-backend-memfd,id=memory,size=256M,share=on \
@@ -169,6 +178,7 @@ addr.type=unix,addr.path=$work/vhost,writable=on" "${nbd_export[@]}"
         fail "$(tail -n 1 "$work/boot")"
     grep -a RDISK-GUEST "$work/console"
     says "$work/console" 'RDISK-GUEST: VERIFIED 12 files'
+    equal "bytes copied for the guest" $(($(copied_bytes) - copied)) 0
     end_daemon
     "$top/tests/lab/guest/check-image" "$pool/root"
 }
