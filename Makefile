@@ -101,9 +101,10 @@ $(O)/obj/%.o: %.c | $(O)/obj/packages
 
 # Is everything there that the sources include? A compiler says only which file
 # it misses.
-$(O)/obj/packages: server/server.mk transport/transport.mk
+$(O)/obj/packages: server/server.mk tools/tools.mk transport/transport.mk
 	@mkdir -p $(@D)
-	@packaging/present '$(PKG_CONFIG)' '$(CC)' $(SERVER_PACKAGES)
+	@packaging/present '$(PKG_CONFIG)' '$(CC)' \
+		$(SERVER_PACKAGES) $(TOOLS_PACKAGES)
 	@touch $@
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)

@@ -6,12 +6,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* "512", "64k", "10G", "1TiB": powers of 1024. 0, or -EINVAL (no size) or
+/* "512", "64k", "10G", "1TiB": powers of 1024; "10GB": of 1000. 0, or -EINVAL (no size) or
  * -ERANGE (more than 64 bits). */
 int size_parse(const char *text, uint64_t *bytes);
 
 /* The shortest exact way to write it, e.g. "64M", "1000"; returns @text. */
 char *size_format(uint64_t bytes, char *text, size_t length);
+
+/* The same for a glance: four digits at most, e.g. "1.5G"; returns @text. */
+char *size_round(uint64_t bytes, char *text, size_t length);
 
 #define SIZE_TEXT 24
 

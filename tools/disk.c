@@ -9,6 +9,7 @@
 #include "common/size.h"
 #include "tools/control_socket.h"
 #include "tools/rdisk.h"
+#include "tools/table.h"
 #include <rdisk/protocol.h>
 
 bool disks_are_in(struct json_object *reply)
@@ -37,24 +38,25 @@ static const char *size_of(struct json_object *disk, char size[SIZE_TEXT])
 
 void disks_print_list(struct json_object *reply)
 {
-    int width = (int)strlen("NAME");
+    static const struct table_column columns[] = {
+        { "NAME", TABLE_NAME },   { "SIZE", TABLE_RIGHT },
+        { "STATE", TABLE_LEFT },  { "VMM", TABLE_LEFT },
+        { "SOCKET", TABLE_LEFT },
+    };
+    struct table *table = table_new(columns, 5);
     struct json_object *disk;
 
     for (size_t i = 0; (disk = disk_at(reply, i)); i++) {
-        int length = (int)strlen(control_text(disk, "name"));
-
-        width = length > width ? length : width;
-    }
-    printf("%-*s  %8s  %-8s  %-3s  %s\n", width, "NAME", "SIZE", "STATE", "VMM",
-           "SOCKET");
-    for (size_t i = 0; (disk = disk_at(reply, i)); i++) {
         char size[SIZE_TEXT];
+        const char *cells[] = { control_text(disk, "name"), size_of(disk, size),
+                                control_text(disk, "state"),
+                                control_number(disk, "connected") ? "yes"
+                                                                  : "no",
+                                control_text(disk, "socket") };
 
-        printf("%-*s  %8s  %-8s  %-3s  %s\n", width, control_text(disk, "name"),
-               size_of(disk, size), control_text(disk, "state"),
-               control_number(disk, "connected") ? "yes" : "no",
-               control_text(disk, "socket"));
+        table_row(table, cells);
     }
+    table_print(table, 0);
 }
 
 static void print_disk(struct json_object *disk)

@@ -78,7 +78,7 @@ static int remote_info(const struct arguments *arguments)
         return result;
     }
     (arguments->json ? print_json
-                     : print_text)(arguments->words[0],
+                     : print_text)(arguments->uri,
                                    rdisk_initiator_size(remote.session),
                                    rdisk_initiator_info(remote.session));
     return remote_close(&remote, 0);
@@ -86,6 +86,6 @@ static int remote_info(const struct arguments *arguments)
 
 int command_info(const struct arguments *arguments)
 {
-    return remote_is_uri(arguments->words[0]) ? remote_info(arguments)
-                                              : server_info(arguments);
+    return remote_is_uri(arguments->uri) ? remote_info(arguments)
+                                         : server_info(arguments);
 }

@@ -259,7 +259,7 @@ static int connect_and_ping(struct ping *ping, const struct rdisk_uri *uri,
         print_steps(ping, uri);
     }
     if (result < 0) {
-        return say_failure(ping, arguments->words[0], &err, result);
+        return say_failure(ping, arguments->uri, &err, result);
     }
     /* A failure costs a copy, and says so itself. */
     if (rdisk_initiator_register(ping->session, ping->buffer, READ_SIZE, &err) <
@@ -269,12 +269,12 @@ static int connect_and_ping(struct ping *ping, const struct rdisk_uri *uri,
     }
     result = run_pings(ping, arguments);
     if (result < 0) {
-        return say_failure(ping, arguments->words[0], &err, result);
+        return say_failure(ping, arguments->uri, &err, result);
     }
     rdisk_initiator_unregister(ping->session, ping->buffer, READ_SIZE);
     rdisk_initiator_close(ping->session);
     result = rdisk_initiator_wait(ping->session, &err);
-    return result < 0 ? say_failure(ping, arguments->words[0], &err, result)
+    return result < 0 ? say_failure(ping, arguments->uri, &err, result)
                       : EXIT_OK;
 }
 

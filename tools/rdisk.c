@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/size.h"
 #include "tools/remote.h"
 
 #define DEFAULT_CONTROL "/run/rdiskd/control.sock"
@@ -28,7 +29,7 @@ static const struct {
 } commands[] = {
     { "create", command_create, 2, 0, "sufR",
       "create NAME|URI SIZE [--replace]",
-      "create a volume of SIZE bytes (k, M, G, T are powers of 1024)" },
+      "create a volume of SIZE, e.g. 10G or 10GiB, or 10GB of 1000 MB" },
     { "list", command_list, 0, 0, "sj", "list [--json]",
       "the volumes of the server" },
     { "info", command_info, 1, 0, "sufj", "info NAME|URI [--json]",
@@ -41,7 +42,8 @@ static const struct {
       "revoke write access to a volume from its present clients" },
     { "stat", command_stat, 0, 0, "sjP", "stat [--json | --prometheus]",
       "the server: its reactors, sessions, volumes and counters" },
-    { "top", command_top, 0, 0, "sci", "top [--interval SECONDS] [--count N]",
+    { "top", command_top, 0, 0, "scik",
+      "top [--sort COLUMN] [--interval SECONDS] [--count N]",
       "requests, bytes and latencies of each volume, every second" },
     { "drain", command_drain, 0, 1, "st", "drain [VOLUME] [--timeout SECONDS]",
       "accept no new sessions and wait until the present ones have ended" },
@@ -59,6 +61,13 @@ static const struct {
     { "ping", command_ping, 1, 0, "ciuf",
       "ping URI [--count N] [--interval SECONDS]",
       "connect, report each step, then measure round trips" },
+    { "bench", command_bench, 1, 0, "ujfdbrwxTDi",
+      "bench URI [--read | --write --destroy-data] [OPTION]...",
+      "measure requests per second, throughput and latency" },
+    { "import", command_import, 2, 0, "ujf", "import FILE URI",
+      "write a raw image to a volume" },
+    { "export", command_export, 2, 0, "ujfR", "export URI FILE [--replace]",
+      "write a volume to a raw image" },
     { "secret", command_secret, 0, 0, "", "secret",
       "a new random secret, to be stored in a file on each side" },
 };
@@ -80,7 +89,15 @@ static const struct {
     { 'c', "count", "N", "of round trips, or tables" },
     { 'i', "interval", "SECONDS", "between them; default 1" },
     { 't', "timeout", "SECONDS", "to wait for the sessions' end; default 30" },
-    { 'R', "replace", NULL, "an existing volume of that name" },
+    { 'k', "sort", "COLUMN", "requests (the default), bytes, latency or name" },
+    { 'R', "replace", NULL, "an existing volume, or file, of that name" },
+    { 'd', "depth", "N", "requests at a time, 1…1024; default 32" },
+    { 'b', "block-size", "SIZE", "of a request; default 4k" },
+    { 'r', "read", NULL, "read; the default" },
+    { 'w', "write", NULL, "write: the volume's data are lost" },
+    { 'x', "random", NULL, "at random places; default: one after the other" },
+    { 'T', "time", "SECONDS", "to measure, 0.1…86400; default 10" },
+    { 'D', "destroy-data", NULL, "confirm --write" },
     { 'S', "shrink", NULL, "allow a smaller size" },
     { 'u', "user", "NAME", "client name, for a URI" },
     { 'f', "secret-file", "FILE", "that client's secret, for a URI" },
@@ -308,6 +325,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
 
     fill_options(table);
     while ((option = getopt_long(argc, argv, "ho:", table, NULL)) != -1) {
+        uint64_t size;
         double number;
 
         switch (option) {
@@ -350,6 +368,43 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
         case 'R':
             arguments->replace = true;
             break;
+        case 'd':
+            if (!parse_number(optarg, 1, RDISK_SLOTS_MAX, &number) ||
+                number != (unsigned int)number) {
+                failed("--depth %s is not 1…%u", optarg, RDISK_SLOTS_MAX);
+                return EXIT_USAGE;
+            }
+            arguments->depth = number;
+            break;
+        case 'b':
+            if (size_parse(optarg, &size) < 0 || !size ||
+                size > RDISK_SLOT_SIZE_MAX) {
+                failed("--block-size %s is not a size up to 4M", optarg);
+                return EXIT_USAGE;
+            }
+            arguments->block_size = size;
+            break;
+        case 'k':
+            arguments->sort = optarg;
+            break;
+        case 'r':
+            arguments->read = true;
+            break;
+        case 'w':
+            arguments->write = true;
+            break;
+        case 'x':
+            arguments->random = true;
+            break;
+        case 'D':
+            arguments->destroy_data = true;
+            break;
+        case 'T':
+            if (!parse_number(optarg, 0.1, 86400, &arguments->time)) {
+                failed("--time %s is not 0.1…86400 seconds", optarg);
+                return EXIT_USAGE;
+            }
+            break;
         case 'S':
             arguments->shrink = true;
             break;
@@ -389,7 +444,7 @@ static const char *option_name(int letter)
 /* Is each option of use with a volume named so? */
 static bool options_fit(const struct arguments *arguments, const char *given)
 {
-    bool uri = arguments->words_count && remote_is_uri(arguments->words[0]);
+    bool uri = arguments->uri && remote_is_uri(arguments->uri);
 
     for (; *given; given++) {
         if (strchr(uri ? "s" : "uf", *given)) {
@@ -404,8 +459,7 @@ static bool options_fit(const struct arguments *arguments, const char *given)
     return true;
 }
 
-static int run(size_t command, const struct arguments *arguments,
-               const char *given)
+static int run(size_t command, struct arguments *arguments, const char *given)
 {
     int optional = arguments->words_count - commands[command].words;
 
@@ -421,6 +475,10 @@ static int run(size_t command, const struct arguments *arguments,
             return EXIT_USAGE;
         }
     }
+    arguments->uri = !arguments->words_count ? NULL
+                     : commands[command].run == command_import
+                         ? arguments->words[1]
+                         : arguments->words[0];
     return options_fit(arguments, given) ? commands[command].run(arguments)
                                          : EXIT_USAGE;
 }

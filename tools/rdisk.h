@@ -9,16 +9,23 @@
 struct arguments {
     const char *control; /* path of the server's socket */
     bool json;
-    bool prometheus;    /* metrics instead */
-    bool help;          /* on the command, instead of running it */
-    unsigned int count; /* of pings or tables; 0: not told */
-    double interval;    /* seconds between them */
-    double timeout;     /* seconds to wait for a drain */
-    bool replace;       /* a volume of the same name */
-    bool shrink;        /* it may get smaller */
-    const char *user;   /* with a URI; NULL: none */
+    bool prometheus;          /* metrics instead */
+    bool help;                /* on the command, instead of running it */
+    unsigned int count;       /* of pings or tables; 0: not told */
+    double interval;          /* seconds between them */
+    double timeout;           /* seconds to wait for a drain */
+    bool replace;             /* a volume of the same name */
+    bool shrink;              /* it may get smaller */
+    unsigned int depth;       /* requests at a time; 0: not given */
+    unsigned int block_size;  /* bytes; 0: not given */
+    bool read, write, random; /* what bench does */
+    bool destroy_data;        /* of the volume: bench may write */
+    const char *sort;         /* column of top; NULL: the default */
+    double time;              /* seconds of bench; 0: not given */
+    const char *user;         /* with a URI; NULL: none */
     const char *secret_file;
-    char **words; /* what follows the command */
+    const char *uri; /* the word that may be one; NULL: there is none */
+    char **words;    /* what follows the command */
     int words_count;
 };
 
@@ -53,6 +60,9 @@ int command_delete(const struct arguments *arguments);
 int command_resize(const struct arguments *arguments);
 int command_fence(const struct arguments *arguments);
 int command_info(const struct arguments *arguments);
+int command_bench(const struct arguments *arguments);
+int command_import(const struct arguments *arguments);
+int command_export(const struct arguments *arguments);
 int command_list(const struct arguments *arguments);
 int command_stat(const struct arguments *arguments);
 int command_top(const struct arguments *arguments);

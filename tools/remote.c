@@ -24,7 +24,7 @@ int remote_options_read(struct remote_options *remote,
 
     rdisk_initiator_options_init(options);
     options->read_only = read_only;
-    if (rdisk_uri_parse(arguments->words[0], &remote->uri, set_option, options,
+    if (rdisk_uri_parse(arguments->uri, &remote->uri, set_option, options,
                         &err) < 0) {
         failed("%s", err.text);
         return EXIT_USAGE;
@@ -51,7 +51,7 @@ int remote_open(struct remote *remote, const struct arguments *arguments,
     struct rdisk_error err = { 0 };
     int result;
 
-    *remote = (struct remote) { .word = arguments->words[0] };
+    *remote = (struct remote) { .word = arguments->uri };
     result = remote_options_read(&remote->where, arguments, read_only);
     if (result != EXIT_OK) {
         return result;
@@ -132,7 +132,7 @@ int remote_create(const struct arguments *arguments, uint64_t size)
                                  &err);
     rdisk_secret_wipe(&where.secret);
     return result < 0
-               ? failed_code(err.code, "%s: %s", arguments->words[0], err.text)
+               ? failed_code(err.code, "%s: %s", arguments->uri, err.text)
                : EXIT_OK;
 }
 

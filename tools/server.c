@@ -21,22 +21,11 @@ static void print_node(struct json_object *object)
     }
 }
 
-/* Bytes for a person: two digits behind the point are plenty. */
 static void print_bytes(uint64_t bytes)
 {
-    static const char units[] = " kMGTPE";
-    double value = bytes;
-    int unit = 0;
+    char text[SIZE_TEXT];
 
-    while (value >= 1024 && units[unit + 1]) {
-        value /= 1024;
-        unit++;
-    }
-    if (unit) {
-        printf("%.4g%c", value, units[unit]);
-    } else {
-        printf("%" PRIu64, bytes);
-    }
+    printf("%s", size_round(bytes, text, sizeof(text)));
 }
 
 static void print_counters(struct json_object *object)
@@ -218,7 +207,7 @@ static void print_each(struct json_object *stat, const char *key,
 }
 
 /* How full the pool is, and how far its volumes could fill it. */
-static void print_pool(struct json_object *stat)
+void pool_print(struct json_object *stat)
 {
     struct json_object *pool;
 
@@ -308,7 +297,7 @@ int command_stat(const struct arguments *arguments)
         print_each(stat, "clients", print_client);
         print_each(stat, "sessions", print_session);
         print_each(stat, "volumes", print_volume);
-        print_pool(stat);
+        pool_print(stat);
     }
     json_object_put(stat);
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # rdisk, the command line.
 
-TOOLS_SOURCES := $(addprefix tools/, rdisk.c control_socket.c disk.c drain.c info.c \
-	map.c ping.c reload.c remote.c \
-	secret.c server.c top.c volume.c) \
+TOOLS_SOURCES := $(addprefix tools/, rdisk.c bench.c control_socket.c copy.c disk.c drain.c info.c \
+	map.c ping.c pump.c reload.c remote.c \
+	secret.c server.c table.c top.c volume.c) \
 	$(COMMON_SOURCES)
-TOOLS_PACKAGES := $(TRANSPORT_PACKAGES) json-c
+TOOLS_PACKAGES := $(TRANSPORT_PACKAGES) json-c smartcols
 
 RDISK := $(O)/bin/rdisk
 

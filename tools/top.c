@@ -4,17 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "tools/control_socket.h"
 #include "tools/rdisk.h"
+#include "tools/table.h"
 #include <rdisk/histogram.h>
 #include <rdisk/protocol.h>
 
-/* What the counters of a volume gained. */
+/* What the counters of a volume gained, per second where it is a rate. */
 struct gain {
-    uint64_t reads, writes, others, read_bytes, write_bytes;
+    const char *name;
+    double reads, writes, others, read_bytes, write_bytes;
     uint64_t read[RDISK_HISTOGRAM_BUCKETS], write[RDISK_HISTOGRAM_BUCKETS];
 };
 
@@ -64,59 +67,190 @@ static void grown_latency(struct json_object *before, struct json_object *after,
 }
 
 static void gain_of(struct json_object *before, struct json_object *after,
-                    struct gain *gain)
+                    double seconds, struct gain *gain)
 {
     struct json_object *old = member(before, "counters");
     struct json_object *new = member(after, "counters");
 
-    memset(gain, 0, sizeof(*gain));
-    if (!new) {
-        return;
-    }
-    gain->reads = grown(old, new, rdisk_op_plural(RDISK_OP_READ));
-    gain->writes = grown(old, new, rdisk_op_plural(RDISK_OP_WRITE));
-    gain->read_bytes = grown(old, new, "read_bytes");
-    gain->write_bytes = grown(old, new, "write_bytes");
+    *gain = (struct gain) { .name = control_text(after, "name") };
+    gain->reads = grown(old, new, rdisk_op_plural(RDISK_OP_READ)) / seconds;
+    gain->writes = grown(old, new, rdisk_op_plural(RDISK_OP_WRITE)) / seconds;
+    gain->read_bytes = grown(old, new, "read_bytes") / seconds;
+    gain->write_bytes = grown(old, new, "write_bytes") / seconds;
     for (unsigned int op = RDISK_OP_FLUSH; op < RDISK_OPS; op++) {
-        gain->others += grown(old, new, rdisk_op_plural(op));
+        gain->others += grown(old, new, rdisk_op_plural(op)) / seconds;
     }
     grown_latency(before, after, rdisk_op_name(RDISK_OP_READ), gain->read);
     grown_latency(before, after, rdisk_op_name(RDISK_OP_WRITE), gain->write);
 }
 
-static void print_times(const uint64_t *latency)
+static void add_gain(struct gain *sum, const struct gain *gain)
 {
-    printf("  %7" PRIu64 " %7" PRIu64,
-           (rdisk_histogram_percentile(latency, 0.5) + 999) / 1000,
-           (rdisk_histogram_percentile(latency, 0.99) + 999) / 1000);
+    sum->reads += gain->reads;
+    sum->writes += gain->writes;
+    sum->others += gain->others;
+    sum->read_bytes += gain->read_bytes;
+    sum->write_bytes += gain->write_bytes;
+    for (unsigned int i = 0; i < RDISK_HISTOGRAM_BUCKETS; i++) {
+        sum->read[i] += gain->read[i];
+        sum->write[i] += gain->write[i];
+    }
 }
 
-static void print_table(struct json_object *before, struct json_object *after,
-                        double seconds)
+/* ---- Order ------------------------------------------------------------- */
+
+static int by_number(double a, double b)
+{
+    return (a < b) - (a > b); /* the greatest first */
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct gain *)a)->name,
+                  ((const struct gain *)b)->name);
+}
+
+static int by_requests(const void *a, const void *b)
+{
+    const struct gain *x = a, *y = b;
+
+    return by_number(x->reads + x->writes + x->others,
+                     y->reads + y->writes + y->others);
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    const struct gain *x = a, *y = b;
+
+    return by_number(x->read_bytes + x->write_bytes,
+                     y->read_bytes + y->write_bytes);
+}
+
+static double slowest(const struct gain *gain)
+{
+    uint64_t read = rdisk_histogram_percentile(gain->read, 0.99);
+    uint64_t write = rdisk_histogram_percentile(gain->write, 0.99);
+
+    return read > write ? read : write;
+}
+
+static int by_latency(const void *a, const void *b)
+{
+    return by_number(slowest(a), slowest(b));
+}
+
+static const struct {
+    const char *name;
+    int (*compare)(const void *a, const void *b);
+} orders[] = {
+    { "requests", by_requests },
+    { "bytes", by_bytes },
+    { "latency", by_latency },
+    { "name", by_name },
+};
+
+/* NULL, with a message: there is no such order. */
+static int (*order_of(const char *name))(const void *a, const void *b)
+{
+    for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+        if (!name || strcmp(orders[i].name, name) == 0) {
+            return orders[i].compare;
+        }
+    }
+    failed("--sort %s: use requests, bytes, latency or name", name);
+    return NULL;
+}
+
+/* ---- The table --------------------------------------------------------- */
+
+static const struct table_column columns[] = {
+    { "VOLUME", TABLE_NAME },   { "READ/s", TABLE_RIGHT },
+    { "WRITE/s", TABLE_RIGHT }, { "OTHER/s", TABLE_RIGHT },
+    { "R MB/s", TABLE_RIGHT },  { "W MB/s", TABLE_RIGHT },
+    { "R us", TABLE_RIGHT },    { "99 %", TABLE_RIGHT },
+    { "W us", TABLE_RIGHT },    { "99 %", TABLE_RIGHT },
+};
+
+#define COLUMNS (sizeof(columns) / sizeof(columns[0]))
+
+static void format_time(char text[24], const uint64_t *latency, double part)
+{
+    snprintf(text, 24, "%" PRIu64,
+             (rdisk_histogram_percentile(latency, part) + 999) / 1000);
+}
+
+static void add_row(struct table *table, const struct gain *gain)
+{
+    char text[COLUMNS][24];
+    const char *cells[COLUMNS] = { gain->name };
+
+    snprintf(text[1], 24, "%.0f", gain->reads);
+    snprintf(text[2], 24, "%.0f", gain->writes);
+    snprintf(text[3], 24, "%.0f", gain->others);
+    snprintf(text[4], 24, "%.1f", gain->read_bytes / 1e6);
+    snprintf(text[5], 24, "%.1f", gain->write_bytes / 1e6);
+    format_time(text[6], gain->read, 0.5);
+    format_time(text[7], gain->read, 0.99);
+    format_time(text[8], gain->write, 0.5);
+    format_time(text[9], gain->write, 0.99);
+    for (size_t i = 1; i < COLUMNS; i++) {
+        cells[i] = text[i];
+    }
+    table_row(table, cells);
+}
+
+/* In 80 columns, or as many as the terminal has. */
+static size_t width(void)
+{
+    struct winsize size;
+
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col
+               ? size.ws_col
+               : 80;
+}
+
+/* All of them, and then their sum. */
+static void print_gains(const struct gain *gains, size_t count)
+{
+    struct table *table = table_new(columns, COLUMNS);
+    struct gain total = { 0 };
+    char name[32];
+
+    for (size_t i = 0; i < count; i++) {
+        add_row(table, &gains[i]);
+        add_gain(&total, &gains[i]);
+    }
+    snprintf(name, sizeof(name), "(%zu)", count);
+    total.name = name;
+    add_row(table, &total);
+    table_print(table, width());
+    fflush(stdout);
+}
+
+static int print_table(struct json_object *before, struct json_object *after,
+                       double seconds,
+                       int (*order)(const void *a, const void *b))
 {
     struct json_object *volumes = json_object_object_get(after, "volumes");
+    size_t length = volumes ? json_object_array_length(volumes) : 0, count = 0;
+    struct gain *gains = calloc(length + 1, sizeof(*gains));
 
-    printf("%-20s  %8s %8s %8s  %8s %8s  %7s %7s  %7s %7s\n", "VOLUME",
-           "READ/s", "WRITE/s", "OTHER/s", "READ MB", "WRITE MB", "READ 50",
-           "99 % us", "WRITE50", "99 % us");
-    for (size_t i = 0; i < json_object_array_length(volumes); i++) {
-        struct json_object *volume = json_object_array_get_idx(volumes, i);
-        const char *name = control_text(volume, "name");
-        struct gain gain;
-
-        if (!member(volume, "counters")) {
-            continue; /* no client has it open */
-        }
-        gain_of(find(before, name), volume, &gain);
-        printf("%-20s  %8.0f %8.0f %8.0f  %8.1f %8.1f", name,
-               gain.reads / seconds, gain.writes / seconds,
-               gain.others / seconds, gain.read_bytes / seconds / 1e6,
-               gain.write_bytes / seconds / 1e6);
-        print_times(gain.read);
-        print_times(gain.write);
-        printf("\n");
+    if (!gains) {
+        return failed("no memory for a table");
     }
-    fflush(stdout);
+    for (size_t i = 0; i < length; i++) {
+        struct json_object *volume = json_object_array_get_idx(volumes, i);
+
+        /* Else no client has it open. */
+        if (member(volume, "counters")) {
+            gain_of(find(before, control_text(volume, "name")), volume, seconds,
+                    &gains[count++]);
+        }
+    }
+    qsort(gains, count, sizeof(*gains), order);
+    print_gains(gains, count);
+    free(gains);
+    return EXIT_OK;
 }
 
 static double now(void)
@@ -147,8 +281,14 @@ int command_top(const struct arguments *arguments)
 {
     /* Less would be more of the asking than of the answer. */
     double interval = arguments->interval < 0.1 ? 0.1 : arguments->interval;
-    struct json_object *before = sample(arguments), *after;
+    int (*order)(const void *a, const void *b) = order_of(arguments->sort);
+    struct json_object *before, *after;
     double began = now();
+
+    if (!order) {
+        return EXIT_USAGE;
+    }
+    before = sample(arguments);
 
     for (unsigned int i = 0;
          before && (!arguments->count || i < arguments->count); i++) {
@@ -161,7 +301,7 @@ int command_top(const struct arguments *arguments)
             if (isatty(STDOUT_FILENO)) {
                 printf("\033[H\033[2J"); /* from the top again */
             }
-            print_table(before, after, ended - began);
+            print_table(before, after, ended - began, order);
         }
         json_object_put(before);
         before = after;

@@ -10,6 +10,7 @@
 #include "tools/disk.h"
 #include "tools/rdisk.h"
 #include "tools/remote.h"
+#include "tools/table.h"
 
 /*
  * @remote runs it if the first word is a URI; NULL: only its server can.
@@ -49,10 +50,39 @@ static int change(const struct arguments *arguments, const char *op, bool sized,
     return EXIT_OK;
 }
 
+/* Thin volumes may be larger together than what they are in. */
+static void warn_of_pool(const char *control)
+{
+    struct json_object *reply = control_call(control,
+                                             control_request("list", NULL,
+                                                             NULL));
+    struct json_object *pool = reply ? json_object_object_get(reply, "pool")
+                                     : NULL;
+    char all[SIZE_TEXT], capacity[SIZE_TEXT];
+
+    if (pool && control_number(pool, "provisioned") >
+                    control_number(pool, "capacity")) {
+        fprintf(stderr,
+                "rdisk: warning: the pool's volumes can grow to %s together, "
+                "and its file system has %s: writes fail when it is full\n",
+                size_round(control_number(pool, "provisioned"), all,
+                           sizeof(all)),
+                size_round(control_number(pool, "capacity"), capacity,
+                           sizeof(capacity)));
+    }
+    json_object_put(reply);
+}
+
 int command_create(const struct arguments *arguments)
 {
-    return change(arguments, "create", true,
-                  arguments->replace ? "replace" : NULL, remote_create);
+    int result = change(arguments, "create", true,
+                        arguments->replace ? "replace" : NULL, remote_create);
+
+    if (result == EXIT_OK && !remote_is_uri(arguments->words[0]) &&
+        !arguments->json) {
+        warn_of_pool(arguments->control);
+    }
+    return result;
 }
 
 int command_delete(const struct arguments *arguments)
@@ -83,45 +113,49 @@ int command_fence(const struct arguments *arguments)
     return EXIT_OK;
 }
 
+static void print_volumes(struct json_object *volumes)
+{
+    static const struct table_column columns[] = {
+        { "NAME", TABLE_NAME },       { "SIZE", TABLE_RIGHT },
+        { "ALLOCATED", TABLE_RIGHT }, { "BACKEND", TABLE_LEFT },
+        { "SESSIONS", TABLE_RIGHT },
+    };
+    struct table *table = table_new(columns, 5);
+
+    for (size_t i = 0; i < json_object_array_length(volumes); i++) {
+        struct json_object *volume = json_object_array_get_idx(volumes, i);
+        char size[SIZE_TEXT], allocated[SIZE_TEXT] = "", sessions[24];
+        const char *cells[] = { control_text(volume, "name"), size, allocated,
+                                control_text(volume, "backend"), sessions };
+
+        size_format(control_number(volume, "size"), size, sizeof(size));
+        if (json_object_object_get(volume, "allocated")) {
+            size_round(control_number(volume, "allocated"), allocated,
+                       sizeof(allocated));
+        }
+        snprintf(sessions, sizeof(sessions), "%" PRIu64,
+                 control_number(volume, "sessions"));
+        table_row(table, cells);
+    }
+    table_print(table, 0);
+}
+
 int command_list(const struct arguments *arguments)
 {
     struct json_object *reply = control_call(arguments->control,
                                              control_request("list", NULL,
                                                              NULL));
-    struct json_object *volumes;
-    int width = strlen("NAME");
 
     if (!reply) {
         return EXIT_FAILED;
     }
     if (arguments->json) {
         puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY));
-        json_object_put(reply);
-        return EXIT_OK;
-    }
-    if (disks_are_in(reply)) {
+    } else if (disks_are_in(reply)) {
         disks_print_list(reply);
-        json_object_put(reply);
-        return EXIT_OK;
-    }
-    volumes = json_object_object_get(reply, "volumes");
-    for (size_t i = 0; i < json_object_array_length(volumes); i++) {
-        int length = strlen(
-            control_text(json_object_array_get_idx(volumes, i), "name"));
-
-        width = length > width ? length : width;
-    }
-    printf("%-*s  %8s  %-8s  %s\n", width, "NAME", "SIZE", "BACKEND",
-           "SESSIONS");
-    for (size_t i = 0; i < json_object_array_length(volumes); i++) {
-        struct json_object *volume = json_object_array_get_idx(volumes, i);
-        char size[SIZE_TEXT];
-
-        printf("%-*s  %8s  %-8s  %" PRIu64 "\n", width,
-               control_text(volume, "name"),
-               size_format(control_number(volume, "size"), size, sizeof(size)),
-               control_text(volume, "backend"),
-               control_number(volume, "sessions"));
+    } else {
+        print_volumes(json_object_object_get(reply, "volumes"));
+        pool_print(reply);
     }
     json_object_put(reply);
     return EXIT_OK;

@@ -139,7 +139,7 @@ check_volumes_come_and_go_while_it_runs()
     control_fails "volume 'new' already exists" create new 1M
     rdisk resize new 2M --control "$control"
     control_fails 'has 2097152 bytes already' resize new 1M
-    rdisk list --control "$control" | grep -qE '^new +2M +file +0$'
+    rdisk list --control "$control" | grep -qE '^new +2M +0 +file +0$'
     io new 'write -P 5 0 2M' 'read -P 5 0 2M'
     rdisk create new 1M --replace --control "$control"
     io new 'read -P 0 0 1M'

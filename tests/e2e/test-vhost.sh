@@ -280,7 +280,7 @@ check_rdisk_has_the_same_words_for_the_daemon_as_for_a_server()
         serial=X1 --control "$vhost_control"
     wait_until 20 accepts "$work/words.sock"
     within 20 rdisk list --control "$vhost_control" | tee "$work/list"
-    says "$work/list" '^words  *8M  idle  *no   */.*/words.sock$'
+    says "$work/list" '^words  *8M  *idle  *no  */.*/words.sock$'
     within 20 vhost-client "$work/words.sock" bench write 4096 4 10
     within 20 rdisk stat --control "$vhost_control" | tee "$work/stat"
     says "$work/stat" '^disk words: rdma://.*, 8M, '

@@ -325,6 +325,14 @@ static void test_sizes(void)
         { "1 G", -22, 0 },
         { "0x10", -22, 0 },
         { "1kk", -22, 0 },
+        { "10GB", 0, 10000000000 },
+        { "10GiB", 0, 10737418240 },
+        { "3kb", 0, 3000 },
+        { "1EB", 0, 1000000000000000000 },
+        { "19EB", -34, 0 },
+        { "1B", -22, 0 },
+        { "1GBB", -22, 0 },
+        { "1GiBB", -22, 0 },
     };
     char text[SIZE_TEXT];
 
@@ -334,6 +342,10 @@ static void test_sizes(void)
         CHECK_EQUAL(size_parse(cases[i].text, &bytes), cases[i].result);
         CHECK_EQUAL(bytes, cases[i].bytes);
     }
+    CHECK_SAYS(size_round(0, text, sizeof(text)), "0");
+    CHECK_SAYS(size_round(1023, text, sizeof(text)), "1023");
+    CHECK_SAYS(size_round(1536, text, sizeof(text)), "1.5k");
+    CHECK_SAYS(size_round(5ull << 40, text, sizeof(text)), "5T");
     CHECK_SAYS(size_format(0, text, sizeof(text)), "0");
     CHECK_SAYS(size_format(1536, text, sizeof(text)), "1536");
     CHECK_SAYS(size_format(64 << 20, text, sizeof(text)), "64M");
