@@ -502,4 +502,28 @@ unsigned int fake_qp_ready(struct fake_qp *qp, uint64_t *next);
 /* Deliver one of them. */
 void fake_qp_deliver(struct fake_qp *qp, unsigned int index);
 
+/* Garbage but for what the specification defines. */
+void fake_cqe_poison(struct fake_qp *qp, struct fake_cqe *cqe);
+/* What the peer has executed is done up to the next that it must execute. */
+void fake_qp_skip_local(struct fake_qp *qp);
+
+static inline struct fake_send *fake_send_at(struct fake_qp *qp,
+                                             uint32_t sequence)
+{
+    return &qp->sends[sequence % qp->cap.max_send_wr];
+}
+
+static inline bool fake_with_immediate(enum ibv_wr_opcode opcode)
+{
+    return opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
+}
+
+/* ---- arrival.c -------------------------------------------------------- */
+
+/* The packet at the head of the wire. */
+void fake_qp_arrive(struct fake_qp *qp);
+/* The oldest receive completes. @packet is NULL unless @status is success. */
+void fake_receive_complete(struct fake_qp *qp, enum ibv_wc_status status,
+                           const struct fake_packet *packet);
+
 #endif

@@ -12,20 +12,9 @@
 
 #include "internal.h"
 
-static struct fake_send *send_at(struct fake_qp *qp, uint32_t sequence)
-{
-    return &qp->sends[sequence % qp->cap.max_send_wr];
-}
-
-static bool with_immediate(enum ibv_wr_opcode opcode)
-{
-    return opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
-}
-
 /* ---- Completions ------------------------------------------------------ */
 
-/* Garbage but for what the specification defines. */
-static void poison(struct fake_qp *qp, struct fake_cqe *cqe)
+void fake_cqe_poison(struct fake_qp *qp, struct fake_cqe *cqe)
 {
     uint8_t *bytes = (uint8_t *)&cqe->wc;
 
@@ -51,7 +40,7 @@ static enum ibv_wc_opcode send_wc_opcode(enum ibv_wr_opcode opcode)
 
 static void complete_send(struct fake_qp *qp, enum ibv_wc_status status)
 {
-    struct fake_send *send = send_at(qp, qp->send_acked);
+    struct fake_send *send = fake_send_at(qp, qp->send_acked);
     struct fake_cqe cqe = { .send = true, .sequence = qp->send_acked };
 
     if (qp->ack_limited && qp->send_acked == qp->ack_limit &&
@@ -64,7 +53,7 @@ static void complete_send(struct fake_qp *qp, enum ibv_wc_status status)
     if (status == IBV_WC_SUCCESS && !send->signalled) {
         return;
     }
-    poison(qp, &cqe);
+    fake_cqe_poison(qp, &cqe);
     cqe.wc.wr_id = send->wr_id;
     cqe.wc.status = status;
     if (status == IBV_WC_SUCCESS) {
@@ -72,32 +61,6 @@ static void complete_send(struct fake_qp *qp, enum ibv_wc_status status)
         cqe.wc.wc_flags = 0;
     }
     fake_cq_push(qp->send_cq, &cqe, false);
-}
-
-/* @packet is NULL unless the status is success. */
-static void complete_receive(struct fake_qp *qp, enum ibv_wc_status status,
-                             const struct fake_packet *packet)
-{
-    struct fake_receive *receive =
-        &qp->receives[qp->recv_consumed % qp->cap.max_recv_wr];
-    struct fake_cqe cqe = { .send = false, .sequence = qp->recv_consumed };
-
-    qp->recv_consumed++;
-    poison(qp, &cqe);
-    cqe.wc.wr_id = receive->wr_id;
-    cqe.wc.status = status;
-    if (status == IBV_WC_SUCCESS) {
-        cqe.wc.byte_len = packet->total;
-        cqe.wc.src_qp = packet->from;
-        cqe.wc.wc_flags = 0;
-        cqe.wc.opcode = IBV_WC_RECV;
-        if (with_immediate(packet->opcode)) {
-            cqe.wc.opcode = IBV_WC_RECV_RDMA_WITH_IMM;
-            cqe.wc.wc_flags = IBV_WC_WITH_IMM;
-            cqe.wc.imm_data = packet->imm;
-        }
-    }
-    fake_cq_push(qp->recv_cq, &cqe, packet && packet->solicited);
 }
 
 /* ---- Sending ---------------------------------------------------------- */
@@ -171,11 +134,10 @@ static uint32_t piece_of(struct fake_qp *qp, const struct fake_send *send)
     return (1 + fake_pick(fabric, (left - 1) / FAKE_MTU)) * FAKE_MTU;
 }
 
-/* What the peer has executed is done up to the next that it must execute. */
-static void skip_local(struct fake_qp *qp)
+void fake_qp_skip_local(struct fake_qp *qp)
 {
     while (qp->send_executed != qp->send_sent &&
-           fake_is_local(send_at(qp, qp->send_executed)->opcode)) {
+           fake_is_local(fake_send_at(qp, qp->send_executed)->opcode)) {
         qp->send_executed++;
     }
 }
@@ -188,12 +150,12 @@ static void execute_local(struct fake_qp *qp, struct fake_send *send)
         return;
     }
     qp->send_sent++;
-    skip_local(qp);
+    fake_qp_skip_local(qp);
 }
 
 static void transmit(struct fake_qp *qp)
 {
-    struct fake_send *send = send_at(qp, qp->send_sent);
+    struct fake_send *send = fake_send_at(qp, qp->send_sent);
     struct fake_packet *packet;
     uint32_t size;
 
@@ -236,190 +198,6 @@ static void transmit(struct fake_qp *qp)
     }
 }
 
-/* ---- Arriving --------------------------------------------------------- */
-
-static struct fake_packet *take_packet(struct fake_qp *qp)
-{
-    struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
-
-    STAILQ_REMOVE_HEAD(&qp->wire, link);
-    return packet;
-}
-
-/* The sender, if it still waits for an answer to this. */
-static struct fake_qp *find_sender(struct fake_qp *qp,
-                                   const struct fake_packet *packet)
-{
-    struct fake_qp *sender = fake_find_qp(qp->host->fabric, packet->from);
-
-    return sender && sender->peer == qp && sender->qp.state == IBV_QPS_RTS
-               ? sender
-               : NULL;
-}
-
-/* Refuse the packet at the head: what is behind it is not in sequence. */
-static void refuse(struct fake_qp *qp, enum ibv_wc_status status)
-{
-    struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
-    struct fake_qp *sender = find_sender(qp, packet);
-
-    if (sender) {
-        send_at(sender, packet->sequence)->status = status;
-        sender->refused = true;
-    }
-    while (!STAILQ_EMPTY(&qp->wire)) {
-        free(take_packet(qp));
-    }
-}
-
-static void tell_observer(struct fake_qp *qp, const struct fake_packet *packet,
-                          uint64_t address, const uint8_t *data, size_t size,
-                          bool receive)
-{
-    struct fake_fabric *fabric = qp->host->fabric;
-    struct fake_write write = {
-        .host = qp->host,
-        .from = packet->from_host,
-        .address = (void *)(uintptr_t)address,
-        .length = size,
-        .data = data,
-        .now = fabric->now,
-        .qp_num = qp->qp.qp_num,
-        .receive = receive,
-    };
-
-    if (fabric->observe) {
-        fabric->observe(fabric->observe_opaque, &write);
-    }
-}
-
-/* Move the bytes of a remote write; false if the key does not allow it. */
-static bool land(struct fake_qp *qp, struct fake_packet *packet)
-{
-    if (packet->opcode == IBV_WR_SEND || !packet->total) {
-        return true;
-    }
-    if (!fake_remote_allows(qp, packet->rkey, packet->remote_start,
-                            packet->total)) {
-        return false;
-    }
-    if (packet->size) {
-        tell_observer(qp, packet, packet->remote, packet->data, packet->size,
-                      false);
-        memcpy((void *)(uintptr_t)packet->remote, packet->data, packet->size);
-    }
-    /* Not a second time, should it have to wait for a receive. */
-    packet->size = 0;
-    return true;
-}
-
-/* Put a message into the oldest receive; success, or why not. */
-static enum ibv_wc_status scatter(struct fake_qp *qp,
-                                  const struct fake_packet *packet)
-{
-    const struct fake_receive *receive =
-        &qp->receives[qp->recv_consumed % qp->cap.max_recv_wr];
-    uint64_t room = 0;
-    uint32_t done = 0;
-
-    for (int i = 0; i < receive->num_sge; i++) {
-        const struct ibv_sge *sge = &receive->sges[i];
-
-        room += sge->length;
-        if (sge->length &&
-            !fake_key_allows(qp->host, qp->pd, false, sge->lkey, sge->addr,
-                             sge->length, IBV_ACCESS_LOCAL_WRITE)) {
-            return IBV_WC_LOC_PROT_ERR;
-        }
-    }
-    if (packet->total > room) {
-        return IBV_WC_LOC_LEN_ERR;
-    }
-    for (int i = 0; done < packet->total; i++) {
-        const struct ibv_sge *sge = &receive->sges[i];
-        uint32_t here = packet->total - done;
-
-        here = here < sge->length ? here : sge->length;
-        tell_observer(qp, packet, sge->addr, packet->data + done, here, true);
-        memcpy((void *)(uintptr_t)sge->addr, packet->data + done, here);
-        done += here;
-    }
-    return IBV_WC_SUCCESS;
-}
-
-/* Nothing is posted for the packet at the head: it comes again later. */
-static void not_ready(struct fake_qp *qp)
-{
-    struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
-    struct fake_qp *sender = find_sender(qp, packet);
-
-    qp->host->not_ready++;
-    if (!sender ||
-        (sender->rnr_retry != 7 && ++sender->rnr_tries > sender->rnr_retry)) {
-        refuse(qp, IBV_WC_RNR_RETRY_EXC_ERR);
-        return;
-    }
-    qp->wire_due = qp->host->fabric->now + qp->host->fabric->timing.rnr;
-}
-
-/* The packet is the last of a message that takes a receive; true if it could
- * be delivered. */
-static bool deliver_message(struct fake_qp *qp, struct fake_packet *packet)
-{
-    enum ibv_wc_status status = IBV_WC_SUCCESS;
-
-    if (qp->recv_consumed == qp->recv_posted) {
-        not_ready(qp);
-        return false;
-    }
-    if (packet->opcode == IBV_WR_SEND) {
-        status = scatter(qp, packet);
-    }
-    if (status != IBV_WC_SUCCESS) {
-        refuse(qp, status == IBV_WC_LOC_LEN_ERR ? IBV_WC_REM_INV_REQ_ERR
-                                                : IBV_WC_REM_OP_ERR);
-        complete_receive(qp, status, NULL);
-        fake_qp_fail(qp);
-        return false;
-    }
-    complete_receive(qp, IBV_WC_SUCCESS, packet);
-    return true;
-}
-
-static void arrive(struct fake_qp *qp)
-{
-    struct fake_fabric *fabric = qp->host->fabric;
-    struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
-    struct fake_qp *sender;
-
-    if (qp->qp.state == IBV_QPS_ERR) {
-        land(qp, packet);
-        free(take_packet(qp));
-        return;
-    }
-    if (fabric->loss && fake_pick(fabric, fabric->loss) == 0) {
-        /* Lost, and all behind it with it, until the sender's timeout. */
-        qp->wire_due = fabric->now + (4096ull << qp->ack_timeout);
-        return;
-    }
-    if (!land(qp, packet)) {
-        refuse(qp, IBV_WC_REM_ACCESS_ERR);
-        fake_qp_fail(qp);
-        return;
-    }
-    if (packet->last && packet->opcode != IBV_WR_RDMA_WRITE &&
-        !deliver_message(qp, packet)) {
-        return;
-    }
-    sender = find_sender(qp, packet);
-    if (sender && packet->last) {
-        sender->send_executed = packet->sequence + 1;
-        skip_local(sender);
-        sender->rnr_tries = 0;
-    }
-    free(take_packet(qp));
-}
-
 /* ---- Answers ---------------------------------------------------------- */
 
 static void take_answer(struct fake_qp *qp)
@@ -428,7 +206,7 @@ static void take_answer(struct fake_qp *qp)
         complete_send(qp, IBV_WC_SUCCESS);
         return;
     }
-    complete_send(qp, send_at(qp, qp->send_acked)->status);
+    complete_send(qp, fake_send_at(qp, qp->send_acked)->status);
     fake_qp_fail(qp);
 }
 
@@ -444,7 +222,7 @@ static void expire(struct fake_qp *qp)
 static bool unacknowledged(struct fake_qp *qp)
 {
     return qp->acks_lost && qp->send_acked != qp->send_executed &&
-           !fake_is_local(send_at(qp, qp->send_acked)->opcode);
+           !fake_is_local(fake_send_at(qp, qp->send_acked)->opcode);
 }
 
 static void read_again(struct fake_qp *qp, const struct fake_send *send)
@@ -470,7 +248,7 @@ static void send_again(struct fake_qp *qp)
     qp->resends++;
     qp->resend_due = 0;
     for (uint32_t i = qp->send_acked; i != qp->send_executed; i++) {
-        struct fake_send *send = send_at(qp, i);
+        struct fake_send *send = fake_send_at(qp, i);
 
         if (fake_is_local(send->opcode)) {
             continue;
@@ -546,12 +324,12 @@ static bool answer_waits(struct fake_qp *qp)
         return false;
     }
     if (qp->ack_limited && qp->send_acked == qp->ack_limit && !qp->refused &&
-        !fake_is_local(send_at(qp, qp->send_acked)->opcode)) {
+        !fake_is_local(fake_send_at(qp, qp->send_acked)->opcode)) {
         return false;
     }
     return qp->send_acked != qp->send_executed ||
            (qp->send_acked != qp->send_posted &&
-            send_at(qp, qp->send_acked)->status != IBV_WC_SUCCESS);
+            fake_send_at(qp, qp->send_acked)->status != IBV_WC_SUCCESS);
 }
 
 static uint64_t retry_time(const struct fake_qp *qp)
@@ -590,13 +368,13 @@ static unsigned int sender_actions(struct fake_qp *qp, uint64_t *next)
         qp->stalled = RDISK_NEVER;
         return 0;
     }
-    if ((up || fake_is_local(send_at(qp, qp->send_acked)->opcode)) &&
+    if ((up || fake_is_local(fake_send_at(qp, qp->send_acked)->opcode)) &&
         answer_waits(qp)) {
         actions |= 1u << ANSWER;
     }
     if (qp->send_sent != qp->send_posted && !qp->refused &&
         ((up && peer_listens(qp)) || !fake_linked(qp->host) ||
-         fake_is_local(send_at(qp, qp->send_sent)->opcode))) {
+         fake_is_local(fake_send_at(qp, qp->send_sent)->opcode))) {
         actions |= 1u << TRANSMIT;
     }
     if (unacknowledged(qp)) {
@@ -666,7 +444,7 @@ void fake_qp_deliver(struct fake_qp *qp, unsigned int index)
         transmit(qp);
         break;
     case ARRIVE:
-        arrive(qp);
+        fake_qp_arrive(qp);
         break;
     case ANSWER:
         take_answer(qp);
@@ -681,7 +459,7 @@ void fake_qp_deliver(struct fake_qp *qp, unsigned int index)
         complete_send(qp, IBV_WC_WR_FLUSH_ERR);
         break;
     default:
-        complete_receive(qp, IBV_WC_WR_FLUSH_ERR, NULL);
+        fake_receive_complete(qp, IBV_WC_WR_FLUSH_ERR, NULL);
         break;
     }
 }
@@ -710,7 +488,8 @@ bool fake_host_sends(struct fake_host *host, const void *address, size_t length)
             continue;
         }
         for (uint32_t i = qp->send_acked; i != qp->send_posted; i++) {
-            sends |= reads_from(send_at(qp, i), (uintptr_t)address, length);
+            sends |= reads_from(fake_send_at(qp, i), (uintptr_t)address,
+                                length);
         }
     }
     pthread_mutex_unlock(&host->fabric->mutex);

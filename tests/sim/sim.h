@@ -7,8 +7,10 @@
  *   schedule.c   what happens: made from the seed, printed, cut down
  *   fault.c      makes one event happen
  *   world.c      the loop: who is served when, and how time passes
- *   client.c     hosts, sessions, requests and their buffers
+ *   client.c     hosts and sessions
+ *   request.c    requests and their buffers
  *   visitor.c    a peer by bare verbs, for the moments that clients miss
+ *   visitor_owner.c  what the server's owner answers and does to it
  *   ambush.c     what happens to a client in a certain state
  *   map.c        what the volume has where
  *   size.c       the volume grows
@@ -44,6 +46,9 @@
 #define SIM_PIECES  4u    /* iovecs of a request */
 /* A request's buffer, and a space behind it that nobody may touch. */
 #define SIM_CELL ((SIM_RUN + 1) * SIM_BLOCK)
+/* Bytes of all buffers of a client that are registered, or are not: no cell is
+ * used twice in a run, so that whatever comes late is seen. */
+#define SIM_CELLS ((SIM_EVENTS + SIM_BLOCKS) * SIM_CELL)
 
 struct sim;
 
@@ -301,16 +306,20 @@ void sim_ambush_server_verbs(struct rdisk_verbs *verbs);
 
 /* client.c */
 void sim_clients_begin(struct sim *sim);
-void sim_client_submit(struct sim_client *client, enum rdisk_op op,
-                       unsigned int block, unsigned int count,
-                       unsigned int how);
-void sim_client_kick(struct sim_client *client);
 void sim_client_crash(struct sim_client *client, enum fake_death death);
 /* Sessions come and go; true if something was done. */
 bool sim_client_life(struct sim_client *client);
 /* When _life() has to look at the latest. */
 uint64_t sim_client_due(const struct sim_client *client);
 bool sim_client_stalled(const struct sim_client *client, unsigned int who);
+
+/* request.c */
+void sim_client_submit(struct sim_client *client, enum rdisk_op op,
+                       unsigned int block, unsigned int count,
+                       unsigned int how);
+void sim_client_kick(struct sim_client *client);
+/* It has completed with @result, or is to have: check what it promises. */
+void sim_request_end(struct sim_request *request, int result);
 /* A remote write into a client's memory. Under the fabric's lock. */
 void sim_client_observe(struct sim_client *client,
                         const struct fake_write *write);

@@ -8,32 +8,13 @@
 #include <errno.h>
 #include <string.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/visitor.h"
 #include "transport/verbs/conn_param.h"
 #include "transport/wire/auth.h"
 
 #define STAY_MS 20000 /* then it goes, whatever has come of it */
 /* For the server to receive what was sent, when nothing says that it has. */
 #define ARRIVE_MS 30
-
-/* What happens when it is where it wants to be. */
-enum act {
-    STAY,
-    LEAVE,     /* disconnect */
-    BREAK,     /* its queue pair */
-    MISBEHAVE, /* send a message that is not due */
-    CLOSE,     /* send CLOSE */
-    FENCE,     /* the server's owner does */
-    END,       /* the same, with BYE */
-    SHUTDOWN,  /* the same; requests may end */
-    REMOVE,    /* the server's device is removed */
-    STOP,      /* the server is told to stop */
-    ANSWER,    /* the owner does, which it has put off */
-    ACTS
-};
-static_assert(ACTS == SIM_VISITOR_ACTS &&
-                  RDISK_TARGET_STATES == SIM_VISITOR_GOALS,
-              "see schedule.h");
 
 static uint64_t now(const struct sim_visitor *visitor)
 {
@@ -209,7 +190,7 @@ static void send_open(struct sim_visitor *visitor)
 
 /* ---- On its way -------------------------------------------------------- */
 
-static void arrive(struct sim_visitor *visitor, unsigned int ms)
+void sim_visitor_arrive(struct sim_visitor *visitor, unsigned int ms)
 {
     visitor->act_at = now(visitor) + (uint64_t)ms * RDISK_MSEC;
 }
@@ -218,7 +199,7 @@ static void arrive(struct sim_visitor *visitor, unsigned int ms)
 static bool reached(struct sim_visitor *visitor, enum rdisk_target_state state)
 {
     if (visitor->goal == state) {
-        arrive(visitor, 0);
+        sim_visitor_arrive(visitor, 0);
     }
     return visitor->goal == state;
 }
@@ -239,7 +220,7 @@ static void ask(struct sim_visitor *visitor)
     }
     if (visitor->goal != RDISK_TARGET_WAIT_JOIN &&
         visitor->goal < RDISK_TARGET_OPEN) {
-        arrive(visitor, ARRIVE_MS);
+        sim_visitor_arrive(visitor, ARRIVE_MS);
     }
 }
 
@@ -296,7 +277,7 @@ static void joined(struct sim_visitor *visitor)
     default:
         break;
     }
-    arrive(visitor, ARRIVE_MS);
+    sim_visitor_arrive(visitor, ARRIVE_MS);
 }
 
 static void receive(struct sim_visitor *visitor,
@@ -307,7 +288,7 @@ static void receive(struct sim_visitor *visitor,
     sim_log(visitor->sim, "visitor: receives %s",
             rdisk_message_name(le16toh(message->type)));
     if (visitor->goal == RDISK_TARGET_CLOSE_WAIT && !ok) {
-        arrive(visitor, 0);
+        sim_visitor_arrive(visitor, 0);
         return;
     }
     switch (ok ? le16toh(message->type) : 0) {
@@ -325,7 +306,7 @@ static void receive(struct sim_visitor *visitor,
             send_proof(visitor, (const void *)message);
             if (visitor->goal == RDISK_TARGET_DENY_DELAY ||
                 visitor->goal == RDISK_TARGET_DENY_LEFT) {
-                arrive(visitor, ARRIVE_MS);
+                sim_visitor_arrive(visitor, ARRIVE_MS);
             }
         }
         break;
@@ -333,7 +314,7 @@ static void receive(struct sim_visitor *visitor,
         ask(visitor);
         break;
     case RDISK_MSG_CREATE_REPLY:
-        arrive(visitor, 0);
+        sim_visitor_arrive(visitor, 0);
         break;
     case RDISK_MSG_OPEN_REPLY:
         memcpy(&visitor->granted, message, sizeof(visitor->granted));
@@ -348,58 +329,6 @@ static void receive(struct sim_visitor *visitor,
 }
 
 /* ---- There ------------------------------------------------------------- */
-
-static void owner_acts(struct sim_visitor *visitor)
-{
-    struct sim_holder *holder = visitor->holder;
-    struct rdisk_error err = { .text = "not here" };
-
-    switch (visitor->act) {
-    case FENCE:
-        rdisk_target_session_fence(holder->session);
-        break;
-    case END:
-        rdisk_target_session_end(holder->session, RDISK_STATUS_STALE,
-                                 "fenced by hand");
-        if (visitor->how & 32) {
-            rdisk_target_session_end(holder->session,
-                                     visitor->how & 64
-                                         ? RDISK_STATUS_SHUTTING_DOWN
-                                         : RDISK_STATUS_STALE,
-                                     "and again");
-        }
-        break;
-    case SHUTDOWN:
-        rdisk_target_session_end(holder->session, RDISK_STATUS_SHUTTING_DOWN,
-                                 "drained");
-        break;
-    case ANSWER:
-        if (visitor->goal == RDISK_TARGET_OPENING) {
-            holder->waiting = false;
-            rdisk_target_session_retry(holder->session);
-        } else if (visitor->goal == RDISK_TARGET_CREATING && holder->waiting) {
-            holder->waiting = false;
-            visitor->holder = NULL;
-            rdisk_target_session_created(holder->session,
-                                         visitor->how & 1 ? RDISK_STATUS_OK
-                                                          : RDISK_STATUS_DENIED,
-                                         &err);
-            holder->session = NULL;
-        } else if (visitor->goal == RDISK_TARGET_RELEASING && holder->waiting) {
-            struct rdisk_target_session *session = holder->session;
-
-            sim_visitor_close(visitor->sim, holder);
-            rdisk_target_session_released(session,
-                                          visitor->how & 1
-                                              ? RDISK_STATUS_OK
-                                              : RDISK_STATUS_IO_ERROR,
-                                          &err);
-        }
-        break;
-    default:
-        break;
-    }
-}
 
 static void act(struct sim_visitor *visitor)
 {
@@ -417,7 +346,7 @@ static void act(struct sim_visitor *visitor)
             verbs->disconnect(visitor->id);
         }
         rdisk_qp_break(&visitor->control.qp);
-        arrive(visitor, ARRIVE_MS);
+        sim_visitor_arrive(visitor, ARRIVE_MS);
         return;
     }
     switch (visitor->act) {
@@ -445,7 +374,7 @@ static void act(struct sim_visitor *visitor)
         break;
     default:
         if (visitor->holder && visitor->holder->session) {
-            owner_acts(visitor);
+            sim_visitor_owner_acts(visitor);
         }
         break;
     }
@@ -598,72 +527,4 @@ uint64_t sim_visitor_due(const struct sim *sim)
 
     return visitor->channel ? sim_least(visitor->act_at, visitor->leave_at)
                             : SIM_NEVER;
-}
-
-/* ---- Of the server's owner --------------------------------------------- */
-
-bool sim_visitors(const char *volume)
-{
-    return strcmp(volume, "vol") != 0;
-}
-
-enum rdisk_status sim_visitor_open(struct sim *sim, struct sim_holder *holder,
-                                   struct rdisk_target_session *session,
-                                   const struct rdisk_open_request *request,
-                                   struct rdisk_open_grant *grant,
-                                   struct rdisk_error *err)
-{
-    if (!strcmp(request->volume, SIM_VISITOR_NONE)) {
-        rdisk_error_set(err, -ENOENT, "there is no such volume");
-        return RDISK_STATUS_NO_VOLUME;
-    }
-    if (!holder->session) {
-        holder->session = session;
-        holder->visitor = true;
-        holder->waiting = !strcmp(request->volume, SIM_VISITOR_LATER);
-        sim->visitor.holder = holder;
-    }
-    *grant = (struct rdisk_open_grant) {
-        .size = SIM_BLOCK,
-        .block_size = SIM_BLOCK,
-    };
-    return holder->waiting ? RDISK_LATER : RDISK_STATUS_OK;
-}
-
-enum rdisk_status sim_visitor_create(struct sim *sim, struct sim_holder *holder,
-                                     struct rdisk_target_session *session,
-                                     const struct rdisk_create_request *request,
-                                     struct rdisk_error *err)
-{
-    if (strcmp(request->volume, SIM_VISITOR_LATER)) {
-        rdisk_error_set(err, -EPERM, "not here");
-        return strcmp(request->volume, SIM_VISITOR_NONE) ? RDISK_STATUS_OK
-                                                         : RDISK_STATUS_DENIED;
-    }
-    holder->session = session;
-    holder->visitor = holder->waiting = true;
-    sim->visitor.holder = holder;
-    return RDISK_LATER;
-}
-
-enum rdisk_status sim_visitor_release(struct sim *sim,
-                                      struct sim_holder *holder)
-{
-    struct sim_visitor *visitor = &sim->visitor;
-
-    if (visitor->goal != RDISK_TARGET_RELEASING || visitor->holder != holder) {
-        sim_visitor_close(sim, holder);
-        return RDISK_STATUS_OK;
-    }
-    holder->waiting = true;
-    arrive(visitor, 0);
-    return RDISK_LATER;
-}
-
-void sim_visitor_close(struct sim *sim, struct sim_holder *holder)
-{
-    holder->session = NULL;
-    if (sim->visitor.holder == holder) {
-        sim->visitor.holder = NULL;
-    }
 }

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The server's owner towards a visitor: what it answers, late or at once, and
+ * what it does to the session by itself. */
+#include <errno.h>
+#include <string.h>
+
+#include "tests/sim/visitor.h"
+
+bool sim_visitors(const char *volume)
+{
+    return strcmp(volume, "vol") != 0;
+}
+
+enum rdisk_status sim_visitor_open(struct sim *sim, struct sim_holder *holder,
+                                   struct rdisk_target_session *session,
+                                   const struct rdisk_open_request *request,
+                                   struct rdisk_open_grant *grant,
+                                   struct rdisk_error *err)
+{
+    if (!strcmp(request->volume, SIM_VISITOR_NONE)) {
+        rdisk_error_set(err, -ENOENT, "there is no such volume");
+        return RDISK_STATUS_NO_VOLUME;
+    }
+    if (!holder->session) {
+        holder->session = session;
+        holder->visitor = true;
+        holder->waiting = !strcmp(request->volume, SIM_VISITOR_LATER);
+        sim->visitor.holder = holder;
+    }
+    *grant = (struct rdisk_open_grant) {
+        .size = SIM_BLOCK,
+        .block_size = SIM_BLOCK,
+    };
+    return holder->waiting ? RDISK_LATER : RDISK_STATUS_OK;
+}
+
+enum rdisk_status sim_visitor_create(struct sim *sim, struct sim_holder *holder,
+                                     struct rdisk_target_session *session,
+                                     const struct rdisk_create_request *request,
+                                     struct rdisk_error *err)
+{
+    if (strcmp(request->volume, SIM_VISITOR_LATER)) {
+        rdisk_error_set(err, -EPERM, "not here");
+        return strcmp(request->volume, SIM_VISITOR_NONE) ? RDISK_STATUS_OK
+                                                         : RDISK_STATUS_DENIED;
+    }
+    holder->session = session;
+    holder->visitor = holder->waiting = true;
+    sim->visitor.holder = holder;
+    return RDISK_LATER;
+}
+
+enum rdisk_status sim_visitor_release(struct sim *sim,
+                                      struct sim_holder *holder)
+{
+    struct sim_visitor *visitor = &sim->visitor;
+
+    if (visitor->goal != RDISK_TARGET_RELEASING || visitor->holder != holder) {
+        sim_visitor_close(sim, holder);
+        return RDISK_STATUS_OK;
+    }
+    holder->waiting = true;
+    sim_visitor_arrive(visitor, 0);
+    return RDISK_LATER;
+}
+
+void sim_visitor_close(struct sim *sim, struct sim_holder *holder)
+{
+    holder->session = NULL;
+    if (sim->visitor.holder == holder) {
+        sim->visitor.holder = NULL;
+    }
+}
+
+void sim_visitor_owner_acts(struct sim_visitor *visitor)
+{
+    struct sim_holder *holder = visitor->holder;
+    struct rdisk_error err = { .text = "not here" };
+
+    switch (visitor->act) {
+    case FENCE:
+        rdisk_target_session_fence(holder->session);
+        break;
+    case END:
+        rdisk_target_session_end(holder->session, RDISK_STATUS_STALE,
+                                 "fenced by hand");
+        if (visitor->how & 32) {
+            rdisk_target_session_end(holder->session,
+                                     visitor->how & 64
+                                         ? RDISK_STATUS_SHUTTING_DOWN
+                                         : RDISK_STATUS_STALE,
+                                     "and again");
+        }
+        break;
+    case SHUTDOWN:
+        rdisk_target_session_end(holder->session, RDISK_STATUS_SHUTTING_DOWN,
+                                 "drained");
+        break;
+    case ANSWER:
+        if (visitor->goal == RDISK_TARGET_OPENING) {
+            holder->waiting = false;
+            rdisk_target_session_retry(holder->session);
+        } else if (visitor->goal == RDISK_TARGET_CREATING && holder->waiting) {
+            holder->waiting = false;
+            visitor->holder = NULL;
+            rdisk_target_session_created(holder->session,
+                                         visitor->how & 1 ? RDISK_STATUS_OK
+                                                          : RDISK_STATUS_DENIED,
+                                         &err);
+            holder->session = NULL;
+        } else if (visitor->goal == RDISK_TARGET_RELEASING && holder->waiting) {
+            struct rdisk_target_session *session = holder->session;
+
+            sim_visitor_close(visitor->sim, holder);
+            rdisk_target_session_released(session,
+                                          visitor->how & 1
+                                              ? RDISK_STATUS_OK
+                                              : RDISK_STATUS_IO_ERROR,
+                                          &err);
+        }
+        break;
+    default:
+        break;
+    }
+}
