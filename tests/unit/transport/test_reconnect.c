@@ -159,50 +159,6 @@ static void address_is_found_when_it_appears(void)
     scene_end(&scene);
 }
 
-/* The address it listens on goes with the device, and comes back with it. */
-static void servers_device_comes_back(void)
-{
-    for (uint64_t seed = 0; seed < 10; seed++) {
-        scene_prepare(&scene, seed);
-        scene.options.address = "10.0.0.1";
-        scene_serve(&scene);
-        REQUIRE(scene.target != NULL);
-        client->options.queues = 2;
-        client->options.reconnect_delay_ms = 60000;
-        REQUIRE(scene_connect(client));
-        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
-        fake_host_remove_device(scene.server_host, seed % 2);
-        scene_advance(&scene, 5000);
-        fake_host_restore_device(scene.server_host);
-        scene_advance(&scene, 10000);
-        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
-        CHECK(batch_on_disk(&scene));
-        scene_end(&scene);
-    }
-}
-
-/* It listens on any device, and nobody is connected. */
-static void idle_server_lets_go_of_its_device(void)
-{
-    unsigned int before, idle;
-
-    scene_begin(&scene, 4);
-    before = fake_fabric_live(scene.fabric, NULL, 0);
-    for (unsigned int i = 0; i < 2; i++) {
-        REQUIRE(scene_connect(client));
-        scene_drop(client);
-        scene_advance(&scene, 20000);
-        idle = fake_fabric_live(scene.fabric, NULL, 0);
-        fake_host_remove_device(scene.server_host, true);
-        scene_advance(&scene, 1);
-        CHECK_EQUAL(fake_fabric_live(scene.fabric, NULL, 0), idle - 1);
-        CHECK_EQUAL(idle - 1, before);
-        fake_host_restore_device(scene.server_host);
-    }
-    scene_end(&scene);
-}
-
 static void requests_come_while_it_is_away(void)
 {
     begin(3);
@@ -318,61 +274,6 @@ static void old_requests_end_before_new_ones_begin(void)
     }
 }
 
-static void device_comes_back(void)
-{
-    for (int flush = 0; flush <= 1; flush++) {
-        begin(6);
-        CHECK_EQUAL(rdisk_initiator_register(client->session, batch.buffers,
-                                             sizeof(batch.buffers), NULL),
-                    0);
-        scene.park = true;
-        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
-        scene_pump(&scene);
-        fake_host_remove_device(client->host, flush);
-        scene.park = false;
-        scene_unpark(&scene, scene.parked_count);
-        scene_advance(&scene, 2000);
-        CHECK_EQUAL(client->outstanding, BATCH_IOS);
-        fake_host_restore_device(client->host);
-        scene_advance(&scene, 20000);
-        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
-        CHECK(batch_on_disk(&scene));
-        rdisk_initiator_unregister(client->session, batch.buffers,
-                                   sizeof(batch.buffers));
-        scene_end(&scene);
-    }
-}
-
-/* The device that goes while there is no connection that could tell of it. */
-static void waiting_session_lets_go_of_the_device(void)
-{
-    begin(6);
-    CHECK_EQUAL(rdisk_initiator_register(client->session, batch.buffers,
-                                         sizeof(batch.buffers), NULL),
-                0);
-    fake_link_cut(client->host, scene.server_host, true);
-    fake_qp_break(fake_host_qp(client->host, 0));
-    for (unsigned int i = 0;
-         i < 1000 && client->state != RDISK_INITIATOR_BACKOFF; i++) {
-        scene_advance(&scene, 10);
-    }
-    CHECK_EQUAL(client->state, RDISK_INITIATOR_BACKOFF);
-    CHECK(fake_host_exposes(client->host, batch.buffers, 1));
-    fake_host_remove_device(client->host, false);
-    scene_advance(&scene, 1);
-    CHECK(!fake_host_exposes(client->host, batch.buffers, 1));
-    fake_host_restore_device(client->host);
-    fake_link_cut(client->host, scene.server_host, false);
-    batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
-    scene_advance(&scene, 20000);
-    CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
-    CHECK(batch_on_disk(&scene));
-    rdisk_initiator_unregister(client->session, batch.buffers,
-                               sizeof(batch.buffers));
-    scene_end(&scene);
-}
-
 /* A queue that no thread serves must not keep the session from coming back. */
 static void rested_queues_need_nobody(void)
 {
@@ -419,22 +320,6 @@ static void parked_queue_does_not_spin(void)
     scene_advance(&scene, 20000);
     CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
     scene_end(&scene);
-}
-
-/* So fast that no queue's thread has looked meanwhile. */
-static void device_is_back_at_once(void)
-{
-    for (int flush = 0; flush <= 1; flush++) {
-        begin(10);
-        batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
-        fake_host_remove_device(client->host, flush);
-        fake_host_restore_device(client->host);
-        scene_advance(&scene, 20000);
-        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
-        CHECK(batch_on_disk(&scene));
-        scene_end(&scene);
-    }
 }
 
 /* The same while the connection is made: the home thread alone handles it. */
@@ -658,10 +543,6 @@ static const struct unit_test tests[] = {
       new_user_has_no_rights },
     { "a server's address is found when it appears",
       address_is_found_when_it_appears },
-    { "when the server's device comes back it listens again",
-      servers_device_comes_back },
-    { "an idle server releases a device that is removed",
-      idle_server_lets_go_of_its_device },
     { "requests wait while the server is away",
       requests_come_while_it_is_away },
     { "after reconnect-delay requests fail until the server is back",
@@ -671,12 +552,8 @@ static const struct unit_test tests[] = {
       giving_up_ends_requests_of_a_hanging_server },
     { "a new session begins when the old one's last request has ended",
       old_requests_end_before_new_ones_begin },
-    { "a device that goes and comes back is used again", device_comes_back },
     { "a queue that has released a removed device sleeps",
       parked_queue_does_not_spin },
-    { "a session that waits releases a device that is removed",
-      waiting_session_lets_go_of_the_device },
-    { "a device that is back at once is used again", device_is_back_at_once },
     { "a CLOSE that is not answered is sent again on another connection",
       close_is_repeated },
     { "a CLOSE is sent again for open-timeout, and not longer",

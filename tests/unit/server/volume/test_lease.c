@@ -462,105 +462,6 @@ static void missing_state_directory_is_told(void)
     end();
 }
 
-/* ---- In the pool ------------------------------------------------------- */
-
-static struct pool pool;
-
-static void begin_pool(void)
-{
-    begin(0);
-    log_set_level(RDISK_LOG_ERROR);
-    REQUIRE(pool_init(&pool, folder, 0, &err) == 0);
-    pool.records = &records;
-    pool.lease_time = 30 * SECOND;
-    CHECK_EQUAL(pool_create(&pool, "disk", 4096, &err), 0);
-}
-
-static void end_pool(void)
-{
-    pool_destroy(&pool);
-    log_set_level(RDISK_LOG_INFO);
-    end();
-}
-
-/* Open, hold and lose it; the file is closed in between. */
-static uint64_t write_and_vanish(char client)
-{
-    struct volume_holder one = writer(client, false, 0);
-    struct volume *disk = pool_get(&pool, "disk", &err);
-
-    REQUIRE(disk && pool_lease(&pool, disk, 0, &err) == 0);
-    CHECK_EQUAL(volume_hold(disk, &one, &err), 0);
-    volume_release(&one, false, 0);
-    pool_put(&pool, disk);
-    return one.generation;
-}
-
-static void lease_outlives_the_open_file(void)
-{
-    struct volume_holder b = writer('b', false, 0);
-    struct volume_holder *older;
-    struct volume *disk;
-
-    begin_pool();
-    CHECK_EQUAL(write_and_vanish('a'), 1);
-    CHECK(!pool.volumes);
-    disk = pool_get(&pool, "disk", &err);
-    REQUIRE(disk && pool_lease(&pool, disk, 0, &err) == 0);
-    CHECK_EQUAL(volume_check(disk, &b, SECOND, &older, &err),
-                RDISK_STATUS_BUSY);
-    pool_put(&pool, disk);
-    end_pool();
-}
-
-static void deleted_volume_leaves_no_lease(void)
-{
-    char command[200];
-
-    begin_pool();
-    CHECK_EQUAL(write_and_vanish('a'), 1);
-    CHECK_EQUAL(write_and_vanish('b'), 2);
-    CHECK_EQUAL(pool_delete(&pool, "disk", &err), 0);
-    snprintf(command, sizeof(command), "test -z \"$(ls %s/.rdisk)\"", folder);
-    CHECK_EQUAL(system(command), 0);
-    CHECK_EQUAL(pool_create(&pool, "disk", 4096, &err), 0);
-    CHECK_EQUAL(write_and_vanish('c'), 1);
-    end_pool();
-}
-
-static void kept_volume_is_not_deleted(void)
-{
-    struct volume_holder a = writer('a', false, 0);
-    struct volume *disk;
-
-    begin_pool();
-    pool.started = rdisk_now(&rdisk_env_system);
-    disk = pool_get(&pool, "disk", &err);
-    REQUIRE(disk && pool_lease(&pool, disk, 0, &err) == 0);
-    CHECK_EQUAL(volume_hold(disk, &a, &err), 0);
-    volume_release(&a, false, rdisk_now(&rdisk_env_system));
-    pool_put(&pool, disk);
-    CHECK_EQUAL(pool_delete(&pool, "disk", &err), -EBUSY);
-    CHECK_SAYS(err.text, "more seconds for peer-a");
-    CHECK_EQUAL(pool_replace(&pool, "disk", 8192, &err), -EBUSY);
-    /* A server that was started again knows it from the record. */
-    free(pool.leases);
-    pool.leases = NULL;
-    CHECK_EQUAL(pool_delete(&pool, "disk", &err), -EBUSY);
-    pool.started = 0;
-    pool.lease_time = 0;
-    CHECK_EQUAL(pool_delete(&pool, "disk", &err), 0);
-    end_pool();
-}
-
-static void records_are_no_volumes(void)
-{
-    begin_pool();
-    CHECK_EQUAL(write_and_vanish('a'), 1);
-    CHECK_EQUAL(pool_count(&pool), 1);
-    end_pool();
-}
-
 static const struct unit_test tests[] = {
     { "each new writer gets the next generation",
       each_new_writer_has_the_next },
@@ -594,12 +495,6 @@ static const struct unit_test tests[] = {
     { "the state directory is the server's alone", state_directory_is_private },
     { "a state directory that cannot be made is reported",
       missing_state_directory_is_told },
-    { "a lease outlives the closing of its volume's file",
-      lease_outlives_the_open_file },
-    { "a deleted volume leaves no lease", deleted_volume_leaves_no_lease },
-    { "a volume that is kept for who is away is not deleted or replaced",
-      kept_volume_is_not_deleted },
-    { "records are no volumes", records_are_no_volumes },
 };
 
 UNIT_SUITE("server-lease", tests)
