@@ -84,6 +84,7 @@ include tests/lab/lab.mk
 include tests/bench/bench.mk
 include tests/adversary/adversary.mk
 include tests/vhost/vhost.mk
+include tests/ceph/ceph.mk
 include tests/e2e/e2e.mk
 include tests/faults/faults.mk
 include tests/fuzz/fuzz.mk
@@ -93,7 +94,7 @@ include packaging/packaging.mk
 
 # What is ours, without QEMU.
 .PHONY: ours
-ours: $(LIBRDISK) $(LIBRDISK_SHARED) $(RDISKD) $(RDISK)
+ours: $(LIBRDISK) $(LIBRDISK_SHARED) $(RDISKD) $(RDISK) $(RBD_MODULE)
 
 $(O)/obj/%.o: %.c | $(O)/obj/packages
 	@mkdir -p $(@D)
@@ -131,6 +132,7 @@ help:
 	@echo "make format      format the sources (clang-format 14)"
 	@echo "make unit        unit tests, also with SANITIZE=1 or SANITIZE=thread"
 	@echo "make unit-valgrind"
+	@echo "make ceph        the backend rbd, on a Ceph cluster that it starts"
 	@echo "make library     install librdisk somewhere and build programs with it"
 	@echo "make coverage    lines that unit tests and simulator run, by folder"
 	@echo "make compile_commands.json  for editors"

@@ -34,6 +34,7 @@ MAN_PAGES := docs/rdisk.1 docs/rdiskd.conf.5 docs/rdiskd.8
 install: ours install-librdisk install-service
 	$(call put,755,$(RDISKD),$(SBINDIR))
 	$(call put,755,$(RDISK),$(BINDIR))
+	$(if $(RBD_MODULE),$(call put,644,$(RBD_MODULE),$(MODULESDIR)))
 	install -d $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR)
 	$(RDISK) completion bash >$(DESTDIR)$(BASHDIR)/rdisk
 	$(RDISK) completion zsh >$(DESTDIR)$(ZSHDIR)/_rdisk
@@ -44,6 +45,8 @@ install: ours install-librdisk install-service
 uninstall: uninstall-librdisk uninstall-service
 	$(call take,$(SBINDIR),$(notdir $(RDISKD)))
 	$(call take,$(BINDIR),$(notdir $(RDISK)))
+	$(call take,$(MODULESDIR),backend-rbd.so)
+	$(call take_folders,$(MODULESDIR))
 	$(call take,$(BASHDIR),rdisk)
 	$(call take,$(ZSHDIR),_rdisk)
 	for page in $(notdir $(MAN_PAGES)); do \

@@ -45,6 +45,8 @@ struct server {
     struct mailbox mailbox;       /* of the control thread */
     struct jobs *jobs;            /* what may wait for storage */
     struct operations operations; /* on volumes */
+    struct backend_ceph ceph;     /* where images of its volumes are */
+    char identity[2][256];        /* what it has of this server and process */
     struct pool pool;
     struct drain drain;     /* what takes no new sessions */
     struct records records; /* of its leases */

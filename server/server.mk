@@ -3,7 +3,7 @@
 
 SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
 	$(addprefix admin/, command.c listing.c parse.c stat.c) \
-	$(addprefix backends/, backend.c file.c file_offload.c file_poll.c \
+	$(addprefix backends/, backend.c module.c file.c file_offload.c file_poll.c \
 		file_request.c file_sync.c file_unaligned.c memory.c null.c range_lock.c) \
 	$(addprefix config/, access.c command_line.c config.c limits.c \
 		volume_section.c) \
@@ -17,11 +17,34 @@ SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c $(DAEMON_PACKAGES)
 
 RDISKD := $(O)/bin/rdiskd
+
+# Where modules are when they are installed; beside rdiskd as they are built.
+MODULESDIR ?= $(LIBDIR)/rdisk
+$(O)/obj/server/backends/module.o: CPPFLAGS += -DRDISK_MODULES='"$(MODULESDIR)"'
+
+# The backend for Ceph RBD, a module, since librbd brings a hundred megabytes
+# that other servers do not need. RBD=0 leaves it out, 1 insists.
+RBD ?= $(shell printf '\043include <rbd/librbd.h>\n\043include <rados/librados.h>\n' | \
+	$(CC) -E -x c - >/dev/null 2>&1 && echo 1 || echo 0)
+RBD_SOURCES := $(addprefix server/backends/rbd/, cluster.c extents.c image.c \
+	lock.c request.c)
+ifneq ($(RBD),0)
+RBD_MODULE := $(O)/bin/backend-rbd.so
+endif
 SERVER_SOURCES += $(DAEMON_SOURCES)
+
+# What modules use of the server is exported, and nothing else.
+EXPORTS := server/backends/module.exports
+$(RDISKD): $(EXPORTS)
+$(RDISKD): RDISKD_LDFLAGS := -Wl,--dynamic-list=$(EXPORTS)
+$(O)/bin/backend-rbd.so: $(call objects,$(RBD_SOURCES))
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ $(ALL_LDFLAGS) -lrbd -lrados
 
 $(RDISKD): $(call objects,server/main.c $(SERVER_SOURCES)) $(LIBRDISK)
 	@mkdir -p $(@D)
-	$(CC) -o $@ $^ $(ALL_LDFLAGS) $(call libs,$(SERVER_PACKAGES))
+	$(CC) -o $@ $(filter %.o %.a,$^) $(ALL_LDFLAGS) $(RDISKD_LDFLAGS) \
+		$(call libs,$(SERVER_PACKAGES))
 
 # What the unit tests link besides the transport.
 SERVER_UNIT_OBJECTS := $(call objects,$(SERVER_SOURCES))

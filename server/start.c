@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -252,10 +253,36 @@ static int open_volume(struct step *step)
         .read_only = volume->read_only,
         .polling = volume->polling,
         .identity = volume->identity,
+        .ceph = &step->server->ceph,
     };
 
     return pool_configure(&step->server->pool, volume->backend, &spec,
                           &step->err);
+}
+
+/*
+ * One process at a time has the lock of the state directory on this machine:
+ * that is what images of a Ceph pool know a server by.
+ */
+static void name_server(struct server *server)
+{
+    char machine[40] = "-";
+    FILE *file = fopen("/etc/machine-id", "re");
+
+    if (server->records.lock >= 0) {
+        if (file && fscanf(file, "%39s", machine) != 1) {
+            snprintf(machine, sizeof(machine), "-");
+        }
+        snprintf(server->identity[0], sizeof(server->identity[0]), "%s:%s",
+                 machine, server->records.path);
+        snprintf(server->identity[1], sizeof(server->identity[1]),
+                 "%d:%" PRIu64, getpid(), server->started);
+        server->ceph.server = server->identity[0];
+        server->ceph.instance = server->identity[1];
+    }
+    if (file) {
+        fclose(file);
+    }
 }
 
 /* What would prevent writing to volumes that persist is reported now. */
@@ -267,16 +294,17 @@ static int open_records(struct step *step)
 
     for (const struct config_volume *volume = server->config->volumes; volume;
          volume = volume->next) {
-        needed |= volume->backend == &backend_file && !volume->read_only;
+        needed |= volume->backend->has_path && !volume->read_only;
     }
     if (needed) {
         result = records_prepare(&server->records, LOCK_WAIT_MS, &step->err);
+        name_server(server);
     }
     if (result == -EBUSY) {
         return result;
     }
     if (result < 0) {
-        log_warning("volumes that are files cannot be written: %s",
+        log_warning("volumes that are files or images cannot be written: %s",
                     step->err.text);
     }
     return 0;
@@ -390,6 +418,12 @@ static int start_metrics(struct server *server, struct rdisk_error *err)
     return why.code;
 }
 
+/* Whole ones, at least one. */
+static unsigned int seconds(uint64_t ms)
+{
+    return ms < 1000 ? 1 : (unsigned int)(ms / 1000);
+}
+
 int server_start(struct server *server, struct config *config,
                  const struct command_line *line, struct rdisk_error *err)
 {
@@ -408,6 +442,14 @@ int server_start(struct server *server, struct config *config,
         .env = log_env_init(),
         .pool = { .directory = -1, .lock = -1 },
         .records = { .directory = -1, .lock = -1 },
+        .ceph = {
+            .config = config->ceph_config,
+            .user = config->ceph_user,
+            .keyring = config->ceph_keyring,
+            .op_timeout_s = seconds(config->ceph_op_timeout),
+            /* Before those who wait for the volume give up. */
+            .connect_timeout_s = seconds(config->storage_timeout / 2),
+        },
     };
     server->started = rdisk_now(server->env);
     result = start_loop(server, err);

@@ -5,25 +5,38 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "server/backends/module.h"
+
 static const struct backend_class *const classes[] = {
     &backend_file,
     &backend_memory,
     &backend_null,
 };
 
-const struct backend_class *backend_find(const char *name)
+/* Those that are built as modules. */
+static const char *const modules[] = { "rbd" };
+
+const struct backend_class *backend_find(const char *name,
+                                         struct rdisk_error *err)
 {
     for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
         if (strcmp(classes[i]->name, name) == 0) {
             return classes[i];
         }
     }
+    for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
+        if (strcmp(modules[i], name) == 0) {
+            return module_load(name, err);
+        }
+    }
+    rdisk_error_set(err, -EINVAL, "'%s' is not one of: %s", name,
+                    backend_names());
     return NULL;
 }
 
 const char *backend_names(void)
 {
-    return "file, memory, null";
+    return "file, memory, null, rbd";
 }
 
 void backend_cache(const struct backend *backend, uint8_t cache[RDISK_ID_SIZE])

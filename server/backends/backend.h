@@ -40,10 +40,23 @@ enum backend_polling {
     BACKEND_POLL_OFF,
 };
 
+/* How to reach a Ceph cluster. */
+struct backend_ceph {
+    const char *config;        /* a file that names its monitors */
+    const char *user;          /* without "client." */
+    const char *keyring;       /* a file with the user's key; "": as @config
+                                   says */
+    unsigned int op_timeout_s; /* of a request; then it fails */
+    unsigned int connect_timeout_s;
+    /* This server, of which one process runs at a time, and this process;
+     * without blanks. NULL: not known. */
+    const char *server, *instance;
+};
+
 /* What to open. A class refuses what it cannot do anything with. */
 struct backend_spec {
     const char *volume; /* its name, for messages */
-    const char *path;   /* file or device; NULL: none */
+    const char *path;   /* file, device or image; NULL: none */
     int directory;      /* @path is relative to it, and is no symbolic
                                    link; AT_FDCWD: the path is an admin's own */
     uint64_t size;      /* bytes; 0: as found */
@@ -51,6 +64,7 @@ struct backend_spec {
     enum backend_polling polling;
     const char *identity; /* what tells it from all others; NULL: to be
                                    found out */
+    const struct backend_ceph *ceph; /* for images of a Ceph pool */
 };
 
 struct backend_geometry {
@@ -68,6 +82,8 @@ struct backend_geometry {
 
 struct backend_class {
     const char *name; /* as in backend=NAME */
+    bool has_path;    /* it opens what a path names, and lasts; the others
+                                   are given a size */
 
     /*
      * Open what @spec names and fill the geometry. Returns NULL with @err
@@ -237,9 +253,11 @@ extern const struct backend_class backend_file;
 extern const struct backend_class backend_memory;
 extern const struct backend_class backend_null;
 
-/* NULL: there is none of this name. */
-const struct backend_class *backend_find(const char *name);
-/* "file, memory, null" */
+/* The class @name; one that is a module (module.h) is loaded. Control thread.
+ * NULL with @err filled: there is none of this name, or it is not installed. */
+const struct backend_class *backend_find(const char *name,
+                                         struct rdisk_error *err);
+/* "file, memory, null, rbd" */
 const char *backend_names(void);
 
 /* The id of the volatile cache behind @backend as of now: it changes when

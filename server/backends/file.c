@@ -414,6 +414,7 @@ static int file_allocated(struct backend *backend, uint64_t *bytes)
 
 const struct backend_class backend_file = {
     .name = "file",
+    .has_path = true,
     .open = file_open,
     .close = file_close,
     .resize = file_resize,

@@ -141,6 +141,21 @@ static const struct option options[] = {
       "whether reactors poll for completions of its reads and writes, if its "
       "disk has queues without interrupts; default auto",
       KIND_POLLING, offsetof(struct config, polling), 0, 0, RESTARTS },
+    { "ceph", "config", "ceph-config", "FILE",
+      "Ceph's own configuration, for volumes of backend rbd; "
+      "default " CONFIG_DEFAULT_CEPH,
+      KIND_TEXT, offsetof(struct config, ceph_config), 0, 0, RESTARTS },
+    { "ceph", "user", "ceph-user", "USER",
+      "the cluster's name for this server, without \"client.\"; default admin",
+      KIND_TEXT, offsetof(struct config, ceph_user), 0, 0, RESTARTS },
+    { "ceph", "keyring", "ceph-keyring", "FILE",
+      "with the user's key; default: as Ceph's configuration says", KIND_TEXT,
+      offsetof(struct config, ceph_keyring), 0, 0, RESTARTS },
+    { "ceph", "op-timeout", "ceph-op-timeout", "SECONDS",
+      "for the cluster to answer a request before it fails, 1…86400; default "
+      "180",
+      KIND_TIME, offsetof(struct config, ceph_op_timeout), 1000, 86400000,
+      RESTARTS },
 };
 
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -244,7 +259,8 @@ static int set_option(struct config *config, const struct option *option,
 
 static bool section_known(const char *section)
 {
-    return strcmp(section, "server") == 0 || strcmp(section, "pool") == 0;
+    return strcmp(section, "server") == 0 || strcmp(section, "pool") == 0 ||
+           strcmp(section, "ceph") == 0;
 }
 
 /* NAME of section "@kind NAME", or NULL. @kind ends with a blank. */
@@ -275,7 +291,7 @@ static int read_section(void *opaque, const char *section,
     }
     return rdisk_error_set(err, -EINVAL,
                            "there is no section [%s], only [server], [pool], "
-                           "[volume NAME] and [client NAME]",
+                           "[ceph], [volume NAME] and [client NAME]",
                            section);
 }
 
@@ -420,9 +436,14 @@ int config_init(struct config *config)
         .state = strdup(""),
         .pool = strdup(""),
         .resize = true,
+        .ceph_config = strdup(CONFIG_DEFAULT_CEPH),
+        .ceph_user = strdup("admin"),
+        .ceph_keyring = strdup(""),
+        .ceph_op_timeout = 180000,
     };
     if (!config->listen || !config->core_list || !config->control ||
-        !config->metrics || !config->state || !config->pool) {
+        !config->metrics || !config->state || !config->pool ||
+        !config->ceph_config || !config->ceph_user || !config->ceph_keyring) {
         config_free(config);
         return -ENOMEM;
     }
@@ -437,6 +458,9 @@ void config_free(struct config *config)
     free(config->metrics);
     free(config->state);
     free(config->pool);
+    free(config->ceph_config);
+    free(config->ceph_user);
+    free(config->ceph_keyring);
     access_free(config->clients);
     config_volume_free(config->volumes);
     memset(config, 0, sizeof(*config));

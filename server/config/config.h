@@ -16,6 +16,7 @@
 /* Sets of options are the bits of an unsigned int. */
 #define CONFIG_OPTIONS_MAX 32
 
+#define CONFIG_DEFAULT_CEPH    "/etc/ceph/ceph.conf"
 #define CONFIG_DEFAULT_CONTROL "/run/rdiskd/control.sock"
 
 struct config {
@@ -46,6 +47,10 @@ struct config {
     bool create;                  /* clients may, without authentication */
     bool resize;                  /* clients may, what they write of the pool */
     enum backend_polling polling; /* of the pool's volumes */
+    char *ceph_config;            /* file */
+    char *ceph_user;              /* without "client." */
+    char *ceph_keyring;           /* file; "": as the file says */
+    uint64_t ceph_op_timeout;     /* milliseconds */
     struct config_volume *volumes; /* in the order given */
 
     unsigned int seen; /* options the file has given, bit by bit */

@@ -37,14 +37,11 @@ struct config_volume *config_volume_add(struct config_volume **volumes,
 static int set_backend(struct config_volume *volume, const char *value,
                        struct rdisk_error *err)
 {
-    volume->backend = backend_find(value);
-    if (!volume->backend) {
-        return rdisk_error_set(err, -EINVAL,
-                               "backend = %s of volume '%s' is "
-                               "not one of: %s",
-                               value, volume->name, backend_names());
-    }
-    return 0;
+    volume->backend = backend_find(value, err);
+    return volume->backend
+               ? 0
+               : rdisk_error_prefix(err, "backend = %s of volume '%s'", value,
+                                    volume->name);
 }
 
 static int set_path(struct config_volume *volume, const char *value,
@@ -161,11 +158,11 @@ int config_volume_parse(struct config_volume **volumes, const char *text,
     backend = strchr(copy, '=');
     argument = backend ? strchr(backend, ':') : NULL;
     if (!argument) {
-        rdisk_error_set(
-            err, -EINVAL,
-            "'%s' is not NAME=file:PATH, NAME=memory:SIZE or NAME=null:SIZE, "
-            "each optionally followed by \",read-only\"",
-            text);
+        rdisk_error_set(err, -EINVAL,
+                        "'%s' is not NAME=file:PATH, NAME=rbd:POOL/IMAGE, "
+                        "NAME=memory:SIZE or NAME=null:SIZE, each optionally "
+                        "followed by \",read-only\"",
+                        text);
         free(copy);
         return -EINVAL;
     }
@@ -190,7 +187,7 @@ int config_volume_parse(struct config_volume **volumes, const char *text,
         }
         result = set_backend(volume, backend, err);
         if (result == 0) {
-            result = volume->backend == &backend_file
+            result = volume->backend->has_path
                          ? set_path(volume, argument, err)
                          : set_size(volume, argument, err);
         }

@@ -267,7 +267,7 @@ check_without_a_record_nobody_writes()
 {
     start_server --state /proc/rdisk
     volume v 8M
-    says "$server_log" 'volumes that are files cannot be written'
+    says "$server_log" 'volumes that are files or images cannot be written'
     refused "record of who may write in '/proc/rdisk'" 20 \
         qemu-io -f raw -c 'write 0 4k' "$(uri v)"
     io_options=-r io v 'read -P 0 0 4k'

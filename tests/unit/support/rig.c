@@ -290,6 +290,27 @@ void rig_check_many(struct rig *rig)
     CHECK_EQUAL(wrong, 0);
 }
 
+void rig_check_ranges(struct rig *rig)
+{
+    unsigned int wrong = 0;
+
+    CHECK(rig->backend->geometry.discard && rig->backend->geometry.zeroes);
+    memset(rig->memory, 'x', RIG_MEMORY);
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_WRITE, 0, 0, RIG_MEMORY), 0);
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_ZEROES, RDISK_REQUEST_FUA, 4096, 8192), 0);
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_ZEROES, RDISK_REQUEST_UNMAP, 16384, 4096),
+                0);
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_DISCARD, 0, 24576, 4096), 0);
+    CHECK_EQUAL(rig_io(rig, RDISK_OP_READ, 0, 0, RIG_MEMORY), 0);
+    for (unsigned int i = 0; i < RIG_MEMORY; i++) {
+        bool zero = (i >= 4096 && i < 12288) || (i >= 16384 && i < 20480);
+        bool unknown = i >= 24576 && i < 28672;
+
+        wrong += !unknown && rig->memory[i] != (zero ? 0 : 'x');
+    }
+    CHECK_EQUAL(wrong, 0);
+}
+
 void rig_check_idle(struct reactor *reactor)
 {
     struct reactor_info before, after;

@@ -77,6 +77,8 @@ char rig_pattern(unsigned int block, unsigned int i, unsigned int round);
 void rig_check_keeps(struct rig *rig);
 /* and RIG_MANY at once, in one turn of the reactor. */
 void rig_check_many(struct rig *rig);
+/* Zeroes read as zeroes, and what is beside them stays. */
+void rig_check_ranges(struct rig *rig);
 
 /*
  * The reactor does nothing for a fifth of a second. What it is still about to do

@@ -27,28 +27,6 @@ static void check_file_byte(struct rig *rig, off_t offset, char expected)
 
 /* ---- Promises of every backend that keeps bytes ----------------------- */
 
-/* Zeroes read as zeroes, and what is beside them stays. */
-static void check_ranges(struct rig *rig)
-{
-    unsigned int wrong = 0;
-
-    CHECK(rig->backend->geometry.discard && rig->backend->geometry.zeroes);
-    memset(rig->memory, 'x', RIG_MEMORY);
-    CHECK_EQUAL(rig_io(rig, RDISK_OP_WRITE, 0, 0, RIG_MEMORY), 0);
-    CHECK_EQUAL(rig_io(rig, RDISK_OP_ZEROES, RDISK_REQUEST_FUA, 4096, 8192), 0);
-    CHECK_EQUAL(rig_io(rig, RDISK_OP_ZEROES, RDISK_REQUEST_UNMAP, 16384, 4096),
-                0);
-    CHECK_EQUAL(rig_io(rig, RDISK_OP_DISCARD, 0, 24576, 4096), 0);
-    CHECK_EQUAL(rig_io(rig, RDISK_OP_READ, 0, 0, RIG_MEMORY), 0);
-    for (unsigned int i = 0; i < RIG_MEMORY; i++) {
-        bool zero = (i >= 4096 && i < 12288) || (i >= 16384 && i < 20480);
-        bool unknown = i >= 24576 && i < 28672;
-
-        wrong += !unknown && rig->memory[i] != (zero ? 0 : 'x');
-    }
-    CHECK_EQUAL(wrong, 0);
-}
-
 static void test_file(void)
 {
     struct rig rig;
@@ -137,7 +115,7 @@ static void test_ranges(void)
     uint64_t full;
 
     rig_open_file(&rig, "/var/tmp", false);
-    check_ranges(&rig);
+    rig_check_ranges(&rig);
     memset(rig.memory, 'y', RIG_MEMORY);
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, RDISK_REQUEST_FUA, 0, RIG_MEMORY),
                 0);
@@ -149,7 +127,7 @@ static void test_ranges(void)
 
     memset(&rig, 0, sizeof(rig));
     rig_open(&rig, &backend_memory, &spec);
-    check_ranges(&rig);
+    rig_check_ranges(&rig);
     rig_close(&rig);
 }
 
@@ -263,6 +241,16 @@ static void test_bad_specs(void)
     check_open_fails(&backend_null,
                      (struct backend_spec) { .size = 512, .path = "/x" },
                      "no path=");
+}
+
+static void test_unknown_class(void)
+{
+    struct rdisk_error err = { 0 };
+
+    CHECK(!backend_find("tape", &err));
+    CHECK_EQUAL(err.code, -EINVAL);
+    CHECK_SAYS(err.text, "'tape' is not one of: file, memory, null, rbd");
+    CHECK(backend_find("file", &err) == &backend_file);
 }
 
 /* ---- Resize ----------------------------------------------------------- */
@@ -379,6 +367,8 @@ static const struct unit_test tests[] = {
     { "a file cut short is an error, not zeroes", test_truncated_behind_us },
     { "the kernel's errors come back", test_kernel_errors_come_back },
     { "a spec that cannot be is refused with a sentence", test_bad_specs },
+    { "a backend that does not exist is refused with those that do",
+      test_unknown_class },
     { "bytes truncated by a resize do not come back", test_resize_memory },
     { "a completion reaches the last frame first, which may change it",
       test_frames },

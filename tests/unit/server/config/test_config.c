@@ -58,6 +58,11 @@ static void test_all_keys(void)
                                "directory = /srv\n"
                                "create = allow\n"
                                "resize = deny\n"
+                               "[ceph]\n"
+                               "config = /srv/ceph.conf\n"
+                               "user = rdisk\n"
+                               "keyring = /srv/keyring\n"
+                               "op-timeout = 30\n"
                                "[volume a]\n"
                                "backend = memory\n"
                                "size = 64M\n"
@@ -90,6 +95,10 @@ static void test_all_keys(void)
     CHECK_SAYS(config.pool, "/srv");
     CHECK(config.create);
     CHECK(!config.resize);
+    CHECK_SAYS(config.ceph_config, "/srv/ceph.conf");
+    CHECK_SAYS(config.ceph_user, "rdisk");
+    CHECK_SAYS(config.ceph_keyring, "/srv/keyring");
+    CHECK_EQUAL(config.ceph_op_timeout, 30000);
     REQUIRE(config.volumes && config.volumes->next);
     CHECK_SAYS(config.volumes->name, "a");
     CHECK(config.volumes->backend == &backend_memory);

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Internal to the backend: an open image, and a context of it. */
+#ifndef RDISK_SERVER_BACKENDS_RBD_IMAGE_H
+#define RDISK_SERVER_BACKENDS_RBD_IMAGE_H
+
+#include <pthread.h>
+#include <rbd/librbd.h>
+
+#include "server/backends/rbd/cluster.h"
+
+struct image {
+    struct backend base;
+    /*
+     * A connection of its own: what fences a server is the blocklisting of a
+     * connection, and a client whose payload does not match its checksum
+     * breaks only its own.
+     */
+    rados_t cluster;
+    rados_ioctx_t io;
+    rbd_image_t image;
+    char *volume;            /* its name, for messages */
+    unsigned int op_timeout; /* s */
+};
+
+struct image_context {
+    struct backend_context base;
+    struct offload_lane lane;
+    uint64_t failures; /* of requests */
+
+    pthread_mutex_t lock;         /* of the list; librbd's threads, briefly */
+    struct backend_io *completed; /* newest first */
+    struct message message;       /* on its way while there are any */
+};
+
+static inline struct image *image_of(struct backend *backend)
+{
+    return container_of(backend, struct image, base);
+}
+
+static inline struct image_context *image_context_of(
+    struct backend_context *context)
+{
+    return container_of(context, struct image_context, base);
+}
+
+/* Why @spec could not be opened, from an errno of librbd's; returns it. */
+int image_cannot_open(const struct backend_spec *spec, int result,
+                      struct rdisk_error *err);
+/* To write: take the image's lock, which is given back when it is closed. 0 or
+ * a negative errno with @err; -EBUSY: another client has it. */
+int image_lock(struct image *image, const struct backend_spec *spec,
+               struct rdisk_error *err);
+
+/* For the class: request.c. */
+struct backend_context *image_join(struct backend *backend,
+                                   struct reactor *reactor,
+                                   struct rdisk_error *err);
+void image_leave(struct backend_context *base);
+void image_submit(struct backend_context *base, struct backend_io *io);
+
+/* Log @io's failure, unless it is one of too many, and complete it. Reactor. */
+void image_fail(struct backend_io *io, int result);
+/* Carry out EXTENTS, for which librbd has only a call that waits: extents.c.
+ * Reactor. */
+void image_extents(struct image_context *context, struct backend_io *io);
+
+#endif
