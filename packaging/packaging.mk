@@ -101,7 +101,8 @@ uninstall-qemu:
 		$(QEMUDIR)/share $(QEMUDIR))
 
 # The lab, which needs nothing of this tree.
-LAB_PROGRAMS := $(addprefix tests/lab/,lab fetch init initramfs)
+LAB_PROGRAMS := $(addprefix tests/lab/,lab fetch init initramfs net on \
+	drop-packets)
 LAB_FILES := tests/lab/uml.config
 LAB_PARTS := $(wildcard tests/lab/lib/*.sh)
 LAB_PATCHES := $(wildcard tests/lab/patches/*.patch)

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # What the faults share, on top of the end-to-end tests' lib.sh: a writer that
-# knows every byte, and a network that can be hurt.
+# knows every byte, and a network that has faults.
 faults=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/e2e/lib.sh
 . "$faults/../e2e/lib.sh"
@@ -149,122 +149,26 @@ writer_ends()
         "longest pause $(largest "${pauses[@]}") s; $answer"
 }
 
-# ---- A network that can be hurt ---------------------------------------
+# ---- The network ------------------------------------------------------
 
-# The lab's devices answer themselves inside the driver, past every network
-# device.  So: a cable, veth, with an RDMA device at either end, near and far,
-# and the far one in a network namespace of its own, or, on kernels whose
-# Soft-RoCE knows only one, with routes that lead through the cable.
-near=10.9.2.1
+# Its faults are verbs of the lab, which also makes the wire that they act on.
 far_address=10.9.2.2
-far=()                          # prefix for what runs at the far end
+far=("$top/tests/lab/net" at 2) # prefix for what runs at the far end
 
+# net WORD…: skips the check on kernels that lack what it takes
+net()
+{
+    local status=0
+    "$top/tests/lab/net" "$@" >"$work/net" 2>&1 || status=$?
+    cat "$work/net"
+    [ $status -ne 77 ] || skip "$(tail -n 1 "$work/net")"
+    [ $status -eq 0 ] || fail "$(tail -n 1 "$work/net")"
+}
+
+# From now on the server is at the far end.
 wire()
 {
-    modprobe -aq veth sch_netem rdma_rxe 2>/dev/null || true
-    # Another check's may be there, hurt.
-    ip link del near0 2>/dev/null || true
-    ip netns del far 2>/dev/null || true
-    ip link add near0 mtu 9000 type veth peer name far0 mtu 9000 ||
-        skip "this kernel has no veth"
-    wire_namespace || wire_routes ||
-        skip "no two RDMA devices of this kernel reach each other:" \
-            "neither Soft-RoCE in a namespace nor policy routing"
+    net wire
     addr=$far_address
     server_under="${far[*]}"
-}
-
-wire_add_near()
-{
-    rdma link add rxnear type rxe netdev near0
-}
-
-wire_add_far()
-{
-    "${far[@]}" rdma link add rxfar type rxe netdev far0
-}
-
-wire_namespace()
-{
-    ip netns add far 2>/dev/null || return 1
-    far=(ip netns exec far)
-    ip link set far0 netns far
-    ip addr add $near/24 dev near0
-    "${far[@]}" ip addr add $far_address/24 dev far0
-    ip link set near0 up
-    "${far[@]}" ip link set lo up
-    "${far[@]}" ip link set far0 up
-    wire_add_near && wire_add_far && wait_until 10 wire_works && return
-    "${far[@]}" rdma link del rxfar 2>/dev/null
-    rdma link del rxnear 2>/dev/null
-    "${far[@]}" ip link set far0 netns 1
-    ip netns del far
-    far=()
-    return 1
-}
-
-wire_routes()
-{
-    local device
-    ip addr flush dev near0
-    for device in near0 far0; do
-        echo 0 >/proc/sys/net/ipv4/conf/$device/rp_filter
-        echo 1 >/proc/sys/net/ipv4/conf/$device/accept_local
-    done
-    echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
-    ip rule list >/dev/null 2>&1 || return 1
-    if ip rule list | grep -q '^0:.*local'; then
-        ip rule add pref 10 iif near0 lookup local
-        ip rule add pref 11 iif far0 lookup local
-        ip rule add pref 12 to 10.9.2.0/24 lookup main
-        ip rule add pref 100 lookup local
-        ip rule del pref 0
-    fi
-    # Not with "peer": RDMA would take the peer's address for its own.
-    ip addr add $near/32 dev near0
-    ip addr add $far_address/32 dev far0
-    ip link set near0 up
-    ip link set far0 up
-    wire_leads
-    wire_add_near && wire_add_far && wait_until 10 wire_works
-}
-
-# Routes are lost with a link, and only the kernel's own come back.
-wire_leads()
-{
-    [ ${#far[@]} -eq 0 ] || return 0
-    ip route replace $far_address dev near0 src $near
-    ip route replace $near dev far0 src $far_address
-}
-
-# Does RDMA go through the cable?
-wire_works()
-{
-    local before after
-    read -r before </sys/class/net/near0/statistics/tx_packets
-    local server
-    timeout -s KILL 30 "${far[@]}" rping -s -C 3 -a $far_address -p 7999 &
-    server=$!
-    wait_until 3 listens 7999 || true
-    timeout -s KILL 15 rping -c -C 3 -a $far_address -p 7999 || {
-        kill -KILL $server
-        return 1
-    }
-    wait $server || return 1
-    read -r after </sys/class/net/near0/statistics/tx_packets
-    [ "$after" -ge $((before + 6)) ]
-}
-
-# hurt OPTION…: netem's, in both directions; nothing else passes
-hurt()
-{
-    tc qdisc replace dev near0 root netem "$@" 2>/dev/null ||
-        skip "this kernel has no netem"
-    "${far[@]}" tc qdisc replace dev far0 root netem "$@"
-}
-
-heal()
-{
-    tc qdisc del dev near0 root
-    "${far[@]}" tc qdisc del dev far0 root
 }

@@ -13,7 +13,6 @@
 resent()
 {
     local counter
-    modprobe -q nf_tables 2>/dev/null || true
     wire
     start_server
     volume v 4M
@@ -23,13 +22,13 @@ resent()
     wait_until 10 grep -q ready "$work/packets" ||
         skip "no packets can be read here: $(tail -n 1 "$work/packets")"
     adversary-victim "$(uri "v?heartbeat=0&$1")" write \
-        "$faults/drop-acks $far_address" >"$work/victim" 2>&1 || {
-        ! grep '^drop-acks: ' "$work/victim" ||
+        "$top/tests/lab/net --end 2 drop ack" >"$work/victim" 2>&1 || {
+        ! grep '^drop-packets: ' "$work/victim" ||
             skip "this kernel has no nf_tables"
         fail "$(tail -n 1 "$work/victim")"
     }
     cat "$work/victim"
-    "$faults/drop-acks" --no
+    net restore
     kill -TERM $counter
     wait_until 10 grep -q '^bb' "$work/packets" || fail "packets are not told"
     old=$(awk '/^aa/ { print $2 }' "$work/packets")

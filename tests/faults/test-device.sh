@@ -12,15 +12,15 @@
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
-# replug DEVICE NETDEV [PREFIX…]
+# replug WORD…: words of net, with PLUG for unplug, and then for replug
 replug()
 {
-    within 20 "${@:3}" rdma link del "$1" || {
+    "$top/tests/lab/net" "${@/PLUG/unplug}" || {
         who_waits
-        fail "'rdma link del $1' does not end while the device is in use"
+        fail "the device is not removed while it is in use"
     }
     sleep 2
-    "${@:3}" rdma link add "$1" type rxe netdev "$2"
+    net "${@/PLUG/replug}"
 }
 
 # Where the kernel waits, and who has devices open.
@@ -32,7 +32,7 @@ who_waits()
 
 check_the_device_of_both_ends_is_removed_and_comes_back()
 {
-    again "$(often 1 3)" replug rxe0 lab0
+    again "$(often 1 3)" replug PLUG rxe0
     says "$work/nbd.log" 'RDMA device rxe0 was removed'
     says "$server_log" 'was removed: no client can connect until it is back'
 }
@@ -40,14 +40,14 @@ check_the_device_of_both_ends_is_removed_and_comes_back()
 check_the_clients_device_is_removed_and_comes_back()
 {
     wire
-    again "$(often 1 3)" replug rxnear near0
+    again "$(often 1 3)" replug --end 1 PLUG
     says "$work/nbd.log" 'RDMA device rxnear was removed'
 }
 
 check_the_servers_device_is_removed_and_comes_back()
 {
     wire
-    again "$(often 1 3)" replug rxfar far0 "${far[@]}"
+    again "$(often 1 3)" replug --end 2 PLUG
     says "$server_log" 'was removed: no client can connect until it is back'
 }
 
@@ -61,7 +61,7 @@ bereave_and_replug()
 {
     kill_server
     sleep 1
-    replug rxe0 lab0
+    replug PLUG rxe0
     start_server
 }
 

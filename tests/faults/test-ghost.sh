@@ -27,9 +27,9 @@ check_writes_of_a_session_that_was_cut_never_come_late()
         # The client misses its server after 3 s. The server's device gives up
         # answering it after about four, if it had an answer to send; else the
         # server misses its client after 6.
-        hurt loss 100%
+        net loss 100%
         sleep $((4 * slow))
-        heal
+        net restore
         healed
     done
     says "$server_log" 'fenced, its client|a data queue broke|no message received for [0-9]+ seconds'

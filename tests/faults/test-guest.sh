@@ -24,9 +24,9 @@ hurt_something()
         replace_server
         ;;
     1)
-        hurt loss 100%
+        net loss 100%
         sleep $((5 * slow))
-        heal
+        net restore
         ;;
     2)
         within 30 rdisk drain --control "$control" >/dev/null
@@ -37,9 +37,9 @@ hurt_something()
         doze server 3
         ;;
     4)
-        hurt delay 1ms reorder 25% 50% loss 5%
+        net delay 1ms reorder 25% 50% loss 5%
         sleep $((3 * slow))
-        heal
+        net restore
         ;;
     esac
     began=${EPOCHREALTIME/./}

@@ -11,53 +11,32 @@
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
-# near_end COMMAND, far_end COMMAND
-near_end()
-{
-    ip link set near0 "$1"
-}
-
-far_end()
-{
-    "${far[@]}" ip link set far0 "$1"
-}
-
-both_ends()
-{
-    near_end "$1"
-    far_end "$1"
-}
-
-# flap END: for longer than everybody's heartbeat
-flap()
-{
-    "$1" down
-    sleep $((5 * slow))
-    "$1" up
-    wire_leads
-}
-
-# flaps END
+# flaps [--end END]: for longer than everybody's heartbeat
 flaps()
 {
     wire
-    again "$(often 1 3)" flap "$1"
-    wait_until 10 wire_works || fail "nobody can connect any more"
+    again "$(often 1 3)" net "$@" flap $((5 * slow))s
+    wait_until 10 net_works || fail "nobody can connect any more"
+}
+
+net_works()
+{
+    "$top/tests/lab/net" check
 }
 
 check_the_clients_link_goes_down_and_up()
 {
-    flaps near_end
+    flaps --end 1
 }
 
 check_the_servers_link_goes_down_and_up()
 {
-    flaps far_end
+    flaps --end 2
 }
 
 check_both_links_go_down_and_up()
 {
-    flaps both_ends
+    flaps
 }
 
 run_checks

@@ -18,11 +18,11 @@ lossy()
 {
     wire
     begin
-    hurt delay 1ms reorder 25% 50% loss "$1"
+    net delay 1ms reorder 25% 50% loss "$1"
     sleep "$(often 4 15)"
     ask pause 60
     pauses+=("$answer")
-    heal
+    net restore
     healed
     writer_ends "$pool/v"
 }
@@ -46,9 +46,9 @@ check_everything_is_dropped_for_30_seconds()
 {
     wire
     begin
-    hurt loss 100%
+    net loss 100%
     sleep "$(often 6 30)"
-    heal
+    net restore
     healed
     says "$work/nbd.log" 'does not answer|no message received within'
     writer_ends "$pool/v"
@@ -63,12 +63,12 @@ check_without_heartbeats_the_device_notices_that_the_peer_is_gone()
     volume v 32M
     writer_uri='reconnect-delay=120&heartbeat=0' writer_start v
     sleep 1
-    hurt loss 100%
+    net loss 100%
     began=$SECONDS
     wait_until 20 grep -q 'does not answer: transport retry' "$work/nbd.log" ||
         fail "the client waits without limit"
     at_most "seconds until it was noticed" $((SECONDS - began)) 10
-    heal
+    net restore
     healed
     writer_ends "$pool/v"
 }

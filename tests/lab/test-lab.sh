@@ -134,6 +134,45 @@ check "a crash of the kernel fails the run" is "$status" 125
 check "a crash is shown" says err 'sysrq triggered crash\|Kernel panic'
 check "a crash keeps the output" says out '^begun$'
 
+# The faults, each followed by what passes the wire.  The machine has no wire at
+# first, and its devices answer themselves.
+lab -- bash -c '
+    rdma-lab net loss 5% || echo "without a wire: $?"
+    rdma-lab net wire || echo "no wire: $?"
+    rdma-lab net loss 5% delay 1ms && rdma-lab net check && echo "lossy"
+    rdma-lab net show | grep ^fault
+    tc qdisc show dev near0 | grep -o "delay 1ms.*loss 5%"
+    rdma-lab net restore && tc qdisc show dev near0 | grep -c netem
+    rdma-lab net flap 0.5s && rdma-lab net check && echo "after a flap"
+    rdma-lab net --end 2 down
+    cat /sys/class/net/near0/carrier
+    rdma-lab net restore
+    rdma-lab net --end 1 drop cm && ! timeout 4 rdma-lab net check &&
+        echo "nobody connects"
+    rdma-lab net restore
+    rdma-lab net unplug && rdma link | grep -c "rxnear\|rxfar"
+    rdma-lab net restore && rdma-lab net check && echo "plugged again"
+    rdma-lab net show | grep -c ^fault
+    rdma-lab net loss much || echo "a wrong word: $?"'
+if grep -q '^no wire: 77' "$work/out"; then
+    echo "skip - faults: $(tail -n 1 "$work/err")"
+else
+    check "a fault without a wire is refused" says out '^without a wire: 1'
+    check "RDMA passes a lossy wire" says out '^lossy'
+    check "the faults in effect are shown" \
+        says out '^fault: netem-2 loss 5% delay 1ms'
+    check "netem acts at an end" says out '^delay 1ms *loss 5%'
+    check "a link flaps" says out '^after a flap'
+    check "a link that is down at one end has no carrier at the other" \
+        is "$(sed -n '/^after a flap/{n;p}' "$work/out")" 0
+    check "packets of an opcode are dropped" says out '^nobody connects'
+    check "an unplugged device is gone" \
+        is "$(sed -n '/^nobody connects/{n;p}' "$work/out")" 0
+    check "restore undoes all of it" \
+        is "$(sed -n '/^plugged again/{n;p}' "$work/out")" 0
+    check "a wrong word of netem is refused" says out '^a wrong word: 2'
+fi
+
 # Ctrl-C, as the terminal sends it: to the whole process group.  A shell
 # starts background processes with SIGINT ignored, hence env.  The file still has
 # what the last run said, until that process empties it.

@@ -93,12 +93,24 @@ qemu_binary()
     return 1
 }
 
-# Become a QEMU lab: qemu_run RUN_DIR WRAPPER…
+# The socket of a node's wire, and of its link for commands: node_wire NODE 0|1
+node_wire()
+{
+    echo "${wires[2 * $2 + $1 - 1]}"
+}
+
+# Their addresses, by which the init knows them: node_mac NODE 0|1
+node_mac()
+{
+    echo "52:54:00:00:0$2:0$1"
+}
+
+# Become a QEMU lab: qemu_run RUN_DIR NODE WRAPPER…
 # Uses the lab's options (engine, cpus, memory, …), kernel and initramfs.
 qemu_run()
 {
-    local run=$1 qemu arguments image=$kernel/vmlinuz
-    shift
+    local run=$1 node=$2 qemu arguments link image=$kernel/vmlinuz
+    shift 2
     [ ! -e "$kernel/vmlinux" ] || image=$kernel/vmlinux
     qemu=$(qemu_binary) || return 1
     arguments=(-M q35 -smp "$cpus,sockets=$numa" -m "$memory" -nic none -display none
@@ -120,6 +132,13 @@ qemu_run()
     fi
     if [ -n "$tty" ]; then
         arguments+=(-chardev "stdio,id=tty,signal=off" -serial chardev:tty)
+    fi
+    if [ "$nodes" -gt 1 ]; then
+        for link in 0 1; do
+            arguments+=(-netdev "socket,id=link$link,fd=$(node_wire "$node" $link)"
+                -device "virtio-net-pci,netdev=link$link,romfile=,mac=$(node_mac \
+                    "$node" $link)")
+        done
     fi
     if [ "$numa" -gt 1 ]; then
         mapfile -t -O "${#arguments[@]}" arguments < <(numa_arguments)

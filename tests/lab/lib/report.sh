@@ -54,6 +54,13 @@ report_keep_log()
     if [ -s "$1/engine" ]; then
         sed "s/^/$engine: /" "$1/engine" >>"$log"
     fi
+    if [ "$nodes" != 1 ]; then
+        if [ -s "$1/2/dmesg" ]; then
+            cat "$1/2/dmesg"
+        else
+            cat "$1/2/console" "$1/2/engine" 2>/dev/null
+        fi | sed 's/^/node 2: /' >>"$log"
+    fi
 }
 
 # Say what happened and set `status`: report RUN_DIR VM_STATUS
@@ -68,6 +75,8 @@ report()
     fi
     [ ! -s "$run/status" ] || down=1
     complaint=$(report_complaint "$run" $down)
+    [ "$nodes" = 1 ] || [ -n "$complaint" ] ||
+        complaint=$(report_complaint "$run/2" 1)
     if [ -s "$run/status" ]; then
         status=$(cat "$run/status")
     else
@@ -77,8 +86,9 @@ report()
         wrong="the kernel complained: $complaint"
         [ "$status" -ne 0 ] || status=125
     elif [ ! -s "$run/status" ]; then
-        if [ -s "$run/failure" ]; then
-            wrong="the lab could not be set up: $(cat "$run/failure")"
+        if [ -s "$run/failure" ] || [ -s "$run/2/failure" ]; then
+            wrong="the lab could not be set up: $(cat "$run/2/failure" \
+                "$run/failure" 2>/dev/null | head -n 1)"
         elif [ "$vm_status" -eq 124 ] || [ "$vm_status" -eq 137 ]; then
             wrong="not finished after $limit s (--time-limit), ended"
             status=124

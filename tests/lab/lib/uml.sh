@@ -42,18 +42,24 @@ uml_works()
     [ -x "$(cache_root)/uml-$(uml_key)/linux" ]
 }
 
-# Become a user-mode lab: uml_run RUN_DIR WRAPPER…
+# Become a user-mode lab: uml_run RUN_DIR NODE WRAPPER…
 uml_run()
 {
-    local run=$1 shell=()
-    shift
+    local run=$1 node=$2 shell=() links=() link
+    shift 2
+    if [ "$nodes" -gt 1 ]; then
+        for link in 0 1; do
+            links+=("vec$link:transport=fd,fd=$(node_wire "$node" $link),mac=$(
+                node_mac "$node" $link),mtu=9000")
+        done
+    fi
     # The kernel's console writes to a file; a shell has a serial line.
     # shellcheck disable=SC2054 # the comma is the kernel's
     [ -z "$tty" ] || shell=(ssl0=fd:0,fd:1)
     exec 3</dev/null 4>>"$run/console"
     # shellcheck disable=SC2086 # $append is words
     exec "$@" "$(uml_dir)/linux" "mem=$memory" "ncpus=$cpus" seccomp=on \
-        "initrd=$initramfs" con=null con0=fd:3,fd:4 ssl=null "${shell[@]}" \
+        "initrd=$initramfs" con=null con0=fd:3,fd:4 ssl=null "${shell[@]}" "${links[@]}" \
         loglevel=5 panic=-1 oops=panic rdisk.host=hostfs \
         "rdisk.control=$run" "rdisk.rdma=${rdma:-0}" \
         "uml_dir=$run/uml/" $append
