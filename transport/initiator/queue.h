@@ -205,8 +205,12 @@ int rdisk_queue_windows_create(struct rdisk_queue *queue,
 /* Nothing is bound any more. The home thread, or the one that parks. */
 void rdisk_queue_windows_destroy(struct rdisk_queue *queue);
 /* Does this go through windows, if it does not bounce? */
-bool rdisk_queue_needs_windows(const struct rdisk_queue *queue,
-                               const struct rdisk_request *request);
+static inline bool rdisk_queue_needs_windows(
+    const struct rdisk_queue *queue, const struct rdisk_request *request)
+{
+    return queue->windows.count && request->op == RDISK_OP_READ &&
+           !request->bounced;
+}
 /* Are there windows for so many pieces? */
 bool rdisk_queue_has_windows(const struct rdisk_queue *queue,
                              unsigned int pieces);

@@ -71,13 +71,6 @@ void rdisk_queue_windows_destroy(struct rdisk_queue *queue)
 
 /* ---- Opening ----------------------------------------------------------- */
 
-bool rdisk_queue_needs_windows(const struct rdisk_queue *queue,
-                               const struct rdisk_request *request)
-{
-    return queue->windows.count && request->op == RDISK_OP_READ &&
-           !request->bounced;
-}
-
 bool rdisk_queue_has_windows(const struct rdisk_queue *queue,
                              unsigned int pieces)
 {
