@@ -84,7 +84,9 @@ static void hold_lanes(struct device *device, bool held)
 
 void connection_start_lanes(struct device *device)
 {
-    if (!device->going || device->vu.broken) {
+    /* Between two messages that replace memory, rings may be in none. */
+    if (!device->going || device->vu.broken ||
+        !guest_memory_find_rings(device)) {
         return;
     }
     for (unsigned int i = 0; i < device->lane_count; i++) {

@@ -84,6 +84,9 @@ void guest_memory_added(struct device *device);
 void guest_memory_remove(struct device *device,
                          const VhostUserMemoryRegion *going);
 void guest_memory_remove_all(struct device *device);
+/* Find the rings of all started virtqueues in the memory table again. False: one
+ * of them is not in it, each part in one region. */
+bool guest_memory_find_rings(struct device *device);
 
 /* ---- connection.c -------------------------------------------------------------- */
 

@@ -74,3 +74,56 @@ void device_for_each_region(struct device *device,
         function(opaque, device->known[i].address, device->known[i].length);
     }
 }
+
+/* ---- Rings ----------------------------------------------------------------- */
+
+/* Where @length bytes at the VMM's @address are here; NULL: not in one region. */
+static void *find(const VuDev *vu, uint64_t address, uint64_t length)
+{
+    for (unsigned int i = 0; i < vu->nregions; i++) {
+        const VuDevRegion *region = &vu->regions[i];
+        uint64_t offset = address - region->qva;
+
+        if (offset < region->size) {
+            return length <= region->size - offset
+                       ? (uint8_t *)region_address(region) + offset
+                       : NULL;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * libvhost-user checks where a ring begins, not where it ends. It forgets a ring
+ * only if all of it was in the region that has gone, and looks for it again at
+ * some accesses only.
+ */
+static bool find_ring(const VuDev *vu, VuVirtq *vq)
+{
+    uint64_t num = vq->vring.num;
+    uint64_t event = sizeof(uint16_t); /* VIRTIO_RING_F_EVENT_IDX */
+
+    vq->vring.desc = find(vu, vq->vra.desc_user_addr,
+                          num * sizeof(struct vring_desc));
+    vq->vring.avail = find(vu, vq->vra.avail_user_addr,
+                           sizeof(struct vring_avail) + num * sizeof(uint16_t) +
+                               event);
+    vq->vring.used = find(vu, vq->vra.used_user_addr,
+                          sizeof(struct vring_used) +
+                              num * sizeof(struct vring_used_elem) + event);
+    return vq->vring.desc && vq->vring.avail && vq->vring.used;
+}
+
+bool guest_memory_find_rings(struct device *device)
+{
+    bool all = true;
+
+    for (unsigned int i = 0; i < device->virtqueue_count; i++) {
+        VuVirtq *vq = vu_get_queue(&device->vu, (int)i);
+
+        if (vu_queue_started(&device->vu, vq) && !find_ring(&device->vu, vq)) {
+            all = false;
+        }
+    }
+    return all;
+}

@@ -28,8 +28,19 @@ static const char *bad_message(const struct device *device,
         }
         return NULL;
     case VHOST_USER_SET_VRING_ADDR:
-        return message->payload.addr.index >= device->virtqueue_count
-                   ? "a virtqueue's index is out of range"
+        if (message->payload.addr.index >= device->virtqueue_count) {
+            return "a virtqueue's index is out of range";
+        }
+        return device->vu.nregions == 0
+                   ? "the device is started without memory: QEMU has missed "
+                     "that the daemon was restarted, as QEMU 7.2 does while no "
+                     "driver of the guest uses the disk"
+                   : NULL;
+    case VHOST_USER_SET_VRING_KICK:
+        index = message->payload.u64 & VHOST_USER_VRING_IDX_MASK;
+        return index >= device->virtqueue_count ||
+                       !device->vu.vq[index].vring.used
+                   ? "a virtqueue is started without rings"
                    : NULL;
     case VHOST_USER_SET_MEM_TABLE:
         if (message->payload.memory.nregions > VHOST_MEMORY_BASELINE_NREGIONS ||

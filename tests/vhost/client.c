@@ -411,6 +411,15 @@ static int hotplug(const char *path, const char *stop, bool huge)
         frontend_unplug(&frontend);
         expect_ok(&frontend, wait_one(&frontend));
     }
+    /* A request that the guest puts into a ring that the device does not have
+     * at the moment waits for it. */
+    frontend_withdraw_ring(&frontend);
+    frontend_submit(&frontend, 0, VIRTIO_BLK_T_IN, 0, BLOCK);
+    frontend_kick(&frontend);
+    die_unless(frontend_wait(&frontend, 200) < 0,
+               "a ring was used that the device does not have");
+    frontend_return_ring(&frontend);
+    expect_ok(&frontend, wait_one(&frontend));
     printf("memory came and went 3 times\n");
     fflush(stdout);
     /* The counters of the session end with the device. */

@@ -294,18 +294,26 @@ static bool give_inflight(struct frontend *frontend)
     return send_message(frontend, &message, frontend->inflight_fd);
 }
 
-static bool plug(struct frontend *frontend)
+/* @request: ADD_MEM_REG, or REM_MEM_REG without @fd. */
+static bool change_memory(struct frontend *frontend, uint32_t request,
+                          uint64_t guest, const uint8_t *user, uint64_t size,
+                          int fd)
 {
     struct message message = {
-        .request = ADD_MEM_REG, .flags = VERSION | NEED_REPLY, .size = 40,
+        .request = request, .flags = VERSION | NEED_REPLY, .size = 40,
         .slot.region = {
-            .guest = MORE_AT, .size = frontend->more_size,
-            .user = (uintptr_t)frontend->more,
+            .guest = guest, .size = size, .user = (uintptr_t)user,
         },
     };
 
-    return send_message(frontend, &message, frontend->more_fd) &&
+    return send_message(frontend, &message, fd) &&
            receive(frontend, &message, NULL) && message.u64 == 0;
+}
+
+static bool plug(struct frontend *frontend)
+{
+    return change_memory(frontend, ADD_MEM_REG, MORE_AT, frontend->more,
+                         frontend->more_size, frontend->more_fd);
 }
 
 static bool place_ring(struct frontend *frontend, uint32_t flags)
@@ -503,21 +511,29 @@ void frontend_plug(struct frontend *frontend, uint64_t size, bool huge)
 
 void frontend_unplug(struct frontend *frontend)
 {
-    struct message message = {
-        .request = REM_MEM_REG, .flags = VERSION | NEED_REPLY, .size = 40,
-        .slot.region = {
-            .guest = MORE_AT, .size = frontend->more_size,
-            .user = (uintptr_t)frontend->more,
-        },
-    };
-
-    if (!send_message(frontend, &message, -1) ||
-        !receive(frontend, &message, NULL) || message.u64) {
+    if (!change_memory(frontend, REM_MEM_REG, MORE_AT, frontend->more,
+                       frontend->more_size, -1)) {
         frontend_die("the daemon refused to remove memory");
     }
     munmap(frontend->more, frontend->more_size);
     close(frontend->more_fd);
     frontend->more = NULL;
+}
+
+void frontend_withdraw_ring(struct frontend *frontend)
+{
+    if (!change_memory(frontend, REM_MEM_REG, 0, frontend->memory,
+                       frontend->memory_size, -1)) {
+        frontend_die("the daemon refused to remove the ring's memory");
+    }
+}
+
+void frontend_return_ring(struct frontend *frontend)
+{
+    if (!change_memory(frontend, ADD_MEM_REG, 0, frontend->memory,
+                       frontend->memory_size, frontend->memory_fd)) {
+        frontend_die("the daemon refused to add the ring's memory again");
+    }
 }
 
 /* ---- Migration --------------------------------------------------------------- */

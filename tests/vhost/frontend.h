@@ -78,6 +78,10 @@ uint64_t frontend_address(const struct frontend *frontend, const void *pointer);
  * may be in flight. */
 void frontend_plug(struct frontend *frontend, uint64_t size, bool huge);
 void frontend_unplug(struct frontend *frontend);
+/* Take the memory that has the ring from the device, and give it back, as a VMM
+ * does when its memory table changes. Nothing is in flight. */
+void frontend_withdraw_ring(struct frontend *frontend);
+void frontend_return_ring(struct frontend *frontend);
 
 /* Put a request of @length bytes into the ring, as slot @slot. */
 void frontend_submit(struct frontend *frontend, unsigned int slot,
