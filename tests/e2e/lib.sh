@@ -59,7 +59,7 @@ report()
 # The checks of this file, in their order.
 run_checks()
 {
-    local check name status failed=0
+    local check name status began failed=0
     # shellcheck disable=SC2013 # names of functions are words
     for check in $(sed -n 's/^\(check_[A-Za-z0-9_]*\)()$/\1/p' "$0"); do
         name=${check#check_}
@@ -70,6 +70,7 @@ run_checks()
         rm -f "$work"/pool.*/* "$work"/core.*
         # Without a server of the whole file, each check begins with no volume.
         [ -n "$server" ] || rm -f "$pool"/* "$work"/server*.log
+        began=$SECONDS
         # In the background, so that "set -e" holds in there.
         (
             set -eE
@@ -85,6 +86,7 @@ run_checks()
             status=1
         }
         tell "$name" $status || failed=1
+        [ $((SECONDS - began)) -lt 10 ] || echo "#   $((SECONDS - began)) s"
     done
     stop_server || failed=1
     rm -rf "$work"
@@ -305,7 +307,17 @@ print(eval(sys.argv[2]))' "$work/stat" "$1"
 
 no_sessions()
 {
-    [ "$(stat_server 'len(s["sessions"])')" = 0 ]
+    local stat
+    stat=$(within 20 rdisk stat --json --control "$control") &&
+        [[ ${stat//[[:space:]]/} == *'"sessions":[]'* ]]
+}
+
+# not_in_use VOLUME
+not_in_use()
+{
+    local stat
+    stat=$(within 20 rdisk stat --json --control "$control") &&
+        [[ ${stat//[[:space:]]/} != *"\"volume\":\"$1\""* ]]
 }
 
 # ---- QEMU's tools -----------------------------------------------------

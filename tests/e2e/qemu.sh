@@ -107,10 +107,7 @@ image()
 # from NAME COMMAND ARGUMENTS EXPRESSION: of Python, on what it returns, r
 from()
 {
-    qmp "$1" "$2" "$3" >"$work/returned"
-    python3 -Sc 'import json, sys
-r = json.load(open(sys.argv[1]))
-print(eval(sys.argv[2]))' "$work/returned" "$4"
+    qmp "$@"
 }
 
 # capacity NAME NODE: the length that the node's users know
@@ -143,7 +140,7 @@ job_done()
 {
     local name=$1 job=$2
     wait_until "$3" job_is "$name" "$job" concluded ||
-        fail "job $job is not done after $3 s: $(cat "$work/returned")"
+        fail "job $job is not done after $3 s: $(qmp "$name" query-jobs)"
     equal "the error of job $job" "$(from "$name" query-jobs '{}' \
         "[j.get('error') for j in r if j['id'] == '$job'][0]")" None
     qmp "$name" job-dismiss "{\"id\": \"$job\"}" >/dev/null

@@ -53,7 +53,7 @@ check_a_guest_of_a_stock_qemu_moves_to_another_host_and_back()
     goes_on right 20
     wait_until 20 vhost_on left vhost_is idle || fail "left still has the volume"
     vhost_on right vhost_is open || fail "right does not have the volume open"
-    equal "bytes copied by right" "$(vhost_on right vhost_stat 'd["copied_bytes"]')" 0
+    equal "bytes copied by right" "$(vhost_on right vhost_stat copied_bytes)" 0
     nobody_else_may_write there
     quit left
     vhost_twin left

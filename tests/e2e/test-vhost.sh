@@ -13,38 +13,37 @@
 
 check_a_disk_is_refused_that_is_not_described_whole()
 {
-    start_server
     vhost_start
-    refused 'needs uri = ' 20 "$here/vhost-call" "$vhost_control" \
-        add name=a "socket=$work/a"
-    refused 'needs socket = ' 20 "$here/vhost-call" "$vhost_control" \
-        add name=a "uri=$(uri a)"
-    refused "invalid disk name '../a'" 20 "$here/vhost-call" "$vhost_control" \
-        add name=../a
-    refused 'queues = 65 is not' 20 "$here/vhost-call" "$vhost_control" \
-        add name=a queues=65
-    refused 'a disk has no option' 20 "$here/vhost-call" "$vhost_control" \
-        add name=a color=red
-    equal "disks" "$(vhost_call list)" '{"disks": []}'
+    disk_refused 'needs uri = ' a "socket=$work/a" queues=2
+    disk_refused 'needs socket = ' a "uri=$(uri a)" queues=2
+    disk_refused "invalid disk name '../a'" ../a "uri=$(uri a)" "socket=$work/a"
+    disk_refused 'queues = 65 is not' a queues=65 serial=X
+    disk_refused 'a disk has no option' a color=red serial=X
+    within 20 rdisk list --json --control "$vhost_control" | tee "$work/list"
+    ! grep -q '"name"' "$work/list" || fail "there is a disk"
+}
+
+# disk_refused REGEX NAME [KEY=VALUE…]
+disk_refused()
+{
+    refused "$1" 20 rdisk add "${@:2}" --control "$vhost_control"
 }
 
 check_a_disk_waits_for_its_volume()
 {
-    start_server
     vhost_start
-    vhost_call add name=late "uri=$(uri late)" "socket=$work/late.sock"
+    vhost_disk late "uri=$(uri late)" "socket=$work/late.sock"
     sleep 0.5
     [ ! -e "$work/late.sock" ] || fail "it listens before the volume is there"
     volume late 8M
     wait_until 20 accepts "$work/late.sock"
-    equal "size" "$(vhost_stat 'd["size"]')" $((8 << 20))
-    equal "state" "$(vhost_stat 'd["state"]')" idle
-    no_sessions
+    equal "size" "$(vhost_stat size)" $((8 << 20))
+    equal "state" "$(vhost_stat state)" idle
+    not_in_use late
 }
 
 check_a_guest_is_told_what_the_volume_is()
 {
-    start_server
     volume told 8M
     vhost_start
     vhost_add told serial=ABC-123 queues=3
@@ -55,7 +54,6 @@ check_a_guest_is_told_what_the_volume_is()
 
 check_everything_a_disk_does_works_on_each_virtqueue()
 {
-    start_server
     volume all 8M
     vhost_start --reactors 2
     vhost_add all queues=5
@@ -78,10 +76,9 @@ check_memory_of_huge_pages_comes_and_goes()
 
 check_a_read_only_disk_is_one_to_its_guest()
 {
-    start_server
     volume ro 8M
     vhost_start
-    vhost_call add name=ro "uri=$(uri ro)?read-only=on" "socket=$work/ro.sock"
+    vhost_disk ro "uri=$(uri ro)?read-only=on" "socket=$work/ro.sock"
     wait_until 20 accepts "$work/ro.sock"
     within 20 vhost-client "$work/ro.sock" info | tee "$work/info"
     says "$work/info" ' read-only 1$'
@@ -94,34 +91,32 @@ check_a_read_only_disk_is_one_to_its_guest()
 check_guest_memory_is_used_as_the_uri_says()
 {
     local writer
-    start_server
     volume bounced 8M
     vhost_start
-    vhost_call add name=bounced "uri=$(uri bounced)?guest-memory=bounce" \
+    vhost_disk bounced "uri=$(uri bounced)?guest-memory=bounce" \
         "socket=$work/bounced.sock"
     wait_until 20 accepts "$work/bounced.sock"
     vhost_writes bounced 16
     wait_until 20 vhost_has_read
-    [ "$(vhost_stat 'd["copied_bytes"]')" -gt 0 ] || fail "nothing was copied"
+    [ "$(vhost_stat copied_bytes)" -gt 0 ] || fail "nothing was copied"
     vhost_written bounced
 }
 
 # vhost_hotplug [huge]
 vhost_hotplug()
 {
-    local plugger
-    start_server
-    volume plug 8M
+    local plugger disk=plug${1:-}
+    volume "$disk" 8M
     vhost_start
-    vhost_add plug
-    vhost-client "$work/plug.sock" hotplug "$work/plug.stop" "$@" \
+    vhost_add "$disk"
+    vhost-client "$work/$disk.sock" hotplug "$work/plug.stop" "$@" \
         >"$work/hotplug" 2>&1 &
     plugger=$!
     end_later $plugger
     wait_until 60 grep -q 'memory came and went 3 times' "$work/hotplug" ||
         fail "$(tail -n 1 "$work/hotplug")"
-    equal "copied bytes" "$(vhost_stat 'd["copied_bytes"]')" 0
-    [ "$(vhost_stat 'd["reads"]')" -gt 8 ] || fail "too few reads"
+    equal "copied bytes" "$(vhost_stat copied_bytes)" 0
+    [ "$(vhost_stat reads)" -gt 8 ] || fail "too few reads"
     touch "$work/plug.stop"
     wait_until 10 gone $plugger
     wait $plugger
@@ -135,15 +130,14 @@ stat_block()
 
 check_no_byte_is_copied()
 {
-    start_server
     volume fast 64M
     vhost_start
     vhost_add fast
     within 60 vhost-client "$work/fast.sock" bench write 4096 16 1000
     within 60 vhost-client "$work/fast.sock" bench read 4096 16 1000
     within 60 vhost-client "$work/fast.sock" bench read 1048576 2 64
-    equal "failed" "$(vhost_stat 'd["failed"]')" 0
-    equal "requests" "$(vhost_stat 'd["requests"]')" 2064
+    equal "failed" "$(vhost_stat failed)" 0
+    equal "requests" "$(vhost_stat requests)" 2064
     wait_until 20 vhost_is idle
     vhost_copied fast
 }
@@ -153,7 +147,7 @@ vhost_copied()
 {
     vhost_writes "$1" 16
     wait_until 20 vhost_has_read
-    equal "copied bytes" "$(vhost_stat 'd["copied_bytes"]')" 0
+    equal "copied bytes" "$(vhost_stat copied_bytes)" 0
     vhost_written "$1"
 }
 
@@ -176,7 +170,6 @@ check_an_orderly_restart_loses_nothing()
 
 check_a_socket_has_the_owner_and_the_mode_that_were_given()
 {
-    start_server
     volume mode 8M
     vhost_start
     vhost_add mode mode=640 owner=nobody
@@ -185,11 +178,10 @@ check_a_socket_has_the_owner_and_the_mode_that_were_given()
 
 check_a_socket_that_cannot_be_given_away_says_what_to_do()
 {
-    start_server
     volume given 8M
     command -v setpriv >/dev/null || skip "no setpriv"
     vhost_under='setpriv --bounding-set=-chown' vhost_start
-    vhost_call add name=given "uri=$(uri given)" "socket=$work/given.sock" \
+    vhost_disk given "uri=$(uri given)" "socket=$work/given.sock" \
         owner=nobody
     wait_until 20 grep -q 'cannot give .* run rdisk-vhost as root, or leave owner' \
         "$vhost_log"
@@ -198,7 +190,6 @@ check_a_socket_that_cannot_be_given_away_says_what_to_do()
 
 check_memory_that_is_not_shared_is_refused_with_what_to_do()
 {
-    start_server
     volume private 8M
     vhost_start
     vhost_add private
@@ -209,10 +200,9 @@ check_memory_that_is_not_shared_is_refused_with_what_to_do()
 
 check_a_disk_whose_socket_cannot_be_made_says_why_and_tries_again()
 {
-    start_server
     volume where 8M
     vhost_start
-    vhost_call add name=where "uri=$(uri where)" "socket=$work/none/a.sock"
+    vhost_disk where "uri=$(uri where)" "socket=$work/none/a.sock"
     wait_until 20 grep -q "cannot listen at '$work/none/a.sock'" "$vhost_log"
     mkdir "$work/none"
     wait_until 30 accepts "$work/none/a.sock"
@@ -221,7 +211,6 @@ check_a_disk_whose_socket_cannot_be_made_says_why_and_tries_again()
 
 check_memory_that_may_not_be_locked_is_copied_with_one_message()
 {
-    start_server
     volume locked 8M
     command -v setpriv prlimit >/dev/null || skip "no setpriv or prlimit"
     # Enough for the session's own memory, for none of a guest's.
@@ -230,7 +219,7 @@ check_memory_that_may_not_be_locked_is_copied_with_one_message()
     vhost_add locked
     within 60 vhost-client "$work/locked.sock" bench write 1048576 2 20
     within 60 vhost-client "$work/locked.sock" bench read 1048576 2 20
-    equal "failed" "$(vhost_stat 'd["failed"]')" 0
+    equal "failed" "$(vhost_stat failed)" 0
     equal "messages" "$(grep -c 'on guest memory will be copied' "$vhost_log")" 1
     says "$vhost_log" 'RLIMIT_MEMLOCK'
 }
@@ -239,9 +228,8 @@ check_memory_that_may_not_be_locked_is_copied_with_one_message()
 check_a_disk_that_is_slow_to_start_delays_no_other()
 {
     local writer slow_writer
-    start_server
     volume slow 8M
-    volume fast 8M
+    volume brisk 8M
     vhost_start
     vhost_add slow
     mkfifo "$work/slow.sock.client.new"
@@ -249,16 +237,16 @@ check_a_disk_that_is_slow_to_start_delays_no_other()
     slow_writer=$!
     end_later $slow_writer
     wait_until 20 vhost_is opening
-    vhost_add fast
-    vhost-client "$work/fast.sock" check 3 16 >"$work/check" 2>&1 &
+    vhost_add brisk
+    vhost-client "$work/brisk.sock" check 3 16 >"$work/check" 2>&1 &
     writer=$!
     end_later $writer
     within 5 rdisk list --control "$vhost_control" | tee "$work/list"
     says "$work/list" '^slow .* opening'
     wait_until 30 gone $writer
     wait $writer || fail "$(tail -n 1 "$work/check")"
-    within 5 rdisk remove fast --control "$vhost_control"
-    wait_until 20 vhost_lacks fast
+    within 5 rdisk remove brisk --control "$vhost_control"
+    wait_until 20 vhost_lacks brisk
     ! gone $slow_writer || fail "the slow disk was not slow"
     # The end is bounded too, and the next daemon may have it all.
     vhost_stop TERM
@@ -273,7 +261,6 @@ vhost_lacks()
 
 check_rdisk_has_the_same_words_for_the_daemon_as_for_a_server()
 {
-    start_server
     volume words 8M
     vhost_start
     within 20 rdisk add words "uri=$(uri words)" "socket=$work/words.sock" \
@@ -311,7 +298,7 @@ check_a_drained_daemon_leaves_its_guests_to_the_next_one()
     local writer first
     vhost_writing upgraded
     within 40 rdisk drain --control "$vhost_control"
-    no_sessions
+    not_in_use upgraded
     first=$vhost vhost_control=$work/next.control
     vhost_start
     wait_until 20 vhost_is open || fail "$(tail -n 1 "$work/check")"
@@ -326,6 +313,7 @@ check_a_drained_daemon_leaves_its_guests_to_the_next_one()
 check_requests_that_cannot_end_are_left_to_the_next_daemon()
 {
     local writer
+    start_server                # of its own, which is hurt
     vhost_writing left
     freeze "$server"
     sleep 0.2
@@ -347,7 +335,6 @@ check_requests_that_cannot_end_are_left_to_the_next_daemon()
 check_a_broken_request_that_comes_again_and_again_stops_its_own_device_only()
 {
     local writer
-    start_server
     volume good 8M
     volume bad 8M
     vhost_start
@@ -366,21 +353,19 @@ check_a_broken_request_that_comes_again_and_again_stops_its_own_device_only()
 check_a_hostile_guest_harms_nobody_else()
 {
     local writer
-    start_server
-    volume good 8M
-    volume bad 8M
+    volume kind 8M
+    volume hostile 8M
     vhost_start
-    vhost_add good
-    vhost_add bad
-    vhost_writes good 16
-    within 60 vhost-client "$work/bad.sock" hostile
-    vhost_written good
-    within 20 vhost-client "$work/bad.sock" info
+    vhost_add kind
+    vhost_add hostile
+    vhost_writes kind 16
+    within 60 vhost-client "$work/hostile.sock" hostile
+    vhost_written kind
+    within 20 vhost-client "$work/hostile.sock" info
 }
 
 check_an_idle_daemon_sleeps()
 {
-    start_server
     volume idle 8M
     vhost_start --poll-time 100
     vhost_add idle
@@ -408,7 +393,6 @@ vhost_wakeups()
 
 check_a_volume_that_grows_is_told_to_the_device()
 {
-    start_server
     volume grows 8M
     vhost_start
     vhost_add grows
@@ -418,14 +402,8 @@ check_a_volume_that_grows_is_told_to_the_device()
     vhost_written grows
 }
 
-vhost_size_is()
-{
-    [ "$(vhost_stat 'd["size"]')" = "$1" ]
-}
-
 check_a_stock_qemu_boots_writes_reboots_and_verifies_without_a_copy()
 {
-    start_server
     vhost_root
     vhost_start
     vhost_add root
@@ -433,11 +411,12 @@ check_a_stock_qemu_boots_writes_reboots_and_verifies_without_a_copy()
     wait_until 120 vhost_is open
     vhost_guest_done
     wait_until 20 vhost_is idle
-    equal "failed requests" "$(vhost_stat 'd["failed"]')" 0
-    [ "$(vhost_stat 'd["requests"]')" -gt 500 ] || fail "too few requests"
-    wait_until 10 no_sessions
+    equal "failed requests" "$(vhost_stat failed)" 0
+    [ "$(vhost_stat requests)" -gt 500 ] || fail "too few requests"
+    wait_until 10 not_in_use root
     "$top/tests/lab/guest/check-image" "$pool/root"
-    report "$(vhost_stat 'd["requests"]') requests"
+    report "$(vhost_stat requests) requests"
 }
 
+start_server
 run_checks

@@ -5,50 +5,59 @@
 # rdisk-vhost in a test: a daemon, its disks, and a stock QEMU on one.
 
 vhost_control=$work/vhost.control
-vhost_log=$work/server.vhost.log    # shown with a failed check
+vhost_log=''                    # of each check; shown when it fails
 stock=/usr/bin/qemu-system-x86_64
 
 # vhost_start [OPTION…]: the daemon; ready when it answers
 vhost_start()
 {
     command -v rdisk-vhost >/dev/null || skip "no rdisk-vhost; run: make vhost"
+    [ -n "$vhost_log" ] || vhost_log=$work/server.vhost.$BASHPID.log
     # shellcheck disable=SC2086 # a prefix is words
     ${vhost_under:-} rdisk-vhost --control "$vhost_control" --log-level debug \
         ${vhost_config:+--config "$vhost_config"} "$@" 2>>"$vhost_log" &
     vhost=$!
     end_later $vhost
     wait_until 20 vhost_settled
-    vhost_call list >/dev/null || fail "rdisk-vhost: $(tail -n 1 "$vhost_log")"
+    ! gone "$vhost" || fail "rdisk-vhost: $(tail -n 1 "$vhost_log")"
 }
 
 vhost_settled()
 {
-    vhost_call list >/dev/null 2>&1 || gone "$vhost"
+    rdisk list --control "$vhost_control" >/dev/null 2>&1 || gone "$vhost"
 }
 
-# vhost_call OP [KEY=VALUE…]: a request on the control socket; prints the reply
-vhost_call()
-{
-    "$here/vhost-call" "$vhost_control" "$@"
-}
-
-# vhost_stat EXPRESSION: a Python expression on the first disk, d
+# vhost_stat MEMBER…: of the first disk in the daemon's statistics, one a line.
+# Without a script's interpreter: it is called again and again.
 vhost_stat()
 {
-    vhost_call stat | python3 -Sc 'import json, sys
-d = json.load(sys.stdin)["disks"][0]
-print(eval(sys.argv[1]))' "$1"
+    local stat member value
+    stat=$(within 20 rdisk stat --json --control "$vhost_control")
+    for member in "$@"; do
+        value=${stat#*"\"$member\":"}
+        [ "$value" != "$stat" ] || return 1
+        value=${value%%$'\n'*}
+        value=${value%,}
+        value=${value#\"}
+        echo "${value%\"}"
+    done
 }
 
 vhost_is()
 {
-    [ "$(vhost_stat 'd["state"]')" = "$1" ]
+    [ "$(vhost_stat state)" = "$1" ]
+}
+
+# vhost_disk NAME KEY=VALUE…: a disk of the daemon
+vhost_disk()
+{
+    within 20 rdisk add "$@" --control "$vhost_control"
 }
 
 # vhost_add NAME [KEY=VALUE…]: a disk of the volume of that name, listening
 vhost_add()
 {
-    vhost_call add "name=$1" "uri=$(uri "$1")?reconnect-delay=60&heartbeat=60" \
+    vhost_disk "$1" "uri=$(uri "$1")?reconnect-delay=60&heartbeat=60" \
         "socket=$work/$1.sock" "${@:2}"
     wait_until 20 accepts "$work/$1.sock"
 }
@@ -75,14 +84,23 @@ vhost_written()
 
 vhost_has_read()
 {
-    [ "$(vhost_stat 'd["reads"] > 100 and d["writes"] > 100')" = True ]
+    local count
+    for count in $(vhost_stat reads writes); do
+        [ "$count" -gt 100 ] || return 1
+    done
 }
 
-# vhost_writing VOLUME [SERVER-OPTION…]: a server, a daemon that has the disk in
-# its configuration file, so that the next one knows it, and a writer on it
+vhost_size_is()
+{
+    [ "$(vhost_stat size)" = "$1" ]
+}
+
+# vhost_writing VOLUME [SERVER-OPTION…]: a server, unless there is one, a daemon
+# that has the disk in its configuration file, so that the next one knows it, and
+# a writer on it
 vhost_writing()
 {
-    start_server "${@:2}"
+    [ -n "$server" ] || start_server "${@:2}"
     volume "$1" 16M
     vhost_config=$work/vhost.conf
     cat >"$vhost_config" <<END
@@ -115,7 +133,8 @@ vhost_replace()
 
 # vhost_guest NAME [BOOT-OPTION…]: a stock QEMU, or the program $qemu, boots the
 # test guest on a disk, in the background as $guest; its console is in
-# $work/console
+# $work/console. $qemu_options are QEMU's.
+qemu_options=()
 vhost_guest()
 {
     local program=${qemu:-$stock}
@@ -127,7 +146,7 @@ vhost_guest()
         -machine memory-backend=memory \
         -chardev "socket,id=vhost,path=$work/$1.sock,reconnect=1" \
         -device vhost-user-blk-pci,chardev=vhost,num-queues=2 \
-        -qmp "unix:$work/qmp,server=on,wait=off" \
+        -qmp "unix:$work/qmp,server=on,wait=off" "${qemu_options[@]}" \
         >/dev/null 2>"$work/boot" &
     guest=$!
     end_later $guest
@@ -141,6 +160,7 @@ vhost_root()
     within 120 qemu-img convert -n -f raw -O raw "$image" "$(uri root)"
 }
 
+# vhost_guest_done [FILES]
 vhost_guest_done()
 {
     wait "$guest" || {
@@ -148,7 +168,20 @@ vhost_guest_done()
         fail "$(tail -n 1 "$work/boot")"
     }
     grep -a RDISK-GUEST "$work/console"
-    says "$work/console" 'RDISK-GUEST: VERIFIED 12 files'
+    says "$work/console" "RDISK-GUEST: VERIFIED ${1:-12} files"
+}
+
+# vhost_guest_says REGEX SECONDS [N]: so often, by then
+vhost_guest_says()
+{
+    wait_until "$2" has_said "$1" "${3:-1}" || fail "the guest does not say" \
+        "'$1', but '$(grep -a RDISK-GUEST "$work/console" | tail -n 1)'"
+}
+
+has_said()
+{
+    [ "$(grep -acE "RDISK-GUEST: $1" "$work/console")" -ge "$2" ] ||
+        gone "$guest"
 }
 
 # ---- Several hosts ------------------------------------------------------

@@ -92,7 +92,7 @@ check_a_guest_moves_though_the_daemon_of_its_source_is_killed_meanwhile()
     wait_until 10 gone "${vhost_of[left]}"
     local vhost_control=$work/left.control vhost_config=$work/left.conf
     vhost_start
-    wait_until 60 vhost_is open || fail "left's disk is $(vhost_stat 'd["state"]')"
+    wait_until 60 vhost_is open || fail "left's disk is $(vhost_stat state)"
     goes_on left 10
     quickly left
     migration_ends left completed

@@ -74,7 +74,7 @@ check_a_guest_whose_volume_somebody_else_has_written_gets_errors()
     vhost_start
     # The disk is idle again as soon as the guest, which got an error, has gone.
     wait_until 20 grep -q 'was given to another client' "$vhost_log" ||
-        fail "the disk is $(vhost_stat 'd["state"]')"
+        fail "the disk is $(vhost_stat state)"
     wait_until 20 gone "$writer" || fail "the guest goes on"
     ! wait "$writer" || fail "the guest saw no error"
     says "$work/check" 'ended with status 1'
