@@ -281,7 +281,7 @@ stop_server()
 kill_server()
 {
     kill -KILL "$server"
-    wait_until 10 gone "$server" || fail "the server does not die"
+    wait_until 10 gone "$server" || fail "the server did not exit"
     server=''
 }
 

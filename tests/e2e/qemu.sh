@@ -243,7 +243,7 @@ goes_on()
     local before
     before=$(rounds "$1")
     wait_until 150 has_rounds "$1" $((before + ${2:-3})) ||
-        fail "the guest of $1 stands still: $(tail -c 60 "$work/$1.serial")"
+        fail "the guest of $1 makes no progress: $(tail -c 60 "$work/$1.serial")"
     sound "$1" || fail "the guest of $1: $(tail -c 60 "$work/$1.serial")"
 }
 

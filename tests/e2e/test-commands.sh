@@ -30,7 +30,7 @@ check_bench_counts_what_the_server_counts()
         = True ] || fail "the percentiles are not in order"
     # Of each of 4 requests at a time.
     [ "$(result 'abs(r["iops"] * r["latency_us"]["mean"] / 1e6 / 4 - 1) < 0.3')" \
-        = True ] || fail "rate and latency do not go together"
+        = True ] || fail "rate and latency are inconsistent"
     within 30 rdisk bench --time 0.3 "$(uri b)" | tee "$work/text"
     says "$work/text" 'IOPS, [0-9.]+ MB/s'
 }
@@ -74,13 +74,13 @@ check_an_image_comes_back_as_it_was()
     within 60 rdisk export "$(uri v)" "$work/back"
     equal "size" "$(stat -c %s "$work/back")" $((16 << 20))
     cmp -n "$(stat -c %s "$work/image")" "$work/image" "$work/back" ||
-        fail "the data differ"
+        fail "the data differs"
     at_most "space of the exported file" \
         $(($(stat -c %b "$work/back") * 512)) $((12 << 20))
     refused 'File exists; --replace' 10 rdisk export "$(uri v)" "$work/back"
     within 60 rdisk export --replace "$(uri v)" "$work/back"
     cmp -n "$(stat -c %s "$work/image")" "$work/image" "$work/back" ||
-        fail "the data differ"
+        fail "the data differs"
 }
 
 check_an_image_that_does_not_fit_is_refused()

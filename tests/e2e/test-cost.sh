@@ -187,7 +187,7 @@ check_64_idle_sessions_wake_nobody()
     end_later $client
     wait_until 60 grep -q '^idle' "$work/idle" ||
         fail "bench-client: $(tail -n 1 "$work/idle")"
-    sessions_there 64 || fail "not 64 sessions"
+    sessions_there 64 || fail "there are not 64 sessions"
     unchanged 5 switches || fail "idle sessions wake the server"
     # So many sessions take their time, and the next check wants the port.
     kill -KILL $client
@@ -214,7 +214,7 @@ check_top_shows_what_a_volume_does()
     awk '$1 == "disk" && $2 > 0 && $3 == 0 && $5 > 0 && $7 > 0 && $8 >= $7 {
              lines++
          }
-         END { exit lines != 2 }' "$work/top" || fail "top shows it wrongly"
+         END { exit lines != 2 }' "$work/top" || fail "rdisk top shows a wrong value"
 }
 
 check_stat_tells_percentiles_of_each_operation()

@@ -11,7 +11,7 @@
 kill_server()
 {
     kill -KILL "$server"
-    wait_until 10 gone "$server" || fail "the server does not die"
+    wait_until 10 gone "$server" || fail "the server did not exit"
     server=''
 }
 
@@ -33,7 +33,7 @@ brief_server()
 away()
 {
     kill -STOP "${client[$1]}"
-    wait_until 20 no_sessions || fail "the server does not miss client $1"
+    wait_until 20 no_sessions || fail "the server still has a session of client $1"
 }
 
 back()
@@ -181,7 +181,7 @@ check_a_volume_that_was_replaced_is_left_alone()
     say a 'write -P 8 0 4k'
     answers a 'not the one that this client had open: it has been replaced' 40
     answers a 'write failed' 20
-    cmp -n 8M "$pool/v" /dev/zero || fail "the new volume was written to"
+    cmp -n 8M "$pool/v" /dev/zero || fail "the new volume was written"
 }
 
 check_a_volume_in_memory_ends_with_its_server()
@@ -246,7 +246,7 @@ check_a_killed_server_loses_nothing()
     say a 'flush'
     answers a 'rdma_done .* ret 0' 20
     ! said a 'lost its volatile cache' ||
-        fail "a loss is told, but there was none"
+        fail "a loss is reported, but there was none"
 }
 
 # A second one would give away what the first has given.

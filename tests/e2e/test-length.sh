@@ -223,7 +223,7 @@ watcher()
     # Typed again until there is a shell that reads it.
     wait_until 120 told_size "$1" || {
         tail -n 5 "$work/$1.console"
-        fail "the guest does not tell the size of its disk"
+        fail "the guest does not report the size of its disk"
     }
 }
 

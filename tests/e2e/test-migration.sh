@@ -106,7 +106,7 @@ check_a_destination_that_dies_at_the_switch_gives_it_back_to_the_source()
     qmp left migrate-continue '{"state": "pre-switchover"}' >/dev/null
     wait_until 20 gave_it_up late || fail "left still writes"
     kill -KILL "${vm[right]}"
-    wait_until 60 migration_is left 'completed|failed' || fail "no end"
+    wait_until 60 migration_is left 'completed|failed' || fail "it did not end"
     # As far as QEMU knows it is done, if all was sent before the other died.
     status_is left running || qmp left cont >/dev/null
     goes_on left 20
@@ -247,7 +247,7 @@ check_a_server_that_stays_away_at_the_switch_leaves_the_guest_on_the_source()
     switch_over
     migration_ends left failed
     start_server --lease-time 60
-    wait_until 60 status_is left 'running|paused' || fail "left is lost"
+    wait_until 60 status_is left 'running|paused' || fail "left neither runs nor is paused"
     status_is left running || qmp left cont >/dev/null
     goes_on left 20
     quit left

@@ -130,7 +130,7 @@ check_another_volume_on_that_reactor_goes_on_beside_it()
     end_later $other
     io_script plain < <(patterns 80)
     bench plain -c 500 -d 8 -s 4k -w --flush-interval=100
-    wait $other || fail "the other one: $(tail -n 1 "$work/other")"
+    wait $other || fail "the other client: $(tail -n 1 "$work/other")"
     wait_until 10 no_sessions
     equal "requests of it polled for" "$(of plain polled)" 0
     equal "requests of the other" "$(of polled polled)" 2000

@@ -40,7 +40,7 @@ check_after_the_delay_requests_fail_until_the_server_is_back()
     answers c 'write failed' 20
     says "$work/c.out" 'not reconnected to .* within reconnect-delay=2 seconds'
     start_server
-    wait_until 40 said c 'reconnected to .*, epoch' || fail "it did not come back"
+    wait_until 40 said c 'reconnected to .*, epoch' || fail "it did not reconnect"
     say c 'write -P 3 0 4k'
     answers c 'wrote 4096/4096' 20
 }
@@ -115,7 +115,7 @@ check_a_client_comes_back_through_another_device()
     before=$(unanswered)
     bereaved_client 'reconnect-delay=60'
     say c 'write -P 2 64k 4k'
-    wait_until 20 freezes_between_attempts || fail "the client never rests"
+    wait_until 20 freezes_between_attempts || fail "the client does not sleep between requests"
     move_address lab0 lab1
     trap move_back EXIT
     kill -CONT "${client[c]}"
@@ -165,7 +165,7 @@ sent_packets()
 # queue pair 1 of the device, see docs/lab.md.
 move_address()
 {
-    unchanged 1 sent_packets || fail "somebody sends without end"
+    unchanged 1 sent_packets || fail "a peer sends without end"
     ip addr del "$addr/24" dev "$1"
     ip addr add "$addr/24" dev "$2"
 }

@@ -47,7 +47,7 @@ check_a_guest_that_has_just_come_outlasts_a_kill_of_the_daemon()
 check_a_guest_of_a_stock_qemu_moves_to_another_host_and_back()
 {
     vhost_moving there
-    vhost_on right vhost_is idle || fail "right has the volume open before the move"
+    vhost_on right vhost_is idle || fail "right has the volume open before the migration"
     nobody_else_may_write there
     migrate left right
     goes_on right 20

@@ -231,7 +231,7 @@ vhost_twin()
 # Each of the guest's buffers has been filled by RDMA.
 buffers_are_full()
 {
-    wait_until 150 has_rounds "$1" 45 || fail "the guest of $1 stands still"
+    wait_until 150 has_rounds "$1" 45 || fail "the guest of $1 makes no progress"
     sound "$1" || fail "the guest of $1: $(tail -c 60 "$work/$1.serial")"
 }
 

@@ -30,7 +30,7 @@ resent()
     cat "$work/victim"
     net restore
     kill -TERM $counter
-    wait_until 10 grep -q '^bb' "$work/packets" || fail "packets are not told"
+    wait_until 10 grep -q '^bb' "$work/packets" || fail "no packet was recorded"
     old=$(awk '/^aa/ { print $2 }' "$work/packets")
     new=$(awk '/^bb/ { print $2 }' "$work/packets")
     report "packets with the old bytes: $old, with the new ones: $new"

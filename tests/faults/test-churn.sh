@@ -53,7 +53,7 @@ check_a_hundred_connects_and_disconnects_leave_nothing_behind()
     # Registrations that were killed half-way are told, and nothing else.
     dmesg | tail -n +$((messages + 1)) | grep -v 'returned err = -4' |
         grep -iE 'rxe|rdma|infiniband|uverbs|bug|warn|error' &&
-        fail "the kernel's log has something about it"
+        fail "the kernel logged an error"
     io v 'read -q -P 5 0 1M'
     report "$rounds clients, nothing left after $began ms"
 }

@@ -83,7 +83,7 @@ check_a_guest_sees_pauses_and_no_error_while_its_server_comes_and_goes()
     equal "failed requests" "$(guest_counter "$work" failed)" 0
     [ "$(guest_counter "$work" reconnects 2>/dev/null || true)" != 0 ] ||
         fail "it never reconnected"
-    [ $hits -ge 4 ] || fail "only $hits faults came before it was done"
+    [ $hits -ge 4 ] || fail "only $hits faults were injected before it was done"
     "$top/tests/lab/guest/check-image" "$pool/root"
     report "$hits faults in $((SECONDS - began)) s," \
         "back in $(largest "${backs[@]}") ms"

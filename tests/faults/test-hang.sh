@@ -92,10 +92,10 @@ check_a_frozen_pool_stops_neither_heartbeats_nor_statistics_nor_signals()
         fail "a session on good was ended"
     # The client of v reads why.
     wait_until 20 grep -q 'does not answer' "$work/late" ||
-        fail "the client is not told: $(tail -n 1 "$work/late")"
+        fail "the client got no error: $(tail -n 1 "$work/late")"
     kill -TERM "$server"
     wait_until 20 grep -q "left: opening volume 'v'" "$server_log" ||
-        fail "SIGTERM is not heeded: $(tail -n 1 "$server_log")"
+        fail "the server does not stop on SIGTERM: $(tail -n 1 "$server_log")"
     fsfreeze -u "$pool"
     wait_until 20 gone "$server" || fail "the server does not end"
     umount "$pool"
@@ -153,7 +153,7 @@ check_commands_that_a_frozen_pool_holds_up_delay_nobody_else()
         fail "a session on good was ended"
     # What had begun goes on, and nothing is left half done.
     fsfreeze -u "$pool"
-    wait_until 20 nothing_waits || fail "operations wait still"
+    wait_until 20 nothing_waits || fail "operations are still waiting"
     within 20 rdisk list --control "$control" >"$work/list"
     says "$work/list" '^new '
     says "$work/list" '^grows  *8M '

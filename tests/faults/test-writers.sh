@@ -42,16 +42,16 @@ check_two_writers_fight_and_the_volume_is_one_ones()
     end_later $two
     sleep "$(often 8 30)"
     : >"$work/enough"
-    wait_until 60 gone $one || fail "a fighter hangs"
-    wait_until 60 gone $two || fail "a fighter hangs"
+    wait_until 60 gone $one || fail "a writer hangs"
+    wait_until 60 gone $two || fail "a writer hangs"
     [ ! -e "$work/harm" ] || fail "$(head -n 1 "$work/harm")"
     # Both have been in, and met the other.
     grep -q '^17 ' "$work/won" && grep -q '^34 ' "$work/won" ||
         fail "one of them never got the volume"
-    [ -s "$work/lost" ] || fail "they never met"
+    [ -s "$work/lost" ] || fail "the two writers never overlapped"
     byte=$(od -An -tu1 -N1 "$pool/v" | tr -d ' ')
     head -c 2M /dev/zero | tr '\0' "\\$(printf %03o "$byte")" |
-        cmp - "$pool/v" || fail "the volume is not one writer's"
+        cmp - "$pool/v" || fail "the volume has data of more than one writer"
     report "$(grep -c . "$work/won") times let in," \
         "$(grep -c . "$work/lost") times refused," \
         "done with one after the other within $(awk '
