@@ -3,36 +3,7 @@
 #include <poll.h>
 #include <stdlib.h>
 
-#include "tests/unit/support/raw.h"
-#include "tests/unit/support/unit.h"
-
-#define SECOND 1000000000ull
-
-static struct fake_fabric *fabric;
-static struct fake_host *left, *right;
-static struct raw client, server;
-static struct ibv_wc wc;
-
-static void begin(void)
-{
-    fabric = fake_fabric_new(1);
-    left = fake_host_add(fabric, "10.0.0.1");
-    right = fake_host_add(fabric, "10.0.0.2");
-    raw_init(&client, fabric, left);
-    raw_init(&server, fabric, right);
-}
-
-static void begin_pair(void)
-{
-    begin();
-    raw_pair(&client, &server);
-}
-
-static void end(void)
-{
-    raw_unpair(&client, &server);
-    CHECK_EQUAL(fake_fabric_free(fabric), 0);
-}
+#include "tests/unit/fake/pair.h"
 
 static uint64_t address(struct raw *raw, uint32_t offset)
 {
