@@ -12,7 +12,7 @@ SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
 	$(addprefix session/, cq_watch.c create.c fence.c open.c queue.c \
 		resize.c session.c) \
 	$(addprefix volume/, drain.c identity.c identity_file.c lease.c lock.c \
-		operation.c pool.c pool_change.c pool_identity.c records.c volume.c \
+		operation.c pool.c pool_change.c pool_identity.c pool_images.c records.c volume.c \
 		volume_operation.c))
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c $(DAEMON_PACKAGES)
 
@@ -27,7 +27,7 @@ $(O)/obj/server/backends/module.o: CPPFLAGS += -DRDISK_MODULES='"$(MODULESDIR)"'
 RBD ?= $(shell printf '\043include <rbd/librbd.h>\n\043include <rados/librados.h>\n' | \
 	$(CC) -E -x c - >/dev/null 2>&1 && echo 1 || echo 0)
 RBD_SOURCES := $(addprefix server/backends/rbd/, cluster.c extents.c image.c \
-	lock.c request.c)
+	lock.c pool.c request.c)
 ifneq ($(RBD),0)
 RBD_MODULE := $(O)/bin/backend-rbd.so
 endif

@@ -222,18 +222,39 @@ static int run_step(struct server *server, const char *what, const char *path,
     return result;
 }
 
+/* The class whose images are the pool; NULL: it is a directory. */
+static int find_images(const struct config *config,
+                       const struct backend_class **images,
+                       struct rdisk_error *err)
+{
+    if (!config->pool[0] || strcmp(config->pool_backend, "file") == 0) {
+        return 0;
+    }
+    *images = backend_find(config->pool_backend, err);
+    return *images ? 0 : err->code;
+}
+
 static int open_pool(struct step *step)
 {
     struct server *server = step->server;
     const struct config *config = server->config;
-    int result = pool_init(&server->pool, config->pool, LOCK_WAIT_MS,
-                           &step->err);
+    const struct backend_class *images = NULL;
+    int result = find_images(config, &images, &step->err);
+
+    if (result == 0) {
+        result = images
+                     ? pool_init_images(&server->pool, images, &server->ceph,
+                                        config->pool, LOCK_WAIT_MS, &step->err)
+                     : pool_init(&server->pool, config->pool, LOCK_WAIT_MS,
+                                 &step->err);
+    }
 
     server->pool.polling = config->polling;
     if (result < 0) {
         return result;
     }
-    if (records_init(&server->records, config->state, config->pool) < 0) {
+    if (records_init(&server->records, config->state,
+                     images ? NULL : config->pool) < 0) {
         return rdisk_error_set(&step->err, -ENOMEM, "no memory for leases");
     }
     server->pool.records = &server->records;

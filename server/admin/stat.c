@@ -141,7 +141,7 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
     add_text(object, "name", entry->name);
     add_text(object, "backend", entry->backend);
     add_number(object, "size", entry->size);
-    if (entry->file) {
+    if (entry->file && entry->file->allocated != POOL_UNKNOWN) {
         add_number(object, "allocated", entry->file->allocated);
     }
     if (entry->lease) {

@@ -80,10 +80,35 @@ struct backend_geometry {
     bool copy;    /* submit takes RDISK_OP_COPY */
 };
 
+struct backend_pool;
+
+/*
+ * A place whose images are volumes. All of it waits for storage, and runs in
+ * jobs' threads, any number at once but for close.
+ */
+struct backend_pool_class {
+    /* NULL with @err filled. */
+    struct backend_pool *(*open)(const struct backend_ceph *ceph,
+                                 const char *place, struct rdisk_error *err);
+    void (*close)(struct backend_pool *pool);
+    /* Call @add for each image, until it returns false: no memory. 0 or a
+     * negative errno with @err. */
+    int (*list)(struct backend_pool *pool,
+                bool (*add)(void *opaque, const char *name, uint64_t size),
+                void *opaque, struct rdisk_error *err);
+    /* Durable when it returns 0. -EEXIST: there is one. */
+    int (*create)(struct backend_pool *pool, const char *name, uint64_t size,
+                  struct rdisk_error *err);
+    /* The same; -EBUSY: somebody has it open. */
+    int (*delete)(struct backend_pool *pool, const char *name,
+                  struct rdisk_error *err);
+};
+
 struct backend_class {
     const char *name; /* as in backend=NAME */
     bool has_path;    /* it opens what a path names, and lasts; the others
                                    are given a size */
+    const struct backend_pool_class *pool; /* NULL: it has none */
 
     /*
      * Open what @spec names and fill the geometry. Returns NULL with @err

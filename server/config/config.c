@@ -129,6 +129,10 @@ static const struct option options[] = {
     { "pool", "directory", "pool", "DIRECTORY",
       "whose files are volumes; default: none", KIND_TEXT,
       offsetof(struct config, pool), 0, 0, RESTARTS },
+    { "pool", "backend", "pool-backend", "file|rbd",
+      "file: the pool is a directory; rbd: a Ceph pool, named by directory as "
+      "POOL or POOL/NAMESPACE; default file",
+      KIND_TEXT, offsetof(struct config, pool_backend), 0, 0, RESTARTS },
     { "pool", "create", "create", "allow|deny",
       "whether clients may create volumes; only without authentication; "
       "default deny",
@@ -435,6 +439,7 @@ int config_init(struct config *config)
         .metrics = strdup(""),
         .state = strdup(""),
         .pool = strdup(""),
+        .pool_backend = strdup("file"),
         .resize = true,
         .ceph_config = strdup(CONFIG_DEFAULT_CEPH),
         .ceph_user = strdup("admin"),
@@ -443,7 +448,8 @@ int config_init(struct config *config)
     };
     if (!config->listen || !config->core_list || !config->control ||
         !config->metrics || !config->state || !config->pool ||
-        !config->ceph_config || !config->ceph_user || !config->ceph_keyring) {
+        !config->pool_backend || !config->ceph_config || !config->ceph_user ||
+        !config->ceph_keyring) {
         config_free(config);
         return -ENOMEM;
     }
@@ -458,6 +464,7 @@ void config_free(struct config *config)
     free(config->metrics);
     free(config->state);
     free(config->pool);
+    free(config->pool_backend);
     free(config->ceph_config);
     free(config->ceph_user);
     free(config->ceph_keyring);
@@ -489,6 +496,13 @@ int config_check(const struct config *config, struct rdisk_error *err)
                                    "one of: %s",
                                    volume->name, backend_names());
         }
+    }
+    if (strcmp(config->pool_backend, "file") != 0 &&
+        strcmp(config->pool_backend, "rbd") != 0) {
+        return rdisk_error_set(err, -EINVAL,
+                               "backend = %s of the pool is neither file nor "
+                               "rbd",
+                               config->pool_backend);
     }
     if (!config->pool[0] && !config->volumes) {
         return rdisk_error_set(err, -EINVAL,

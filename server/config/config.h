@@ -43,7 +43,8 @@ struct config {
     uint64_t storage_timeout;     /* milliseconds */
     uint64_t lease_time;          /* milliseconds; 0: not kept */
     char *state;                  /* directory of records; "": a default */
-    char *pool;                   /* directory; "": none */
+    char *pool;                   /* directory, or Ceph pool; "": none */
+    char *pool_backend;           /* "file" or "rbd" */
     bool create;                  /* clients may, without authentication */
     bool resize;                  /* clients may, what they write of the pool */
     enum backend_polling polling; /* of the pool's volumes */

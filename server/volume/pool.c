@@ -94,6 +94,7 @@ void pool_destroy(struct pool *pool)
         pool->leases = lease->next;
         free(lease);
     }
+    pool_destroy_images(pool);
     if (pool->directory >= 0) {
         close(pool->directory);
     }
@@ -190,28 +191,37 @@ static struct volume *open_volume(struct pool *pool,
     return volume;
 }
 
-/* One that may not be written is read-only. */
-struct backend *pool_open_file(const struct pool *pool, const char *name,
-                               struct rdisk_error *err)
+/* A file or an image of the pool. */
+static struct backend *open_one(const struct pool *pool, const char *name,
+                                bool read_only, struct rdisk_error *err)
 {
     struct backend_spec spec = {
         .volume = name,
         .path = name,
         .directory = pool->directory,
+        .read_only = read_only,
         .polling = pool->polling,
     };
-    struct backend *backend;
-    struct rdisk_error why;
 
-    if (pool->directory < 0) {
+    return pool->images ? pool_open_image(pool, name, read_only, err)
+                        : open_backend(pool, &backend_file, &spec, err);
+}
+
+/* One that may not be written is read-only. */
+struct backend *pool_open_file(const struct pool *pool, const char *name,
+                               struct rdisk_error *err)
+{
+    struct rdisk_error why;
+    struct backend *backend;
+
+    if (pool->directory < 0 && !pool->images) {
         rdisk_error_set(err, -ENOENT, "there is no volume '%s'", name);
         return NULL;
     }
-    backend = open_backend(pool, &backend_file, &spec, &why);
+    backend = open_one(pool, name, false, &why);
     if (!backend &&
         (why.code == -EACCES || why.code == -EROFS || why.code == -EPERM)) {
-        spec.read_only = true;
-        backend = open_backend(pool, &backend_file, &spec, &why);
+        backend = open_one(pool, name, true, &why);
         if (backend) {
             log_info("volume '%s' may not be written: it is read-only", name);
         }
@@ -373,8 +383,7 @@ void pool_forget_lease(struct pool *pool, const uint8_t *identity)
 
 /* ---- Listing ---------------------------------------------------------- */
 
-/* One more place at the end of @files. */
-static struct pool_file *append(struct pool_file **files, size_t *count)
+struct pool_file *pool_append(struct pool_file **files, size_t *count)
 {
     /* Doubled whenever the number is a power of two. */
     if ((*count & (*count - 1)) == 0) {
@@ -404,7 +413,7 @@ static int scan_stream(const struct pool *pool, DIR *stream,
             !S_ISREG(st.st_mode)) {
             continue;
         }
-        file = append(files, count);
+        file = pool_append(files, count);
         if (!file) {
             return -ENOMEM;
         }
@@ -423,6 +432,9 @@ int pool_scan(const struct pool *pool, struct pool_file **files, size_t *count,
 
     *files = NULL;
     *count = 0;
+    if (pool->images) {
+        return pool_scan_images(pool, files, count, err);
+    }
     if (pool->directory < 0) {
         return 0;
     }
@@ -500,7 +512,7 @@ void pool_for_each(struct pool *pool, const struct pool_file *files,
     for (size_t i = 0; i < count; i++) {
         struct pool_entry entry = {
             .name = files[i].name,
-            .backend = backend_file.name,
+            .backend = (pool->images ? pool->images : &backend_file)->name,
             .size = files[i].size,
             .file = &files[i],
             .lease = named_lease(pool, files[i].name),

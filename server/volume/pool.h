@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * All volumes of the server: those with a section in the configuration, which
- * are always open, and the files of the pool directory, which are open while
- * somebody holds them. Control thread.
+ * are always open, and the files of the pool directory, or the images of the
+ * place that is the pool, which are open while somebody holds them. Control thread.
  */
 #ifndef RDISK_SERVER_VOLUME_POOL_H
 #define RDISK_SERVER_VOLUME_POOL_H
@@ -22,6 +22,10 @@ struct pool {
     uint64_t lease_time;          /* ns that one is kept for who is away */
     uint64_t started;             /* rdisk_now() */
     enum backend_polling polling; /* of the directory's volumes */
+    /* Instead of a directory: a place of a backend's. NULL: none. */
+    const struct backend_class *images;
+    struct backend_pool *place;
+    const struct backend_ceph *ceph;
 };
 
 /*
@@ -31,6 +35,11 @@ struct pool {
  */
 int pool_init(struct pool *pool, const char *path, unsigned int wait_ms,
               struct rdisk_error *err);
+/* The same with images of @class, which has pools, in @place; @ceph lasts as
+ * long as the pool. */
+int pool_init_images(struct pool *pool, const struct backend_class *class,
+                     const struct backend_ceph *ceph, const char *place,
+                     unsigned int wait_ms, struct rdisk_error *err);
 /* Close everything; no volume is held any more. */
 void pool_destroy(struct pool *pool);
 
@@ -85,11 +94,13 @@ struct pool_entry {
     const struct lease *lease;    /* NULL: no client has written it since the
                                    server started */
 };
-/* A file of the pool directory that may be a volume. */
+/* What an image takes up is not known without a walk through its objects. */
+#define POOL_UNKNOWN UINT64_MAX
+/* A file or image of the pool that may be a volume. */
 struct pool_file {
     char name[RDISK_VOLUME_NAME_MAX + 1];
     uint64_t size;      /* bytes */
-    uint64_t allocated; /* the same, of its file system */
+    uint64_t allocated; /* the same, of its file system; or POOL_UNKNOWN */
 };
 /* The file system of the pool directory, bytes; all 0: not known. */
 struct pool_space {

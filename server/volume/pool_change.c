@@ -71,7 +71,13 @@ static int check(const struct pool_change *change, struct rdisk_error *err)
     if (result < 0) {
         return result;
     }
-    if (pool->directory < 0) {
+    if (pool->images && change->kind == POOL_REPLACE) {
+        return rdisk_error_set(err, -ENOTSUP,
+                               "cannot replace volume '%s': it is an image of "
+                               "a Ceph pool; delete it first",
+                               name_of(change));
+    }
+    if (pool->directory < 0 && !pool->images) {
         return rdisk_error_set(err, -ENOTSUP,
                                "this server has no pool "
                                "directory (directory= in [pool], or --pool)");
@@ -162,6 +168,9 @@ static int create(struct pool_change *change)
     char file[NEW_NAME];
     int result;
 
+    if (pool->images) {
+        return pool->images->pool->create(pool->place, name, change->size, err);
+    }
     if (faccessat(pool->directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
         return exists(name, err);
     }
@@ -188,6 +197,23 @@ static int create(struct pool_change *change)
 }
 
 /* ---- Claim: storage ----------------------------------------------------- */
+
+static bool is_claimed(const struct pool_change *change)
+{
+    return change->fd >= 0 || change->image;
+}
+
+static void let_go(struct pool_change *change)
+{
+    if (change->fd >= 0) {
+        close(change->fd);
+    }
+    if (change->image) {
+        change->image->class->close(change->image);
+    }
+    change->fd = -1;
+    change->image = NULL;
+}
 
 /*
  * Open to read, at least, and to write where that is allowed: what network
@@ -276,11 +302,30 @@ static int claim(struct pool_change *change)
     return 0;
 }
 
+/* An image that is open to write has no other writer. */
+static int claim_image(struct pool_change *change)
+{
+    const struct pool *pool = change->pool;
+    int result;
+
+    change->image = pool_open_image(pool, name_of(change), false, &change->why);
+    if (!change->image) {
+        return change->why.code;
+    }
+    memcpy(change->identity, change->image->identity, RDISK_ID_SIZE);
+    result = lease_read(pool->records ? &pool->records->store : NULL,
+                        change->identity, &change->record, &change->why);
+    if (result < 0) {
+        let_go(change);
+    }
+    return result;
+}
+
 static void claim_run(struct job *job)
 {
     struct pool_change *change = of_job(job);
 
-    change->result = claim(change);
+    change->result = change->pool->images ? claim_image(change) : claim(change);
     if (change->result == -ENOENT && change->kind == POOL_REPLACE) {
         change->result = 0;
     }
@@ -292,7 +337,7 @@ static void claim_run(struct job *job)
  * file that comes back after a power loss still has one. */
 static int gone(const struct pool_change *change, struct rdisk_error *err)
 {
-    int result = sync_directory(change->pool, err);
+    int result = change->pool->images ? 0 : sync_directory(change->pool, err);
 
     if (result == 0 && change->pool->records) {
         records_forget(change->pool->records, change->identity);
@@ -324,8 +369,23 @@ static int replace(struct pool_change *change)
     return change->fd < 0 ? sync_directory(pool, err) : gone(change, err);
 }
 
+/* It cannot be open then: who opens it first keeps it. */
+static int delete_image(struct pool_change *change)
+{
+    const struct pool *pool = change->pool;
+    int result;
+
+    let_go(change);
+    result = pool->images->pool->delete (pool->place, name_of(change),
+                                         &change->why);
+    return result < 0 ? result : gone(change, &change->why);
+}
+
 static int delete (struct pool_change *change)
 {
+    if (change->pool->images) {
+        return delete_image(change);
+    }
     if (unlinkat(change->pool->directory, name_of(change), 0) < 0) {
         return rdisk_error_set(&change->why, -errno,
                                "cannot delete volume '%s': %s", name_of(change),
@@ -355,9 +415,7 @@ static void change_run(struct job *job)
     if (change->admitted) {
         change->result = carry_out(change);
     }
-    if (change->fd >= 0) {
-        close(change->fd);
-    }
+    let_go(change);
 }
 
 /* ---- The steps: control thread ------------------------------------------- */
@@ -372,7 +430,7 @@ static void change_done(struct job *job)
 {
     struct pool_change *change = of_job(job);
 
-    if (change->result == 0 && change->fd >= 0) {
+    if (change->result == 0 && change->claimed) {
         pool_forget_lease(change->pool, change->identity);
     }
     finish(change);
@@ -385,9 +443,7 @@ static void proceed(struct pool_change *change)
                                change_done, &err);
 
     if (result < 0) {
-        if (change->fd >= 0) {
-            close(change->fd);
-        }
+        let_go(change);
         change->result = rdisk_error_set(&change->why, result, "%s", err.text);
         finish(change);
     }
@@ -401,7 +457,8 @@ static void claim_done(struct job *job)
         finish(change);
         return;
     }
-    if (change->fd >= 0) {
+    change->claimed = is_claimed(change);
+    if (change->claimed) {
         change->result = pool_not_kept(change->pool, name_of(change),
                                        change->identity, &change->record,
                                        what(change), &change->why);

@@ -43,10 +43,11 @@ struct pool_change {
     struct rdisk_error why;
 
     /* The rest belongs to pool_change.c. */
-    int fd; /* of the volume that goes, locked; -1: none */
+    int fd;                /* of the volume that goes, locked; -1: none */
+    struct backend *image; /* the same, of a pool with images */
     uint8_t identity[RDISK_ID_SIZE];
     struct lease_record record;
-    bool admitted;
+    bool claimed, admitted;
 };
 
 /* Wait for the turn of its name, and carry it out; @done perhaps from within. */

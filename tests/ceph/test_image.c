@@ -278,6 +278,22 @@ static void test_predecessor(void)
     end(&rig, "killed");
 }
 
+static void test_other_server(void)
+{
+    struct backend_spec spec = spec_of("rbd/moved");
+    struct rig rig;
+
+    begin(&rig, "moved");
+    rig_close(&rig);
+    ceph.server = "other";
+    check_refused(spec, -EBUSY,
+                  "run 'rbd image-meta remove rbd/moved rdisk.holder'");
+    run("rbd image-meta remove rbd/moved rdisk.holder");
+    rig_open(&rig, class(), &spec);
+    ceph.server = "unit";
+    end(&rig, "moved");
+}
+
 static void test_unlockable(void)
 {
     run("rbd create --size 4M --image-feature layering rbd/unlockable");
@@ -410,6 +426,8 @@ static const struct unit_test tests[] = {
     { "an image that is served has no other writer", test_locked },
     { "the lock of a process that was killed is the next one's at once",
       test_predecessor },
+    { "an image that another server has written is not opened",
+      test_other_server },
     { "an image that cannot be locked is not written", test_unlockable },
     { "a snapshot is a volume that cannot be written", test_snapshot },
     { "a spec that cannot be is refused with a sentence", test_bad_specs },

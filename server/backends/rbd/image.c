@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "server/backends/module.h"
+#include "server/backends/rbd/pool.h"
 #include "server/volume/identity.h"
 
 static const struct backend_class backend_rbd;
@@ -188,6 +189,7 @@ static int image_allocated(struct backend *backend, uint64_t *bytes)
 static const struct backend_class backend_rbd = {
     .name = "rbd",
     .has_path = true,
+    .pool = &ceph_pool,
     .open = image_open,
     .close = image_close,
     .resize = image_resize,

@@ -37,16 +37,51 @@ static int owner_of(const struct image *image, char *owner, size_t size)
     return 0;
 }
 
+/* The note: 0, or a negative errno; -ENOENT: there is none. */
+static int read_note(const struct image *image, char text[NOTE_MAX])
+{
+    size_t size = NOTE_MAX;
+
+    return rbd_metadata_get(image->image, NOTE, text, &size);
+}
+
+/*
+ * Who has written it through another server may come back there with requests
+ * that are older than what is written here. Only that server's records say.
+ */
+static int check_server(const struct image *image,
+                        const struct backend_spec *spec,
+                        struct rdisk_error *err)
+{
+    char text[NOTE_MAX], server[NOTE_MAX];
+    int result = read_note(image, text);
+
+    if (result == -ENOENT || !spec->ceph->server) {
+        return 0;
+    }
+    if (result < 0) {
+        return image_cannot_open(spec, result, err);
+    }
+    if (sscanf(text, "%*s %511s", server) == 1 &&
+        strcmp(server, spec->ceph->server) != 0) {
+        return rdisk_error_set(
+            err, -EBUSY,
+            "cannot open volume '%s': image '%s' was last written through "
+            "another server or state directory (%.64s); if no client can "
+            "reconnect there, run 'rbd image-meta remove %s " NOTE "'",
+            spec->volume, spec->path, server, spec->path);
+    }
+    return 0;
+}
+
 /* Is @owner an earlier process of the same server? */
 static bool is_predecessor(const struct image *image,
                            const struct backend_ceph *ceph, const char *owner)
 {
     char note[NOTE_MAX], expected[NOTE_MAX];
-    size_t size = sizeof(note);
     int length;
 
-    if (!ceph->server ||
-        rbd_metadata_get(image->image, NOTE, note, &size) < 0) {
+    if (!ceph->server || read_note(image, note) < 0) {
         return false;
     }
     length = snprintf(expected, sizeof(expected), "%s %s ", owner,
@@ -129,6 +164,10 @@ int image_lock(struct image *image, const struct backend_spec *spec,
                                "cannot lock image '%s' of volume '%s': %s",
                                spec->path, spec->volume, strerror(-result));
     }
-    note(image, spec->ceph);
-    return 0;
+    /* Now nobody changes it. */
+    result = check_server(image, spec, err);
+    if (result == 0) {
+        note(image, spec->ceph);
+    }
+    return result;
 }
