@@ -6,7 +6,7 @@ COMMON_SOURCES := $(addprefix common/, ini.c metrics.c metrics_table.c \
 
 # What the two daemons share besides: the log, systemd, threads, the event loop,
 # the control socket, metrics over HTTP.
-DAEMON_SOURCES := $(COMMON_SOURCES) $(addprefix common/, control_socket.c \
+DAEMON_SOURCES := $(COMMON_SOURCES) $(addprefix common/, control_server.c \
 	journal.c listen_address.c log.c log_queue.c loop.c notify.c poll_window.c \
 	thread.c)
 

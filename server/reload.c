@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/control_socket.h"
+#include "common/control_server.h"
 #include "common/log.h"
 #include "common/notify.h"
 #include "common/thread.h"

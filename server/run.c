@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "common/container_of.h"
-#include "common/control_socket.h"
+#include "common/control_server.h"
 #include "common/log.h"
 #include "common/metrics_server.h"
 #include "common/notify.h"

@@ -15,7 +15,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "common/control_socket.h"
+#include "common/control_server.h"
 #include "common/log.h"
 #include "common/metrics_server.h"
 #include "common/notify.h"

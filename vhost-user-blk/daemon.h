@@ -5,7 +5,7 @@
 
 #include <signal.h>
 
-#include "common/control_socket.h"
+#include "common/control_server.h"
 #include "common/loop.h"
 #include "common/metrics_server.h"
 #include "vhost-user-blk/config.h"

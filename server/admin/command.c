@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "common/container_of.h"
-#include "common/control_socket.h"
+#include "common/control_server.h"
 #include "common/log.h"
 #include "common/thread.h"
 #include "server/admin/listing.h"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/control_socket.h"
+#include "common/control_server.h"
 #include "common/thread.h"
 #include "server/admin/command.h"
 #include "server/server.h"

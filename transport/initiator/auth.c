@@ -70,7 +70,7 @@ void rdisk_initiator_take_proof(struct rdisk_initiator *session,
 
     if (rdisk_auth_prove(handshake->secret, RDISK_AUTH_SERVER, &handshake->auth,
                          proof) < 0 ||
-        !rdisk_auth_same(proof, wire->proof)) {
+        !rdisk_auth_same(proof, wire->proof, sizeof(proof))) {
         fail(session, "has not proved that it knows this client's secret: it "
                       "may be another server");
         return;

@@ -43,7 +43,7 @@ static bool check_proof(struct rdisk_target_session *session,
     secret.length = sizeof(secret.bytes);
     known = target->events->secret(target->opaque, auth->user, &secret);
     made = rdisk_auth_prove(&secret, RDISK_AUTH_CLIENT, auth, wanted) == 0;
-    same = rdisk_auth_same(wanted, wire->proof);
+    same = rdisk_auth_same(wanted, wire->proof, sizeof(wanted));
     made = rdisk_auth_prove(&secret, RDISK_AUTH_SERVER, auth, own) == 0 && made;
     rdisk_secret_wipe(&secret);
     if (!made) {

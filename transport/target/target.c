@@ -189,17 +189,6 @@ static void reject(struct rdisk_target *target, struct rdma_cm_id *id,
     target->env->verbs->reject(id, &wire, sizeof(wire));
 }
 
-/* Constant time, so that a token cannot be found byte by byte. */
-static bool same_token(const uint8_t *a, const uint8_t *b)
-{
-    uint8_t difference = 0;
-
-    for (unsigned int i = 0; i < 16; i++) {
-        difference |= a[i] ^ b[i];
-    }
-    return difference == 0;
-}
-
 static struct rdisk_target_session *find_session(
     struct rdisk_target *target, const struct rdisk_wire_connect *wire)
 {
@@ -208,7 +197,8 @@ static struct rdisk_target_session *find_session(
     for (session = target->sessions; session; session = session->next) {
         if (rdisk_target_session_joinable(session) &&
             session->session_id == le64toh(wire->session) &&
-            same_token(session->token, wire->token)) {
+            rdisk_auth_same(session->token, wire->token,
+                            sizeof(session->token))) {
             return session;
         }
     }

@@ -52,8 +52,7 @@ int rdisk_auth_prove(const struct rdisk_secret *secret,
     return 0;
 }
 
-bool rdisk_auth_same(const uint8_t a[RDISK_PROOF_SIZE],
-                     const uint8_t b[RDISK_PROOF_SIZE])
+bool rdisk_auth_same(const uint8_t *a, const uint8_t *b, size_t size)
 {
-    return CRYPTO_memcmp(a, b, RDISK_PROOF_SIZE) == 0;
+    return CRYPTO_memcmp(a, b, size) == 0;
 }

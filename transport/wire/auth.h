@@ -38,8 +38,8 @@ enum rdisk_auth_role {
 int rdisk_auth_prove(const struct rdisk_secret *secret,
                      enum rdisk_auth_role role, const struct rdisk_auth *auth,
                      uint8_t proof[RDISK_PROOF_SIZE]);
-/* In a time that does not depend on where they differ. */
-bool rdisk_auth_same(const uint8_t a[RDISK_PROOF_SIZE],
-                     const uint8_t b[RDISK_PROOF_SIZE]);
+/* Compares proofs and tokens, in a time that does not depend on where they
+ * differ: they cannot be found byte by byte. */
+bool rdisk_auth_same(const uint8_t *a, const uint8_t *b, size_t size);
 
 #endif

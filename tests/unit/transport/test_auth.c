@@ -314,7 +314,7 @@ static void server_proves(void)
     CHECK_EQUAL(rdisk_auth_prove(&scene.secret, RDISK_AUTH_CLIENT, &auth,
                                  wanted),
                 0);
-    CHECK(rdisk_auth_same(wanted, proof->proof));
+    CHECK(rdisk_auth_same(wanted, proof->proof, sizeof(wanted)));
     rdisk_auth_prove(&scene.secret, RDISK_AUTH_SERVER, &auth, say.proof.proof);
     send_as_server(RDISK_MSG_AUTH_REPLY, sizeof(say.proof));
     CHECK_EQUAL(client->state, RDISK_INITIATOR_OPENING);

@@ -9,7 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "common/control_socket.h"
+#include "common/control_server.h"
 #include "common/log.h"
 #include "server/admin/command.h"
 #include "server/server.h"

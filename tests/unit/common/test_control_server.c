@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "common/control_socket.h"
+#include "common/control_server.h"
 #include "common/log.h"
 #include "tests/unit/support/unit.h"
 #include <rdisk/env.h>
@@ -384,4 +384,4 @@ static const struct unit_test tests[] = {
     { "a socket in use is kept, one left behind replaced", test_socket_in_use },
 };
 
-UNIT_SUITE("control-socket", tests)
+UNIT_SUITE("control-server", tests)

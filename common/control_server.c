@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "common/control_socket.h"
+#include "common/control_server.h"
 
 #include <assert.h>
 #include <errno.h>

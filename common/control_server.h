@@ -5,8 +5,8 @@
  * blocks; each client gets its next reply only when it has taken the last
  * one.
  */
-#ifndef RDISK_COMMON_CONTROL_SOCKET_H
-#define RDISK_COMMON_CONTROL_SOCKET_H
+#ifndef RDISK_COMMON_CONTROL_SERVER_H
+#define RDISK_COMMON_CONTROL_SERVER_H
 
 #include "common/loop.h"
 #include <rdisk/error.h>
