@@ -36,7 +36,7 @@ static const struct {
       "what a volume is, and who has it open" },
     { "resize", command_resize, 2, 0, "sufS", "resize NAME|URI SIZE [--shrink]",
       "change the size of a volume; one that is open can only grow" },
-    { "delete", command_delete, 1, 0, "s", "delete NAME",
+    { "delete", command_delete, 1, 0, "suf", "delete NAME|URI",
       "delete a volume that no client has open" },
     { "fence", command_fence, 1, 0, "s", "fence NAME",
       "revoke write access to a volume from its present clients" },

@@ -136,6 +136,22 @@ int remote_create(const struct arguments *arguments, uint64_t size)
                : EXIT_OK;
 }
 
+int remote_delete(const struct arguments *arguments, uint64_t size)
+{
+    struct remote_options where = { 0 };
+    struct rdisk_error err = { 0 };
+    int result = remote_options_read(&where, arguments, false);
+
+    if (result != EXIT_OK) {
+        return result;
+    }
+    result = rdisk_delete_volume(&rdisk_env_system, &where.options, &err);
+    rdisk_secret_wipe(&where.secret);
+    return result < 0
+               ? failed_code(err.code, "%s: %s", arguments->uri, err.text)
+               : EXIT_OK;
+}
+
 static void resized(void *opaque, int result, const struct rdisk_error *err)
 {
     struct remote *remote = opaque;

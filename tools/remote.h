@@ -41,6 +41,7 @@ int remote_close(struct remote *remote, int result);
 
 /* Commands whose first word is a URI. */
 int remote_create(const struct arguments *arguments, uint64_t size);
+int remote_delete(const struct arguments *arguments, uint64_t size);
 int remote_resize(const struct arguments *arguments, uint64_t size);
 
 #endif

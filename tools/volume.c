@@ -13,7 +13,7 @@
 #include "tools/table.h"
 
 /*
- * @remote runs it if the first word is a URI; NULL: only its server can.
+ * @remote runs it if the first word is a URI.
  * @agreement: "replace" or "shrink" if that was said, or NULL.
  */
 static int change(const struct arguments *arguments, const char *op, bool sized,
@@ -27,10 +27,7 @@ static int change(const struct arguments *arguments, const char *op, bool sized,
     int result = sized ? size_parse(arguments->words[1], &size) : 0;
 
     if (result == 0 && remote_is_uri(name)) {
-        return remote ? remote(arguments, size)
-                      : failed("%s takes the name "
-                               "of a volume of this machine's server",
-                               op);
+        return remote(arguments, size);
     }
     if (result < 0) {
         failed("'%s' is %s; write e.g. 512M or 10G", arguments->words[1],
@@ -87,7 +84,7 @@ int command_create(const struct arguments *arguments)
 
 int command_delete(const struct arguments *arguments)
 {
-    return change(arguments, "delete", false, NULL, NULL);
+    return change(arguments, "delete", false, NULL, remote_delete);
 }
 
 int command_resize(const struct arguments *arguments)

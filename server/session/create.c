@@ -12,8 +12,8 @@
 #include "server/volume/pool_change.h"
 
 /*
- * May this client make such a volume? The answer does not depend on whether
- * there is one of that name.
+ * May this client make such a volume, or delete it? The answer does not depend
+ * on whether there is one of that name.
  */
 static bool allowed(const struct server *server,
                     const struct rdisk_create_request *request)
@@ -25,7 +25,7 @@ static bool allowed(const struct server *server,
         return config->create;
     }
     client = access_find(config->clients, request->user);
-    /* To replace one is to write to it. */
+    /* To replace or delete one is to write to it. */
     return client && access_to_create(client, request->volume) &&
            (request->exclusive ||
             access_to(client, request->volume) == ACCESS_WRITE);
@@ -78,7 +78,9 @@ static enum rdisk_status create(struct server *server,
     session->target = target;
     session->creation = change;
     change->pool = &server->pool;
-    change->kind = request->exclusive ? POOL_CREATE : POOL_REPLACE;
+    change->kind = request->deletes     ? POOL_DELETE
+                   : request->exclusive ? POOL_CREATE
+                                        : POOL_REPLACE;
     change->size = request->size;
     change->done = created;
     change->opaque = session;
@@ -104,6 +106,22 @@ static enum rdisk_status create(struct server *server,
     return status;
 }
 
+static void refuse(const struct rdisk_create_request *request,
+                   struct rdisk_error *err)
+{
+    bool replaces = !request->exclusive && !request->deletes;
+    const char *verb = request->deletes ? "delete" : "create";
+
+    if (request->user[0]) {
+        log_warning("client '%s' at %s may not %s volume '%s'%s: no list of "
+                    "its section has it",
+                    request->user, request->peer, verb, request->volume,
+                    replaces ? " again" : "");
+    }
+    rdisk_error_set(err, -EPERM, "this client may not %s a volume '%s'%s", verb,
+                    request->volume, replaces ? " or replace one" : "");
+}
+
 enum rdisk_status create_event(void *opaque,
                                struct rdisk_target_session *target,
                                const struct rdisk_create_request *request,
@@ -113,16 +131,7 @@ enum rdisk_status create_event(void *opaque,
 
     assert_control_thread();
     if (!allowed(server, request)) {
-        if (request->user[0]) {
-            log_warning("client '%s' at %s may not create volume '%s'%s: no "
-                        "list of its section has it",
-                        request->user, request->peer, request->volume,
-                        request->exclusive ? "" : " again");
-        }
-        rdisk_error_set(err, -EPERM,
-                        "this client may not create a volume '%s'%s",
-                        request->volume,
-                        request->exclusive ? "" : " or replace one");
+        refuse(request, err);
         return RDISK_STATUS_DENIED;
     }
     if (drain_covers(&server->drain, request->volume)) {

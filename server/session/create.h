@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Volumes that clients make. Control thread. */
+/* Volumes that clients make, and delete. Control thread. */
 #ifndef RDISK_SERVER_SESSION_CREATE_H
 #define RDISK_SERVER_SESSION_CREATE_H
 

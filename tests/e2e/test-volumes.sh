@@ -48,6 +48,11 @@ check_nobody_makes_volumes_unless_allowed()
     [ ! -e "$pool/new" ]
 }
 
+has_a_session()
+{
+    [ "$(stat_server 'len(s["sessions"])')" = 1 ]
+}
+
 check_a_client_makes_the_volumes_of_its_list()
 {
     local secret=$work/alice.secret config=$work/rdiskd.conf as
@@ -67,6 +72,22 @@ END
     refused 'requires authentication' 30 rdisk create "$(uri a2)" 4M
     far resize "${as[@]}" "$(uri a1)" 6M
     equal "its size" "$(size_on_disk a1)" 6291456
+    # What it may make and write it may delete, unless somebody has it.
+    volume b 1M
+    refused 'may not delete a volume' 30 rdisk delete "${as[@]}" "$(uri b)"
+    qemu-io -f raw -c 'sleep 60000' \
+        "$(uri a1)?user=alice&key-secret=s" --object "secret,id=s,file=$secret" \
+        >"$work/holder" 2>&1 &
+    holder=$!
+    end_later $holder
+    wait_until 10 has_a_session || fail "$(tail -n 1 "$work/holder")"
+    refused 'open at' 30 rdisk delete "${as[@]}" "$(uri a1)"
+    kill -KILL $holder
+    wait_until 20 no_sessions
+    far delete "${as[@]}" "$(uri a1)"
+    [ ! -e "$pool/a1" ] || fail "it is still there"
+    [ -e "$pool/b" ] || fail "another one is gone"
+    refused 'no volume' 30 rdisk delete "${as[@]}" "$(uri a1)"
     rm "$secret"
 }
 

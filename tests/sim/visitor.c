@@ -152,6 +152,7 @@ static void send_proof(struct sim_visitor *visitor,
     send_message(visitor, RDISK_MSG_AUTH_PROOF, &wire, sizeof(wire));
 }
 
+/* CREATE, or DELETE of the same name. */
 static void send_create(struct sim_visitor *visitor)
 {
     const char *name = visitor->goal == RDISK_TARGET_CREATING
@@ -164,6 +165,11 @@ static void send_create(struct sim_visitor *visitor)
     };
 
     memcpy(wire.name, name, strlen(name));
+    if (visitor->how & 16) {
+        wire.size = 0; /* the name is where CREATE has it */
+        send_message(visitor, RDISK_MSG_DELETE, &wire, sizeof(wire));
+        return;
+    }
     send_message(visitor, RDISK_MSG_CREATE, &wire, sizeof(wire));
 }
 
@@ -314,6 +320,11 @@ static void receive(struct sim_visitor *visitor,
         ask(visitor);
         break;
     case RDISK_MSG_CREATE_REPLY:
+    case RDISK_MSG_DELETE_REPLY:
+        if ((le16toh(message->type) == RDISK_MSG_DELETE_REPLY) !=
+            !!(visitor->how & 16)) {
+            sim_violation("the reply is to another message");
+        }
         sim_visitor_arrive(visitor, 0);
         break;
     case RDISK_MSG_OPEN_REPLY:

@@ -279,9 +279,18 @@ static void take_open_reply(struct rdisk_initiator *session,
 
 /* ---- The messages that a client takes --------------------------------------- */
 
+/* To CREATE or to DELETE: only one of them was sent. */
 static void take_create_reply(struct rdisk_initiator *session,
                               const struct rdisk_wire_message *message)
 {
+    bool deleted = le16toh(message->type) == RDISK_MSG_DELETE_REPLY;
+
+    if (deleted != session->handshake.deletes) {
+        rdisk_initiator_bad_message(session,
+                                    deleted ? "DELETE_REPLY without DELETE"
+                                            : "CREATE_REPLY without CREATE");
+        return;
+    }
     rdisk_initiator_raise(session, RDISK_EVENT_CREATED);
 }
 
@@ -315,6 +324,7 @@ static const struct message_type {
                                rdisk_initiator_take_proof },
     [RDISK_MSG_OPEN_REPLY] = { AT(OPENING), false, take_open_reply },
     [RDISK_MSG_CREATE_REPLY] = { AT(CREATING), false, take_create_reply },
+    [RDISK_MSG_DELETE_REPLY] = { AT(CREATING), false, take_create_reply },
     [RDISK_MSG_PING] = { OPEN_STATES, false, rdisk_initiator_take_ping },
     [RDISK_MSG_PONG] = { OPEN_STATES, false, rdisk_initiator_take_pong },
     [RDISK_MSG_VOLUME_CHANGED] = { OPEN_STATES, false,

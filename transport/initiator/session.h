@@ -73,6 +73,7 @@ struct rdisk_handshake {
     uint8_t token[16];
     uint64_t create_size; /* of a volume to be created; 0: open one */
     unsigned int create_flags;
+    bool deletes; /* the volume */
 };
 
 /* ping.c */

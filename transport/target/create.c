@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* CREATE, instead of OPEN: the owner makes a volume, or refuses to. */
+/* CREATE or DELETE, instead of OPEN: the owner makes or deletes a volume, or
+ * refuses to. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -19,16 +20,36 @@ enum rdisk_target_event rdisk_target_session_create_volume(
     return RDISK_TARGET_ON_CREATE;
 }
 
+enum rdisk_target_event rdisk_target_session_delete_volume(
+    struct rdisk_target_session *session, const void *message)
+{
+    const struct rdisk_wire_delete *wire = message;
+    struct rdisk_create_request *request = &session->create;
+
+    memcpy(request->volume, wire->name, le16toh(wire->name_length));
+    request->deletes = true;
+    session->create_sequence = wire->message.sequence;
+    return RDISK_TARGET_ON_CREATE;
+}
+
+static enum rdisk_message_type reply_type(
+    const struct rdisk_target_session *session)
+{
+    return session->create.deletes ? RDISK_MSG_DELETE_REPLY
+                                   : RDISK_MSG_CREATE_REPLY;
+}
+
 static enum rdisk_status ask(struct rdisk_target_session *session,
                              struct rdisk_error *err)
 {
     const struct rdisk_target *target = session->target;
     struct rdisk_create_request request = session->create;
+    uint64_t feature = request.deletes ? RDISK_FEATURE_DELETE
+                                       : RDISK_FEATURE_CREATE;
 
-    if (!target->events->create ||
-        !(session->features & RDISK_FEATURE_CREATE)) {
-        rdisk_error_set(err, -ENOTSUP,
-                        "this server creates no volumes for clients");
+    if (!target->events->create || !(session->features & feature)) {
+        rdisk_error_set(err, -ENOTSUP, "this server %s no volumes for clients",
+                        request.deletes ? "deletes" : "creates");
         return RDISK_STATUS_UNSUPPORTED;
     }
     request.peer = session->request.peer;
@@ -43,7 +64,7 @@ static enum rdisk_target_event answer(struct rdisk_target_session *session,
 {
     return status == RDISK_STATUS_OK
                ? RDISK_TARGET_ON_CREATED
-               : rdisk_target_session_refused(session, RDISK_MSG_CREATE_REPLY,
+               : rdisk_target_session_refused(session, reply_type(session),
                                               le32toh(session->create_sequence),
                                               status, text);
 }
@@ -66,13 +87,20 @@ enum rdisk_target_event rdisk_target_session_reply_created(
     struct rdisk_target_session *session)
 {
     struct rdisk_wire_message reply = {
-        .type = htole16(RDISK_MSG_CREATE_REPLY),
+        .type = htole16(reply_type(session)),
         .sequence = session->create_sequence,
     };
+    const struct rdisk_create_request *request = &session->create;
 
-    rdisk_log(session->target->env, RDISK_LOG_INFO,
-              "%s: created volume '%s', %llu bytes", session->request.peer,
-              session->create.volume, (unsigned long long)session->create.size);
+    if (request->deletes) {
+        rdisk_log(session->target->env, RDISK_LOG_INFO,
+                  "%s: deleted volume '%s'", session->request.peer,
+                  request->volume);
+    } else {
+        rdisk_log(session->target->env, RDISK_LOG_INFO,
+                  "%s: created volume '%s', %llu bytes", session->request.peer,
+                  request->volume, (unsigned long long)request->size);
+    }
     return rdisk_target_session_reply(session, &reply, sizeof(reply));
 }
 
@@ -84,8 +112,8 @@ enum rdisk_target_event rdisk_target_session_create_late(
 
     rdisk_error_set(
         &err, -ETIMEDOUT,
-        "volume '%s' was not created within %g seconds, but may be later: %s",
-        session->create.volume,
+        "volume '%s' was not %s within %g seconds, but may be later: %s",
+        session->create.volume, session->create.deletes ? "deleted" : "created",
         session->target->options.open_timeout_ms / 1000.0,
         why->code ? why->text : "the server is not ready");
     return answer(session, RDISK_STATUS_BUSY, err.text);

@@ -125,7 +125,8 @@ enum rdisk_target_state {
                                    keeps its place until the deadline */
     RDISK_TARGET_WAIT_OPEN,  /* OPEN or CREATE is due */
     RDISK_TARGET_OPENING,    /* the owner answers an OPEN later */
-    RDISK_TARGET_CREATING,   /* the owner answers a CREATE later */
+    RDISK_TARGET_CREATING,   /* the owner answers a CREATE, or a DELETE,
+                                   later */
     RDISK_TARGET_WAIT_JOIN,  /* OPEN_REPLY sent: a data queue is due */
     RDISK_TARGET_OPEN,       /* a data queue has joined */
     RDISK_TARGET_CLOSING,    /* CLOSE received; answered when the queues
@@ -151,8 +152,8 @@ enum rdisk_target_event {
     RDISK_TARGET_ON_OPEN,      /* OPEN received */
     RDISK_TARGET_ON_RETRY,     /* the owner is to be asked again */
     RDISK_TARGET_ON_GRANTED,   /* the owner grants OPEN */
-    RDISK_TARGET_ON_CREATE,    /* CREATE received */
-    RDISK_TARGET_ON_CREATED,   /* the owner has made the volume */
+    RDISK_TARGET_ON_CREATE,    /* CREATE or DELETE received */
+    RDISK_TARGET_ON_CREATED,   /* the owner has made, or deleted, the volume */
     RDISK_TARGET_ON_REFUSED,   /* what was asked is refused: session->end */
     RDISK_TARGET_ON_JOINED,    /* a data queue has joined */
     RDISK_TARGET_ON_CLOSE,     /* CLOSE received */
@@ -334,6 +335,8 @@ enum rdisk_target_event rdisk_target_session_open_late(
 
 /* create.c: the same for CREATE. */
 enum rdisk_target_event rdisk_target_session_create_volume(
+    struct rdisk_target_session *session, const void *message);
+enum rdisk_target_event rdisk_target_session_delete_volume(
     struct rdisk_target_session *session, const void *message);
 enum rdisk_target_event rdisk_target_session_ask_create(
     struct rdisk_target_session *session);

@@ -167,6 +167,22 @@ static enum rdisk_status check_create(const void *message,
     return check_size(le64toh(wire->size), "create", err);
 }
 
+static enum rdisk_status check_delete(const void *message,
+                                      struct rdisk_error *err)
+{
+    const struct rdisk_wire_delete *wire = message;
+    size_t length = le16toh(wire->name_length);
+
+    if (wire->reserved2 || !all_zero(wire->reserved, sizeof(wire->reserved))) {
+        return BAD(err, "reserved bytes of delete are not zero");
+    }
+    if (!rdisk_volume_name_valid((const char *)wire->name, length) ||
+        !all_zero(wire->name + length, sizeof(wire->name) - length)) {
+        return BAD(err, "invalid name of the volume to delete");
+    }
+    return RDISK_STATUS_OK;
+}
+
 static enum rdisk_status check_stat_reply(const void *message,
                                           struct rdisk_error *err)
 {
@@ -221,6 +237,9 @@ const struct rdisk_message_info rdisk_messages[RDISK_MSG_COUNT] = {
     [RDISK_MSG_CREATE] = { "CREATE", sizeof(struct rdisk_wire_create), false,
                            check_create },
     [RDISK_MSG_CREATE_REPLY] = { "CREATE_REPLY", HEADER_ONLY, true, NULL },
+    [RDISK_MSG_DELETE] = { "DELETE", sizeof(struct rdisk_wire_delete), false,
+                           check_delete },
+    [RDISK_MSG_DELETE_REPLY] = { "DELETE_REPLY", HEADER_ONLY, true, NULL },
     [RDISK_MSG_STAT] = { "STAT", HEADER_ONLY, false, NULL },
     [RDISK_MSG_STAT_REPLY] = { "STAT_REPLY",
                                sizeof(struct rdisk_wire_stat_reply), true,

@@ -100,6 +100,8 @@ enum rdisk_message_type {
     RDISK_MSG_CREATE_REPLY = 18,
     RDISK_MSG_STAT = 19, /* client: what does the volume take up? */
     RDISK_MSG_STAT_REPLY = 20,
+    RDISK_MSG_DELETE = 21, /* client: instead of OPEN, delete a volume */
+    RDISK_MSG_DELETE_REPLY = 22,
     RDISK_MSG_COUNT
 };
 
@@ -131,12 +133,14 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_CREATE  (1ull << 5) /* CREATE */
 #define RDISK_FEATURE_COPY    (1ull << 6) /* RDISK_OP_COPY */
 #define RDISK_FEATURE_LONG_EXTENTS \
-    (1ull << 7)                        /* RDISK_OP_EXTENTS of any range */
-#define RDISK_FEATURE_BARE (1ull << 8) /* writes without a header */
+    (1ull << 7)                          /* RDISK_OP_EXTENTS of any range */
+#define RDISK_FEATURE_BARE   (1ull << 8) /* writes without a header */
+#define RDISK_FEATURE_DELETE (1ull << 9) /* DELETE */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
      RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_CREATE | \
-     RDISK_FEATURE_COPY | RDISK_FEATURE_LONG_EXTENTS | RDISK_FEATURE_BARE)
+     RDISK_FEATURE_COPY | RDISK_FEATURE_LONG_EXTENTS | RDISK_FEATURE_BARE | \
+     RDISK_FEATURE_DELETE)
 
 /* How the peers prove who they are, right after HELLO_REPLY. */
 enum rdisk_auth_method {
@@ -265,7 +269,16 @@ struct rdisk_wire_create {
 };
 static_assert(sizeof(struct rdisk_wire_create) == 176, "wire layout");
 
-/* CREATE_REPLY, STAT and CLOSE have no body. */
+struct rdisk_wire_delete {
+    struct rdisk_wire_message message;
+    uint8_t reserved[12];
+    rdisk_le16 name_length; /* where CREATE has it */
+    rdisk_le16 reserved2;
+    uint8_t name[RDISK_VOLUME_NAME_MAX];
+};
+static_assert(sizeof(struct rdisk_wire_delete) == 176, "wire layout");
+
+/* CREATE_REPLY, DELETE_REPLY, STAT and CLOSE have no body. */
 
 struct rdisk_wire_stat_reply {
     struct rdisk_wire_message message;

@@ -126,6 +126,47 @@ static void create_not_agreed(void)
     hostile_end();
 }
 
+static struct rdisk_wire_message *delete_volume(void)
+{
+    struct rdisk_wire_delete *wire = hostile_message(RDISK_MSG_DELETE,
+                                                     sizeof(*wire));
+
+    wire->message.sequence = htole32(78);
+    wire->message.epoch = htole64(5);
+    wire->name_length = htole16(3);
+    memcpy(wire->name, "old", 3);
+    return hostile_say(sizeof(*wire));
+}
+
+static void delete_not_agreed(void)
+{
+    const struct rdisk_wire_message *reply;
+
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    hostile_message(RDISK_MSG_HELLO, sizeof(struct rdisk_wire_hello));
+    hostile_say(sizeof(struct rdisk_wire_hello));
+    reply = delete_volume();
+    is(reply, RDISK_MSG_DELETE_REPLY, RDISK_STATUS_UNSUPPORTED);
+    CHECK_EQUAL(le32toh(reply->sequence), 78);
+    CHECK_EQUAL(hostile_scene.creates, 0);
+    hostile_end();
+}
+
+static void delete_out_of_turn(void)
+{
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    is(delete_volume(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    hostile_end();
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    hostile_open_volume();
+    is(delete_volume(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    CHECK_EQUAL(hostile_scene.creates, 0);
+    hostile_end();
+}
+
 static void create_out_of_turn(void)
 {
     hostile_begin(1);
@@ -161,6 +202,9 @@ static const struct unit_test tests[] = {
     { "a create that was not agreed on is refused", create_not_agreed },
     { "a create before HELLO or after OPEN ends the session",
       create_out_of_turn },
+    { "a DELETE that was not agreed on is refused", delete_not_agreed },
+    { "a DELETE comes instead of an OPEN, and after HELLO",
+      delete_out_of_turn },
     { "a create before the proof ends the session", create_before_proof },
     { "who does not know of resizes is not told", not_told },
 };

@@ -51,6 +51,68 @@ static void makes_a_volume(void)
     scene_end(&scene);
 }
 
+/* A session that deletes one. */
+static void unmake(void)
+{
+    static const struct rdisk_initiator_events none;
+
+    client->session = rdisk_initiator_create(&client->env, &client->options,
+                                             &none, NULL, &client->error);
+    REQUIRE(client->session != NULL);
+    CHECK_EQUAL(rdisk_initiator_remove(client->session), 0);
+    CHECK_EQUAL(rdisk_initiator_start(client->session, &client->error), 0);
+    CHECK_EQUAL(rdisk_initiator_remove(client->session), -EALREADY);
+    scene_pump(&scene);
+    client->state = rdisk_initiator_state(client->session);
+}
+
+static void deletes_a_volume(void)
+{
+    begin(true);
+    unmake();
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_CLOSED);
+    CHECK_EQUAL(scene.creates, 1);
+    CHECK_EQUAL(scene.opens, 0);
+    CHECK(scene.last_create.deletes);
+    CHECK_EQUAL(scene.last_create.size, 0);
+    CHECK_SAYS(scene.last_create.volume, "new-one");
+    scene_drop(client);
+    /* A session that makes one does not delete it. */
+    make(512, 0);
+    CHECK(!scene.last_create.deletes);
+    scene_drop(client);
+    scene_end(&scene);
+}
+
+static void delete_refused(void)
+{
+    begin(true);
+    scene.fail_with = RDISK_STATUS_BUSY;
+    client->options.reconnect_delay_ms = 60000;
+    unmake();
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
+    CHECK_EQUAL(rdisk_initiator_error(client->session)->code, -EBUSY);
+    scene_drop(client);
+    scene_end(&scene);
+}
+
+/* As one that is older than it. */
+static void delete_not_known(void)
+{
+    scene_prepare(&scene, 1);
+    scene.creatable = true;
+    scene.options.withheld_features = RDISK_FEATURE_DELETE;
+    scene_serve(&scene);
+    unmake();
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
+    CHECK_EQUAL(rdisk_initiator_error(client->session)->code, -ENOTSUP);
+    CHECK_SAYS(rdisk_initiator_error(client->session)->text,
+               "older than DELETE");
+    CHECK_EQUAL(scene.creates, 0);
+    scene_drop(client);
+    scene_end(&scene);
+}
+
 static void check_refused(enum rdisk_status status, int code)
 {
     begin(status == RDISK_STATUS_OK ? false : true);
@@ -122,6 +184,9 @@ static void a_lost_connection_is_the_end(void)
 static const struct unit_test tests[] = {
     { "a session makes a volume and is over", makes_a_volume },
     { "a refusal is told, once", refusals },
+    { "a session deletes a volume and is over", deletes_a_volume },
+    { "a refusal to delete is reported, and not tried again", delete_refused },
+    { "an older server is asked to delete nothing", delete_not_known },
     { "a client proves who it is first", after_the_proof },
     { "sizes and flags are checked before they are sent", sizes_and_flags },
     { "a lost connection is the end of it", a_lost_connection_is_the_end },

@@ -133,7 +133,7 @@ static void unknown_type(void)
 {
     for (unsigned int type = 0; type < 300; type++) {
         good(type, 32);
-        if (type < RDISK_MSG_HELLO || type > RDISK_MSG_STAT_REPLY) {
+        if (type < RDISK_MSG_HELLO || type >= RDISK_MSG_COUNT) {
             CHECK_EQUAL(check(0), RDISK_STATUS_UNSUPPORTED);
         }
     }

@@ -28,7 +28,10 @@ static void good(enum rdisk_message_type type, size_t bytes)
     message.header.epoch = htole64(4);
     /* All of them have it there. */
     message.told.size = htole64(1 << 20);
-    if (type == RDISK_MSG_CREATE) {
+    if (type == RDISK_MSG_DELETE) {
+        message.told.size = 0;
+    }
+    if (type == RDISK_MSG_CREATE || type == RDISK_MSG_DELETE) {
         message.create.name_length = htole16(3);
         memcpy(message.create.name, "vol", 3);
     }
@@ -75,6 +78,9 @@ static void lengths(void)
     CHECK_EQUAL(check(), RDISK_STATUS_OK);
     size = 40;
     bad("bytes");
+    good(RDISK_MSG_DELETE_REPLY, 32);
+    message.told.size = 0;
+    CHECK_EQUAL(check(), RDISK_STATUS_OK);
     good(RDISK_MSG_CREATE_REPLY, 32);
     message.told.size = 0;
     CHECK_EQUAL(check(), RDISK_STATUS_OK);
@@ -156,6 +162,32 @@ static void create_flags(void)
     bad("reserved");
 }
 
+/* CREATE's size and flags are reserved there; its name is at the same place. */
+static void deletes(void)
+{
+    good(RDISK_MSG_DELETE, 176);
+    CHECK_EQUAL(check(), RDISK_STATUS_OK);
+    size++;
+    bad("bytes");
+    size -= 2;
+    bad("bytes");
+    good(RDISK_MSG_DELETE, 176);
+    message.create.size = htole64(512);
+    bad("reserved");
+    good(RDISK_MSG_DELETE, 176);
+    message.create.flags = htole32(1);
+    bad("reserved");
+    good(RDISK_MSG_DELETE, 176);
+    message.create.reserved = 1;
+    bad("reserved");
+    good(RDISK_MSG_DELETE, 176);
+    message.create.name[1] = '/';
+    bad("name");
+    good(RDISK_MSG_DELETE, 176);
+    message.create.name[100] = 'x';
+    bad("name");
+}
+
 static void create_names(void)
 {
     good(RDISK_MSG_CREATE, 176);
@@ -197,6 +229,7 @@ static const struct unit_test tests[] = {
     { "reserved bytes are zero", reserved },
     { "a resize knows one flag", resize_flags },
     { "a create knows one flag", create_flags },
+    { "a delete has a name and nothing else", deletes },
     { "the name of a new volume is a volume's", create_names },
     { "what is allocated fits a file's size", allocated },
 };

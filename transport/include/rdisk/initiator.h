@@ -134,18 +134,18 @@ enum rdisk_initiator_state {
     RDISK_INITIATOR_AUTH_SENT,  /* for AUTH_CHALLENGE */
     RDISK_INITIATOR_PROOF_SENT, /* for AUTH_REPLY, the server's proof */
     RDISK_INITIATOR_OPENING,    /* OPEN sent */
-    RDISK_INITIATOR_CREATING,   /* CREATE sent, instead: rdisk_initiator_
+    RDISK_INITIATOR_CREATING, /* CREATE or DELETE sent, instead: rdisk_initiator_
                                    make() */
-    RDISK_INITIATOR_JOINING,    /* data queues connect */
-    RDISK_INITIATOR_READY,      /* requests flow */
-    RDISK_INITIATOR_DRAINING,   /* the server shuts down: what is in flight is
+    RDISK_INITIATOR_JOINING,  /* data queues connect */
+    RDISK_INITIATOR_READY,    /* requests flow */
+    RDISK_INITIATOR_DRAINING,  /* the server shuts down: what is in flight is
                                    still answered, nothing new is sent */
-    RDISK_INITIATOR_QUIESCING,  /* connection lost: queues release it */
-    RDISK_INITIATOR_BACKOFF,    /* until the next attempt to connect */
-    RDISK_INITIATOR_CLOSING,    /* CLOSE sent, waiting for its reply */
-    RDISK_INITIATOR_CLOSED,     /* ended cleanly */
-    RDISK_INITIATOR_FAILED,     /* ended by an error; see _error() */
-    RDISK_INITIATOR_RESOLVING,  /* started: the server's addresses are found */
+    RDISK_INITIATOR_QUIESCING, /* connection lost: queues release it */
+    RDISK_INITIATOR_BACKOFF,   /* until the next attempt to connect */
+    RDISK_INITIATOR_CLOSING,   /* CLOSE sent, waiting for its reply */
+    RDISK_INITIATOR_CLOSED,    /* ended cleanly */
+    RDISK_INITIATOR_FAILED,    /* ended by an error; see _error() */
+    RDISK_INITIATOR_RESOLVING, /* started: the server's addresses are found */
 };
 
 /* As it is called above: "READY". */
@@ -336,6 +336,18 @@ int rdisk_initiator_make(struct rdisk_initiator *session, uint64_t size,
 int rdisk_create_volume(const struct rdisk_env *env,
                         const struct rdisk_initiator_options *options,
                         uint64_t size, unsigned int flags,
+                        struct rdisk_error *err);
+
+/*
+ * Delete the volume of the options with its data, instead of opening it; as
+ * _make(): CLOSED when it is gone, durably, or FAILED: -ENOENT, -EACCES (this
+ * client may not), -EBUSY (a client has it open, or it is kept for one),
+ * -ENOTSUP (the server has no DELETE). Returns 0 or -EALREADY.
+ */
+int rdisk_initiator_remove(struct rdisk_initiator *session);
+/* The same in one call that blocks, as rdisk_create_volume(). */
+int rdisk_delete_volume(const struct rdisk_env *env,
+                        const struct rdisk_initiator_options *options,
                         struct rdisk_error *err);
 
 /* How long each step to READY took, in nanoseconds; for rdisk ping. */

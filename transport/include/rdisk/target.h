@@ -70,12 +70,13 @@ struct rdisk_open_request {
                                    back, and was granted this one */
 };
 
-/* A volume that a client wants to be made; checked for form. */
+/* A volume that a client wants to be made, or deleted; checked for form. */
 struct rdisk_create_request {
     char volume[RDISK_VOLUME_NAME_MAX + 1];
     const char *peer; /* address of the client, for logs */
     const char *user; /* who has proved to be; "" if that was not
                                    demanded */
+    bool deletes;     /* it is to go; the rest is 0 then */
     uint64_t size;    /* bytes, multiple of 512 */
     bool exclusive;   /* only if there is none of that name */
 };
@@ -187,8 +188,8 @@ struct rdisk_target_events {
     enum rdisk_status (*resize)(void *opaque, void *user, uint64_t size,
                                 bool shrink, struct rdisk_error *err);
     /*
-     * Control thread: make a volume, if this client may. Returns OK when it is
-     * there, durably, RDISK_LATER, or what to refuse with. What it leaves in
+     * Control thread: make a volume, or delete one, if this client may. Returns
+     * OK when that is so, durably, RDISK_LATER, or what to refuse with. What it leaves in
      * *@user with LATER comes back in events->close, unless it answers before.
      * NULL: nobody may.
      */

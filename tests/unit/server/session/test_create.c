@@ -127,6 +127,43 @@ static void replacing_is_writing(void)
     end();
 }
 
+static enum rdisk_status delete_volume(const char *user, const char *volume)
+{
+    struct rdisk_create_request request = {
+        .peer = "10.9.0.7:1234",
+        .user = user,
+        .deletes = true,
+    };
+    void *waiting = NULL;
+
+    snprintf(request.volume, sizeof(request.volume), "%s", volume);
+    err = (struct rdisk_error) { 0 };
+    return create_event(&server, NULL, &request, &waiting, &err);
+}
+
+/* It takes both lists; neither alone will do. */
+static void deleting_is_creating_and_writing(void)
+{
+    begin("[client alice]\nread-write = a*\nread-only = b\ncreate = a b\n");
+    CHECK_EQUAL(pool_create(&server.pool, "a", 4096, &err), 0);
+    CHECK_EQUAL(pool_create(&server.pool, "b", 4096, &err), 0);
+    CHECK_EQUAL(delete_volume("alice", "b"), RDISK_STATUS_DENIED);
+    CHECK_SAYS(err.text, "may not delete a volume 'b'");
+    CHECK_EQUAL(delete_volume("alice", "a2"), RDISK_STATUS_DENIED);
+    CHECK_EQUAL(delete_volume("bob", "a"), RDISK_STATUS_DENIED);
+    CHECK_EQUAL(size_of("a"), 4096);
+    CHECK_EQUAL(size_of("b"), 4096);
+    CHECK_EQUAL(delete_volume("alice", "a"), RDISK_STATUS_OK);
+    CHECK_EQUAL(size_of("a"), -1);
+    CHECK_EQUAL(delete_volume("alice", "a"), RDISK_STATUS_NO_VOLUME);
+    end();
+    begin(OPEN);
+    CHECK_EQUAL(pool_create(&server.pool, "a", 4096, &err), 0);
+    CHECK_EQUAL(delete_volume("", "a"), RDISK_STATUS_DENIED);
+    CHECK_EQUAL(size_of("a"), 4096);
+    end();
+}
+
 /* A refusal is the same whether there is such a volume or not. */
 static void tells_nothing(void)
 {
@@ -275,6 +312,8 @@ static const struct unit_test tests[] = {
     { "a client makes volumes of its list only", lists_decide },
     { "to replace a volume a client must be able to write it",
       replacing_is_writing },
+    { "to delete a volume takes the right to create and to write it",
+      deleting_is_creating_and_writing },
     { "a refusal tells nothing about the volume", tells_nothing },
     { "a drained server makes no volumes", drained },
     { "clients resize volumes of the pool, if allowed", resize_policy },
