@@ -65,6 +65,7 @@ struct backend_spec {
     const char *identity; /* what tells it from all others; NULL: to be
                                    found out */
     const struct backend_ceph *ceph; /* for images of a Ceph pool */
+    bool shared_records; /* of who may write it: every server finds them */
 };
 
 struct backend_geometry {
@@ -102,6 +103,18 @@ struct backend_pool_class {
     /* The same; -EBUSY: somebody has it open. */
     int (*delete)(struct backend_pool *pool, const char *name,
                   struct rdisk_error *err);
+    /*
+     * A small text that belongs to the place, not to an image. read: @size
+     * bytes with the NUL; 0, -ENOENT: there is none, or another negative errno.
+     * swap: @after in the place of @before, which is to be there until then;
+     * -ESTALE, and nothing is changed, if it is not. NULL: no text; both NULL:
+     * remove it, whatever it is. On stable storage when it returns 0; if not,
+     * either may be there.
+     */
+    int (*read)(struct backend_pool *pool, const char *name, char *text,
+                size_t size);
+    int (*swap)(struct backend_pool *pool, const char *name, const char *before,
+                const char *after);
 };
 
 struct backend_class {

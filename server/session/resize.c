@@ -133,7 +133,7 @@ static void record_run(struct job *job)
 {
     struct volume_operation *work = volume_operation_of_job(job);
 
-    work->result = lease_read(&work->pool->records->store,
+    work->result = lease_read(pool_records(work->pool),
                               work->volume->backend->identity,
                               &resize_of(work)->record, &work->why);
 }
@@ -168,9 +168,9 @@ static void shrink_for_administrator(struct resize *resize)
 
     if (volume_check_free(volume, "shrink", &work->why) < 0) {
         refuse(resize, RDISK_STATUS_BUSY);
-    } else if (!work->pool->records || !volume->backend->lasting) {
+    } else if (!pool_records(work->pool) || !volume->backend->lasting) {
         check_kept(resize);
-    } else if (operation_run(&work->operation, &work->pool->records->store,
+    } else if (operation_run(&work->operation, pool_records(work->pool),
                              record_run, record_done, &work->why) < 0) {
         refuse(resize, RDISK_STATUS_BUSY);
     }

@@ -35,7 +35,7 @@ struct lease_record {
     uint64_t changed;
 };
 
-/* Where records are kept: records.h, or a test's. */
+/* Where records are kept: records.h, shared_records.h, or a test's. */
 struct lease_store {
     /* 0; -ENOENT: there is none; else a sentence in @err. */
     int (*load)(void *opaque, const uint8_t *identity,
@@ -48,6 +48,8 @@ struct lease_store {
      */
     int (*save)(void *opaque, const uint8_t *identity, uint64_t generation,
                 const struct lease_record *record, struct rdisk_error *err);
+    /* The volume is gone for good. */
+    void (*forget)(void *opaque, const uint8_t *identity);
     void *opaque;
 };
 

@@ -273,6 +273,13 @@ bool pool_unlink(struct pool *pool, struct volume *volume)
     return true;
 }
 
+const struct lease_store *pool_records(const struct pool *pool)
+{
+    return pool->images    ? &pool->shared
+           : pool->records ? &pool->records->store
+                           : NULL;
+}
+
 /* ---- Leases ----------------------------------------------------------- */
 
 static struct lease **find_lease(struct pool *pool, const uint8_t *identity)
@@ -302,8 +309,7 @@ struct lease *pool_lease_of(struct pool *pool, struct volume *volume,
             return NULL;
         }
         memcpy(lease->identity, backend->identity, sizeof(lease->identity));
-        lease->store = backend->lasting && pool->records ? &pool->records->store
-                                                         : NULL;
+        lease->store = backend->lasting ? pool_records(pool) : NULL;
         lease->lease_time = pool->lease_time;
         lease->next = pool->leases;
         pool->leases = lease;
@@ -339,7 +345,7 @@ int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
     uint64_t now = rdisk_now(&rdisk_env_system), seconds;
     struct lease *known = *find_lease(pool, identity);
     struct lease found = {
-        .store = pool->records ? &pool->records->store : NULL,
+        .store = pool_records(pool),
         .lease_time = pool->lease_time,
     };
     struct lease *lease = known ? known : &found;

@@ -26,6 +26,7 @@ struct pool {
     const struct backend_class *images;
     struct backend_pool *place;
     const struct backend_ceph *ceph;
+    struct lease_store shared; /* records, in that place */
 };
 
 /*
@@ -61,6 +62,9 @@ struct backend *pool_open_file(const struct pool *pool, const char *name,
 struct volume *pool_add(struct pool *pool, const char *name,
                         struct backend *backend, struct rdisk_error *err);
 bool pool_unlink(struct pool *pool, struct volume *volume);
+
+/* Where records of leases are kept; NULL: leases end with the server. */
+const struct lease_store *pool_records(const struct pool *pool);
 
 /* How long leases are kept, in ns: for writers that go away from now on. */
 void pool_set_lease_time(struct pool *pool, uint64_t lease_time);

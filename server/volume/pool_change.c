@@ -264,10 +264,9 @@ static int look_up(struct pool_change *change, int fd)
                                name_of(change), strerror(errno));
     }
     result = pool_identity_of(pool, fd, &st, change->identity, &change->why);
-    return result < 0
-               ? result
-               : lease_read(pool->records ? &pool->records->store : NULL,
-                            change->identity, &change->record, &change->why);
+    return result < 0 ? result
+                      : lease_read(pool_records(pool), change->identity,
+                                   &change->record, &change->why);
 }
 
 /* Lock the file that is to go. -ENOENT if there is none of that name. */
@@ -313,8 +312,8 @@ static int claim_image(struct pool_change *change)
         return change->why.code;
     }
     memcpy(change->identity, change->image->identity, RDISK_ID_SIZE);
-    result = lease_read(pool->records ? &pool->records->store : NULL,
-                        change->identity, &change->record, &change->why);
+    result = lease_read(pool_records(pool), change->identity, &change->record,
+                        &change->why);
     if (result < 0) {
         let_go(change);
     }
@@ -337,10 +336,11 @@ static void claim_run(struct job *job)
  * file that comes back after a power loss still has one. */
 static int gone(const struct pool_change *change, struct rdisk_error *err)
 {
+    const struct lease_store *store = pool_records(change->pool);
     int result = change->pool->images ? 0 : sync_directory(change->pool, err);
 
-    if (result == 0 && change->pool->records) {
-        records_forget(change->pool->records, change->identity);
+    if (result == 0 && store && store->forget) {
+        store->forget(store->opaque, change->identity);
     }
     return result;
 }

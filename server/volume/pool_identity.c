@@ -65,8 +65,7 @@ static int is_unchanged(const struct pool *pool, const uint8_t *identity,
                         struct rdisk_error *err)
 {
     struct lease_record record;
-    int result = lease_read(pool->records ? &pool->records->store : NULL,
-                            identity, &record, err);
+    int result = lease_read(pool_records(pool), identity, &record, err);
 
     *unchanged = !record.generation || record.changed == changed;
     return result;
@@ -88,8 +87,7 @@ static int choose(const struct pool *pool, struct backend *backend,
                   struct rdisk_error *err)
 {
     struct lease_record record;
-    int result = lease_read(pool->records ? &pool->records->store : NULL,
-                            backend->place, &record, err);
+    int result = lease_read(pool_records(pool), backend->place, &record, err);
 
     if (result == 0 && !record.generation && !backend->geometry.read_only) {
         identity_random(backend->identity);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/volume/pool_internal.h"
+#include "server/volume/shared_records.h"
 
 int pool_init_images(struct pool *pool, const struct backend_class *class,
                      const struct backend_ceph *ceph, const char *place,
@@ -23,6 +24,7 @@ int pool_init_images(struct pool *pool, const struct backend_class *class,
         return err->code;
     }
     pool->images = class;
+    shared_records_init(&pool->shared, pool);
     return 0;
 }
 
@@ -40,6 +42,7 @@ struct backend *pool_open_image(const struct pool *pool, const char *name,
         .volume = name,
         .read_only = read_only,
         .ceph = pool->ceph,
+        .shared_records = true,
     };
     struct backend *backend;
     char *path;

@@ -12,44 +12,11 @@
 #include <unistd.h>
 
 #include "server/volume/lock.h"
+#include "server/volume/record_text.h"
 
 #define DEFAULT_PARENT "/var/lib/rdisk"
 #define NAME           ".rdisk"
 #define LOCK_NAME      ".lock"
-#define RECORD_MAX     512 /* bytes of a file */
-#define HEX            (2 * RDISK_ID_SIZE)
-
-/* A file: these lines, in this order. Version 1 has no "changed". */
-#define FORMAT \
-    "rdisk lease %u\nvolume %s\ngeneration %" PRIu64 "\n" \
-    "client %s\npeer %s\nheld %s\nshared %s\n"
-#define FORMAT_CHANGED "changed %" PRIu64 "\n"
-#define FORMAT_END     "end\n"
-#define VERSION        2u
-
-static void to_hex(const uint8_t *bytes, char text[HEX + 1])
-{
-    for (size_t i = 0; i < RDISK_ID_SIZE; i++) {
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-    }
-}
-
-static bool from_hex(const char *text, uint8_t *bytes)
-{
-    if (strlen(text) != HEX) {
-        return false;
-    }
-    for (size_t i = 0; i < RDISK_ID_SIZE; i++) {
-        unsigned int byte;
-
-        if (sscanf(text + 2 * i, "%2x", &byte) != 1) {
-            return false;
-        }
-        bytes[i] = byte;
-    }
-    return true;
-}
-
 /* ---- The directory ---------------------------------------------------- */
 
 /* Make the directory's name durable. Its parent is "..": what is in front of
@@ -150,64 +117,19 @@ int records_prepare(struct records *records, unsigned int wait_ms,
 
 /* ---- Reading ---------------------------------------------------------- */
 
-/* The file of @record: RECORD_MAX bytes at @text. */
-static void print(const struct lease_record *record, unsigned int version,
-                  char *text)
-{
-    char client[HEX + 1];
-    size_t length;
-
-    to_hex(record->client, client);
-    length = snprintf(text, RECORD_MAX, FORMAT, version, record->volume,
-                      record->generation, client,
-                      record->peer[0] ? record->peer : "-",
-                      record->held ? "yes" : "no",
-                      record->shared ? "yes" : "no");
-    if (version > 1) {
-        length += snprintf(text + length, RECORD_MAX - length, FORMAT_CHANGED,
-                           record->changed);
-    }
-    snprintf(text + length, RECORD_MAX - length, FORMAT_END);
-}
-
-/* What is not just as this server writes it, or an older one did, is
- * damaged. */
-static bool parse(const char *text, struct lease_record *record)
-{
-    char client[HEX + 2], held[4], shared[4], again[RECORD_MAX];
-    unsigned int version;
-    int fields;
-
-    record->changed = 0;
-    fields =
-        sscanf(text,
-               "rdisk lease %u volume %128s generation %" SCNu64
-               " client %33s peer %63s held %3s shared %3s changed %" SCNu64,
-               &version, record->volume, &record->generation, client,
-               record->peer, held, shared, &record->changed);
-    if (fields < 7 || (version != 1 && version != VERSION) ||
-        !record->generation || !from_hex(client, record->client)) {
-        return false;
-    }
-    record->held = strcmp(held, "yes") == 0;
-    record->shared = strcmp(shared, "yes") == 0;
-    print(record, version, again);
-    return strcmp(text, again) == 0;
-}
-
 static int load(void *opaque, const uint8_t *identity,
                 struct lease_record *record, struct rdisk_error *err)
 {
     struct records *records = opaque;
     int result = records_prepare(records, 0, err);
-    char name[HEX + 1], text[RECORD_MAX + 1];
+    char name[RECORD_NAME], text[RECORD_MAX + 1];
     ssize_t length;
     int fd;
 
     if (result < 0) {
         return result;
     }
-    to_hex(identity, name);
+    record_name(identity, name);
     fd = openat(records->directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno == ENOENT) {
         return -ENOENT;
@@ -220,7 +142,7 @@ static int load(void *opaque, const uint8_t *identity,
                                  records->path, name, strerror(errno));
     } else {
         text[length] = '\0';
-        if (!parse(text, record)) {
+        if (!record_parse(text, record)) {
             result = rdisk_error_set(
                 err, -EIO,
                 "'%s/%s', the server's record of who may write, is damaged; "
@@ -262,7 +184,7 @@ static int write_file(struct records *records, const char *name,
 /* Whole, or not at all: a new file takes the old one's name. */
 static int replace(struct records *records, const char *name, const char *text)
 {
-    char fresh[HEX + 5];
+    char fresh[RECORD_NAME + 4];
     int result;
 
     snprintf(fresh, sizeof(fresh), "%s.new", name);
@@ -285,7 +207,7 @@ static int save(void *opaque, const uint8_t *identity, uint64_t generation,
 {
     struct records *records = opaque;
     struct lease_record stored;
-    char name[HEX + 1], text[RECORD_MAX];
+    char name[RECORD_NAME], text[RECORD_MAX];
     int result = load(records, identity, &stored, err);
 
     if (result < 0 && result != -ENOENT) {
@@ -300,8 +222,8 @@ static int save(void *opaque, const uint8_t *identity, uint64_t generation,
                                record->volume, records->path, stored.generation,
                                generation);
     }
-    to_hex(identity, name);
-    print(record, VERSION, text);
+    record_name(identity, name);
+    record_print(record, text);
     result = replace(records, name, text);
     if (result < 0) {
         return rdisk_error_set(err, result,
@@ -312,11 +234,16 @@ static int save(void *opaque, const uint8_t *identity, uint64_t generation,
     return 0;
 }
 
+static void forget(void *opaque, const uint8_t *identity)
+{
+    records_forget(opaque, identity);
+}
+
 void records_forget(struct records *records, const uint8_t *identity)
 {
-    char name[HEX + 1];
+    char name[RECORD_NAME];
 
-    to_hex(identity, name);
+    record_name(identity, name);
     if (records->directory >= 0 || records_prepare(records, 0, NULL) == 0) {
         unlinkat(records->directory, name, 0);
     }
@@ -327,7 +254,10 @@ void records_forget(struct records *records, const uint8_t *identity)
 int records_init(struct records *records, const char *path, const char *pool)
 {
     *records = (struct records) {
-        .store = { .load = load, .save = save, .opaque = records },
+        .store = { .load = load,
+                   .save = save,
+                   .forget = forget,
+                   .opaque = records },
         .directory = -1,
         .lock = -1,
     };

@@ -56,7 +56,7 @@ static int check_server(const struct image *image,
     char text[NOTE_MAX], server[NOTE_MAX];
     int result = read_note(image, text);
 
-    if (result == -ENOENT || !spec->ceph->server) {
+    if (result == -ENOENT || !spec->ceph->server || spec->shared_records) {
         return 0;
     }
     if (result < 0) {

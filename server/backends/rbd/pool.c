@@ -10,6 +10,8 @@
 
 #include "server/backends/rbd/cluster.h"
 
+#define MAX_ERRNO 4095
+
 struct backend_pool {
     rados_t cluster;
     rados_ioctx_t io;
@@ -200,10 +202,65 @@ static int pool_delete(struct backend_pool *pool, const char *name,
     }
 }
 
+/* ---- Texts -------------------------------------------------------------- */
+
+/* Images' objects begin with "rbd". */
+static void object_name(const char *name, char object[80])
+{
+    snprintf(object, 80, "rdisk.record.%.60s", name);
+}
+
+static int pool_read(struct backend_pool *pool, const char *name, char *text,
+                     size_t size)
+{
+    char object[80];
+    int result;
+
+    object_name(name, object);
+    result = rados_read(pool->io, object, text, size - 1, 0);
+    if (result < 0) {
+        return result;
+    }
+    text[result] = '\0';
+    return 0;
+}
+
+/* One operation on one object, which the OSD carries out whole or not at all. */
+static int pool_swap(struct backend_pool *pool, const char *name,
+                     const char *before, const char *after)
+{
+    rados_write_op_t op;
+    char object[80];
+    int result;
+
+    object_name(name, object);
+    if (!after) {
+        result = rados_remove(pool->io, object);
+        return result == -ENOENT ? 0 : result;
+    }
+    op = rados_create_write_op();
+    if (before) {
+        rados_write_op_assert_exists(op);
+        rados_write_op_cmpext(op, before, strlen(before), 0, NULL);
+    } else {
+        rados_write_op_create(op, LIBRADOS_CREATE_EXCLUSIVE, NULL);
+    }
+    rados_write_op_write_full(op, after, strlen(after));
+    result = rados_write_op_operate(op, pool->io, object, NULL, 0);
+    rados_release_write_op(op);
+    /* Below the errnos is the offset of the first byte that differs. */
+    if (result == -EEXIST || result == -ENOENT || result <= -MAX_ERRNO) {
+        return -ESTALE;
+    }
+    return result;
+}
+
 const struct backend_pool_class ceph_pool = {
     .open = pool_open,
     .close = pool_close,
     .list = pool_list,
     .create = pool_create,
     .delete = pool_delete,
+    .read = pool_read,
+    .swap = pool_swap,
 };

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/volume/record_text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define HEX (2 * RDISK_ID_SIZE)
+
+/* These lines, in this order. Version 1 has no "changed". */
+#define FORMAT \
+    "rdisk lease %u\nvolume %s\ngeneration %" PRIu64 "\n" \
+    "client %s\npeer %s\nheld %s\nshared %s\n"
+#define FORMAT_CHANGED "changed %" PRIu64 "\n"
+#define FORMAT_END     "end\n"
+#define VERSION        2u
+
+static void to_hex(const uint8_t *bytes, char text[HEX + 1])
+{
+    for (size_t i = 0; i < RDISK_ID_SIZE; i++) {
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    }
+}
+
+static bool from_hex(const char *text, uint8_t *bytes)
+{
+    if (strlen(text) != HEX) {
+        return false;
+    }
+    for (size_t i = 0; i < RDISK_ID_SIZE; i++) {
+        unsigned int byte;
+
+        if (sscanf(text + 2 * i, "%2x", &byte) != 1) {
+            return false;
+        }
+        bytes[i] = byte;
+    }
+    return true;
+}
+
+/* RECORD_MAX bytes at @text. */
+static void print(const struct lease_record *record, unsigned int version,
+                  char *text)
+{
+    char client[HEX + 1];
+    size_t length;
+
+    to_hex(record->client, client);
+    length = snprintf(text, RECORD_MAX, FORMAT, version, record->volume,
+                      record->generation, client,
+                      record->peer[0] ? record->peer : "-",
+                      record->held ? "yes" : "no",
+                      record->shared ? "yes" : "no");
+    if (version > 1) {
+        length += snprintf(text + length, RECORD_MAX - length, FORMAT_CHANGED,
+                           record->changed);
+    }
+    snprintf(text + length, RECORD_MAX - length, FORMAT_END);
+}
+
+/* What is not just as this server writes it, or an older one did, is
+ * damaged. */
+bool record_parse(const char *text, struct lease_record *record)
+{
+    char client[HEX + 2], held[4], shared[4], again[RECORD_MAX];
+    unsigned int version;
+    int fields;
+
+    record->changed = 0;
+    fields =
+        sscanf(text,
+               "rdisk lease %u volume %128s generation %" SCNu64
+               " client %33s peer %63s held %3s shared %3s changed %" SCNu64,
+               &version, record->volume, &record->generation, client,
+               record->peer, held, shared, &record->changed);
+    if (fields < 7 || (version != 1 && version != VERSION) ||
+        !record->generation || !from_hex(client, record->client)) {
+        return false;
+    }
+    record->held = strcmp(held, "yes") == 0;
+    record->shared = strcmp(shared, "yes") == 0;
+    print(record, version, again);
+    return strcmp(text, again) == 0;
+}
+
+void record_print(const struct lease_record *record, char text[RECORD_MAX])
+{
+    print(record, VERSION, text);
+}
+
+void record_name(const uint8_t *identity, char name[RECORD_NAME])
+{
+    to_hex(identity, name);
+}
