@@ -124,4 +124,46 @@ vhost_settled_disk()
     vhost_is open || ! kill -0 "$guest" 2>/dev/null
 }
 
+# What was plugged in serves programs first, and so their I/O.
+check_memory_is_plugged_into_a_running_guest_and_out_again()
+{
+    local round
+    start_server
+    vhost_root
+    vhost_start
+    vhost_add root
+    vhost_guest root --task watch --memory 256M,slots=1,maxmem=1G
+    vhost_guest_says 'MEMORY 2.. MiB' 200
+    vhost_guest_says 'DIRECT 1M ok' 60
+    for round in 1 2; do
+        ask_qemu object-add '{"qom-type": "memory-backend-memfd", "id": "more",
+            "size": 134217728, "share": true}'
+        ask_qemu device_add \
+            '{"driver": "pc-dimm", "id": "dimm", "memdev": "more"}'
+        vhost_guest_says 'MEMORY 3.. MiB' 60 $round
+        vhost_guest_says 'DIRECT 1M ok' 60 $((2 * round))
+        wait_until 60 is_unplugged || fail "the guest keeps its memory"
+        ask_qemu object-del '{"id": "more"}'
+        vhost_guest_says 'MEMORY 2.. MiB' 60 $((round + 1))
+        vhost_guest_says 'DIRECT 1M ok' 60 $((2 * round + 1))
+    done
+    equal "copied bytes" "$(vhost_stat copied_bytes)" 0
+    equal "failed" "$(vhost_stat failed)" 0
+    ! grep -aE 'FAILED|I/O error' "$work/console" || fail "the guest failed"
+}
+
+ask_qemu()
+{
+    within 20 "$here/qmp" "$work/qmp" "$@" >"$work/answer" 2>&1 ||
+        fail "$(tail -n 1 "$work/answer")"
+}
+
+# The guest is asked again while it uses the memory.
+is_unplugged()
+{
+    "$here/qmp" "$work/qmp" device_del '{"id": "dimm"}' >/dev/null 2>&1 || true
+    sleep 1
+    "$here/qmp" "$work/qmp" query-memory-devices | grep -qx '\[\]'
+}
+
 run_checks
