@@ -1,12 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# The examples of docs/libvirt.md: libvirt accepts them, and its guests boot
-# from a volume, by either way.
+# The examples of docs/libvirt.md: libvirt accepts them, its guests boot from a
+# volume by each way, and with rdisk-vhost disks come, grow and go, and the guest
+# moves to another host.
 # time-limit: 1600
 # quick-lab: guests boot
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
+# shellcheck source=tests/e2e/vhost.sh
+. "$here/vhost.sh"
 
 root=$work/libvirt              # all that libvirt keeps
 
@@ -17,7 +20,12 @@ libvirt()
         id -u libvirt-qemu >/dev/null 2>&1 ||
         skip "there is no libvirt here; run: packaging/setup libvirt"
     mkdir -p "$root/etc"
-    cat >"$root/etc/qemu.conf" <<EOF
+    qemu_conf >"$root/etc/qemu.conf"
+}
+
+qemu_conf()
+{
+    cat <<EOF
 user = "root"
 group = "root"
 security_driver = "none"
@@ -42,9 +50,12 @@ check_libvirt_accepts_the_examples()
     libvirt
     example vhost-user
     example commandline
+    example rdisk-vhost
     within 30 virt-xml-validate "$work/vhost-user.xml"
     within 30 virt-xml-validate "$work/commandline.xml"
+    within 30 virt-xml-validate "$work/rdisk-vhost.xml"
     native vhost-user 'share.*true.*vhost-user-blk-pci'
+    native rdisk-vhost 'share.*true.*reconnect.*vhost-user-blk-pci.*num-queues'
     native commandline 'mem-lock=on.*driver=rdma'
 }
 
@@ -56,16 +67,22 @@ native()
     says "$work/argv" "$2"
 }
 
-# run_guest NAME: until it has done its task
-run_guest()
+# with_guest NAME TASK CONSOLE: the example's guest is the test guest
+with_guest()
 {
     local image
     image=$("$top/tests/lab/guest/build")
     sed -i -e "s#</type>#&<kernel>$image/vmlinux</kernel><cmdline>$(
-        cat "$image/cmdline") rdisk.task=auto</cmdline>#" \
+        cat "$image/cmdline") rdisk.task=$2</cmdline>#" \
         -e "s#<devices>#<cpu mode='custom'><model>qemu64</model>\
 <feature policy='disable' name='cx16'/></cpu>&<serial type='file'>\
-<source path='$work/$1.console'/></serial>#" "$work/$1.xml"
+<source path='$3'/></serial>#" "$work/$1.xml"
+}
+
+# run_guest NAME: until it has done its task
+run_guest()
+{
+    with_guest "$1" auto "$work/$1.console"
     virt-qemu-run -r "$root" "$work/$1.xml" &
     runner=$!
     end_later $runner
@@ -119,6 +136,141 @@ check_a_guest_of_libvirt_boots_from_an_rdma_disk()
     example commandline
     run_guest commandline
     "$top/tests/lab/guest/check-image" "$pool/root"
+}
+
+# ---- libvirtd, of two hosts ----------------------------------------------
+
+# host NAME NUMBER: a libvirtd, and an rdisk-vhost with the volumes "root" and
+# "data". Each host has files of its own where both look for theirs.
+host()
+{
+    local home=$work/$1 vhost_control=$work/$1.control vhost_config=$work/$1.conf
+    mkdir -p "$home"/{run,etc,lib,cache,log,disks,sockets}
+    qemu_conf >"$home/etc/qemu.conf"
+    cat >"$home/etc/libvirtd.conf" <<EOF
+unix_sock_dir = "$home/sockets"
+auth_unix_rw = "none"
+auth_unix_ro = "none"
+host_uuid = "11111111-2222-4333-8444-55555555550$2"
+log_outputs = "3:file:$home/libvirtd.log"
+EOF
+    cat >"$vhost_config" <<EOF
+[disk root]
+uri = $(uri 'root?reconnect-delay=60&heartbeat=60')
+socket = $home/disks/root.sock
+
+[disk data]
+uri = $(uri 'data?reconnect-delay=60&heartbeat=60')
+socket = $home/disks/data.sock
+EOF
+    vhost_start
+    wait_until 20 accepts "$home/disks/root.sock"
+    wait_until 20 accepts "$home/disks/data.sock"
+    mkdir -p /run/libvirt /run/rdisk-vhost /etc/libvirt \
+        /var/{lib,cache,log}/libvirt
+    # shellcheck disable=SC2016 # the inner shell's
+    unshare -m --propagation private bash -ec '
+        mount --bind "$1/run" /run/libvirt
+        mount --bind "$1/etc" /etc/libvirt
+        mount --bind "$1/lib" /var/lib/libvirt
+        mount --bind "$1/cache" /var/cache/libvirt
+        mount --bind "$1/log" /var/log/libvirt
+        mount --bind "$1/disks" /run/rdisk-vhost
+        exec libvirtd -f /etc/libvirt/libvirtd.conf -p "$1/pid"' \
+        host "$home" >"$home/out" 2>&1 &
+    end_later $!
+    wait_until 30 accepts "$home/sockets/libvirt-sock" ||
+        fail "libvirtd: $(cat "$home/libvirtd.log" "$home/out" | tail -n 1)"
+}
+
+connection()
+{
+    echo "qemu+unix:///system?socket=$work/$1/sockets/libvirt-sock"
+}
+
+# on HOST COMMAND…: of virsh
+on()
+{
+    within 120 virsh -q -c "$(connection "$1")" "${@:2}" || {
+        tail -n 5 "$work/$1/libvirtd.log" "$work/$1"/log/qemu/*.log
+        fail "virsh $2 failed on host $1"
+    }
+}
+
+# libvirtd leaves its QEMUs running when it ends.
+end_guest_later()
+{
+    end_later "$(cat "$work/$1/run/qemu/guest.pid")"
+}
+
+# tells HOST REGEX [N]: the guest, on its console there, so often
+tells()
+{
+    local console=$work/$1/disks/console
+    wait_until 120 told "$console" "$2" "${3:-1}" || {
+        tail -n 20 "$console" "$work/$1"/log/qemu/*.log
+        fail "the guest on $1 does not say '$2'"
+    }
+    ! grep -aE 'RDISK-GUEST: FAILED|I/O error' "$console" ||
+        fail "the guest on $1 failed"
+}
+
+told()
+{
+    [ "$(grep -acE "RDISK-GUEST: $2" "$1")" -ge "$3" ] ||
+        grep -aq 'RDISK-GUEST: FAILED' "$1"
+}
+
+has_disk()
+{
+    on "$1" domblklist guest | grep -q 'vdb .*data.sock'
+}
+
+has_no_disk()
+{
+    ! has_disk "$1"
+}
+
+check_disks_come_grow_and_go_and_the_guest_moves_with_libvirtd()
+{
+    libvirt
+    [ -x $stock ] || skip "$stock is not installed"
+    root_volume
+    volume data 8M
+    host left 1
+    host right 2
+    example rdisk-vhost
+    sed -i "s#<memory unit='MiB'>512<#<memory unit='MiB'>256<#" \
+        "$work/rdisk-vhost.xml"
+    cp "$top/docs/libvirt/rdisk-vhost-disk.xml" "$work/data.xml"
+    with_guest rdisk-vhost watch /run/rdisk-vhost/console
+    on left define "$work/rdisk-vhost.xml"
+    on left start guest
+    end_guest_later left
+    tells left BOOTED
+    on left attach-device guest "$work/data.xml" --live
+    tells left 'DISK vdb ok'
+    has_disk left || fail "libvirt does not know the disk"
+    within 20 rdisk resize data 12M --control "$control"
+    tells left 'DISKS vdb:24576'
+    tells left 'DISK vdb ok' 2
+    on left detach-device guest "$work/data.xml" --live
+    tells left 'DISKS .?$'
+    wait_until 20 has_no_disk left || fail "libvirt still knows the disk"
+    on left attach-device guest "$work/data.xml" --live
+    tells left 'DISK vdb ok' 3
+    on left migrate --live guest --desturi "$(connection right)" \
+        --migrateuri "unix://$work/moving"
+    end_guest_later right
+    has_disk right || fail "libvirt of right does not know the disk"
+    within 20 rdisk resize data 16M --control "$control"
+    tells right 'DISKS vdb:32768'
+    tells right 'DISK vdb ok'
+    on right detach-device guest "$work/data.xml" --live
+    wait_until 20 has_no_disk right || fail "libvirt of right knows the disk"
+    on right destroy guest
+    wait_until 20 no_sessions || fail "sessions are left"
+    head -c 1M "$pool/data" | cmp - <(yes 'rdisk vdb' | head -c 1M)
 }
 
 run_checks
