@@ -113,7 +113,7 @@ $(O)/obj/packages: server/server.mk tools/tools.mk transport/transport.mk
 # For editors and clangd.
 .PHONY: compile_commands.json
 compile_commands.json:
-	$(MAKE) -Bn --no-print-directory ours $(UNIT) $(SIM) e2e-programs | \
+	$(MAKE) -Bn --no-print-directory ours $(UNIT) $(SIM) $(VHOST) e2e-programs | \
 		packaging/compile-commands >$@.tmp
 	mv $@.tmp $@
 
