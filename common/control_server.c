@@ -48,7 +48,7 @@ struct control {
     void *opaque;
     struct control_call *clients;
     unsigned int count;
-    int spare; /* a descriptor to be given up for a client that is told that
+    int spare; /* a descriptor to be given up for a client that is informed that
                   there is none; or -1 */
     uint64_t paused_until;   /* no client is accepted; rdisk_now(), or 0 */
     bool out_of_descriptors; /* since the last client was accepted */

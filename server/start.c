@@ -30,7 +30,7 @@
 
 /* Between two checks whether the address exists. */
 #define LOOK_MS 250
-/* For a server that has just been killed to let go of its port. */
+/* For a server that has just been killed to release its port. */
 #define PORT_WAIT_MS 5000
 
 static int stopped(struct rdisk_error *err)

@@ -206,7 +206,7 @@ static int import_set_up(struct copy *copy)
 struct map {
     struct pump pump; /* first */
     struct copy *copy;
-    uint64_t offset, told;
+    uint64_t offset, reported;
 };
 
 static int map_next(struct pump *pump, struct pump_slot *slot)
@@ -237,7 +237,7 @@ static int map_done(struct pump *pump, struct pump_slot *slot)
     copy->extents = more;
     for (unsigned int i = 0; i < count; i++) {
         copy->extents[copy->extent_count++] = copy->page[i];
-        map->told += copy->page[i].length;
+        map->reported += copy->page[i].length;
     }
     return 0;
 }
@@ -261,7 +261,7 @@ static int read_map(struct copy *copy)
         if (result < 0) {
             return result;
         }
-        offset += map.told;
+        offset += map.reported;
     }
     copy->extent_end = copy->extent_count ? copy->extents[0].length : 0;
     return 0;

@@ -69,7 +69,7 @@ static void answered(struct rdisk_request *request, int result)
 static int64_t ask(struct map *map, uint64_t offset, uint64_t size)
 {
     struct rdisk_queue *queue = rdisk_initiator_queue(map->remote.session, 0);
-    uint64_t told = 0;
+    uint64_t reported = 0;
     int result;
 
     map->request = (struct rdisk_request) {
@@ -90,9 +90,9 @@ static int64_t ask(struct map *map, uint64_t offset, uint64_t size)
     for (unsigned int i = 0; result == 0 && i < map->request.extent_count;
          i++) {
         add_run(map, &map->extents[i]);
-        told += map->extents[i].length;
+        reported += map->extents[i].length;
     }
-    return result < 0 ? result : (int64_t)told;
+    return result < 0 ? result : (int64_t)reported;
 }
 
 static void allocated(void *opaque, int result, uint64_t bytes,
@@ -111,12 +111,12 @@ static int print_map(struct map *map, uint64_t size)
     uint64_t offset = 0;
 
     while (offset < size) {
-        int64_t told = ask(map, offset, size);
+        int64_t reported = ask(map, offset, size);
 
-        if (told < 0) {
-            return (int)told;
+        if (reported < 0) {
+            return (int)reported;
         }
-        offset += (uint64_t)told;
+        offset += (uint64_t)reported;
     }
     print_run(map);
     return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdisk ping: is the server there, and how far? Tells each step of the
+ * rdisk ping: is the server there, and how far? Prints each step of the
  * connection, then times a message on the control queue and a read on a data
  * queue, which is the way a guest's request takes.
  */

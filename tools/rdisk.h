@@ -11,7 +11,7 @@ struct arguments {
     bool json;
     bool prometheus;          /* metrics instead */
     bool help;                /* on the command, instead of running it */
-    unsigned int count;       /* of pings or tables; 0: not told */
+    unsigned int count;       /* of pings or tables; 0: not given */
     double interval;          /* seconds between them */
     double timeout;           /* seconds to wait for a drain */
     bool replace;             /* a volume of the same name */

@@ -19,7 +19,7 @@
 #include "common/loop.h"
 #include "vhost-user-blk/virtqueue.h"
 
-/* What a VMM is told of the disk. */
+/* What a VMM is offered of the disk. */
 struct device_geometry {
     uint64_t size;         /* bytes */
     uint32_t block_size;   /* bytes */
@@ -66,12 +66,12 @@ struct device *device_create(struct loop *loop,
 /* Nothing is in flight. NULL is allowed. */
 void device_destroy(struct device *device);
 
-/* Listen at the socket, with what the VMM is told. 0 or a negative errno. */
+/* Listen at the socket, with what the VMM is offered. 0 or a negative errno. */
 int device_listen(struct device *device, const struct device_geometry *geometry,
                   struct rdisk_error *err);
 /* Let nobody connect any more. */
 void device_unlisten(struct device *device);
-/* The volume has another size: the guest is told. */
+/* The volume has another size: the guest is notified. */
 void device_resized(struct device *device, uint64_t size);
 
 /* The lanes have their queues: take requests. Stopped: take no more. */

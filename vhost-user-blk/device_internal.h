@@ -41,7 +41,7 @@ struct device {
     unsigned int virtqueue_count;
     const struct device_events *events;
     void *opaque;
-    /* The regions that events->memory_added has told of. */
+    /* The regions that events->memory_added has reported. */
     struct {
         void *address;
         size_t length;
@@ -70,7 +70,7 @@ extern const VuDevIface device_iface;
 
 /* ---- message.c ------------------------------------------------------------- */
 
-/* Before libvhost-user handles it. Nonzero: it shall not. */
+/* Before libvhost-user handles it. Nonzero: it must not. */
 int message_process(VuDev *vu, VhostUserMsg *message, int *do_reply);
 /* Whether @request takes memory or rings away that requests in flight may
  * use. */

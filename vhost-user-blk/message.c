@@ -79,7 +79,7 @@ static const char *bad_message(const struct device *device,
     }
 }
 
-/* Before libvhost-user handles it. Nonzero: it shall not. */
+/* Before libvhost-user handles it. Nonzero: it must not. */
 int message_process(VuDev *vu, VhostUserMsg *message, int *do_reply)
 {
     struct device *device = device_of(vu);

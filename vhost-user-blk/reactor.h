@@ -26,7 +26,7 @@ struct reactor;
 struct reactor_queue {
     /* One bounded turn: take what is there. True if anything was. */
     bool (*turn)(struct reactor_queue *queue);
-    /* Let the descriptors tell of the next work. True: some has come
+    /* Let the descriptors report the next work. True: some has come
      * meanwhile, and the queue stays active. */
     bool (*arm)(struct reactor_queue *queue);
     /* The opposite: the queue becomes active. */

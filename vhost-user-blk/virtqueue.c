@@ -308,7 +308,7 @@ static void carry_out(struct lane *lane, struct blk_request *request)
 
 /* ---- The rings ----------------------------------------------------------- */
 
-/* A request that has no place for its status: nothing can tell the driver but
+/* A request that has no place for its status: nothing can inform the driver but
  * the device's end. */
 static void driver_broken(struct virtqueue *virtqueue,
                           struct blk_request *request)
@@ -436,7 +436,7 @@ static void disarm(struct reactor_queue *reactor_queue)
     }
 }
 
-/* What came between the last look and the arming would not be told of. */
+/* What came between the last look and the arming would not be reported. */
 static bool arm(struct reactor_queue *reactor_queue)
 {
     struct lane *lane = lane_of(reactor_queue);

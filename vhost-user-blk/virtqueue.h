@@ -51,7 +51,7 @@ struct lane {
     bool held;              /* nor is the used ring touched */
     bool attached;          /* the queue's descriptor is watched */
     unsigned int in_flight; /* taken and not in the used ring */
-    /* When in_flight falls to 0 while not running: tell the control thread. */
+    /* When in_flight falls to 0 while not running: notify the control thread. */
     int drained_fd; /* eventfd */
 
     /* Written by the reactor, readable by any thread. */

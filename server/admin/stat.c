@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the server tells about itself; rdisk(1) lists the members. */
+/* What the server reports about itself; rdisk(1) lists the members. */
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>

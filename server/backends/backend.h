@@ -62,7 +62,7 @@ struct backend_spec {
     uint64_t size;      /* bytes; 0: as found */
     bool read_only;
     enum backend_polling polling;
-    const char *identity; /* what tells it from all others; NULL: to be
+    const char *identity; /* what distinguishes it from all others; NULL: to be
                                    found out */
     const struct backend_ceph *ceph; /* for images of a Ceph pool */
     bool shared_records; /* of who may write it: every server finds them */
@@ -232,7 +232,7 @@ struct backend_io {
     struct backend_context *context;
     uint64_t began;          /* rdisk_now(); of a DISCARD or ZEROES */
     uint32_t done;           /* bytes moved, or entries filled, so far */
-    int result;              /* of @job, or until it can be told */
+    int result;              /* of @job, or until it can be reported */
     struct backend_io *next; /* of a list of the class's */
     struct range range;
     bool polled; /* it went through the polled ring */

@@ -41,7 +41,7 @@ static bool direct_takes(int fd, uint32_t size)
 }
 
 /* What offsets and lengths must be a multiple of with O_DIRECT; 0: there is
- * no telling, or it is not done for this file. */
+ * no way to know, or it is not done for this file. */
 static uint32_t direct_alignment(int fd, const struct stat *st)
 {
     int sector;

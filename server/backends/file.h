@@ -84,7 +84,7 @@ void file_submit(struct backend_context *base, struct backend_io *io);
  * thread. */
 void file_turn_over(struct file *file, struct range *range);
 
-/* Tell of a failure, unless it is one of too many. Reactor. */
+/* Log a failure, unless it is one of too many. Reactor. */
 void file_fail(struct file_context *context, struct backend_io *io,
                const char *why);
 /* A flag of the queue of the disk that a file is on, or that it is. */

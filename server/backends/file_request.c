@@ -73,7 +73,7 @@ void file_fail(struct file_context *context, struct backend_io *io,
 {
     uint64_t n = ++context->failures;
 
-    /* A dying disk fails every request: tell of the 1st, 2nd, 4th, 8th… */
+    /* A dying disk fails every request: log the 1st, 2nd, 4th, 8th… */
     if ((n & (n - 1)) == 0) {
         log_error("volume '%s': %s of %" PRIu64 " bytes at %" PRIu64
                   " failed: %s "
@@ -215,7 +215,7 @@ static void file_stop_polling(struct file_context *context)
 
 /*
  * A write with FUA has failed: itself, or what it did for others' data beside?
- * The write alone tells, since it can be repeated. True: it is in flight.
+ * Only the write shows it, since it can be repeated. True: it is in flight.
  */
 static bool file_write_alone(struct file_context *context,
                              struct backend_io *io, int result)

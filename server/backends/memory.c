@@ -274,7 +274,7 @@ static void memory_submit(struct backend_context *base, struct backend_io *io)
     io->done = 0;
     io->result = 0;
     if (io->op == RDISK_OP_EXTENTS) {
-        /* Telling zeroes from data would take as long as reading them. */
+        /* Distinguishing zeroes from data would take as long as reading them. */
         backend_io_extent(io, io->length, 0);
     } else if (io->op != RDISK_OP_FLUSH &&
                carry_on(memory_of(base->backend), io)) {

@@ -87,7 +87,7 @@ void jobs_for_each(struct jobs *jobs,
 
 /* When to call jobs_check_time() at the latest; RDISK_NEVER. */
 uint64_t jobs_deadline(const struct jobs *jobs);
-/* Tell of jobs that hang. */
+/* Log jobs that hang. */
 void jobs_check_time(struct jobs *jobs, uint64_t now);
 
 #endif

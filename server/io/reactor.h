@@ -95,7 +95,7 @@ void reactor_offload(struct reactor *reactor, struct offload_lane *lane,
 
 /*
  * What the kernel cannot do at once it gives to a worker, and has no more of
- * them than it is told: those that wait for one volume's storage must leave
+ * them than it is configured to: those that wait for one volume's storage must leave
  * enough for the others. So each volume brings as many as it may have requests
  * outstanding, @change, and takes them along when it leaves.
  */

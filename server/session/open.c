@@ -116,7 +116,7 @@ static void take_lease(struct session *session)
     }
 }
 
-/* Only who may see the volume is told that it is drained. */
+/* Only who may see the volume learns that it is drained. */
 static bool drained(struct session *session)
 {
     const char *name = session->request.volume;
@@ -381,7 +381,7 @@ static enum rdisk_status begin(struct server *server,
         return RDISK_STATUS_NO_RESOURCES;
     }
     if (session->access == ACCESS_NONE) {
-        /* Not even looked for, so that nothing tells whether it exists. */
+        /* Not even looked for, so that nothing shows whether it exists. */
         log_warning("client '%s' at %s may not use volume '%s': no list of "
                     "its section has it",
                     request->user, request->peer, request->volume);

@@ -40,7 +40,7 @@ static int flush_ends(struct rdisk_initiator *session, uint64_t number,
         return 0;
     }
     if (number >= atomic_load(&session->flushes.lost_since)) {
-        /* Told. What was submitted by now does not know it, and fails too. */
+        /* Reported. What was submitted by now does not know it, and fails too. */
         atomic_compare_exchange_strong(&session->flushes.lost_until, &pending,
                                        atomic_load(
                                            &session->flushes.submitted));

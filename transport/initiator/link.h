@@ -15,7 +15,7 @@ enum rdisk_link_state {
     RDISK_LINK_ROUTE,   /* how does it? */
     RDISK_LINK_CONNECT, /* request sent, waiting for REP or REJ */
     RDISK_LINK_UP,
-    RDISK_LINK_ENDED, /* was up; the session is still to be told */
+    RDISK_LINK_ENDED, /* was up; not reported to the session yet */
     RDISK_LINK_DOWN,  /* refused, failed or disconnected */
 };
 

@@ -364,7 +364,7 @@ static void wait_again(struct rdisk_queue *queue)
 }
 
 /*
- * The device has let go of everything: keep the requests, and give the
+ * The device has released everything: keep the requests, and give the
  * connection back to the home thread, which decides what becomes of them.
  */
 static unsigned int park(struct rdisk_queue *queue)

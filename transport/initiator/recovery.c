@@ -49,7 +49,7 @@ void rdisk_initiator_recover(struct rdisk_initiator *session)
               session->machine.error.text, delay / 1000.0);
     session->recovery.deadline = rdisk_now(session->env) + delay * RDISK_MSEC;
     session->recovery.backoff = BACKOFF_MIN;
-    session->recovery.told.text[0] = '\0';
+    session->recovery.reported.text[0] = '\0';
     leave_connection(session);
 }
 
@@ -61,7 +61,7 @@ void rdisk_initiator_recover_close(struct rdisk_initiator *session)
               session->machine.error.text,
               session->options.open_timeout_ms / 1000.0);
     session->recovery.backoff = BACKOFF_MIN;
-    session->recovery.told.text[0] = '\0';
+    session->recovery.reported.text[0] = '\0';
     leave_connection(session);
 }
 
@@ -69,11 +69,11 @@ void rdisk_initiator_recover_close(struct rdisk_initiator *session)
 void rdisk_initiator_retry(struct rdisk_initiator *session)
 {
     const struct rdisk_error *why = &session->machine.error;
-    bool known = strcmp(why->text, session->recovery.told.text) == 0;
+    bool known = strcmp(why->text, session->recovery.reported.text) == 0;
 
     rdisk_log(session->env, known ? RDISK_LOG_DEBUG : RDISK_LOG_WARNING,
               "cannot reconnect: %s", why->text);
-    session->recovery.told = *why;
+    session->recovery.reported = *why;
     leave_connection(session);
 }
 

@@ -112,13 +112,13 @@ struct rdisk_flushes {
 
 /* recovery.c */
 struct rdisk_recovery {
-    bool established;         /* was READY once: worth recovering */
-    rdisk_counter reconnects; /* READY again */
-    uint64_t backoff;         /* ns until the next attempt */
-    uint64_t deadline;        /* reconnect-delay: until requests fail */
-    uint64_t close_by;        /* open-timeout: until its CLOSE is answered;
+    bool established;            /* was READY once: worth recovering */
+    rdisk_counter reconnects;    /* READY again */
+    uint64_t backoff;            /* ns until the next attempt */
+    uint64_t deadline;           /* reconnect-delay: until requests fail */
+    uint64_t close_by;           /* open-timeout: until its CLOSE is answered;
                                  RDISK_NEVER: it does not close */
-    struct rdisk_error told;  /* why the attempts failed that were logged */
+    struct rdisk_error reported; /* why the attempts failed that were logged */
 };
 
 /* timer.c */

@@ -5,7 +5,7 @@
  *
  * A bind, the request's header, and later the invalidation are work requests
  * of the same queue pair, which carries them out in this order. The request
- * keeps its slot until the invalidation has completed; so its time-out counts
+ * keeps its slot until the invalidation has completed; so its timeout counts
  * for that too, and an answer that comes twice finds it answered. On a queue
  * pair in ERROR the device allows no access, bound or not.
  */

@@ -46,7 +46,7 @@ static int resolve(const struct rdisk_target_options *options,
 }
 
 /* Linux says the same of an address that no device has and of a port that
- * somebody listens to on all addresses; another port tells them apart. */
+ * somebody listens to on all addresses; another port distinguishes them. */
 static bool address_exists(const struct rdisk_env *env,
                            struct rdma_event_channel *channel,
                            const struct sockaddr_storage *where)
@@ -211,7 +211,7 @@ void rdisk_target_listen_again(struct rdisk_target *target)
 /* ---- Devices ----------------------------------------------------------- */
 
 /*
- * A listener on all devices is not told when one is removed, and without a
+ * A listener on all devices gets no event when one is removed, and without a
  * connection nobody is; librdmacm keeps it open all the same (verbs.c). So an
  * id stays on each device that ever had a connection.
  */
@@ -247,7 +247,7 @@ void rdisk_target_watch_device(struct rdisk_target *target,
     struct rdisk_target_device_watch *watch;
 
     if (target->listener && target->listener->verbs) {
-        return; /* it is told */
+        return; /* it gets an event */
     }
     for (watch = target->device_watches; watch; watch = watch->next) {
         if (watch->id->verbs == id->verbs) {

@@ -13,7 +13,7 @@
 
 #include "transport/target/session.h"
 
-/* From a wrong proof until the client is told. */
+/* From a wrong proof until the client gets the reply. */
 #define DENY_MS 1000
 /* For the client to disconnect after the last message. */
 #define LEAVE_MS 1000
@@ -139,7 +139,7 @@ static enum rdisk_target_event say_bye(struct rdisk_target_session *session)
     return rdisk_target_session_send_end(session);
 }
 
-/* BYE first: it tells the client why its queues break. */
+/* BYE first: it has the reason why the client's queues break. */
 static enum rdisk_target_event end(struct rdisk_target_session *session)
 {
     enum rdisk_target_event event = say_bye(session);

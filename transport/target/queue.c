@@ -448,7 +448,7 @@ static void receive(struct rdisk_target_queue *queue,
 
 /* ---- Reactor's calls -------------------------------------------------- */
 
-/* Tell the owner once, when nothing can touch the slots any more. */
+/* Report to the owner once, when nothing can touch the slots any more. */
 static bool report_idle(struct rdisk_target_queue *queue)
 {
     if (queue->idle_reported || outstanding(queue) ||

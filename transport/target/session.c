@@ -208,7 +208,7 @@ void rdisk_target_session_break(struct rdisk_target_session *session)
     /* With its device gone it would be readable until the session is freed,
      * which waits for the storage. */
     rdisk_target_unwatch(session->target, rdisk_qp_fd(&session->control.qp));
-    /* Else its id's end tells, when it can. */
+    /* Else the end of its id reports it, when it can. */
     if (!session->link_suspect &&
         rdisk_port_active(session->target->env, session->id)) {
         session->target->env->verbs->disconnect(session->id);

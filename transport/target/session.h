@@ -234,7 +234,7 @@ struct rdisk_target_session {
     uint32_t create_sequence;           /* wire order */
     struct rdisk_error why;             /* OPENING or CREATING takes so long */
     void *user;                         /* the owner's */
-    bool owner_knows; /* it is told when the session is gone */
+    bool owner_knows; /* it gets an event when the session is gone */
 
     struct rdisk_target_queue *queues;
     unsigned int queue_count;

@@ -4,7 +4,7 @@
  * refuses the one that its library rings.
  *
  * The libraries of Soft-RoCE and Soft-iWARP put work requests into memory that
- * they share with the kernel, and tell it by write(2) on the device's
+ * they share with the kernel, and report it by write(2) on the device's
  * descriptor. Linux takes a write() there from the very credentials alone that
  * opened the descriptor (ib_safe_file_access()), so not from a process that has
  * changed its user since; nor from its other threads, each of which has got

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* librdmacm tells -1 and errno; libibverbs mostly the errno itself. */
+/* librdmacm returns -1 and sets errno; libibverbs mostly the errno itself. */
 static int cm_result(int result)
 {
     return result ? -errno : 0;

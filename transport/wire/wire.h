@@ -3,7 +3,7 @@
  * Everything that crosses the wire, and the one place that checks it.
  *
  * All integers are little-endian in memory layout, except the 32-bit immediate
- * of a work request, which verbs define as big-endian. docs/protocol.md tells
+ * of a work request, which verbs define as big-endian. docs/protocol.md says
  * the same byte by byte. A structure never changes its layout: new fields come
  * out of reserved bytes, which are zero until a feature bit gives them meaning.
  */

@@ -3,7 +3,7 @@
  * The client's side: a session with one volume of a server, and its queues.
  *
  * A session is driven by events. It has one descriptor and one deadline for
- * everything that is not a request (connecting, control messages, time-outs),
+ * everything that is not a request (connecting, control messages, timeouts),
  * served by its *home* thread with rdisk_initiator_process(). Each data queue
  * has a descriptor of its own, served by one thread at a time with
  * rdisk_queue_process(). No call in here blocks, except rdisk_initiator_wait()
@@ -118,7 +118,7 @@ int rdisk_initiator_option_set(struct rdisk_initiator_options *options,
 /* ---- Session ---------------------------------------------------------- */
 
 /*
- * A connection that breaks after READY is made anew, with the next epoch,
+ * A connection that breaks after READY is made again, with the next epoch,
  * without end: after an unexpected loss all requests wait for up to
  * reconnect_delay_ms and are sent again once the server has fenced the older
  * epoch; after that time they fail, and new ones fail at once, until the
@@ -202,7 +202,7 @@ int rdisk_initiator_start(struct rdisk_initiator *session,
 
 /*
  * Serve the session with poll(2) until it is READY, CLOSED or FAILED; bounded
- * by the session's own time-outs. Returns 0 for READY or CLOSED, else the
+ * by the session's own timeouts. Returns 0 for READY or CLOSED, else the
  * session's error.
  */
 int rdisk_initiator_wait(struct rdisk_initiator *session,
@@ -256,7 +256,7 @@ void rdisk_initiator_close(struct rdisk_initiator *session);
  */
 void rdisk_initiator_destroy(struct rdisk_initiator *session);
 
-/* What the server told; valid from READY on. */
+/* What the server reported; valid from READY on. */
 struct rdisk_volume_info {
     uint64_t size;             /* bytes; changes: home thread only, others
                                    ask rdisk_initiator_size() */
@@ -290,16 +290,16 @@ uint64_t rdisk_initiator_size(const struct rdisk_initiator *session);
 /*
  * Give the volume another size, a multiple of its block size. To make it
  * smaller takes RDISK_RESIZE_SHRINK in @flags, and then no request that
- * reaches beyond the new size may be under way. READY only; home thread.
+ * reaches beyond the new size may be in flight. READY only; home thread.
  *
  * Returns 0, and @done is called once, from _process() or _destroy(): with 0,
- * when rdisk_initiator_size() tells the new size and it is durable, or with a
+ * when rdisk_initiator_size() has the new size and it is durable, or with a
  * negative errno and a sentence (server's or our own) in @err: -EACCES (its
- * policy), -EROFS, -EBUSY (others hold it, or requests are under way),
+ * policy), -EROFS, -EBUSY (others hold it, or requests are in flight),
  * -ENOSPC, -ENOTSUP. A lost connection is waited for as requests do, for
  * reconnect-delay, and request-timeout holds. Otherwise returns, without
  * calling @done, -ENOTCONN (not READY), -ENOTSUP (info->resize is false),
- * -EBUSY (one is under way), or -EINVAL (size or flags).
+ * -EBUSY (one is in flight), or -EINVAL (size or flags).
  */
 typedef void rdisk_resize_fn(void *opaque, int result,
                              const struct rdisk_error *err);
@@ -382,7 +382,7 @@ int rdisk_initiator_ping(struct rdisk_initiator *session,
  * Register @length bytes at @address so that this session's requests on them
  * move without a copy. Sessions of the process on the same device share
  * registrations, which are counted, but each uses only its own. READY only;
- * home thread. Returns 0 or a negative errno; -ENOMEM's sentence tells
+ * home thread. Returns 0 or a negative errno; -ENOMEM's sentence says
  * RLIMIT_MEMLOCK, the bytes needed, and the remedy. A failure is not fatal:
  * requests on that memory are bounced.
  */
@@ -423,10 +423,11 @@ struct rdisk_request {
                                    @length bytes are copied from to @offset;
                                    the ranges may not overlap */
     /*
-     * EXTENTS: after success they tell, from @offset on and without a gap,
+     * EXTENTS: after success they say, from @offset on and without a gap,
      * what the volume has there: at least one entry, neighbours differ in
      * their flags, and together no more than @length, though maybe less (older
-     * servers tell of RDISK_RANGE_MAX bytes at most): then ask for the rest. It was so at some time between submit and completion.
+     * servers report RDISK_RANGE_MAX bytes at most): then ask for the rest. It
+     * was so at some time between submit and completion.
      */
     struct rdisk_extent *extents;
     unsigned int extent_count; /* room, 1…RDISK_EXTENTS_MAX; after success
@@ -434,7 +435,7 @@ struct rdisk_request {
     /*
      * Called exactly once, from rdisk_queue_process(), with 0 or a negative
      * errno, when no device can touch the buffers any more. May submit. -EIO
-     * of a FLUSH also tells that the server may have lost what it was to make
+     * of a FLUSH also means that the server may have lost what it was to make
      * stable.
      */
     void (*complete)(struct rdisk_request *request, int result);
@@ -477,10 +478,10 @@ unsigned int rdisk_queue_process(struct rdisk_queue *queue);
 /* Is a completion waiting? Looks only; callbacks run in _process(). */
 bool rdisk_queue_pending(struct rdisk_queue *queue);
 /*
- * For who looks again and again instead of sleeping: as _process(), but it
- * leaves the descriptor alone, which then tells of one more completion at
- * most. _drain_events()() makes it unreadable after that one; _arm() lets it tell of the
- * next one, after which one look with _pending() is due before any sleep.
+ * For who polls instead of sleeping: as _process(), but it leaves the
+ * descriptor alone, which then reports one more completion at most.
+ * _drain_events() makes it unreadable after that one; _arm() lets it report the
+ * next one, after which _pending() must be checked once before any sleep.
  */
 unsigned int rdisk_queue_poll(struct rdisk_queue *queue);
 void rdisk_queue_drain_events(struct rdisk_queue *queue);

@@ -48,7 +48,7 @@ struct rdisk_target_options {
     /* For an answer that comes LATER: to OPEN or CREATE, where it is best less
      * than the time that clients wait; to RESIZE or STAT. */
     unsigned int open_timeout_ms, call_timeout_ms;
-    bool authenticate;          /* events->secret tells who may come in;
+    bool authenticate;          /* events->secret says who may connect;
                                    otherwise all may */
     uint64_t withheld_features; /* RDISK_FEATURE_… that the server does not
                                    choose, as an older one: for tests */
@@ -154,7 +154,7 @@ struct rdisk_target_events {
      *
      * A client that has lost its connection comes back with a higher epoch.
      * The owner then fences its older session (rdisk_target_session_fence())
-     * and answers LATER until events->close has told that it is gone: no
+     * and answers LATER until events->close has reported that it is gone: no
      * request of it can take effect any more.
      */
     enum rdisk_status (*open)(void *opaque,
@@ -209,7 +209,7 @@ struct rdisk_target_events {
      */
     struct rdisk_target_group *(*queue_group)(void *opaque, void *user);
     /*
-     * Control thread: a queue wants to join, of the group just told. Hand it
+     * Control thread: a queue wants to join, of the group just named. Hand it
      * to a reactor, whose thread calls rdisk_target_queue_start() on it.
      * *@queue_user comes back in events->request and ->queue_idle. On an error
      * the client is refused.
@@ -266,7 +266,7 @@ int rdisk_target_set_limits(struct rdisk_target *target,
                             struct rdisk_error *err);
 
 /*
- * Refuse new sessions and queues, tell each client @text in a BYE, finish the
+ * Refuse new sessions and queues, send each client @text in a BYE, finish the
  * requests already taken, end all sessions. rdisk_target_sessions() is 0 when
  * that is done.
  */
@@ -292,7 +292,7 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
 
 /*
  * Cut one session off at once, without a word: its queue pairs go to ERROR.
- * events->close tells when its last request has been carried out.
+ * events->close is called when its last request has been carried out.
  */
 void rdisk_target_session_fence(struct rdisk_target_session *session);
 
@@ -347,11 +347,11 @@ void rdisk_target_session_stated(struct rdisk_target_session *session,
 
 /*
  * The session's volume has another size: new requests are held against it from
- * now on, and the client is told, unless it has asked for it itself.
+ * now on, and the client is informed, unless it has asked for it itself.
  */
 void rdisk_target_session_resize(struct rdisk_target_session *session,
                                  uint64_t size);
-/* Are requests of this session under way? Those that come in this moment may
+/* Are requests of this session in flight? Those that come in this moment may
  * be missed. */
 bool rdisk_target_session_busy(const struct rdisk_target_session *session);
 
