@@ -3,7 +3,7 @@
 #
 # rdisk-vhost is killed, restarted and left by its server, under a writer that
 # knows every byte and under a guest: the long form of tests/e2e/test-vhost.sh.
-# time-limit: 1600
+# time-limit: 2400
 # quick-lab: guests boot on vhost-user devices
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
@@ -82,16 +82,12 @@ check_a_guest_whose_volume_somebody_else_has_written_gets_errors()
 }
 
 # With a configuration file, so that the next daemon knows the disk.
-check_a_guest_outlasts_kills_of_the_daemon_without_an_error()
+vhost_on_root()
 {
-    local kills=0
     start_server
     vhost_root
     vhost_config=$work/vhost.conf
     cat >"$vhost_config" <<END
-[daemon]
-reactors = 1
-
 [disk root]
 uri = $(uri 'root?reconnect-delay=60&heartbeat=60')
 socket = $work/root.sock
@@ -99,29 +95,41 @@ queues = 2
 END
     vhost_start
     wait_until 20 accepts "$work/root.sock"
-    vhost_guest root --files 24
-    wait_until 120 vhost_is open
-    while kill -0 "$guest" 2>/dev/null && [ $kills -lt 8 ]; do
-        sleep 2
+}
+
+# kills_under_guest COUNT SECONDS [COMMAND…]: at most so many, at such intervals,
+# while the command succeeds; then the guest ends, and all of it is whole
+kills_under_guest()
+{
+    local kills=0
+    while ! gone "$guest" && [ $kills -lt "$1" ]; do
+        sleep "$2"
+        "${@:3}" || continue
         vhost_stop KILL
         vhost_start
-        wait_until 60 vhost_settled_disk
         kills=$((kills + 1))
     done
-    wait "$guest" || {
-        tail -n 20 "$work/console"
-        fail "$(tail -n 1 "$work/boot")"
-    }
-    says "$work/console" 'RDISK-GUEST: VERIFIED 24 files'
+    vhost_guest_done 24
     ! grep -aE 'I/O error|blk_update' "$work/console" || fail "an I/O error"
     "$top/tests/lab/guest/check-image" "$pool/root"
     report "$kills kills"
+    at_least kills $kills 2
 }
 
-# The VMM is back, or has ended.
-vhost_settled_disk()
+# The guest's driver uses the disk, and the VMM has connected to this daemon: not
+# the firmware, and not a rebooting guest.
+driver_runs()
 {
-    vhost_is open || ! kill -0 "$guest" 2>/dev/null
+    vhost_is open && grep -a 'RDISK-GUEST: ' "$work/console" | tail -n 1 |
+        grep -qvE 'reboot|poweroff'
+}
+
+# QEMU 7.2 misses the reconnect at other times: docs/vhost-user.md.
+check_a_guest_of_a_stock_qemu_outlasts_kills_while_it_uses_its_disk()
+{
+    vhost_on_root
+    vhost_guest root --files 24
+    kills_under_guest 8 2 driver_runs
 }
 
 # What was plugged in serves programs first, and so their I/O.
