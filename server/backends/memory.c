@@ -205,13 +205,14 @@ static int transfer(struct memory *memory, struct backend_io *io, uint32_t end)
 
     for (; io->done < end; io->done += n) {
         uint64_t offset = io->offset + io->done;
+        /* DISCARD and ZEROES have none. */
+        char *data = io->data ? (char *)io->data + io->done : NULL;
 
         n = BLOCK - offset % BLOCK;
         if (n > end - io->done) {
             n = end - io->done;
         }
-        if (!transfer_block(memory, io->op, offset, (char *)io->data + io->done,
-                            n)) {
+        if (!transfer_block(memory, io->op, offset, data, n)) {
             return -EIO;
         }
     }
