@@ -58,6 +58,20 @@ check_a_ceph_pool_is_the_pool()
         --control "$control"
 }
 
+# The record of who may write is in the pool: the other one knows the generation.
+check_another_server_serves_the_pool_when_this_one_has_ended()
+{
+    local options=(--pool rbd --pool-backend rbd --ceph-config "$CEPH_CONF")
+    start_server "${options[@]}" --state "$work/state.one"
+    volume moves 64M
+    io moves 'write -q -P 5 1M 64k'
+    stop_server
+    start_server "${options[@]}" --state "$work/state.two"
+    io moves 'read -q -P 5 1M 64k' 'write -q -P 6 1M 64k'
+    within 20 rdisk stat --json --control "$control" >"$work/stat"
+    says "$work/stat" '"generation": *2'
+}
+
 # The lock of the one that was killed would keep others away for half a minute.
 check_the_successor_of_a_killed_server_serves_at_once()
 {
