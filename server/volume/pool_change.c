@@ -203,7 +203,7 @@ static bool is_claimed(const struct pool_change *change)
     return change->fd >= 0 || change->image;
 }
 
-static void let_go(struct pool_change *change)
+static void release_claim(struct pool_change *change)
 {
     if (change->fd >= 0) {
         close(change->fd);
@@ -315,7 +315,7 @@ static int claim_image(struct pool_change *change)
     result = lease_read(pool_records(pool), change->identity, &change->record,
                         &change->why);
     if (result < 0) {
-        let_go(change);
+        release_claim(change);
     }
     return result;
 }
@@ -375,7 +375,7 @@ static int delete_image(struct pool_change *change)
     const struct pool *pool = change->pool;
     int result;
 
-    let_go(change);
+    release_claim(change);
     result = pool->images->pool->delete (pool->place, name_of(change),
                                          &change->why);
     return result < 0 ? result : gone(change, &change->why);
@@ -415,7 +415,7 @@ static void change_run(struct job *job)
     if (change->admitted) {
         change->result = carry_out(change);
     }
-    let_go(change);
+    release_claim(change);
 }
 
 /* ---- The steps: control thread ------------------------------------------- */
@@ -443,7 +443,7 @@ static void proceed(struct pool_change *change)
                                change_done, &err);
 
     if (result < 0) {
-        let_go(change);
+        release_claim(change);
         change->result = rdisk_error_set(&change->why, result, "%s", err.text);
         finish(change);
     }

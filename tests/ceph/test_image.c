@@ -273,7 +273,7 @@ static void test_predecessor(void)
     killed_with("rbd/killed");
     began = rdisk_now(&rdisk_env_system);
     rig_open(&rig, class(), &spec);
-    CHECK(rdisk_now(&rdisk_env_system) - began < 15 * SECOND);
+    CHECK(rdisk_now(&rdisk_env_system) - began < 25 * SECOND);
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, 0, 0, 4096), 0);
     end(&rig, "killed");
 }
