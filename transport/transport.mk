@@ -8,12 +8,12 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 		status.c) \
 	$(addprefix verbs/, address.c channel.c cm_teardown.c control.c cq.c doorbell.c env.c limits.c mr.c \
 		name.c qp.c verbs.c) \
-	$(addprefix initiator/, addresses.c auth.c bounce.c cache.c call.c connection.c \
+	$(addprefix initiator/, addresses.c answer.c auth.c bounce.c cache.c call.c connection.c \
 		create.c deadline.c device.c handshake.c join.c link.c memory.c options.c \
 		ping.c queue.c queue_connection.c recovery.c registrations.c \
 		session.c stage.c state.c timer.c uri.c window.c) \
 	$(addprefix target/, auth.c call.c conversation.c cq.c create.c join.c \
-		latency.c listener.c liveness.c machine.c open.c queue.c quota.c \
+		latency.c listener.c liveness.c machine.c open.c queue.c quota.c receive.c \
 		session.c target.c))
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 

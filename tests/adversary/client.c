@@ -307,7 +307,7 @@ static void bare_writes(void)
     bad_bare_write_ends_it(0, 0);
     session_features = 0;
     bad_bare_write_ends_it(0, 4096);
-    session_features = RDISK_FEATURE_BARE;
+    session_features = SESSION_FEATURES;
     /* Beyond the end, on either side, gets an answer. */
     begin();
     EXPECT(session_send_bare(&own, 0, 0, 4096) == IBV_WC_SUCCESS);
@@ -323,6 +323,90 @@ static void bare_writes(void)
     session_send(&own, 0, 4096);
     EXPECT(session_ended(&own) && !session_answered(&own));
     session_drop(&own);
+}
+
+/* Flushes, of which the one at @bad is spoilt; all of them if none is. */
+static void several(unsigned int count, unsigned int bad,
+                    void (*spoil)(struct rdisk_wire_request *))
+{
+    begin();
+    for (unsigned int i = 0; i < count; i++) {
+        struct rdisk_wire_request *wire = session_make_several(&own, i);
+
+        if (i == bad) {
+            spoil(wire);
+        }
+    }
+    session_send_several(&own,
+                         count * (uint32_t)sizeof(struct rdisk_wire_entry));
+}
+
+static void several_end_it(unsigned int count, unsigned int bad,
+                           void (*spoil)(struct rdisk_wire_request *))
+{
+    several(count, bad, spoil);
+    EXPECT(session_ended(&own));
+    session_drop(&own);
+}
+
+static void into_slot_0(struct rdisk_wire_request *wire)
+{
+    wire->slot = 0;
+}
+
+static void count_otherwise(struct rdisk_wire_request *wire)
+{
+    wire->sequence = htole32(9);
+}
+
+static void make_a_write(struct rdisk_wire_request *wire)
+{
+    wire->opcode = RDISK_OP_WRITE;
+    wire->length = htole32(4096);
+}
+
+static void name_segments(struct rdisk_wire_request *wire)
+{
+    wire->opcode = RDISK_OP_READ;
+    wire->length = htole32(4096);
+    wire->segments = htole16(200);
+}
+
+static void name_foreign_areas(struct rdisk_wire_request *wire)
+{
+    wire->areas = htole64(1ull << 40);
+    wire->areas_key = htole32(0x123456);
+}
+
+static void make_unknown(struct rdisk_wire_request *wire)
+{
+    wire->opcode = 99;
+}
+
+static void several_requests(void)
+{
+    several_end_it(2, 1, into_slot_0);
+    several_end_it(2, 1, count_otherwise);
+    several_end_it(3, 2, make_a_write);
+    several_end_it(3, 1, name_segments);
+    several_end_it(2, 0, name_foreign_areas);
+    /* More than slots, more than a message may have, fewer, and parts. */
+    several_end_it(SESSION_SLOTS + 1, 99, NULL);
+    several_end_it(33, 99, NULL);
+    several_end_it(1, 99, NULL);
+    begin();
+    session_make_several(&own, 0);
+    session_make_several(&own, 1);
+    session_send_several(&own, 100);
+    EXPECT(session_ended(&own));
+    session_drop(&own);
+    session_features = 0;
+    several_end_it(2, 99, NULL);
+    session_features = SESSION_FEATURES;
+    /* What is only unknown gets an answer, with the others. */
+    several(3, 1, make_unknown);
+    EXPECT(session_immediate(&own) == rdisk_imm_vector(0, 3));
+    session_close(&own);
 }
 
 static void replays(void)
@@ -501,6 +585,8 @@ static const struct {
     { "a bad length ends its session, or is answered", bad_lengths },
     { "a bad write without a header ends its session, or is answered",
       bare_writes },
+    { "a bad message of several requests ends its session, or is answered",
+      several_requests },
     { "a request that is replayed ends its session only", replays },
     { "a message of garbage ends its session only", garbage_messages },
     { "a flood of requests ends its session only", flood_of_requests },

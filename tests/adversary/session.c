@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-uint64_t session_features = RDISK_FEATURE_BARE;
+uint64_t session_features = SESSION_FEATURES;
 
 static struct rdisk_wire_connect connect_request(void)
 {
@@ -177,7 +177,40 @@ enum ibv_wc_status session_send_bare(struct session *session, unsigned int slot,
                                     (uint16_t)slot, 0, offset));
 }
 
-int session_answer(struct session *session)
+struct rdisk_wire_request *session_make_several(struct session *session,
+                                                unsigned int i)
+{
+    struct rdisk_wire_entry *entry =
+        (struct rdisk_wire_entry *)(void *)(session->data.buffer +
+                                            SESSION_HEADER) +
+        i;
+
+    *entry = (struct rdisk_wire_entry) {
+        .request.opcode = RDISK_OP_FLUSH,
+        .request.slot = htole16((uint16_t)i),
+        .request.epoch = htole64(1),
+        .request.sequence = htole32(session->sequence + i),
+    };
+    if (session->sequence + i == 0) {
+        entry->request.areas = htole64((uintptr_t)session->data.buffer);
+        entry->request.areas_key = htole32(session->data.mr->rkey);
+    }
+    return &entry->request;
+}
+
+enum ibv_wc_status session_send_several(struct session *session,
+                                        uint32_t length)
+{
+    uint32_t first = session->sequence;
+
+    session->sequence += length / (uint32_t)sizeof(struct rdisk_wire_entry);
+    return end_write(&session->data, SESSION_HEADER, length,
+                     session_header(session, 0) +
+                         sizeof(struct rdisk_wire_request) - length,
+                     session_key(session), rdisk_imm_vector(0, first));
+}
+
+int64_t session_immediate(struct session *session)
 {
     struct ibv_wc wc;
 
@@ -185,7 +218,14 @@ int session_answer(struct session *session)
         wc.status != IBV_WC_SUCCESS) {
         return -1;
     }
-    return (int)(ntohl(wc.imm_data) & 0xff);
+    return ntohl(wc.imm_data);
+}
+
+int session_answer(struct session *session)
+{
+    int64_t immediate = session_immediate(session);
+
+    return immediate < 0 ? -1 : (int)(immediate & 0xff);
 }
 
 bool session_answered(struct session *session)

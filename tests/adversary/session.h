@@ -18,7 +18,8 @@ struct session {
     uint32_t sequence; /* of the next request */
 };
 
-/* Features that HELLO offers: at first RDISK_FEATURE_BARE. */
+/* Features that HELLO offers: at first BARE and VECTOR. */
+#define SESSION_FEATURES (RDISK_FEATURE_BARE | RDISK_FEATURE_VECTOR)
 extern uint64_t session_features;
 
 /* HELLO and OPEN, cleanly. */
@@ -49,6 +50,15 @@ enum ibv_wc_status session_send(struct session *session, unsigned int slot,
  * WRITE with a header went before. */
 enum ibv_wc_status session_send_bare(struct session *session, unsigned int slot,
                                      uint64_t offset, uint32_t length);
+/* The @i-th request of a message of several, in the buffer: a good flush in
+ * slot @i. The first of the queue has the answer areas. */
+struct rdisk_wire_request *session_make_several(struct session *session,
+                                                unsigned int i);
+/* Send @length bytes of them. */
+enum ibv_wc_status session_send_several(struct session *session,
+                                        uint32_t length);
+/* The immediate of the next answer; negative: the connection ended instead. */
+int64_t session_immediate(struct session *session);
 /* The status of the next answer; negative: the connection ended instead. */
 int session_answer(struct session *session);
 /* Is there an answer already? */

@@ -62,6 +62,11 @@ check_bad_writes_without_a_header_end_their_session_or_are_answered()
     warded_off "a bad write without a header ends its session, or is answered"
 }
 
+check_bad_messages_of_several_requests_end_their_session_or_are_answered()
+{
+    warded_off "a bad message of several requests ends its session, or is answered"
+}
+
 check_bad_lengths_end_their_session_or_are_answered()
 {
     warded_off "a bad length ends its session, or is answered"

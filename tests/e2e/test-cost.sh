@@ -5,7 +5,7 @@
 # they take is shown.  The
 # client is tests/bench/client.c, librdisk without QEMU.
 # quick-lab: thousands of requests are counted
-# time-limit: 300
+# time-limit: 450
 . "$(dirname "$0")/lib.sh"
 
 few=2000
@@ -115,7 +115,7 @@ packets()
     local count before sent=()
     for count in $few $many; do
         before=$(sent_packets)
-        within 120 bench-client "$(uri 'disk?heartbeat=0')" -s 4096 -d 1 \
+        within 120 bench-client "$(uri 'disk?heartbeat=0')" -s 4096 \
             -c "$count" "$@" >"$work/io" || fail "bench-client $*"
         wait_until 10 no_sessions
         sent+=($(($(sent_packets) - before)))
@@ -132,10 +132,25 @@ check_a_4_KiB_request_takes_four_packets()
     [ "$(sent_packets)" != none ] || skip "the device does not count packets"
     begin
     for way in -w -m100; do
-        per=$(packets $way)
+        per=$(packets -d 1 $way)
         # What is lost is sent again.
         at_most "packets per 100 requests, $way" "$per" 402
         [ "$per" -ge 398 ] || fail "$per packets per 100 requests, $way"
+    done
+}
+
+# What one turn produces goes in one message: payload and acknowledgement, and a
+# share of a message of requests or answers.
+check_at_depth_32_a_4_KiB_request_takes_at_most_2_and_a_half_packets()
+{
+    local way per
+    need_programs
+    [ "$(sent_packets)" != none ] || skip "the device does not count packets"
+    begin
+    for way in -w -m100; do
+        per=$(packets -d 32 $way)
+        report "$per packets per 100 requests, $way"
+        at_most "packets per 100 requests, $way" "$per" 250
     done
 }
 

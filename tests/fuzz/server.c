@@ -67,6 +67,46 @@ static void bare_write(struct fuzz_input *input, bool joined)
               le32toh(lease.rkey), imm | RDISK_BARE_FLAG);
 }
 
+/* Several requests in one message, right but for what the input changes. */
+static void several(struct fuzz_input *input, bool joined)
+{
+    const uint32_t entry = sizeof(struct rdisk_wire_entry);
+    uint8_t how = fuzz_byte(input), first = fuzz_byte(input);
+    uint32_t count = how % 8, length = count * entry;
+
+    if (!joined) {
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t *at = data.buffer + HOSTILE_PAYLOAD + i * entry;
+        struct rdisk_wire_entry *each = (void *)at;
+
+        *each = (struct rdisk_wire_entry) {
+            .request.opcode = RDISK_OP_FLUSH,
+            .request.slot = htole16((uint16_t)((first + i) % 4)),
+            .request.epoch = htole64(5),
+            .request.sequence = htole32(first / 4 + i),
+        };
+        if (first < 4 && i == 0) {
+            each->request.areas = htole64((uintptr_t)data.buffer);
+            each->request.areas_key = htole32(data.mr->rkey);
+        }
+        if (how & 8) {
+            each->request.opcode = fuzz_byte(input) % 10;
+        }
+        if (how & 16) {
+            fuzz_take(input, at + fuzz_byte(input) % (entry - 4), 4);
+        }
+    }
+    if (how & 32) {
+        length += fuzz_byte(input);
+    }
+    raw_write(&data, HOSTILE_PAYLOAD, length,
+              hostile_header_address(first % 4) +
+                  sizeof(struct rdisk_wire_request) - length,
+              le32toh(lease.rkey), rdisk_imm_vector(first % 4, first / 4));
+}
+
 /* A request whose header is right but for what the input changes. */
 static void request(struct fuzz_input *input, bool joined)
 {
@@ -104,7 +144,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         hostile_begin_stranger(1, "alice", "0123456789abcdef0123456789abcdef");
     } else {
         hostile_begin(1);
-        hostile_features = how & 16 ? RDISK_FEATURE_BARE : 0;
+        hostile_features = (how & 16 ? RDISK_FEATURE_BARE : 0) |
+                           (how & 32 ? RDISK_FEATURE_VECTOR : 0);
         if (how & 2) {
             hostile_join();
             joined = true;
@@ -116,7 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     for (unsigned int i = 0; i < STEPS && input.size; i++) {
         uint8_t what = fuzz_byte(&input);
 
-        switch (what >= 0xf0 ? 6 : what % 6) {
+        switch (what >= 0xf8 ? 7 : what >= 0xf0 ? 6 : what % 6) {
         case 0:
         case 1:
             say(&input);
@@ -127,6 +168,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
             break;
         case 6:
             bare_write(&input, joined);
+            break;
+        case 7:
+            several(&input, joined);
             break;
         case 4: {
             uint32_t length = fuzz_byte(&input) * 2u;

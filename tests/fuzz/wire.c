@@ -79,6 +79,44 @@ static void bare_write(struct fuzz_input *input)
     }
 }
 
+static void entry(struct fuzz_input *input)
+{
+    uint8_t flags = fuzz_byte(input);
+    uint32_t length = fuzz_word(input);
+    struct rdisk_request_limits limits = {
+        .epoch = 5,
+        .size = 1 << 20,
+        .block_size = 512,
+        .slot_size = 8192,
+        .slot = 1,
+        .immediate_sequence = 7,
+        .sequence = 7,
+        .slots = 4,
+        .read_only = flags & 1,
+        .extents = flags & 2,
+        .vector = flags & 4,
+        .counted = flags & 8,
+    };
+    struct rdisk_request_view view = { 0 };
+    struct rdisk_wire_entry wire;
+    struct rdisk_error err = { 0 };
+    enum rdisk_status status;
+    int count = rdisk_wire_check_vector(length, &err);
+
+    CHECK(count < 0 ? err.text[0]
+                    : count >= (int)RDISK_VECTOR_MIN &&
+                          count <= (int)RDISK_VECTOR_MAX &&
+                          length == (uint32_t)count * sizeof(wire));
+    fuzz_take(input, &wire, sizeof(wire));
+    status = rdisk_wire_check_entry(&wire, &limits, &view, &err);
+    CHECK(status == RDISK_STATUS_OK || err.text[0]);
+    if (status != RDISK_STATUS_BAD_MESSAGE) {
+        CHECK(view.op != RDISK_OP_WRITE);
+        CHECK(view.segments <= 1);
+        CHECK(view.sequence == 0 || !wire.request.areas_key);
+    }
+}
+
 static void segments(struct fuzz_input *input)
 {
     struct rdisk_wire_segment segments[RDISK_SEGMENTS_MAX];
@@ -152,7 +190,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     switch (which % 7) {
     case 0:
-        if (which & 0x40) {
+        if (which & 0x20) {
+            entry(&input);
+        } else if (which & 0x40) {
             bare_write(&input);
         } else {
             request(&input);

@@ -108,8 +108,19 @@ static void answer(struct sim_op *op, enum rdisk_status status)
 {
     if (op->request) {
         rdisk_target_complete(op->request, status);
-        /* May end the queue. */
-        rdisk_target_queue_kick(op->queue->queue);
+        op->queue->answers = true;
+    }
+}
+
+/* The end of the turn. */
+static void send_answers(struct sim_server *server)
+{
+    for (unsigned int i = 0; i < SIM_QUEUES; i++) {
+        if (server->queues[i].answers) {
+            server->queues[i].answers = false;
+            /* May end the queue. */
+            rdisk_target_queue_kick(server->queues[i].queue);
+        }
     }
 }
 
@@ -120,7 +131,8 @@ static void take(struct sim_server *server, unsigned int index,
     server->ops[index] = server->ops[--server->op_count];
 }
 
-bool sim_backend_life(struct sim *sim)
+/* Something that is due, in no order. */
+static bool carry_out_one(struct sim *sim)
 {
     struct sim_server *server = &sim->server;
     uint64_t now = sim_now(sim);
@@ -129,7 +141,6 @@ bool sim_backend_life(struct sim *sim)
     if (!server->op_count) {
         return false;
     }
-    /* In no order. */
     first = (unsigned int)sim_random(sim, server->op_count);
     for (unsigned int i = 0; i < server->op_count; i++) {
         unsigned int index = (first + i) % server->op_count;
@@ -146,6 +157,17 @@ bool sim_backend_life(struct sim *sim)
         return true;
     }
     return false;
+}
+
+bool sim_backend_life(struct sim *sim)
+{
+    bool any = carry_out_one(sim);
+
+    /* Often several requests are done in one turn. */
+    while (sim_random(sim, 4) && carry_out_one(sim)) {
+    }
+    send_answers(&sim->server);
+    return any;
 }
 
 void sim_backend_request(void *queue_user, struct rdisk_target_request *request)

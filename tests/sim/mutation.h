@@ -66,6 +66,16 @@
       "a bare write is carried out one block too far") \
     X(BARE_BASE, "bare-base", 1, \
       "the server does not move the base of bare writes") \
+    X(VECTOR_HALF, "vector-half", 7, \
+      "the second half of a message of several requests is lost") \
+    X(VECTOR_PLACE, "vector-place", 7, \
+      "a message of several requests begins and ends before its place") \
+    X(ANSWER_TWICE, "answer-twice", 7, \
+      "a message of several answers has one of them twice") \
+    X(ANSWER_LEFT_OUT, "answer-left-out", 7, \
+      "a message of several answers leaves the last one out") \
+    X(ANSWER_AREA, "answer-area", 7, \
+      "a message of several answers goes to another slot's area") \
     X(NO_RANGE_CHECK, "no-range-check", 6, \
       "the server does not compare ranges with the end of the volume") \
     X(WRONG_ADDRESS, "wrong-address", 4, \
@@ -109,5 +119,11 @@ void sim_mutate_bare_client(struct rdisk_verbs *verbs,
                             enum sim_mutation mutation, unsigned int slots);
 void sim_mutate_bare_server(struct rdisk_verbs *verbs,
                             enum sim_mutation mutation, unsigned int slots);
+
+/* mutation_vector.c: the same of several requests, or answers, in a message. */
+void sim_mutate_vector_client(struct rdisk_verbs *verbs,
+                              enum sim_mutation mutation);
+void sim_mutate_vector_server(struct rdisk_verbs *verbs,
+                              enum sim_mutation mutation);
 
 #endif

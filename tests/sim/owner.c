@@ -189,7 +189,11 @@ static int record_save(void *opaque, const uint8_t *identity,
 
 uint64_t sim_withheld(struct sim *sim)
 {
-    return sim_pick(&sim->feature_state, 4) ? 0 : RDISK_FEATURE_BARE;
+    uint64_t withheld = sim_pick(&sim->feature_state, 4) ? 0
+                                                         : RDISK_FEATURE_BARE;
+
+    return withheld |
+           (sim_pick(&sim->feature_state, 4) ? 0 : RDISK_FEATURE_VECTOR);
 }
 
 /* ---- Who may come in ---------------------------------------------------- */
@@ -439,6 +443,7 @@ void sim_server_begin(struct sim *sim)
     sim_mutate_server_verbs(&server->verbs, sim->mutation);
     sim_mutate_bare_server(&server->verbs, sim->mutation,
                            sim->schedule->config.slots);
+    sim_mutate_vector_server(&server->verbs, sim->mutation);
     sim_ambush_server_verbs(&server->verbs);
     server->env = (struct rdisk_env) {
         .verbs = &server->verbs,

@@ -145,6 +145,7 @@ struct sim_queue {
     struct rdisk_target_queue *queue; /* NULL: free */
     struct sim_holder *holder;
     bool started, idle;
+    bool answers;          /* to be sent at the end of the turn */
     bool gone;             /* with its device: its descriptor stays readable */
     unsigned int removals; /* of the server's device, when it started */
     uint64_t release_at;   /* after idle */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A client's queue: requests wait for a slot, go out, and end with the answer
- * or with the connection. stage.c encodes them.
+ * or with the connection. stage.c encodes them, answer.c ends them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -198,137 +198,9 @@ void rdisk_queue_kick(struct rdisk_queue *queue)
     rdisk_use_begin(&queue->use);
     if (atomic_load_explicit(&queue->phase, memory_order_acquire) ==
         RDISK_QUEUE_ACTIVE) {
-        rdisk_qp_post(&queue->qp);
+        rdisk_queue_post(queue);
     }
     rdisk_use_end(&queue->use);
-}
-
-/* ---- Completion ------------------------------------------------------- */
-
-static void release_bounce(struct rdisk_queue *queue,
-                           struct rdisk_request *request)
-{
-    if (request->bounced) {
-        rdisk_bounce_release(&queue->bounce, request->chunk_first,
-                             request->chunk_count);
-        request->bounced = false;
-        request->chunk_count = 0;
-    }
-}
-
-/*
- * The server can write to bounce memory as long as it likes: copy first, check
- * the copy, and hand on nothing else.
- */
-static int take_extents(struct rdisk_queue *queue,
-                        struct rdisk_request *request)
-{
-    struct rdisk_wire_extent copy[RDISK_EXTENTS_MAX];
-    struct rdisk_error err;
-    unsigned int count;
-
-    memcpy(copy, rdisk_bounce_chunk(&queue->bounce, request->chunk_first),
-           request->extent_count * sizeof(copy[0]));
-    count = rdisk_wire_check_extents(copy, request->extent_count,
-                                     rdisk_queue_extents_range(queue, request),
-                                     queue->session->info.block_size, &err);
-    if (!count) {
-        rdisk_log(queue->session->env, RDISK_LOG_ERROR,
-                  "queue %u: an answer violates the protocol: %s",
-                  queue->link.queue, err.text);
-        rdisk_qp_break(&queue->qp);
-        return -EPROTO;
-    }
-    for (unsigned int i = 0; i < count; i++) {
-        request->extents[i].length = le64toh(copy[i].length);
-        request->extents[i].flags = le32toh(copy[i].flags);
-    }
-    request->extent_count = count;
-    return 0;
-}
-
-void rdisk_queue_complete(struct rdisk_queue *queue,
-                          struct rdisk_request *request, int result)
-{
-    if (request->op == RDISK_OP_EXTENTS) {
-        if (result == 0) {
-            result = take_extents(queue, request);
-        }
-        release_bounce(queue, request);
-    } else if (request->bounced) {
-        if (request->op == RDISK_OP_READ && result == 0) {
-            rdisk_bounce_copy_out(&queue->bounce, request->chunk_first,
-                                  request->iov, request->iovcnt);
-            rdisk_counter_add(&queue->copied_bytes, request->length);
-        }
-        release_bounce(queue, request);
-        rdisk_counter_add(&queue->bounced, 1);
-    }
-    result = rdisk_queue_account(queue, request, result);
-    rdisk_op_count(&queue->ops, request->op, request->length, result < 0);
-    atomic_fetch_sub_explicit(&queue->outstanding, 1, memory_order_release);
-    request->complete(request, result);
-}
-
-struct rdisk_request *rdisk_queue_take_from_slot(struct rdisk_queue *queue,
-                                                 uint16_t slot)
-{
-    struct rdisk_request *request = queue->in_slot[slot];
-
-    queue->in_slot[slot] = NULL;
-    atomic_fetch_sub_explicit(&queue->in_slots, 1, memory_order_release);
-    atomic_store_explicit(&queue->seen[slot], RDISK_NEVER,
-                          memory_order_relaxed);
-    return request;
-}
-
-/* An answer that fits no request: the server cannot be trusted any more. */
-static void bad_answer(struct rdisk_queue *queue, uint32_t immediate)
-{
-    rdisk_log(queue->session->env, RDISK_LOG_ERROR,
-              "queue %u: answer 0x%08x matches no request", queue->link.queue,
-              immediate);
-    rdisk_qp_break(&queue->qp);
-}
-
-/* True if it ends now. */
-static bool answered(struct rdisk_queue *queue, struct rdisk_request *request,
-                     int result)
-{
-    if (request->awaits == RDISK_AWAITS_WINDOWS) {
-        rdisk_queue_answered(queue, request, result);
-        return false;
-    }
-    if (request->awaits == RDISK_AWAITS_SENDS &&
-        !rdisk_qp_sent(&queue->qp, request->revoked)) {
-        rdisk_queue_await_sent(queue, request, result);
-        return false;
-    }
-    return true;
-}
-
-static bool answer(struct rdisk_queue *queue,
-                   const struct rdisk_qp_completion *completion)
-{
-    uint16_t slot = (uint16_t)(completion->immediate >> 16);
-    uint8_t sequence = (uint8_t)(completion->immediate >> 8);
-    uint8_t status = (uint8_t)completion->immediate;
-    struct rdisk_request *request;
-
-    if (!completion->with_immediate || slot >= queue->slots ||
-        !queue->in_slot[slot] || queue->in_slot[slot]->answered ||
-        (uint8_t)queue->in_slot[slot]->sequence != sequence) {
-        bad_answer(queue, completion->immediate);
-        return false;
-    }
-    if (queue->in_slot[slot]->awaits &&
-        !answered(queue, queue->in_slot[slot], rdisk_status_to_errno(status))) {
-        return false;
-    }
-    request = rdisk_queue_take_from_slot(queue, slot);
-    queue->free_slots[queue->free_count++] = slot;
-    rdisk_queue_complete(queue, request, rdisk_status_to_errno(status));
-    return true;
 }
 
 /* ---- The end of a connection ------------------------------------------ */
@@ -372,11 +244,12 @@ static unsigned int park(struct rdisk_queue *queue)
     unsigned int count = rdisk_queue_end_answered(queue);
     struct rdisk_request *request;
 
+    RDISK_CONTRACT(queue->vector_count == 0);
     wait_again(queue);
     /* Bound ones would keep the guest's memory from being deregistered. */
     rdisk_queue_windows_destroy(queue);
     for (request = queue->waiting; request; request = request->next) {
-        release_bounce(queue, request);
+        rdisk_queue_release_bounce(queue, request);
     }
     rdisk_queue_unwatch(queue);
     queue->broken_reported = false;
@@ -440,12 +313,12 @@ static unsigned int serve_once(struct rdisk_queue *queue)
     unsigned int count = 0;
 
     while (rdisk_qp_next(&queue->qp, &completion)) {
-        count += answer(queue, &completion);
+        count += rdisk_queue_answer(queue, &completion);
     }
     count += rdisk_queue_end_revoked(queue);
     rdisk_queue_revoke(queue);
     stage_waiting(queue);
-    rdisk_qp_post(&queue->qp);
+    rdisk_queue_post(queue);
     return count;
 }
 

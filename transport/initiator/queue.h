@@ -94,12 +94,20 @@ struct rdisk_queue {
     bool long_extents; /* EXTENTS of any range */
     bool await_acks;   /* of each write, not only of those that bounce */
     bool bare;         /* writes may go without a header */
+    bool vector;       /* several requests, or answers, in one message */
     unsigned int bare_bits;
 
     /* Below: queue's thread. */
     uint8_t *headers; /* RDISK_HEADER_MAX for each slot */
     struct ibv_mr *headers_mr;
     size_t headers_size;
+    uint8_t *areas; /* RDISK_ANSWER_AREA for each slot, to which the
+                                   server writes; NULL: no vectors */
+    struct ibv_mr *areas_mr;
+    /* Requests that will go in one message, in the memory of the first one's
+     * slot. One work request is kept for them. */
+    struct rdisk_wire_entry *entries;
+    unsigned int vector_count;
     struct rdisk_request **in_slot; /* the request in each slot, or NULL */
     uint16_t *free_slots;           /* a stack */
     unsigned int free_count;
@@ -153,7 +161,7 @@ bool rdisk_queue_reclaim(struct rdisk_queue *queue);
 /* Let the queue's thread run rdisk_queue_process(). */
 void rdisk_queue_wake(struct rdisk_queue *queue);
 
-/* queue.c, stage.c */
+/* queue.c, stage.c, answer.c */
 
 /*
  * Queue's thread: put a request into a slot and stage its work requests.
@@ -161,6 +169,21 @@ void rdisk_queue_wake(struct rdisk_queue *queue);
  */
 bool rdisk_queue_stage(struct rdisk_queue *queue,
                        struct rdisk_request *request);
+/* Stage the requests that go in one message; there are some. */
+void rdisk_queue_stage_vector(struct rdisk_queue *queue);
+/* The work requests that may be staged. */
+static inline unsigned int rdisk_queue_room(const struct rdisk_queue *queue)
+{
+    return rdisk_qp_room(&queue->qp) - (queue->vector_count != 0);
+}
+/* Post what has been staged. */
+static inline void rdisk_queue_post(struct rdisk_queue *queue)
+{
+    if (queue->vector_count) {
+        rdisk_queue_stage_vector(queue);
+    }
+    rdisk_qp_post(&queue->qp);
+}
 /* The bytes that an EXTENTS is asked for on this connection: an older server
  * takes RDISK_RANGE_MAX at most. */
 uint64_t rdisk_queue_extents_range(const struct rdisk_queue *queue,
@@ -168,6 +191,12 @@ uint64_t rdisk_queue_extents_range(const struct rdisk_queue *queue,
 /* The request leaves its slot, which stays in use. */
 struct rdisk_request *rdisk_queue_take_from_slot(struct rdisk_queue *queue,
                                                  uint16_t slot);
+/* Queue's thread: an answer, or several, arrived; the requests that end now. */
+unsigned int rdisk_queue_answer(struct rdisk_queue *queue,
+                                const struct rdisk_qp_completion *completion);
+/* Its bounce memory, if it has some. */
+void rdisk_queue_release_bounce(struct rdisk_queue *queue,
+                                struct rdisk_request *request);
 /* A request that is in no slot ends. */
 void rdisk_queue_complete(struct rdisk_queue *queue,
                           struct rdisk_request *request, int result);

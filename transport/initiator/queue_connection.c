@@ -111,23 +111,39 @@ void rdisk_queue_hand_over(struct rdisk_queue *queue)
 
 /* ---- For one connection ----------------------------------------------- */
 
+static size_t whole_pages(size_t size)
+{
+    return (size + 4095) & ~4095ul;
+}
+
+/* Were vectors agreed on? */
+static bool has_vectors(const struct rdisk_queue *queue)
+{
+    return queue->session->handshake.auth.chosen & RDISK_FEATURE_VECTOR;
+}
+
 static int allocate(struct rdisk_queue *queue, struct rdisk_error *err)
 {
     unsigned int slots = queue->session->queues.slots;
+    size_t areas_size = whole_pages(slots * RDISK_ANSWER_AREA);
 
     queue->in_slot = calloc(slots, sizeof(queue->in_slot[0]));
     queue->free_slots = calloc(slots, sizeof(queue->free_slots[0]));
     queue->seen = calloc(slots, sizeof(queue->seen[0]));
-    queue->headers_size = (slots * RDISK_HEADER_MAX + 4095) & ~4095ul;
+    queue->headers_size = whole_pages(slots * RDISK_HEADER_MAX);
     queue->headers = aligned_alloc(4096, queue->headers_size);
+    queue->areas = has_vectors(queue) ? aligned_alloc(4096, areas_size) : NULL;
     if (!queue->in_slot || !queue->free_slots || !queue->seen ||
-        !queue->headers) {
+        !queue->headers || (has_vectors(queue) && !queue->areas)) {
         return rdisk_error_set(err, -ENOMEM, "out of memory");
     }
     for (unsigned int i = 0; i < slots; i++) {
         atomic_init(&queue->seen[i], RDISK_NEVER);
     }
     memset(queue->headers, 0, queue->headers_size);
+    if (queue->areas) {
+        memset(queue->areas, 0, areas_size);
+    }
     return 0;
 }
 
@@ -169,6 +185,16 @@ static int register_own(struct rdisk_queue *queue, struct rdisk_error *err)
                                           queue->headers_size, 0, err);
     if (!queue->headers_mr) {
         return -ENOMEM;
+    }
+    if (queue->areas) {
+        size_t slots = queue->session->queues.slots;
+
+        queue->areas_mr = rdisk_mr_register(verbs, pd, queue->areas,
+                                            slots * RDISK_ANSWER_AREA,
+                                            IBV_ACCESS_REMOTE_WRITE, err);
+        if (!queue->areas_mr) {
+            return -ENOMEM;
+        }
     }
     return create_bounce(queue, err);
 }
@@ -249,6 +275,8 @@ void rdisk_queue_set_grant(struct rdisk_queue *queue,
     queue->await_acks = options->write_acks ||
                         options->guest_memory != RDISK_GUEST_MEMORY_DIRECT;
     queue->bare = queue->session->handshake.auth.chosen & RDISK_FEATURE_BARE;
+    queue->vector = has_vectors(queue);
+    queue->vector_count = 0;
     queue->bare_bits = rdisk_bare_bits(queue->slots);
     queue->bare_base = 0;
     queue->sequence = 0;
@@ -269,12 +297,15 @@ void rdisk_queue_disconnect(struct rdisk_queue *queue)
     rdisk_qp_destroy(&queue->qp);
     rdisk_bounce_destroy(&queue->bounce);
     rdisk_mr_deregister(queue->session->env->verbs, queue->headers_mr);
-    queue->headers_mr = NULL;
+    rdisk_mr_deregister(queue->session->env->verbs, queue->areas_mr);
+    queue->headers_mr = queue->areas_mr = NULL;
     free(queue->headers);
+    free(queue->areas);
     free(queue->in_slot);
     free(queue->free_slots);
     free(queue->seen);
     queue->headers = NULL;
+    queue->areas = NULL;
     queue->in_slot = NULL;
     queue->free_slots = NULL;
     queue->seen = NULL;

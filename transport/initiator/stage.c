@@ -127,12 +127,12 @@ static uint64_t slot_payload(const struct rdisk_queue *queue, uint16_t slot)
     return queue->base + (uint64_t)slot * queue->stride + RDISK_HEADER_AREA;
 }
 
-static void fill_header(struct rdisk_queue *queue,
+/* All but the sequence. */
+static void fill_header(const struct rdisk_queue *queue,
                         const struct rdisk_request *request,
-                        unsigned int segments)
+                        unsigned int segments,
+                        struct rdisk_wire_request *header)
 {
-    struct rdisk_wire_request *header = slot_header(queue, request->slot);
-
     *header = (struct rdisk_wire_request) {
         .opcode = (uint8_t)request->op,
         .flags = (uint8_t)request->flags,
@@ -140,7 +140,6 @@ static void fill_header(struct rdisk_queue *queue,
         .length = htole32((uint32_t)request->length),
         .offset = htole64(request->offset),
         .epoch = htole64(queue->session->epoch),
-        .sequence = htole32(request->sequence),
         .segments = htole16((uint16_t)segments),
         .source = htole64(request->op == RDISK_OP_COPY ? request->source : 0),
     };
@@ -152,11 +151,32 @@ static void fill_header(struct rdisk_queue *queue,
     }
 }
 
-static void finish_work_request(struct rdisk_queue *queue,
-                                const struct rdisk_request *request,
+static void fill_segment(const struct rdisk_piece *piece,
+                         struct rdisk_wire_segment *segment)
+{
+    segment->address = htole64(piece->address);
+    segment->length = htole32(piece->length);
+    segment->key = htole32(piece->keys.rkey);
+}
+
+/*
+ * Give a request the next sequence, when its place among the messages is known:
+ * the server counts, too. The first one says where the answer areas are.
+ */
+static void number(struct rdisk_queue *queue, struct rdisk_request *request,
+                   struct rdisk_wire_request *header)
+{
+    request->sequence = queue->sequence++;
+    header->sequence = htole32(request->sequence);
+    if (__builtin_expect(request->sequence == 0, false) && queue->areas_mr) {
+        header->areas = htole64((uintptr_t)queue->areas);
+        header->areas_key = htole32(queue->areas_mr->rkey);
+    }
+}
+
+static void finish_work_request(const struct rdisk_request *request,
                                 struct ibv_send_wr *wr)
 {
-    wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
     wr->imm_data = htonl(rdisk_imm_request(request->slot, request->sequence));
 }
 
@@ -168,33 +188,117 @@ static void send_inline(const struct rdisk_queue *queue, struct ibv_send_wr *wr)
     }
 }
 
+/*
+ * A message of headers and segments, @size bytes that lie at @from, which ends
+ * where the payload area of @slot begins. The immediate is the caller's.
+ */
+static struct ibv_send_wr *stage_headers(struct rdisk_queue *queue,
+                                         uint16_t slot, const void *from,
+                                         size_t size)
+{
+    struct ibv_send_wr *wr = rdisk_qp_stage(&queue->qp);
+
+    wr->num_sge = 1;
+    wr->sg_list[0] = (struct ibv_sge) {
+        .addr = (uintptr_t)from,
+        .length = (uint32_t)size,
+        .lkey = queue->headers_mr->lkey,
+    };
+    send_inline(queue, wr);
+    wr->wr.rdma.remote_addr = slot_payload(queue, slot) - size;
+    wr->wr.rdma.rkey = queue->rkey;
+    wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+    return wr;
+}
+
 /* All but WRITE: segments, if any, and header, in one place. */
 static void stage_header_only(struct rdisk_queue *queue,
-                              const struct rdisk_request *request,
+                              struct rdisk_request *request,
                               unsigned int segments)
 {
     struct rdisk_wire_request *header = slot_header(queue, request->slot);
     struct rdisk_wire_segment *list = (struct rdisk_wire_segment *)header -
                                       segments;
-    uint32_t size = (uint32_t)(sizeof(*header) + segments * sizeof(*list));
-    struct ibv_send_wr *wr = rdisk_qp_stage(&queue->qp);
 
     for (unsigned int i = 0; i < segments; i++) {
-        list[i].address = htole64(queue->pieces[i].address);
-        list[i].length = htole32(queue->pieces[i].length);
-        list[i].key = htole32(queue->pieces[i].keys.rkey);
+        fill_segment(&queue->pieces[i], &list[i]);
     }
-    fill_header(queue, request, segments);
-    finish_work_request(queue, request, wr);
-    wr->num_sge = 1;
-    wr->sg_list[0] = (struct ibv_sge) {
-        .addr = (uintptr_t)list,
-        .length = size,
-        .lkey = queue->headers_mr->lkey,
-    };
-    send_inline(queue, wr);
-    wr->wr.rdma.remote_addr = slot_payload(queue, request->slot) - size;
-    wr->wr.rdma.rkey = queue->rkey;
+    fill_header(queue, request, segments, header);
+    number(queue, request, header);
+    finish_work_request(request, stage_headers(queue, request->slot, list,
+                                               sizeof(*header) +
+                                                   segments * sizeof(*list)));
+}
+
+/* ---- Vectors: several requests in one message --------------------------- */
+
+/* May this go in one message with others? */
+static bool joins_vector(const struct rdisk_queue *queue,
+                         const struct rdisk_request *request,
+                         unsigned int pieces)
+{
+    return queue->vector && request->op != RDISK_OP_WRITE && pieces <= 1;
+}
+
+static void add_to_vector(struct rdisk_queue *queue,
+                          const struct rdisk_request *request,
+                          unsigned int pieces)
+{
+    struct rdisk_wire_entry *entry;
+
+    if (queue->vector_count == 0) {
+        queue->entries = (struct rdisk_wire_entry *)(queue->headers +
+                                                     request->slot *
+                                                         RDISK_HEADER_MAX);
+    }
+    entry = &queue->entries[queue->vector_count++];
+    if (pieces) {
+        fill_segment(&queue->pieces[0], &entry->segment);
+    } else {
+        entry->segment = (struct rdisk_wire_segment) { 0 };
+    }
+    fill_header(queue, request, pieces, &entry->request);
+    if (queue->vector_count == RDISK_VECTOR_MAX) {
+        rdisk_queue_stage_vector(queue);
+    }
+}
+
+/* A single one goes as if there were no vectors. */
+static void stage_alone(struct rdisk_queue *queue,
+                        struct rdisk_wire_entry *entry, uint16_t slot)
+{
+    struct rdisk_wire_request *header = &entry->request;
+    const void *from = header->segments ? (const void *)entry
+                                        : (const void *)header;
+    size_t size = (size_t)((const uint8_t *)(entry + 1) -
+                           (const uint8_t *)from);
+
+    number(queue, queue->in_slot[slot], header);
+    finish_work_request(queue->in_slot[slot],
+                        stage_headers(queue, slot, from, size));
+}
+
+void rdisk_queue_stage_vector(struct rdisk_queue *queue)
+{
+    struct rdisk_wire_entry *entries = queue->entries;
+    uint16_t slot = le16toh(entries->request.slot);
+    unsigned int count = queue->vector_count;
+    uint32_t sequence = queue->sequence;
+    struct ibv_send_wr *wr;
+
+    /* Now the work request that was kept for it can be used. */
+    queue->vector_count = 0;
+    if (count == 1) {
+        stage_alone(queue, entries, slot);
+        return;
+    }
+    for (unsigned int i = 0; i < count; i++) {
+        struct rdisk_wire_request *header = &entries[i].request;
+
+        number(queue, queue->in_slot[le16toh(header->slot)], header);
+    }
+    wr = stage_headers(queue, slot, entries, count * sizeof(*entries));
+    wr->imm_data = htonl(rdisk_imm_vector(slot, sequence));
 }
 
 /* A chain of writes to neighbouring addresses, in the making. */
@@ -234,7 +338,9 @@ static void append(struct chain *chain, uint64_t address, uint32_t length,
 static bool goes_bare(const struct rdisk_queue *queue,
                       const struct rdisk_request *request, unsigned int pieces)
 {
+    /* The first one has a header, which says where the answer areas are. */
     return queue->bare && request->op == RDISK_OP_WRITE && !request->flags &&
+           (queue->sequence || !queue->areas_mr) &&
            (request->offset | request->length) % RDISK_BARE_UNIT == 0 &&
            pieces <= queue->qp.config.max_sge &&
            rdisk_bare_reaches(queue->bare_bits, queue->bare_base,
@@ -257,6 +363,7 @@ static void stage_bare(struct rdisk_queue *queue, struct rdisk_request *request,
 {
     struct ibv_send_wr *wr = rdisk_qp_stage(&queue->qp);
 
+    request->sequence = queue->sequence++;
     wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
     wr->imm_data = htonl(rdisk_imm_bare(queue->bare_bits, request->slot,
                                         queue->bare_base, request->offset));
@@ -277,37 +384,41 @@ static void stage_bare(struct rdisk_queue *queue, struct rdisk_request *request,
 static void stage_write(struct rdisk_queue *queue,
                         struct rdisk_request *request, unsigned int pieces)
 {
+    struct rdisk_wire_request *header = slot_header(queue, request->slot);
     struct chain chain = { .queue = queue };
 
-    fill_header(queue, request, 0);
+    fill_header(queue, request, 0, header);
+    number(queue, request, header);
     queue->bare_base = rdisk_bare_base(request->offset);
     begin_link(&chain, slot_payload(queue, request->slot) -
                            sizeof(struct rdisk_wire_request));
-    append(&chain, (uintptr_t)slot_header(queue, request->slot),
-           sizeof(struct rdisk_wire_request), queue->headers_mr->lkey);
+    append(&chain, (uintptr_t)header, sizeof(*header), queue->headers_mr->lkey);
     for (unsigned int i = 0; i < pieces; i++) {
         append(&chain, queue->pieces[i].address, queue->pieces[i].length,
                queue->pieces[i].keys.lkey);
     }
-    finish_work_request(queue, request, chain.last);
+    chain.last->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+    finish_work_request(request, chain.last);
     await_sends(queue, request, chain.last);
 }
 
-/* Work requests that @pieces of this request take. */
+/* Work requests that @pieces of this request take, besides the one that is kept
+ * for the vector. */
 static unsigned int work_requests(const struct rdisk_queue *queue,
                                   const struct rdisk_request *request,
-                                  unsigned int pieces)
+                                  unsigned int pieces, bool joins)
 {
     unsigned int max_sge = queue->qp.config.max_sge;
 
     if (request->op == RDISK_OP_WRITE) {
         return (pieces + 1 + max_sge - 1) / max_sge;
     }
-    return rdisk_queue_needs_windows(queue, request) ? pieces + 1 : 1;
+    return (rdisk_queue_needs_windows(queue, request) ? pieces : 0) +
+           !(joins && queue->vector_count);
 }
 
 static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
-                  unsigned int pieces)
+                  unsigned int pieces, bool joins)
 {
     uint16_t slot = queue->free_slots[--queue->free_count];
 
@@ -315,7 +426,7 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
     RDISK_CONTRACT(atomic_load(&queue->phase) == RDISK_QUEUE_ACTIVE);
     RDISK_CONTRACT(!queue->in_slot[slot] && queue->created);
     request->slot = slot;
-    request->sequence = queue->sequence++;
+    request->sequence = queue->sequence; /* until it is numbered */
     request->answered = false;
     request->awaits = RDISK_AWAITS_NOTHING;
     queue->in_slot[slot] = request;
@@ -325,6 +436,10 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
                           memory_order_relaxed);
     if (rdisk_queue_needs_windows(queue, request)) {
         rdisk_queue_bind(queue, request, pieces);
+    }
+    if (joins) {
+        add_to_vector(queue, request, pieces);
+        return;
     }
     if (request->op != RDISK_OP_WRITE) {
         stage_header_only(queue, request, pieces);
@@ -387,6 +502,7 @@ static unsigned int gather(struct rdisk_queue *queue,
 bool rdisk_queue_stage(struct rdisk_queue *queue, struct rdisk_request *request)
 {
     unsigned int pieces = 0;
+    bool joins;
 
     if (queue->free_count == 0) {
         return false;
@@ -398,9 +514,11 @@ bool rdisk_queue_stage(struct rdisk_queue *queue, struct rdisk_request *request)
             return false;
         }
     }
-    if (rdisk_qp_room(&queue->qp) < work_requests(queue, request, pieces)) {
+    joins = joins_vector(queue, request, pieces);
+    if (rdisk_queue_room(queue) <
+        work_requests(queue, request, pieces, joins)) {
         return false;
     }
-    stage(queue, request, pieces);
+    stage(queue, request, pieces, joins);
     return true;
 }

@@ -161,7 +161,7 @@ void rdisk_queue_revoke(struct rdisk_queue *queue)
     struct ibv_send_wr *last = NULL;
 
     while (queue->answered &&
-           rdisk_qp_room(&queue->qp) >= queue->answered->window_count) {
+           rdisk_queue_room(queue) >= queue->answered->window_count) {
         struct rdisk_request *request = queue->answered;
 
         queue->answered = request->next;

@@ -20,8 +20,9 @@
 #define PLACE_BITS  12
 #define PLACES_MAX  (1u << PLACE_BITS)
 #define GENERATIONS (RDISK_QP_TAGS >> PLACE_BITS)
-/* Completions that one call takes, before the answers to them go out and the
- * reactor serves its rings: peers may send new requests without end. */
+/* Completions, and requests, after which a call takes no more, so that the
+ * answers go out and the reactor serves its rings: peers may send new requests
+ * without end. */
 #define TURN 256u
 
 struct place {
@@ -261,6 +262,7 @@ static unsigned int poll_cq(struct rdisk_target_cq *cq, bool woken)
 
     while (taken < TURN && (wc = rdisk_cq_next(&cq->cq))) {
         struct rdisk_target_queue *queue = queue_of(cq, wc);
+        unsigned int n;
 
         taken++;
         if (!queue) {
@@ -270,14 +272,16 @@ static unsigned int poll_cq(struct rdisk_target_cq *cq, bool woken)
             now = rdisk_stopwatch(cq->group->env);
         }
         touch(cq, queue);
-        requests += rdisk_target_queue_take(queue, wc, now);
+        n = rdisk_target_queue_take(queue, wc, now);
+        requests += n;
+        taken += n > 1 ? n - 1 : 0; /* of one completion */
         if (woken) {
             /* It is counted where it was worth it first. */
             rdisk_counter_add(&queue->qp_counters.wakeups, 1);
             woken = false;
         }
     }
-    cq->more = taken == TURN;
+    cq->more = taken >= TURN;
     kick_touched(cq);
     if (rdisk_cq_failed(&cq->cq)) {
         break_all(cq);

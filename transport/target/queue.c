@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server's data path: a request arrives in its slot, the owner carries it
- * out, the answer is an immediate, with the payload of a read before it.
+ * The server's data path: a request arrives in its slot (receive.c), the owner
+ * carries it out, the answer is an immediate, with the payload of a read before
+ * it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -134,6 +135,9 @@ struct rdisk_target_queue *rdisk_target_queue_create(
         .slots = queue->slots,
         .bare_bits = rdisk_bare_bits(queue->slots),
         .bare = session->features & RDISK_FEATURE_BARE,
+        .vector = session->features & RDISK_FEATURE_VECTOR,
+        .counted = session->features &
+                   (RDISK_FEATURE_BARE | RDISK_FEATURE_VECTOR),
         .read_only = session->request.read_only,
         .discard = rdisk_target_session_has(session, RDISK_FEATURE_DISCARD,
                                             session->grant.discard),
@@ -180,12 +184,6 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
     free(queue);
 }
 
-/* One writer, the reactor, so no locked instruction. */
-static unsigned int outstanding(struct rdisk_target_queue *queue)
-{
-    return atomic_load_explicit(&queue->outstanding, memory_order_relaxed);
-}
-
 /* ---- Answers ---------------------------------------------------------- */
 
 /* The pieces of a successful read, or of a list of extents, in order. Returns
@@ -215,28 +213,86 @@ static struct ibv_send_wr *stage_payload(struct rdisk_target_queue *queue,
     return wr;
 }
 
-/* False if the send queue has no room for it now. */
-static bool stage_answer(struct rdisk_target_queue *queue,
+static bool has_payload(const struct rdisk_target_slot *slot)
+{
+    return rdisk_op_has_segments(slot->request.op) &&
+           slot->status == RDISK_STATUS_OK;
+}
+
+static uint32_t immediate_of(const struct rdisk_target_slot *slot)
+{
+    return rdisk_imm_answer(slot->request.slot, slot->sequence,
+                            (uint8_t)slot->status);
+}
+
+/* It will go out, or has; its slot is the client's when it has. */
+static void count_answer(struct rdisk_target_queue *queue,
                          struct rdisk_target_slot *slot)
 {
-    bool payload = rdisk_op_has_segments(slot->request.op) &&
-                   slot->status == RDISK_STATUS_OK;
-    unsigned int need = payload ? slot->segments : 1;
-    struct ibv_send_wr *wr;
-
-    if (rdisk_qp_room(&queue->qp) < need) {
-        return false;
-    }
-    /* An answer without payload is a write of nothing: no key is needed. */
-    wr = payload ? stage_payload(queue, slot) : rdisk_qp_stage(&queue->qp);
-    wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
-    wr->imm_data = htonl(rdisk_imm_answer(slot->request.slot, slot->sequence,
-                                          (uint8_t)slot->status));
     rdisk_op_count(&queue->ops, slot->request.op, slot->request.length,
                    slot->status != RDISK_STATUS_OK);
     rdisk_target_queue_answered(queue, slot);
     slot->busy = false;
-    return true;
+}
+
+/* An answer in a message of its own, after its payload, if any. */
+static void stage_answer(struct rdisk_target_queue *queue,
+                         const struct rdisk_target_slot *slot)
+{
+    /* An answer without payload is a write of nothing: no key is needed. */
+    struct ibv_send_wr *wr = has_payload(slot) ? stage_payload(queue, slot)
+                                               : rdisk_qp_stage(&queue->qp);
+
+    wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+    wr->imm_data = htonl(immediate_of(slot));
+}
+
+/*
+ * Answers without payload that go in one message. They are gathered in the
+ * header area of the first one's slot, whose request has been read, and which
+ * is not used again before they have arrived.
+ */
+struct vector {
+    struct rdisk_target_slot *first;
+    unsigned int count;
+};
+
+static rdisk_le32 *answers_of(const struct vector *vector)
+{
+    return (rdisk_le32 *)(void *)((uint8_t *)vector->first->request.data -
+                                  RDISK_HEADER_AREA);
+}
+
+static void add_to_vector(struct vector *vector, struct rdisk_target_slot *slot)
+{
+    if (vector->count == 0) {
+        vector->first = slot;
+    }
+    answers_of(vector)[vector->count++] = htole32(immediate_of(slot));
+}
+
+static void stage_vector(struct rdisk_target_queue *queue,
+                         struct vector *vector)
+{
+    uint16_t slot = vector->first->request.slot;
+    struct ibv_send_wr *wr;
+
+    if (vector->count < RDISK_VECTOR_MIN) {
+        stage_answer(queue, vector->first);
+    } else {
+        wr = rdisk_qp_stage(&queue->qp);
+        wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+        wr->imm_data = htonl(rdisk_imm_vector(slot, vector->count));
+        wr->num_sge = 1;
+        wr->sg_list[0] = (struct ibv_sge) {
+            .addr = (uintptr_t)answers_of(vector),
+            .length = (uint32_t)(vector->count * sizeof(rdisk_le32)),
+            .lkey = queue->mr->lkey,
+        };
+        wr->wr.rdma.remote_addr = queue->areas + slot * RDISK_ANSWER_AREA;
+        wr->wr.rdma.rkey = queue->areas_key;
+    }
+    vector->count = 0;
 }
 
 static void answer(struct rdisk_target_queue *queue,
@@ -247,21 +303,49 @@ static void answer(struct rdisk_target_queue *queue,
         slot->busy = false;
         return;
     }
-    if (queue->waiting || !stage_answer(queue, slot)) {
-        slot->next = NULL;
-        *queue->waiting_end = slot;
-        queue->waiting_end = &slot->next;
+    slot->next = NULL;
+    *queue->waiting_end = slot;
+    queue->waiting_end = &slot->next;
+}
+
+/* The answers of a turn, as far as the send queue has room for them. */
+static void stage_waiting(struct rdisk_target_queue *queue)
+{
+    struct vector vector = { .count = 0 };
+
+    while (queue->waiting) {
+        struct rdisk_target_slot *slot = queue->waiting;
+        bool payload = has_payload(slot);
+        unsigned int need = payload ? slot->segments : 1;
+
+        /* One is kept for the vector. */
+        if (rdisk_qp_room(&queue->qp) < need + (vector.count != 0)) {
+            break;
+        }
+        queue->waiting = slot->next;
+        count_answer(queue, slot);
+        if (payload || !queue->areas_key) {
+            stage_answer(queue, slot);
+            continue;
+        }
+        add_to_vector(&vector, slot);
+        if (vector.count == RDISK_VECTOR_MAX) {
+            stage_vector(queue, &vector);
+        }
+    }
+    if (!queue->waiting) {
+        queue->waiting_end = &queue->waiting;
+    }
+    if (vector.count) {
+        stage_vector(queue, &vector);
     }
 }
 
-static void stage_waiting(struct rdisk_target_queue *queue)
+void rdisk_target_queue_refuse(struct rdisk_target_queue *queue,
+                               struct rdisk_target_slot *slot,
+                               enum rdisk_status status)
 {
-    while (queue->waiting && stage_answer(queue, queue->waiting)) {
-        queue->waiting = queue->waiting->next;
-        if (!queue->waiting) {
-            queue->waiting_end = &queue->waiting;
-        }
-    }
+    answer(queue, slot, status);
 }
 
 void rdisk_target_complete(struct rdisk_target_request *request,
@@ -270,180 +354,8 @@ void rdisk_target_complete(struct rdisk_target_request *request,
     struct rdisk_target_queue *queue = request->queue;
     RDISK_USE(queue);
 
-    atomic_store_explicit(&queue->outstanding, outstanding(queue) - 1,
-                          memory_order_relaxed);
+    rdisk_target_queue_add_outstanding(queue, -1);
     answer(queue, &queue->slot[request->slot], status);
-}
-
-/* ---- Requests --------------------------------------------------------- */
-
-static void violation(struct rdisk_target_queue *queue,
-                      const struct rdisk_error *err)
-{
-    const struct rdisk_target_session *session = queue->session;
-
-    rdisk_log(session->target->env, RDISK_LOG_ERROR,
-              "%s: queue %u violates the protocol: %s", session->request.peer,
-              queue->index, err->text);
-    queue->violation = *err;
-    rdisk_qp_break(&queue->qp);
-}
-
-/*
- * Header and segments are copied before they are checked: the client can
- * still write to the slot.
- */
-static enum rdisk_status read_segments(struct rdisk_target_queue *queue,
-                                       struct rdisk_target_slot *slot,
-                                       const struct rdisk_request_view *view,
-                                       struct rdisk_error *err)
-{
-    struct rdisk_target_request *request = &slot->request;
-    struct rdisk_wire_segment *segments = queue->segments +
-                                          (size_t)request->slot *
-                                              RDISK_SEGMENTS_MAX;
-    enum rdisk_status status;
-
-    if (view->segments > queue->max_segments) {
-        rdisk_error_set(err, -EPROTO,
-                        "a read of %u segments, the agreed limit is %u",
-                        view->segments, queue->max_segments);
-        return RDISK_STATUS_BAD_MESSAGE;
-    }
-    memcpy(segments,
-           (uint8_t *)request->data - sizeof(struct rdisk_wire_request) -
-               view->segments * sizeof(*segments),
-           view->segments * sizeof(*segments));
-    if (view->op != RDISK_OP_EXTENTS) {
-        return rdisk_wire_check_segments(segments, view->segments, view->length,
-                                         err);
-    }
-    status = rdisk_wire_check_room(segments, view->segments, &request->room,
-                                   err);
-    if (status == RDISK_STATUS_OK) {
-        /* Whatever the client wrote there last: what the owner does not fill
-         * goes back as zeroes. */
-        memset(request->data, 0,
-               request->room * sizeof(struct rdisk_wire_extent));
-    }
-    return status;
-}
-
-/* Of a request with a header, or of a bare write. */
-static enum rdisk_status check_request(
-    struct rdisk_target_queue *queue, const struct rdisk_target_slot *slot,
-    const struct rdisk_qp_completion *completion,
-    struct rdisk_request_view *view, struct rdisk_error *err)
-{
-    struct rdisk_request_limits *limits = &queue->limits;
-    struct rdisk_wire_request wire;
-    enum rdisk_status status;
-
-    /* The volume may grow at any time. */
-    limits->size = atomic_load_explicit(&queue->session->size,
-                                        memory_order_relaxed);
-    if (completion->immediate & RDISK_BARE_FLAG) {
-        return rdisk_wire_check_bare(completion->immediate, completion->length,
-                                     limits, view, err);
-    }
-    limits->slot = slot->request.slot;
-    limits->immediate_sequence = (uint16_t)completion->immediate;
-    memcpy(&wire, (uint8_t *)slot->request.data - sizeof(wire), sizeof(wire));
-    status = rdisk_wire_check_request(&wire, limits, view, err);
-    if (view->op == RDISK_OP_WRITE) {
-        limits->base = rdisk_bare_base(view->offset);
-    }
-    return status;
-}
-
-static enum rdisk_status read_request(
-    struct rdisk_target_queue *queue, struct rdisk_target_slot *slot,
-    const struct rdisk_qp_completion *completion, struct rdisk_error *err)
-{
-    struct rdisk_target_request *request = &slot->request;
-    struct rdisk_request_view view;
-    enum rdisk_status status = check_request(queue, slot, completion, &view,
-                                             err);
-
-    queue->limits.sequence++;
-    request->op = view.op;
-    request->flags = view.flags;
-    request->offset = view.offset;
-    request->source = view.source;
-    request->length = view.length;
-    slot->sequence = view.sequence;
-    slot->segments = view.segments;
-    if (status != RDISK_STATUS_OK || view.segments == 0) {
-        return status;
-    }
-    return read_segments(queue, slot, &view, err);
-}
-
-static struct rdisk_target_slot *find_slot(
-    struct rdisk_target_queue *queue,
-    const struct rdisk_qp_completion *completion, struct rdisk_error *err)
-{
-    int index;
-
-    if (!completion->with_immediate) {
-        rdisk_error_set(err, -EPROTO, "a message on a data queue");
-        return NULL;
-    }
-    index = rdisk_wire_check_slot(completion->immediate, &queue->limits, err);
-    if (index < 0) {
-        return NULL;
-    }
-    if (queue->slot[index].busy) {
-        rdisk_error_set(err, -EPROTO,
-                        "a request in slot %d, which is not answered", index);
-        return NULL;
-    }
-    return &queue->slot[index];
-}
-
-/* A client may have as many refused as it likes: the log has the 1st, 2nd, 4th,
- * 8th… of a queue. */
-static void refuse(struct rdisk_target_queue *queue,
-                   const struct rdisk_error *err)
-{
-    uint64_t n;
-
-    rdisk_counter_add(&queue->refused, 1);
-    n = rdisk_counter_read(&queue->refused);
-    if ((n & (n - 1)) == 0) {
-        rdisk_log(queue->session->target->env, RDISK_LOG_WARNING,
-                  "%s: request refused: %s (%llu on this queue)",
-                  queue->session->request.peer, err->text,
-                  (unsigned long long)n);
-    }
-}
-
-static void receive(struct rdisk_target_queue *queue,
-                    const struct rdisk_qp_completion *completion, uint64_t now)
-{
-    struct rdisk_error err = { 0 };
-    struct rdisk_target_slot *slot = find_slot(queue, completion, &err);
-    enum rdisk_status status;
-
-    if (!slot) {
-        violation(queue, &err);
-        return;
-    }
-    status = read_request(queue, slot, completion, &err);
-    if (status == RDISK_STATUS_BAD_MESSAGE) {
-        violation(queue, &err);
-        return;
-    }
-    slot->busy = true;
-    slot->request.received = now;
-    if (status != RDISK_STATUS_OK) {
-        refuse(queue, &err);
-        answer(queue, slot, status);
-        return;
-    }
-    atomic_store_explicit(&queue->outstanding, outstanding(queue) + 1,
-                          memory_order_relaxed);
-    queue->session->target->events->request(queue->user, &slot->request);
 }
 
 /* ---- Reactor's calls -------------------------------------------------- */
@@ -451,7 +363,8 @@ static void receive(struct rdisk_target_queue *queue,
 /* Report to the owner once, when nothing can touch the slots any more. */
 static bool report_idle(struct rdisk_target_queue *queue)
 {
-    if (queue->idle_reported || outstanding(queue) ||
+    if (queue->idle_reported ||
+        atomic_load_explicit(&queue->outstanding, memory_order_relaxed) ||
         !rdisk_qp_drained(&queue->qp)) {
         return false;
     }
@@ -503,17 +416,15 @@ struct rdisk_target_cq *rdisk_target_queue_cq(
     return queue->cq;
 }
 
-bool rdisk_target_queue_take(struct rdisk_target_queue *queue,
-                             const struct ibv_wc *wc, uint64_t now)
+unsigned int rdisk_target_queue_take(struct rdisk_target_queue *queue,
+                                     const struct ibv_wc *wc, uint64_t now)
 {
     RDISK_USE(queue);
     struct rdisk_qp_completion completion;
-    bool received = rdisk_qp_take(&queue->qp, wc, &completion);
 
-    if (received) {
-        receive(queue, &completion, now);
-    }
-    return received;
+    return rdisk_qp_take(&queue->qp, wc, &completion)
+               ? rdisk_target_queue_receive(queue, &completion, now)
+               : 0;
 }
 
 void rdisk_target_queue_kick(struct rdisk_target_queue *queue)

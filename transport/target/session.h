@@ -54,10 +54,13 @@ struct rdisk_target_queue {
     bool touched;
     struct rdisk_target_slot *slot;
     struct rdisk_wire_segment *segments; /* RDISK_SEGMENTS_MAX per slot */
-    struct rdisk_target_slot *waiting;   /* answers without room to be sent */
+    struct rdisk_target_slot *waiting;   /* answers of this turn, and those
+                                               without room to be sent */
     struct rdisk_target_slot **waiting_end;
     atomic_uint outstanding; /* requests at the owner; the control
                                            thread has a look at it */
+    uint64_t areas;          /* the client's answer areas, if it has said */
+    uint32_t areas_key;      /* 0: it has not */
     bool idle_reported;
     struct rdisk_error violation; /* why the reactor broke it, if so */
 
@@ -85,9 +88,27 @@ struct rdisk_target_queue *rdisk_target_queue_create(
     struct rdisk_target_session *session, struct rdma_cm_id *id,
     const struct rdisk_wire_connect *wire, struct rdisk_error *err);
 void rdisk_target_queue_destroy(struct rdisk_target_queue *queue);
-/* Its reactor: a completion of it, taken at @now. True if it was a request. */
-bool rdisk_target_queue_take(struct rdisk_target_queue *queue,
-                             const struct ibv_wc *wc, uint64_t now);
+/* Its reactor: a completion of it, taken at @now. The number of requests. */
+unsigned int rdisk_target_queue_take(struct rdisk_target_queue *queue,
+                                     const struct ibv_wc *wc, uint64_t now);
+/* Requests at the owner: one writer, the reactor, so no locked instruction. */
+static inline void rdisk_target_queue_add_outstanding(
+    struct rdisk_target_queue *queue, int n)
+{
+    atomic_store_explicit(&queue->outstanding,
+                          atomic_load_explicit(&queue->outstanding,
+                                               memory_order_relaxed) +
+                              (unsigned int)n,
+                          memory_order_relaxed);
+}
+/* The answer to a request that its owner does not get. */
+void rdisk_target_queue_refuse(struct rdisk_target_queue *queue,
+                               struct rdisk_target_slot *slot,
+                               enum rdisk_status status);
+/* receive.c: a message, with at most RDISK_VECTOR_MAX requests; their number. */
+unsigned int rdisk_target_queue_receive(
+    struct rdisk_target_queue *queue,
+    const struct rdisk_qp_completion *completion, uint64_t now);
 size_t rdisk_target_queue_size(unsigned int slots, uint32_t slot_size);
 
 /* ---- Completion queues: target/cq.c ------------------------------------ */

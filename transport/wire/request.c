@@ -21,6 +21,13 @@ int rdisk_wire_check_slot(uint32_t immediate,
                                    "agreed on");
         }
         slot = rdisk_bare_slot(limits->bare_bits, immediate);
+    } else if (immediate & RDISK_VECTOR_FLAG) {
+        if (!limits->vector) {
+            return rdisk_error_set(err, -EPROTO,
+                                   "several requests in one message, which was "
+                                   "not agreed on");
+        }
+        slot = rdisk_vector_slot(immediate);
     }
     if (slot >= limits->slots) {
         return rdisk_error_set(err, -EPROTO, "slot %u of %u", slot,
@@ -48,11 +55,14 @@ static enum rdisk_status check_request_form(
         return BAD(err, "request %u announced as %u", view->sequence & 0xffff,
                    limits->immediate_sequence);
     }
-    if (limits->bare && view->sequence != limits->sequence) {
+    if (limits->counted && view->sequence != limits->sequence) {
         return BAD(err, "request %u, which is the queue's request %u",
                    view->sequence, limits->sequence);
     }
-    if (wire->reserved0 || !all_zero(wire->reserved, sizeof(wire->reserved)) ||
+    if (wire->reserved0 || wire->reserved1 ||
+        !all_zero(wire->reserved, sizeof(wire->reserved)) ||
+        ((wire->areas | wire->areas_key) &&
+         !(limits->vector && view->sequence == 0)) ||
         (view->source && view->op != RDISK_OP_COPY)) {
         return BAD(err, "reserved bytes of request %u are not zero",
                    view->sequence);
@@ -237,6 +247,51 @@ enum rdisk_status rdisk_wire_check_request(
     }
     return check_operation(limits, view, err);
 }
+
+/* ---- Vectors ----------------------------------------------------------- */
+
+int rdisk_wire_check_vector(uint32_t length, struct rdisk_error *err)
+{
+    unsigned int count = length / sizeof(struct rdisk_wire_entry);
+
+    if (length % sizeof(struct rdisk_wire_entry) || count < RDISK_VECTOR_MIN ||
+        count > RDISK_VECTOR_MAX) {
+        return rdisk_error_set(err, -EPROTO,
+                               "a message of %u bytes, which are not %u to %u "
+                               "requests of %zu",
+                               length, RDISK_VECTOR_MIN, RDISK_VECTOR_MAX,
+                               sizeof(struct rdisk_wire_entry));
+    }
+    return (int)count;
+}
+
+enum rdisk_status rdisk_wire_check_entry(
+    const struct rdisk_wire_entry *entry,
+    const struct rdisk_request_limits *limits, struct rdisk_request_view *view,
+    struct rdisk_error *err)
+{
+    enum rdisk_status status = rdisk_wire_check_request(&entry->request, limits,
+                                                        view, err);
+
+    if (status == RDISK_STATUS_BAD_MESSAGE) {
+        return status;
+    }
+    if (view->op == RDISK_OP_WRITE) {
+        return BAD(err, "request %u of several, a write, has no payload",
+                   view->sequence);
+    }
+    if (view->segments > 1 ||
+        (view->segments == 0 &&
+         !all_zero(&entry->segment, sizeof(entry->segment)))) {
+        return BAD(err,
+                   "request %u of several names %u segments and has another "
+                   "number",
+                   view->sequence, view->segments);
+    }
+    return status;
+}
+
+/* ---- Bare writes ------------------------------------------------------- */
 
 enum rdisk_status rdisk_wire_check_bare(
     uint32_t immediate, uint32_t length,

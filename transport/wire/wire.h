@@ -133,14 +133,15 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_CREATE  (1ull << 5) /* CREATE */
 #define RDISK_FEATURE_COPY    (1ull << 6) /* RDISK_OP_COPY */
 #define RDISK_FEATURE_LONG_EXTENTS \
-    (1ull << 7)                          /* RDISK_OP_EXTENTS of any range */
-#define RDISK_FEATURE_BARE   (1ull << 8) /* writes without a header */
-#define RDISK_FEATURE_DELETE (1ull << 9) /* DELETE */
+    (1ull << 7)                           /* RDISK_OP_EXTENTS of any range */
+#define RDISK_FEATURE_BARE   (1ull << 8)  /* writes without a header */
+#define RDISK_FEATURE_DELETE (1ull << 9)  /* DELETE */
+#define RDISK_FEATURE_VECTOR (1ull << 10) /* several in one message */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
      RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_CREATE | \
      RDISK_FEATURE_COPY | RDISK_FEATURE_LONG_EXTENTS | RDISK_FEATURE_BARE | \
-     RDISK_FEATURE_DELETE)
+     RDISK_FEATURE_DELETE | RDISK_FEATURE_VECTOR)
 
 /* How the peers prove who they are, right after HELLO_REPLY. */
 enum rdisk_auth_method {
@@ -305,9 +306,13 @@ struct rdisk_wire_request {
         rdisk_le64 source; /* COPY: byte of the volume to copy from */
         rdisk_le64 range;  /* EXTENTS with LONG_EXTENTS: bytes of the volume */
     };
-    uint8_t reserved[24];
+    rdisk_le64 areas;     /* VECTOR, sequence 0: address of the answer areas */
+    rdisk_le32 areas_key; /* the same: their key */
+    rdisk_le32 reserved1;
+    uint8_t reserved[8];
 };
 static_assert(sizeof(struct rdisk_wire_request) == 64, "wire layout");
+static_assert(offsetof(struct rdisk_wire_request, areas) == 40, "wire layout");
 static_assert(offsetof(struct rdisk_wire_request, epoch) == 16, "wire layout");
 static_assert(offsetof(struct rdisk_wire_request, source) == 32, "wire layout");
 
@@ -338,6 +343,42 @@ static inline uint32_t rdisk_imm_answer(uint16_t slot, uint32_t sequence,
                                         uint8_t status)
 {
     return (uint32_t)slot << 16 | (sequence & 0xff) << 8 | status;
+}
+
+/*
+ * Vectors, if RDISK_FEATURE_VECTOR was chosen: several requests without payload
+ * in one message, which ends where the payload area of its first request's slot
+ * begins; and several answers in one message, in the client's answer area of
+ * the first one's slot. The immediate has bit 30, the slot, and in the low 16
+ * bits the sequence of the first request, or the number of answers.
+ */
+#define RDISK_VECTOR_FLAG (1u << 30)
+#define RDISK_VECTOR_MIN  2u
+#define RDISK_VECTOR_MAX  32u
+
+struct rdisk_wire_entry {
+    struct rdisk_wire_segment segment; /* zeroes if there is none */
+    struct rdisk_wire_request request;
+};
+static_assert(sizeof(struct rdisk_wire_entry) == 80, "wire layout");
+static_assert(RDISK_VECTOR_MAX * sizeof(struct rdisk_wire_entry) <=
+                  RDISK_HEADER_AREA,
+              "a vector fits the header area");
+
+/* What the client has for each slot: room for an immediate of each answer. */
+#define RDISK_ANSWER_AREA (RDISK_VECTOR_MAX * sizeof(rdisk_le32))
+
+static_assert(RDISK_SLOTS_MAX << 16 <= RDISK_VECTOR_FLAG,
+              "the immediate of a single request or answer has no bit 30");
+
+static inline uint32_t rdisk_imm_vector(uint16_t slot, uint32_t low)
+{
+    return RDISK_VECTOR_FLAG | (uint32_t)slot << 16 | (low & 0xffff);
+}
+
+static inline uint16_t rdisk_vector_slot(uint32_t imm)
+{
+    return (uint16_t)((imm & ~RDISK_VECTOR_FLAG) >> 16);
 }
 
 /*
@@ -419,20 +460,21 @@ struct rdisk_request_limits {
     uint64_t base; /* of bare writes; of this queue pair */
     uint32_t block_size;
     uint32_t slot_size;
-    uint32_t sequence;  /* of this request, as counted; if bare */
+    uint32_t sequence;  /* of this request, as counted; if counted */
     uint32_t slots;     /* of the queue */
     uint32_t bare_bits; /* rdisk_bare_bits(slots) */
     uint16_t slot;      /* that the immediate named */
     uint16_t immediate_sequence;
     bool read_only;
     bool discard, zeroes, extents, copy; /* agreed on */
-    bool long_extents, bare;
+    bool long_extents, bare, vector;
+    bool counted; /* both sides count the requests: bare or vector */
 };
 
 /*
  * The slot that an immediate of a request names, below @limits->slots; -EPROTO
  * with the sentence for the log if there is no such slot, or if it is that of
- * a bare write and those were not agreed on.
+ * a bare write or a vector and those were not agreed on.
  */
 int rdisk_wire_check_slot(uint32_t immediate,
                           const struct rdisk_request_limits *limits,
@@ -454,6 +496,21 @@ enum rdisk_status rdisk_wire_check_request(
  */
 enum rdisk_status rdisk_wire_check_bare(
     uint32_t immediate, uint32_t length,
+    const struct rdisk_request_limits *limits, struct rdisk_request_view *view,
+    struct rdisk_error *err);
+
+/*
+ * The number of requests in a vector, whose message has @length bytes:
+ * RDISK_VECTOR_MIN…RDISK_VECTOR_MAX, or -EPROTO with the sentence for the log.
+ */
+int rdisk_wire_check_vector(uint32_t length, struct rdisk_error *err);
+
+/*
+ * A request in a vector: what rdisk_wire_check_request() checks, and that it
+ * has no payload and at most the one segment.
+ */
+enum rdisk_status rdisk_wire_check_entry(
+    const struct rdisk_wire_entry *entry,
     const struct rdisk_request_limits *limits, struct rdisk_request_view *view,
     struct rdisk_error *err);
 

@@ -11,6 +11,8 @@ struct raw rogue_control, rogue_data;
 struct rdisk_wire_accept rogue_lease;
 struct scene_io rogue_io;
 enum rdisk_guest_memory rogue_guest_memory;
+uint64_t rogue_features;
+unsigned int rogue_slots = 1;
 uint8_t rogue_buffer[ROGUE_BUFFER] __attribute__((aligned(4096)));
 
 static void fill_accept(struct rdisk_wire_accept *accept)
@@ -35,14 +37,14 @@ void rogue_say(enum rdisk_message_type type, void *message, size_t size)
 
 static void converse(void)
 {
-    struct rdisk_wire_hello hello = { .features = 0 };
+    struct rdisk_wire_hello hello = { .features = htole64(rogue_features) };
     struct rdisk_wire_open_reply open = {
         .session = htole64(1),
         .epoch = htole64(1),
         .size = htole64(1 << 20),
         .block_size = htole32(512),
         .queues = htole16(1),
-        .slots = htole16(1),
+        .slots = htole16((uint16_t)rogue_slots),
         .slot_size = htole32(4096),
     };
     struct rdisk_wire_accept accept;
@@ -65,6 +67,7 @@ void rogue_begin_joining(uint64_t seed)
     enum rdisk_guest_memory mode = rogue_guest_memory;
 
     rogue_guest_memory = RDISK_GUEST_MEMORY_DIRECT;
+    rogue_lease = (struct rdisk_wire_accept) { 0 };
     scene_prepare(&rogue_scene, seed);
     victim->options.guest_memory = mode;
     raw_init(&rogue_control, rogue_scene.fabric, rogue_scene.server_host);
@@ -86,7 +89,7 @@ void rogue_begin_joining(uint64_t seed)
     }
     fill_accept(&rogue_lease);
     rogue_lease.queue = htole16(1);
-    rogue_lease.slots = htole16(1);
+    rogue_lease.slots = htole16((uint16_t)rogue_slots);
     rogue_lease.max_segments = htole16(RDISK_SEGMENTS_MAX);
     rogue_lease.slot_size = htole32(4096);
     rogue_lease.base = htole64((uintptr_t)rogue_data.buffer);
@@ -109,6 +112,8 @@ void rogue_begin(uint64_t seed)
 
 void rogue_end(void)
 {
+    rogue_features = 0;
+    rogue_slots = 1;
     scene_drop(victim);
     raw_destroy(&rogue_data);
     raw_destroy(&rogue_control);

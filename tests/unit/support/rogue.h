@@ -21,6 +21,10 @@ extern uint8_t rogue_buffer[ROGUE_BUFFER];
 /* Of the next victim; then direct again. */
 extern enum rdisk_guest_memory rogue_guest_memory;
 
+/* That the server chooses, and grants; 0 and 1 again after rogue_end(). */
+extern uint64_t rogue_features;
+extern unsigned int rogue_slots;
+
 /* The victim's queue has asked to join; the lease is filled. */
 void rogue_begin_joining(uint64_t seed);
 void rogue_accept_queue(void);

@@ -35,6 +35,18 @@ static void note_write(const struct fake_write *write)
     }
 }
 
+/* Without vectors, whose first request has a header. */
+static void begin_registered(void)
+{
+    struct rdisk_error err;
+
+    scene_begin(&scene, 1);
+    lone->options.withheld_features = RDISK_FEATURE_VECTOR;
+    REQUIRE(scene_connect(lone));
+    REQUIRE(rdisk_initiator_register(lone->session, memory, sizeof(memory),
+                                     &err) == 0);
+}
+
 /* Bytes of header that a write of @length bytes at @offset had: 0 or 64. */
 static size_t header_of_pieces(uint64_t offset, unsigned int pieces,
                                uint32_t length)
@@ -76,7 +88,7 @@ static void whole_pages(void)
 {
     struct rdisk_queue_counters before;
 
-    lone_begin_registered(1);
+    begin_registered();
     before = lone_counters();
     CHECK_EQUAL(header_of(0, PAGE), 0);
     CHECK_EQUAL(header_of(SCENE_SIZE - PAGE, PAGE), 0);
@@ -90,7 +102,7 @@ static void other_writes(void)
 {
     struct rdisk_queue_counters before;
 
-    lone_begin_registered(1);
+    begin_registered();
     before = lone_counters();
     CHECK_EQUAL(header_of(512, PAGE), 64);
     CHECK_EQUAL(header_of(0, 512), 64);
@@ -106,7 +118,7 @@ static void pieces(void)
 {
     unsigned int max_sge;
 
-    lone_begin_registered(1);
+    begin_registered();
     max_sge = (unsigned int)fake_host_limits(lone->host)->max_sge;
     CHECK_EQUAL(header_of_pieces(0, max_sge, max_sge * 512), 0);
     CHECK_EQUAL(io.result, 0);
@@ -117,7 +129,7 @@ static void many_pieces(void)
 {
     struct rdisk_queue_counters before;
 
-    lone_begin_registered(1);
+    begin_registered();
     for (unsigned int i = 0; i < 64; i++) {
         scene_pattern(memory + 1024 * i, 512, i);
         io.iov[i] = (struct iovec) { memory + 1024 * i, 512 };
@@ -141,6 +153,7 @@ static void with_guest_memory(enum rdisk_guest_memory mode)
 
     scene_begin(&scene, 1);
     lone->options.guest_memory = mode;
+    lone->options.withheld_features = RDISK_FEATURE_VECTOR;
     REQUIRE(scene_connect(lone));
     REQUIRE(rdisk_initiator_register(lone->session, memory, sizeof(memory),
                                      &err) == 0);
@@ -192,7 +205,7 @@ static void base_follows_headers(void)
 {
     static const uint64_t bases[] = { 0, 512 * 1024, 300 * 512, 1020 * 1024 };
 
-    lone_begin_registered(1);
+    begin_registered();
     for (unsigned int i = 0; i < 4; i++) {
         lone->flags = RDISK_REQUEST_FUA;
         CHECK_EQUAL(header_of(bases[i], 512), 64);
@@ -207,7 +220,7 @@ static void base_follows_headers(void)
 /* What the server refuses moves the base, too: what follows must agree. */
 static void refused_write_moves_the_base(void)
 {
-    lone_begin_registered(1);
+    begin_registered();
     scene.fail_with = RDISK_STATUS_IO_ERROR;
     CHECK_EQUAL(scene_do(lone, RDISK_OP_WRITE, 40 * PAGE + 512, memory, 512),
                 -EIO);
@@ -252,6 +265,7 @@ static void out_of_reach(void)
     scene.size = size;
     scene.any_range = true;
     lone->options.slots = 64;
+    lone->options.withheld_features = RDISK_FEATURE_VECTOR;
     scene_serve(&scene);
     REQUIRE(scene_connect(lone));
     CHECK_EQUAL(arrives_at(reach - PAGE, 0), reach - PAGE);
@@ -273,7 +287,7 @@ static void out_of_reach(void)
 
 static void sequence_wraps(void)
 {
-    lone_begin_registered(1);
+    begin_registered();
     for (uint32_t i = 0; i < 600; i++) {
         uint8_t *page = memory + (size_t)(i % 64) * PAGE;
 
@@ -297,6 +311,7 @@ static void reconnects(uint64_t withheld)
 
     scene_begin(&scene, 1);
     lone->options.reconnect_delay_ms = 60000;
+    lone->options.withheld_features = RDISK_FEATURE_VECTOR;
     REQUIRE(scene_connect(lone));
     REQUIRE(rdisk_initiator_register(lone->session, memory, sizeof(memory),
                                      &err) == 0);

@@ -20,6 +20,7 @@ static void good_limits(unsigned int slots)
         .slots = slots,
         .bare_bits = rdisk_bare_bits(slots),
         .bare = true,
+        .counted = true,
     };
     memset(&err, 0, sizeof(err));
 }
@@ -182,7 +183,7 @@ static void header_of_another_sequence(void)
                 RDISK_STATUS_OK);
     /* Whoever has not agreed to it counts as they like. */
     wire.sequence = htole32(0x10002);
-    limits.bare = false;
+    limits.bare = limits.counted = false;
     CHECK_EQUAL(rdisk_wire_check_request(&wire, &limits, &view, &err),
                 RDISK_STATUS_OK);
 }
