@@ -12,7 +12,8 @@ SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
 	$(addprefix session/, cq_watch.c create.c fence.c open.c queue.c \
 		resize.c session.c) \
 	$(addprefix volume/, drain.c identity.c identity_file.c lease.c lock.c \
-		operation.c pool.c pool_change.c pool_identity.c pool_images.c record_text.c records.c shared_records.c volume.c \
+		operation.c pool.c pool_change.c pool_identity.c pool_images.c \
+		record_text.c records.c shared_records.c volume.c \
 		volume_operation.c))
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c $(DAEMON_PACKAGES)
 
@@ -20,7 +21,7 @@ RDISKD := $(O)/bin/rdiskd
 
 # Where modules are when they are installed; beside rdiskd as they are built.
 MODULESDIR ?= $(LIBDIR)/rdisk
-$(O)/obj/server/backends/module.o: CPPFLAGS += -DRDISK_MODULES='"$(MODULESDIR)"'
+%/server/backends/module.o: CPPFLAGS += -DRDISK_MODULES='"$(MODULESDIR)"'
 
 # The backend for Ceph RBD, a module, since librbd brings a hundred megabytes
 # that other servers do not need. RBD=0 leaves it out, 1 insists.

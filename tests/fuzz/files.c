@@ -68,7 +68,7 @@ static void command_line(const char *text)
     }
     check_volumes(volumes);
     config_volume_free(volumes);
-    if (placement_choose(&placement, "", 0, text, &err) == 0) {
+    if (placement_choose(&placement, 0, text, &err) == 0) {
         CHECK(placement.cores <= PLACEMENT_CORES_MAX);
     }
 }
