@@ -79,15 +79,15 @@ need_strace()
     command -v strace >/dev/null || skip "no strace here"
 }
 
-# count_work FLUSHES OPTION…: each request is one message each way, and so is
-# each flush on closing
+# count_work FLUSHES OPTION…: a request by itself is one message each way, and so
+# is each flush on closing
 count_work()
 {
     local flushes=$1 name before=() after=() names=(receives work_requests)
     for name in "${names[@]}"; do
         before+=("$(counter "$name")")
     done
-    bench disk -s 4096 -d 8 -c $many "${@:2}"
+    bench disk -s 4096 -d 1 -c $many "${@:2}"
     equal "copied bytes" "$(closed 'copied bytes')" 0
     equal "work requests of the client" "$(closed 'work requests')" \
         $((many + flushes))

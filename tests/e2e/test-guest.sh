@@ -62,11 +62,13 @@ check_none_of_the_guests_requests_failed()
     equal "failed requests" "$(added failed)" 0
 }
 
-check_each_of_the_guests_requests_had_one_answer()
+# Those of one turn of the server share a message.
+check_the_guests_requests_had_no_more_than_one_answer_each()
 {
     local requests
     requests=$(($(added reads) + $(added writes) + $(added flushes)))
-    equal "receives" "$(added receives)" $requests
+    at_most "receives" "$(added receives)" $requests
+    at_least "receives" "$(added receives)" $((requests / 32))
     [ "$(added flushes)" -gt 12 ] || fail "fsync did not reach the server"
     at_most "doorbells" "$(added doorbells)" "$(added work-requests)"
 }

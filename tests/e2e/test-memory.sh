@@ -46,12 +46,23 @@ check_a_write_of_4_KiB_takes_one_work_request_each_way_and_no_copy()
     one_of_each
 }
 
-check_the_same_holds_at_depth_32()
+# Requests of one turn share a message, and so do their answers.
+no_more_than_one_of_each()
+{
+    equal "copied bytes" "$(closed 'copied bytes')" 0
+    at_most "work requests of the client" "$(closed 'work requests')" $requests
+    at_most "receives of the server" $received $requests
+    at_most "work requests of the server" $answers $requests
+}
+
+check_at_depth_32_a_request_takes_no_more_and_no_copy()
 {
     counted -d 32 -w
-    one_of_each
+    equal "writes" "$(closed writes)" 1000
+    no_more_than_one_of_each
     counted -d 32
-    one_of_each
+    equal "reads" "$(closed reads)" 1000
+    no_more_than_one_of_each
 }
 
 check_large_requests_of_registered_memory_are_not_copied()
