@@ -399,7 +399,7 @@ static void test_no_quorum(void)
 static void test_full(void)
 {
     struct rig rig;
-    uint64_t began, limit;
+    uint64_t began, offset = 1u << 20;
     int result;
 
     begin(&rig, "full");
@@ -409,12 +409,16 @@ static void test_full(void)
         "  ceph osd set-$name-ratio 0.00005; done >/dev/null 2>&1");
     run("timeout 20 sh -c 'until ceph osd dump | grep -q ^pool.*full; do "
         "sleep 0.2; done'");
-    /* The OSD gets the map that says so a moment after the monitor. */
-    limit = rdisk_now(&rdisk_env_system) + 20 * SECOND;
+    /*
+     * The OSD gets the map that says so a moment after the monitor.  A write
+     * that takes no more space succeeds even then.
+     */
     do {
+        usleep(100000);
         began = rdisk_now(&rdisk_env_system);
-        result = rig_io(&rig, RDISK_OP_WRITE, 0, 1u << 20, 4096);
-    } while (result == 0 && began < limit);
+        result = rig_io(&rig, RDISK_OP_WRITE, 0, offset, 4096);
+        offset += 4096;
+    } while (result == 0 && offset < (2u << 20));
     CHECK_EQUAL(result, -ENOSPC);
     CHECK(rdisk_now(&rdisk_env_system) - began < TIMEOUT_S * SECOND);
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 0, 4096), 0);
