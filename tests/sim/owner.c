@@ -125,6 +125,7 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
             return true;
         }
         queue->queue = NULL;
+        queue->answers = false;
         queue->idle = false;
         if (!sim_mutated(queue->sim, SIM_MUTATE_LEAK) ||
             sim_random(queue->sim, 4)) {
