@@ -116,7 +116,7 @@ static bool answer(struct rdisk_queue *queue, uint32_t immediate)
     struct rdisk_request *request;
 
     if (slot >= queue->slots || !queue->in_slot[slot] ||
-        queue->in_slot[slot]->answered ||
+        !queue->in_slot[slot]->unanswered ||
         (uint8_t)queue->in_slot[slot]->sequence != sequence) {
         bad_answer(queue, immediate);
         return false;

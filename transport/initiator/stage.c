@@ -159,6 +159,14 @@ static void fill_segment(const struct rdisk_piece *piece,
     segment->key = htole32(piece->keys.rkey);
 }
 
+/* From now on there may be an answer to it. */
+static void take_sequence(struct rdisk_queue *queue,
+                          struct rdisk_request *request)
+{
+    request->sequence = queue->sequence++;
+    request->unanswered = true;
+}
+
 /*
  * Give a request the next sequence, when its place among the messages is known:
  * the server counts, too. The first one says where the answer areas are.
@@ -166,7 +174,7 @@ static void fill_segment(const struct rdisk_piece *piece,
 static void number(struct rdisk_queue *queue, struct rdisk_request *request,
                    struct rdisk_wire_request *header)
 {
-    request->sequence = queue->sequence++;
+    take_sequence(queue, request);
     header->sequence = htole32(request->sequence);
     if (__builtin_expect(request->sequence == 0, false) && queue->areas_mr) {
         header->areas = htole64((uintptr_t)queue->areas);
@@ -239,6 +247,10 @@ static bool joins_vector(const struct rdisk_queue *queue,
 {
     return queue->vector && request->op != RDISK_OP_WRITE && pieces <= 1;
 }
+
+static_assert(RDISK_VECTOR_MAX * sizeof(struct rdisk_wire_entry) <=
+                  RDISK_HEADER_MAX,
+              "a vector fits the memory of one slot's header");
 
 static void add_to_vector(struct rdisk_queue *queue,
                           const struct rdisk_request *request,
@@ -363,7 +375,7 @@ static void stage_bare(struct rdisk_queue *queue, struct rdisk_request *request,
 {
     struct ibv_send_wr *wr = rdisk_qp_stage(&queue->qp);
 
-    request->sequence = queue->sequence++;
+    take_sequence(queue, request);
     wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
     wr->imm_data = htonl(rdisk_imm_bare(queue->bare_bits, request->slot,
                                         queue->bare_base, request->offset));
@@ -426,8 +438,7 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
     RDISK_CONTRACT(atomic_load(&queue->phase) == RDISK_QUEUE_ACTIVE);
     RDISK_CONTRACT(!queue->in_slot[slot] && queue->created);
     request->slot = slot;
-    request->sequence = queue->sequence; /* until it is numbered */
-    request->answered = false;
+    request->unanswered = false;
     request->awaits = RDISK_AWAITS_NOTHING;
     queue->in_slot[slot] = request;
     atomic_fetch_add_explicit(&queue->in_slots, 1, memory_order_relaxed);

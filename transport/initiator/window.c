@@ -119,7 +119,7 @@ void rdisk_queue_bind(struct rdisk_queue *queue, struct rdisk_request *request,
 void rdisk_queue_answered(struct rdisk_queue *queue,
                           struct rdisk_request *request, int result)
 {
-    request->answered = true;
+    request->unanswered = false;
     request->result = result;
     request->next = NULL;
     *queue->answered_end = request;
@@ -129,7 +129,7 @@ void rdisk_queue_answered(struct rdisk_queue *queue,
 void rdisk_queue_await_sent(struct rdisk_queue *queue,
                             struct rdisk_request *request, int result)
 {
-    request->answered = true;
+    request->unanswered = false;
     request->result = result;
     request->next = NULL;
     *queue->revoking_end = request;

@@ -230,13 +230,14 @@ static bool receive_vector(struct rdisk_target_queue *queue,
                            struct rdisk_error *err)
 {
     int count = rdisk_wire_check_vector(completion->length, err);
-    const uint8_t *from = (uint8_t *)slot->request.data - completion->length;
     struct rdisk_wire_entry entry;
+    const uint8_t *from;
 
     if (count < 0) {
         return false;
     }
     *requests = (unsigned int)count;
+    from = (uint8_t *)slot->request.data - completion->length;
     for (unsigned int i = 0; i < *requests; i++, from += sizeof(entry)) {
         memcpy(&entry, from, sizeof(entry));
         if (!receive_entry(queue, &entry, i, completion, now, err)) {

@@ -112,6 +112,28 @@ static void one_twice(void)
     fails(1);
 }
 
+static struct scene_io next;
+
+/* Its request is in the slot that has come free, and not sent yet. */
+static void submit_next(struct rdisk_request *request, int result)
+{
+    scene_io_complete(request, result);
+    CHECK_EQUAL(scene_submit(&next, victim, 0, RDISK_OP_FLUSH, 0, NULL, 0), 0);
+}
+
+static void not_sent_yet(void)
+{
+    begin();
+    memset(&next, 0, sizeof(next));
+    ios[0].request.complete = submit_next;
+    answers()[0] = htole32(rdisk_imm_answer(0, 0, 0));
+    answers()[1] = htole32(rdisk_imm_answer(0, 2, 0));
+    say(0, 2, rdisk_imm_vector(0, 2));
+    fails(1);
+    CHECK_EQUAL(next.completed, 1);
+    CHECK(next.result < 0);
+}
+
 static void other_sequence(void)
 {
     begin();
@@ -177,6 +199,8 @@ static void not_agreed_on(void)
 static const struct unit_test tests[] = {
     { "(good answers in one message work)", good_one_works },
     { "an answer that is there twice ends the session", one_twice },
+    { "an answer to a request that was not sent ends the session",
+      not_sent_yet },
     { "an answer of another sequence ends the session", other_sequence },
     { "an answer of no slot ends the session", slot_beyond },
     { "a number of answers unlike the length ends the session", counts },

@@ -450,7 +450,7 @@ struct rdisk_request {
     uint16_t window_count; /* memory windows bound */
     uint16_t window_first;
     bool bounced;
-    bool answered;    /* but its windows are still open */
+    bool unanswered;  /* it has its sequence, and no answer yet */
     int result;       /* of the answer */
     uint8_t awaits;   /* besides the answer: windows, sends */
     uint64_t revoked; /* the send whose completion that is */
