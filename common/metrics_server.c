@@ -94,7 +94,8 @@ void metrics_answer(struct metrics_query *query, struct json_object *reply)
     query_put(query);
 }
 
-/* The reply, which is the caller's; NULL: none in time. */
+/* The reply, which is the caller's alone, as its references are not counted
+ * atomically; NULL: none in time. */
 static struct json_object *query_wait(struct metrics_query *query)
 {
     struct json_object *reply;
@@ -107,7 +108,8 @@ static struct json_object *query_wait(struct metrics_query *query)
     while (!query->ended && result != ETIMEDOUT) {
         result = pthread_cond_timedwait(&query->changed, &query->lock, &until);
     }
-    reply = json_object_get(query->reply);
+    reply = query->reply;
+    query->reply = NULL;
     pthread_mutex_unlock(&query->lock);
     return reply;
 }

@@ -92,17 +92,19 @@ static void fill(struct pump *pump, struct rdisk_queue *queue)
 /* The library ends each request within its own time limits. */
 static void wait_for_some(struct pump *pump, struct rdisk_queue *queue)
 {
+    struct rdisk_initiator *session = pump->remote->session;
     struct pollfd fds[] = {
         { .fd = rdisk_queue_fd(queue), .events = POLLIN },
-        { .fd = rdisk_initiator_fd(pump->remote->session), .events = POLLIN },
+        { .fd = rdisk_initiator_fd(session), .events = POLLIN },
     };
 
-    if (!rdisk_queue_process(queue)) {
-        poll(fds, 2, TICK_MS);
-        rdisk_queue_process(queue);
+    if (rdisk_queue_process(queue)) {
+        return;
     }
+    poll(fds, 2, TICK_MS);
+    rdisk_queue_process(queue);
     if (fds[1].revents) {
-        rdisk_initiator_process(pump->remote->session);
+        rdisk_initiator_process(session);
     }
 }
 
@@ -120,8 +122,14 @@ static void run(struct pump *pump)
         }
         wait_for_some(pump, queue);
         now = rdisk_now(&rdisk_env_system);
-        if (pump->tick && now >= tick + TICK_MS * RDISK_MSEC) {
-            tick = now;
+        if (now < tick + TICK_MS * RDISK_MSEC) {
+            continue;
+        }
+        tick = now;
+        /* A queue that always has something to do must not keep the session
+         * from its heartbeats. */
+        rdisk_initiator_process(pump->remote->session);
+        if (pump->tick) {
             pump->tick(pump);
         }
     }

@@ -93,8 +93,11 @@ static int size_of(rados_ioctx_t io, const char *id, uint64_t *size)
     snprintf(name, sizeof(name), "rbd_header.%s", id);
     result = rados_exec(io, name, "rbd", "get_size", (const char *)&head,
                         sizeof(head), (char *)&reply, sizeof(reply));
+    if (result != sizeof(reply)) {
+        return result < 0 ? result : -EIO;
+    }
     *size = le64toh(reply.size);
-    return result < 0 ? result : result == sizeof(reply) ? 0 : -EIO;
+    return 0;
 }
 
 /* Until the array was large enough. @images is to be freed. */
