@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the attacks of adversary-client share. */
+#ifndef RDISK_TESTS_ADVERSARY_ATTACK_H
+#define RDISK_TESTS_ADVERSARY_ATTACK_H
+
+#include <stdbool.h>
+
+#include "session.h"
+
+/* The attacker's session, on a volume of its own. */
+extern struct session own;
+
+/* The attack has done harm unless @good; @what is printed then. */
+void expect(bool good, const char *what);
+#define EXPECT(condition) expect(condition, #condition)
+
+/* Open the attacker's session; and join its queue, too. */
+void open_own(void);
+void begin(void);
+
+/* requests.c: each is one attack. */
+void garbage_headers(void);
+void bad_lengths(void);
+void bare_writes(void);
+void several_requests(void);
+void replays(void);
+void garbage_messages(void);
+
+#endif
