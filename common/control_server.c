@@ -395,7 +395,7 @@ static int remove_stale(const struct sockaddr_un *address,
     return 0;
 }
 
-static void make_folder(const char *path)
+void control_make_folder(const char *path)
 {
     char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
     char *slash;
@@ -422,7 +422,7 @@ static int listen_at(const char *path, struct rdisk_error *err)
                                path, sizeof(address.sun_path) - 1);
     }
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    make_folder(path);
+    control_make_folder(path);
     result = remove_stale(&address, err);
     if (result < 0) {
         return result;

@@ -18,6 +18,7 @@
 #include "common/metrics_server.h"
 #include "common/notify.h"
 #include "common/thread.h"
+#include "server/volume/losses.h"
 #include "server/reload.h"
 #include "server/server.h"
 #include "server/session/queue.h"
@@ -235,6 +236,7 @@ void server_free(struct server *server)
     drain_end(&server->drain, "", NULL);
     pool_destroy(&server->pool);
     records_destroy(&server->records);
+    losses_close();
     jobs_destroy(server->jobs);
     close(server->signal_fd);
     mailbox_destroy(&server->mailbox);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include "common/notify.h"
 #include "common/thread.h"
 #include "server/admin/command.h"
+#include "server/volume/losses.h"
 #include "server/config/limits.h"
 #include "server/run.h"
 #include "server/server.h"
@@ -232,6 +234,27 @@ static int find_images(const struct config *config,
     }
     *images = backend_find(config->pool_backend, err);
     return *images ? 0 : err->code;
+}
+
+/*
+ * Beside the control socket, which one server has at a time, and which is where
+ * a machine keeps what is to be gone after a boot.
+ */
+static int start_losses(struct server *server, struct rdisk_error *err)
+{
+    const char *control = server->config->control;
+    struct rdisk_error why;
+    char path[PATH_MAX];
+
+    (void)err;
+    if (control[0]) {
+        control_make_folder(control);
+        snprintf(path, sizeof(path), "%s.losses", control);
+        if (losses_open(path, &why) < 0) {
+            log_warning("%s", why.text);
+        }
+    }
+    return 0;
 }
 
 static int open_pool(struct step *step)
@@ -450,9 +473,9 @@ int server_start(struct server *server, struct config *config,
 {
     static int (*const parts[])(struct server * server,
                                 struct rdisk_error * err) = {
-        start_jobs,      server_watch_all, await_address,
-        start_placement, start_volumes,    start_workers,
-        start_target,    start_control,    start_metrics,
+        start_jobs,    server_watch_all, await_address, start_placement,
+        start_losses,  start_volumes,    start_workers, start_target,
+        start_control, start_metrics,
     };
     int result;
 

@@ -9,7 +9,7 @@
 
 #include "server/backends/backend.h"
 
-struct loss;
+struct losses;
 
 /* Flushes, and whether one has failed: file_sync.c. */
 struct file_sync {
@@ -17,7 +17,7 @@ struct file_sync {
                                    not open */
     atomic_bool failed; /* no flush succeeds any more; read by any
                                    thread, written under the lock */
-    struct loss *loss;
+    struct losses *losses;
     pthread_mutex_t lock; /* of all below */
     unsigned int contexts;
     struct backend_io *batch;   /* that the running sync is for; its first one's

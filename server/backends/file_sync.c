@@ -13,7 +13,7 @@
  *   running one may have passed its data by; all that wait share that one.
  * - A failure lasts until no reactor has the volume any more. Then all its
  *   clients have opened it again; those that come back after a lost connection
- *   learn of it by another cache id (protocol.md, 3.7).
+ *   learn of it by another cache id (losses.h; protocol.md, 3.7).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,61 +23,7 @@
 
 #include "common/log.h"
 #include "server/backends/file.h"
-
-/* ---- Losses ----------------------------------------------------------- */
-
-/*
- * How often the storage of a volume has lost something since the server
- * started, also while nobody has the volume open.
- */
-struct loss {
-    uint8_t identity[RDISK_ID_SIZE];
-    atomic_uint count;
-    unsigned int users; /* open instances */
-    struct loss *next;
-};
-
-static pthread_mutex_t losses_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct loss *losses;
-
-static struct loss *loss_get(const uint8_t *identity)
-{
-    struct loss *loss;
-
-    pthread_mutex_lock(&losses_lock);
-    loss = losses;
-    while (loss && memcmp(loss->identity, identity, RDISK_ID_SIZE) != 0) {
-        loss = loss->next;
-    }
-    if (!loss) {
-        loss = calloc(1, sizeof(*loss));
-        if (loss) {
-            memcpy(loss->identity, identity, RDISK_ID_SIZE);
-            loss->next = losses;
-            losses = loss;
-        }
-    }
-    if (loss) {
-        loss->users++;
-    }
-    pthread_mutex_unlock(&losses_lock);
-    return loss;
-}
-
-static void loss_put(struct loss *loss)
-{
-    struct loss **link = &losses;
-
-    pthread_mutex_lock(&losses_lock);
-    if (--loss->users == 0 && atomic_load(&loss->count) == 0) {
-        while (*link != loss) {
-            link = &(*link)->next;
-        }
-        *link = loss->next;
-        free(loss);
-    }
-    pthread_mutex_unlock(&losses_lock);
-}
+#include "server/volume/losses.h"
 
 /* ---- Life ------------------------------------------------------------- */
 
@@ -115,14 +61,14 @@ int file_sync_open(struct file *file, const struct backend_spec *spec,
     if (sync->fd < 0) {
         return -1;
     }
-    sync->loss = loss_get(file->base.identity);
-    if (!sync->loss) {
+    sync->losses = losses_get(file->base.identity);
+    if (!sync->losses) {
         close(sync->fd);
         sync->fd = -1;
         return rdisk_error_set(err, -ENOMEM, "no memory for volume '%s'",
                                spec->volume);
     }
-    file->base.losses = &sync->loss->count;
+    file->base.losses = losses_count(sync->losses);
     file->base.lost = &sync->failed;
     pthread_mutex_init(&sync->lock, NULL);
     sync->last = &sync->waiting;
@@ -135,7 +81,7 @@ void file_sync_close(struct file *file)
 
     if (sync->fd >= 0) {
         close(sync->fd);
-        loss_put(sync->loss);
+        losses_put(sync->losses);
         pthread_mutex_destroy(&sync->lock);
     }
 }
@@ -167,7 +113,7 @@ static void fail_locked(struct file *file, int result)
 {
     struct file_sync *sync = &file->sync;
 
-    atomic_fetch_add(&sync->loss->count, 1);
+    losses_add(sync->losses);
     /* With no client, only the requester of the sync gets the error. */
     if (sync->contexts && !atomic_exchange(&sync->failed, true)) {
         log_error("volume '%s': its storage failed to make answered data "

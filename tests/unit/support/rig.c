@@ -152,14 +152,24 @@ void rig_rejoin(struct rig *rig)
     REQUIRE(rig->context != NULL);
 }
 
-void rig_reopen(struct rig *rig, const struct backend_spec *spec)
+void rig_shut(struct rig *rig)
 {
-    const struct backend_class *class = rig->backend->class;
     struct rig_job job = { 0 };
 
     rig_do(rig, &job, do_leave);
-    class->close(rig->backend);
-    rig->backend = class->open(spec, &rig->err);
+    rig->class = rig->backend->class;
+    rig->class->close(rig->backend);
+    rig->backend = NULL;
+}
+
+void rig_reopen(struct rig *rig, const struct backend_spec *spec)
+{
+    struct rig_job job = { 0 };
+
+    if (rig->backend) {
+        rig_shut(rig);
+    }
+    rig->backend = rig->class->open(spec, &rig->err);
     REQUIRE(rig->backend != NULL);
     rig_do(rig, &job, do_join);
     REQUIRE(rig->context != NULL);

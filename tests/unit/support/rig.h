@@ -15,6 +15,7 @@
 struct rig {
     struct reactor *reactor;
     struct backend *backend;
+    const struct backend_class *class; /* of one that is shut */
     struct backend_context *context;
     bool poll; /* whatever its disk allows */
     char path[64];
@@ -53,8 +54,10 @@ void rig_close(struct rig *rig);
 /* Another reactor on @backend, whose rig has to outlast this one. */
 void rig_join(struct rig *rig, struct backend *backend);
 void rig_leave(struct rig *rig);
-/* The last client goes, and one comes; with another instance. */
+/* The last client goes, and one comes. */
 void rig_rejoin(struct rig *rig);
+/* The last client goes, and the instance with it; until there is another one. */
+void rig_shut(struct rig *rig);
 void rig_reopen(struct rig *rig, const struct backend_spec *spec);
 
 /* The initializer of a request's buffers. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/backends/file.h"
+#include "server/volume/losses.h"
 #include "tests/unit/support/rig.h"
 #include "tests/unit/support/unit.h"
 
@@ -303,6 +304,77 @@ static void test_another_cache(void)
     rig_close(&rig);
 }
 
+/* What a server with the file @path announces of the volume in @rig. */
+static void cache_of_next_server(struct rig *rig, const char *path,
+                                 uint8_t cache[RDISK_ID_SIZE])
+{
+    struct backend_spec spec = { .volume = "v",
+                                 .directory = AT_FDCWD,
+                                 .path = rig->path };
+    struct rdisk_error err;
+
+    losses_close();
+    REQUIRE(losses_open(path, &err) == 0);
+    rig_reopen(rig, &spec);
+    backend_cache(rig->backend, cache);
+}
+
+static void test_next_server(void)
+{
+    char path[] = "/dev/shm/rdisk-losses-XXXXXX";
+    uint8_t before[RDISK_ID_SIZE], after[RDISK_ID_SIZE], again[RDISK_ID_SIZE];
+    struct rdisk_error err;
+    struct rig rig;
+    int fd = mkstemp(path);
+
+    REQUIRE(fd >= 0);
+    close(fd);
+    losses_close();
+    REQUIRE(losses_open(path, &err) == 0);
+    rig_open_buffered(&rig, "/var/tmp");
+    backend_cache(rig.backend, before);
+    lose(&rig);
+    backend_cache(rig.backend, after);
+    rig_shut(&rig);
+    cache_of_next_server(&rig, path, again);
+    CHECK_EQUAL(backend_losses(rig.backend), 1);
+    CHECK(memcmp(before, again, RDISK_ID_SIZE) != 0);
+    CHECK(memcmp(after, again, RDISK_ID_SIZE) == 0);
+    lose(&rig);
+    rig_shut(&rig);
+    cache_of_next_server(&rig, path, again);
+    CHECK_EQUAL(backend_losses(rig.backend), 2);
+    rig_close(&rig);
+    losses_close();
+    unlink(path);
+}
+
+static void refused(const char *path, const char *why)
+{
+    struct rdisk_error err;
+
+    CHECK(losses_open(path, &err) < 0);
+    CHECK_SAYS(err.text, why);
+    losses_close();
+}
+
+static void test_only_in_memory(void)
+{
+    char disk[] = "/var/tmp/rdisk-losses-XXXXXX";
+    char memory[] = "/dev/shm/rdisk-losses-XXXXXX";
+    int fd = mkstemp(disk), other = mkstemp(memory);
+
+    REQUIRE(fd >= 0 && other >= 0);
+    losses_close();
+    refused(disk, "it is not on tmpfs");
+    CHECK(access(disk, F_OK) < 0);
+    REQUIRE(write(other, "anything", 8) == 8);
+    refused(memory, "it is another file");
+    close(fd);
+    close(other);
+    unlink(memory);
+}
+
 static const struct unit_test tests[] = {
     { "a failed write-back is known until all have closed, and counted",
       test_is_shown },
@@ -319,6 +391,10 @@ static const struct unit_test tests[] = {
     { "a FUA write whose sync fails makes flushes fail",
       test_fua_that_fails_for_others },
     { "after a failed flush the volume has another cache", test_another_cache },
+    { "after a failed flush it has another cache at the next server too",
+      test_next_server },
+    { "losses are kept in a file in memory, and in no other",
+      test_only_in_memory },
 };
 
 UNIT_SUITE("server-sync", tests)
