@@ -19,7 +19,7 @@ struct jobs {
 
     /* Control thread. */
     struct job *all; /* that are not done, the latest first */
-    unsigned int count, hanging;
+    unsigned int count;
     pthread_t thread[JOBS_THREADS];
     unsigned int threads;
 
@@ -147,15 +147,14 @@ static double seconds_since(const struct jobs *jobs, const struct job *job)
     return (rdisk_now(jobs->env) - job->since) / 1000000 / 1000.0;
 }
 
-/* It is not among all any more. */
-static void forget(struct jobs *jobs, struct job *job)
+/* From the list of all. */
+static void remove_job(struct jobs *jobs, struct job *job)
 {
     *job->link = job->next;
     if (job->next) {
         job->next->link = job->link;
     }
     jobs->count--;
-    jobs->hanging -= job->hangs;
     job->state = JOB_IDLE;
 }
 
@@ -168,7 +167,7 @@ static void done_run(struct message *message)
         log_warning("%s '%s' has ended, after %.1f seconds", job->what,
                     job->volume, seconds_since(jobs, job));
     }
-    forget(jobs, job);
+    remove_job(jobs, job);
     job->done(job);
 }
 
@@ -225,39 +224,11 @@ int jobs_submit(struct jobs *jobs, struct job *job, struct rdisk_error *err)
     return 0;
 }
 
-bool jobs_cancel(struct job *job)
-{
-    struct jobs *jobs = job->jobs;
-    bool waited;
-
-    assert_control_thread();
-    pthread_mutex_lock(&jobs->lock);
-    waited = job->state == JOB_WAITING;
-    if (waited) {
-        struct job **link = &jobs->first;
-
-        while (*link != job) {
-            link = &(*link)->queued;
-        }
-        unlink_waiting(jobs, link);
-    }
-    pthread_mutex_unlock(&jobs->lock);
-    if (waited) {
-        forget(jobs, job);
-    }
-    return waited;
-}
-
 /* ---- Those that hang -------------------------------------------------- */
 
 unsigned int jobs_count(const struct jobs *jobs)
 {
     return jobs->count;
-}
-
-unsigned int jobs_hanging(const struct jobs *jobs)
-{
-    return jobs->hanging;
 }
 
 void jobs_for_each(struct jobs *jobs,
@@ -291,7 +262,6 @@ void jobs_check_time(struct jobs *jobs, uint64_t now)
     for (struct job *job = jobs->all; job; job = job->next) {
         if (!job->hangs && now >= job->since + jobs->slow) {
             job->hangs = true;
-            jobs->hanging++;
             log_error("%s '%s' has not ended for %.1f seconds: its storage "
                       "does not answer",
                       job->what, job->volume, seconds_since(jobs, job));

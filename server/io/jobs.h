@@ -71,13 +71,9 @@ void jobs_destroy(struct jobs *jobs);
 
 /* 0, or -EBUSY with @err: there are JOBS_MAX already, or no thread. */
 int jobs_submit(struct jobs *jobs, struct job *job, struct rdisk_error *err);
-/* True: it has not begun, and is no job any more. False: done() will come. */
-bool jobs_cancel(struct job *job);
 
 /* Jobs that are not done. */
 unsigned int jobs_count(const struct jobs *jobs);
-/* Of these, those that the log has called hanging. */
-unsigned int jobs_hanging(const struct jobs *jobs);
 /* Calls @fn for each job that is not done, and how many ns ago it was
  * submitted. */
 void jobs_for_each(struct jobs *jobs,
