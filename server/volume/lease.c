@@ -52,17 +52,6 @@ void lease_compare(struct lease *lease, const struct lease_record *record,
     lease->kept_until = record->held ? since + lease->lease_time : 0;
 }
 
-int lease_load(struct lease *lease, uint64_t since, struct rdisk_error *err)
-{
-    struct lease_record record;
-    int result = lease_read(lease->store, lease->identity, &record, err);
-
-    if (result == 0) {
-        lease_compare(lease, &record, since);
-    }
-    return result;
-}
-
 int lease_save(const struct lease *lease, const struct lease_record *record,
                struct rdisk_error *err)
 {
@@ -173,22 +162,6 @@ void lease_grant(struct lease *lease, struct volume_holder *holder,
     }
 }
 
-int lease_take(struct lease *lease, struct volume_holder *holder,
-               struct rdisk_error *err)
-{
-    struct lease_record record;
-    int result = 0;
-
-    assert_control_thread();
-    if (lease_plan(lease, holder, &record)) {
-        result = lease_save(lease, &record, err);
-    }
-    if (result == 0) {
-        lease_grant(lease, holder, &record);
-    }
-    return result;
-}
-
 bool lease_release(struct lease *lease, const struct volume_holder *holder,
                    bool orderly, uint64_t now)
 {
@@ -231,17 +204,4 @@ void lease_fenced(struct lease *lease, const struct lease_record *record)
     lease->record = *record;
     lease->unsaved = false;
     lease->kept_until = 0;
-}
-
-int lease_fence(struct lease *lease, struct rdisk_error *err)
-{
-    struct lease_record record;
-    int result;
-
-    lease_plan_fence(lease, &record);
-    result = lease_save(lease, &record, err);
-    if (result == 0) {
-        lease_fenced(lease, &record);
-    }
-    return result;
 }

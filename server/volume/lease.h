@@ -67,21 +67,18 @@ struct lease {
     struct lease *next; /* of the pool's list */
 };
 
-/*
- * Compare the lease with its record, which decides: another server may have
- * given the volume to somebody. To be called before each decision about a
- * writer. (A record that was read while the last writer's leaving was still to
- * be saved is not news.) If the record is news, who has not given the volume back has until
- * @since + @lease_time to come. Writers that are connected with an older
- * generation have no right to write any more (volume_check()).
- *
- * The two steps, for who reads in another thread: lease_read() only touches
- * the storage (@record is all zero if there is none), lease_compare() only
- * memory.
- */
-int lease_load(struct lease *lease, uint64_t since, struct rdisk_error *err);
+/* Read its record; @record is all zero if there is none. Storage only. 0 or a
+ * negative errno with @err. */
 int lease_read(const struct lease_store *store, const uint8_t *identity,
                struct lease_record *record, struct rdisk_error *err);
+/*
+ * Compare the lease with its record, which is authoritative: another server may
+ * have granted the volume since. To be called before each decision about a
+ * writer. If the record differs, a writer that has not released the volume has
+ * until @since + @lease_time to reconnect; those that are connected with an
+ * older generation may not write any more (volume_check()). A record that was
+ * read before the last writer's release is saved changes nothing.
+ */
 void lease_compare(struct lease *lease, const struct lease_record *record,
                    uint64_t since);
 
@@ -102,17 +99,12 @@ int lease_save(const struct lease *lease, const struct lease_record *record,
                struct rdisk_error *err);
 
 /*
- * After both checks: @holder has it, and gets its generation. On an error
- * nothing has changed.
- *
- * The steps, for who saves in another thread: lease_plan() says what the
- * record becomes, and whether that has to be saved; lease_grant() comes when
- * it has been. Nothing else happens to the lease in between.
+ * After both checks: the record with which @holder has it. True if that has to
+ * be saved before lease_grant(); nothing else may change the lease in between.
  */
-int lease_take(struct lease *lease, struct volume_holder *holder,
-               struct rdisk_error *err);
 bool lease_plan(const struct lease *lease, const struct volume_holder *holder,
                 struct lease_record *record);
+/* @holder has it, and gets its generation. */
 void lease_grant(struct lease *lease, struct volume_holder *holder,
                  const struct lease_record *record);
 /*
@@ -127,14 +119,9 @@ bool lease_release(struct lease *lease, const struct volume_holder *holder,
 void lease_settled(struct lease *lease);
 
 /*
- * Nobody who has had it until now may ever come back. On an error nothing has
- * changed.
- *
- * The steps, for who saves in another thread: lease_plan_fence() says what the
- * record becomes, and lease_fenced() comes when it has been saved. The lease
- * gets no writer in between.
+ * The record with which no earlier writer can reconnect. It is to be saved
+ * before lease_fenced(); the lease may get no writer in between.
  */
-int lease_fence(struct lease *lease, struct rdisk_error *err);
 void lease_plan_fence(const struct lease *lease, struct lease_record *record);
 void lease_fenced(struct lease *lease, const struct lease_record *record);
 

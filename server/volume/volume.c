@@ -106,23 +106,6 @@ enum rdisk_status volume_check(const struct volume *volume,
     return lease_check_kept(volume->lease, wanted, now, err);
 }
 
-int volume_hold(struct volume *volume, struct volume_holder *holder,
-                struct rdisk_error *err)
-{
-    int result = 0;
-
-    assert_control_thread();
-    if (holder->writer) {
-        result = lease_take(volume->lease, holder, err);
-    } else {
-        holder->generation = 0;
-    }
-    if (result == 0) {
-        volume_enter(volume, holder);
-    }
-    return result;
-}
-
 void volume_enter(struct volume *volume, struct volume_holder *holder)
 {
     assert_control_thread();

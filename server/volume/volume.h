@@ -66,13 +66,8 @@ enum rdisk_status volume_check(const struct volume *volume,
                                const struct volume_holder *wanted, uint64_t now,
                                struct volume_holder **older,
                                struct rdisk_error *err);
-/*
- * After that: enter the list, and for a writer take the lease, which may fail.
- * Does not change the reference count.
- */
-int volume_hold(struct volume *volume, struct volume_holder *holder,
-                struct rdisk_error *err);
-/* The second half of that alone: enter the list, the lease is taken. */
+/* After that, and lease_grant() for a writer: it is a holder. Does not change
+ * the reference count. */
 void volume_enter(struct volume *volume, struct volume_holder *holder);
 /* Leave it. @orderly: the client does not come back. True if it was the last
  * writer: volume_settle() is to follow. */

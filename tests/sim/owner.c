@@ -237,7 +237,8 @@ static void turn_begins(struct sim *sim)
 {
     struct sim_server *server = &sim->server;
     const struct lease *known = &server->known[server->turn];
-    struct rdisk_error err = { 0 };
+    struct lease_record record;
+    struct rdisk_error err;
 
     if (known->name[0]) {
         server->lease = *known;
@@ -248,7 +249,10 @@ static void turn_begins(struct sim *sim)
         .store = &server->store,
         .lease_time = sim->schedule->config.lease_time_ms * RDISK_MSEC,
     };
-    lease_load(&server->lease, sim_now(sim), &err);
+    if (lease_read(&server->store, server->lease.identity, &record, &err) ==
+        0) {
+        lease_compare(&server->lease, &record, sim_now(sim));
+    }
 }
 
 static void server_starts(struct sim *sim)

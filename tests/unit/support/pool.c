@@ -7,6 +7,7 @@
 #include "server/server.h"
 #include "server/session/resize.h"
 #include "server/volume/pool_change.h"
+#include "tests/unit/support/lease.h"
 
 static void changed(struct pool_change *change)
 {

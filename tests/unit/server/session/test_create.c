@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "server/session/create.h"
 #include "server/session/resize.h"
+#include "tests/unit/support/lease.h"
 #include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"
 

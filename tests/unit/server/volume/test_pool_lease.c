@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "server/volume/pool.h"
+#include "tests/unit/support/lease.h"
 #include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"
 

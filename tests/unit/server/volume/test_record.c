@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "server/volume/lock.h"
 #include "server/volume/pool.h"
+#include "tests/unit/support/lease.h"
 #include "tests/unit/support/unit.h"
 
 /* What a server has in memory; their records are the same. */
