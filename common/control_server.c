@@ -18,6 +18,7 @@
 
 #include "common/container_of.h"
 #include "common/log.h"
+#include "common/stale_socket.h"
 #include "common/thread.h"
 #include <rdisk/env.h>
 
@@ -367,32 +368,26 @@ void control_check_time(struct control *control, uint64_t now)
 static int remove_stale(const struct sockaddr_un *address,
                         struct rdisk_error *err)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool served = fd >= 0 && (connect(fd, (const struct sockaddr *)address,
-                                      sizeof(*address)) == 0 ||
-                              errno == EAGAIN);
-    struct stat st;
+    int result = stale_socket_remove(address);
 
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (served) {
-        return rdisk_error_set(err, -EADDRINUSE,
+    switch (result) {
+    case 0:
+        return 0;
+    case -EADDRINUSE:
+        return rdisk_error_set(err, result,
                                "another server answers at "
                                "the control socket '%s'; stop it, or give "
                                "this one another (--control)",
                                address->sun_path);
+    case -EEXIST:
+        return rdisk_error_set(err, result,
+                               "'%s' exists and is not a "
+                               "socket; name another with --control",
+                               address->sun_path);
+    default:
+        return rdisk_error_set(err, result, "cannot create a socket: %s",
+                               strerror(-result));
     }
-    if (lstat(address->sun_path, &st) == 0) {
-        if (!S_ISSOCK(st.st_mode)) {
-            return rdisk_error_set(err, -EEXIST,
-                                   "'%s' exists and is not a "
-                                   "socket; name another with --control",
-                                   address->sun_path);
-        }
-        unlink(address->sun_path);
-    }
-    return 0;
 }
 
 void control_make_folder(const char *path)

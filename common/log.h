@@ -41,7 +41,6 @@ void log_write(enum rdisk_log_level level, const char *format, ...)
 #define log_error(...)   log_write(RDISK_LOG_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(RDISK_LOG_WARNING, __VA_ARGS__)
 #define log_info(...)    log_write(RDISK_LOG_INFO, __VA_ARGS__)
-#define log_debug(...)   log_write(RDISK_LOG_DEBUG, __VA_ARGS__)
 
 /* An error that leaves no way to go on: log it and abort(3). */
 void log_fatal(const char *format, ...)

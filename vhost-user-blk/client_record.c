@@ -8,23 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/hex.h"
+
 /* "rdisk-vhost 1 ID EPOCH GENERATION\n" */
 #define FORMAT     "rdisk-vhost 1 %32s %" SCNu64 " %" SCNu64 " %c"
 #define RECORD_MAX 128
-
-static bool parse_id(const char *text, uint8_t id[16])
-{
-    for (unsigned int i = 0; i < 16; i++) {
-        unsigned int byte;
-
-        if (strspn(text + 2 * i, "0123456789abcdef") < 2 ||
-            sscanf(text + 2 * i, "%2x", &byte) != 1) {
-            return false;
-        }
-        id[i] = (uint8_t)byte;
-    }
-    return true;
-}
 
 static int parse(const char *path, const char *text,
                  struct rdisk_client *client, struct rdisk_error *err)
@@ -33,8 +21,8 @@ static int parse(const char *path, const char *text,
 
     if (sscanf(text, FORMAT, id, &client->epoch, &client->generation, &rest) !=
             3 ||
-        strlen(id) != 32 || !parse_id(id, client->id) || client->epoch == 0 ||
-        client->epoch > UINT64_MAX - CLIENT_EPOCHS) {
+        strlen(id) != 32 || !hex_parse(id, client->id, sizeof(client->id)) ||
+        client->epoch == 0 || client->epoch > UINT64_MAX - CLIENT_EPOCHS) {
         return rdisk_error_set(err, -EINVAL,
                                "'%s', the record of a disk's "
                                "client, is damaged; remove it when no guest "
@@ -79,9 +67,7 @@ int client_record_write(const char *path, const struct rdisk_client *client,
     char line[RECORD_MAX], temporary[4096], id[33];
     int length, fd, ret = 0;
 
-    for (unsigned int i = 0; i < 16; i++) {
-        snprintf(id + 2 * i, 3, "%02x", client->id[i]);
-    }
+    hex_print(client->id, sizeof(client->id), id);
     length = snprintf(line, sizeof(line),
                       "rdisk-vhost 1 %s %" PRIu64 " %" PRIu64 "\n", id,
                       client->epoch, client->generation);

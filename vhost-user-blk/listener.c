@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/stale_socket.h"
 
 void listener_ready(struct loop_source *source, uint32_t events)
 {
@@ -28,35 +29,29 @@ void listener_ready(struct loop_source *source, uint32_t events)
     connection_begin(device, fd);
 }
 
-/* A socket that nobody serves any more is in the way. */
+/* A socket that no process listens to any more is in the way. */
 static int remove_stale(const struct sockaddr_un *address,
                         struct rdisk_error *err)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    struct stat st;
-    int ret;
+    int ret = stale_socket_remove(address);
 
-    if (fd < 0) {
-        return rdisk_error_set(err, -errno, "cannot create a socket: %s",
-                               strerror(errno));
-    }
-    ret = connect(fd, (const struct sockaddr *)address, sizeof(*address));
-    if (ret == 0 || errno == EAGAIN) {
-        close(fd);
-        return rdisk_error_set(err, -EADDRINUSE,
+    switch (ret) {
+    case 0:
+        return 0;
+    case -EADDRINUSE:
+        return rdisk_error_set(err, ret,
                                "another process answers at "
                                "'%s'",
                                address->sun_path);
-    }
-    close(fd);
-    if (lstat(address->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
-        return rdisk_error_set(err, -EEXIST,
+    case -EEXIST:
+        return rdisk_error_set(err, ret,
                                "'%s' exists and is not a "
                                "socket",
                                address->sun_path);
+    default:
+        return rdisk_error_set(err, ret, "cannot create a socket: %s",
+                               strerror(-ret));
     }
-    unlink(address->sun_path);
-    return 0;
 }
 
 /* Who may connect. */

@@ -7,7 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/hex.h"
 #include "server/admin/command.h"
+#include "server/admin/listing.h"
 #include "server/server.h"
 #include "server/session/queue.h"
 #include "server/session/session.h"
@@ -95,11 +97,9 @@ static void add_latency(struct json_object *object,
 
 static void add_client(struct json_object *object, const uint8_t *client)
 {
-    char text[2 * 16 + 1];
+    char text[HEX_SIZE(RDISK_ID_SIZE)];
 
-    for (size_t i = 0; i < 16; i++) {
-        snprintf(text + 2 * i, 3, "%02x", client[i]);
-    }
+    hex_print(client, RDISK_ID_SIZE, text);
     add_text(object, "client", text);
 }
 
@@ -122,12 +122,10 @@ static void add_lease(struct json_object *object, const struct lease *lease)
 
 static void add_identity(struct json_object *object, const uint8_t *identity)
 {
-    char hex[2 * RDISK_ID_SIZE + 1];
+    char text[HEX_SIZE(RDISK_ID_SIZE)];
 
-    for (size_t i = 0; i < RDISK_ID_SIZE; i++) {
-        snprintf(hex + 2 * i, 3, "%02x", identity[i]);
-    }
-    add_text(object, "identity", hex);
+    hex_print(identity, RDISK_ID_SIZE, text);
+    add_text(object, "identity", text);
 }
 
 static struct json_object *stat_volume(const struct pool_entry *entry)

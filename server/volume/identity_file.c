@@ -10,6 +10,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "common/hex.h"
 #include "server/volume/identity.h"
 
 #define ATTRIBUTE "user.rdisk.identity"
@@ -27,23 +28,6 @@
 #ifndef CIFS_SUPER_MAGIC
 #define CIFS_SUPER_MAGIC 0xff534d42
 #endif
-
-static void to_hex(const uint8_t *bytes, char text[HEX + 1])
-{
-    for (size_t i = 0; i < RDISK_ID_SIZE; i++) {
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-    }
-}
-
-static void from_hex(const char *text, uint8_t *bytes)
-{
-    for (size_t i = 0; i < RDISK_ID_SIZE; i++) {
-        unsigned int byte = 0;
-
-        sscanf(text + 2 * i, "%2x", &byte);
-        bytes[i] = (uint8_t)byte;
-    }
-}
 
 /* Does a file of this file system have the same number as long as it exists?
  * Some make them up when they are asked, and again later. */
@@ -84,20 +68,30 @@ static void find_here(int fd, const struct stat *st,
     identity_of_text(path, here);
 }
 
+static void print(const uint8_t *identity, const uint8_t *home,
+                  char value[VALUE + 1])
+{
+    char first[HEX + 1], second[HEX + 1];
+
+    hex_print(identity, RDISK_ID_SIZE, first);
+    hex_print(home, RDISK_ID_SIZE, second);
+    snprintf(value, VALUE + 1, FORMAT, first, second);
+}
+
 /* Anything but what identity_store() writes counts as nothing. */
 static bool parse(const char *value, ssize_t length, uint8_t *identity,
                   uint8_t *home)
 {
-    char first[HEX + 1], second[HEX + 1], again[VALUE + 1];
+    char again[VALUE + 1];
 
     if (length != VALUE) {
         return false;
     }
-    from_hex(value + 2, identity);
-    from_hex(value + 2 + HEX + 1, home);
-    to_hex(identity, first);
-    to_hex(home, second);
-    snprintf(again, sizeof(again), FORMAT, first, second);
+    if (!hex_parse(value + 2, identity, RDISK_ID_SIZE) ||
+        !hex_parse(value + 2 + HEX + 1, home, RDISK_ID_SIZE)) {
+        return false;
+    }
+    print(identity, home, again);
     return memcmp(value, again, VALUE) == 0;
 }
 
@@ -117,11 +111,9 @@ void identity_look(int fd, const struct stat *st, struct identity_place *place)
 int identity_store(int fd, const uint8_t identity[RDISK_ID_SIZE],
                    const uint8_t here[RDISK_ID_SIZE])
 {
-    char first[HEX + 1], second[HEX + 1], value[VALUE + 1];
+    char value[VALUE + 1];
 
-    to_hex(identity, first);
-    to_hex(here, second);
-    snprintf(value, sizeof(value), FORMAT, first, second);
+    print(identity, here, value);
     return fsetxattr(fd, ATTRIBUTE, value, VALUE, 0) < 0 || fsync(fd) < 0
                ? -errno
                : 0;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HEX (2 * RDISK_ID_SIZE)
+#include "common/hex.h"
 
 /* These lines, in this order. Version 1 has no "changed". */
 #define FORMAT \
@@ -15,37 +15,14 @@
 #define FORMAT_END     "end\n"
 #define VERSION        2u
 
-static void to_hex(const uint8_t *bytes, char text[HEX + 1])
-{
-    for (size_t i = 0; i < RDISK_ID_SIZE; i++) {
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-    }
-}
-
-static bool from_hex(const char *text, uint8_t *bytes)
-{
-    if (strlen(text) != HEX) {
-        return false;
-    }
-    for (size_t i = 0; i < RDISK_ID_SIZE; i++) {
-        unsigned int byte;
-
-        if (sscanf(text + 2 * i, "%2x", &byte) != 1) {
-            return false;
-        }
-        bytes[i] = byte;
-    }
-    return true;
-}
-
 /* RECORD_MAX bytes at @text. */
 static void print(const struct lease_record *record, unsigned int version,
                   char *text)
 {
-    char client[HEX + 1];
+    char client[HEX_SIZE(RDISK_ID_SIZE)];
     size_t length;
 
-    to_hex(record->client, client);
+    hex_print(record->client, RDISK_ID_SIZE, client);
     length = snprintf(text, RECORD_MAX, FORMAT, version, record->volume,
                       record->generation, client,
                       record->peer[0] ? record->peer : "-",
@@ -62,7 +39,8 @@ static void print(const struct lease_record *record, unsigned int version,
  * damaged. */
 bool record_parse(const char *text, struct lease_record *record)
 {
-    char client[HEX + 2], held[4], shared[4], again[RECORD_MAX];
+    char client[HEX_SIZE(RDISK_ID_SIZE) + 1], held[4], shared[4],
+        again[RECORD_MAX];
     unsigned int version;
     int fields;
 
@@ -74,7 +52,8 @@ bool record_parse(const char *text, struct lease_record *record)
                &version, record->volume, &record->generation, client,
                record->peer, held, shared, &record->changed);
     if (fields < 7 || (version != 1 && version != VERSION) ||
-        !record->generation || !from_hex(client, record->client)) {
+        !record->generation ||
+        !hex_parse(client, record->client, RDISK_ID_SIZE)) {
         return false;
     }
     record->held = strcmp(held, "yes") == 0;
@@ -90,5 +69,5 @@ void record_print(const struct lease_record *record, char text[RECORD_MAX])
 
 void record_name(const uint8_t *identity, char name[RECORD_NAME])
 {
-    to_hex(identity, name);
+    hex_print(identity, RDISK_ID_SIZE, name);
 }
