@@ -18,11 +18,13 @@
 #include "common/metrics_server.h"
 #include "common/notify.h"
 #include "common/thread.h"
-#include "server/volume/losses.h"
+#include "server/admin/listing.h"
 #include "server/reload.h"
 #include "server/server.h"
 #include "server/session/queue.h"
 #include "server/session/session.h"
+#include "server/volume/losses.h"
+#include "transport/base/least.h"
 
 #define server_of(pointer, member) container_of(pointer, struct server, member)
 
@@ -106,22 +108,17 @@ int server_watch_target(struct server *server, struct rdisk_error *err)
                  &server->target_source, target_ready, err);
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static uint64_t next_deadline(const struct server *server)
 {
-    uint64_t deadline = earlier(control_deadline(server->control),
-                                jobs_deadline(server->jobs));
+    uint64_t deadline = rdisk_least(control_deadline(server->control),
+                                    jobs_deadline(server->jobs));
 
-    deadline = earlier(deadline, operations_deadline(&server->operations));
-    deadline = earlier(deadline, listing_deadline(&server->listing));
-    deadline = earlier(deadline, reload_deadline(server));
+    deadline = rdisk_least(deadline, operations_deadline(&server->operations));
+    deadline = rdisk_least(deadline, listing_deadline(server->listing));
+    deadline = rdisk_least(deadline, reload_deadline(server));
 
     if (server->target) {
-        deadline = earlier(deadline, rdisk_target_deadline(server->target));
+        deadline = rdisk_least(deadline, rdisk_target_deadline(server->target));
     }
     return deadline;
 }
@@ -140,7 +137,7 @@ static int timeout_until(const struct server *server, uint64_t deadline)
 
 void server_turn(struct server *server, uint64_t until)
 {
-    uint64_t deadline = earlier(until, next_deadline(server)), now;
+    uint64_t deadline = rdisk_least(until, next_deadline(server)), now;
 
     assert_control_thread();
     loop_turn(&server->loop, timeout_until(server, deadline));
@@ -151,7 +148,7 @@ void server_turn(struct server *server, uint64_t until)
     control_check_time(server->control, now);
     jobs_check_time(server->jobs, now);
     operations_check_time(&server->operations, now);
-    listing_check_time(&server->listing, now);
+    listing_check_time(server->listing, now);
     reload_check_time(server, now);
 }
 
@@ -199,7 +196,7 @@ int server_run(struct server *server)
     server->running = true;
     reload_begin_wanted(server);
     while (!server->stopping || rdisk_target_sessions(server->target) ||
-           server->operations.count || server->listing.running ||
+           server->operations.count || listing_running(server->listing) ||
            server->reload) {
         if (server->stopping &&
             rdisk_now(server->env) >= server->stop_deadline) {
@@ -238,6 +235,7 @@ void server_free(struct server *server)
     records_destroy(&server->records);
     losses_close();
     jobs_destroy(server->jobs);
+    listing_destroy(server->listing);
     close(server->signal_fd);
     mailbox_destroy(&server->mailbox);
     loop_destroy(&server->loop);

@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #include "common/loop.h"
-#include "server/admin/listing.h"
 #include "server/config/config.h"
 #include "server/io/jobs.h"
 #include "server/io/mailbox.h"
@@ -22,6 +21,7 @@
 
 struct command_line;
 struct control;
+struct listing;
 struct metrics_server;
 struct reload;
 struct session;
@@ -52,8 +52,8 @@ struct server {
     struct records records; /* of its leases */
     struct worker *workers; /* placement.cores of them */
     struct rdisk_target *target;
-    struct listing listing;  /* of its volumes, for some of its clients */
-    struct control *control; /* NULL: no socket */
+    struct listing *listing;        /* of its volumes, for administrators */
+    struct control *control;        /* NULL: no socket */
     struct metrics_server *metrics; /* NULL: none over HTTP */
     struct session *sessions;       /* that are open */
     uint64_t serials; /* sessions that have asked to open so far */

@@ -22,13 +22,14 @@
 #include "common/notify.h"
 #include "common/thread.h"
 #include "server/admin/command.h"
-#include "server/volume/losses.h"
+#include "server/admin/listing.h"
 #include "server/config/limits.h"
 #include "server/run.h"
 #include "server/server.h"
 #include "server/session/queue.h"
 #include "server/session/session.h"
 #include "server/volume/lock.h"
+#include "server/volume/losses.h"
 
 /* Between two checks whether the address exists. */
 #define LOOK_MS 250
@@ -78,8 +79,10 @@ static int start_jobs(struct server *server, struct rdisk_error *err)
     server->jobs = jobs_create(&server->mailbox, server->env,
                                config_slow_job(server->config));
     operations_init(&server->operations, server->jobs);
-    return server->jobs ? 0
-                        : rdisk_error_set(err, -ENOMEM, "no memory for jobs");
+    server->listing = listing_create(server);
+    return server->jobs && server->listing
+               ? 0
+               : rdisk_error_set(err, -ENOMEM, "no memory for jobs");
 }
 
 /* ---- The address ------------------------------------------------------ */

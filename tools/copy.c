@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tools/pump.h"
+#include "transport/base/least.h"
 
 #define DEPTH     16
 #define BLOCK_MAX (1u << 20)
@@ -94,11 +95,6 @@ static uint32_t round_up(uint64_t length, uint32_t block)
     return (uint32_t)((length + block - 1) / block * block);
 }
 
-static uint32_t least(uint64_t a, uint64_t b)
-{
-    return (uint32_t)(a < b ? a : b);
-}
-
 /* ---- Import ------------------------------------------------------------ */
 
 /* The end of the file is padded with zeroes to a block. */
@@ -144,7 +140,7 @@ static int import_next(struct pump *pump, struct pump_slot *slot)
     if (result < 0) {
         return result;
     }
-    copy->offset += least(left, pump->block);
+    copy->offset += rdisk_least(left, pump->block);
     request->op = copy->zeroes && all_zero(data, request->length)
                       ? RDISK_OP_ZEROES
                       : RDISK_OP_WRITE;
@@ -301,7 +297,7 @@ static int export_next(struct pump *pump, struct pump_slot *slot)
     }
     slot->request.op = RDISK_OP_READ;
     slot->request.offset = copy->offset;
-    slot->request.length = least(length, pump->block);
+    slot->request.length = rdisk_least(length, pump->block);
     copy->offset += slot->request.length;
     return 1;
 }
@@ -357,8 +353,8 @@ static int run(struct copy *copy, const struct arguments *arguments,
     copy->began = rdisk_now(&rdisk_env_system);
     copy->pump.remote = &copy->remote;
     copy->pump.depth = DEPTH;
-    copy->pump.block = least(info->max_transfer, BLOCK_MAX) / info->block_size *
-                       info->block_size;
+    copy->pump.block = rdisk_least(info->max_transfer, BLOCK_MAX) /
+                       info->block_size * info->block_size;
     copy->pump.tick = !arguments->json && isatty(STDERR_FILENO) ? progress
                                                                 : NULL;
     return pump_run(&copy->pump);

@@ -9,9 +9,10 @@
 #include "common/control_server.h"
 #include "common/thread.h"
 #include "server/admin/command.h"
+#include "server/io/jobs.h"
 #include "server/server.h"
 
-/* Less than anybody waits for an answer. */
+/* Shorter than clients wait for an answer. */
 #define WAIT_MS 2000
 
 struct listing_wait {
@@ -21,6 +22,37 @@ struct listing_wait {
     uint64_t deadline;
     struct listing_wait *next;
 };
+
+struct listing {
+    struct job job;
+    struct server *server;
+    bool running;
+    struct listing_wait *now, *next; /* of this reading, and of the next */
+    /* Of the reading, in its thread. */
+    struct pool_listing found;
+    struct rdisk_error err;
+    int result;
+};
+
+struct listing *listing_create(struct server *server)
+{
+    struct listing *listing = calloc(1, sizeof(*listing));
+
+    if (listing) {
+        listing->server = server;
+    }
+    return listing;
+}
+
+void listing_destroy(struct listing *listing)
+{
+    free(listing);
+}
+
+bool listing_running(const struct listing *listing)
+{
+    return listing->running;
+}
 
 static struct json_object *error_reply(const struct rdisk_error *err)
 {
@@ -54,7 +86,7 @@ static void answer(struct server *server, const struct listing_wait *wait,
     wait->answer(wait->opaque, reply);
 }
 
-/* All of @waits, which go. */
+/* All of @waits, which are freed. */
 static void answer_all(struct server *server, struct listing_wait *waits,
                        const struct pool_listing *found,
                        const struct rdisk_error *err)
@@ -73,7 +105,6 @@ static void answer_all(struct server *server, struct listing_wait *waits,
 static void read_run(struct job *job)
 {
     struct listing *listing = (struct listing *)job;
-
     struct pool_listing *found = &listing->found;
 
     listing->result = pool_scan(&listing->server->pool, &found->files,
@@ -120,10 +151,7 @@ static void begin(struct listing *listing)
         .run = read_run,
         .done = read_done,
     };
-    if (!server->jobs) {
-        read_run(&listing->job); /* a test's: there is one thread only */
-        read_done(&listing->job);
-    } else if (jobs_submit(server->jobs, &listing->job, &err) < 0) {
+    if (jobs_submit(server->jobs, &listing->job, &err) < 0) {
         listing->running = false;
         listing->now = NULL;
         answer_all(server, waits, NULL, &err);
@@ -134,7 +162,7 @@ static void ask(struct server *server, enum request_op op,
                 void (*answer_fn)(void *opaque, struct json_object *reply),
                 void *opaque)
 {
-    struct listing *listing = &server->listing;
+    struct listing *listing = server->listing;
     struct listing_wait **link = &listing->next;
     struct listing_wait *wait = malloc(sizeof(*wait));
 
@@ -153,7 +181,6 @@ static void ask(struct server *server, enum request_op op,
         link = &(*link)->next;
     }
     *link = wait;
-    listing->server = server;
     if (!listing->running) {
         begin(listing);
     }
@@ -185,7 +212,7 @@ void listing_ask_stat(struct server *server,
 
 uint64_t listing_deadline(const struct listing *listing)
 {
-    /* In order of coming, and those of now before those of the next. */
+    /* In the order of arrival. */
     return listing->now    ? listing->now->deadline
            : listing->next ? listing->next->deadline
                            : RDISK_NEVER;

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Requests that list the volumes, list and stat. The pool directory is read in
- * a thread; one that does not answer holds up neither the server nor stat,
- * which then lists the volumes that are open. Control thread.
+ * a thread; one that does not respond delays neither the server nor stat, which
+ * then lists the volumes that are open. The directory is read once at a time;
+ * requests that arrive meanwhile wait for the next reading. Control thread.
  */
 #ifndef RDISK_SERVER_ADMIN_LISTING_H
 #define RDISK_SERVER_ADMIN_LISTING_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "server/admin/parse.h"
-#include "server/io/jobs.h"
 #include "server/volume/pool.h"
 
 struct control_call;
 struct json_object;
-struct listing_wait;
+struct listing;
 struct server;
 
 /* What the pool directory has. */
@@ -23,17 +27,12 @@ struct pool_listing {
     struct pool_space space;
 };
 
-/* One reading at a time; requests that arrive during it wait for the next. */
-struct listing {
-    struct job job;
-    struct server *server;
-    bool running;
-    struct listing_wait *now, *next;
-    /* Of the reading, in its thread. */
-    struct pool_listing found;
-    struct rdisk_error err;
-    int result;
-};
+/* NULL: no memory. */
+struct listing *listing_create(struct server *server);
+/* None is running. NULL is allowed. */
+void listing_destroy(struct listing *listing);
+/* True if the directory is being read. */
+bool listing_running(const struct listing *listing);
 
 /* @op: REQUEST_LIST or REQUEST_STAT. Answers @call. */
 void listing_ask(struct server *server, enum request_op op,
@@ -43,9 +42,9 @@ void listing_ask(struct server *server, enum request_op op,
 void listing_ask_stat(struct server *server,
                       void (*answer)(void *opaque, struct json_object *reply),
                       void *opaque);
-/* When somebody has waited for long enough; RDISK_NEVER. */
+/* When to call listing_check_time() at the latest; RDISK_NEVER. */
 uint64_t listing_deadline(const struct listing *listing);
-/* Answer those without the pool directory. */
+/* Answer the requests whose time is over, without the pool directory. */
 void listing_check_time(struct listing *listing, uint64_t now);
 
 #endif

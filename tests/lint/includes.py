@@ -28,6 +28,9 @@ HOMES = {
     'target.h': 'target',
 }
 
+# An inline function that programs share with librdisk.
+LEAST = 'transport/base/least.h'
+
 # The other programs: folders and headers of the tree that each folder may
 # include besides its own; and its side of librdisk.  The longest path counts.
 # A source that is named itself may include what its row says and no more.
@@ -40,8 +43,8 @@ PROGRAMS = {
                          'server/session', 'server/config', 'common'],
                         ['target']),
     'server/run.c': (['server/run.h', 'server/reload.h', 'server/server.h',
-                      'server/session', 'server/volume/losses.h', 'common'],
-                     ['target']),
+                      'server/session', 'server/admin/listing.h',
+                      'server/volume/losses.h', 'common', LEAST], ['target']),
     'server/admin': (['server/reload.h', 'server/server.h', 'server/session',
                       'server/config', 'server/volume', 'server/io', 'common'],
                      ['target']),
@@ -60,7 +63,7 @@ PROGRAMS = {
                              'server/volume/identity.h'], ['target']),
     'server/volume': (['common', 'server/io',
                        'server/backends/backend.h'], ['target']),
-    'tools': (['common'], ['initiator']),
+    'tools': (['common', LEAST], ['initiator']),
     'qemu-block-rdma': ([], ['initiator']),
     'examples': ([], ['initiator', 'target']),
     # Its counters are librdisk's.
