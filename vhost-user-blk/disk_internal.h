@@ -68,8 +68,6 @@ void disk_session_init(struct disk *disk);
 /* Read what the volume is, or open it, and try until that succeeds. */
 void disk_session_start(struct disk *disk, enum disk_state state);
 void disk_session_drop(struct disk *disk);
-/* Do not wait any longer for a lost connection. */
-void disk_session_cancel(struct disk *disk);
 void disk_session_no_retry(struct disk *disk);
 
 #endif

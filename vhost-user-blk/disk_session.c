@@ -424,9 +424,14 @@ static void fresh(void *opaque)
     disk->client.generation = 0;
 }
 
+/* Do not wait any longer for a lost connection. */
 static void abandoned(void *opaque)
 {
-    disk_session_cancel(opaque);
+    struct disk *disk = opaque;
+
+    if (disk->session) {
+        rdisk_initiator_cancel(disk->session);
+    }
 }
 
 const struct device_events disk_device_events = {
@@ -437,13 +442,6 @@ const struct device_events disk_device_events = {
     .memory_removed = memory_removed,
     .abandoned = abandoned,
 };
-
-void disk_session_cancel(struct disk *disk)
-{
-    if (disk->session) {
-        rdisk_initiator_cancel(disk->session);
-    }
-}
 
 void disk_session_init(struct disk *disk)
 {
