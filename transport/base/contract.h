@@ -70,7 +70,7 @@ static inline void rdisk_use_end_of(struct rdisk_use **use)
                    unused)) struct rdisk_use *rdisk_using = \
         (rdisk_use_begin(&(object)->use), &(object)->use)
 
-/* For RDISK_CONTRACT(): is this thread within the object? */
+/* For RDISK_CONTRACT(): true if this thread is within the object. */
 static inline bool rdisk_used_here(const struct rdisk_use *use)
 {
     return atomic_load(&use->thread) == gettid();

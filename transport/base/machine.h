@@ -18,7 +18,7 @@ struct rdisk_machine {
     unsigned int states, events;
     const char *(*state_name)(unsigned int state);
     const char *(*event_name)(unsigned int event);
-    /* Does the table have a row for @event in @state? */
+    /* True if the table has a row for @event in @state. */
     bool (*possible)(unsigned int state, unsigned int event);
     /* How often each was taken, by all sessions of the process:
      * [state * events + event]. */

@@ -38,7 +38,7 @@ void rdisk_secret_free(struct rdisk_secret *secret)
     }
 }
 
-/* Its value, or -1. Not isxdigit(), which asks the locale. */
+/* Its value, or -1. Not isxdigit(), which depends on the locale. */
 static int hex_digit(uint8_t c)
 {
     return c >= '0' && c <= '9'   ? c - '0'
@@ -104,7 +104,7 @@ int rdisk_secret_parse(struct rdisk_secret *secret, const void *text,
     return 0;
 }
 
-/* True if a user who should not know it can read it. */
+/* True if other users can read it. */
 static int check_file(int fd, const char *path, struct rdisk_error *err)
 {
     mode_t others;

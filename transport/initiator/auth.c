@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Authentication, the client's side: it says who it is, proves its secret, and
- * takes the server for the right one only when that has proved the same.
+ * Authentication, the client's side: it sends its name, proves that it has the
+ * secret, and accepts the server only when that has proved the same.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a client knows of the volatile cache behind its volume: which answered
+ * The client's account of the volatile cache behind its volume: which answered
  * requests a flush has made stable, and what is lost if the cache is.
  *
  * Flushes of a session are numbered as they are submitted, on whichever queue;
@@ -40,7 +40,7 @@ static int flush_ends(struct rdisk_initiator *session, uint64_t number,
         return 0;
     }
     if (number >= atomic_load(&session->flushes.lost_since)) {
-        /* Reported. What was submitted by now does not know it, and fails too. */
+        /* Reported. Flushes that are submitted already fail, too. */
         atomic_compare_exchange_strong(&session->flushes.lost_until, &pending,
                                        atomic_load(
                                            &session->flushes.submitted));

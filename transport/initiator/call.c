@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Calls to the server that are not requests: RESIZE and STAT. Like a request,
- * RESIZE waits for a lost connection and is sent again; it does no harm when it
- * is carried out twice. STAT does not wait: who wants to see the state of a
- * disk does not want to wait for it. And what the server says by itself: that
- * the volume has another size.
+ * RESIZE waits for a lost connection and is sent again; to carry it out twice
+ * changes nothing more. STAT does not wait: a command that shows the state of a
+ * disk must not block. And VOLUME_CHANGED, which the server sends unasked.
  */
 #include <errno.h>
 #include <string.h>
@@ -150,7 +149,7 @@ int rdisk_initiator_stat(struct rdisk_initiator *session, rdisk_stat_fn *done,
 
 /* ---- Answers ----------------------------------------------------------- */
 
-/* The owner may ask the next question from within. */
+/* The owner may begin the next call from within. */
 static void finish(struct rdisk_initiator *session, struct rdisk_call *call,
                    uint64_t allocated, const struct rdisk_error *err)
 {

@@ -8,7 +8,7 @@
 static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct rdisk_device *devices; /* under devices_lock */
 
-/* What registered memory is good for besides local use. */
+/* Access to registered memory, in addition to local use. */
 static int memory_access(enum rdisk_guest_memory guest_memory)
 {
     switch (guest_memory) {

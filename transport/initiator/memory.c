@@ -8,7 +8,7 @@
 #include "transport/verbs/mr.h"
 
 /*
- * Entries are atomics because readers may look while a writer changes them.
+ * Entries are atomics because readers may read while a writer changes them.
  * They are searched one after the other: a guest has a handful of RAM blocks,
  * and ranges may overlap.
  */
@@ -288,7 +288,7 @@ static bool search(struct rdisk_memory_table *table, uintptr_t start,
     for (unsigned int i = 0; i < count; i++) {
         struct entry *entry = &table->entries[i];
 
-        /* Acquire keeps the second look at the sequence behind these. */
+        /* Acquire keeps the second read of the sequence behind these. */
         if (atomic_load_explicit(&entry->start, memory_order_acquire) <=
                 start &&
             atomic_load_explicit(&entry->end, memory_order_acquire) >= end) {

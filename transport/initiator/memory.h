@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Internal to the transport: a table of registered memory. A device has one
- * with all that is registered there, and each session on it a part of that: what
- * its owner gave it. A session uses its own only, since another one may
- * remove its ranges at any time, with requests in flight or not.
+ * with all that is registered there, and each session on it one with a part of
+ * that: what its owner has registered. A session uses only its own, since
+ * another one may remove its ranges at any time, with requests in flight or not.
  *
  * Ranges are added and removed rarely (a guest's RAM blocks) and looked up on
  * every request. Writers take a mutex; readers take no lock: a sequence count
@@ -28,7 +28,7 @@ struct rdisk_memory {
                                        the next three are not used */
     const struct rdisk_verbs *verbs;
     struct ibv_pd *pd;    /* borrowed from the device */
-    int access;           /* IBV_ACCESS_…, besides local use */
+    int access;           /* IBV_ACCESS_…, in addition to local use */
     pthread_mutex_t lock; /* writers; covers all but the atomics */
     atomic_uint sequence; /* odd while a writer is at work */
     struct rdisk_memory_table *_Atomic table;

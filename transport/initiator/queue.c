@@ -36,7 +36,7 @@ static bool sending(struct rdisk_queue *queue)
            !atomic_load_explicit(&queue->qp.broken, memory_order_relaxed);
 }
 
-/* What requests end with that no connection will carry. */
+/* The result of requests that wait for no connection any more. */
 static int failure(const struct rdisk_queue *queue)
 {
     const struct rdisk_initiator *session = queue->session;
@@ -215,7 +215,7 @@ static void insert(struct rdisk_request **list, struct rdisk_request *request)
     *list = request;
 }
 
-/* What was on its way waits again, before what waited already. */
+/* What was in flight waits again, before what waited already. */
 static void wait_again(struct rdisk_queue *queue)
 {
     struct rdisk_request *again = NULL;
@@ -236,8 +236,8 @@ static void wait_again(struct rdisk_queue *queue)
 }
 
 /*
- * The device has released everything: keep the requests, and give the
- * connection back to the home thread, which decides what becomes of them.
+ * The device has released everything: keep the requests, and return the
+ * connection to the home thread, which decides what becomes of them.
  */
 static unsigned int park(struct rdisk_queue *queue)
 {
@@ -283,7 +283,7 @@ void rdisk_queue_detach(struct rdisk_queue *queue)
     rdisk_use_begin(&queue->use);
     if (atomic_compare_exchange_strong(&queue->phase, &mine,
                                        RDISK_QUEUE_JOINED)) {
-        /* If the connection broke just now, home takes it back itself. */
+        /* If the connection has just broken, the home thread reclaims it. */
         rdisk_initiator_ring_alarm(queue->session);
     }
     rdisk_use_end(&queue->use);
@@ -295,8 +295,8 @@ static void take_wake(struct rdisk_queue *queue)
 {
     uint64_t rings;
 
-    /* The flag is set after the write, so that this read finds it; one ring
-     * more may have been taken with it, which is no harm. */
+    /* The flag is set after the write, so that this read finds it. It may take
+     * a later wake-up with it, whose cause is served in this turn, too. */
     if (atomic_load_explicit(&queue->woken, memory_order_relaxed) &&
         atomic_exchange(&queue->woken, false) &&
         read(queue->wake_fd, &rings, sizeof(rings)) < 0 && errno != EAGAIN) {
@@ -327,7 +327,7 @@ static unsigned int serve(struct rdisk_queue *queue)
     unsigned int count = serve_once(queue);
 
     if (queue->revoking) {
-        /* An invalidation takes the device no time to speak of. */
+        /* The device completes an invalidation almost at once. */
         count += serve_once(queue);
     }
     if (atomic_load_explicit(&queue->qp.broken, memory_order_relaxed)) {
@@ -398,7 +398,7 @@ bool rdisk_queue_pending(struct rdisk_queue *queue)
             rdisk_qp_pending(&queue->qp));
 }
 
-/* ---- For others to look at -------------------------------------------- */
+/* ---- State and counters ----------------------------------------------- */
 
 int rdisk_queue_fd(const struct rdisk_queue *queue)
 {

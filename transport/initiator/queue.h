@@ -33,7 +33,7 @@ struct rdisk_piece {
  */
 struct rdisk_window {
     struct ibv_mw *mw; /* its rkey: of the last bind but one, until
-                                   the invalidation; the device wants it so */
+                                   the invalidation, as a device requires */
     uint32_t rkey;     /* of the last bind */
     uint16_t next;     /* of a chain of free ones, or a request's */
 };
@@ -55,15 +55,15 @@ struct rdisk_windows {
  * to each other through this, so no lock is needed.
  */
 enum rdisk_queue_phase {
-    RDISK_QUEUE_QUIESCED, /* home: there is no connection, or not yet */
-    RDISK_QUEUE_JOINED,   /* none yet: the first to come takes it */
+    RDISK_QUEUE_QUIESCED, /* home thread: there is no connection, or not yet */
+    RDISK_QUEUE_JOINED,   /* none yet: the first that submits or processes */
     RDISK_QUEUE_ACTIVE,   /* queue's thread, until it has drained it */
 };
 
 /*
  * What a request awaits besides its answer. Until a write's sends are
- * acknowledged its device may send again, from memory that is the caller's once
- * more, or another request's: docs/security.md.
+ * acknowledged the device may send them again, from memory that is the caller's
+ * by then, or another request's: docs/security.md.
  */
 enum rdisk_awaits {
     RDISK_AWAITS_NOTHING,
@@ -79,7 +79,7 @@ struct rdisk_queue {
     struct rdisk_use use;   /* by its thread */
     struct rdisk_link link; /* home thread */
     int poll_fd;            /* epoll: completion channel, wake_fd */
-    int wake_fd;            /* eventfd: home wants it processed */
+    int wake_fd;            /* eventfd: rdisk_queue_process() is due */
     atomic_bool woken;      /* wake_fd has been written */
     _Atomic int phase;      /* enum rdisk_queue_phase */
     struct rdisk_qp qp;
@@ -115,7 +115,7 @@ struct rdisk_queue {
     struct rdisk_windows windows;
     struct rdisk_request *answered; /* with windows to be invalidated */
     struct rdisk_request **answered_end;
-    struct rdisk_request *revoking; /* the invalidation is on its way */
+    struct rdisk_request *revoking; /* the invalidation is in flight */
     struct rdisk_request **revoking_end;
     struct rdisk_piece pieces[RDISK_SEGMENTS_MAX]; /* of the one being sent */
     struct rdisk_request *waiting; /* first of those without a slot */
@@ -123,13 +123,13 @@ struct rdisk_queue {
     uint32_t sequence;       /* of the next request on this connection */
     uint64_t bare_base;      /* from which the server counts */
     atomic_uint outstanding; /* taken and not completed */
-    atomic_uint in_slots;    /* of these, on their way */
+    atomic_uint in_slots;    /* of these, in flight */
     /* When the home thread, at one of its ticks, first saw the request that is
      * in each slot; RDISK_SLOT_UNSEEN before, RDISK_NEVER if the slot is
      * free. */
     _Atomic uint64_t *seen;
 
-    bool broken_reported; /* the home thread knows that it broke */
+    bool broken_reported; /* to the home thread */
     /* Of the flushes of the session, the first that covers all that this queue
      * has had answered. Read by the home thread when QUIESCED. */
     uint64_t covered_by;
@@ -154,9 +154,9 @@ void rdisk_queue_set_grant(struct rdisk_queue *queue,
 void rdisk_queue_disconnect(struct rdisk_queue *queue);
 /* READY: from here on it is its thread's. */
 void rdisk_queue_hand_over(struct rdisk_queue *queue);
-/* It is about to be home's: do not wake its thread for completions. */
+/* It is about to be the home thread's: no completion wakes its own any more. */
 void rdisk_queue_unwatch(struct rdisk_queue *queue);
-/* True if it is home's again. Takes it back itself if it was not used. */
+/* True if it is the home thread's again. Reclaims it if it was not used. */
 bool rdisk_queue_reclaim(struct rdisk_queue *queue);
 /* Let the queue's thread run rdisk_queue_process(). */
 void rdisk_queue_wake(struct rdisk_queue *queue);
@@ -184,8 +184,8 @@ static inline void rdisk_queue_post(struct rdisk_queue *queue)
     }
     rdisk_qp_post(&queue->qp);
 }
-/* The bytes that an EXTENTS is asked for on this connection: an older server
- * takes RDISK_RANGE_MAX at most. */
+/* The range of an EXTENTS on this connection, in bytes: an older server takes
+ * RDISK_RANGE_MAX at most. */
 uint64_t rdisk_queue_extents_range(const struct rdisk_queue *queue,
                                    const struct rdisk_request *request);
 /* The request leaves its slot, which stays in use. */
@@ -203,9 +203,9 @@ void rdisk_queue_complete(struct rdisk_queue *queue,
 /* Home thread: no request is in a slot. */
 bool rdisk_queue_slots_idle(struct rdisk_queue *queue);
 /*
- * Home thread, at each tick: has a request been seen on its way for longer
- * than request-timeout? It was sent up to a tick before it was seen, so none is
- * given up too early.
+ * Home thread, at each tick: true if a request has been in flight for longer
+ * than request-timeout, from the tick that first saw it: so none is aborted too
+ * early, and some up to a tick late.
  */
 bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now);
 
@@ -233,14 +233,14 @@ int rdisk_queue_windows_create(struct rdisk_queue *queue,
                                struct rdisk_error *err);
 /* Nothing is bound any more. The home thread, or the one that parks. */
 void rdisk_queue_windows_destroy(struct rdisk_queue *queue);
-/* Does this go through windows, if it does not bounce? */
+/* True if this goes through windows, unless it bounces. */
 static inline bool rdisk_queue_needs_windows(
     const struct rdisk_queue *queue, const struct rdisk_request *request)
 {
     return queue->windows.count && request->op == RDISK_OP_READ &&
            !request->bounced;
 }
-/* Are there windows for so many pieces? */
+/* True if there are windows for so many pieces. */
 bool rdisk_queue_has_windows(const struct rdisk_queue *queue,
                              unsigned int pieces);
 /* Stage what opens queue->pieces, and put the keys there. */

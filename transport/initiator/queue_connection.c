@@ -88,7 +88,7 @@ bool rdisk_queue_reclaim(struct rdisk_queue *queue)
 {
     int joined = RDISK_QUEUE_JOINED;
 
-    /* Nobody has used it on this connection: nobody is there to park it. */
+    /* Not used on this connection, so no other thread has to park it. */
     if (atomic_compare_exchange_strong(&queue->phase, &joined,
                                        RDISK_QUEUE_QUIESCED)) {
         rdisk_queue_unwatch(queue);
@@ -116,7 +116,7 @@ static size_t whole_pages(size_t size)
     return (size + 4095) & ~4095ul;
 }
 
-/* Were vectors agreed on? */
+/* True if both sides have vectors. */
 static bool has_vectors(const struct rdisk_queue *queue)
 {
     return queue->session->handshake.auth.chosen & RDISK_FEATURE_VECTOR;
@@ -148,7 +148,7 @@ static int allocate(struct rdisk_queue *queue, struct rdisk_error *err)
 }
 
 /*
- * As much bounce memory as asked for, or else the largest half, quarter and so
+ * As much bounce memory as configured, or else the largest half, quarter and so
  * on that may be locked: less means that more requests wait for each other.
  */
 static int create_bounce(struct rdisk_queue *queue, struct rdisk_error *err)
@@ -247,7 +247,7 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
         rdisk_queue_disconnect(queue);
         return ret;
     }
-    /* Its place only: it is heard from rdisk_queue_hand_over() on. */
+    /* Without events: those are added by rdisk_queue_hand_over(). */
     ret = watch(queue, rdisk_qp_fd(&queue->qp), 0);
     if (ret < 0) {
         rdisk_queue_disconnect(queue);

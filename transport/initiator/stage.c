@@ -10,7 +10,7 @@
 /*
  * Bytes. The server writes each piece of a read by itself, in a packet of its
  * own at least, so that many small ones cost more than to copy them from one;
- * those of a write are gathered on their way and cost nothing. Measured by
+ * those of a write are gathered by the device and cost nothing. Measured by
  * `make bench-pieces`, see docs/performance.md.
  */
 #define PIECE_LEAST 2048u
@@ -169,7 +169,7 @@ static void take_sequence(struct rdisk_queue *queue,
 
 /*
  * Give a request the next sequence, when its place among the messages is known:
- * the server counts, too. The first one says where the answer areas are.
+ * the server counts, too. The first header has the address of the answer areas.
  */
 static void number(struct rdisk_queue *queue, struct rdisk_request *request,
                    struct rdisk_wire_request *header)
@@ -188,7 +188,7 @@ static void finish_work_request(const struct rdisk_request *request,
     wr->imm_data = htonl(rdisk_imm_request(request->slot, request->sequence));
 }
 
-/* What the device takes along with the work request it need not fetch. */
+/* A small payload is part of the work request, so the device need not fetch it. */
 static void send_inline(const struct rdisk_queue *queue, struct ibv_send_wr *wr)
 {
     if (wr->sg_list[0].length <= queue->qp.config.max_inline) {
@@ -240,7 +240,7 @@ static void stage_header_only(struct rdisk_queue *queue,
 
 /* ---- Vectors: several requests in one message --------------------------- */
 
-/* May this go in one message with others? */
+/* True if this may go in one message with others. */
 static bool joins_vector(const struct rdisk_queue *queue,
                          const struct rdisk_request *request,
                          unsigned int pieces)
@@ -275,7 +275,7 @@ static void add_to_vector(struct rdisk_queue *queue,
     }
 }
 
-/* A single one goes as if there were no vectors. */
+/* A vector of one is sent as a request without vectors. */
 static void stage_alone(struct rdisk_queue *queue,
                         struct rdisk_wire_entry *entry, uint16_t slot)
 {
@@ -313,7 +313,7 @@ void rdisk_queue_stage_vector(struct rdisk_queue *queue)
     wr->imm_data = htonl(rdisk_imm_vector(slot, sequence));
 }
 
-/* A chain of writes to neighbouring addresses, in the making. */
+/* A chain of writes to adjacent addresses, while it is built. */
 struct chain {
     struct rdisk_queue *queue;
     uint64_t remote; /* where the next byte goes */
@@ -346,11 +346,11 @@ static void append(struct chain *chain, uint64_t address, uint32_t length,
     chain->remote += length;
 }
 
-/* May this go as a bare write? Its message is the payload, and only that. */
+/* True if this may go as a bare write, whose message is only the payload. */
 static bool goes_bare(const struct rdisk_queue *queue,
                       const struct rdisk_request *request, unsigned int pieces)
 {
-    /* The first one has a header, which says where the answer areas are. */
+    /* The first one has a header, with the address of the answer areas. */
     return queue->bare && request->op == RDISK_OP_WRITE && !request->flags &&
            (queue->sequence || !queue->areas_mr) &&
            (request->offset | request->length) % RDISK_BARE_UNIT == 0 &&
@@ -392,7 +392,7 @@ static void stage_bare(struct rdisk_queue *queue, struct rdisk_request *request,
     await_sends(queue, request, wr);
 }
 
-/* WRITE: header and payload, from where it lies; which lie side by side. */
+/* WRITE: header and payload, each from its own memory, into adjacent bytes. */
 static void stage_write(struct rdisk_queue *queue,
                         struct rdisk_request *request, unsigned int pieces)
 {
@@ -414,8 +414,8 @@ static void stage_write(struct rdisk_queue *queue,
     await_sends(queue, request, chain.last);
 }
 
-/* Work requests that @pieces of this request take, besides the one that is kept
- * for the vector. */
+/* Work requests that @pieces of this request take, in addition to the one that is
+ * kept for the vector. */
 static unsigned int work_requests(const struct rdisk_queue *queue,
                                   const struct rdisk_request *request,
                                   unsigned int pieces, bool joins)
@@ -442,7 +442,7 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
     request->awaits = RDISK_AWAITS_NOTHING;
     queue->in_slot[slot] = request;
     atomic_fetch_add_explicit(&queue->in_slots, 1, memory_order_relaxed);
-    /* No look at the clock on a request's path: the home thread notes it. */
+    /* No clock is read for a request: the home thread records the time. */
     atomic_store_explicit(&queue->seen[slot], RDISK_SLOT_UNSEEN,
                           memory_order_relaxed);
     if (rdisk_queue_needs_windows(queue, request)) {
@@ -469,8 +469,8 @@ static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
 }
 
 /*
- * May the device reach the caller's own memory for this? A list of extents is
- * checked before it is handed out: never.
+ * True if the device may access the caller's own memory for this. Never for a
+ * list of extents, which is checked before the caller gets it.
  */
 static bool may_be_direct(const struct rdisk_queue *queue,
                           const struct rdisk_request *request)
@@ -482,7 +482,7 @@ static bool may_be_direct(const struct rdisk_queue *queue,
                                   mode != RDISK_GUEST_MEMORY_BOUNCE));
 }
 
-/* Are the pieces too small, on average, to be read each by itself? */
+/* True if the pieces are too small, on average, to be read one by one. */
 static bool too_small(const struct rdisk_request *request, unsigned int pieces)
 {
     return request->op == RDISK_OP_READ && pieces > 1 &&

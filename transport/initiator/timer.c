@@ -9,7 +9,7 @@
 
 #define DRAIN_CHECK_MS 10 /* between two checks of queues that drain */
 
-/* Often enough to notice silence and late requests in time. */
+/* Often enough to detect a lost server and late requests in time. */
 static uint64_t tick_interval(const struct rdisk_initiator *session)
 {
     uint64_t heartbeat = session->options.heartbeat_ms;

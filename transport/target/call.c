@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a client asks about its volume, and what it hears of it unasked. */
+/* RESIZE and STAT, and the report of a size that has changed. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>

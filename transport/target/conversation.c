@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The conversation with a client: which message may come in which state, what
- * handles it, and what time asks for.
+ * The conversation with a client: which message is allowed in which state, what
+ * handles it, and deadlines.
  */
 #include <stdio.h>
 
 #include "transport/base/least.h"
 #include "transport/target/session.h"
 
-/* Then the other sessions have their turn: a client may send without end. */
+/* Then the other sessions have their turn: a client may send without a break. */
 #define MESSAGES_PER_TURN (2u * RDISK_CONTROL_DEPTH)
 
 /* ---- Messages that need no file of their own --------------------------- */
@@ -60,7 +60,7 @@ static enum rdisk_target_event ping(struct rdisk_target_session *session,
     return rdisk_target_session_reply(session, &pong.message, sizeof(pong));
 }
 
-/* That it has arrived is all that it is for. */
+/* Nothing to do: any message counts for liveness. */
 static enum rdisk_target_event pong(struct rdisk_target_session *session,
                                     const void *message)
 {
@@ -76,12 +76,12 @@ static enum rdisk_target_event close_session(
     return RDISK_TARGET_ON_CLOSE;
 }
 
-/* ---- Which comes when -------------------------------------------------- */
+/* ---- Types and states -------------------------------------------------- */
 
 #define IN(state)  (1u << RDISK_TARGET_##state)
 #define IN_SESSION (IN(WAIT_JOIN) | IN(OPEN))
 
-/* Beside rdisk_messages[]; a type without a handler never comes to a server. */
+/* Besides rdisk_messages[]; a type without a handler is not for a server. */
 static const struct {
     unsigned int states;
     enum rdisk_target_event (*handle)(struct rdisk_target_session *session,
@@ -181,7 +181,7 @@ uint64_t rdisk_target_session_deadline(
     return deadline;
 }
 
-/* Is its client still there, and does its owner answer it? */
+/* Liveness of the client, and the time limit of calls at the owner. */
 static enum rdisk_target_event watch(struct rdisk_target_session *session,
                                      uint64_t now)
 {

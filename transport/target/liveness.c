@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Is the client of a session still there?
+ * Liveness of a session's client.
  *
- * It sends a message four times per heartbeat. A program that is busy elsewhere
- * does not, though: QEMU's main loop may stand still for a minute while it
- * allocates memory. So after one heartbeat without a message the server probes
- * the client: it writes zero bytes. The client's device acknowledges that
- * without its program, as long as the queue pair is there: the program is,
- * then, and neither its machine nor the network is down.
+ * A client sends a message four times per heartbeat, unless its thread is busy:
+ * QEMU's main loop may be blocked for a minute while it allocates memory. So
+ * after one heartbeat without a message the server probes the client: it writes
+ * zero bytes. The client's device acknowledges that without its program, as
+ * long as the queue pair exists, hence the program, its machine and the network
+ * work.
  */
 #include "transport/target/session.h"
 
@@ -53,8 +53,8 @@ static uint64_t acknowledgement_due(
 }
 
 /*
- * A program that hangs must not keep a volume without limit. But one that is
- * well needs not send more than its heartbeat asks for, however short
+ * A program that hangs must not keep a volume without limit. But one that
+ * works sends no more often than its heartbeat requires, however short
  * max-silence is.
  */
 static uint64_t max_silence(const struct rdisk_target_session *session)

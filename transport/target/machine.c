@@ -3,11 +3,11 @@
  * The state machine of a session: one table of what each event does in each
  * state, and the one function that changes the state.
  *
- * Events are raised by whoever sees something happen (a message, a connection
- * event, a deadline, the owner). Neither they nor the actions change the state;
- * an action returns what follows from it, which is taken next. An event that an
- * owner raises from within an action is taken after that. An event without a
- * row cannot happen in that state.
+ * Events are raised by the code that detects something: a message, a connection
+ * event, a deadline, a call of the owner. Neither that code nor the actions
+ * change the state; an action returns the event that follows, which is taken
+ * next. An event that the owner raises from within an action is taken after
+ * that. An event without a row cannot happen in that state.
  */
 #include <assert.h>
 
@@ -47,7 +47,7 @@ static const struct {
     [RDISK_TARGET_WAIT_OPEN] = { "WAIT_OPEN", KEPT, false, false },
     [RDISK_TARGET_OPENING] = { "OPENING", OPEN_TIMEOUT, false, false },
     [RDISK_TARGET_CREATING] = { "CREATING", OPEN_TIMEOUT, false, false },
-    /* What was granted is kept for it, so it has to come for it. */
+    /* What was granted is reserved for it, so its queues have to join in time. */
     [RDISK_TARGET_WAIT_JOIN] = { "WAIT_JOIN", HANDSHAKE, false, true },
     [RDISK_TARGET_OPEN] = { "OPEN", NEVER, false, true },
     [RDISK_TARGET_CLOSING] = { "CLOSING", LEAVE, true, false },
@@ -163,7 +163,7 @@ static enum rdisk_target_event close_queues(
     return session->queues ? RDISK_TARGET_NO_EVENT : RDISK_TARGET_ON_DRAINED;
 }
 
-/* Not answered: the client has not closed, as far as it knows. */
+/* Not answered, so that the client does not take the volume for closed. */
 static enum rdisk_target_event cut_no_release(
     struct rdisk_target_session *session)
 {
@@ -316,7 +316,7 @@ static const struct row table[RDISK_TARGET_STATES][RDISK_TARGET_EVENTS] = {
         ON(LOST) = DO(ENDED, cut),
         ON(CUT) = DO(ENDED, cut),
     },
-    /* Here and below the first reason to end has won. */
+    /* Here and below the first reason to end is kept. */
     [RDISK_TARGET_CLOSING] = {
         ON(DRAINED) = DO(RELEASING, release_volume),
         ON(END) = GO(CLOSING),
@@ -333,7 +333,7 @@ static const struct row table[RDISK_TARGET_STATES][RDISK_TARGET_EVENTS] = {
         ON(CUT) = DO(ENDED, cut),
         ON(DEADLINE) = DO(ENDED, cut_no_release),
     },
-    /* But what is to end at once is not to write for so long. */
+    /* But END stops requests at once: they may not be carried out meanwhile. */
     [RDISK_TARGET_DRAINING] = {
         ON(END) = DO(CLOSE_WAIT, end),
         ON(SHUTDOWN) = GO(DRAINING),
@@ -433,7 +433,7 @@ void rdisk_target_session_step(struct rdisk_target_session *session,
         return;
     }
     if (session->stepping) {
-        /* The first one wins. */
+        /* The first one is kept. */
         session->pending = session->pending ? session->pending : event;
         return;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* OPEN: what a client wants, what its owner says to that, what it is granted. */
+/* OPEN: the request, the owner's decision, and the grant. */
 #include <errno.h>
 #include <string.h>
 

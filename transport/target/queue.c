@@ -39,11 +39,11 @@ static int allocate(struct rdisk_target_queue *queue, struct rdisk_error *err)
     if (queue->memory == MAP_FAILED) {
         queue->memory = NULL;
     } else {
-        /* A wish: huge pages are pinned, by the device and by io_uring, in a
+        /* May fail. Huge pages are pinned, by the device and by io_uring, in a
          * fraction of the time, during which the reactor's other queues
          * wait. */
         madvise(queue->memory, queue->memory_size, MADV_HUGEPAGE);
-        /* What clients write and read is nothing for a core dump. */
+        /* Clients' data does not belong in a core dump. */
         madvise(queue->memory, queue->memory_size, MADV_DONTDUMP);
     }
     if (!queue->slot || !queue->segments || !queue->memory) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A session as the server sees it: its life, and what the rest is built on. */
+/* A session on the server: creation, end, and the messages that it sends. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -185,7 +185,7 @@ void rdisk_target_session_break_queues(struct rdisk_target_session *session)
     }
 }
 
-/* Has any of its queue pairs seen that nothing goes out? */
+/* True if one of its queue pairs found this side's link suspect. */
 static void note_link_suspect(struct rdisk_target_session *session)
 {
     const struct rdisk_target_queue *queue;
@@ -236,7 +236,8 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
                                                             text));
 }
 
-/* A CLOSE that failed gets no answer, so that the client comes back for it. */
+/* A CLOSE that failed gets no answer, so that the client reconnects and sends it
+ * again. */
 enum rdisk_target_event rdisk_target_session_release_event(
     struct rdisk_target_session *session, enum rdisk_status status,
     const struct rdisk_error *err)

@@ -58,9 +58,9 @@ struct rdisk_target_queue {
                                                without room to be sent */
     struct rdisk_target_slot **waiting_end;
     atomic_uint outstanding; /* requests at the owner; the control
-                                           thread has a look at it */
-    uint64_t areas;          /* the client's answer areas, if it has said */
-    uint32_t areas_key;      /* 0: it has not */
+                                           thread reads it */
+    uint64_t areas;          /* the client's answer areas */
+    uint32_t areas_key;      /* 0: none */
     bool idle_reported;
     struct rdisk_error violation; /* why the reactor broke it, if so */
 
@@ -68,8 +68,8 @@ struct rdisk_target_queue {
     struct rdisk_op_counters ops;
     rdisk_counter refused;
 
-    /* Answers of which it is still to be noted how long they took: the clock
-     * is read once for all that go out together. */
+    /* Answers whose latency is not recorded yet: the clock is read once for all
+     * that go out together. */
     struct {
         uint64_t received;
         enum rdisk_op op;
@@ -171,17 +171,17 @@ enum rdisk_target_event {
     RDISK_TARGET_ON_PROVED,    /* AUTH_PROOF was right, and is answered */
     RDISK_TARGET_ON_DISPROVED, /* AUTH_PROOF was wrong */
     RDISK_TARGET_ON_OPEN,      /* OPEN received */
-    RDISK_TARGET_ON_RETRY,     /* the owner is to be asked again */
+    RDISK_TARGET_ON_RETRY,     /* events->open is to be called again */
     RDISK_TARGET_ON_GRANTED,   /* the owner grants OPEN */
     RDISK_TARGET_ON_CREATE,    /* CREATE or DELETE received */
     RDISK_TARGET_ON_CREATED,   /* the owner has made, or deleted, the volume */
-    RDISK_TARGET_ON_REFUSED,   /* what was asked is refused: session->end */
+    RDISK_TARGET_ON_REFUSED,   /* the client's request is: session->end */
     RDISK_TARGET_ON_JOINED,    /* a data queue has joined */
     RDISK_TARGET_ON_CLOSE,     /* CLOSE received */
     RDISK_TARGET_ON_DRAINED,   /* the last queue is released */
     RDISK_TARGET_ON_RELEASED,  /* the owner has released the volume */
     RDISK_TARGET_ON_END,       /* a violation, or the owner ends it:
-                                   session->end says why */
+                                   session->end is the reason */
     RDISK_TARGET_ON_SHUTDOWN,  /* the same; requests are still answered */
     RDISK_TARGET_ON_LOST,      /* the client disconnected, or its connection
                                    broke */
@@ -201,12 +201,12 @@ struct rdisk_target_call {
     struct rdisk_error why; /* it takes so long */
 };
 
-/* liveness.c: is the client still there? From OPEN_REPLY on. */
+/* liveness.c, from OPEN_REPLY on. */
 struct rdisk_target_liveness {
     uint64_t interval; /* ns */
     bool promised;     /* the client sends a message in each */
     uint64_t message;  /* when the last one arrived */
-    uint64_t sign;     /* when it was there: a message, or a probe
+    uint64_t sign;     /* the last sign of life: a message, or a probe
                                    that was acknowledged */
     bool probing;
     uint64_t probe_sent;
@@ -215,7 +215,7 @@ struct rdisk_target_liveness {
 
 /* Why something is refused, or the session ended. */
 struct rdisk_target_end {
-    enum rdisk_message_type type; /* the reply that says so, or BYE */
+    enum rdisk_message_type type; /* of the reply, or BYE */
     uint32_t sequence;            /* of what it replies to */
     enum rdisk_status status;
     char text[RDISK_TEXT_MAX + 1];
@@ -240,7 +240,7 @@ struct rdisk_target_session {
     struct rdisk_target_end end;
     uint64_t session_id;
     uint8_t token[16];
-    struct rdisk_wire_open requested; /* what the client asked for */
+    struct rdisk_wire_open requested; /* by the client */
     struct rdisk_open_request request;
     struct rdisk_open_grant grant;
     struct rdisk_quota quota; /* of who has authenticated */
@@ -248,7 +248,7 @@ struct rdisk_target_session {
     unsigned int granted_queues, granted_slots;
     uint32_t granted_slot_size;
     _Atomic uint64_t size;  /* of the volume, bytes; reactors read it */
-    uint64_t reported_size; /* that the client knows of */
+    uint64_t reported_size; /* to the client */
     struct rdisk_target_call resize, stat;
     struct rdisk_create_request create; /* while CREATING, without its peer
                                            and user */
@@ -276,36 +276,36 @@ struct rdisk_target_session *rdisk_target_session_create(
 bool rdisk_target_session_over(const struct rdisk_target_session *session);
 void rdisk_target_session_destroy(struct rdisk_target_session *session);
 
-/* Does the volume have it, and was the feature chosen? */
+/* True if the volume has it and the feature was chosen. */
 static inline bool rdisk_target_session_has(
     const struct rdisk_target_session *session, uint64_t feature, bool volume)
 {
     return volume && (session->features & feature);
 }
 
-/* Send a message. NO_EVENT, or CUT if that cannot be. */
+/* Send a message. NO_EVENT, or CUT if it cannot be sent. */
 enum rdisk_target_event rdisk_target_session_reply(
     struct rdisk_target_session *session, struct rdisk_wire_message *reply,
     size_t size);
-/* The same with the refusal of one thing only, which is logged. */
+/* Reply with the refusal of one message, which is logged; the session goes on. */
 enum rdisk_target_event rdisk_target_session_refuse(
     struct rdisk_target_session *session, enum rdisk_message_type type,
     uint32_t sequence, enum rdisk_status status, const char *text);
-/* Note what the session is refused or ended with, for the event returned. */
+/* Record why the session is refused or ended, for the event returned. */
 enum rdisk_target_event rdisk_target_session_refused(
     struct rdisk_target_session *session, enum rdisk_message_type type,
     uint32_t sequence, enum rdisk_status status, const char *text);
 enum rdisk_target_event rdisk_target_session_violated(
     struct rdisk_target_session *session, enum rdisk_status status,
     const char *text);
-/* Send what was noted: a refusal of the session, or BYE. */
+/* Send what was recorded: a refusal of the session, or BYE. */
 enum rdisk_target_event rdisk_target_session_send_end(
     struct rdisk_target_session *session);
-/* Move the data queues, or all queue pairs, to ERROR. */
-/* What follows from the owner's answer to events->release. */
+/* The event that follows from the owner's answer to events->release. */
 enum rdisk_target_event rdisk_target_session_release_event(
     struct rdisk_target_session *session, enum rdisk_status status,
     const struct rdisk_error *err);
+/* Move the data queues, or all queue pairs, to ERROR. */
 void rdisk_target_session_break_queues(struct rdisk_target_session *session);
 void rdisk_target_session_break(struct rdisk_target_session *session);
 
@@ -317,18 +317,18 @@ void rdisk_target_session_step(struct rdisk_target_session *session,
 void rdisk_target_session_begin(struct rdisk_target_session *session);
 const char *rdisk_target_state_name(unsigned int state);
 extern const struct rdisk_machine rdisk_target_machine;
-/* A volume is open, and its client may be heard: queues may join. */
+/* True if queues may join: the volume is open, and not being closed. */
 bool rdisk_target_session_joinable(const struct rdisk_target_session *session);
-/* Whatever the client sends in this state is ignored. */
+/* True if the client's messages are ignored in this state. */
 bool rdisk_target_session_ignores(const struct rdisk_target_session *session);
-/* Does it end when no sign of the client comes? */
+/* True if liveness of the client is required. */
 bool rdisk_target_session_watched(const struct rdisk_target_session *session);
 
 /* conversation.c: messages, and time. */
 
 void rdisk_target_session_process(struct rdisk_target_session *session,
                                   uint64_t now);
-/* When _process() must look at the latest. */
+/* When _process() must be called at the latest. */
 uint64_t rdisk_target_session_deadline(
     const struct rdisk_target_session *session);
 
@@ -433,7 +433,7 @@ int rdisk_target_listen(struct rdisk_target *target, struct rdisk_error *err);
 struct rdma_cm_id *rdisk_target_listener_lost(struct rdisk_target *target);
 /* Try whether the device is back. */
 void rdisk_target_listen_again(struct rdisk_target *target);
-/* Hear of the removal of the device that @id is on. */
+/* Watch for the removal of the device that @id is on. */
 void rdisk_target_watch_device(struct rdisk_target *target,
                                const struct rdma_cm_id *id);
 /* True if @id is a device watch that is no longer needed: the caller destroys it. */
@@ -444,8 +444,8 @@ void rdisk_target_release_watches(struct rdisk_target *target);
 /* ---- quota.c -------------------------------------------------------------- */
 
 /*
- * May the session's client have another session, with @fewest bytes at least?
- * 0, and *@left is what its quota leaves, or -ENOBUFS.
+ * Check the quota of the session's client for another session with @fewest
+ * bytes at least. 0, and *@left is what its quota leaves, or -ENOBUFS.
  */
 int rdisk_target_quota_check(const struct rdisk_target_session *session,
                              uint64_t fewest, uint64_t *left,

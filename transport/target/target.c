@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The listener: who comes in, who leaves, and when. */
+/* A target: its sessions, connection events, and deadlines. */
 #include <rdisk/target.h>
 
 #include <arpa/inet.h>
@@ -266,7 +266,7 @@ static struct rdma_cm_id *connect_request(struct rdisk_target *target,
     event->id->context = NULL;
     rdisk_target_watch_device(target, event->id);
     if (!rdisk_port_active(target->env, event->id)) {
-        return event->id; /* it cannot be answered, and asks again */
+        return event->id; /* it cannot be answered; the client tries again */
     }
     status = rdisk_wire_check_connect(conn->private_data,
                                       conn->private_data_len, &err);

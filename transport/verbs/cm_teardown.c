@@ -22,8 +22,8 @@ bool rdisk_port_active(const struct rdisk_env *env, struct rdma_cm_id *id)
 {
     struct ibv_port_attr port;
 
-    /* Without a device there is no connection; a device that cannot be asked
-     * any more is gone. */
+    /* Without a device there is no connection; a device that cannot be queried
+     * any more has been removed. */
     if (!id->verbs ||
         env->verbs->query_port(id->verbs, id->port_num, &port) < 0) {
         return true;

@@ -32,21 +32,21 @@ struct rdisk_cm_teardowns {
     uint64_t deadline; /* of rdisk_cm_teardowns_process(), or RDISK_NEVER */
 };
 
-/* Is there a link to send through? True if that is not known. */
+/* True if there is a link to send through, or if that is not known. */
 bool rdisk_port_active(const struct rdisk_env *env, struct rdma_cm_id *id);
 
 void rdisk_cm_teardowns_init(struct rdisk_cm_teardowns *teardowns,
                              const struct rdisk_env *env);
 /*
  * Make room for an id that begins, so that nothing can fail when it ends: 0, or
- * -ENOMEM, and then it must not begin. _add() takes the room, or _release()
- * gives it back for an id that has ended otherwise.
+ * -ENOMEM, and then it must not begin. _add() uses the reservation, or
+ * _release() undoes it for an id that has ended otherwise.
  */
 int rdisk_cm_teardowns_reserve(struct rdisk_cm_teardowns *teardowns);
 void rdisk_cm_teardowns_release(struct rdisk_cm_teardowns *teardowns);
 /*
  * Destroy the id, which has no queue pair any more: at once, or when its port
- * has been active for a while. @suspect: a send has failed for want of a link,
+ * has been active for a while. @suspect: a send has failed for lack of a link,
  * perhaps this side's, whatever its port says now; so wait for that while, too.
  * An id that has to wait has no context.
  */

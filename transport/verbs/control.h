@@ -49,14 +49,14 @@ bool rdisk_control_refuse(struct rdisk_control *control,
 
 /*
  * Write zero bytes to the peer, which its device acknowledges without its
- * program. Returns the sequence number to ask rdisk_qp_sent() for. If
- * RDISK_CONTROL_DEPTH messages are on their way already, it is that of the last
+ * program. Returns the sequence number for rdisk_qp_sent(). If
+ * RDISK_CONTROL_DEPTH messages are in flight already, it is that of the last
  * of them: their acknowledgement shows that.
  */
 uint64_t rdisk_control_probe(struct rdisk_control *control);
 
 /* Take the event that made the descriptor readable, and arm it again. Then
- * _next() is due until it says false. */
+ * _next() is due until it returns false. */
 void rdisk_control_take_events(struct rdisk_control *control);
 /* The next message that has arrived, if there is one. */
 bool rdisk_control_next(struct rdisk_control *control,

@@ -49,8 +49,8 @@ void rdisk_cq_destroy(struct rdisk_cq *cq)
 /* ---- Failures --------------------------------------------------------- */
 
 /*
- * EIO is the kernel's word for a removed device. It destroys the device's queue
- * pairs before it says so, hence nothing touches our memory any more, but
+ * EIO is how the kernel reports a removed device. It destroys the device's queue
+ * pairs before that, hence nothing accesses our memory any more, but
  * flushed completions need not come (ib_uverbs_free_hw_resources).
  */
 static void note_failure(struct rdisk_cq *cq, int code)
@@ -129,7 +129,7 @@ void rdisk_cq_arm(struct rdisk_cq *cq)
         rdisk_log(cq->env, RDISK_LOG_ERROR, "arming completions failed: %s",
                   strerror(-ret));
         note_failure(cq, ret);
-        /* Once more, to hear of the flush. */
+        /* Once more, to be notified of the flush. */
         ret = cq->env->verbs->req_notify_cq(cq->cq, 0);
     }
     cq->armed = ret == 0;

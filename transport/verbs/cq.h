@@ -45,11 +45,11 @@ static inline int rdisk_cq_fd(const struct rdisk_cq *cq)
     return cq->channel->fd;
 }
 
-/* Is there a completion to hand out? Asks the device if need be. */
+/* True if there is a completion to hand out. Polls the device if none is left. */
 bool rdisk_cq_pending(struct rdisk_cq *cq);
 /* The next one, valid until the next call; NULL if there is none now. */
 const struct ibv_wc *rdisk_cq_next(struct rdisk_cq *cq);
-/* Has everything that was taken from the device been handed out? */
+/* True if everything that was taken from the device has been handed out. */
 static inline bool rdisk_cq_empty(const struct rdisk_cq *cq)
 {
     return cq->parked_next == cq->parked_count;
@@ -57,7 +57,7 @@ static inline bool rdisk_cq_empty(const struct rdisk_cq *cq)
 
 /* Take the event off the channel; false if there was none. */
 bool rdisk_cq_take_event(struct rdisk_cq *cq);
-/* Ask for an event at the next completion. Poll once more afterwards. */
+/* Request an event at the next completion. Poll once more afterwards. */
 void rdisk_cq_arm(struct rdisk_cq *cq);
 
 static inline bool rdisk_cq_failed(const struct rdisk_cq *cq)

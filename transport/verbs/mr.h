@@ -11,8 +11,8 @@
 #include "transport/verbs/verbs.h"
 
 /*
- * Register for local use, and for @access besides. NULL: @err says why, with
- * RLIMIT_MEMLOCK, the bytes needed and the remedy where that is the reason.
+ * Register for local use, and for @access too. NULL: @err has the reason; if it
+ * is RLIMIT_MEMLOCK, with the bytes needed and the remedy.
  * Any thread.
  */
 struct ibv_mr *rdisk_mr_register(const struct rdisk_verbs *verbs,

@@ -15,11 +15,11 @@
 
 struct query {
     struct rdisk_name_query query; /* first */
-    atomic_uint users;             /* who asked, and the thread */
+    atomic_uint users;             /* the caller, and the thread */
     uint16_t port;
     char *host;
 
-    /* The thread's until the answer is there, the asker's from then on. */
+    /* The thread's until the answer has arrived, the caller's from then on. */
     struct rdisk_addresses addresses;
     int result; /* of getaddrinfo() */
     int code;   /* errno of EAI_SYSTEM */

@@ -67,7 +67,7 @@ static void post_receives(struct rdisk_qp *qp, struct ibv_recv_wr *chain,
     qp->recv_posted += n;
     qp->recv_spent -= n;
     /*
-     * Another thread may have broken it since we looked. rxe flushes what is
+     * Another thread may have broken it since the check above. rxe flushes what is
      * posted when ERROR is entered, and not what comes later: enter it again.
      * Writing the flag puts the two threads in an order; in the other one the
      * flush finds these receives.
@@ -150,7 +150,7 @@ static int choose_cq(struct rdisk_qp *qp, struct rdisk_error *err)
                            config->vector, err);
 }
 
-/* A device may offer less inline space than wished, down to none. */
+/* A device may offer less inline space than requested, down to none. */
 static int create_qp(struct rdisk_qp *qp, struct ibv_pd *pd,
                      struct rdisk_error *err)
 {
@@ -284,7 +284,7 @@ struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp)
 }
 
 /*
- * On a broken queue pair, prove the sends that completed in silence: nothing
+ * On a broken queue pair, prove the sends that completed unsignalled: nothing
  * is left in the device to flush for them, so one more, signalled, is posted
  * behind them. It writes nothing, whether or not ERROR is reached before it.
  */
@@ -318,7 +318,7 @@ static void post_last(struct rdisk_qp *qp)
 
 void rdisk_qp_post(struct rdisk_qp *qp)
 {
-    /* Often enough that the room never runs out for want of a completion. */
+    /* Often enough that the send queue never stays full for lack of a completion. */
     unsigned int cadence = qp->config.send_depth / 4 + 1;
     struct ibv_send_wr *bad;
     unsigned int n = qp->staged;

@@ -36,7 +36,7 @@ struct rdisk_qp_config {
     unsigned int send_depth; /* work requests */
     unsigned int recv_depth; /* receives */
     unsigned int max_sge;    /* of a send */
-    uint32_t max_inline;     /* bytes wished; less if the device says so */
+    uint32_t max_inline;     /* bytes requested; less if the device has less */
     int vector;              /* completion vector, of its own queue */
     /* A completion queue with room for both depths, shared with others, and
      * what this one's completions are known by there, below
@@ -110,7 +110,7 @@ static inline uint64_t rdisk_qp_staged(const struct rdisk_qp *qp)
     return qp->send_posted + qp->staged - 1;
 }
 
-/* Have this one and all before it completed, and well? */
+/* True if this one and all before it have completed successfully. */
 static inline bool rdisk_qp_sent(const struct rdisk_qp *qp, uint64_t sequence)
 {
     return qp->send_done > sequence &&
@@ -126,13 +126,14 @@ unsigned int rdisk_qp_room(const struct rdisk_qp *qp);
 struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp);
 /*
  * Post the spent receives of a data queue again, then ring the doorbell for the
- * chain, so that what the peer sends upon it finds a receive. On failure the queue pair is broken. On a
- * broken one the chain is dropped, and it is seen to that what was sent in
- * silence comes back; so call it until rdisk_qp_drained().
+ * chain, so that what the peer sends upon it finds a receive. On failure the
+ * queue pair is broken. On a broken one the chain is dropped, and completions
+ * are forced for unsignalled sends; so call it until rdisk_qp_drained().
  */
 void rdisk_qp_post(struct rdisk_qp *qp);
 
-/* By which of those that share a completion queue is this one expected? */
+/* The tag of the queue that expects this one, of those that share a completion
+ * queue. */
 uint32_t rdisk_qp_tag(const struct ibv_wc *wc);
 /*
  * Account for a completion of this queue pair, and break it on a failed one.
@@ -145,18 +146,18 @@ bool rdisk_qp_take(struct rdisk_qp *qp, const struct ibv_wc *wc,
 
 /* The next completed receive, in order. False if none is there now. */
 bool rdisk_qp_next(struct rdisk_qp *qp, struct rdisk_qp_completion *out);
-/* Would there be one, or an error? Looks only, apart from parking. */
+/* True if there would be one, or an error. Takes nothing. */
 bool rdisk_qp_pending(struct rdisk_qp *qp);
 /* Take the event off the channel. */
 void rdisk_qp_take_events(struct rdisk_qp *qp);
-/* Ask for an event at the next completion. Poll once more afterwards. */
+/* Request an event at the next completion. Poll once more afterwards. */
 void rdisk_qp_arm(struct rdisk_qp *qp);
 
 /* ---- Any ---- */
 
 /*
- * May this side's link be down, or have been? Its first failed completion need
- * not be the send's that says so. Any thread.
+ * True if this side's link may be down, or have been. The first completion that
+ * failed need not be that of the send that shows it. Any thread.
  */
 static inline bool rdisk_qp_link_suspect(const struct rdisk_qp *qp)
 {

@@ -35,10 +35,10 @@ static struct rdma_event_channel *sys_create_event_channel(void)
 }
 
 /*
- * librdmacm has each device open that it ever met, and closes it only after it
- * has missed it in the list of devices, at which it looks only when asked for
- * it. Soft-RoCE's kernel module cannot take a device from those who have it
- * open, so until then whoever removes it waits.
+ * librdmacm keeps each device open that it has ever used, and closes it only
+ * after it was missing in the list of devices, which it reads only on request.
+ * Soft-RoCE's kernel module cannot remove a device that processes have open, so
+ * until then the removal waits.
  */
 static void miss_device(void)
 {

@@ -71,7 +71,7 @@ struct rdisk_verbs {
     int (*query_port)(struct ibv_context *context, uint8_t port,
                       struct ibv_port_attr *attr);
     /*
-     * No verb: does the interface with the id's address pass anything? True if
+     * No verb: true if the interface with the id's address passes packets, or if
      * this is not known. Soft-RoCE's port is a second late, in Linux 6.12 when a
      * carrier is lost, and in 7.2 before the interface has its queue back; what
      * is sent in that second may fail.

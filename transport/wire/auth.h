@@ -4,7 +4,7 @@
  *
  * A client has a name and a secret that it shares with the server. Each side
  * proves that it knows the secret with an HMAC-SHA-256 (RFC 2104, FIPS 198-1)
- * keyed with it, over all that both sides have said so far. The secret itself
+ * keyed with it, over all messages of both sides so far. The secret itself
  * never crosses the wire. docs/security.md describes what that protects from.
  *
  * Nothing in here keeps state; any thread.

@@ -109,7 +109,7 @@ static enum rdisk_status check_auth(const void *message,
     return RDISK_STATUS_OK;
 }
 
-/* Of a volume; that it is whole blocks of this one is the caller's to see. */
+/* Of a volume; the caller checks that it is a multiple of its block size. */
 static enum rdisk_status check_size(uint64_t size, const char *what,
                                     struct rdisk_error *err)
 {
@@ -140,7 +140,7 @@ static enum rdisk_status check_resize(const void *message,
                    "that are not zero",
                    le32toh(wire->flags));
     }
-    /* Whole blocks or not is for the volume to say, and the session goes on. */
+    /* The owner checks the block size; a refusal does not end the session. */
     if (!le64toh(wire->size) || le64toh(wire->size) > INT64_MAX) {
         return BAD(err, "resize: invalid size %llu",
                    (unsigned long long)le64toh(wire->size));

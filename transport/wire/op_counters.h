@@ -18,7 +18,7 @@ static inline void rdisk_op_count(struct rdisk_op_counters *counters,
                                   enum rdisk_op op, uint64_t length,
                                   bool failed)
 {
-    /* What a client asks for may be no operation at all. */
+    /* A client may send any number. */
     unsigned int index = (unsigned int)op < RDISK_OPS ? op : 0;
 
     if (failed) {

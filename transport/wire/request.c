@@ -2,7 +2,7 @@
 /* The checks of requests, and of the one answer that has fields. */
 #include "transport/wire/check.h"
 
-/* Is the length of @op the field range, and as long as the volume? */
+/* True if the length of @op is in the field range, up to the whole volume. */
 static bool is_long(const struct rdisk_request_limits *limits, enum rdisk_op op)
 {
     return op == RDISK_OP_EXTENTS && limits->long_extents;
@@ -88,7 +88,7 @@ static enum rdisk_status check_request_form(
     return RDISK_STATUS_OK;
 }
 
-/* Meaning: what a correct peer may ask and be refused. */
+/* Meaning: what a correct peer may send, and is refused. */
 static enum rdisk_status check_range(const struct rdisk_request_limits *limits,
                                      uint64_t offset, uint64_t length,
                                      struct rdisk_error *err)

@@ -70,7 +70,7 @@ static_assert(sizeof(struct rdisk_wire_accept) == 32, "wire layout");
 /* In a rejection (REJ): 148 bytes at most. */
 struct rdisk_wire_reject {
     rdisk_le32 magic;
-    rdisk_le16 version; /* what the server speaks */
+    rdisk_le16 version; /* the server's */
     rdisk_le16 status;  /* enum rdisk_status */
     rdisk_le16 text_length;
     uint8_t text[138];
@@ -82,7 +82,7 @@ static_assert(sizeof(struct rdisk_wire_reject) == 148, "rdma_cm RC limit");
 enum rdisk_message_type {
     RDISK_MSG_HELLO = 1, /* client: features; first message */
     RDISK_MSG_HELLO_REPLY = 2,
-    RDISK_MSG_OPEN = 3, /* client: volume, epoch, what it wants */
+    RDISK_MSG_OPEN = 3, /* client: volume, epoch, requested resources */
     RDISK_MSG_OPEN_REPLY = 4,
     RDISK_MSG_PING = 5, /* either side; answered by PONG */
     RDISK_MSG_PONG = 6,
@@ -93,12 +93,12 @@ enum rdisk_message_type {
     RDISK_MSG_AUTH_CHALLENGE = 11, /* server: prove it */
     RDISK_MSG_AUTH_PROOF = 12,     /* client: its proof */
     RDISK_MSG_AUTH_REPLY = 13,     /* server: its own proof, or DENIED */
-    RDISK_MSG_VOLUME_CHANGED = 14, /* server: somebody resized the volume */
+    RDISK_MSG_VOLUME_CHANGED = 14, /* server: the volume was resized */
     RDISK_MSG_RESIZE = 15,         /* client: give the volume another size */
     RDISK_MSG_RESIZE_REPLY = 16,
     RDISK_MSG_CREATE = 17, /* client: instead of OPEN, make a volume */
     RDISK_MSG_CREATE_REPLY = 18,
-    RDISK_MSG_STAT = 19, /* client: what does the volume take up? */
+    RDISK_MSG_STAT = 19, /* client: space that the volume takes up */
     RDISK_MSG_STAT_REPLY = 20,
     RDISK_MSG_DELETE = 21, /* client: instead of OPEN, delete a volume */
     RDISK_MSG_DELETE_REPLY = 22,
@@ -192,7 +192,7 @@ struct rdisk_wire_open {
     uint8_t client[16];      /* chosen at random by each client session */
     rdisk_le64 epoch;        /* 1 at first, +1 at each reconnect */
     rdisk_le32 flags;        /* RDISK_OPEN_… */
-    rdisk_le32 heartbeat_ms; /* longest silence the client will keep */
+    rdisk_le32 heartbeat_ms; /* longest time without a message */
     rdisk_le16 queues;       /* data queues wanted */
     rdisk_le16 slots;        /* slots wanted for each */
     rdisk_le32 slot_size;    /* payload bytes wanted */
@@ -532,7 +532,7 @@ enum rdisk_status rdisk_wire_check_room(
 
 /*
  * What an EXTENTS of @length bytes was answered with, in a copy that the
- * server cannot write to. Returns the number of entries that say something,
+ * server cannot write to. Returns the number of entries that are not empty,
  * 1…@room, or 0 with @err: the server breaks the protocol.
  */
 unsigned int rdisk_wire_check_extents(const struct rdisk_wire_extent *extents,
@@ -553,8 +553,8 @@ enum rdisk_status rdisk_wire_read_reject(const void *data, size_t size,
                                          struct rdisk_error *err);
 
 /*
- * What both sides know of a message type. Each side has a table of its own
- * beside this one: in which states the type may come, and what handles it.
+ * What both sides share about a message type. Each side has a table of its own
+ * besides this one: the states in which the type is allowed, and its handler.
  */
 struct rdisk_message_info {
     const char *name; /* NULL: there is no such type */

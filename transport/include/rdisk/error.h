@@ -2,9 +2,8 @@
 /*
  * Errors: a negative errno inward, one sentence outward.
  *
- * Every fallible function that a person may end up reading about takes a
- * struct rdisk_error. The sentence says what failed, with which value, and
- * what to do about it. Passing NULL is allowed and drops the sentence only.
+ * Every function whose failure is shown to a person takes a struct rdisk_error.
+ * The sentence states what failed, with which value, and what to do about it. Passing NULL is allowed and drops the sentence only.
  */
 #ifndef RDISK_ERROR_H
 #define RDISK_ERROR_H

@@ -44,9 +44,9 @@ enum rdisk_guest_memory {
 };
 
 /*
- * Who a session is to the server. A session that comes back as the client of an
- * earlier one, of this process or another, fences that one's connection, and
- * has the lease that is kept for it.
+ * The identity of a client. A session with the identity of an earlier one, of
+ * this process or another, fences that one's connection, and has the lease that
+ * is kept for it.
  */
 struct rdisk_client {
     uint8_t id[16];      /* random, once for a client */
@@ -54,9 +54,9 @@ struct rdisk_client {
                                    of the client's earlier ones, which count
                                    up by one at each reconnect */
     uint64_t generation; /* rdisk_volume_info's of the earlier session:
-                                   if somebody else has written the volume
-                                   since, the server refuses (-ESTALE); 0: do
-                                   not ask for that */
+                                   the server refuses (-ESTALE) if another
+                                   client has written the volume since; 0: no
+                                   check */
 };
 
 struct rdisk_initiator_options {
@@ -79,16 +79,16 @@ struct rdisk_initiator_options {
                                    always */
     uint32_t bounce_size;         /* bytes per queue for unregistered buffers */
     unsigned int open_timeout_ms; /* 1…3600000, all steps together */
-    unsigned int request_timeout_ms; /* 0: for ever; else …3600000; noticed
+    unsigned int request_timeout_ms; /* 0: no limit; else …3600000; detected
                                    up to half of it later */
     unsigned int reconnect_delay_ms; /* how long requests wait for a lost
-                                   connection to come back: 0: fail at once,
+                                   connection to be restored; 0: fail at once;
                                    else …3600000 */
-    unsigned int heartbeat_ms;       /* silence of the server that counts as its
-                                   death: RDISK_HEARTBEAT_MIN_MS…MAX_MS; 0:
-                                   never */
-    const struct rdisk_client *client; /* come back as this one; copied; NULL:
-                                   a new client */
+    unsigned int heartbeat_ms;       /* without a message for so long, the
+                                   connection counts as lost:
+                                   RDISK_HEARTBEAT_MIN_MS…MAX_MS; 0: never */
+    const struct rdisk_client
+        *client;                /* this identity; copied; NULL: a new one */
     uint64_t withheld_features; /* RDISK_FEATURE_… that are not offered, as by
                                    an older client: for tests */
 };
@@ -125,7 +125,7 @@ int rdisk_initiator_option_set(struct rdisk_initiator_options *options,
  * server is back.
  */
 
-/* In no order that means anything: a session goes back and forth. */
+/* The order of the numbers has no meaning. */
 enum rdisk_initiator_state {
     RDISK_INITIATOR_IDLE,       /* created; nothing sent */
     RDISK_INITIATOR_CONNECTING, /* device, route, control connection: at one
@@ -151,7 +151,7 @@ enum rdisk_initiator_state {
 /* As it is called above: "READY". */
 const char *rdisk_initiator_state_name(enum rdisk_initiator_state state);
 
-/* True if the session has ended, for good. */
+/* True if the session has ended, permanently. */
 static inline bool rdisk_initiator_state_ended(enum rdisk_initiator_state state)
 {
     return state == RDISK_INITIATOR_CLOSED || state == RDISK_INITIATOR_FAILED;
@@ -210,7 +210,7 @@ int rdisk_initiator_wait(struct rdisk_initiator *session,
 
 /*
  * Readable when _process() has something to do, by an event or, unless time is
- * a virtual one (env->clock), because its deadline is there. Constant for the
+ * a virtual one (env->clock), because its deadline has passed. Constant for the
  * session.
  */
 int rdisk_initiator_fd(const struct rdisk_initiator *session);
@@ -233,8 +233,8 @@ const struct rdisk_error *rdisk_initiator_error(
     const struct rdisk_initiator *session);
 
 /*
- * Do not wait any longer for a lost connection: what waits fails now, as at
- * the end of reconnect-delay. Home thread.
+ * Do not wait any longer for a lost connection: requests that wait fail now, as
+ * at the end of reconnect-delay. Home thread.
  */
 void rdisk_initiator_cancel(struct rdisk_initiator *session);
 /*
@@ -244,13 +244,13 @@ void rdisk_initiator_cancel(struct rdisk_initiator *session);
 void rdisk_initiator_give_up(struct rdisk_initiator *session);
 
 /*
- * End in good order: CLOSE, its reply, then disconnect. The caller has no
+ * End cleanly: CLOSE, its reply, then disconnect. The caller has no
  * request outstanding. _wait() waits for the end.
  */
 void rdisk_initiator_close(struct rdisk_initiator *session);
 
 /*
- * Give everything back, in any state and with no request outstanding: submit
+ * Release everything, in any state and with no request outstanding: submit
  * nothing and let every queue finish first (rdisk_queue_idle()). No thread may
  * serve a queue any more.
  */
@@ -259,7 +259,7 @@ void rdisk_initiator_destroy(struct rdisk_initiator *session);
 /* What the server reported; valid from READY on. */
 struct rdisk_volume_info {
     uint64_t size;             /* bytes; changes: home thread only, others
-                                   ask rdisk_initiator_size() */
+                                   use rdisk_initiator_size() */
     uint32_t block_size;       /* bytes: alignment of offset and length */
     uint32_t optimal_size;     /* bytes; 0: not known */
     uint32_t max_transfer;     /* bytes: largest request */
@@ -288,7 +288,7 @@ const struct rdisk_volume_info *rdisk_initiator_info(
 uint64_t rdisk_initiator_size(const struct rdisk_initiator *session);
 
 /*
- * Give the volume another size, a multiple of its block size. To make it
+ * Change the volume's size, to a multiple of its block size. To make it
  * smaller takes RDISK_RESIZE_SHRINK in @flags, and then no request that
  * reaches beyond the new size may be in flight. READY only; home thread.
  *
@@ -324,7 +324,7 @@ int rdisk_initiator_stat(struct rdisk_initiator *session, rdisk_stat_fn *done,
  * that ends in -EEXIST. IDLE only, before _start(), whose events follow as
  * always, up to CLOSED (it is made, and durable) or FAILED: -EACCES (this
  * client may not), -EEXIST, -EBUSY, -ENOSPC, -ENOTSUP (the server has no
- * CREATE, or no pool). Never READY, and never tried again by itself. Returns
+ * CREATE, or no pool). Never READY, and not repeated automatically. Returns
  * 0, -EALREADY or -EINVAL.
  */
 int rdisk_initiator_make(struct rdisk_initiator *session, uint64_t size,
@@ -365,7 +365,7 @@ struct rdisk_initiator_steps {
 void rdisk_initiator_steps(const struct rdisk_initiator *session,
                            struct rdisk_initiator_steps *steps);
 
-/* How often a lost connection has come back. Any thread. */
+/* How often a lost connection was restored. Any thread. */
 uint64_t rdisk_initiator_reconnects(const struct rdisk_initiator *session);
 
 /*
@@ -382,7 +382,7 @@ int rdisk_initiator_ping(struct rdisk_initiator *session,
  * Register @length bytes at @address so that this session's requests on them
  * move without a copy. Sessions of the process on the same device share
  * registrations, which are counted, but each uses only its own. READY only;
- * home thread. Returns 0 or a negative errno; -ENOMEM's sentence says
+ * home thread. Returns 0 or a negative errno; -ENOMEM's sentence has
  * RLIMIT_MEMLOCK, the bytes needed, and the remedy. A failure is not fatal:
  * requests on that memory are bounced.
  */
@@ -475,7 +475,7 @@ int rdisk_queue_fd(const struct rdisk_queue *queue);
  * descriptor. Returns the number of requests completed.
  */
 unsigned int rdisk_queue_process(struct rdisk_queue *queue);
-/* Is a completion waiting? Looks only; callbacks run in _process(). */
+/* True if a completion is waiting. Runs no callbacks; _process() does. */
 bool rdisk_queue_pending(struct rdisk_queue *queue);
 /*
  * For who polls instead of sleeping: as _process(), but it leaves the
@@ -489,7 +489,7 @@ void rdisk_queue_arm(struct rdisk_queue *queue);
 /*
  * The thread that served the queue will not do so any more, and nothing is
  * outstanding. The next that submits serves it. Until then the home thread
- * can recover a lost connection without anybody else.
+ * can recover a lost connection without another thread.
  */
 void rdisk_queue_detach(struct rdisk_queue *queue);
 /* No request is outstanding or waiting. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What clients, servers and their owners must know of the protocol: operations,
+ * The part of the protocol that clients, servers and their owners use: operations,
  * status codes, flags and limits. docs/protocol.md has the bytes.
  */
 #ifndef RDISK_PROTOCOL_H
@@ -48,7 +48,8 @@ typedef uint64_t rdisk_le64;
 /* How a request ended. Crosses the wire as one byte. */
 enum rdisk_status {
     RDISK_STATUS_OK = 0,
-    RDISK_STATUS_IO_ERROR = 1,       /* the backend failed; its log knows */
+    RDISK_STATUS_IO_ERROR =
+        1, /* the backend failed; the server's log has the reason */
     RDISK_STATUS_OUT_OF_RANGE = 2,   /* beyond the end of the volume */
     RDISK_STATUS_MISALIGNED = 3,     /* not a multiple of the block size */
     RDISK_STATUS_NO_SPACE = 4,       /* the backend is full */
@@ -57,7 +58,7 @@ enum rdisk_status {
     RDISK_STATUS_BAD_VERSION = 7,    /* no common protocol version */
     RDISK_STATUS_BAD_MESSAGE = 8,    /* malformed; the connection ends */
     RDISK_STATUS_NO_VOLUME = 9,      /* no such volume */
-    RDISK_STATUS_BUSY = 10,          /* somebody else holds the volume */
+    RDISK_STATUS_BUSY = 10,          /* another client has the volume open */
     RDISK_STATUS_NO_RESOURCES = 11,  /* a limit of the server is reached */
     RDISK_STATUS_STALE = 12,         /* an older epoch or generation */
     RDISK_STATUS_DENIED = 13,        /* not authenticated or not allowed */
@@ -81,7 +82,7 @@ enum rdisk_op {
     RDISK_OP_FLUSH = 3,
     RDISK_OP_DISCARD = 4, /* the contents are of no use any more */
     RDISK_OP_ZEROES = 5,  /* the range reads as zeroes */
-    RDISK_OP_EXTENTS = 6, /* where does the volume have data? */
+    RDISK_OP_EXTENTS = 6, /* list where the volume has data */
     RDISK_OP_COPY = 7,    /* from one range of the volume to another */
 };
 #define RDISK_OPS 8u /* for tables by operation: 1 to RDISK_OPS - 1 */
@@ -114,13 +115,13 @@ static inline uint32_t rdisk_op_range_max(enum rdisk_op op)
     }
 }
 
-/* Does @op name a range of the volume, which may be longer than a slot? */
+/* True if @op names a range of the volume, which may be longer than a slot. */
 static inline bool rdisk_op_is_range(enum rdisk_op op)
 {
     return rdisk_op_range_max(op) != 0;
 }
 
-/* Does @op name segments, to be written to before it is answered? */
+/* True if @op names segments, which are written before it is answered. */
 static inline bool rdisk_op_has_segments(enum rdisk_op op)
 {
     return op == RDISK_OP_READ || op == RDISK_OP_EXTENTS;

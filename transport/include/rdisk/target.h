@@ -2,8 +2,8 @@
 /*
  * The server's side: a listener, its sessions, and their queues.
  *
- * The target knows sessions, queues and slots; what a volume is and how bytes
- * get to a disk is its owner's business, through struct rdisk_target_events.
+ * The target has sessions, queues and slots; volumes and disks are its owner's,
+ * through struct rdisk_target_events.
  *
  * Threads: everything that takes a target or a session belongs to one
  * *control* thread. A data queue belongs to one *reactor* thread, from
@@ -48,7 +48,7 @@ struct rdisk_target_options {
     /* For an answer that comes LATER: to OPEN or CREATE, where it is best less
      * than the time that clients wait; to RESIZE or STAT. */
     unsigned int open_timeout_ms, call_timeout_ms;
-    bool authenticate;          /* events->secret says who may connect;
+    bool authenticate;          /* events->secret decides who may connect;
                                    otherwise all may */
     uint64_t withheld_features; /* RDISK_FEATURE_… that the server does not
                                    choose, as an older one: for tests */
@@ -56,7 +56,7 @@ struct rdisk_target_options {
 
 void rdisk_target_options_init(struct rdisk_target_options *options);
 
-/* What a client asks for; checked for form, not for permission. */
+/* A client's OPEN; checked for form, not for permission. */
 struct rdisk_open_request {
     char volume[RDISK_VOLUME_NAME_MAX + 1];
     char peer[64];                      /* address of the client, for logs */
@@ -70,7 +70,7 @@ struct rdisk_open_request {
                                    back, and was granted this one */
 };
 
-/* A volume that a client wants to be made, or deleted; checked for form. */
+/* A client's CREATE or DELETE; checked for form, not for permission. */
 struct rdisk_create_request {
     char volume[RDISK_VOLUME_NAME_MAX + 1];
     const char *peer; /* address of the client, for logs */
@@ -95,7 +95,7 @@ struct rdisk_open_grant {
     uint8_t cache[RDISK_ID_SIZE];    /* which volatile cache is behind it */
     bool extents;                    /* RDISK_OP_EXTENTS is carried out */
     bool copy;                       /* RDISK_OP_COPY is carried out */
-    bool resize;                     /* events->resize may say yes */
+    bool resize;                     /* events->resize may return OK */
 };
 
 /*
@@ -137,25 +137,24 @@ struct rdisk_target_request {
 struct rdisk_target_events {
     /*
      * Control thread: the secret of the client @user. False if there is none
-     * of that name, or if it may not come in; @secret is then left alone. Only
-     * with options.authenticate, where it must be.
+     * of that name, or if it may not connect; @secret is unchanged then. Only
+     * with options.authenticate, where it is required.
      */
     bool (*secret)(void *opaque, const char *user, struct rdisk_secret *secret);
     /*
-     * Control thread: may this client have this volume? Returns OK with
-     * @grant filled, RDISK_LATER, or the status and sentence to refuse with.
-     * What it leaves in *@user comes back in the other events, and after LATER
-     * when it is asked again: by rdisk_target_session_retry(), and whenever a
-     * session has ended.
+     * Control thread: decide on an OPEN. Returns OK with @grant filled,
+     * RDISK_LATER, or the status to refuse with, and a sentence in @err. *@user
+     * is passed to the other events, and after LATER to the next call of this
+     * one: by rdisk_target_session_retry(), and whenever a session has ended.
      *
-     * What the owner notes about this client having the volume, it notes after
+     * The owner records that this client has the volume after
      * rdisk_target_session_reserve(): a client that is refused for lack of
-     * memory must leave nothing behind.
+     * memory must leave no record.
      *
-     * A client that has lost its connection comes back with a higher epoch.
-     * The owner then fences its older session (rdisk_target_session_fence())
-     * and answers LATER until events->close has reported that it is gone: no
-     * request of it can take effect any more.
+     * A client that has lost its connection reconnects with a higher epoch. The
+     * owner then fences its older session (rdisk_target_session_fence()) and
+     * returns LATER until events->close was called for that: no request of it
+     * can take effect any more.
      */
     enum rdisk_status (*open)(void *opaque,
                               struct rdisk_target_session *session,
@@ -163,35 +162,35 @@ struct rdisk_target_events {
                               struct rdisk_open_grant *grant, void **user,
                               struct rdisk_error *err);
     /*
-     * Control thread: the session is gone, its queues drained, released. Not
-     * called if open or create refused, nor after LATER if *@user is still
-     * NULL. @orderly: its client has said that it needs the volume no longer;
-     * else it may come back.
+     * Control thread: the session has ended, its queues are drained and
+     * released. Not called if open or create refused, nor after LATER if *@user
+     * is still NULL. @orderly: the client has closed the volume; otherwise it
+     * may reconnect.
      */
     void (*close)(void *opaque, void *user, bool orderly);
     /*
      * Control thread: the client has closed the volume, and no request of it is
-     * left; instead of close. Returns OK when the client no longer has it,
-     * durably, RDISK_LATER, or why that is not so: then the client gets no
-     * answer, and may come back. After LATER, close follows if the session ends
-     * before rdisk_target_session_released(). NULL: close does it at once.
+     * left; instead of close. Returns OK when it is recorded durably that the
+     * client no longer has it, RDISK_LATER, or an error: then the client gets no
+     * answer, and may reconnect. After LATER, close follows if the session ends
+     * before rdisk_target_session_released(). NULL: close is called.
      */
     enum rdisk_status (*release)(void *opaque, void *user,
                                  struct rdisk_error *err);
     /*
-     * Control thread: give the session's volume @size bytes, whole blocks;
-     * fewer than now only if @shrink. Returns OK when that is so, durably,
-     * and rdisk_target_session_resize() was called for every session that has
-     * the volume, this one too; else RDISK_LATER or what to refuse with. NULL:
-     * nobody may.
+     * Control thread: change the size of the session's volume to @size bytes,
+     * whole blocks; fewer than now only if @shrink. Returns OK when that is done
+     * durably, and rdisk_target_session_resize() was called for every session
+     * that has the volume, this one too; else RDISK_LATER, or the status to
+     * refuse with. NULL: always refused.
      */
     enum rdisk_status (*resize)(void *opaque, void *user, uint64_t size,
                                 bool shrink, struct rdisk_error *err);
     /*
-     * Control thread: make a volume, or delete one, if this client may. Returns
-     * OK when that is so, durably, RDISK_LATER, or what to refuse with. What it leaves in
-     * *@user with LATER comes back in events->close, unless it answers before.
-     * NULL: nobody may.
+     * Control thread: create a volume, or delete one, if this client may.
+     * Returns OK when that is done durably, RDISK_LATER, or the status to refuse
+     * with. *@user after LATER is passed to events->close, unless it answers
+     * before. NULL: always refused.
      */
     enum rdisk_status (*create)(void *opaque,
                                 struct rdisk_target_session *session,
@@ -199,20 +198,20 @@ struct rdisk_target_events {
                                 void **user, struct rdisk_error *err);
     /*
      * Control thread: *@allocated gets the bytes that the session's volume
-     * takes up; or RDISK_LATER. NULL: nobody knows.
+     * takes up; or RDISK_LATER. NULL: always refused.
      */
     enum rdisk_status (*stat)(void *opaque, void *user, uint64_t *allocated,
                               struct rdisk_error *err);
     /*
-     * Control thread: which reactor will the next queue of this session be
-     * handed to?
+     * Control thread: the group of the reactor that the next queue of this
+     * session will be handed to.
      */
     struct rdisk_target_group *(*queue_group)(void *opaque, void *user);
     /*
-     * Control thread: a queue wants to join, of the group just named. Hand it
-     * to a reactor, whose thread calls rdisk_target_queue_start() on it.
-     * *@queue_user comes back in events->request and ->queue_idle. On an error
-     * the client is refused.
+     * Control thread: a queue joins, in the group that queue_group returned.
+     * Hand it to that reactor, whose thread calls rdisk_target_queue_start() on
+     * it. *@queue_user is passed to events->request and ->queue_idle. On an
+     * error the client is refused.
      */
     int (*queue_new)(void *opaque, void *user, struct rdisk_target_queue *queue,
                      void **queue_user, struct rdisk_error *err);
@@ -222,8 +221,8 @@ struct rdisk_target_events {
      */
     void (*request)(void *queue_user, struct rdisk_target_request *request);
     /*
-     * Reactor thread: the queue is dead and drained: no request is
-     * outstanding and no device touches its slots. The reactor forgets it and
+     * Reactor thread: the queue is broken and drained: no request is
+     * outstanding and no device accesses its slots. The reactor removes it and
      * passes it to the control thread, which calls
      * rdisk_target_queue_release(). Last event of a queue.
      */
@@ -235,9 +234,10 @@ struct rdisk_target_events {
 #define RDISK_DEVICE_NAME 64u /* with its terminating zero */
 
 /*
- * Could a target with these options listen now? 0; -ENODEV or -EADDRNOTAVAIL:
- * there is no RDMA device (yet), or none that has the address; -EADDRINUSE: the
- * port is taken, by a server that may just be ending. Needs no target.
+ * Check that a target with these options could listen now. 0; -ENODEV or
+ * -EADDRNOTAVAIL: there is no RDMA device (yet), or none that has the address;
+ * -EADDRINUSE: the port is in use, perhaps by a server that is ending. Needs no
+ * target.
  * On success @device, if it is not NULL, is the name of the RDMA device that
  * has the address, such as "rxe0"; "" for any address.
  */
@@ -259,7 +259,7 @@ void rdisk_target_process(struct rdisk_target *target);
 /*
  * Apply all of @options but the address and the port. Sessions that are open
  * keep what they were granted; new ones, and timeouts that start from now on,
- * get what @options says. 0, or -EINVAL with @err, and nothing is changed.
+ * get those of @options. 0, or -EINVAL with @err, and nothing is changed.
  */
 int rdisk_target_set_limits(struct rdisk_target *target,
                             const struct rdisk_target_options *options,
@@ -315,16 +315,15 @@ void rdisk_target_use(const struct rdisk_target *target, const char *user,
                       struct rdisk_quota *use);
 
 /*
- * From within events->open, or between LATER and its being asked again: keep
- * the memory of the slots that this client will get. 0, also when that was
- * done before, or -ENOBUFS with a sentence to refuse with: the server's memory,
- * or the client's quota, is used up. Given back if open
- * refuses, or the session ends.
+ * From within events->open, or between LATER and its next call: reserve the
+ * memory of the slots that this client will get. 0, also when that was done
+ * before, or -ENOBUFS with a sentence to refuse with: the server's memory, or the
+ * client's quota, is used up. Released if open refuses, or the session ends.
  */
 int rdisk_target_session_reserve(struct rdisk_target_session *session,
                                  struct rdisk_error *err);
 /*
- * After events->open answered LATER: ask it again, from within this call. The
+ * After events->open returned LATER: call it again, from within this call. The
  * session may end by that.
  */
 void rdisk_target_session_retry(struct rdisk_target_session *session);
@@ -346,22 +345,22 @@ void rdisk_target_session_stated(struct rdisk_target_session *session,
                                  const struct rdisk_error *err);
 
 /*
- * The session's volume has another size: new requests are held against it from
- * now on, and the client is informed, unless it has asked for it itself.
+ * The session's volume has another size: new requests are checked against it
+ * from now on, and the client is informed, unless it was its own RESIZE.
  */
 void rdisk_target_session_resize(struct rdisk_target_session *session,
                                  uint64_t size);
-/* Are requests of this session in flight? Those that come in this moment may
+/* True if requests of this session are in flight. Those that arrive meanwhile may
  * be missed. */
 bool rdisk_target_session_busy(const struct rdisk_target_session *session);
 
-/* Give back a queue after its idle event. */
+/* Release a queue after its idle event. */
 void rdisk_target_queue_release(struct rdisk_target_queue *queue);
 
 /*
  * What the queues of one reactor have together: completion queues of @depth
  * entries, fewer where the device has no more. There is one while its entries
- * suffice, then another; the last queue takes it along. Every completion queue
+ * suffice, then another; each is destroyed with its last queue. Every one
  * of the group interrupts by the same vector, @vector modulo the device's.
  * NULL: no memory.
  */
@@ -393,8 +392,8 @@ int rdisk_target_cq_fd(const struct rdisk_target_cq *cq);
  * touched.
  *
  * One call takes a bounded number of completions. If there may be more,
- * rdisk_target_cq_more() says so: then call again, after a look at whatever
- * else there is to do, and before waiting for the descriptor.
+ * rdisk_target_cq_more() returns true: then call again, after other work of the
+ * thread, and before waiting for the descriptor.
  */
 unsigned int rdisk_target_cq_process(struct rdisk_target_cq *cq);
 /* The same without touching or arming the descriptor, for a spinning reactor. */
