@@ -10,7 +10,7 @@ SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
 	$(addprefix io/, jobs.c mailbox.c offload.c placement.c reactor.c \
 		 ring.c ring_table.c) \
 	$(addprefix session/, cq_watch.c create.c fence.c open.c queue.c \
-		resize.c session.c) \
+		resize.c session.c slots.c) \
 	$(addprefix volume/, drain.c identity.c identity_file.c lease.c lock.c losses.c \
 		operation.c pool.c pool_change.c pool_identity.c pool_images.c \
 		record_text.c records.c shared_records.c volume.c \

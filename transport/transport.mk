@@ -14,7 +14,7 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 		session.c stage.c state.c timer.c uri.c window.c) \
 	$(addprefix target/, auth.c call.c conversation.c cq.c create.c join.c \
 		latency.c listener.c liveness.c machine.c open.c queue.c quota.c receive.c \
-		session.c target.c))
+		session.c slots.c target.c))
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 
 LIBRDISK := $(O)/lib/librdisk.a

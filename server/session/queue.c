@@ -2,12 +2,12 @@
 #include "server/session/queue.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/container_of.h"
 #include "common/log.h"
 #include "common/thread.h"
 #include "server/session/cq_watch.h"
+#include "server/session/slots.h"
 
 /* A backend's context on a reactor, shared by the queues it has there. */
 struct attachment {
@@ -67,34 +67,26 @@ static void detach(struct worker *worker, struct attachment *attachment)
     free(attachment);
 }
 
-/* ---- Slots ------------------------------------------------------------ */
+/* ---- Requests --------------------------------------------------------- */
 
-/* With those rings that requests may go through. */
-static void register_slots(struct queue *queue)
+/* The ring's index of the slot's memory, or -1, by ring. */
+static void find_buffer(struct queue *queue, struct rdisk_target_grant *grant,
+                        int buffer[RING_KINDS])
 {
-    struct reactor *reactor = queue->worker->reactor;
-    bool polled = queue->attachment && queue->attachment->context->polled;
-    size_t length;
-    void *memory;
+    const struct slots *slots = grant->user;
 
-    rdisk_target_queue_memory(queue->target, &memory, &length);
-    queue->buffer[RING_ORDINARY] = reactor_buffer_add(reactor, RING_ORDINARY,
-                                                      memory, length);
-    queue->buffer[RING_POLLED] = polled
-                                     ? reactor_buffer_add(reactor, RING_POLLED,
-                                                          memory, length)
-                                     : -1;
-}
-
-static void unregister_slots(struct queue *queue)
-{
+    if (__builtin_expect(!slots, false)) {
+        slots = slots_register(queue, grant);
+    }
     for (unsigned int ring = 0; ring < RING_KINDS; ring++) {
-        reactor_buffer_remove(queue->worker->reactor, ring,
-                              queue->buffer[ring]);
+        buffer[ring] = slots ? slots->buffer[ring] : -1;
     }
 }
 
-/* ---- Requests --------------------------------------------------------- */
+bool queue_polls(const struct queue *queue)
+{
+    return queue->attachment && queue->attachment->context->polled;
+}
 
 uint64_t queue_polled(const struct queue *queue)
 {
@@ -134,7 +126,7 @@ void queue_request_event(void *queue_user, struct rdisk_target_request *target)
     io->length = target->length;
     io->room = target->room;
     io->data = target->data;
-    memcpy(io->buffer, queue->buffer, sizeof(io->buffer));
+    find_buffer(queue, target->grant, io->buffer);
     io->polled = false;
     io->depth = 0;
     backend_io_push(io, request_done, queue);
@@ -153,7 +145,7 @@ static void left_run(struct message *message)
 void queue_leave(struct queue *queue)
 {
     assert_reactor_thread(NULL);
-    unregister_slots(queue);
+    slots_unregister_all(queue);
     detach(queue->worker, queue->attachment);
     queue->message.run = left_run;
     mailbox_send(queue->home, &queue->message);
@@ -187,7 +179,7 @@ static void start_run(struct message *message)
     struct queue *queue = queue_of(message, message);
 
     queue->attachment = attach(queue->worker, queue->backend);
-    register_slots(queue);
+    slots_register(queue, rdisk_target_queue_base(queue->target));
     queue->state = QUEUE_RUNNING;
     queue->completion = completion_join(queue);
     rdisk_target_queue_start(queue->target);
@@ -218,7 +210,6 @@ struct queue *queue_start(struct rdisk_target_queue *target,
     queue->owner = owner;
     queue->state = QUEUE_STARTING;
     queue->answers.run = answers_run;
-    queue->buffer[RING_ORDINARY] = queue->buffer[RING_POLLED] = -1;
     queue->slots = slots;
     queue->message.run = start_run;
     worker->queues++;

@@ -13,6 +13,7 @@
 
 struct attachment;
 struct completion;
+struct slots;
 
 /* A reactor, and what the server keeps with it. */
 struct worker {
@@ -59,9 +60,8 @@ struct queue {
     struct completion *spare;   /* NULL: it was needed */
     struct queue *next_leaving; /* of its completion queue */
     struct reactor_deferred answers;
-    /* Its slots as a registered buffer, by ring, or -1. */
-    int buffer[RING_KINDS];
-    _Atomic uint64_t polled; /* requests that were polled for; read by any */
+    struct slots *registered; /* with the rings; slots.h */
+    _Atomic uint64_t polled;  /* requests that were polled for; read by any */
     unsigned int slots;
     struct queue_request requests[]; /* by slot */
 };
@@ -80,6 +80,9 @@ struct queue *queue_start(struct rdisk_target_queue *target,
 void queue_free(struct queue *queue);
 /* Requests of it that were polled for. Any thread. */
 uint64_t queue_polled(const struct queue *queue);
+
+/* Reactor thread: may requests of it go through the polled ring? */
+bool queue_polls(const struct queue *queue);
 
 /* Reactor thread: nothing of the ring knows the queue any more; back to the
  * control thread. */

@@ -56,11 +56,7 @@ unsigned int session_queues(const struct session *session, uint64_t *memory)
     *memory = 0;
     for (const struct queue *queue = session->queues; queue;
          queue = queue->next) {
-        size_t length;
-        void *address;
-
-        rdisk_target_queue_memory(queue->target, &address, &length);
-        *memory += length;
+        *memory += rdisk_target_queue_memory(queue->target);
         n++;
     }
     return n;

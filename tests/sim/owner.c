@@ -75,7 +75,8 @@ static int owner_queue_new(void *opaque, void *user,
         .queue = target,
         .holder = user,
     };
-    rdisk_target_queue_memory(target, &queue->memory, &queue->length);
+    queue->memory = rdisk_target_queue_base(target)->memory;
+    queue->length = rdisk_target_queue_base(target)->length;
     /* A client checks its requests itself. */
     if (queue->holder->visitor && sim_mutated(sim, SIM_MUTATE_NO_RANGE_CHECK)) {
         queue->holder->session->reported_size = 1ull << 50;

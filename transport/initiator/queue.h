@@ -26,6 +26,12 @@ struct rdisk_piece {
     struct rdisk_memory_keys keys;
 };
 
+/* Where a slot of the server is. */
+struct rdisk_place {
+    uint64_t payload; /* address of its payload area */
+    uint32_t rkey;
+};
+
 /*
  * Memory windows (type 2) of a queue with guest-memory=window: each opens one
  * piece of the guest's memory to the server, for one read. A window is free,
@@ -85,10 +91,7 @@ struct rdisk_queue {
     struct rdisk_qp qp;
     bool created; /* qp, headers and bounce exist */
 
-    /* The server's slots, as granted; constant once joined. */
-    uint64_t base;
-    uint32_t rkey;
-    uint32_t stride;
+    /* As granted; constant once joined. */
     unsigned int slots;
     unsigned int max_segments;
     bool long_extents; /* EXTENTS of any range */
@@ -108,6 +111,7 @@ struct rdisk_queue {
      * slot. One work request is kept for them. */
     struct rdisk_wire_entry *entries;
     unsigned int vector_count;
+    struct rdisk_place *places;     /* of each slot, at the server */
     struct rdisk_request **in_slot; /* the request in each slot, or NULL */
     uint16_t *free_slots;           /* a stack */
     unsigned int free_count;

@@ -127,14 +127,16 @@ static int allocate(struct rdisk_queue *queue, struct rdisk_error *err)
     unsigned int slots = queue->session->queues.slots;
     size_t areas_size = whole_pages(slots * RDISK_ANSWER_AREA);
 
+    queue->places = calloc(slots, sizeof(queue->places[0]));
     queue->in_slot = calloc(slots, sizeof(queue->in_slot[0]));
     queue->free_slots = calloc(slots, sizeof(queue->free_slots[0]));
     queue->seen = calloc(slots, sizeof(queue->seen[0]));
     queue->headers_size = whole_pages(slots * RDISK_HEADER_MAX);
     queue->headers = aligned_alloc(4096, queue->headers_size);
     queue->areas = has_vectors(queue) ? aligned_alloc(4096, areas_size) : NULL;
-    if (!queue->in_slot || !queue->free_slots || !queue->seen ||
-        !queue->headers || (has_vectors(queue) && !queue->areas)) {
+    if (!queue->places || !queue->in_slot || !queue->free_slots ||
+        !queue->seen || !queue->headers ||
+        (has_vectors(queue) && !queue->areas)) {
         return rdisk_error_set(err, -ENOMEM, "out of memory");
     }
     for (unsigned int i = 0; i < slots; i++) {
@@ -265,9 +267,6 @@ void rdisk_queue_set_grant(struct rdisk_queue *queue,
     const struct rdisk_initiator_options *options = &queue->session->options;
 
     assert_quiesced(queue);
-    queue->base = le64toh(accept->base);
-    queue->rkey = le32toh(accept->rkey);
-    queue->stride = le32toh(accept->stride);
     queue->slots = le16toh(accept->slots);
     queue->max_segments = le16toh(accept->max_segments);
     queue->long_extents = queue->session->handshake.auth.chosen &
@@ -280,6 +279,14 @@ void rdisk_queue_set_grant(struct rdisk_queue *queue,
     queue->bare_bits = rdisk_bare_bits(queue->slots);
     queue->bare_base = 0;
     queue->sequence = 0;
+    for (unsigned int i = 0; i < queue->slots; i++) {
+        queue->places[i] = (struct rdisk_place) {
+            .payload = le64toh(accept->base) +
+                       (uint64_t)i * le32toh(accept->stride) +
+                       RDISK_HEADER_AREA,
+            .rkey = le32toh(accept->rkey),
+        };
+    }
     /* Slot 0 on top of the stack. */
     for (unsigned int i = 0; i < queue->slots; i++) {
         queue->free_slots[i] = (uint16_t)(queue->slots - 1 - i);
@@ -301,11 +308,13 @@ void rdisk_queue_disconnect(struct rdisk_queue *queue)
     queue->headers_mr = queue->areas_mr = NULL;
     free(queue->headers);
     free(queue->areas);
+    free(queue->places);
     free(queue->in_slot);
     free(queue->free_slots);
     free(queue->seen);
     queue->headers = NULL;
     queue->areas = NULL;
+    queue->places = NULL;
     queue->in_slot = NULL;
     queue->free_slots = NULL;
     queue->seen = NULL;

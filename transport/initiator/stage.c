@@ -122,11 +122,6 @@ static struct rdisk_wire_request *slot_header(struct rdisk_queue *queue,
            1;
 }
 
-static uint64_t slot_payload(const struct rdisk_queue *queue, uint16_t slot)
-{
-    return queue->base + (uint64_t)slot * queue->stride + RDISK_HEADER_AREA;
-}
-
 /* All but the sequence. */
 static void fill_header(const struct rdisk_queue *queue,
                         const struct rdisk_request *request,
@@ -204,6 +199,7 @@ static struct ibv_send_wr *stage_headers(struct rdisk_queue *queue,
                                          uint16_t slot, const void *from,
                                          size_t size)
 {
+    const struct rdisk_place *place = &queue->places[slot];
     struct ibv_send_wr *wr = rdisk_qp_stage(&queue->qp);
 
     wr->num_sge = 1;
@@ -213,8 +209,8 @@ static struct ibv_send_wr *stage_headers(struct rdisk_queue *queue,
         .lkey = queue->headers_mr->lkey,
     };
     send_inline(queue, wr);
-    wr->wr.rdma.remote_addr = slot_payload(queue, slot) - size;
-    wr->wr.rdma.rkey = queue->rkey;
+    wr->wr.rdma.remote_addr = place->payload - size;
+    wr->wr.rdma.rkey = place->rkey;
     wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
     return wr;
 }
@@ -317,6 +313,7 @@ void rdisk_queue_stage_vector(struct rdisk_queue *queue)
 struct chain {
     struct rdisk_queue *queue;
     uint64_t remote; /* where the next byte goes */
+    uint32_t rkey;
     struct ibv_send_wr *last;
 };
 
@@ -325,7 +322,7 @@ static void begin_link(struct chain *chain, uint64_t remote)
     chain->last = rdisk_qp_stage(&chain->queue->qp);
     chain->last->opcode = IBV_WR_RDMA_WRITE;
     chain->last->wr.rdma.remote_addr = remote;
-    chain->last->wr.rdma.rkey = chain->queue->rkey;
+    chain->last->wr.rdma.rkey = chain->rkey;
     chain->remote = remote;
 }
 
@@ -373,14 +370,15 @@ static void await_sends(struct rdisk_queue *queue,
 static void stage_bare(struct rdisk_queue *queue, struct rdisk_request *request,
                        unsigned int pieces)
 {
+    const struct rdisk_place *place = &queue->places[request->slot];
     struct ibv_send_wr *wr = rdisk_qp_stage(&queue->qp);
 
     take_sequence(queue, request);
     wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
     wr->imm_data = htonl(rdisk_imm_bare(queue->bare_bits, request->slot,
                                         queue->bare_base, request->offset));
-    wr->wr.rdma.remote_addr = slot_payload(queue, request->slot);
-    wr->wr.rdma.rkey = queue->rkey;
+    wr->wr.rdma.remote_addr = place->payload;
+    wr->wr.rdma.rkey = place->rkey;
     wr->num_sge = (int)pieces;
     for (unsigned int i = 0; i < pieces; i++) {
         wr->sg_list[i] = (struct ibv_sge) {
@@ -397,13 +395,13 @@ static void stage_write(struct rdisk_queue *queue,
                         struct rdisk_request *request, unsigned int pieces)
 {
     struct rdisk_wire_request *header = slot_header(queue, request->slot);
-    struct chain chain = { .queue = queue };
+    const struct rdisk_place *place = &queue->places[request->slot];
+    struct chain chain = { .queue = queue, .rkey = place->rkey };
 
     fill_header(queue, request, 0, header);
     number(queue, request, header);
     queue->bare_base = rdisk_bare_base(request->offset);
-    begin_link(&chain, slot_payload(queue, request->slot) -
-                           sizeof(struct rdisk_wire_request));
+    begin_link(&chain, place->payload - sizeof(struct rdisk_wire_request));
     append(&chain, (uintptr_t)header, sizeof(*header), queue->headers_mr->lkey);
     for (unsigned int i = 0; i < pieces; i++) {
         append(&chain, queue->pieces[i].address, queue->pieces[i].length,

@@ -26,7 +26,7 @@ static int grant_slots(struct rdisk_target_session *session,
     uint64_t left = most > target->memory ? most - target->memory : 0;
     uint64_t own;
     uint64_t one = session->granted_queues *
-                   rdisk_target_queue_size(1, session->granted_slot_size);
+                   rdisk_target_slots_size(1, session->granted_slot_size);
     unsigned int wanted = session->granted_slots;
     unsigned int fewest = least(wanted, FEWEST_SLOTS);
 

@@ -8,10 +8,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "transport/verbs/conn_param.h"
-#include "transport/verbs/mr.h"
 #include "transport/target/session.h"
 
 /* Room for the answers of all slots and two reads in the most pieces. */
@@ -19,46 +17,22 @@
 
 /* ---- Life ------------------------------------------------------------- */
 
-static uint32_t stride_of(uint32_t slot_size)
-{
-    return RDISK_HEADER_AREA + slot_size;
-}
-
-size_t rdisk_target_queue_size(unsigned int slots, uint32_t slot_size)
-{
-    return (size_t)slots * stride_of(slot_size);
-}
-
 static int allocate(struct rdisk_target_queue *queue, struct rdisk_error *err)
 {
     queue->slot = calloc(queue->slots, sizeof(queue->slot[0]));
     queue->segments = calloc((size_t)queue->slots * RDISK_SEGMENTS_MAX,
                              sizeof(queue->segments[0]));
-    queue->memory = mmap(NULL, queue->memory_size, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (queue->memory == MAP_FAILED) {
-        queue->memory = NULL;
-    } else {
-        /* May fail. Huge pages are pinned, by the device and by io_uring, in a
-         * fraction of the time, during which the reactor's other queues
-         * wait. */
-        madvise(queue->memory, queue->memory_size, MADV_HUGEPAGE);
-        /* Clients' data does not belong in a core dump. */
-        madvise(queue->memory, queue->memory_size, MADV_DONTDUMP);
-    }
-    if (!queue->slot || !queue->segments || !queue->memory) {
-        return rdisk_error_set(err, -ENOMEM, "no memory for %zu bytes of slots",
-                               queue->memory_size);
+    if (!queue->slot || !queue->segments) {
+        return rdisk_error_set(err, -ENOMEM, "out of memory");
     }
     for (unsigned int i = 0; i < queue->slots; i++) {
         queue->slot[i].request.queue = queue;
         queue->slot[i].request.slot = (uint16_t)i;
-        queue->slot[i].request.data = queue->memory +
-                                      (size_t)i * queue->stride +
-                                      RDISK_HEADER_AREA;
     }
     queue->waiting_end = &queue->waiting;
-    return 0;
+    queue->base = rdisk_target_slots_create(queue, 0, queue->slots,
+                                            queue->limits.slot_size, err);
+    return queue->base ? 0 : -ENOMEM;
 }
 
 static int create_verbs(struct rdisk_target_queue *queue,
@@ -78,12 +52,6 @@ static int create_verbs(struct rdisk_target_queue *queue,
     };
     int ret;
 
-    queue->mr = rdisk_mr_register(env->verbs, session->pd, queue->memory,
-                                  queue->memory_size, IBV_ACCESS_REMOTE_WRITE,
-                                  err);
-    if (!queue->mr) {
-        return -ENOMEM;
-    }
     /* Half, since a quarter may be held by sends not yet proved done. */
     queue->max_segments = config.send_depth / 2 < RDISK_SEGMENTS_MAX
                               ? config.send_depth / 2
@@ -125,9 +93,6 @@ struct rdisk_target_queue *rdisk_target_queue_create(
     queue->id = id;
     queue->index = le16toh(wire->queue);
     queue->slots = le16toh(wire->slots);
-    queue->stride = stride_of(le32toh(wire->slot_size));
-    queue->memory_size = rdisk_target_queue_size(queue->slots,
-                                                 le32toh(wire->slot_size));
     queue->limits = (struct rdisk_request_limits) {
         .epoch = session->request.epoch,
         .block_size = session->grant.block_size,
@@ -162,7 +127,6 @@ struct rdisk_target_queue *rdisk_target_queue_create(
 void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
 {
     struct rdisk_target_session *session = queue->session;
-    const struct rdisk_verbs *verbs = session->target->env->verbs;
 
     if (rdisk_qp_link_suspect(&queue->qp)) {
         session->link_suspect = true;
@@ -171,10 +135,7 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
     if (queue->cq) {
         rdisk_target_cq_leave(queue->cq, &queue->qp.config);
     }
-    rdisk_mr_deregister(verbs, queue->mr);
-    if (queue->memory) {
-        munmap(queue->memory, queue->memory_size);
-    }
+    rdisk_target_slots_destroy(queue, queue->base);
     if (queue->id) {
         rdisk_cm_teardowns_add(&session->target->teardowns, queue->id,
                                session->link_suspect);
@@ -204,7 +165,7 @@ static struct ibv_send_wr *stage_payload(struct rdisk_target_queue *queue,
         wr->sg_list[0] = (struct ibv_sge) {
             .addr = from,
             .length = le32toh(segment[i].length),
-            .lkey = queue->mr->lkey,
+            .lkey = slot->slots->mr->lkey,
         };
         wr->wr.rdma.remote_addr = le64toh(segment[i].address);
         wr->wr.rdma.rkey = le32toh(segment[i].key);
@@ -287,7 +248,7 @@ static void stage_vector(struct rdisk_target_queue *queue,
         wr->sg_list[0] = (struct ibv_sge) {
             .addr = (uintptr_t)answers_of(vector),
             .length = (uint32_t)(vector->count * sizeof(rdisk_le32)),
-            .lkey = queue->mr->lkey,
+            .lkey = vector->first->slots->mr->lkey,
         };
         wr->wr.rdma.remote_addr = queue->areas + slot * RDISK_ANSWER_AREA;
         wr->wr.rdma.rkey = queue->areas_key;
@@ -382,10 +343,10 @@ void rdisk_target_queue_start(struct rdisk_target_queue *queue)
         .queue = htole16((uint16_t)queue->index),
         .slots = htole16((uint16_t)queue->slots),
         .max_segments = htole16((uint16_t)queue->max_segments),
-        .slot_size = htole32(queue->limits.slot_size),
-        .base = htole64((uintptr_t)queue->memory),
-        .rkey = htole32(queue->mr->rkey),
-        .stride = htole32(queue->stride),
+        .slot_size = htole32(queue->base->slot_size),
+        .base = htole64((uintptr_t)queue->base->grant.memory),
+        .rkey = htole32(queue->base->mr->rkey),
+        .stride = htole32(rdisk_target_stride(queue->base->slot_size)),
     };
     struct rdma_conn_param param = rdisk_conn_param(&accept, sizeof(accept));
     const struct rdisk_env *env = queue->session->target->env;
@@ -439,11 +400,15 @@ void rdisk_target_queue_kick(struct rdisk_target_queue *queue)
     }
 }
 
-void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
-                               void **address, size_t *length)
+struct rdisk_target_grant *rdisk_target_queue_base(
+    const struct rdisk_target_queue *queue)
 {
-    *address = queue->memory;
-    *length = queue->memory_size;
+    return &queue->base->grant;
+}
+
+uint64_t rdisk_target_queue_memory(const struct rdisk_target_queue *queue)
+{
+    return queue->base->grant.length;
 }
 
 unsigned int rdisk_target_queue_slots(const struct rdisk_target_queue *queue)

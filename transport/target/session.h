@@ -17,10 +17,22 @@
 
 /* ---- Queue ------------------------------------------------------------ */
 
+/*
+ * Slots that were granted together, with consecutive numbers. Control thread;
+ * the reactor reads what is constant.
+ */
+struct rdisk_target_slots {
+    struct rdisk_target_grant grant; /* first */
+    struct ibv_mr *mr;
+    unsigned int first, count; /* their numbers */
+    uint32_t slot_size;        /* payload bytes of each */
+};
+
 /* A slot as the reactor sees it. */
 struct rdisk_target_slot {
     struct rdisk_target_request request;
-    struct rdisk_target_slot *next; /* on the list of waiting answers */
+    const struct rdisk_target_slots *slots; /* granted with it */
+    struct rdisk_target_slot *next;         /* on the list of waiting answers */
     uint32_t sequence;
     uint16_t segments;        /* of a READ */
     enum rdisk_status status; /* of a waiting answer */
@@ -40,10 +52,7 @@ struct rdisk_target_queue {
     unsigned int slots;
     unsigned int max_segments;
 
-    uint8_t *memory; /* all slots */
-    size_t memory_size;
-    uint32_t stride;
-    struct ibv_mr *mr;
+    struct rdisk_target_slots *base; /* from the acceptance on */
 
     struct rdisk_target_cq *cq; /* shared with others of its reactor */
 
@@ -109,7 +118,30 @@ void rdisk_target_queue_refuse(struct rdisk_target_queue *queue,
 unsigned int rdisk_target_queue_receive(
     struct rdisk_target_queue *queue,
     const struct rdisk_qp_completion *completion, uint64_t now);
-size_t rdisk_target_queue_size(unsigned int slots, uint32_t slot_size);
+
+/* ---- Slots: target/slots.c --------------------------------------------- */
+
+/* Bytes from slot to slot. */
+static inline uint32_t rdisk_target_stride(uint32_t slot_size)
+{
+    return RDISK_HEADER_AREA + slot_size;
+}
+
+/* Bytes of so many. */
+static inline size_t rdisk_target_slots_size(unsigned int count,
+                                             uint32_t slot_size)
+{
+    return (size_t)count * rdisk_target_stride(slot_size);
+}
+
+/* Control thread: memory for slots @first…, registered, in the queue's table.
+ * NULL with @err filled. */
+struct rdisk_target_slots *rdisk_target_slots_create(
+    struct rdisk_target_queue *queue, unsigned int first, unsigned int count,
+    uint32_t slot_size, struct rdisk_error *err);
+/* No device touches them. */
+void rdisk_target_slots_destroy(struct rdisk_target_queue *queue,
+                                struct rdisk_target_slots *slots);
 
 /* ---- Completion queues: target/cq.c ------------------------------------ */
 

@@ -145,8 +145,8 @@ static int owner_queue_new(void *opaque, void *user,
                 .scene = scene,
                 .queue = queue,
             };
-            rdisk_target_queue_memory(queue, &scene->queues[i].memory,
-                                      &scene->queues[i].length);
+            scene->queues[i].memory = rdisk_target_queue_base(queue)->memory;
+            scene->queues[i].length = rdisk_target_queue_base(queue)->length;
             *queue_user = &scene->queues[i];
             return 0;
         }

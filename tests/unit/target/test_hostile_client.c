@@ -14,11 +14,10 @@
 static void other_sessions_memory(void)
 {
     void *memory;
-    size_t length;
 
     hostile_begin(1);
     hostile_join();
-    rdisk_target_queue_memory(hostile_scene.queues[0].queue, &memory, &length);
+    memory = rdisk_target_queue_base(hostile_scene.queues[0].queue)->memory;
     memset(data.buffer, 0xee, 512);
     CHECK_EQUAL(raw_write(&data, 0, 512, (uintptr_t)memory, le32toh(lease.rkey),
                           -1),

@@ -17,6 +17,7 @@
 #define RDISK_TARGET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <rdisk/env.h>
@@ -99,14 +100,26 @@ struct rdisk_open_grant {
 };
 
 /*
+ * Slots that were granted to a queue together: one page-aligned range of
+ * memory, which the owner may register as a fixed buffer. The transport's,
+ * which allocates and frees it; constant meanwhile, but for @user.
+ */
+struct rdisk_target_grant {
+    void *memory;
+    size_t length; /* bytes */
+    void *user;    /* the owner's, reactor thread; NULL at first */
+};
+
+/*
  * A request, owned by the transport. The owner keeps it from events->request
  * until rdisk_target_complete(). @data is the slot's payload area, page-
- * aligned, inside rdisk_target_queue_memory(): a WRITE's payload is in it, a
+ * aligned, inside the memory of @grant: a WRITE's payload is in it, a
  * READ's belongs into it. The payload stays remote-writable by its own client,
  * so never decide on its contents twice.
  */
 struct rdisk_target_request {
     struct rdisk_target_queue *queue;
+    struct rdisk_target_grant *grant; /* with its slot */
     enum rdisk_op op;
     unsigned int flags; /* RDISK_REQUEST_… */
     uint64_t offset;    /* bytes; inside the volume, aligned */
@@ -412,10 +425,11 @@ void rdisk_target_complete(struct rdisk_target_request *request,
  */
 void rdisk_target_queue_kick(struct rdisk_target_queue *queue);
 
-/* All slots of the queue as one page-aligned range, to register as a fixed
- * buffer. Constant from queue_new to release. Any thread. */
-void rdisk_target_queue_memory(const struct rdisk_target_queue *queue,
-                               void **address, size_t *length);
+/* The slots that the queue has from queue_new to release. Any thread. */
+struct rdisk_target_grant *rdisk_target_queue_base(
+    const struct rdisk_target_queue *queue);
+/* Bytes of all its slots. Control thread. */
+uint64_t rdisk_target_queue_memory(const struct rdisk_target_queue *queue);
 
 /* Requests that it can have at a time. Constant, the same. */
 unsigned int rdisk_target_queue_slots(const struct rdisk_target_queue *queue);

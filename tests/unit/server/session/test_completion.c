@@ -139,7 +139,6 @@ static struct queue *queue_of(unsigned int i)
     queue->left = queue_left;
     queue->spare = completion_new();
     queue->state = QUEUE_RUNNING;
-    queue->buffer[RING_ORDINARY] = queue->buffer[RING_POLLED] = -1;
     REQUIRE(queue->spare != NULL);
     worker.queues++;
     left[i] = 0;
