@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "vhost-user-blk/close_last.h"
 
 /* Bytes of the header of a vhost-user message: request, flags, size. */
 #define HEADER_SIZE 12u
@@ -266,6 +267,7 @@ static void leave(struct device *device)
         device->events->stopped(device->opaque);
     }
     vu_deinit(&device->vu);
+    close(device->last_fd);
     device->connected = false;
     if (why) {
         device->held |= atomic_exchange(&device->rings_broken, false);
@@ -328,8 +330,25 @@ void connection_drained(struct loop_source *source, uint32_t events)
     }
 }
 
+static int watch(struct device *device, int fd)
+{
+    int ret = loop_add(device->loop, fd, EPOLLIN, &device->messages);
+
+    if (ret < 0) {
+        return ret;
+    }
+    device->last_fd = close_last(fd);
+    if (device->last_fd < 0) {
+        loop_remove(device->loop, fd);
+        return device->last_fd;
+    }
+    return 0;
+}
+
 void connection_begin(struct device *device, int fd)
 {
+    int ret;
+
     atomic_store(&device->broken, NULL);
     if (!vu_init(&device->vu, (uint16_t)device->virtqueue_count, fd,
                  connection_panic, NULL, set_watch, remove_watch,
@@ -338,9 +357,10 @@ void connection_begin(struct device *device, int fd)
         close(fd);
         return;
     }
-    if (loop_add(device->loop, fd, EPOLLIN, &device->messages) < 0) {
+    ret = watch(device, fd);
+    if (ret < 0) {
         log_error("disk '%s': cannot watch a connection: %s", device->name,
-                  strerror(errno));
+                  strerror(-ret));
         vu_deinit(&device->vu);
         return;
     }

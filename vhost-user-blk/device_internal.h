@@ -27,6 +27,7 @@ struct device {
     gid_t group;
     struct loop_source listening, messages, draining;
     int listen_fd;
+    int last_fd;    /* keeps vu.sock open until other files are closed */
     int drained_fd; /* eventfd: a lane has nothing in flight, or
                                    the rings are broken */
     bool connected; /* vu is initialised */

@@ -4,8 +4,8 @@
 
 VHOST := $(O)/bin/rdisk-vhost
 VHOST_LIB := $(O)/libvhost-user
-VHOST_SOURCES := $(addprefix vhost-user-blk/, client_record.c config.c connection.c \
-	control.c daemon.c device.c dirty_log.c disk.c disk_options.c disk_session.c \
+VHOST_SOURCES := $(addprefix vhost-user-blk/, client_record.c close_last.c config.c \
+	connection.c control.c daemon.c device.c dirty_log.c disk.c disk_options.c disk_session.c \
 	guest_memory.c listener.c main.c message.c reactor.c request.c virtqueue.c)
 VHOST_PACKAGES := $(TRANSPORT_PACKAGES) json-c $(DAEMON_PACKAGES)
 
@@ -27,8 +27,8 @@ $(VHOST_LIB)/libvhost-user.o: $(wildcard vhost-user-blk/patches/*.patch) \
 		$(VHOST_LIB)/src/libvhost-user.c
 
 # What does without the library's header, and so is part of the unit tests.
-VHOST_UNIT_OBJECTS := $(call objects,$(addprefix vhost-user-blk/, config.c \
-	dirty_log.c disk_options.c request.c))
+VHOST_UNIT_OBJECTS := $(call objects,$(addprefix vhost-user-blk/, close_last.c \
+	config.c dirty_log.c disk_options.c request.c))
 VHOST_OBJECTS := $(filter-out $(VHOST_UNIT_OBJECTS),$(call objects,$(VHOST_SOURCES)))
 $(VHOST_OBJECTS): \
 	CPPFLAGS += -isystem $(VHOST_LIB)/src
