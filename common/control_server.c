@@ -28,7 +28,7 @@
 /* A connection; and the call that its request is, while it has no reply. */
 struct control_call {
     struct loop_source source;
-    struct control *control; /* NULL: the socket is gone */
+    struct control *control; /* NULL: the socket was destroyed */
     int fd;                  /* -1: it left while the handler had its request */
     char input[CONTROL_LINE_MAX];
     size_t received;
@@ -399,7 +399,7 @@ void control_make_folder(const char *path)
     slash = strrchr(folder, '/');
     if (slash && slash != folder) {
         *slash = '\0';
-        /* If it cannot be made, bind() will say what is wrong. */
+        /* If it cannot be created, bind() reports that. */
         mkdir(folder, 0755);
     }
 }
@@ -488,7 +488,7 @@ void control_destroy(struct control *control)
         struct control_call *client = control->clients;
         bool asked = client->asked;
 
-        client_close(client); /* frees it, unless it has asked */
+        client_close(client); /* frees it, unless its request is not answered */
         if (asked) {
             control->clients = client->next;
             client->control = NULL; /* it is freed with its answer */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The control socket: a line with a request in, a line with its reply out.
- * What the lines say is the handler's business, and it may take its time. Never
- * blocks; each client gets its next reply only when it has taken the last
- * one.
+ * Their content is the handler's, which may answer later. Never blocks; a client
+ * gets its next reply only when it has read the last one.
  */
 #ifndef RDISK_COMMON_CONTROL_SERVER_H
 #define RDISK_COMMON_CONTROL_SERVER_H
@@ -29,8 +28,8 @@ void control_answer(struct control_call *call, char *reply);
 void control_make_folder(const char *path);
 /*
  * Listen at @path, for the user of the server only. Creates the last folder
- * of @path if it is missing, and replaces a socket that nobody serves any
- * more. NULL with @err filled.
+ * of @path if it is missing, and replaces a socket that no process listens to
+ * any more. NULL with @err filled.
  */
 struct control *control_create(struct loop *loop, const char *path,
                                control_fn *handler, void *opaque,

@@ -4,7 +4,7 @@
  * stderr is systemd's journal, an entry with fields (journal.h). Any thread.
  *
  * Until log_start() a line is written at once. From then on a thread writes
- * them (log_queue.h), so that nobody waits for whoever reads them.
+ * them (log_queue.h), so that no other thread waits for the reader.
  */
 #ifndef RDISK_COMMON_LOG_H
 #define RDISK_COMMON_LOG_H

@@ -22,7 +22,7 @@ struct log_queue {
     uint64_t head, tail;    /* bytes ever added, and ever written */
     uint64_t dropped;       /* lines, not reported yet */
     bool quitting;
-    bool abandoned;             /* nobody waits for the thread's end */
+    bool abandoned;             /* the thread is not joined */
     char bytes[LOG_QUEUE_SIZE]; /* from @tail to @head, the thread's */
 };
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Metrics in Prometheus' text format, made from the reply of rdiskd or
- * rdisk-vhost to "stat". So whoever has such a reply can make them: the server
- * for its HTTP address, rdisk(1) for a file.
+ * rdisk-vhost to "stat": by the server for its HTTP address, by rdisk(1) for a
+ * file.
  *
- * metrics_table.c has all there is to say about each metric. Any thread.
+ * metrics_table.c has a row for each metric. Any thread.
  */
 #ifndef RDISK_COMMON_METRICS_H
 #define RDISK_COMMON_METRICS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What systemd is to know of a service with Type=notify: that it is ready, that
- * it reloads or stops, and one line of status (sd_notify(3)). The protocol is
+ * Notifications to systemd of a service with Type=notify: ready, reloading,
+ * stopping, and one line of status (sd_notify(3)). The protocol is
  * one datagram; nothing is sent where NOTIFY_SOCKET is not set. Any thread.
  */
 #ifndef RDISK_COMMON_NOTIFY_H

@@ -2,8 +2,8 @@
 /*
  * Contracts about threads: to which one a function belongs.
  *
- * A thread that is started says what it is, first of all. The one that does not
- * is the control thread. What runs there is rare and slow, so its functions
+ * Each thread that is started sets its role first. The one that does not is the
+ * control thread. What runs there is rare and slow, so its functions
  * check that in every build. Functions of reactors are on the path of requests:
  * they check where contracts are checked (RDISK_DEBUG_CONTRACTS: sanitized
  * builds).

@@ -15,8 +15,8 @@
 struct control_call;
 struct server;
 
-/* For a signal: the log says what comes of it. Before server_run(), and while
- * another one is running, it has its turn later. */
+/* For a signal: the result is logged. Before server_run(), and while another one
+ * is running, it begins later. */
 void reload_wanted(struct server *server);
 /* The one that waits for its turn, if any. */
 void reload_begin_wanted(struct server *server);
@@ -29,7 +29,7 @@ void reload_ask(struct server *server, struct control_call *call);
 
 /* When reload_check_time() has to be called at the latest; RDISK_NEVER. */
 uint64_t reload_deadline(const struct server *server);
-/* Give up a reload whose files cannot be read in time. */
+/* Abort a reload whose files cannot be read in time. */
 void reload_check_time(struct server *server, uint64_t now);
 
 #endif

@@ -152,14 +152,14 @@ void server_turn(struct server *server, uint64_t until)
     reload_check_time(server, now);
 }
 
-static void tell_job(void *opaque, const struct job *job, uint64_t age)
+static void log_job(void *opaque, const struct job *job, uint64_t age)
 {
     log_error("left: %s '%s', for %.1f seconds", job->what, job->volume,
               age / RDISK_MSEC / 1000.0);
 }
 
 /* What is left when the time to stop is over. */
-static void tell_left(struct server *server)
+static void log_left(struct server *server)
 {
     log_error("%u sessions, and %u operations on volumes, have not ended "
               "within stop-timeout, %" PRIu64 " ms: ending without them",
@@ -170,13 +170,13 @@ static void tell_left(struct server *server)
         log_error("left: %s on volume '%s'", session->holder.peer,
                   session->holder.volume->name);
     }
-    jobs_for_each(server->jobs, tell_job, NULL);
+    jobs_for_each(server->jobs, log_job, NULL);
 }
 
 /*
  * A thread whose storage hangs may keep the process, and with it all that it
- * has open, for as long as that lasts: others are to have the port and the
- * socket at once.
+ * has open, for as long as that lasts. So the port and the socket are released
+ * first.
  */
 static void abandon(struct server *server)
 {
@@ -200,7 +200,7 @@ int server_run(struct server *server)
            server->reload) {
         if (server->stopping &&
             rdisk_now(server->env) >= server->stop_deadline) {
-            tell_left(server);
+            log_left(server);
             abandon(server);
             return -ETIMEDOUT;
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the parts of the server share. It is brought up by start.c, served and
- * ended by run.c; the rest uses it and knows nothing of those. Control thread.
+ * What the parts of the server share. start.c creates it, run.c serves and ends
+ * it; the rest uses it, and nothing of those two. Control thread.
  */
 #ifndef RDISK_SERVER_SERVER_H
 #define RDISK_SERVER_SERVER_H
@@ -33,7 +33,7 @@ struct server_totals {
     uint64_t reconnected; /* of these, by a client that had the volume */
     uint64_t refused;
     uint64_t closed; /* by their clients */
-    uint64_t lost;   /* ended otherwise: the client may come back */
+    uint64_t lost;   /* ended otherwise: the client may reconnect */
 };
 
 struct server {
@@ -56,7 +56,7 @@ struct server {
     struct control *control;        /* NULL: no socket */
     struct metrics_server *metrics; /* NULL: none over HTTP */
     struct session *sessions;       /* that are open */
-    uint64_t serials; /* sessions that have asked to open so far */
+    uint64_t serials;               /* OPENs received so far */
     struct server_totals totals;
 
     uint64_t started;      /* rdisk_now() */
@@ -73,7 +73,7 @@ struct server {
     int signal_fd;
 };
 
-/* systemd is to know that it serves, and what. */
+/* Notify systemd that it serves, and what. */
 void server_notify_ready(const struct server *server);
 
 /* "10.9.0.1:7471", "[fe80::1]:7471", "*:7471"; returns @text. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What may wait, for an address or for storage, has a bound and can be ended by
- * a signal, and the log says what it waits for.
+ * Each wait, for an address or for storage, has a bound, can be ended by a
+ * signal, and is named in the log.
  */
 #include "server/start.h"
 
@@ -87,7 +87,7 @@ static int start_jobs(struct server *server, struct rdisk_error *err)
 
 /* ---- The address ------------------------------------------------------ */
 
-/* How long is this reason worth to be waited for? */
+/* The time limit for this condition to end. */
 static uint64_t remaining_wait(const struct config *config, int code)
 {
     switch (code) {
@@ -140,7 +140,7 @@ static int await_address(struct server *server, struct rdisk_error *err)
 /* ---- Volumes ---------------------------------------------------------- */
 
 /*
- * A part of the start that may wait for storage, in a thread. Nobody else has
+ * A part of the start that may wait for storage, in a thread. Nothing else uses
  * the server's volumes meanwhile.
  */
 struct step {
@@ -240,8 +240,8 @@ static int find_images(const struct config *config,
 }
 
 /*
- * Beside the control socket, which one server has at a time, and which is where
- * a machine keeps what is to be gone after a boot.
+ * In the folder of the control socket, which one server has at a time, and whose
+ * content does not outlive a boot.
  */
 static int start_losses(struct server *server, struct rdisk_error *err)
 {
@@ -308,8 +308,8 @@ static int open_volume(struct step *step)
 }
 
 /*
- * One process at a time has the lock of the state directory on this machine:
- * that is what images of a Ceph pool know a server by.
+ * One process at a time has the lock of the state directory on this machine: so
+ * the directory identifies the server to images of a Ceph pool.
  */
 static void name_server(struct server *server)
 {
@@ -494,7 +494,7 @@ int server_start(struct server *server, struct config *config,
             .user = config->ceph_user,
             .keyring = config->ceph_keyring,
             .op_timeout_s = seconds(config->ceph_op_timeout),
-            /* Before those who wait for the volume give up. */
+            /* Before the time limit of those who wait for the volume. */
             .connect_timeout_s = seconds(config->storage_timeout / 2),
         },
     };

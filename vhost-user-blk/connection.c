@@ -144,9 +144,9 @@ static void remove_watch(VuDev *vu, int fd)
 
 /*
  * After a broken chain the VMM connects again and brings it along in its
- * in-flight table, to no other end. Such a device is not started: not until
- * the guest resets it, when the VMM asks for a new table. A VMM without a
- * table gives the guest another chance each time.
+ * in-flight table, each time. Such a device is not started until the guest resets
+ * it, when the VMM requests a new table. With a VMM that has no table it is
+ * started each time.
  */
 static bool held(const struct device *device)
 {

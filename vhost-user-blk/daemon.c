@@ -191,7 +191,7 @@ static void signal_ready(struct loop_source *source, uint32_t events)
     signals->daemon->stopping = true;
 }
 
-/* Milliseconds until the control socket is to be looked at. */
+/* Milliseconds until control_check_time() is due. */
 static int timeout(const struct daemon *daemon)
 {
     uint64_t deadline = control_deadline(daemon->control);

@@ -15,7 +15,7 @@
  * these two would do, but 126 is what QEMU's own disks offer by default. */
 #define SEGMENTS_MAX 126u
 
-/* ---- What libvhost-user asks --------------------------------------------- */
+/* ---- Callbacks of libvhost-user ------------------------------------------ */
 
 static uint64_t get_features(VuDev *vu)
 {

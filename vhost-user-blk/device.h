@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A vhost-user-blk device: a socket at which one VMM at a time connects, and
- * what that says of its features, memory and rings. Everything but the lanes
- * belongs to the disk's thread.
+ * A vhost-user-blk device: a socket to which one VMM at a time connects, and the
+ * features, memory and rings that it has set. Everything except the lanes belongs
+ * to the disk's thread.
  *
  * Around each message the device's lanes are stopped. A message that takes
  * memory or rings away waits, unread, until nothing is in flight: the VMM
@@ -69,7 +69,7 @@ void device_destroy(struct device *device);
 /* Listen at the socket, with what the VMM is offered. 0 or a negative errno. */
 int device_listen(struct device *device, const struct device_geometry *geometry,
                   struct rdisk_error *err);
-/* Let nobody connect any more. */
+/* Stop listening. */
 void device_unlisten(struct device *device);
 /* The volume has another size: the guest is notified. */
 void device_resized(struct device *device, uint64_t size);

@@ -54,7 +54,7 @@ static void begin_end(struct disk *disk)
     device_finish(disk->device);
 }
 
-/* What is asked for may be asked for again, and in any order. */
+/* Requests may be repeated, and come in any order. */
 static void wake_ready(struct loop_source *source, uint32_t events)
 {
     struct disk *disk = container_of(source, struct disk, wake_source);
@@ -189,7 +189,7 @@ static void release(struct disk *disk)
     free(disk);
 }
 
-/* Beside the socket, since both live as long as the host runs. */
+/* In the socket's folder, since both last until the host is rebooted. */
 static int name_record(struct disk *disk)
 {
     if (asprintf(&disk->record, "%s.client", disk->options.socket) < 0) {

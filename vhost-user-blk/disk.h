@@ -3,9 +3,9 @@
  * A disk: a volume of a server, offered to a VMM as a vhost-user-blk device.
  *
  * The volume is opened to write only while a VMM has the device started, so
- * that a guest can migrate: its destination takes the volume when its source
- * has let it go. Before, a short read-only session finds out what the VMM asks
- * for first: size, blocks, and what the volume can do.
+ * that a guest can migrate: its destination opens the volume when its source has
+ * closed it. Before, a short read-only session reads what the VMM needs first:
+ * size, block size, and operations of the volume.
  *
  * Each disk has a thread: name look-ups, registration of guest memory, the
  * client record and a VMM that is slow make no other disk wait. All functions
@@ -46,14 +46,14 @@ struct disk *disk_create(const struct rdisk_env *env, int home_fd,
                          struct disk_options *options, struct rdisk_error *err);
 
 /*
- * What a disk is asked for. To drain and to remove it: take no more requests,
- * complete those in flight, for DISK_GRACE_MS at most, disconnect the VMM, let
- * none connect, and close the session, so that another daemon may have the
+ * Requests to a disk. To drain and to remove it: take no more requests of the
+ * guest, complete those in flight, for DISK_GRACE_MS at most, disconnect the VMM,
+ * stop listening, and close the session, so that another daemon may have the
  * volume and the socket. Requests that a lost connection has kept from
  * completing stay in the VMM's in-flight table.
  */
 enum disk_request {
-    DISK_REMOVE = 1, /* for good: disk_ended() */
+    DISK_REMOVE = 1, /* permanently: disk_ended() */
     DISK_DRAIN = 2,  /* DISK_DRAINED */
     DISK_RESUME = 4, /* the opposite of DISK_DRAIN */
 };

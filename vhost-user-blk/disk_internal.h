@@ -17,11 +17,11 @@ struct disk {
     const struct rdisk_env *env;
     struct disk_options options; /* not changed after creation */
 
-    /* The thread, and what others want of it. */
+    /* The thread, and requests of others to it. */
     struct loop loop;
     pthread_t thread;
     struct loop_source wake_source;
-    int wake_fd;       /* eventfd: there is something in @asked */
+    int wake_fd;       /* eventfd: @asked is not empty */
     atomic_uint asked; /* enum disk_request, bit by bit */
     int home_fd;       /* eventfd of whoever created the disk */
     atomic_bool ended; /* the thread has; home_fd was written to */
@@ -34,7 +34,7 @@ struct disk {
 
     /* The rest is the disk's thread's. */
     enum disk_state state;
-    bool removing;            /* for good */
+    bool removing;            /* permanently */
     bool draining;            /* until disk_ask(DISK_RESUME) */
     bool ending;              /* either has begun */
     uint64_t abandon_at;      /* rdisk_now(): what is in flight then stays

@@ -35,8 +35,8 @@ int disk_options_init(struct disk_options *options, const char *name);
 void disk_options_free(struct disk_options *options);
 /*
  * Set one option by its name: uri, socket, user, secret-file, serial, queues,
- * mode, owner, group; each once. 0, or -EINVAL, -ENOMEM or what reading the
- * secret's file said, with a sentence.
+ * mode, owner, group; each once. 0, or -EINVAL, -ENOMEM or the error of reading
+ * the secret's file, with a sentence.
  */
 int disk_options_set(struct disk_options *options, const char *name,
                      const char *value, struct rdisk_error *err);

@@ -97,8 +97,8 @@ void disk_session_drop(struct disk *disk)
 }
 
 /*
- * The client of the session to come: with epochs above all of the one before,
- * written down before the server hears of them.
+ * The client of the next session: with epochs above all of the last one's,
+ * recorded before they are sent to the server.
  */
 static int next_client(struct disk *disk, struct rdisk_error *err)
 {
@@ -107,7 +107,8 @@ static int next_client(struct disk *disk, struct rdisk_error *err)
     return client_record_write(disk->record, &disk->client, err);
 }
 
-/* A look at what the volume is, which takes little of the server's memory. */
+/* A read-only session for the volume's size, which takes little of the server's
+ * memory. */
 static struct rdisk_initiator_options probing(const struct disk *disk)
 {
     struct rdisk_initiator_options options = disk->options.initiator;
@@ -256,7 +257,7 @@ static void take_geometry(struct disk *disk)
     atomic_store(&disk->size, disk->geometry.size);
 }
 
-/* The session is over: what comes next? */
+/* The session has ended: begin what follows. */
 static void session_ended(struct disk *disk)
 {
     enum disk_state state = disk->state;
@@ -322,7 +323,7 @@ static void opened(struct disk *disk)
     device_go(disk->device);
 }
 
-/* Somebody else has written the volume since: the guest's requests fail. */
+/* Another client has written the volume since: the guest's requests fail. */
 static void refuse_requests(struct disk *disk)
 {
     disk->state = DISK_FAILED;

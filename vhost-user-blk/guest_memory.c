@@ -94,9 +94,9 @@ static void *find(const VuDev *vu, uint64_t address, uint64_t length)
 }
 
 /*
- * libvhost-user checks where a ring begins, not where it ends. It forgets a ring
- * only if all of it was in the region that has gone, and looks for it again at
- * some accesses only.
+ * libvhost-user checks where a ring begins, not where it ends. It drops a ring
+ * only if all of it was in the region that was removed, and maps it again at some
+ * accesses only.
  */
 static bool find_ring(const VuDev *vu, VuVirtq *vq)
 {

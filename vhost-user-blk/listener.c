@@ -82,8 +82,8 @@ static int listen_at(struct device *device, struct rdisk_error *err)
 
     device->listen_fd = socket(AF_UNIX,
                                SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    /* Nobody else gets in before its owner and mode are set. bind(2) takes the
-     * mode over; umask(2) would be every thread's. */
+    /* No other user can connect before its owner and mode are set. bind(2) uses
+     * the mode of the descriptor; umask(2) would affect every thread. */
     if (device->listen_fd < 0 || fchmod(device->listen_fd, 0600) < 0 ||
         bind(device->listen_fd, (const struct sockaddr *)address,
              sizeof(*address)) < 0) {

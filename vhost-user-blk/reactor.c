@@ -16,7 +16,7 @@
 #include "common/thread.h"
 #include "transport/base/counter.h"
 
-/* Events taken at once, and turns of active queues between two looks at the
+/* Events taken at once, and turns of active queues between two polls of the
  * descriptors of the others. */
 #define EVENTS         32
 #define TURNS_PER_LOOK 16
@@ -143,7 +143,7 @@ static void take_events(struct reactor *reactor, bool sleep)
     }
 }
 
-/* There is work: how long has the queue waited for it? */
+/* There is work: account for how long the queue has waited for it. */
 static void found_work(struct reactor *reactor, struct reactor_queue *queue)
 {
     uint64_t now = rdisk_stopwatch(reactor->env);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A reactor: a thread that serves queues. A queue of a reactor is *active*
- * while it has work, and for its poll window after that: then it is looked at in
+ * while it has work, and for its poll window after that: then it is polled in
  * every turn, with its notifications off. Otherwise it is armed and waits for
  * one of its descriptors. The window adapts to how long the queue waits for
  * work (common/poll_window.h). A reactor without an active queue sleeps in
@@ -24,7 +24,7 @@ struct reactor;
 
 /* Embedded in what the reactor serves. */
 struct reactor_queue {
-    /* One bounded turn: take what is there. True if anything was. */
+    /* One bounded turn: serve what has arrived. True if anything had. */
     bool (*turn)(struct reactor_queue *queue);
     /* Let the descriptors report the next work. True: some has come
      * meanwhile, and the queue stays active. */
@@ -45,7 +45,7 @@ struct reactor_counters {
     uint64_t sleeps; /* epoll_wait() calls that could sleep */
 };
 
-/* @poll_time in nanoseconds: the longest poll window; 0: never look again before
+/* @poll_time in nanoseconds: the longest poll window; 0: do not poll before
  * sleeping. */
 struct reactor *reactor_create(const struct rdisk_env *env, unsigned int index,
                                uint64_t poll_time, struct rdisk_error *err);
@@ -65,7 +65,7 @@ void reactor_call(struct reactor *reactor, void (*function)(void *argument),
 /* When @fd is readable, @queue becomes active. 0 or a negative errno. */
 int reactor_watch(struct reactor *reactor, int fd, struct reactor_queue *queue);
 void reactor_unwatch(struct reactor *reactor, int fd);
-/* Have a look at it in the next turn. */
+/* Poll it in the next turn. */
 void reactor_activate(struct reactor *reactor, struct reactor_queue *queue);
 /* Forget it; its descriptors are unwatched already. */
 void reactor_remove(struct reactor *reactor, struct reactor_queue *queue);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A virtio-blk request (VIRTIO 1.2, 5.2.6), checked: what the guest asks for
- * and where its memory is. Everything a guest can say about a request is
- * checked here and nowhere else. Pure computation; any thread.
+ * A virtio-blk request (VIRTIO 1.2, 5.2.6), checked: its operation and its memory.
+ * Everything in a request that a guest controls is checked here and nowhere else. Pure computation; any thread.
  */
 #ifndef VHOST_USER_BLK_REQUEST_H
 #define VHOST_USER_BLK_REQUEST_H
@@ -18,7 +17,7 @@
  * a few MiB; a descriptor chain could name terabytes.
  */
 #define BLK_TRANSFER_MAX (32u << 20)
-/* Ranges of one DISCARD or WRITE_ZEROES, as the config space says. */
+/* Ranges of one DISCARD or WRITE_ZEROES, as in the config space. */
 #define BLK_RANGES_MAX 1u
 /* Bytes of a GET_ID, without a NUL if all are used. */
 #define BLK_SERIAL_SIZE 20u

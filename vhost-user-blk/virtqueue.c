@@ -436,7 +436,7 @@ static void disarm(struct reactor_queue *reactor_queue)
     }
 }
 
-/* What came between the last look and the arming would not be reported. */
+/* What came between the last poll and the arming would not be reported. */
 static bool arm(struct reactor_queue *reactor_queue)
 {
     struct lane *lane = lane_of(reactor_queue);

@@ -71,8 +71,8 @@ int lane_start(struct lane *lane);
 void lane_stop(struct lane *lane);
 /* A request that fails from now on is kept, not failed, until the next start. */
 void lane_keep(struct lane *lane);
-/* A stopped lane ends no request, and uses nothing of libvhost-user, until it
- * is let go again: soon, since it polls meanwhile. */
+/* A stopped lane ends no request, and uses nothing of libvhost-user, until it is
+ * released: soon, since it polls meanwhile. */
 void lane_hold(struct lane *lane, bool held);
 /* Nothing is in flight and no more comes: @lane->queue may go. */
 void lane_detach(struct lane *lane);

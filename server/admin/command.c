@@ -23,8 +23,8 @@
 
 /*
  * A command. One on a volume is an operation on its name: it takes its turn, and
- * what it asks of storage runs in jobs. Who waits for it gets an answer within
- * storage-timeout; a command that has begun by then goes on.
+ * uses storage in jobs. It is answered within storage-timeout; one that has begun
+ * by then continues.
  */
 struct command {
     struct server *server;
@@ -59,7 +59,7 @@ static void finish(struct command *command, int result,
     } else if (command->call) {
         reply(command->call, object);
     } else if (result < 0) {
-        log_warning("%s", why->text); /* who asked has not waited for it */
+        log_warning("%s", why->text); /* its answer was sent before */
     } else {
         json_object_put(object);
     }
@@ -163,7 +163,7 @@ static struct json_object *resume(struct server *server, const char *name,
     return json_object_new_object();
 }
 
-/* The volume exists, or work->result says why it cannot be known. */
+/* The volume exists, or work->result is why that is not known. */
 static void looked_up(struct volume_operation *work)
 {
     struct command *command = container_of(work, struct command, lookup);
@@ -285,7 +285,7 @@ static void run_in_turn(struct server *server, const struct request *request,
     run(command);
 }
 
-/* What asks no storage. */
+/* Commands that use no storage. */
 static void run_at_once(struct server *server, const struct request *request,
                         struct control_call *call)
 {

@@ -60,7 +60,7 @@ static void add_time(struct json_object *object, const char *key,
                (rdisk_histogram_percentile(latency, part) + 999) / 1000);
 }
 
-/* By operation, and bucket by bucket where somebody may want to subtract. */
+/* By operation; in buckets, so that two reports can be subtracted. */
 static void add_latency(struct json_object *object,
                         const struct rdisk_target_counters *counters)
 {

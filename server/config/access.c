@@ -219,7 +219,7 @@ int access_policy(bool *allowed, const char *key, const char *value,
 int access_check(const struct access_client *clients, enum access_method method,
                  struct rdisk_error *err)
 {
-    /* To serve everybody takes a word; silence is no consent. */
+    /* To serve without authentication must be configured explicitly. */
     if (method == ACCESS_METHOD_OPEN) {
         log_warning("authentication = none: any client that reaches the port "
                     "may use every volume%s",

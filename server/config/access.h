@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Who may come in, and to which volumes. */
+/* Which clients may connect, and what each may do. */
 #ifndef RDISK_SERVER_CONFIG_ACCESS_H
 #define RDISK_SERVER_CONFIG_ACCESS_H
 
@@ -22,7 +22,7 @@ struct access_client {
     unsigned int seen;     /* keys given, bit by bit */
 };
 
-/* Must clients prove who they are? */
+/* Whether clients must authenticate. */
 enum access_method {
     ACCESS_METHOD_UNSAID, /* as HMAC */
     ACCESS_METHOD_HMAC,
@@ -48,17 +48,17 @@ int access_method(enum access_method *method, const char *value,
 int access_policy(bool *allowed, const char *key, const char *value,
                   struct rdisk_error *err);
 /*
- * Can anybody come in, and does every client have a secret? Warns if all may
- * come in without one.
+ * Check that a client can connect, and that each has a secret. Warns if all may
+ * connect without one.
  */
 int access_check(const struct access_client *clients, enum access_method method,
                  struct rdisk_error *err);
 /* NULL if there is none of that name. */
 const struct access_client *access_find(const struct access_client *clients,
                                         const char *name);
-/* What may it do with @volume? Writing wins where both lists name it. */
+/* What it may do with @volume; write, if both lists name it. */
 enum access access_to(const struct access_client *client, const char *volume);
-/* May it make a volume of that name? */
+/* True if it may create a volume of that name. */
 bool access_to_create(const struct access_client *client, const char *volume);
 /* Wipes the secrets. */
 void access_free(struct access_client *clients);

@@ -33,7 +33,7 @@ enum applied {
     RELOADS,  /* when a server that runs reads the file again */
 };
 
-/* One table says all there is to say about an option. */
+/* All options, each in one row. */
 struct option {
     const char *section;
     const char *key;  /* in the file */

@@ -50,7 +50,7 @@ struct config {
     enum backend_polling polling; /* of the pool's volumes */
     char *ceph_config;            /* file */
     char *ceph_user;              /* without "client." */
-    char *ceph_keyring;           /* file; "": as the file says */
+    char *ceph_keyring;           /* file; "": as in the Ceph configuration */
     uint64_t ceph_op_timeout;     /* milliseconds */
     struct config_volume *volumes; /* in the order given */
 
@@ -84,7 +84,8 @@ struct config_change {
 void config_adopt(struct config *config, struct config *next,
                   struct config_change *change);
 
-/* Is everything there that must be? Last. Warns if anybody may come in. */
+/* Check that nothing required is missing; to be called last. Warns if clients need
+ * no authentication. */
 int config_check(const struct config *config, struct rdisk_error *err);
 
 /*

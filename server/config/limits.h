@@ -12,8 +12,8 @@ struct config;
 /* What the transport gets of @config, which must outlive @options. */
 void config_target_options(const struct config *config,
                            struct rdisk_target_options *options);
-/* After how many ns the log reports a job that hangs: before those who wait for
- * it give up. */
+/* After how many ns a job that hangs is logged: before the time limit of those
+ * who wait for it. */
 uint64_t config_slow_job(const struct config *config);
 
 #endif

@@ -170,7 +170,7 @@ int config_volume_parse(struct config_volume **volumes, const char *text,
     *argument++ = '\0';
     volume = config_volume_add(volumes, copy, err);
     if (volume) {
-        /* The command line says all of a volume, or nothing. */
+        /* The command line has all of a volume's options, or none. */
         volume->seen = 0;
         volume->read_only = false;
         volume->polling = BACKEND_POLL_AUTO;

@@ -31,7 +31,7 @@ int config_volume_set(struct config_volume *volume, const char *key,
 /* From the command line: "NAME=memory:64M", "NAME=file:/dev/sdb,read-only" */
 int config_volume_parse(struct config_volume **volumes, const char *text,
                         struct rdisk_error *err);
-/* The same volumes, in the same order? */
+/* True if both have the same volumes, in the same order. */
 bool config_volumes_same(const struct config_volume *a,
                          const struct config_volume *b);
 void config_volume_free(struct config_volume *volumes);

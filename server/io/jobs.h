@@ -2,13 +2,13 @@
 /*
  * Threads for system calls that may block for as long as storage does: open,
  * create, truncate, fsync, unlink, and what reads and writes records. From the
- * moment the server listens, the control thread makes none of them: it submits a
- * job, and learns of its end through its mailbox. (Only when no thread can be
- * started at all does it close a volume itself.)
+ * moment the server listens, the control thread makes none of them: it submits
+ * a job, and its mailbox runs done(). (Only when no thread can be started at all
+ * does it close a volume itself.)
  *
  * A file system that does not respond occupies the threads that called it. So
- * jobs name their *store*, whatever responds or hangs as one, and one store has
- * no more than JOBS_OF_STORE threads: the rest is left to the others.
+ * jobs name their *store*, whatever responds or hangs as one, and one store uses
+ * no more than JOBS_OF_STORE threads; the rest is for the others.
  *
  * Threads: run() has one of its own, everything else is the control thread's.
  */
@@ -37,7 +37,7 @@ enum job_state {
 
 /* In memory of the submitter's, from submit until done() is called. */
 struct job {
-    const char *what;   /* "opening volume", for people; constant */
+    const char *what;   /* "opening volume", for the log; constant */
     const char *volume; /* or path, that it is done to */
     const void *store;  /* equal: the same store; never dereferenced */
     /* A thread of its own: the system calls, and nothing that others have. */
@@ -58,13 +58,12 @@ struct job {
 };
 
 /*
- * @home: of the control thread. After @slow nanoseconds the log says that a job
- * hangs, and later when it has ended after all. NULL: no memory. Threads start
- * as they are needed.
+ * @home: of the control thread. A job that has not ended after @slow nanoseconds
+ * is logged, and so is its end. NULL: no memory. Threads are started as needed.
  */
 struct jobs *jobs_create(struct mailbox *home, const struct rdisk_env *env,
                          uint64_t slow);
-/* The same @slow from now on, for the jobs there are, too. */
+/* Change @slow, for the jobs there are, too. */
 void jobs_set_slow(struct jobs *jobs, uint64_t slow);
 /* End all threads; no job is left. NULL is allowed. */
 void jobs_destroy(struct jobs *jobs);

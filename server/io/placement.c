@@ -57,7 +57,7 @@ static int find_node(const char *device)
     }
     snprintf(path, sizeof(path), "/sys/class/infiniband/%s/device/numa_node",
              device);
-    /* A software device has no such file; -1 says that all are as near. */
+    /* A software device has no such file; -1: all nodes are as near. */
     return read_line(path, line, sizeof(line)) ? atoi(line) : -1;
 }
 
@@ -155,7 +155,7 @@ int placement_choose(struct placement *placement, unsigned int cores,
     }
     choose_cores(placement, wanted, placement->node);
     if (placement->cores < wanted && (cores || !placement->cores)) {
-        /* The node alone has too few of what was asked for in so many words. */
+        /* The configured number is more than the node has. */
         choose_cores(placement, wanted, -1);
     }
     if (placement->cores < cores || placement->cores == 0) {

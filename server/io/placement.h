@@ -31,8 +31,8 @@ int placement_choose(struct placement *placement, unsigned int cores,
 /* Memory of this thread, and of those it starts, from the NIC's node. */
 void placement_apply(const struct placement *placement);
 
-/* Raise RLIMIT_NOFILE and RLIMIT_MEMLOCK as far as allowed; say so if @need
- * bytes of slots cannot be locked. */
+/* Raise RLIMIT_NOFILE and RLIMIT_MEMLOCK as far as allowed; log a warning if
+ * @need bytes of slots cannot be locked. */
 void placement_raise_limits(uint64_t need);
 
 #endif

@@ -268,12 +268,12 @@ static bool poll_all(struct reactor *reactor)
          poller = poller->next) {
         found |= poller->poll(poller);
     }
-    /* What was found need be no request: a queue that has ended, say. */
+    /* It need not be a request: a queue may have ended. */
     return found || reactor->deferred;
 }
 
-/* One round. The rings are asked even if the pollers have found something:
- * while they always do, messages must come through all the same. */
+/* One round. The rings are polled even if the pollers have found something, so
+ * that messages arrive under constant load, too. */
 static bool poll_round(struct reactor *reactor)
 {
     /* First, as it submits, too. */
@@ -288,8 +288,8 @@ static bool poll_round(struct reactor *reactor)
 }
 
 /*
- * Look for work until the window, which began at @began, has passed, and for
- * as long as a polled disk has something of ours.
+ * Poll for work until the window, which began at @began, has passed, and while
+ * requests are in flight at a polled disk.
  */
 static bool reactor_spin(struct reactor *reactor, uint64_t began)
 {

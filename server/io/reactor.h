@@ -32,7 +32,7 @@
 
 struct reactor;
 
-/* Work for the end of this turn; at most once however often asked for. */
+/* Work for the end of this turn; runs once, however often it is scheduled. */
 struct reactor_deferred {
     void (*run)(struct reactor_deferred *deferred);
     struct reactor_deferred *next;
@@ -42,7 +42,7 @@ struct reactor_deferred {
 /* What a spinning reactor polls. Both return whether there was something;
  * neither adds or removes a poller. */
 struct reactor_poller {
-    /* Look, and take what there is. */
+    /* Poll, and serve what was found. */
     bool (*poll)(struct reactor_poller *poller);
     /* The same, and arm: what comes next completes on the ring. */
     bool (*arm)(struct reactor_poller *poller);
@@ -88,8 +88,8 @@ void reactor_sqe_set(struct io_uring_sqe *sqe, struct ring_op *op);
 
 void reactor_defer(struct reactor *reactor, struct reactor_deferred *deferred);
 
-/* Let a thread beside this one run @job, in its turn of @lane; its done() comes
- * back to this one. */
+/* Let an offload thread run @job, in its turn of @lane; done() runs in the
+ * reactor's. */
 void reactor_offload(struct reactor *reactor, struct offload_lane *lane,
                      struct offload_job *job);
 
@@ -104,14 +104,14 @@ void reactor_workers(struct reactor *reactor, int change);
 void reactor_poller_add(struct reactor *reactor, struct reactor_poller *poller);
 void reactor_poller_remove(struct reactor *reactor,
                            struct reactor_poller *poller);
-/* Will pollers be asked before the reactor sleeps? Then there is no need to
+/* True if the pollers run before the reactor sleeps. Then there is no need to
  * arm anything now: each one's arm() is called in time. */
 bool reactor_spins(struct reactor *reactor);
 /* From a poller that has more to do than it may in one turn: call its arm()
  * before the reactor sleeps. */
 void reactor_arm_later(struct reactor *reactor);
 
-/* Has it a polled ring? It is made when the first one asks. */
+/* True if it has a polled ring. The first call creates it. */
 bool reactor_polls(struct reactor *reactor);
 
 /*

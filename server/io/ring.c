@@ -45,7 +45,7 @@ int ring_init(struct ring *ring, enum ring_kind kind, unsigned int reactor)
     ring->kind = kind;
     ring->outstanding = 0;
     ring->reactor = reactor;
-    /* A ring that defers its work shows nothing to poll(2) by itself. */
+    /* poll(2) on a ring that defers its work shows nothing without this. */
     ring->sleeps_in_poll = RUNNING_ON_VALGRIND;
     for (size_t i = ring->sleeps_in_poll ? last : 0; i <= last; i++) {
         struct io_uring_params params = {
@@ -68,7 +68,8 @@ void ring_exit(struct ring *ring)
 
 /* ---- Submissions ------------------------------------------------------ */
 
-/* Some results only say "again"; after any other no request can be served. */
+/* After these results it is called again; after any other no request can be
+     * served. */
 static bool is_fatal(int result)
 {
     return result < 0 && result != -EINTR && result != -EAGAIN &&

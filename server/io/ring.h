@@ -19,9 +19,9 @@ struct ring_op {
 enum ring_kind {
     RING_ORDINARY, /* completions come by themselves, and end a
                                    sleep: for everything */
-    RING_POLLED,   /* the kernel asks the disk for them, without
-                                   interrupts, each time that it is asked to:
-                                   for reads and writes past the page cache */
+    RING_POLLED,   /* completions without interrupts: the kernel
+                                   polls the disk when it is called; for reads
+                                   and writes past the page cache */
     RING_KINDS
 };
 
@@ -44,11 +44,11 @@ struct io_uring_sqe *ring_sqe(struct ring *ring);
 void ring_submit(struct ring *ring);
 /* The same, and wait until something completes. Not of a polled ring. */
 void ring_sleep(struct ring *ring);
-/* Is there a completion, or work of the kernel's that will bring one? Of a
- * polled ring: submit, poll the disk, and return whether any came. */
+/* True if there is a completion, or work of the kernel's that leads to one. Of a
+ * polled ring: submit, poll the disk, and return whether there were any. */
 bool ring_ready(struct ring *ring);
 /* How many workers the kernel may have for requests of this thread that it
- * cannot do at once; 0: it does not say. */
+ * cannot do at once; 0: not known. */
 unsigned int ring_workers(struct ring *ring);
 /* 0, or a negative errno: this kernel does not take it (before 5.15). */
 int ring_set_workers(struct ring *ring, unsigned int workers);

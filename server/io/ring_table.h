@@ -14,7 +14,7 @@
 /* A sparse table and which of its places are taken. */
 struct ring_places {
     unsigned int size; /* 0: the kernel has no such table */
-    unsigned int hint; /* where to look first */
+    unsigned int hint; /* the place to try first */
     bool *used;
 };
 

@@ -34,7 +34,7 @@ static void poll_arm(struct completion *completion)
     completion->polling = true;
 }
 
-/* Its own completion says nothing; the poll's last one does. */
+/* Its own completion is ignored; the poll's last one counts. */
 static void poll_disarm(struct completion *completion)
 {
     struct io_uring_sqe *sqe = reactor_sqe(completion->worker->reactor,

@@ -12,8 +12,8 @@
 #include "server/volume/pool_change.h"
 
 /*
- * May this client make such a volume, or delete it? The answer does not depend
- * on whether there is one of that name.
+ * Check whether this client may create or delete such a volume. The answer does
+ * not depend on whether there is one of that name.
  */
 static bool allowed(const struct server *server,
                     const struct rdisk_create_request *request)

@@ -82,7 +82,7 @@ static void save_done(struct job *job)
     }
 }
 
-/* First for good, then for now. */
+/* First the record, then the sessions. */
 static void save(struct fence *fence)
 {
     struct lease *lease = fence->work.volume->lease;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An administrator takes the lease of a volume away from its holder, or is
- * away with it, for good, and ends their sessions: an operation on the volume.
+ * An administrator revokes the lease of a volume, of clients that are connected or
+ * disconnected, permanently, and ends their sessions: an operation on the volume.
  * Control thread.
  */
 #ifndef RDISK_SERVER_SESSION_FENCE_H

@@ -33,7 +33,7 @@ static void session_free(struct session *session)
 
 static void start_release(struct session *session);
 
-/* What the operation was for is decided; who asked hears of it. */
+/* The OPEN is decided: retry it in the transport, if the session still exists. */
 static void decided(struct volume_operation *work)
 {
     struct session *session = session_of(work);
@@ -46,7 +46,7 @@ static void decided(struct volume_operation *work)
         }
         return;
     }
-    /* Nobody has ever heard of what it was granted. */
+    /* The grant was not reported to the client. */
     if (session->status == RDISK_STATUS_OK) {
         session->orderly = !session->request.generation;
         start_release(session);
@@ -330,7 +330,7 @@ static enum rdisk_status still_granted(struct session *session)
     return RDISK_STATUS_OK;
 }
 
-/* Asked for the first time, or again. */
+/* The first call for this OPEN, or a later one. */
 static enum rdisk_status answer(struct session *session,
                                 struct rdisk_open_grant *grant, void **user,
                                 struct rdisk_error *err)
@@ -381,7 +381,7 @@ static enum rdisk_status begin(struct server *server,
         return RDISK_STATUS_NO_RESOURCES;
     }
     if (session->access == ACCESS_NONE) {
-        /* Not even looked for, so that nothing shows whether it exists. */
+        /* Not searched for, so that no reply shows whether it exists. */
         log_warning("client '%s' at %s may not use volume '%s': no list of "
                     "its section has it",
                     request->user, request->peer, request->volume);
@@ -432,7 +432,7 @@ enum rdisk_status open_event(void *opaque, struct rdisk_target_session *target,
 
 /* ---- Closing ---------------------------------------------------------- */
 
-/* The client's CLOSE is answered when its record says that it has closed. */
+/* The client's CLOSE is answered when its record has that it has closed. */
 static void released(struct volume_operation *work)
 {
     struct session *session = session_of(work);
@@ -490,7 +490,7 @@ static void release_begin(struct operation *operation)
     }
 }
 
-/* It holds the volume no longer, as of now; storage hears of it later. */
+/* It no longer holds the volume; the record is saved later. */
 static void start_release(struct session *session)
 {
     struct server *server = session->server;
@@ -538,7 +538,7 @@ void close_event(void *opaque, void *user, bool orderly)
     assert_control_thread();
     session->target = NULL;
     if (session->releasing) {
-        return; /* nobody waits for the answer to its CLOSE any more */
+        return; /* no client waits for the answer to its CLOSE */
     }
     if (session->creation) {
         create_leave(session);
@@ -555,7 +555,7 @@ void close_event(void *opaque, void *user, bool orderly)
         return;
     }
     if (session->status != RDISK_STATUS_OK) {
-        session_free(session); /* refused before that was asked for */
+        session_free(session); /* refused before the volume was opened */
         return;
     }
     leave(session, session->phase == SESSION_DECIDED

@@ -25,10 +25,10 @@ struct worker {
 };
 
 enum queue_state {
-    QUEUE_STARTING, /* on its way to the reactor */
+    QUEUE_STARTING, /* being passed to the reactor */
     QUEUE_RUNNING,  /* takes requests */
     QUEUE_DRAINED,  /* idle; it leaves when it may */
-    QUEUE_LEFT,     /* on its way back to the control thread */
+    QUEUE_LEFT,     /* being passed back to the control thread */
 };
 
 /* What a slot's request becomes. One for each slot, so that a request costs
@@ -81,10 +81,10 @@ void queue_free(struct queue *queue);
 /* Requests of it that were polled for. Any thread. */
 uint64_t queue_polled(const struct queue *queue);
 
-/* Reactor thread: may requests of it go through the polled ring? */
+/* Reactor thread: true if requests of it may go through the polled ring. */
 bool queue_polls(const struct queue *queue);
 
-/* Reactor thread: nothing of the ring knows the queue any more; back to the
+/* Reactor thread: the ring has nothing of the queue any more; pass it back to the
  * control thread. */
 void queue_leave(struct queue *queue);
 

@@ -12,7 +12,7 @@
 
 bool resize_allowed(const struct server *server, const struct volume *volume)
 {
-    /* A configured volume is as large as its section or its disk says. */
+    /* The size of a configured volume is that of its section or its disk. */
     return server->config->resize && !volume->configured &&
            volume->backend->class->resize &&
            !volume->backend->geometry.read_only;
@@ -160,7 +160,7 @@ static void record_done(struct job *job)
     check_kept(resize_of(volume_operation_of_job(job)));
 }
 
-/* What a guest has there it would not believe to be gone. */
+/* A guest that uses the end of the volume would not expect its loss. */
 static void shrink_for_administrator(struct resize *resize)
 {
     struct volume_operation *work = &resize->work;

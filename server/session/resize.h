@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Volumes that change their size while they are open, and what they take up:
- * operations on the volume, since both ask its storage. Control thread.
+ * Changing a volume's size while it is open, and measuring its space: operations
+ * on the volume, since both use its storage. Control thread.
  */
 #ifndef RDISK_SERVER_SESSION_RESIZE_H
 #define RDISK_SERVER_SESSION_RESIZE_H
@@ -16,12 +16,12 @@ struct resize {
     bool shrink;   /* may be smaller than now */
     /*
      * It has ended, with work.result: 0, or a negative errno with work.why. 0:
-     * durable, and all sessions that have the volume know. @resize may be
-     * freed.
+     * durable, and all sessions that have the volume were informed. @resize may
+     * be freed.
      */
     void (*done)(struct resize *resize);
     void *opaque; /* @done's */
-    /* Whose client has asked; NULL: an administrator has, or it has left. */
+    /* Of the client's RESIZE; NULL: an administrator's, or it has ended. */
     struct session *session;
 
     /* The rest belongs to resize.c. */
@@ -40,10 +40,10 @@ enum rdisk_status resize_event(void *opaque, void *user, uint64_t size,
 enum rdisk_status resize_stat_event(void *opaque, void *user,
                                     uint64_t *allocated,
                                     struct rdisk_error *err);
-/* The session is gone: what it has asked for has no answer any more. */
+/* The session has ended: its RESIZE gets no answer. */
 void resize_leave(struct session *session);
 
-/* May a client that writes this volume resize it? */
+/* True if a client that writes this volume may resize it. */
 bool resize_allowed(const struct server *server, const struct volume *volume);
 
 #endif

@@ -10,7 +10,7 @@
 
 enum session_phase {
     SESSION_RUNNING, /* an operation decides whether it may open */
-    SESSION_DECIDED, /* the transport has not asked for it yet */
+    SESSION_DECIDED, /* for the transport's next call */
     SESSION_OPEN,    /* granted */
 };
 
@@ -27,10 +27,10 @@ struct session {
     enum session_phase phase;
     bool asking;              /* from within open_event() */
     bool dead;                /* the transport has given it up meanwhile */
-    bool orderly;             /* its client does not come back */
+    bool orderly;             /* its client does not reconnect */
     bool settle;              /* it was the last writer */
     bool releasing;           /* its CLOSE is not answered; @target is NULL if
-                                   nobody waits for that any more */
+                                   there is no client for that any more */
     enum rdisk_status status; /* DECIDED: the answer */
     struct rdisk_open_request request;
     enum access access;
@@ -55,8 +55,8 @@ struct session {
 /* What the transport calls; its opaque is the struct server. */
 extern const struct rdisk_target_events session_events;
 
-/* Ask all sessions on what is drained to leave: requests already taken are
- * carried out first. */
+/* End all sessions on what is drained: requests already taken are carried out
+ * first. */
 void session_drain(struct server *server);
 
 /* What the lines of the log about the session are about, until it goes. */
@@ -65,10 +65,10 @@ struct log_subject session_subject(const struct session *session);
 void session_end(struct session *session, enum rdisk_status status,
                  const char *text);
 
-/* What may this user, "" without authentication, do with @volume? */
+/* What this user, "" without authentication, may do with @volume. */
 enum access session_access(const struct server *server, const char *user,
                            const char *volume);
-/* Does the session have more than its client may have by now? */
+/* True if the session has rights that its client no longer has. */
 bool session_withdrawn(const struct session *session);
 /* End all such sessions: requests already taken are carried out first. Their
  * number. */

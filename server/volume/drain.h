@@ -30,7 +30,7 @@ int drain_begin(struct drain *drain, const char *volume,
  * drained, or only as one of all.
  */
 int drain_end(struct drain *drain, const char *volume, struct rdisk_error *err);
-/* Is it drained, by itself or as one of all? */
+/* True if it is drained, by name or with all others. */
 bool drain_covers(const struct drain *drain, const char *volume);
 
 #endif

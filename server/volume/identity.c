@@ -128,7 +128,7 @@ static void add_incarnation(struct trait *trait, const struct stat *st)
     add_attribute(trait, st, "diskseq");
 }
 
-/* What the disk says of itself. */
+/* By the disk's own identifiers. */
 static bool add_names(struct trait *trait, const struct stat *st)
 {
     /* A partition's disk is the folder above. */
@@ -189,8 +189,8 @@ static bool add_loop(struct trait *trait, int fd, const struct stat *st)
 }
 
 /*
- * Where it is attached: for a disk that says nothing of itself. False if that
- * is nowhere, since it is made of memory, a connection or another device.
+ * By where it is attached, for a disk without identifiers. False if that is
+ * nowhere, since it is made of memory, a connection or another device.
  */
 static bool add_place(struct trait *trait, const struct stat *st)
 {

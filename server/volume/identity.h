@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which volume is it, whatever its name, and which volatile cache is behind
- * it? Clients that reconnect compare it. Control thread.
+ * The identity of a volume, whatever its name, and of the volatile cache behind
+ * it. Clients that reconnect compare them. Control thread.
  */
 #ifndef RDISK_SERVER_VOLUME_IDENTITY_H
 #define RDISK_SERVER_VOLUME_IDENTITY_H
@@ -13,10 +13,11 @@
 #include <rdisk/protocol.h>
 
 /*
- * A file is itself as long as it exists, also under another name and after a
- * restart of the machine; another one in its place is not. A block device is
- * known by what it says of itself; a loop device by its file; and one that says
- * nothing by where it is attached, or as long as the system runs by its number.
+ * A file keeps its identity as long as it exists, also under another name and
+ * after a restart of the machine; another one in its place has another. A block
+ * device is identified by its own identifiers; a loop device by its file; and one
+ * without identifiers by where it is attached, or, as long as the system runs, by
+ * its number.
  */
 void identity_of_file(int fd, const struct stat *st,
                       uint8_t identity[RDISK_ID_SIZE]);

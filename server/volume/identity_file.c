@@ -29,8 +29,8 @@
 #define CIFS_SUPER_MAGIC 0xff534d42
 #endif
 
-/* Does a file of this file system have the same number as long as it exists?
- * Some make them up when they are asked, and again later. */
+/* True if a file of this file system has the same number as long as it exists.
+ * Some generate numbers when a file is used, and others later. */
 static bool numbers_last(int fd)
 {
     struct statfs fs;

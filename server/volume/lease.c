@@ -27,7 +27,7 @@ int lease_read(const struct lease_store *store, const uint8_t *identity,
     return result;
 }
 
-/* Would a server that knows @b only decide otherwise? */
+/* True if a server with @b only would decide otherwise. */
 static bool differs(const struct lease_record *a, const struct lease_record *b)
 {
     return a->generation != b->generation || a->held != b->held ||
@@ -41,8 +41,8 @@ void lease_compare(struct lease *lease, const struct lease_record *record,
     bool same = record->generation == lease->record.generation;
 
     /* An older record does not bring a generation back; and while writers of
-     * this generation are connected, or the last one's leaving is still to be
-     * saved, this server knows more. */
+     * this generation are connected, or the last one's release is still to be
+     * saved, this server's copy is newer. */
     if (!lease->store || record->generation < lease->record.generation ||
         !differs(&lease->record, record) ||
         (same && (lease->writers || lease->unsaved))) {

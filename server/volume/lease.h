@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who may write a volume, when its writers are away.
+ * Who may write a volume while its writers are disconnected.
  *
  * A volume's writers hold its lease, one alone or several that share it. Each
  * lease has a generation: it grows by one whenever the volume gets a writer
- * that is neither one of them nor shares with them, and is remembered, under
- * the volume's identity, before that writer hears of it. Who comes back names
- * the generation that it was granted; if the volume has another one by now,
- * somebody else has had it meanwhile, and it is refused permanently.
+ * that is neither one of them nor shares with them, and is recorded, under the
+ * volume's identity, before that writer's OPEN is answered. A client that
+ * reconnects sends the generation that it was granted; if the volume has another
+ * one by now, another client has had it meanwhile, and it is refused permanently.
  *
- * While writers are there, volume.h keeps others away. Control thread.
+ * While writers are connected, volume.h refuses others. Control thread.
  */
 #ifndef RDISK_SERVER_VOLUME_LEASE_H
 #define RDISK_SERVER_VOLUME_LEASE_H
@@ -24,11 +24,11 @@ struct volume_holder;
 
 /* What outlives the server. */
 struct lease_record {
-    char volume[RDISK_VOLUME_NAME_MAX + 1]; /* its name then, for people */
-    uint64_t generation;                    /* 0: nobody has ever written */
-    uint8_t client[16]; /* who came last; zero: fenced by hand */
-    char peer[64];      /* its address, for people */
-    bool held;          /* somebody has not given it back */
+    char volume[RDISK_VOLUME_NAME_MAX + 1]; /* its name then, for messages */
+    uint64_t generation;                    /* 0: there was no writer yet */
+    uint8_t client[16]; /* the last writer; zero: fenced by an administrator */
+    char peer[64];      /* its address, for messages */
+    bool held;          /* a writer has not released it */
     bool shared;
     /* When the volume's data changed last, ns of its file's mtime, as of the
      * moment in which the last writer left; 0: not known. */
@@ -42,13 +42,13 @@ struct lease_store {
                 struct lease_record *record, struct rdisk_error *err);
     /*
      * @generation: of the record that @record replaces. -EBUSY, and nothing
-     * is written, if a later one is stored: another server has given the
-     * volume to somebody. On stable storage when it returns 0; if not, the
-     * older may be.
+     * is written, if a later one is stored: another server has granted the
+     * volume. On stable storage when it returns 0; after an error either of
+     * the two may be.
      */
     int (*save)(void *opaque, const uint8_t *identity, uint64_t generation,
                 const struct lease_record *record, struct rdisk_error *err);
-    /* The volume is gone for good. */
+    /* The volume was deleted. */
     void (*forget)(void *opaque, const uint8_t *identity);
     void *opaque;
 };
@@ -56,15 +56,15 @@ struct lease_store {
 struct lease {
     uint8_t identity[RDISK_ID_SIZE];      /* of the volume */
     char name[RDISK_VOLUME_NAME_MAX + 1]; /* its name now */
-    const struct lease_store *store;      /* NULL: it dies with the server */
+    const struct lease_store *store; /* NULL: the lease ends with the server */
     struct lease_record record;
-    unsigned int writers; /* that are there */
+    unsigned int writers; /* connected */
     uint64_t lease_time;  /* ns */
-    uint64_t kept_until;  /* for who is away; rdisk_now() */
+    uint64_t kept_until;  /* for a disconnected client; rdisk_now() */
     bool compared;        /* with its record, since the server started */
-    bool unsaved;       /* its last writer has left, and the stored record does
-                             not say so yet */
-    struct lease *next; /* of the pool's list */
+    bool unsaved;         /* its last writer has released it, and the stored
+                             record does not have that yet */
+    struct lease *next;   /* of the pool's list */
 };
 
 /* Read its record; @record is all zero if there is none. Storage only. 0 or a
@@ -82,11 +82,11 @@ int lease_read(const struct lease_store *store, const uint8_t *identity,
 void lease_compare(struct lease *lease, const struct lease_record *record,
                    uint64_t since);
 
-/* Does @wanted come back too late? OK or STALE. */
+/* STALE if another client has had the lease since @wanted's generation, else OK. */
 enum rdisk_status lease_check_generation(const struct lease *lease,
                                          const struct volume_holder *wanted,
                                          struct rdisk_error *err);
-/* Is the lease kept for somebody else, who is away? OK or BUSY. */
+/* BUSY if the lease is kept for another, disconnected client, else OK. */
 enum rdisk_status lease_check_kept(const struct lease *lease,
                                    const struct volume_holder *wanted,
                                    uint64_t now, struct rdisk_error *err);
@@ -108,7 +108,7 @@ bool lease_plan(const struct lease *lease, const struct volume_holder *holder,
 void lease_grant(struct lease *lease, struct volume_holder *holder,
                  const struct lease_record *record);
 /*
- * @orderly: it does not come back. True if it was the last writer: then the
+ * @orderly: it does not reconnect. True if it was the last writer: then the
  * lease's record is to be saved. If that fails, others wait for lease-time
  * when it is read again.
  */
@@ -125,7 +125,7 @@ void lease_settled(struct lease *lease);
 void lease_plan_fence(const struct lease *lease, struct lease_record *record);
 void lease_fenced(struct lease *lease, const struct lease_record *record);
 
-/* Seconds that it is still kept for somebody who is away; 0: it is not. */
+/* Seconds that it is still kept for a disconnected client; 0: it is not. */
 uint64_t lease_seconds_kept(const struct lease *lease, uint64_t now);
 
 #endif

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Operations on volumes: opening, closing, creating, deleting, resizing. Those
- * on one volume name take turns, in the order in which they were started;
- * whatever an operation has found out about its volume stays so until it ends.
- * Those on different names do not wait for each other.
+ * on one volume name take turns, in the order in which they were started; so
+ * what an operation has read of its volume's state holds until it ends. Those on
+ * different names do not wait for each other.
  *
- * An operation is a chain of steps in the control thread, none of which waits:
- * what has to ask storage is a job in a thread of its own (jobs.h), and the
- * next step comes when it is done. That takes any time, so
- * who waits for the operation has a deadline of its own (late()), while the
- * operation goes on and keeps its turn.
+ * An operation is a chain of steps in the control thread, none of which waits: a
+ * step that uses storage is a job in another thread (jobs.h), and the next step
+ * runs when it is done. A job may take any time, so the caller has a deadline of
+ * its own (late()), while the operation goes on and keeps its turn.
  *
  * Control thread.
  */
@@ -32,7 +31,7 @@ struct operation {
     /* It is its turn; perhaps within operation_start(). */
     void (*begin)(struct operation *operation);
     /* The deadline has passed; at most once, at any time between start and
-     * end. NULL: nobody waits. */
+     * end. NULL: none. */
     void (*late)(struct operation *operation);
     uint64_t deadline; /* rdisk_now(); with late() */
 

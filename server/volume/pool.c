@@ -20,7 +20,7 @@
 /* No volume has such a name. */
 #define LOCK_NAME ".rdisk.lock"
 
-/* Two servers would not know of each other's writers. */
+/* Two servers would each admit a writer. */
 static int lock_pool(struct pool *pool, struct rdisk_error *err)
 {
     int lock = lock_directory(pool->directory, LOCK_NAME, pool->wait_ms);
@@ -122,8 +122,8 @@ int pool_check_name(const char *name, struct rdisk_error *err)
 
 /*
  * What has one identity is one volume to clients, with one lease: they would
- * copy inside the wrong one, and fence each other. Among those that nobody may
- * write, nothing comes of it.
+ * copy inside the wrong one, and fence each other. For those that no client may
+ * write, it does not matter.
  */
 static int check_unique(const struct pool *pool, const char *name,
                         const struct backend *backend, struct rdisk_error *err)

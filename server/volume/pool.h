@@ -2,7 +2,8 @@
 /*
  * All volumes of the server: those with a section in the configuration, which
  * are always open, and the files of the pool directory, or the images of the
- * place that is the pool, which are open while somebody holds them. Control thread.
+ * place that is the pool, which are open while a session holds them. Control
+ * thread.
  */
 #ifndef RDISK_SERVER_VOLUME_POOL_H
 #define RDISK_SERVER_VOLUME_POOL_H
@@ -82,7 +83,7 @@ uint64_t pool_lease_since(const struct pool *pool, struct lease *lease,
 /*
  * Of a volume that no client has open, whose record was just read as @record: 0,
  * or -EBUSY with a sentence if @what must not be done to it because its writer
- * may come back.
+ * may reconnect.
  */
 int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
                   const struct lease_record *record, const char *what,

@@ -216,8 +216,8 @@ static void release_claim(struct pool_change *change)
 }
 
 /*
- * Open to read, at least, and to write where that is allowed: what network
- * file systems want for a lock that excludes others.
+ * Open to read, at least, and to write where that is allowed, as network file
+ * systems require for a lock that excludes others.
  */
 static int open_to_lock(const struct pool *pool, const char *name)
 {
@@ -332,8 +332,8 @@ static void claim_run(struct job *job)
 
 /* ---- Carry out: storage -------------------------------------------------- */
 
-/* The volume has gone from the directory, for good; only then its record: a
- * file that comes back after a power loss still has one. */
+/* The volume was removed from the directory, durably; only then its record: a file
+ * that reappears after a power loss still has one. */
 static int gone(const struct pool_change *change, struct rdisk_error *err)
 {
     const struct lease_store *store = pool_records(change->pool);

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A volume of the pool directory is created, replaced or deleted: an operation
- * on its name (operation.h). What it asks of storage runs in jobs; what it
- * decides from the server's own state, and what it changes there, in the control
- * thread, in between:
+ * on its name (operation.h). Steps that use storage run in jobs; decisions on the
+ * server's own state, and changes of it, in the control thread, in between:
  *
  *   check      control thread  the name, the size, who has the volume open
  *   claim      storage         the file, its lock, its identity, its record
- *   admit      control thread  whether its writer may come back
+ *   admit      control thread  whether its writer may reconnect
  *   carry out  storage         the change, durable when it ends
- *   commit     control thread  the lease of a volume that is gone
+ *   commit     control thread  the lease of a volume that was deleted
  *
  * A new volume that replaces none needs no claim. It is carried out whole or
- * not at all. A volume that somebody holds, or that another server or another
- * volume serves, is neither deleted nor replaced: -EBUSY and a sentence that
- * says who has it.
+ * not at all. A volume that a client holds, or that another server or another
+ * volume serves, is neither deleted nor replaced: -EBUSY and a sentence that names
+ * the holder.
  */
 #ifndef RDISK_SERVER_VOLUME_POOL_CHANGE_H
 #define RDISK_SERVER_VOLUME_POOL_CHANGE_H
@@ -24,7 +23,7 @@
 
 enum pool_change_kind {
     POOL_CREATE,  /* -EEXIST if there is one of that name */
-    POOL_REPLACE, /* the same, but one that nobody has open gives way */
+    POOL_REPLACE, /* the same, but replaces one that no client has open */
     POOL_DELETE,
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Is a file that has come with an identity the volume that had it? Storage. */
+/* Whether a file that carries an identity is the volume that had it. Storage. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "server/volume/identity.h"
 #include "server/volume/pool_internal.h"
 
-/* Is @name of the pool directory the very file that has @identity? */
+/* True if @name of the pool directory is the file that has @identity. */
 static bool owns(const struct pool *pool, const char *name,
                  const uint8_t *identity)
 {
@@ -32,7 +32,7 @@ static bool owns(const struct pool *pool, const char *name,
            memcmp(place.stored, identity, sizeof(place.stored)) == 0;
 }
 
-/* Is the file that @identity was stored with still in the pool directory? */
+/* True if the file that @identity was stored with is still in the pool directory. */
 static bool original_is_there(const struct pool *pool, const uint8_t *identity)
 {
     int fd = pool->directory < 0 ? -1
@@ -119,7 +119,7 @@ int pool_identify(const struct pool *pool, const char *name,
                       : "a copy, or older, and another volume");
     }
     if (!same) {
-        /* Where it cannot be read, nobody can write either. */
+        /* A file that cannot be read cannot be written either. */
         choose(pool, backend, NULL);
     }
     if (backend->class->identify(backend) < 0 && !same) {

@@ -48,7 +48,7 @@ static int make(const char *path)
     if (fd < 0) {
         return -errno;
     }
-    /* One that is there may have been made just before a crash. */
+    /* One that exists may have been created just before a crash. */
     result = sync_parent(fd);
     if (result < 0 && made) {
         close(fd);
@@ -80,7 +80,7 @@ static int prepare(struct records *records, unsigned int wait_ms,
     }
     directory = result < 0 ? result : make(records->path);
     if (directory < 0) {
-        /* load() says -ENOENT where there is no record: that is another case. */
+        /* load() returns -ENOENT where there is no record: another case. */
         return rdisk_error_set(
             err, directory == -ENOENT ? -EIO : directory,
             "the server cannot keep its record of who may write in '%s': %s; "

@@ -27,7 +27,7 @@ void records_destroy(struct records *records);
  */
 int records_prepare(struct records *records, unsigned int wait_ms,
                     struct rdisk_error *err);
-/* The volume is gone for good. */
+/* The volume was deleted. */
 void records_forget(struct records *records, const uint8_t *identity);
 
 #endif

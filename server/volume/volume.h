@@ -22,14 +22,14 @@ struct volume_holder {
     char user[RDISK_USER_NAME_MAX + 1]; /* "" without authentication */
     uint8_t client[16];
     uint64_t epoch;
-    uint64_t generation; /* that it comes back with, or 0; as a holder,
-                                   of its lease: 0 for a reader */
+    uint64_t generation; /* sent by a client that reconnects, or 0; as
+                                   a holder, of its lease: 0 for a reader */
     bool writer;
     bool shared; /* a writer that lets others write */
     /*
-     * It is on its way out, and only its requests may still be in flight: a
-     * newer session of the same client waits for its place, or somebody has
-     * taken the lease away by hand.
+     * It is being ended, and only its requests may still be in flight: a newer
+     * session of the same client replaces it, or an administrator has revoked
+     * the lease.
      */
     bool fenced;
     struct volume_holder *next;
@@ -52,14 +52,14 @@ struct volume *volume_new(const char *name, struct backend *backend,
 void volume_free(struct volume *volume);
 
 /*
- * May @wanted, not yet a holder, have the volume? OK; BUSY with a sentence
- * that names who holds it, or for whom it is kept; STALE if this client has a
- * newer session, or reconnects after another one had the lease. Before it is
- * asked for a writer, the volume has its lease.
+ * Check whether @wanted, not yet a holder, may have the volume. OK; BUSY with a
+ * sentence that names who holds it, or for whom it is kept; STALE if this client
+ * has a newer session, or reconnects after another one had the lease. For a
+ * writer, the volume must have its lease.
  *
- * Fencing: if *@older comes back, that is an older session of the same
- * client, or one that has lost the volume: fenced by hand, or by a record that
- * another server has changed. The caller must fence it, and ask again when it
+ * Fencing: *@older, if not NULL, is an older session of the same client, or one
+ * that has lost the volume: by an administrator's fence, or by a record that
+ * another server has changed. The caller must fence it, and check again when it
  * is no holder any more.
  */
 enum rdisk_status volume_check(const struct volume *volume,
@@ -69,8 +69,8 @@ enum rdisk_status volume_check(const struct volume *volume,
 /* After that, and lease_grant() for a writer: it is a holder. Does not change
  * the reference count. */
 void volume_enter(struct volume *volume, struct volume_holder *holder);
-/* Leave it. @orderly: the client does not come back. True if it was the last
- * writer: volume_settle() is to follow. */
+/* Remove a holder. @orderly: the client does not reconnect. True if it was the
+ * last writer: volume_settle() is to follow. */
 bool volume_release(struct volume_holder *holder, bool orderly, uint64_t now);
 /*
  * Its last writer has left: the record of @lease, the volume's or a copy of it,
@@ -80,13 +80,13 @@ bool volume_release(struct volume_holder *holder, bool orderly, uint64_t now);
 int volume_settle(struct volume *volume, struct lease *lease,
                   struct rdisk_error *err);
 
-/* Nobody has it open: 0, or -EBUSY with a sentence that names who has. @what
- * cannot be done to it then. */
+/* 0 if no client has it open, else -EBUSY with a sentence that names who has.
+ * @what: a verb for the sentence, "delete". */
 int volume_check_free(const struct volume *volume, const char *what,
                       struct rdisk_error *err);
 
-/* May its size become @size? 0, or -EINVAL with a sentence: a smaller one only
- * with @shrink. */
+/* Check a new size: 0, or -EINVAL with a sentence; a smaller one only with
+ * @shrink. */
 int volume_check_size(const struct volume *volume, uint64_t size, bool shrink,
                       struct rdisk_error *err);
 

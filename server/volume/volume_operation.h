@@ -10,8 +10,8 @@
 #include "server/volume/operation.h"
 #include "server/volume/pool.h"
 
-/* Embedded in what belongs to the operation; all zero but for @pool and what
- * operation.h asks for. */
+/* Embedded in what belongs to the operation; all zero except @pool and what
+ * operation.h requires. */
 struct volume_operation {
     struct operation operation; /* first */
     struct pool *pool;
@@ -27,7 +27,7 @@ struct volume_operation {
 
 /*
  * It is its turn: find its volume, or open it, then @then, perhaps from within.
- * work->volume is NULL if that has failed, and work->why says why.
+ * work->volume is NULL if that has failed, and work->why is the reason.
  */
 void volume_operation_open(struct volume_operation *work,
                            void (*then)(struct volume_operation *work));
