@@ -7,26 +7,14 @@
  * libvhost-user trusts the VMM with indices and counts. A VMM is the host's,
  * but one daemon serves many: a broken one must not take the others along.
  */
-static const char *bad_message(const struct device *device,
-                               const VhostUserMsg *message)
+
+/* What is wrong with a message on a virtqueue, or NULL. */
+static const char *bad_virtqueue(const struct device *device,
+                                 const VhostUserMsg *message)
 {
     uint32_t index;
 
     switch (message->request) {
-    case VHOST_USER_SET_VRING_NUM:
-    case VHOST_USER_SET_VRING_BASE:
-    case VHOST_USER_GET_VRING_BASE:
-    case VHOST_USER_SET_VRING_ENABLE:
-        index = message->payload.state.index;
-        if (index >= device->virtqueue_count) {
-            return "a virtqueue's index is out of range";
-        }
-        if (message->request == VHOST_USER_SET_VRING_NUM &&
-            (message->payload.state.num == 0 ||
-             message->payload.state.num > VIRTQUEUE_MAX_SIZE)) {
-            return "a virtqueue's size is out of range";
-        }
-        return NULL;
     case VHOST_USER_SET_VRING_ADDR:
         if (message->payload.addr.index >= device->virtqueue_count) {
             return "a virtqueue's index is out of range";
@@ -42,6 +30,30 @@ static const char *bad_message(const struct device *device,
                        !device->vu.vq[index].vring.used
                    ? "a virtqueue is started without rings"
                    : NULL;
+    default:
+        if (message->payload.state.index >= device->virtqueue_count) {
+            return "a virtqueue's index is out of range";
+        }
+        return message->request == VHOST_USER_SET_VRING_NUM &&
+                       (message->payload.state.num == 0 ||
+                        message->payload.state.num > VIRTQUEUE_MAX_SIZE)
+                   ? "a virtqueue's size is out of range"
+                   : NULL;
+    }
+}
+
+/* The same of any message. */
+static const char *bad_message(const struct device *device,
+                               const VhostUserMsg *message)
+{
+    switch (message->request) {
+    case VHOST_USER_SET_VRING_NUM:
+    case VHOST_USER_SET_VRING_BASE:
+    case VHOST_USER_GET_VRING_BASE:
+    case VHOST_USER_SET_VRING_ENABLE:
+    case VHOST_USER_SET_VRING_ADDR:
+    case VHOST_USER_SET_VRING_KICK:
+        return bad_virtqueue(device, message);
     case VHOST_USER_SET_MEM_TABLE:
         if (message->payload.memory.nregions > VHOST_MEMORY_BASELINE_NREGIONS ||
             message->fd_num != (int)message->payload.memory.nregions) {

@@ -3,6 +3,14 @@
 
 #include "tests/unit/support/unit.h"
 
+void batch_begin(struct scene *scene, uint64_t seed)
+{
+    scene_begin(scene, seed);
+    scene->clients[0].options.queues = 2;
+    scene->clients[0].options.reconnect_delay_ms = 60000;
+    REQUIRE(scene_connect(&scene->clients[0]));
+}
+
 void batch_submit(struct batch *batch, struct scene_client *client,
                   enum rdisk_op op, unsigned int from, unsigned int to)
 {

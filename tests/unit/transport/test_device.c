@@ -7,18 +7,10 @@ static struct scene scene;
 static struct scene_client *client = &scene.clients[0];
 static struct batch batch;
 
-static void begin(uint64_t seed)
-{
-    scene_begin(&scene, seed);
-    client->options.queues = 2;
-    client->options.reconnect_delay_ms = 60000;
-    REQUIRE(scene_connect(client));
-}
-
 static void device_comes_back(void)
 {
     for (int flush = 0; flush <= 1; flush++) {
-        begin(6);
+        batch_begin(&scene, 6);
         CHECK_EQUAL(rdisk_initiator_register(client->session, batch.buffers,
                                              sizeof(batch.buffers), NULL),
                     0);
@@ -45,7 +37,7 @@ static void device_comes_back(void)
 static void device_is_back_at_once(void)
 {
     for (int flush = 0; flush <= 1; flush++) {
-        begin(10);
+        batch_begin(&scene, 10);
         batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         fake_host_remove_device(client->host, flush);
         fake_host_restore_device(client->host);
@@ -60,7 +52,7 @@ static void device_is_back_at_once(void)
 /* The device that goes while there is no connection that could tell of it. */
 static void waiting_session_lets_go_of_the_device(void)
 {
-    begin(6);
+    batch_begin(&scene, 6);
     CHECK_EQUAL(rdisk_initiator_register(client->session, batch.buffers,
                                          sizeof(batch.buffers), NULL),
                 0);

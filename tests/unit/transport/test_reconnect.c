@@ -12,19 +12,10 @@ static struct scene scene;
 static struct scene_client *client = &scene.clients[0];
 static struct batch batch;
 
-static void begin(uint64_t seed)
-{
-    scene_begin(&scene, seed);
-    client->options.queues = 2;
-    /* scene_stop_server() alone takes 30 seconds. */
-    client->options.reconnect_delay_ms = 60000;
-    REQUIRE(scene_connect(client));
-}
-
 static void server_restarts(void)
 {
     for (uint64_t seed = 0; seed < 30; seed++) {
-        begin(seed);
+        batch_begin(&scene, seed);
         scene.park = true;
         batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         scene_pump(&scene);
@@ -43,7 +34,7 @@ static void server_restarts(void)
 static void queue_pair_breaks(void)
 {
     for (uint64_t seed = 0; seed < 30; seed++) {
-        begin(seed);
+        batch_begin(&scene, seed);
         batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         for (uint64_t i = fake_fabric_random(scene.fabric, 40); i; i--) {
             fake_fabric_step(scene.fabric);
@@ -63,7 +54,7 @@ static void queue_pair_breaks(void)
 static void user_changes(void)
 {
     for (uint64_t seed = 0; seed < 30; seed++) {
-        begin(seed);
+        batch_begin(&scene, seed);
         fake_host_change_user(client->host);
         batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         scene_advance(&scene, 1000);
@@ -84,7 +75,7 @@ static void user_changes(void)
 static void user_changes_while_it_reconnects(void)
 {
     for (uint64_t seed = 0; seed < 30; seed++) {
-        begin(seed);
+        batch_begin(&scene, seed);
         fake_qp_break(fake_host_qp(client->host, (unsigned int)seed % 3));
         for (uint64_t i = fake_fabric_random(scene.fabric, 60); i; i--) {
             if (!fake_fabric_step(scene.fabric)) {
@@ -102,7 +93,7 @@ static void user_changes_while_it_reconnects(void)
 /* It may not open what it needs: that is said, and tried again. */
 static void new_user_has_no_rights(void)
 {
-    begin(1);
+    batch_begin(&scene, 1);
     fake_host_change_user(client->host);
     fake_fail_randomly(client->host, FAKE_CREATE_EVENT_CHANNEL, 1, EACCES);
     scene_restart_server(&scene);
@@ -142,7 +133,7 @@ static void another_session_comes_back_as_the_client(void)
 /* It is asked for again and again, not once for as long as open-timeout. */
 static void address_is_found_when_it_appears(void)
 {
-    begin(2);
+    batch_begin(&scene, 2);
     client->options.open_timeout_ms = 10000;
     fake_host_kill(scene.server_host, FAKE_POWER_FAILS);
     scene_advance(&scene, 20000);
@@ -161,7 +152,7 @@ static void address_is_found_when_it_appears(void)
 
 static void requests_come_while_it_is_away(void)
 {
-    begin(3);
+    batch_begin(&scene, 3);
     fake_host_kill(scene.server_host, FAKE_PROCESS_DIES);
     scene_advance(&scene, 1000);
     batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
@@ -180,7 +171,7 @@ static void requests_come_while_it_is_away(void)
 
 static void delay_expires(void)
 {
-    begin(4);
+    batch_begin(&scene, 4);
     client->options.reconnect_delay_ms = 5000;
     scene_disconnect(client);
     REQUIRE(scene_connect(client));
@@ -207,7 +198,7 @@ static void delay_expires(void)
 
 static void cancel_ends_the_wait(void)
 {
-    begin(5);
+    batch_begin(&scene, 5);
     scene.park = true;
     batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
     scene_pump(&scene);
@@ -251,7 +242,7 @@ static void giving_up_ends_requests_of_a_hanging_server(void)
 static void old_requests_end_before_new_ones_begin(void)
 {
     for (uint64_t seed = 0; seed < 20; seed++) {
-        begin(seed);
+        batch_begin(&scene, seed);
         scene.park = true;
         batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
         scene_pump(&scene);
@@ -277,7 +268,7 @@ static void old_requests_end_before_new_ones_begin(void)
 /* A queue that no thread serves must not keep the session from coming back. */
 static void rested_queues_need_nobody(void)
 {
-    begin(9);
+    batch_begin(&scene, 9);
     batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
     scene_pump(&scene);
     CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
@@ -305,7 +296,7 @@ static void parked_queue_does_not_spin(void)
     struct rdisk_queue *queue;
     struct pollfd pfd = { .events = POLLIN };
 
-    begin(9);
+    batch_begin(&scene, 9);
     batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
     queue = rdisk_initiator_queue(client->session, 0);
     pfd.fd = rdisk_queue_fd(queue);
@@ -431,7 +422,7 @@ static void polling_fails_once(void)
 
 static void shutdown_lets_clients_wait(void)
 {
-    begin(7);
+    batch_begin(&scene, 7);
     batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
     rdisk_target_stop(scene.target, "back in a minute");
     scene_advance(&scene, 6000);
@@ -448,7 +439,7 @@ static void shutdown_lets_clients_wait(void)
 
 static void volume_that_shrank_ends_the_session(void)
 {
-    begin(8);
+    batch_begin(&scene, 8);
     scene.read_only = true;
     fake_qp_break(fake_host_qp(client->host, 1));
     scene_advance(&scene, 10000);
