@@ -2,7 +2,7 @@
 # What programs share: configuration files, metrics, numbers, sizes.
 
 COMMON_SOURCES := $(addprefix common/, hex.c ini.c metrics.c metrics_table.c \
-	number.c size.c)
+	number.c size.c snapshot_name.c)
 
 # What the two daemons share besides: the log, systemd, threads, the event loop,
 # the control socket, metrics over HTTP.

@@ -21,6 +21,7 @@
 #include "server/admin/listing.h"
 #include "server/reload.h"
 #include "server/server.h"
+#include "server/session/barrier.h"
 #include "server/session/queue.h"
 #include "server/session/session.h"
 #include "server/volume/losses.h"
@@ -114,6 +115,7 @@ static uint64_t next_deadline(const struct server *server)
                                     jobs_deadline(server->jobs));
 
     deadline = rdisk_least(deadline, operations_deadline(&server->operations));
+    deadline = rdisk_least(deadline, barriers_deadline(server));
     deadline = rdisk_least(deadline, listing_deadline(server->listing));
     deadline = rdisk_least(deadline, reload_deadline(server));
 
@@ -148,6 +150,7 @@ void server_turn(struct server *server, uint64_t until)
     control_check_time(server->control, now);
     jobs_check_time(server->jobs, now);
     operations_check_time(&server->operations, now);
+    barriers_check_time(server, now);
     listing_check_time(server->listing, now);
     reload_check_time(server, now);
 }

@@ -19,6 +19,7 @@
 #include "server/volume/pool.h"
 #include <rdisk/target.h>
 
+struct barrier;
 struct command_line;
 struct control;
 struct listing;
@@ -56,6 +57,7 @@ struct server {
     struct control *control;        /* NULL: no socket */
     struct metrics_server *metrics; /* NULL: none over HTTP */
     struct session *sessions;       /* that are open */
+    struct barrier *barriers;       /* that hold requests */
     uint64_t serials;               /* OPENs received so far */
     struct server_totals totals;
 

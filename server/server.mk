@@ -4,17 +4,18 @@
 SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
 	$(addprefix admin/, command.c listing.c parse.c stat.c) \
 	$(addprefix backends/, backend.c module.c file.c file_offload.c file_poll.c \
-		file_request.c file_sync.c file_unaligned.c memory.c null.c range_lock.c) \
+		file_request.c file_share.c file_sync.c file_unaligned.c memory.c \
+		null.c range_lock.c) \
 	$(addprefix config/, access.c command_line.c config.c limits.c \
 		volume_section.c) \
 	$(addprefix io/, jobs.c mailbox.c offload.c placement.c reactor.c \
 		 ring.c ring_table.c) \
-	$(addprefix session/, cq_watch.c create.c fence.c open.c queue.c \
-		resize.c session.c slots.c) \
+	$(addprefix session/, attachment.c barrier.c cq_watch.c create.c fence.c \
+		open.c queue.c resize.c session.c slots.c snapshot.c) \
 	$(addprefix volume/, drain.c identity.c identity_file.c lease.c lock.c losses.c \
 		operation.c pool.c pool_change.c pool_identity.c pool_images.c \
-		record_text.c records.c shared_records.c volume.c \
-		volume_operation.c))
+		pool_new.c pool_snapshot.c record_text.c records.c shared_records.c \
+		volume.c volume_operation.c))
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c $(DAEMON_PACKAGES)
 
 RDISKD := $(O)/bin/rdiskd

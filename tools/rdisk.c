@@ -36,8 +36,14 @@ static const struct {
       "what a volume is, and who has it open" },
     { "resize", command_resize, 2, 0, "sufS", "resize NAME|URI SIZE [--shrink]",
       "change the size of a volume; one that is open can only grow" },
-    { "delete", command_delete, 1, 0, "suf", "delete NAME|URI",
+    { "delete", command_delete, 1, 0, "sufA", "delete NAME|URI [--snapshots]",
       "delete a volume that no client has open" },
+    { "snapshot", command_snapshot, 1, 1, "sj",
+      "snapshot create|list|delete|revert VOLUME[@NAME] [--json]",
+      "the snapshots of a volume: as it is at one moment, to be read or "
+      "reverted to" },
+    { "clone", command_clone, 2, 0, "sj", "clone VOLUME[@NAME] NEW [--json]",
+      "create a volume with the data of another one, or of a snapshot" },
     { "fence", command_fence, 1, 0, "s", "fence NAME",
       "revoke write access to a volume from its present clients" },
     { "stat", command_stat, 0, 0, "sjP", "stat [--json | --prometheus]",
@@ -99,6 +105,7 @@ static const struct {
     { 'T', "time", "SECONDS", "to measure, 0.1…86400; default 10" },
     { 'D', "destroy-data", NULL, "confirm --write" },
     { 'S', "shrink", NULL, "allow a smaller size" },
+    { 'A', "snapshots", NULL, "delete the volume's snapshots, too" },
     { 'u', "user", "NAME", "client name, for a URI" },
     { 'f', "secret-file", "FILE", "that client's secret, for a URI" },
     { 'h', "help", NULL, "print this" },
@@ -408,6 +415,9 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
         case 'S':
             arguments->shrink = true;
             break;
+        case 'A':
+            arguments->snapshots = true;
+            break;
         case 'u':
             arguments->user = optarg;
             break;
@@ -447,7 +457,7 @@ static bool options_fit(const struct arguments *arguments, const char *given)
     bool uri = arguments->uri && remote_is_uri(arguments->uri);
 
     for (; *given; given++) {
-        if (strchr(uri ? "s" : "uf", *given)) {
+        if (strchr(uri ? "sA" : "uf", *given)) {
             failed(uri ? "--%s is for volumes of this machine's server, not "
                          "for a URI"
                        : "--%s is for a URI, not for volumes of this "

@@ -16,6 +16,7 @@ struct arguments {
     double timeout;           /* seconds to wait for a drain */
     bool replace;             /* a volume of the same name */
     bool shrink;              /* it may get smaller */
+    bool snapshots;           /* they are deleted, too */
     unsigned int depth;       /* requests at a time; 0: not given */
     unsigned int block_size;  /* bytes; 0: not given */
     bool read, write, random; /* what bench does */
@@ -57,6 +58,8 @@ int command_add(const struct arguments *arguments);
 int command_remove(const struct arguments *arguments);
 int command_create(const struct arguments *arguments);
 int command_delete(const struct arguments *arguments);
+int command_snapshot(const struct arguments *arguments);
+int command_clone(const struct arguments *arguments);
 int command_resize(const struct arguments *arguments);
 int command_fence(const struct arguments *arguments);
 int command_info(const struct arguments *arguments);

@@ -188,6 +188,10 @@ static void print_volume(struct json_object *volume)
         printf(", %" PRIu64 " requests polled for",
                control_number(volume, "polled"));
     }
+    if (control_number(volume, "longest_pause")) {
+        printf(", held by snapshots for up to %g ms",
+               control_number(volume, "longest_pause") / 1000.0);
+    }
     printf("\n");
     print_lease(volume);
     print_counters(volume);

@@ -14,7 +14,7 @@
 
 /*
  * @remote runs it if the first word is a URI.
- * @agreement: "replace" or "shrink" if that was said, or NULL.
+ * @agreement: "replace", "shrink" or "snapshots" if that was said, or NULL.
  */
 static int change(const struct arguments *arguments, const char *op, bool sized,
                   const char *agreement,
@@ -84,7 +84,8 @@ int command_create(const struct arguments *arguments)
 
 int command_delete(const struct arguments *arguments)
 {
-    return change(arguments, "delete", false, NULL, remote_delete);
+    return change(arguments, "delete", false,
+                  arguments->snapshots ? "snapshots" : NULL, remote_delete);
 }
 
 int command_resize(const struct arguments *arguments)

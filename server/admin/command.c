@@ -11,6 +11,7 @@
 #include "common/container_of.h"
 #include "common/control_server.h"
 #include "common/log.h"
+#include "common/snapshot_name.h"
 #include "common/thread.h"
 #include "server/admin/listing.h"
 #include "server/admin/parse.h"
@@ -19,6 +20,7 @@
 #include "server/session/fence.h"
 #include "server/session/resize.h"
 #include "server/session/session.h"
+#include "server/session/snapshot.h"
 #include "server/volume/pool_change.h"
 
 /*
@@ -36,6 +38,7 @@ struct command {
         struct resize resize;
         struct fence fence;
         struct volume_operation lookup;
+        struct snapshot snapshot;
     };
 };
 
@@ -80,8 +83,9 @@ static struct json_object *changed(int result, const char *format,
 static void pool_changed(struct pool_change *change)
 {
     struct command *command = container_of(change, struct command, change);
-    const char *format = change->kind == POOL_DELETE
-                             ? "volume '%s' deleted"
+    const char *format = change->kind == POOL_DELETE ? "volume '%s' deleted"
+                         : change->kind == POOL_REVERT
+                             ? "volume reverted to snapshot '%s'"
                              : "volume '%s' created, %" PRIu64 " bytes";
 
     finish(command, change->result, &change->why,
@@ -96,6 +100,24 @@ static void resized(struct resize *resize)
            changed(resize->work.result,
                    "volume '%s' resized to %" PRIu64 " bytes",
                    &command->request));
+}
+
+static void snapshot_made(struct snapshot *snapshot)
+{
+    struct command *command = container_of(snapshot, struct command, snapshot);
+    struct json_object *object = NULL;
+
+    if (snapshot->work.result == 0) {
+        log_info("'%s' made of volume '%s', whose requests were held for %g ms",
+                 snapshot->target, snapshot->work.operation.volume,
+                 snapshot->pause / 1000 / 1000.0);
+        object = json_object_new_object();
+        json_object_object_add(object, "name",
+                               json_object_new_string(snapshot->target));
+        json_object_object_add(object, "pause",
+                               json_object_new_int64(snapshot->pause / 1000));
+    }
+    finish(command, snapshot->work.result, &snapshot->work.why, object);
 }
 
 static void fenced(struct fence *fence)
@@ -197,8 +219,36 @@ static void change(struct command *command, enum pool_change_kind kind)
     command->change.pool = &command->server->pool;
     command->change.kind = kind;
     command->change.size = command->request.size;
+    command->change.snapshots = command->request.agreed;
     command->change.done = pool_changed;
     pool_change_start(&command->server->operations, &command->change);
+}
+
+/* Both are operations on the volume whose snapshot the request names. */
+static void revert(struct command *command)
+{
+    const char *name = command->request.name;
+
+    snprintf(command->change.snapshot, sizeof(command->change.snapshot), "%s",
+             name);
+    snapshot_volume(name, command->operation.volume);
+    change(command, POOL_REVERT);
+}
+
+static void make_snapshot(struct command *command)
+{
+    const struct request *request = &command->request;
+    const char *target = request->op == REQUEST_CLONE ? request->target
+                                                      : request->name;
+
+    snprintf(command->snapshot.target, sizeof(command->snapshot.target), "%s",
+             target);
+    if (request->op == REQUEST_SNAPSHOT) {
+        snapshot_volume(target, command->operation.volume);
+    }
+    command->snapshot.server = command->server;
+    command->snapshot.done = snapshot_made;
+    snapshot_start(&command->snapshot);
 }
 
 static void run(struct command *command)
@@ -212,6 +262,13 @@ static void run(struct command *command)
         break;
     case REQUEST_DELETE:
         change(command, POOL_DELETE);
+        break;
+    case REQUEST_REVERT:
+        revert(command);
+        break;
+    case REQUEST_SNAPSHOT:
+    case REQUEST_CLONE:
+        make_snapshot(command);
         break;
     case REQUEST_RESIZE:
         command->resize.work.pool = &server->pool;
@@ -309,8 +366,9 @@ void command_run(void *opaque, const char *line, struct control_call *call)
     assert_control_thread();
     if (request_parse(line, &request, &err) < 0) {
         control_answer(call, control_error(&err));
-    } else if (request.op == REQUEST_LIST || request.op == REQUEST_STAT) {
-        listing_ask(opaque, request.op, call);
+    } else if (request.op == REQUEST_LIST || request.op == REQUEST_STAT ||
+               request.op == REQUEST_SNAPSHOTS) {
+        listing_ask(opaque, &request, call);
     } else if (request.op == REQUEST_RELOAD) {
         reload_ask(opaque, call);
     } else if (request.op == REQUEST_RESUME || !request.name[0]) {

@@ -19,5 +19,8 @@ struct json_object *stat_list(struct server *server,
                               const struct pool_listing *found);
 struct json_object *stat_server(struct server *server,
                                 const struct pool_listing *found);
+/* The reply to "snapshots": those of @volume, or all if it is "". */
+struct json_object *stat_snapshots(const struct pool_listing *found,
+                                   const char *volume);
 
 #endif

@@ -18,7 +18,7 @@
 struct listing_wait {
     void (*answer)(void *opaque, struct json_object *reply);
     void *opaque;
-    enum request_op op;
+    struct request request;
     uint64_t deadline;
     struct listing_wait *next;
 };
@@ -72,10 +72,12 @@ static void answer(struct server *server, const struct listing_wait *wait,
 {
     struct json_object *reply;
 
-    if (err && wait->op == REQUEST_LIST) {
+    if (err && wait->request.op != REQUEST_STAT) {
         reply = error_reply(err);
-    } else if (wait->op == REQUEST_LIST) {
+    } else if (wait->request.op == REQUEST_LIST) {
         reply = stat_list(server, found);
+    } else if (wait->request.op == REQUEST_SNAPSHOTS) {
+        reply = stat_snapshots(found, wait->request.name);
     } else {
         reply = stat_server(server, found);
         if (err) {
@@ -158,7 +160,7 @@ static void begin(struct listing *listing)
     }
 }
 
-static void ask(struct server *server, enum request_op op,
+static void ask(struct server *server, const struct request *request,
                 void (*answer_fn)(void *opaque, struct json_object *reply),
                 void *opaque)
 {
@@ -174,7 +176,7 @@ static void ask(struct server *server, enum request_op op,
     *wait = (struct listing_wait) {
         .answer = answer_fn,
         .opaque = opaque,
-        .op = op,
+        .request = *request,
         .deadline = rdisk_now(server->env) + WAIT_MS * RDISK_MSEC,
     };
     while (*link) {
@@ -196,10 +198,10 @@ static void answer_call(void *opaque, struct json_object *reply)
     json_object_put(reply);
 }
 
-void listing_ask(struct server *server, enum request_op op,
+void listing_ask(struct server *server, const struct request *request,
                  struct control_call *call)
 {
-    ask(server, op, answer_call, call);
+    ask(server, request, answer_call, call);
 }
 
 void listing_ask_stat(struct server *server,
@@ -207,7 +209,9 @@ void listing_ask_stat(struct server *server,
                                         struct json_object *reply),
                       void *opaque)
 {
-    ask(server, REQUEST_STAT, answer_fn, opaque);
+    static const struct request request = { .op = REQUEST_STAT };
+
+    ask(server, &request, answer_fn, opaque);
 }
 
 uint64_t listing_deadline(const struct listing *listing)

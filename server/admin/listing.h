@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Requests that list the volumes, list and stat. The pool directory is read in
- * a thread; one that does not respond delays neither the server nor stat, which
+ * Requests that list the volumes: list, snapshots and stat. The pool directory is
+ * read in a thread; one that does not respond delays neither the server nor stat, which
  * then lists the volumes that are open. The directory is read once at a time;
  * requests that arrive meanwhile wait for the next reading. Control thread.
  */
@@ -34,8 +34,8 @@ void listing_destroy(struct listing *listing);
 /* True if the directory is being read. */
 bool listing_running(const struct listing *listing);
 
-/* @op: REQUEST_LIST or REQUEST_STAT. Answers @call. */
-void listing_ask(struct server *server, enum request_op op,
+/* @request: REQUEST_LIST, REQUEST_SNAPSHOTS or REQUEST_STAT. Answers @call. */
+void listing_ask(struct server *server, const struct request *request,
                  struct control_call *call);
 /* Calls @answer once with the reply to "stat", which is given to it; NULL: no
  * memory. */

@@ -15,9 +15,10 @@ static const struct {
     bool named, sized;     /* takes a name, and a size, and needs them */
     bool optional;         /* it does not need the name */
     const char *agreement; /* it may take, true or false; or NULL */
+    bool targeted;         /* takes a second name, and needs it */
 } ops[] = {
     [REQUEST_CREATE] = { "create", true, true, false, "replace" },
-    [REQUEST_DELETE] = { "delete", true, false, false, NULL },
+    [REQUEST_DELETE] = { "delete", true, false, false, "snapshots" },
     [REQUEST_RESIZE] = { "resize", true, true, false, "shrink" },
     [REQUEST_FENCE] = { "fence", true, false, false, NULL },
     [REQUEST_LIST] = { "list", false, false, false, NULL },
@@ -25,6 +26,10 @@ static const struct {
     [REQUEST_DRAIN] = { "drain", true, false, true, NULL },
     [REQUEST_RESUME] = { "resume", true, false, true, NULL },
     [REQUEST_RELOAD] = { "reload", false, false, false, NULL },
+    [REQUEST_SNAPSHOT] = { "snapshot", true, false, false, NULL },
+    [REQUEST_SNAPSHOTS] = { "snapshots", true, false, true, NULL },
+    [REQUEST_REVERT] = { "revert", true, false, false, NULL },
+    [REQUEST_CLONE] = { "clone", true, false, false, NULL, true },
 };
 
 #define OPS (sizeof(ops) / sizeof(ops[0]))
@@ -49,25 +54,27 @@ static int parse_op(struct json_object *object, struct request *request,
     }
     return rdisk_error_set(err, -EINVAL,
                            "unknown op \"%.40s\": use create, delete, resize, "
-                           "fence, list, stat, drain, resume or reload",
+                           "fence, list, stat, drain, resume, reload, "
+                           "snapshot, snapshots, revert or clone",
                            name);
 }
 
-static int parse_name(struct json_object *object, struct request *request,
+/* The name under @key; "" if it is @optional and not there. */
+static int parse_name(struct json_object *object, const char *op,
+                      const char *key, bool optional,
+                      char into[RDISK_VOLUME_NAME_MAX + 1],
                       struct rdisk_error *err)
 {
-    struct json_object *value;
+    struct json_object *value = NULL;
     const char *name;
     size_t length;
 
-    if (!json_object_object_get_ex(object, "name", &value) &&
-        ops[request->op].optional) {
+    if (!json_object_object_get_ex(object, key, &value) && optional) {
         return 0;
     }
-    if (!json_object_object_get_ex(object, "name", &value) ||
-        !json_object_is_type(value, json_type_string)) {
-        return rdisk_error_set(err, -EINVAL, "%s needs \"name\", a string",
-                               ops[request->op].name);
+    if (!json_object_is_type(value, json_type_string)) {
+        return rdisk_error_set(err, -EINVAL, "%s needs \"%s\", a string", op,
+                               key);
     }
     name = json_object_get_string(value);
     /* The length is JSON's own: a name may not hide something behind a NUL. */
@@ -75,8 +82,24 @@ static int parse_name(struct json_object *object, struct request *request,
     if (rdisk_volume_name_check(name, length, err) < 0) {
         return -EINVAL;
     }
-    snprintf(request->name, sizeof(request->name), "%s", name);
+    snprintf(into, RDISK_VOLUME_NAME_MAX + 1, "%s", name);
     return 0;
+}
+
+static int parse_names(struct json_object *object, struct request *request,
+                       struct rdisk_error *err)
+{
+    const char *op = ops[request->op].name;
+    int result = 0;
+
+    if (ops[request->op].named) {
+        result = parse_name(object, op, "name", ops[request->op].optional,
+                            request->name, err);
+    }
+    if (result == 0 && ops[request->op].targeted) {
+        result = parse_name(object, op, "target", false, request->target, err);
+    }
+    return result;
 }
 
 static int parse_size(struct json_object *object, struct request *request,
@@ -118,6 +141,7 @@ static bool takes(enum request_op op, const char *key)
     return strcmp(key, "op") == 0 ||
            (ops[op].named && strcmp(key, "name") == 0) ||
            (ops[op].sized && strcmp(key, "size") == 0) ||
+           (ops[op].targeted && strcmp(key, "target") == 0) ||
            (ops[op].agreement && strcmp(key, ops[op].agreement) == 0);
 }
 
@@ -137,9 +161,7 @@ static int parse_object(struct json_object *object, struct request *request,
         }
         (void)value;
     }
-    if (ops[request->op].named) {
-        result = parse_name(object, request, err);
-    }
+    result = parse_names(object, request, err);
     if (result == 0 && ops[request->op].sized) {
         result = parse_size(object, request, err);
     }

@@ -10,24 +10,29 @@
 #include <rdisk/protocol.h>
 
 enum request_op {
-    REQUEST_CREATE, /* {"op":"create","name":NAME,"size":BYTES
+    REQUEST_CREATE,    /* {"op":"create","name":NAME,"size":BYTES
                         [,"replace":true]} */
-    REQUEST_DELETE, /* {"op":"delete","name":NAME} */
-    REQUEST_RESIZE, /* {"op":"resize","name":NAME,"size":BYTES
+    REQUEST_DELETE,    /* {"op":"delete","name":NAME[,"snapshots":true]} */
+    REQUEST_RESIZE,    /* {"op":"resize","name":NAME,"size":BYTES
                         [,"shrink":true]} */
-    REQUEST_FENCE,  /* {"op":"fence","name":NAME} */
-    REQUEST_LIST,   /* {"op":"list"} */
-    REQUEST_STAT,   /* {"op":"stat"} */
-    REQUEST_DRAIN,  /* {"op":"drain"[,"name":NAME]} */
-    REQUEST_RESUME, /* {"op":"resume"[,"name":NAME]} */
-    REQUEST_RELOAD, /* {"op":"reload"} */
+    REQUEST_FENCE,     /* {"op":"fence","name":NAME} */
+    REQUEST_LIST,      /* {"op":"list"} */
+    REQUEST_STAT,      /* {"op":"stat"} */
+    REQUEST_DRAIN,     /* {"op":"drain"[,"name":NAME]} */
+    REQUEST_RESUME,    /* {"op":"resume"[,"name":NAME]} */
+    REQUEST_RELOAD,    /* {"op":"reload"} */
+    REQUEST_SNAPSHOT,  /* {"op":"snapshot","name":VOLUME@SNAPSHOT} */
+    REQUEST_SNAPSHOTS, /* {"op":"snapshots"[,"name":NAME]} */
+    REQUEST_REVERT,    /* {"op":"revert","name":VOLUME@SNAPSHOT} */
+    REQUEST_CLONE,     /* {"op":"clone","name":NAME,"target":NAME} */
 };
 
 struct request {
     enum request_op op;
     char name[RDISK_VOLUME_NAME_MAX + 1]; /* "": not given */
-    uint64_t size;                        /* bytes */
-    bool agreed; /* to lose what "replace" or "shrink" takes */
+    char target[RDISK_VOLUME_NAME_MAX + 1];
+    uint64_t size; /* bytes */
+    bool agreed;   /* to lose what "replace", "shrink" or "snapshots" takes */
 };
 
 /* 0, or -EINVAL with a sentence that names the faulty part. */

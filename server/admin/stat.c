@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/hex.h"
+#include "common/snapshot_name.h"
 #include "server/admin/command.h"
 #include "server/admin/listing.h"
 #include "server/server.h"
@@ -167,6 +168,7 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
                                         : "io_uring");
     add_number(object, "polled", polled);
     add_bool(object, "read_only", volume->backend->geometry.read_only);
+    add_number(object, "longest_pause", volume->longest_pause / 1000);
     add_bool(object, "write_back_failed", backend_has_lost(volume->backend));
     add_number(object, "write_back_failures", backend_losses(volume->backend));
     add_counters(object, &counters);
@@ -179,11 +181,16 @@ struct listed {
     const struct drain *drain;
 };
 
+/* Of snapshots only those that somebody has open. */
 static void add_volume(void *opaque, const struct pool_entry *entry)
 {
     struct listed *listed = opaque;
-    struct json_object *volume = stat_volume(entry);
+    struct json_object *volume;
 
+    if (snapshot_is_name(entry->name) && !entry->volume) {
+        return;
+    }
+    volume = stat_volume(entry);
     add_bool(volume, "drained", drain_covers(listed->drain, entry->name));
     json_object_array_add(listed->volumes, volume);
 }
@@ -215,16 +222,20 @@ static struct json_object *stat_pool(const struct server *server,
                                      const struct pool_listing *found)
 {
     struct json_object *object = json_object_new_object();
-    uint64_t provisioned = 0, allocated = 0;
+    uint64_t provisioned = 0, allocated = 0, volumes = 0;
 
     for (size_t i = 0; i < found->count; i++) {
-        provisioned += found->files[i].size;
         allocated += found->files[i].allocated;
+        if (!snapshot_is_name(found->files[i].name)) {
+            provisioned += found->files[i].size; /* a snapshot does not grow */
+            volumes++;
+        }
     }
     add_text(object, "directory", server->pool.path);
     add_number(object, "capacity", found->space.capacity);
     add_number(object, "available", found->space.available);
-    add_number(object, "volumes", found->count);
+    add_number(object, "volumes", volumes);
+    add_number(object, "snapshots", found->count - volumes);
     add_number(object, "provisioned", provisioned);
     add_number(object, "allocated", allocated);
     return object;
@@ -245,6 +256,40 @@ struct json_object *stat_list(struct server *server,
 
     json_object_object_add(reply, "volumes", stat_volumes(server, found));
     add_pool(reply, server, found);
+    return reply;
+}
+
+static bool is_of(const char *name, const char *volume)
+{
+    return snapshot_is_name(name) &&
+           (!volume[0] || (snapshot_volume_length(name) == strlen(volume) &&
+                           memcmp(name, volume, strlen(volume)) == 0));
+}
+
+struct json_object *stat_snapshots(const struct pool_listing *found,
+                                   const char *volume)
+{
+    struct json_object *reply = json_object_new_object();
+    struct json_object *snapshots = json_object_new_array();
+
+    for (size_t i = 0; i < found->count; i++) {
+        const struct pool_file *file = &found->files[i];
+        struct json_object *object;
+
+        if (!is_of(file->name, volume)) {
+            continue;
+        }
+        object = json_object_new_object();
+        add_text(object, "name", file->name);
+        add_number(object, "size", file->size);
+        if (file->allocated != POOL_UNKNOWN) {
+            add_number(object, "allocated", file->allocated);
+        }
+        add_number(object, "taken", file->changed / 1000000000);
+        json_object_array_add(snapshots, object);
+    }
+    json_object_array_sort(snapshots, by_name);
+    json_object_object_add(reply, "snapshots", snapshots);
     return reply;
 }
 

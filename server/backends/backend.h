@@ -8,8 +8,8 @@
  * that the request path needs no lock: each context has its own place on its
  * reactor's ring.
  *
- * Threads: open, close, resize, identify, changed and allocated may wait for
- * storage, and run in a thread of their own (io/jobs.h): one of them at a time
+ * Threads: open, close, resize, identify, changed, sync, share and allocated may
+ * wait for storage, and run in a thread of their own (io/jobs.h): one of them at a time
  * for an instance, and close only while it has no context. None changes what
  * the control thread reads, the geometry and the identity, once the instance is
  * open. Everything that takes a context or an io runs on that context's reactor.
@@ -146,6 +146,16 @@ struct backend_class {
     /* When the data was changed last, in ns of any clock that goes with the
      * data where it is moved; 0: not known. NULL: never known. */
     uint64_t (*changed)(struct backend *backend);
+    /* All that was answered is on stable storage when it returns 0. NULL: it
+     * always is. */
+    int (*sync)(struct backend *backend, struct rdisk_error *err);
+    /*
+     * The empty file @fd gets the volume's data as of now, without a copy: the
+     * blocks are shared until one of both is written to. No request is being
+     * carried out. -ENOTSUP: the storage cannot, with a sentence that says why.
+     * NULL: it never can.
+     */
+    int (*share)(struct backend *backend, int fd, struct rdisk_error *err);
     /* Bytes that the volume takes up; NULL: all of its size. 0 or a negative
      * errno. */
     int (*allocated)(struct backend *backend, uint64_t *bytes);

@@ -80,6 +80,10 @@ struct backend_context *file_join(struct backend *backend,
 void file_leave(struct backend_context *base);
 void file_submit(struct backend_context *base, struct backend_io *io);
 
+/* For the class: file_share.c. */
+int file_sync_now(struct backend *backend, struct rdisk_error *err);
+int file_share(struct backend *backend, int fd, struct rdisk_error *err);
+
 /* Give back @range of file->ranges; requests that waited for it begin. Any
  * thread. */
 void file_turn_over(struct file *file, struct range *range);

@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "common/size.h"
+#include "common/snapshot_name.h"
 
 #define BLANKS " \t"
 
@@ -109,16 +110,33 @@ static bool matches(const char *list, const char *volume)
     return false;
 }
 
-enum access access_to(const struct access_client *client, const char *volume)
+static enum access listed(const struct access_client *client,
+                          const char *volume)
 {
     return matches(client->read_write, volume)  ? ACCESS_WRITE
            : matches(client->read_only, volume) ? ACCESS_READ
                                                 : ACCESS_NONE;
 }
 
+enum access access_to(const struct access_client *client, const char *volume)
+{
+    char base[RDISK_VOLUME_NAME_MAX + 1];
+
+    if (!snapshot_is_name(volume)) {
+        return listed(client, volume);
+    }
+    return listed(client, volume) != ACCESS_NONE ||
+                   listed(client, snapshot_volume(volume, base)) != ACCESS_NONE
+               ? ACCESS_READ
+               : ACCESS_NONE;
+}
+
 bool access_to_create(const struct access_client *client, const char *volume)
 {
-    return matches(client->create, volume);
+    char base[RDISK_VOLUME_NAME_MAX + 1];
+
+    return matches(client->create, volume) ||
+           matches(client->create, snapshot_volume(volume, base));
 }
 
 /* ---- Sections --------------------------------------------------------- */

@@ -56,9 +56,12 @@ int access_check(const struct access_client *clients, enum access_method method,
 /* NULL if there is none of that name. */
 const struct access_client *access_find(const struct access_client *clients,
                                         const char *name);
-/* What it may do with @volume; write, if both lists name it. */
+/*
+ * What it may do with @volume; write, if both lists name it. Snapshots can be read
+ * at most, by a client that may use their volume or is listed for them.
+ */
 enum access access_to(const struct access_client *client, const char *volume);
-/* True if it may create a volume of that name. */
+/* True if it may create a volume of that name, or a snapshot of that volume. */
 bool access_to_create(const struct access_client *client, const char *volume);
 /* Wipes the secrets. */
 void access_free(struct access_client *clients);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "common/log.h"
+#include "common/snapshot_name.h"
 #include "common/thread.h"
 #include "server/server.h"
 #include "server/session/session.h"
@@ -19,16 +20,19 @@ static bool allowed(const struct server *server,
                     const struct rdisk_create_request *request)
 {
     const struct config *config = server->config;
+    char volume[RDISK_VOLUME_NAME_MAX + 1];
     const struct access_client *client;
 
     if (config->authentication == ACCESS_METHOD_OPEN) {
         return config->create;
     }
     client = access_find(config->clients, request->user);
-    /* To replace or delete one is to write to it. */
+    /* To replace or delete one is to write to it; to delete a snapshot, to
+     * its volume. */
     return client && access_to_create(client, request->volume) &&
            (request->exclusive ||
-            access_to(client, request->volume) == ACCESS_WRITE);
+            access_to(client, snapshot_volume(request->volume, volume)) ==
+                ACCESS_WRITE);
 }
 
 static void created(struct pool_change *change)

@@ -4,68 +4,12 @@
 #include <stdlib.h>
 
 #include "common/container_of.h"
-#include "common/log.h"
 #include "common/thread.h"
+#include "server/session/attachment.h"
 #include "server/session/cq_watch.h"
 #include "server/session/slots.h"
 
-/* A backend's context on a reactor, shared by the queues it has there. */
-struct attachment {
-    struct backend *backend;
-    struct backend_context *context;
-    unsigned int queues;
-    struct attachment *next;
-};
-
 #define queue_of(pointer, member) container_of(pointer, struct queue, member)
-
-/* ---- Attachments ------------------------------------------------------ */
-
-static struct attachment *attach(struct worker *worker, struct backend *backend)
-{
-    struct attachment *attachment = worker->attachments;
-    struct rdisk_error err;
-
-    while (attachment && attachment->backend != backend) {
-        attachment = attachment->next;
-    }
-    if (attachment) {
-        attachment->queues++;
-        return attachment;
-    }
-    attachment = calloc(1, sizeof(*attachment));
-    if (!attachment) {
-        return NULL;
-    }
-    attachment->context = backend->class->join(backend, worker->reactor, &err);
-    if (!attachment->context) {
-        log_error(
-            "cannot attach the backend; all requests on this queue fail: %s",
-            err.text);
-        free(attachment);
-        return NULL;
-    }
-    attachment->backend = backend;
-    attachment->queues = 1;
-    attachment->next = worker->attachments;
-    worker->attachments = attachment;
-    return attachment;
-}
-
-static void detach(struct worker *worker, struct attachment *attachment)
-{
-    struct attachment **link = &worker->attachments;
-
-    if (!attachment || --attachment->queues) {
-        return;
-    }
-    while (*link != attachment) {
-        link = &(*link)->next;
-    }
-    *link = attachment->next;
-    attachment->backend->class->leave(attachment->context);
-    free(attachment);
-}
 
 /* ---- Requests --------------------------------------------------------- */
 
@@ -104,6 +48,7 @@ static void request_done(struct backend_io *io, int result, void *opaque)
                               memory_order_relaxed);
     }
     rdisk_target_complete(request->target, rdisk_status_from_errno(result));
+    attachment_completed(queue->attachment);
     reactor_defer(queue->worker->reactor, &queue->answers);
 }
 
@@ -130,7 +75,7 @@ void queue_request_event(void *queue_user, struct rdisk_target_request *target)
     io->polled = false;
     io->depth = 0;
     backend_io_push(io, request_done, queue);
-    backend_submit(queue->attachment->context, io);
+    attachment_submit(queue->attachment, io);
 }
 
 /* ---- Coming and going ------------------------------------------------- */
@@ -146,7 +91,7 @@ void queue_leave(struct queue *queue)
 {
     assert_reactor_thread(NULL);
     slots_unregister_all(queue);
-    detach(queue->worker, queue->attachment);
+    attachment_put(queue->worker, queue->attachment);
     queue->message.run = left_run;
     mailbox_send(queue->home, &queue->message);
 }
@@ -178,7 +123,7 @@ static void start_run(struct message *message)
 {
     struct queue *queue = queue_of(message, message);
 
-    queue->attachment = attach(queue->worker, queue->backend);
+    queue->attachment = attachment_get(queue->worker, queue->backend);
     slots_register(queue, rdisk_target_queue_base(queue->target));
     queue->state = QUEUE_RUNNING;
     queue->completion = completion_join(queue);

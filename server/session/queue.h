@@ -12,6 +12,7 @@
 #include <rdisk/target.h>
 
 struct attachment;
+struct barrier_hold;
 struct completion;
 struct slots;
 
@@ -20,7 +21,8 @@ struct worker {
     struct reactor *reactor;
     struct rdisk_target_group *group; /* its queues; control thread */
     unsigned int queues;              /* given to it; control thread */
-    struct attachment *attachments;   /* this and the next: its thread */
+    struct attachment *attachments;   /* this and the rest: its thread */
+    struct barrier_hold *holds;
     struct completion *completions;
 };
 

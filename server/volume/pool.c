@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/snapshot_name.h"
 #include "common/thread.h"
 #include "server/volume/identity.h"
 #include "server/volume/lock.h"
+#include "server/volume/pool_new.h"
 
 /* No volume has such a name. */
 #define LOCK_NAME ".rdisk.lock"
@@ -49,6 +51,7 @@ static int lock_pool(struct pool *pool, struct rdisk_error *err)
                                pool->path, strerror(-lock));
     }
     pool->lock = lock;
+    pool_new_sweep(pool);
     return 0;
 }
 
@@ -118,6 +121,19 @@ struct volume *pool_find(const struct pool *pool, const char *name)
 int pool_check_name(const char *name, struct rdisk_error *err)
 {
     return rdisk_volume_name_check(name, strlen(name), err);
+}
+
+int pool_check_new_name(const char *name, struct rdisk_error *err)
+{
+    int result = pool_check_name(name, err);
+
+    if (result == 0 && snapshot_is_name(name)) {
+        result = rdisk_error_set(err, -EINVAL,
+                                 "invalid volume name '%s': a name with '@' is "
+                                 "a snapshot's, VOLUME@SNAPSHOT",
+                                 name);
+    }
+    return result;
 }
 
 /*
@@ -218,8 +234,8 @@ struct backend *pool_open_file(const struct pool *pool, const char *name,
         rdisk_error_set(err, -ENOENT, "there is no volume '%s'", name);
         return NULL;
     }
-    backend = open_one(pool, name, false, &why);
-    if (!backend &&
+    backend = open_one(pool, name, snapshot_is_name(name), &why);
+    if (!backend && !snapshot_is_name(name) &&
         (why.code == -EACCES || why.code == -EROFS || why.code == -EPERM)) {
         backend = open_one(pool, name, true, &why);
         if (backend) {
@@ -238,7 +254,7 @@ int pool_configure(struct pool *pool, const struct backend_class *class,
     struct rdisk_error why = { 0 };
     struct volume *volume;
 
-    if (pool_check_name(spec->volume, err) < 0) {
+    if (pool_check_new_name(spec->volume, err) < 0) {
         return -EINVAL;
     }
     if (pool_find(pool, spec->volume)) {
@@ -426,6 +442,7 @@ static int scan_stream(const struct pool *pool, DIR *stream,
         snprintf(file->name, sizeof(file->name), "%s", name);
         file->size = st.st_size;
         file->allocated = (uint64_t)st.st_blocks * 512;
+        file->changed = st.st_mtim.tv_sec * 1000000000ull + st.st_mtim.tv_nsec;
     }
     return 0;
 }

@@ -58,6 +58,8 @@ int pool_configure(struct pool *pool, const struct backend_class *class,
 struct volume *pool_find(const struct pool *pool, const char *name);
 /* 0, or -EINVAL with a sentence. */
 int pool_check_name(const char *name, struct rdisk_error *err);
+/* The same of a volume that is to be, which has no snapshot's name. */
+int pool_check_new_name(const char *name, struct rdisk_error *err);
 struct backend *pool_open_file(const struct pool *pool, const char *name,
                                struct rdisk_error *err);
 struct volume *pool_add(struct pool *pool, const char *name,
@@ -106,6 +108,7 @@ struct pool_file {
     char name[RDISK_VOLUME_NAME_MAX + 1];
     uint64_t size;      /* bytes */
     uint64_t allocated; /* the same, of its file system; or POOL_UNKNOWN */
+    uint64_t changed;   /* ns since 1970; of a snapshot: when it was taken */
 };
 /* The file system of the pool directory, bytes; all 0: not known. */
 struct pool_space {

@@ -10,13 +10,13 @@
 #include <unistd.h>
 
 #include "common/container_of.h"
+#include "common/snapshot_name.h"
 #include "common/thread.h"
 #include "server/volume/identity.h"
 #include "server/volume/lock.h"
 #include "server/volume/pool_internal.h"
-
-/* Bytes of ".NAME.new", which no volume is named. */
-#define NEW_NAME (RDISK_VOLUME_NAME_MAX + 8)
+#include "server/volume/pool_new.h"
+#include "server/volume/pool_snapshot.h"
 
 static const char *what(const struct pool_change *change)
 {
@@ -24,6 +24,7 @@ static const char *what(const struct pool_change *change)
         [POOL_CREATE] = "create",
         [POOL_REPLACE] = "replace",
         [POOL_DELETE] = "delete",
+        [POOL_REVERT] = "revert",
     };
 
     return names[change->kind];
@@ -62,11 +63,41 @@ static int check_open(const struct pool_change *change,
     return volume_check_free(volume, what(change), err);
 }
 
+/* The names alone. */
+static int check_names(const struct pool_change *change,
+                       struct rdisk_error *err)
+{
+    char volume[RDISK_VOLUME_NAME_MAX + 1];
+    int result;
+
+    if (change->kind == POOL_DELETE) {
+        return pool_check_name(name_of(change), err);
+    }
+    result = pool_check_new_name(name_of(change), err);
+    if (result < 0 || change->kind != POOL_REVERT) {
+        return result;
+    }
+    result = snapshot_name_check(change->snapshot, err);
+    if (result == 0 && strcmp(snapshot_volume(change->snapshot, volume),
+                              name_of(change)) != 0) {
+        result = rdisk_error_set(err, -EINVAL,
+                                 "'%s' is not a name of a snapshot of volume "
+                                 "'%s'",
+                                 change->snapshot, name_of(change));
+    }
+    return result;
+}
+
+static bool makes(const struct pool_change *change)
+{
+    return change->kind == POOL_CREATE || change->kind == POOL_REPLACE;
+}
+
 static int check(const struct pool_change *change, struct rdisk_error *err)
 {
     const struct pool *pool = change->pool;
     const struct volume *volume;
-    int result = pool_check_name(name_of(change), err);
+    int result = check_names(change, err);
 
     if (result < 0) {
         return result;
@@ -82,7 +113,7 @@ static int check(const struct pool_change *change, struct rdisk_error *err)
                                "this server has no pool "
                                "directory (directory= in [pool], or --pool)");
     }
-    if (change->kind != POOL_DELETE) {
+    if (makes(change)) {
         result = backend_check_size(name_of(change), change->size, err);
     }
     if (result < 0) {
@@ -94,70 +125,21 @@ static int check(const struct pool_change *change, struct rdisk_error *err)
 
 /* ---- A new file: storage ------------------------------------------------ */
 
-/* A name that comes or goes must outlive a power loss. */
-static int sync_directory(const struct pool *pool, struct rdisk_error *err)
+/* It reads as zeroes. */
+static int make_file(struct pool_new *new, const struct pool_change *change,
+                     struct rdisk_error *err)
 {
-    if (fsync(pool->directory) < 0) {
-        return rdisk_error_set(err, -errno,
-                               "cannot sync the pool directory "
-                               "'%s': %s",
-                               pool->path, strerror(errno));
-    }
-    return 0;
-}
+    int result = pool_new_begin(new, change->pool, name_of(change), 0, err);
 
-/*
- * A file of @size bytes, for volume @name, under a name that no volume has: a
- * crash leaves it there, or the whole volume under its own name.
- */
-static int make_file(const struct pool *pool, const char *file,
-                     const char *name, uint64_t size, struct rdisk_error *err)
-{
-    int fd, code;
-
-    /* One that a crash has left is of no use, and may be anything. */
-    unlinkat(pool->directory, file, 0);
-    fd = openat(pool->directory, file,
-                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return rdisk_error_set(err, -errno,
-                               "cannot create volume '%s' in "
-                               "'%s': %s",
-                               name, pool->path, strerror(errno));
+    if (result == 0 && ftruncate(new->fd, change->size) < 0) {
+        result = rdisk_error_set(err, -errno,
+                                 "cannot give volume '%s' %" PRIu64
+                                 " bytes: %s",
+                                 name_of(change), change->size,
+                                 strerror(errno));
+        pool_new_drop(new);
     }
-    code = ftruncate(fd, size) < 0 || fsync(fd) < 0 ? -errno : 0;
-    close(fd);
-    if (code < 0) {
-        unlinkat(pool->directory, file, 0);
-        return rdisk_error_set(err, code,
-                               "cannot give volume '%s' %" PRIu64 " bytes: %s",
-                               name, size, strerror(-code));
-    }
-    return 0;
-}
-
-static void new_name(const char *name, char file[NEW_NAME])
-{
-    snprintf(file, NEW_NAME, ".%s.new", name);
-}
-
-/* @file becomes @name, which nothing has yet. */
-static int rename_new(const struct pool *pool, const char *file,
-                      const char *name)
-{
-    if (renameat2(pool->directory, file, pool->directory, name,
-                  RENAME_NOREPLACE) == 0) {
-        return 0;
-    }
-    if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) {
-        return -errno;
-    }
-    /* A file system that cannot: no other server is here. */
-    if (faccessat(pool->directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-        return -EEXIST;
-    }
-    return renameat(pool->directory, file, pool->directory, name) < 0 ? -errno
-                                                                      : 0;
+    return result;
 }
 
 static int create(struct pool_change *change)
@@ -165,7 +147,7 @@ static int create(struct pool_change *change)
     const struct pool *pool = change->pool;
     struct rdisk_error *err = &change->why;
     const char *name = name_of(change);
-    char file[NEW_NAME];
+    struct pool_new new;
     int result;
 
     if (pool->images) {
@@ -174,26 +156,8 @@ static int create(struct pool_change *change)
     if (faccessat(pool->directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
         return exists(name, err);
     }
-    new_name(name, file);
-    result = make_file(pool, file, name, change->size, err);
-    if (result < 0) {
-        return result;
-    }
-    result = rename_new(pool, file, name);
-    if (result < 0) {
-        unlinkat(pool->directory, file, 0);
-        return result == -EEXIST
-                   ? exists(name, err)
-                   : rdisk_error_set(err, result,
-                                     "cannot create volume '%s' in "
-                                     "'%s': %s",
-                                     name, pool->path, strerror(-result));
-    }
-    result = sync_directory(pool, err);
-    if (result < 0) {
-        unlinkat(pool->directory, name, 0);
-    }
-    return result;
+    result = make_file(&new, change, err);
+    return result < 0 ? result : pool_new_commit(&new, false, err);
 }
 
 /* ---- Claim: storage ----------------------------------------------------- */
@@ -269,6 +233,30 @@ static int look_up(struct pool_change *change, int fd)
                                    &change->record, &change->why);
 }
 
+/* Who deletes a volume says whether its snapshots go, too. */
+static int check_snapshots(const struct pool_change *change,
+                           struct rdisk_error *err)
+{
+    char one[RDISK_VOLUME_NAME_MAX + 1];
+    unsigned int count;
+    int result;
+
+    if (change->kind == POOL_REVERT || change->snapshots ||
+        snapshot_is_name(name_of(change))) {
+        return 0;
+    }
+    result = pool_snapshot_count(change->pool, name_of(change), &count, one,
+                                 err);
+    if (result < 0 || !count) {
+        return result;
+    }
+    return rdisk_error_set(err, -EBUSY,
+                           "cannot %s volume '%s': it has %u snapshots, such "
+                           "as '%s'; delete them first, or with it: 'rdisk "
+                           "delete --snapshots'",
+                           what(change), name_of(change), count, one);
+}
+
 /* Lock the file that is to go. -ENOENT if there is none of that name. */
 static int claim(struct pool_change *change)
 {
@@ -292,6 +280,9 @@ static int claim(struct pool_change *change)
     result = lock(change, fd, err);
     if (result == 0) {
         result = look_up(change, fd);
+    }
+    if (result == 0) {
+        result = check_snapshots(change, err);
     }
     if (result < 0) {
         close(fd);
@@ -337,7 +328,8 @@ static void claim_run(struct job *job)
 static int gone(const struct pool_change *change, struct rdisk_error *err)
 {
     const struct lease_store *store = pool_records(change->pool);
-    int result = change->pool->images ? 0 : sync_directory(change->pool, err);
+    int result = change->pool->images ? 0
+                                      : pool_sync_directory(change->pool, err);
 
     if (result == 0 && store && store->forget) {
         store->forget(store->opaque, change->identity);
@@ -347,26 +339,13 @@ static int gone(const struct pool_change *change, struct rdisk_error *err)
 
 static int replace(struct pool_change *change)
 {
-    const struct pool *pool = change->pool;
-    struct rdisk_error *err = &change->why;
-    const char *name = name_of(change);
-    char file[NEW_NAME];
-    int result;
+    struct pool_new new;
+    int result = make_file(&new, change, &change->why);
 
-    new_name(name, file);
-    result = make_file(pool, file, name, change->size, err);
-    if (result < 0) {
-        return result;
+    if (result == 0) {
+        result = pool_new_commit(&new, true, &change->why);
     }
-    if (renameat(pool->directory, file, pool->directory, name) < 0) {
-        result = rdisk_error_set(err, -errno,
-                                 "cannot replace volume '%s': "
-                                 "%s",
-                                 name, strerror(errno));
-        unlinkat(pool->directory, file, 0);
-        return result;
-    }
-    return change->fd < 0 ? sync_directory(pool, err) : gone(change, err);
+    return result == 0 && change->fd >= 0 ? gone(change, &change->why) : result;
 }
 
 /* It cannot be open then: who opens it first keeps it. */
@@ -386,12 +365,28 @@ static int delete (struct pool_change *change)
     if (change->pool->images) {
         return delete_image(change);
     }
+    if (change->snapshots && !snapshot_is_name(name_of(change))) {
+        int result = pool_snapshot_delete_all(change->pool, name_of(change),
+                                              &change->why);
+
+        if (result < 0) {
+            return result;
+        }
+    }
     if (unlinkat(change->pool->directory, name_of(change), 0) < 0) {
         return rdisk_error_set(&change->why, -errno,
                                "cannot delete volume '%s': %s", name_of(change),
                                strerror(errno));
     }
     return gone(change, &change->why);
+}
+
+static int revert(struct pool_change *change)
+{
+    int result = pool_snapshot_revert(change->pool, name_of(change),
+                                      change->snapshot, &change->why);
+
+    return result < 0 ? result : gone(change, &change->why);
 }
 
 static int carry_out(struct pool_change *change)
@@ -403,6 +398,8 @@ static int carry_out(struct pool_change *change)
         return replace(change);
     case POOL_DELETE:
         return delete (change);
+    case POOL_REVERT:
+        return revert(change);
     }
     return -EINVAL;
 }
@@ -495,6 +492,7 @@ void pool_change_start(struct operations *operations,
         [POOL_CREATE] = "creating volume",
         [POOL_REPLACE] = "replacing volume",
         [POOL_DELETE] = "deleting volume",
+        [POOL_REVERT] = "reverting volume",
     };
 
     assert_control_thread();

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A volume of the pool directory is created, replaced or deleted: an operation
- * on its name (operation.h). Steps that use storage run in jobs; decisions on the
- * server's own state, and changes of it, in the control thread, in between:
+ * A volume of the pool directory is created, replaced, deleted or reverted to a
+ * snapshot: an operation on its name (operation.h). Steps that use storage run in
+ * jobs; decisions on the server's own state, and changes of it, in the control
+ * thread, in between:
  *
  *   check      control thread  the name, the size, who has the volume open
  *   claim      storage         the file, its lock, its identity, its record
@@ -12,8 +13,10 @@
  *
  * A new volume that replaces none needs no claim. It is carried out whole or
  * not at all. A volume that a client holds, or that another server or another
- * volume serves, is neither deleted nor replaced: -EBUSY and a sentence that names
- * the holder.
+ * volume serves, is neither deleted nor replaced nor reverted: -EBUSY and a
+ * sentence that names the holder. One that was reverted is another volume, with
+ * another identity, to clients: what they have of the old one in their caches,
+ * or in flight, is not of this one.
  */
 #ifndef RDISK_SERVER_VOLUME_POOL_CHANGE_H
 #define RDISK_SERVER_VOLUME_POOL_CHANGE_H
@@ -24,7 +27,8 @@
 enum pool_change_kind {
     POOL_CREATE,  /* -EEXIST if there is one of that name */
     POOL_REPLACE, /* the same, but replaces one that no client has open */
-    POOL_DELETE,
+    POOL_DELETE,  /* a volume without snapshots, or a snapshot */
+    POOL_REVERT,
 };
 
 /* All zero but for what comes first. */
@@ -32,7 +36,10 @@ struct pool_change {
     struct operation operation; /* first; the name, and late() if wanted */
     struct pool *pool;
     enum pool_change_kind kind;
-    uint64_t size; /* bytes; not to delete */
+    uint64_t size;  /* bytes; to create or replace */
+    bool snapshots; /* to delete: with them, if it has any */
+    /* To revert: VOLUME@SNAPSHOT of this volume. */
+    char snapshot[RDISK_VOLUME_NAME_MAX + 1];
     /* Control thread: it has ended, with @result. @change may be freed. */
     void (*done)(struct pool_change *change);
     void *opaque; /* @done's */

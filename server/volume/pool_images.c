@@ -78,6 +78,7 @@ static bool enter(void *opaque, const char *name, uint64_t size)
         snprintf(file->name, sizeof(file->name), "%s", name);
         file->size = size;
         file->allocated = POOL_UNKNOWN;
+        file->changed = 0;
     }
     return file;
 }

@@ -79,6 +79,11 @@ static void test_malformed(void)
     check_refused("{\"op\":\"delete\",\"name\":\"a\\u0000b\"}",
                   "invalid volume name");
     check_refused("{\"op\":\"drain\",\"name\":\"\"}", "invalid volume name");
+    check_refused("{\"op\":\"clone\",\"name\":\"v\"}", "needs \"target\"");
+    check_refused("{\"op\":\"clone\",\"name\":\"v\",\"target\":\".w\"}",
+                  "invalid volume name '.w'");
+    check_refused("{\"op\":\"revert\",\"name\":\"v@s\",\"target\":\"w\"}",
+                  "does not take \"target\"");
     check_refused("{\"op\":\"create\",\"name\":\"v\"}", "needs \"size\"");
     check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":-1}",
                   "needs \"size\"");

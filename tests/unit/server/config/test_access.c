@@ -372,6 +372,24 @@ static bool mapping_has(const void *address, const char *flag)
     return has;
 }
 
+static void snapshots_are_for_readers_of_the_volume(void)
+{
+    struct access_client client = {
+        .read_write = "disk",
+        .read_only = "shared one@s",
+        .create = "disk",
+    };
+
+    CHECK_EQUAL(access_to(&client, "disk@s"), ACCESS_READ);
+    CHECK_EQUAL(access_to(&client, "shared@s"), ACCESS_READ);
+    CHECK_EQUAL(access_to(&client, "one@s"), ACCESS_READ);
+    CHECK_EQUAL(access_to(&client, "one@t"), ACCESS_NONE);
+    CHECK_EQUAL(access_to(&client, "one"), ACCESS_NONE);
+    CHECK_EQUAL(access_to(&client, "other@s"), ACCESS_NONE);
+    CHECK(access_to_create(&client, "disk@s"));
+    CHECK(!access_to_create(&client, "shared@s"));
+}
+
 static void core_dumps_leave_secrets_out(void)
 {
     const struct access_client *client;
@@ -413,6 +431,8 @@ static const struct unit_test tests[] = {
     { "access lists decide what a client may do", lists_decide },
     { "a hidden volume answers like one that does not exist",
       hidden_is_as_not_there },
+    { "a snapshot can be read by who may use its volume, and written by none",
+      snapshots_are_for_readers_of_the_volume },
     { "core dumps leave secrets out", core_dumps_leave_secrets_out },
     { "a drained volume is refused, to those who may see it",
       drained_is_refused },
