@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The control socket: a line with a request in, a line with its reply out.
- * Their content is the handler's, which may answer later. Never blocks; a client
- * gets its next reply only when it has read the last one.
+ * Their content is the handler's, which may answer later. Never blocks; a
+ * client gets its next reply only when it has read the last one.
  */
 #ifndef RDISK_COMMON_CONTROL_SERVER_H
 #define RDISK_COMMON_CONTROL_SERVER_H
@@ -37,8 +37,8 @@ struct control *control_create(struct loop *loop, const char *path,
 /* Cuts all clients and removes the socket. NULL is allowed. */
 void control_destroy(struct control *control);
 
-/* When control_check_time() has to be called, because clients cannot be accepted
- * now; RDISK_NEVER. NULL is allowed. */
+/* When control_check_time() has to be called, because clients cannot be
+ * accepted now; RDISK_NEVER. NULL is allowed. */
 uint64_t control_deadline(const struct control *control);
 void control_check_time(struct control *control, uint64_t now);
 

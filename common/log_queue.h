@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Lines for a descriptor that may block for any time: a pipe that is not read, a
- * file on storage that hangs. A thread writes them; adding one never waits, and
- * lines for which there is no room are counted instead.
+ * Lines for a descriptor that may block for any time: a pipe that is not read,
+ * a file on storage that hangs. A thread writes them; adding one never waits,
+ * and lines for which there is no room are counted instead.
  */
 #ifndef RDISK_COMMON_LOG_QUEUE_H
 #define RDISK_COMMON_LOG_QUEUE_H
@@ -24,8 +24,8 @@ log_queue_write_fn log_queue_write;
 
 /*
  * Start the thread. It calls @write with the text to write, and @report for the
- * line with the number of dropped ones, which is written in their place. NULL: no
- * memory, or no thread.
+ * line with the number of dropped ones, which is written in their place. NULL:
+ * no memory, or no thread.
  */
 struct log_queue *log_queue_create(int fd, log_queue_write_fn *write,
                                    size_t (*report)(char *line, size_t size,
@@ -34,8 +34,8 @@ struct log_queue *log_queue_create(int fd, log_queue_write_fn *write,
 void log_queue_add(struct log_queue *queue, const char *line, size_t length);
 /* Wait until everything that was added is written, @ms at most. */
 bool log_queue_flush(struct log_queue *queue, unsigned int ms);
-/* The same, and end the thread; one that waits for the descriptor ends when it no
- * longer does. No lines may be added any more. */
+/* The same, and end the thread; one that waits for the descriptor ends when
+ * it no longer does. No lines may be added any more. */
 void log_queue_destroy(struct log_queue *queue, unsigned int ms);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Metrics over HTTP, GET /metrics, in a thread of its own with few
- * connections. The thread requests a snapshot from the control thread, waits for
- * at most METRICS_WAIT_MS, and does the rest itself, so the control thread does
- * no more than for rdisk stat, and waits for nothing.
+ * connections. The thread requests a snapshot from the control thread, waits
+ * for at most METRICS_WAIT_MS, and does the rest itself, so the control thread
+ * does no more than for rdisk stat, and waits for nothing.
  *
  * Where libmicrohttpd was not there when this was built, no address can be
  * configured (metrics_server_none.c). Create and destroy: control thread.
@@ -24,8 +24,9 @@ struct metrics_server;
 
 /* Control thread: answers @query once with metrics_answer(), now or later. */
 typedef void metrics_stat_fn(void *opaque, struct metrics_query *query);
-/* Control thread. @reply: to "stat", whose ownership passes; NULL: no memory. The
- * client may have timed out, and the server may have been destroyed. */
+/* Control thread. @reply: to "stat", whose ownership passes; NULL: no
+ * memory. The client may have timed out, and the server may have been
+ * destroyed. */
 void metrics_answer(struct metrics_query *query, struct json_object *reply);
 
 /*

@@ -20,13 +20,14 @@ struct poll_window {
     unsigned int skipped; /* waits since the last one measured */
 };
 
-/* True if this wait is to be measured. While the window is closed only some are:
- * the stopwatch may be the system's clock, which is expensive on some machines. */
+/* True if this wait is to be measured. While the window is closed only some
+ * are: the stopwatch may be the system's clock, which is expensive on some
+ * machines. */
 bool poll_window_measures(struct poll_window *window);
 /*
- * True if a wait that began at @began, by the stopwatch, has lasted less than the
- * window. False if the counter has gone back, as when a virtual machine is moved:
- * to poll until it has caught up may take days.
+ * True if a wait that began at @began, by the stopwatch, has lasted less than
+ * the window. False if the counter has gone back, as when a virtual machine is
+ * moved: to poll until it has caught up may take days.
  */
 static inline bool poll_window_is_open(const struct poll_window *window,
                                        uint64_t began, uint64_t now)

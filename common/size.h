@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* "512", "64k", "10G", "1TiB": powers of 1024; "10GB": of 1000. 0, or -EINVAL (no size) or
- * -ERANGE (more than 64 bits). */
+/* "512", "64k", "10G", "1TiB": powers of 1024; "10GB": of 1000. 0, or
+ * -EINVAL (no size) or -ERANGE (more than 64 bits). */
 int size_parse(const char *text, uint64_t *bytes);
 
 /* The shortest exact way to write it, e.g. "64M", "1000"; returns @text. */

@@ -15,8 +15,8 @@
 struct control_call;
 struct server;
 
-/* For a signal: the result is logged. Before server_run(), and while another one
- * is running, it begins later. */
+/* For a signal: the result is logged. Before server_run(), and while another
+ * one is running, it begins later. */
 void reload_wanted(struct server *server);
 /* The one that waits for its turn, if any. */
 void reload_begin_wanted(struct server *server);

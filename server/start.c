@@ -240,8 +240,8 @@ static int find_images(const struct config *config,
 }
 
 /*
- * In the folder of the control socket, which one server has at a time, and whose
- * content does not outlive a boot.
+ * In the folder of the control socket, which one server has at a time, and
+ * whose content does not outlive a boot.
  */
 static int start_losses(struct server *server, struct rdisk_error *err)
 {

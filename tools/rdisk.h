@@ -43,9 +43,9 @@ enum {
 
 /*
  * Report an error on stderr: "rdisk: …", or with -o json an object with the
- * members "error" and, if @code is a negative errno, "code". Return EXIT_FAILED,
- * and the exit status that fits the code. The program ends with the status of
- * the first error.
+ * members "error" and, if @code is a negative errno, "code". Return
+ * EXIT_FAILED, and the exit status that fits the code. The program ends with
+ * the status of the first error.
  */
 int failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int failed_code(int code, const char *format, ...)

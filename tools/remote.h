@@ -17,7 +17,8 @@ struct remote_options {
     struct rdisk_secret secret;
 };
 
-/* Read the first word. EXIT_OK, or the exit status; an error has been printed. */
+/* Read the first word. EXIT_OK, or the exit status; an error has been
+ * printed. */
 int remote_options_read(struct remote_options *remote,
                         const struct arguments *arguments, bool read_only);
 

@@ -43,7 +43,7 @@ static int print_made(const struct arguments *arguments,
     return EXIT_OK;
 }
 
-/* ---- Create --------------------------------------------------------------- */
+/* ---- Create -------------------------------------------------------------- */
 
 /* NAME@SNAPSHOT as it was written, or a name made of the time. */
 static const char *complete(const char *name, char *text, size_t size)
@@ -69,7 +69,7 @@ static int create(const struct arguments *arguments, const char *name)
                            complete(name, text, sizeof(text)), NULL));
 }
 
-/* ---- List ------------------------------------------------------------------- */
+/* ---- List ---------------------------------------------------------------- */
 
 static void print_list(struct json_object *snapshots)
 {
@@ -117,7 +117,7 @@ static int list(const struct arguments *arguments, const char *name)
     return EXIT_OK;
 }
 
-/* ---- Delete and revert -------------------------------------------------------- */
+/* ---- Delete and revert --------------------------------------------------- */
 
 static int change(const struct arguments *arguments, const char *op,
                   const char *name)

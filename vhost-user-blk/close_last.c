@@ -31,9 +31,9 @@ static int send_descriptor(int socket, int fd)
 
 /*
  * A message that nobody receives holds the file. Linux releases the files of a
- * process that ends one after the other, in an order of its own. When it releases
- * the socket it drops the message, whose file goes into a second list, to be
- * released after all of the first.
+ * process that ends one after the other, in an order of its own. When it
+ * releases the socket it drops the message, whose file goes into a second list,
+ * to be released after all of the first.
  */
 int close_last(int fd)
 {

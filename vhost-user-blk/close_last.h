@@ -2,18 +2,19 @@
 /*
  * A file that outlives the others of a process that is killed. Any thread.
  *
- * A VMM whose connection ends lets its guest use the memory of requests in flight
- * for something else, for instance at a reset. So while the connection of a killed
- * process is open, its queue pairs must be gone: the server could still write what
- * was read. But the kernel may release a socket before an RDMA device.
+ * A VMM whose connection ends lets its guest use the memory of requests in
+ * flight for something else, for instance at a reset. So while the connection
+ * of a killed process is open, its queue pairs must be gone: the server could
+ * still write what was read. But the kernel may release a socket before an RDMA
+ * device.
  */
 #ifndef VHOST_USER_BLK_CLOSE_LAST_H
 #define VHOST_USER_BLK_CLOSE_LAST_H
 
 /*
  * A descriptor that keeps what is behind @fd open until the kernel has released
- * all other files of the process, and longer than @fd. The caller closes it to give
- * that up. A negative error code.
+ * all other files of the process, and longer than @fd. The caller closes it to
+ * give that up. A negative error code.
  */
 int close_last(int fd);
 

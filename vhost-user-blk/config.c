@@ -130,7 +130,7 @@ int vhost_config_set(struct vhost_config *config, const char *name,
     return i < 0 ? i : options[i].set(config, name, value, err);
 }
 
-/* ---- The file ---------------------------------------------------------------- */
+/* ---- The file ------------------------------------------------------------ */
 
 static int add_disk(struct vhost_config *config, const char *name,
                     struct rdisk_error *err)

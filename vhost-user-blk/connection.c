@@ -144,9 +144,9 @@ static void remove_watch(VuDev *vu, int fd)
 
 /*
  * After a broken chain the VMM connects again and brings it along in its
- * in-flight table, each time. Such a device is not started until the guest resets
- * it, when the VMM requests a new table. With a VMM that has no table it is
- * started each time.
+ * in-flight table, each time. Such a device is not started until the guest
+ * resets it, when the VMM requests a new table. With a VMM that has no table it
+ * is started each time.
  */
 static bool held(const struct device *device)
 {
@@ -232,7 +232,7 @@ void connection_message_ready(struct loop_source *source, uint32_t events)
     dispatch(device);
 }
 
-/* ---- Connections ------------------------------------------------------------- */
+/* ---- Connections --------------------------------------------------------- */
 
 /* A guest may cause as many of these as it likes. */
 static void log_violation(struct device *device, const char *why)

@@ -96,7 +96,7 @@ const VuDevIface device_iface = {
     .set_config = set_config,
 };
 
-/* ---- For its owner --------------------------------------------------------------- */
+/* ---- For its owner ------------------------------------------------------- */
 
 void device_resized(struct device *device, uint64_t size)
 {

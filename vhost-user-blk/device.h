@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A vhost-user-blk device: a socket to which one VMM at a time connects, and the
- * features, memory and rings that it has set. Everything except the lanes belongs
- * to the disk's thread.
+ * A vhost-user-blk device: a socket to which one VMM at a time connects, and
+ * the features, memory and rings that it has set. Everything except the lanes
+ * belongs to the disk's thread.
  *
  * Around each message the device's lanes are stopped. A message that takes
  * memory or rings away waits, unread, until nothing is in flight: the VMM
@@ -78,8 +78,8 @@ void device_resized(struct device *device, uint64_t size);
 void device_go(struct device *device);
 /*
  * Take no more requests and messages. When nothing is in flight any more, at
- * once if nothing is, the VMM is disconnected, and events->stopped comes. It may
- * connect again.
+ * once if nothing is, the VMM is disconnected, and events->stopped comes. It
+ * may connect again.
  */
 void device_finish(struct device *device);
 /* After that: what fails now stays in flight in the VMM's table, for its next

@@ -69,7 +69,7 @@ static inline struct device *device_of(VuDev *vu)
 
 extern const VuDevIface device_iface;
 
-/* ---- message.c ------------------------------------------------------------- */
+/* ---- message.c ----------------------------------------------------------- */
 
 /* Before libvhost-user handles it. Nonzero: it must not. */
 int message_process(VuDev *vu, VhostUserMsg *message, int *do_reply);
@@ -77,7 +77,7 @@ int message_process(VuDev *vu, VhostUserMsg *message, int *do_reply);
  * use. */
 bool message_needs_idle(uint32_t request);
 
-/* ---- guest_memory.c ---------------------------------------------------------- */
+/* ---- guest_memory.c ------------------------------------------------------ */
 
 /* Reports what the last message has added. */
 void guest_memory_added(struct device *device);
@@ -85,11 +85,11 @@ void guest_memory_added(struct device *device);
 void guest_memory_remove(struct device *device,
                          const VhostUserMemoryRegion *going);
 void guest_memory_remove_all(struct device *device);
-/* Find the rings of all started virtqueues in the memory table again. False: one
- * of them is not in it, each part in one region. */
+/* Find the rings of all started virtqueues in the memory table again. False:
+ * one of them is not in it, each part in one region. */
 bool guest_memory_find_rings(struct device *device);
 
-/* ---- connection.c -------------------------------------------------------------- */
+/* ---- connection.c -------------------------------------------------------- */
 
 /* A connection's first failure, which ends it. Any thread. */
 void connection_panic(VuDev *vu, const char *text);
@@ -101,7 +101,7 @@ void connection_drained(struct loop_source *source, uint32_t events);
 unsigned int connection_stop_lanes(struct device *device);
 void connection_start_lanes(struct device *device);
 
-/* ---- listener.c ----------------------------------------------------------------- */
+/* ---- listener.c ---------------------------------------------------------- */
 
 void listener_ready(struct loop_source *source, uint32_t events);
 

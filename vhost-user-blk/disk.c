@@ -26,7 +26,7 @@ const char *disk_state_name(enum disk_state state)
     return names[state];
 }
 
-/* ---- The thread ------------------------------------------------------------ */
+/* ---- The thread ---------------------------------------------------------- */
 
 void disk_publish(struct disk *disk)
 {
@@ -134,7 +134,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* ---- From creation to the end ------------------------------------------------------ */
+/* ---- From creation to the end -------------------------------------------- */
 
 static int create_lanes(struct disk *disk, struct reactor *const *reactors,
                         unsigned int reactor_count)

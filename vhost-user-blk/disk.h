@@ -3,9 +3,9 @@
  * A disk: a volume of a server, offered to a VMM as a vhost-user-blk device.
  *
  * The volume is opened to write only while a VMM has the device started, so
- * that a guest can migrate: its destination opens the volume when its source has
- * closed it. Before, a short read-only session reads what the VMM needs first:
- * size, block size, and operations of the volume.
+ * that a guest can migrate: its destination opens the volume when its source
+ * has closed it. Before, a short read-only session reads what the VMM needs
+ * first: size, block size, and operations of the volume.
  *
  * Each disk has a thread: name look-ups, registration of guest memory, the
  * client record and a VMM that is slow make no other disk wait. All functions
@@ -36,9 +36,9 @@ struct disk;
 
 /*
  * Takes @options over, also when it fails. The disk uses queue i of its
- * session on reactor i modulo @reactor_count. @home_fd is an eventfd: 1 is added
- * to it when the disk has ended. The caller's thread waits for nothing: what
- * fails later is in the report.
+ * session on reactor i modulo @reactor_count. @home_fd is an eventfd: 1 is
+ * added to it when the disk has ended. The caller's thread waits for nothing:
+ * what fails later is in the report.
  */
 struct disk *disk_create(const struct rdisk_env *env, int home_fd,
                          struct reactor *const *reactors,
@@ -47,9 +47,9 @@ struct disk *disk_create(const struct rdisk_env *env, int home_fd,
 
 /*
  * Requests to a disk. To drain and to remove it: take no more requests of the
- * guest, complete those in flight, for DISK_GRACE_MS at most, disconnect the VMM,
- * stop listening, and close the session, so that another daemon may have the
- * volume and the socket. Requests that a lost connection has kept from
+ * guest, complete those in flight, for DISK_GRACE_MS at most, disconnect the
+ * VMM, stop listening, and close the session, so that another daemon may have
+ * the volume and the socket. Requests that a lost connection has kept from
  * completing stay in the VMM's in-flight table.
  */
 enum disk_request {

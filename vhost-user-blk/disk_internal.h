@@ -54,13 +54,13 @@ struct disk {
     bool memory_told;           /* that guest memory cannot be registered */
 };
 
-/* ---- disk.c ------------------------------------------------------------------ */
+/* ---- disk.c -------------------------------------------------------------- */
 
 /* Let others see how the disk is: after each turn, and before what may take its
  * time. */
 void disk_publish(struct disk *disk);
 
-/* ---- disk_session.c -------------------------------------------------------- */
+/* ---- disk_session.c ------------------------------------------------------ */
 
 extern const struct device_events disk_device_events;
 

@@ -17,7 +17,7 @@
 
 #define SOURCE_DISK(source, member) container_of(source, struct disk, member)
 
-/* ---- Sessions -------------------------------------------------------------- */
+/* ---- Sessions ------------------------------------------------------------ */
 
 static void step(struct disk *disk);
 
@@ -183,7 +183,7 @@ static void retry_ready(struct loop_source *source, uint32_t events)
     }
 }
 
-/* ---- Memory ------------------------------------------------------------------ */
+/* ---- Memory -------------------------------------------------------------- */
 
 static void memory_added(void *opaque, void *address, size_t length)
 {
@@ -208,7 +208,7 @@ static void memory_removed(void *opaque, void *address, size_t length)
     }
 }
 
-/* ---- Lanes -------------------------------------------------------------------- */
+/* ---- Lanes --------------------------------------------------------------- */
 
 static void call_detach(void *argument)
 {
@@ -240,7 +240,7 @@ static void attach_lanes(struct disk *disk)
     }
 }
 
-/* ---- Steps ---------------------------------------------------------------------- */
+/* ---- Steps --------------------------------------------------------------- */
 
 static void take_geometry(struct disk *disk)
 {

@@ -75,9 +75,10 @@ void device_for_each_region(struct device *device,
     }
 }
 
-/* ---- Rings ----------------------------------------------------------------- */
+/* ---- Rings --------------------------------------------------------------- */
 
-/* Where @length bytes at the VMM's @address are here; NULL: not in one region. */
+/* Where @length bytes at the VMM's @address are here; NULL: not in one
+ * region. */
 static void *find(const VuDev *vu, uint64_t address, uint64_t length)
 {
     for (unsigned int i = 0; i < vu->nregions; i++) {
@@ -95,8 +96,8 @@ static void *find(const VuDev *vu, uint64_t address, uint64_t length)
 
 /*
  * libvhost-user checks where a ring begins, not where it ends. It drops a ring
- * only if all of it was in the region that was removed, and maps it again at some
- * accesses only.
+ * only if all of it was in the region that was removed, and maps it again at
+ * some accesses only.
  */
 static bool find_ring(const VuDev *vu, VuVirtq *vq)
 {

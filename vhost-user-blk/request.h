@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A virtio-blk request (VIRTIO 1.2, 5.2.6), checked: its operation and its memory.
- * Everything in a request that a guest controls is checked here and nowhere else. Pure computation; any thread.
+ * A virtio-blk request (VIRTIO 1.2, 5.2.6), checked: its operation and its
+ * memory. Everything in a request that a guest controls is checked here and
+ * nowhere else. Pure computation; any thread.
  */
 #ifndef VHOST_USER_BLK_REQUEST_H
 #define VHOST_USER_BLK_REQUEST_H

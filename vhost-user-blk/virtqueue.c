@@ -77,7 +77,7 @@ static void release(struct lane *lane, struct blk_request *request)
     }
 }
 
-/* ---- What a migrating guest's VMM must copy again ------------------------- */
+/* ---- What a migrating guest's VMM must copy again ------------------------ */
 
 static bool is_migrating(const VuDev *dev)
 {

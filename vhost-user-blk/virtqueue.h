@@ -51,7 +51,8 @@ struct lane {
     bool held;              /* nor is the used ring touched */
     bool attached;          /* the queue's descriptor is watched */
     unsigned int in_flight; /* taken and not in the used ring */
-    /* When in_flight falls to 0 while not running: notify the control thread. */
+    /* When in_flight falls to 0 while not running: notify the control
+     * thread. */
     int drained_fd; /* eventfd */
 
     /* Written by the reactor, readable by any thread. */
@@ -69,10 +70,11 @@ struct lane {
  */
 int lane_start(struct lane *lane);
 void lane_stop(struct lane *lane);
-/* A request that fails from now on is kept, not failed, until the next start. */
+/* A request that fails from now on is kept, not failed, until the next
+ * start. */
 void lane_keep(struct lane *lane);
-/* A stopped lane ends no request, and uses nothing of libvhost-user, until it is
- * released: soon, since it polls meanwhile. */
+/* A stopped lane ends no request, and uses nothing of libvhost-user, until
+ * it is released: soon, since it polls meanwhile. */
 void lane_hold(struct lane *lane, bool held);
 /* Nothing is in flight and no more comes: @lane->queue may go. */
 void lane_detach(struct lane *lane);

@@ -24,9 +24,9 @@
 #include "server/volume/pool_change.h"
 
 /*
- * A command. One on a volume is an operation on its name: it takes its turn, and
- * uses storage in jobs. It is answered within storage-timeout; one that has begun
- * by then continues.
+ * A command. One on a volume is an operation on its name: it takes its turn,
+ * and uses storage in jobs. It is answered within storage-timeout; one that has
+ * begun by then continues.
  */
 struct command {
     struct server *server;

@@ -122,7 +122,8 @@ static void read_done(struct job *job)
 {
     struct listing *listing = (struct listing *)job;
     struct listing_wait *waits = listing->now;
-    /* Copies: an answer may lead to the next request, which begins a reading. */
+    /* Copies: an answer may lead to the next request, which begins a
+     * reading. */
     struct pool_listing found = listing->found;
     struct rdisk_error err = listing->err;
     bool failed = listing->result < 0;

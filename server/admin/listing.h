@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Requests that list the volumes: list, snapshots and stat. The pool directory is
- * read in a thread; one that does not respond delays neither the server nor stat, which
- * then lists the volumes that are open. The directory is read once at a time;
- * requests that arrive meanwhile wait for the next reading. Control thread.
+ * Requests that list the volumes: list, snapshots and stat. The pool directory
+ * is read in a thread; one that does not respond delays neither the server nor
+ * stat, which then lists the volumes that are open. The directory is read once
+ * at a time; requests that arrive meanwhile wait for the next reading. Control
+ * thread.
  */
 #ifndef RDISK_SERVER_ADMIN_LISTING_H
 #define RDISK_SERVER_ADMIN_LISTING_H

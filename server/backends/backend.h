@@ -8,11 +8,12 @@
  * that the request path needs no lock: each context has its own place on its
  * reactor's ring.
  *
- * Threads: open, close, resize, identify, changed, sync, share and allocated may
- * wait for storage, and run in a thread of their own (io/jobs.h): one of them at a time
- * for an instance, and close only while it has no context. None changes what
- * the control thread reads, the geometry and the identity, once the instance is
- * open. Everything that takes a context or an io runs on that context's reactor.
+ * Threads: open, close, resize, identify, changed, sync, share and allocated
+ * may wait for storage, and run in a thread of their own (io/jobs.h): one of
+ * them at a time for an instance, and close only while it has no context. None
+ * changes what the control thread reads, the geometry and the identity, once
+ * the instance is open. Everything that takes a context or an io runs on that
+ * context's reactor.
  */
 #ifndef RDISK_SERVER_BACKENDS_BACKEND_H
 #define RDISK_SERVER_BACKENDS_BACKEND_H
@@ -177,11 +178,11 @@ struct backend_class {
      * contexts, a READ or COPY finds each block as it was before or after each
      * of the others, never torn.
      * A DISCARD or ZEROES occupies the storage for a bounded time only: what is
-     * left of it then is not discarded, or the result is -ENOTSUP, and a part of
-     * the range may read as zeroes.
+     * left of it then is not discarded, or the result is -ENOTSUP, and a part
+     * of the range may read as zeroes.
      * EXTENTS fills its list with backend_io_extent(), at least one entry. Its
-     * range may be the whole volume, so what it costs is to depend on its room,
-     * not on its length.
+     * range may be the whole volume, so its cost has to depend on its room, not
+     * on its length.
      */
     void (*submit)(struct backend_context *context, struct backend_io *io);
 };

@@ -9,8 +9,8 @@
  * - Flushes have a description that nothing else syncs. A FUA write or a resize
  *   cannot take the error away from it.
  * - One sync at a time, for all reactors: two at once would share the one
- *   report. A flush that arrives during a sync waits for the next one, since the
- *   running one may have passed its data by; all that wait share that one.
+ *   report. A flush that arrives during a sync waits for the next one, since
+ *   the running one may have passed its data by; all that wait share that one.
  * - A failure lasts until no reactor has the volume any more. Then all its
  *   clients have opened it again; those that come back after a lost connection
  *   learn of it by another cache id (losses.h; protocol.md, 3.7).

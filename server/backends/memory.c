@@ -13,7 +13,8 @@
 #define BLOCK 4096u
 /* Reactors seldom meet on one of these. */
 #define LOCKS 32
-/* Longer requests are done by a thread beside the reactor, so much at a time. */
+/* Longer requests are done by a thread beside the reactor, so much at a
+ * time. */
 #define PIECE (1u << 20)
 
 struct memory {
@@ -275,7 +276,8 @@ static void memory_submit(struct backend_context *base, struct backend_io *io)
     io->done = 0;
     io->result = 0;
     if (io->op == RDISK_OP_EXTENTS) {
-        /* Distinguishing zeroes from data would take as long as reading them. */
+        /* Distinguishing zeroes from data would take as long as reading
+         * them. */
         backend_io_extent(io, io->length, 0);
     } else if (io->op != RDISK_OP_FLUSH &&
                carry_on(memory_of(base->backend), io)) {

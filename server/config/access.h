@@ -57,8 +57,8 @@ int access_check(const struct access_client *clients, enum access_method method,
 const struct access_client *access_find(const struct access_client *clients,
                                         const char *name);
 /*
- * What it may do with @volume; write, if both lists name it. Snapshots can be read
- * at most, by a client that may use their volume or is listed for them.
+ * What it may do with @volume; write, if both lists name it. Snapshots can be
+ * read at most, by a client that may use their volume or is listed for them.
  */
 enum access access_to(const struct access_client *client, const char *volume);
 /* True if it may create a volume of that name, or a snapshot of that volume. */

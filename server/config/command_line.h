@@ -20,8 +20,9 @@ int options_read(const struct command_line *line, struct config *config,
                  struct rdisk_error *err);
 
 /*
- * The same, and what ends the program. Fill @config from the file and the options. Returns -1 to go on, else the
- * exit status to end with: help and errors have been printed then.
+ * The same, and what ends the program. Fill @config from the file and the
+ * options. Returns -1 to go on, else the exit status to end with: help and
+ * errors have been printed then.
  */
 int options_parse(const struct command_line *line, struct config *config);
 

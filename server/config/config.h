@@ -84,8 +84,8 @@ struct config_change {
 void config_adopt(struct config *config, struct config *next,
                   struct config_change *change);
 
-/* Check that nothing required is missing; to be called last. Warns if clients need
- * no authentication. */
+/* Check that nothing required is missing; to be called last. Warns if
+ * clients need no authentication. */
 int config_check(const struct config *config, struct rdisk_error *err);
 
 /*

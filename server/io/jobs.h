@@ -3,12 +3,12 @@
  * Threads for system calls that may block for as long as storage does: open,
  * create, truncate, fsync, unlink, and what reads and writes records. From the
  * moment the server listens, the control thread makes none of them: it submits
- * a job, and its mailbox runs done(). (Only when no thread can be started at all
- * does it close a volume itself.)
+ * a job, and its mailbox runs done(). (Only when no thread can be started at
+ * all does it close a volume itself.)
  *
  * A file system that does not respond occupies the threads that called it. So
- * jobs name their *store*, whatever responds or hangs as one, and one store uses
- * no more than JOBS_OF_STORE threads; the rest is for the others.
+ * jobs name their *store*, whatever responds or hangs as one, and one store
+ * uses no more than JOBS_OF_STORE threads; the rest is for the others.
  *
  * Threads: run() has one of its own, everything else is the control thread's.
  */
@@ -58,8 +58,9 @@ struct job {
 };
 
 /*
- * @home: of the control thread. A job that has not ended after @slow nanoseconds
- * is logged, and so is its end. NULL: no memory. Threads are started as needed.
+ * @home: of the control thread. A job that has not ended after @slow
+ * nanoseconds is logged, and so is its end. NULL: no memory. Threads are
+ * started as needed.
  */
 struct jobs *jobs_create(struct mailbox *home, const struct rdisk_env *env,
                          uint64_t slow);

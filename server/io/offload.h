@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Threads of a reactor for system calls that io_uring does not have and that may
- * block: finding holes, copying inside a file system; and for other long work.
- * Each volume has a *lane*, whose jobs take turns, a bounded piece each, in one
- * thread at a time: a volume whose storage does not respond occupies that one,
- * and no more. Threads are started when lanes with work outnumber them.
+ * Threads of a reactor for system calls that io_uring does not have and that
+ * may block: finding holes, copying inside a file system; and for other long
+ * work. Each volume has a *lane*, whose jobs take turns, a bounded piece each,
+ * in one thread at a time: a volume whose storage does not respond occupies
+ * that one, and no more. Threads are started when lanes with work outnumber
+ * them.
  */
 #ifndef RDISK_SERVER_IO_OFFLOAD_H
 #define RDISK_SERVER_IO_OFFLOAD_H

@@ -11,8 +11,8 @@
  * one doorbell per queue). Nothing to do costs nothing: no timer, no tick.
  *
  * When requests follow each other closely, it polls for the next one for a
- * while before it sleeps (common/poll_window.h), so that none of the system calls
- * that put a thread to sleep and wake it is made. While a polled disk has
+ * while before it sleeps (common/poll_window.h), so that none of the system
+ * calls that put a thread to sleep and wake it is made. While a polled disk has
  * requests of its, it goes on looking, at everything, until they are done.
  *
  * Threads: create, destroy, send and info from the control thread, everything
@@ -95,9 +95,9 @@ void reactor_offload(struct reactor *reactor, struct offload_lane *lane,
 
 /*
  * What the kernel cannot do at once it gives to a worker, and has no more of
- * them than it is configured to: those that wait for one volume's storage must leave
- * enough for the others. So each volume brings as many as it may have requests
- * outstanding, @change, and takes them along when it leaves.
+ * them than it is configured to: those that wait for one volume's storage must
+ * leave enough for the others. So each volume brings as many as it may have
+ * requests outstanding, @change, and takes them along when it leaves.
  */
 void reactor_workers(struct reactor *reactor, int change);
 

@@ -44,8 +44,9 @@ struct io_uring_sqe *ring_sqe(struct ring *ring);
 void ring_submit(struct ring *ring);
 /* The same, and wait until something completes. Not of a polled ring. */
 void ring_sleep(struct ring *ring);
-/* True if there is a completion, or work of the kernel's that leads to one. Of a
- * polled ring: submit, poll the disk, and return whether there were any. */
+/* True if there is a completion, or work of the kernel's that leads to one.
+ * Of a polled ring: submit, poll the disk, and return whether there were
+ * any. */
 bool ring_ready(struct ring *ring);
 /* How many workers the kernel may have for requests of this thread that it
  * cannot do at once; 0: not known. */

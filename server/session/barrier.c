@@ -34,7 +34,7 @@ static uint64_t now(void)
     return rdisk_now(&rdisk_env_system);
 }
 
-/* ---- At a reactor --------------------------------------------------------- */
+/* ---- At a reactor -------------------------------------------------------- */
 
 struct barrier_hold *barrier_find(const struct worker *worker,
                                   const struct backend *backend)
@@ -111,7 +111,7 @@ static void release_run(struct message *message)
     mailbox_send(&hold->barrier->server->mailbox, &hold->released);
 }
 
-/* ---- In the control thread ------------------------------------------------- */
+/* ---- In the control thread ----------------------------------------------- */
 
 static void all_quiet(struct barrier *barrier)
 {
@@ -212,7 +212,7 @@ void barrier_release(struct barrier *barrier)
     }
 }
 
-/* ---- The limit -------------------------------------------------------------- */
+/* ---- The limit ----------------------------------------------------------- */
 
 static bool counts(const struct barrier *barrier)
 {

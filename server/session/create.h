@@ -12,8 +12,8 @@ enum rdisk_status create_event(void *opaque,
                                struct rdisk_target_session *target,
                                const struct rdisk_create_request *request,
                                void **user, struct rdisk_error *err);
-/* @session, which creates a volume, has ended in the transport: there is no client
- * for the answer. */
+/* @session, which creates a volume, has ended in the transport: there is no
+ * client for the answer. */
 void create_leave(struct session *session);
 
 #endif

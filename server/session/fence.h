@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An administrator revokes the lease of a volume, of clients that are connected or
- * disconnected, permanently, and ends their sessions: an operation on the volume.
- * Control thread.
+ * An administrator revokes the lease of a volume, of clients that are connected
+ * or disconnected, permanently, and ends their sessions: an operation on the
+ * volume. Control thread.
  */
 #ifndef RDISK_SERVER_SESSION_FENCE_H
 #define RDISK_SERVER_SESSION_FENCE_H
@@ -25,7 +25,8 @@ struct fence {
     struct lease_record record;
 };
 
-/* Wait for the turn of its name, and carry it out; @done perhaps from within. */
+/* Wait for the turn of its name, and carry it out; @done perhaps from
+ * within. */
 void fence_start(struct fence *fence);
 
 #endif

@@ -33,7 +33,8 @@ static void session_free(struct session *session)
 
 static void start_release(struct session *session);
 
-/* The OPEN is decided: retry it in the transport, if the session still exists. */
+/* The OPEN is decided: retry it in the transport, if the session still
+ * exists. */
 static void decided(struct volume_operation *work)
 {
     struct session *session = session_of(work);

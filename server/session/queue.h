@@ -86,8 +86,8 @@ uint64_t queue_polled(const struct queue *queue);
 /* Reactor thread: true if requests of it may go through the polled ring. */
 bool queue_polls(const struct queue *queue);
 
-/* Reactor thread: the ring has nothing of the queue any more; pass it back to the
- * control thread. */
+/* Reactor thread: the ring has nothing of the queue any more; pass it back
+ * to the control thread. */
 void queue_leave(struct queue *queue);
 
 /* For struct rdisk_target_events. */

@@ -387,7 +387,7 @@ enum rdisk_status resize_stat_event(void *opaque, void *user,
     return rdisk_status_from_errno(result);
 }
 
-/* ---- The session goes ----------------------------------------------------- */
+/* ---- The session goes ---------------------------------------------------- */
 
 /* True if it has not begun, and is over. */
 static bool leave(struct volume_operation *work)

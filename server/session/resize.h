@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Changing a volume's size while it is open, and measuring its space: operations
- * on the volume, since both use its storage. Control thread.
+ * Changing a volume's size while it is open, and measuring its space:
+ * operations on the volume, since both use its storage. Control thread.
  */
 #ifndef RDISK_SERVER_SESSION_RESIZE_H
 #define RDISK_SERVER_SESSION_RESIZE_H
@@ -31,7 +31,8 @@ struct resize {
     bool asking;  /* from within resize_event() */
 };
 
-/* Wait for the turn of its name, and carry it out; @done perhaps from within. */
+/* Wait for the turn of its name, and carry it out; @done perhaps from
+ * within. */
 void resize_start(struct resize *resize);
 
 /* For struct rdisk_target_events. */

@@ -28,7 +28,7 @@ static const char *source_of(const struct snapshot *snapshot)
     return snapshot->work.operation.volume;
 }
 
-/* ---- The end --------------------------------------------------------------- */
+/* ---- The end ------------------------------------------------------------- */
 
 static void ended(struct volume_operation *work)
 {
@@ -45,7 +45,7 @@ static void fail(struct snapshot *snapshot)
     volume_operation_put(&snapshot->work, ended);
 }
 
-/* ---- Commit, or drop: storage ----------------------------------------------- */
+/* ---- Commit, or drop: storage -------------------------------------------- */
 
 static void commit_run(struct job *job)
 {
@@ -89,7 +89,7 @@ static void commit(struct snapshot *snapshot)
     }
 }
 
-/* ---- Share: storage, while requests are held --------------------------------- */
+/* ---- Share: storage, while requests are held ----------------------------- */
 
 /* What was shared after the limit is not of one moment. */
 static void settle(struct snapshot *snapshot)
@@ -156,7 +156,7 @@ static void released(struct barrier *barrier)
     settle(snapshot);
 }
 
-/* ---- Prepare: storage ---------------------------------------------------------- */
+/* ---- Prepare: storage ---------------------------------------------------- */
 
 static void prepare_run(struct job *job)
 {
@@ -205,7 +205,7 @@ static void prepare_done(struct job *job)
     }
 }
 
-/* ---- Check ---------------------------------------------------------------------- */
+/* ---- Check --------------------------------------------------------------- */
 
 /* The names alone. */
 static int check_names(const struct snapshot *snapshot, struct rdisk_error *err)

@@ -50,7 +50,8 @@ struct snapshot {
     bool sharing; /* the step is running */
 };
 
-/* Wait for the turn of its name, and carry it out; @done perhaps from within. */
+/* Wait for the turn of its name, and carry it out; @done perhaps from
+ * within. */
 void snapshot_start(struct snapshot *snapshot);
 
 #endif

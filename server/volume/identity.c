@@ -146,9 +146,9 @@ static bool add_names(struct trait *trait, const struct stat *st)
 }
 
 /*
- * A loop device is the file behind it, from an offset on. The kernel reports the
- * file's number and that of its file system, which may be another one's after
- * a restart, and its path, where another file may be by now.
+ * A loop device is the file behind it, from an offset on. The kernel reports
+ * the file's number and that of its file system, which may be another one's
+ * after a restart, and its path, where another file may be by now.
  */
 static bool add_loop(struct trait *trait, int fd, const struct stat *st)
 {

@@ -15,9 +15,9 @@
 /*
  * A file keeps its identity as long as it exists, also under another name and
  * after a restart of the machine; another one in its place has another. A block
- * device is identified by its own identifiers; a loop device by its file; and one
- * without identifiers by where it is attached, or, as long as the system runs, by
- * its number.
+ * device is identified by its own identifiers; a loop device by its file; and
+ * one without identifiers by where it is attached, or, as long as the system
+ * runs, by its number.
  */
 void identity_of_file(int fd, const struct stat *st,
                       uint8_t identity[RDISK_ID_SIZE]);

@@ -6,8 +6,9 @@
  * lease has a generation: it grows by one whenever the volume gets a writer
  * that is neither one of them nor shares with them, and is recorded, under the
  * volume's identity, before that writer's OPEN is answered. A client that
- * reconnects sends the generation that it was granted; if the volume has another
- * one by now, another client has had it meanwhile, and it is refused permanently.
+ * reconnects sends the generation that it was granted; if the volume has
+ * another one by now, another client has had it meanwhile, and it is refused
+ * permanently.
  *
  * While writers are connected, volume.h refuses others. Control thread.
  */
@@ -82,7 +83,8 @@ int lease_read(const struct lease_store *store, const uint8_t *identity,
 void lease_compare(struct lease *lease, const struct lease_record *record,
                    uint64_t since);
 
-/* STALE if another client has had the lease since @wanted's generation, else OK. */
+/* STALE if another client has had the lease since @wanted's generation, else
+ * OK. */
 enum rdisk_status lease_check_generation(const struct lease *lease,
                                          const struct volume_holder *wanted,
                                          struct rdisk_error *err);

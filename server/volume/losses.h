@@ -2,8 +2,8 @@
 /*
  * How often the storage of a volume has lost answered data since this machine
  * was booted. Linux reports each loss once, so that the server has to remember
- * it, also while nobody has the volume open and, in a file in memory, beyond its
- * own end: a client that comes back later learns of it by another cache id.
+ * it, also while nobody has the volume open and, in a file in memory, beyond
+ * its own end: a client that comes back later learns of it by another cache id.
  */
 #ifndef RDISK_SERVER_VOLUME_LOSSES_H
 #define RDISK_SERVER_VOLUME_LOSSES_H
@@ -19,9 +19,9 @@
 /*
  * Keep them in the file @path, and take what a former server left there. The
  * file is to be on tmpfs, which is as volatile as the page cache, does not fail
- * with the storage of volumes and is never waited for: elsewhere -ENOTSUP. 0 or a
- * negative errno with @err; losses are then kept in this process only. Before a
- * volume is opened; a second call without losses_close() is an error of the
+ * with the storage of volumes and is never waited for: elsewhere -ENOTSUP. 0 or
+ * a negative errno with @err; losses are then kept in this process only. Before
+ * a volume is opened; a second call without losses_close() is an error of the
  * caller.
  */
 int losses_open(const char *path, struct rdisk_error *err);

@@ -2,13 +2,13 @@
 /*
  * Operations on volumes: opening, closing, creating, deleting, resizing. Those
  * on one volume name take turns, in the order in which they were started; so
- * what an operation has read of its volume's state holds until it ends. Those on
- * different names do not wait for each other.
+ * what an operation has read of its volume's state holds until it ends. Those
+ * on different names do not wait for each other.
  *
- * An operation is a chain of steps in the control thread, none of which waits: a
- * step that uses storage is a job in another thread (jobs.h), and the next step
- * runs when it is done. A job may take any time, so the caller has a deadline of
- * its own (late()), while the operation goes on and keeps its turn.
+ * An operation is a chain of steps in the control thread, none of which waits:
+ * a step that uses storage is a job in another thread (jobs.h), and the next
+ * step runs when it is done. A job may take any time, so the caller has a
+ * deadline of its own (late()), while the operation goes on and keeps its turn.
  *
  * Control thread.
  */

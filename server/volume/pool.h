@@ -51,9 +51,9 @@ int pool_configure(struct pool *pool, const struct backend_class *class,
 
 /*
  * Steps of who opens and closes a volume (volume_operation.h): pool_find() is
- * what is open; pool_open_file() only touches storage; pool_add() enters what it
- * has opened, with one reference. pool_unlink() drops one: true if it was the
- * last, and volume_free() is to follow, which only touches storage.
+ * what is open; pool_open_file() only touches storage; pool_add() enters what
+ * it has opened, with one reference. pool_unlink() drops one: true if it was
+ * the last, and volume_free() is to follow, which only touches storage.
  */
 struct volume *pool_find(const struct pool *pool, const char *name);
 /* 0, or -EINVAL with a sentence. */
@@ -83,9 +83,9 @@ uint64_t pool_lease_since(const struct pool *pool, struct lease *lease,
                           uint64_t now);
 
 /*
- * Of a volume that no client has open, whose record was just read as @record: 0,
- * or -EBUSY with a sentence if @what must not be done to it because its writer
- * may reconnect.
+ * Of a volume that no client has open, whose record was just read as @record:
+ * 0, or -EBUSY with a sentence if @what must not be done to it because its
+ * writer may reconnect.
  */
 int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
                   const struct lease_record *record, const char *what,

@@ -323,8 +323,8 @@ static void claim_run(struct job *job)
 
 /* ---- Carry out: storage -------------------------------------------------- */
 
-/* The volume was removed from the directory, durably; only then its record: a file
- * that reappears after a power loss still has one. */
+/* The volume was removed from the directory, durably; only then its record:
+ * a file that reappears after a power loss still has one. */
 static int gone(const struct pool_change *change, struct rdisk_error *err)
 {
     const struct lease_store *store = pool_records(change->pool);

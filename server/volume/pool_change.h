@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A volume of the pool directory is created, replaced, deleted or reverted to a
- * snapshot: an operation on its name (operation.h). Steps that use storage run in
- * jobs; decisions on the server's own state, and changes of it, in the control
- * thread, in between:
+ * snapshot: an operation on its name (operation.h). Steps that use storage run
+ * in jobs; decisions on the server's own state, and changes of it, in the
+ * control thread, in between:
  *
  *   check      control thread  the name, the size, who has the volume open
  *   claim      storage         the file, its lock, its identity, its record
@@ -56,7 +56,8 @@ struct pool_change {
     bool claimed, admitted;
 };
 
-/* Wait for the turn of its name, and carry it out; @done perhaps from within. */
+/* Wait for the turn of its name, and carry it out; @done perhaps from
+ * within. */
 void pool_change_start(struct operations *operations,
                        struct pool_change *change);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Whether a file that carries an identity is the volume that had it. Storage. */
+/* Whether a file that carries an identity is the volume that had it.
+ * Storage. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
@@ -32,7 +33,8 @@ static bool owns(const struct pool *pool, const char *name,
            memcmp(place.stored, identity, sizeof(place.stored)) == 0;
 }
 
-/* True if the file that @identity was stored with is still in the pool directory. */
+/* True if the file that @identity was stored with is still in the pool
+ * directory. */
 static bool original_is_there(const struct pool *pool, const uint8_t *identity)
 {
     int fd = pool->directory < 0 ? -1

@@ -133,7 +133,7 @@ int pool_new_commit(struct pool_new *new, bool replace, struct rdisk_error *err)
     return result;
 }
 
-/* ---- After a crash -------------------------------------------------------- */
+/* ---- After a crash ------------------------------------------------------- */
 
 /* Is that a name that pool_new_begin() chooses? */
 static bool is_new(const char *file)

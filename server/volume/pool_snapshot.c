@@ -12,7 +12,7 @@
 #include "server/volume/lock.h"
 #include "server/volume/pool_new.h"
 
-/* ---- All of a volume -------------------------------------------------------- */
+/* ---- All of a volume ----------------------------------------------------- */
 
 /* Calls @fn for each; 0, what @fn has returned if it is not 0, or a negative
  * errno with @err. */
@@ -107,7 +107,7 @@ int pool_snapshot_delete_all(const struct pool *pool, const char *volume,
     return result == 0 ? for_each(pool, volume, delete_one, NULL, err) : result;
 }
 
-/* ---- Back to one -------------------------------------------------------------- */
+/* ---- Back to one --------------------------------------------------------- */
 
 static int share(const struct pool *pool, const char *snapshot,
                  struct pool_new *new, struct rdisk_error *err)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Snapshots of a volume of the pool directory: files beside it, VOLUME@SNAPSHOT.
- * They are volumes that can only be read. Storage only: it runs in jobs.
+ * Snapshots of a volume of the pool directory: files beside it,
+ * VOLUME@SNAPSHOT. They are volumes that can only be read. Storage only: it
+ * runs in jobs.
  */
 #ifndef RDISK_SERVER_VOLUME_POOL_SNAPSHOT_H
 #define RDISK_SERVER_VOLUME_POOL_SNAPSHOT_H

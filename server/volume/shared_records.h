@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Records of leases beside the volumes, where several servers may access them: a
- * text for each volume in the place that is the pool, changed by
- * compare-and-swap. A server that opens a volume to write has it exclusively, so
- * two servers change a record at the same time only if one of them has lost the
- * volume and has not detected it: that one gets -EBUSY.
+ * Records of leases beside the volumes, where several servers may access them:
+ * a text for each volume in the place that is the pool, changed by
+ * compare-and-swap. A server that opens a volume to write has it exclusively,
+ * so two servers change a record at the same time only if one of them has lost
+ * the volume and has not detected it: that one gets -EBUSY.
  */
 #ifndef RDISK_SERVER_VOLUME_SHARED_RECORDS_H
 #define RDISK_SERVER_VOLUME_SHARED_RECORDS_H

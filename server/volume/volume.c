@@ -32,8 +32,8 @@ void volume_free(struct volume *volume)
 }
 
 /*
- * True if this writer has lost the volume to another one. Its requests may still
- * be in flight, which matters to others that share the volume, too.
+ * True if this writer has lost the volume to another one. Its requests may
+ * still be in flight, which matters to others that share the volume, too.
  */
 static bool has_lost(const struct volume *volume,
                      const struct volume_holder *writer)

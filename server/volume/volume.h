@@ -55,9 +55,9 @@ void volume_free(struct volume *volume);
 
 /*
  * Check whether @wanted, not yet a holder, may have the volume. OK; BUSY with a
- * sentence that names who holds it, or for whom it is kept; STALE if this client
- * has a newer session, or reconnects after another one had the lease. For a
- * writer, the volume must have its lease.
+ * sentence that names who holds it, or for whom it is kept; STALE if this
+ * client has a newer session, or reconnects after another one had the lease.
+ * For a writer, the volume must have its lease.
  *
  * Fencing: *@older, if not NULL, is an older session of the same client, or one
  * that has lost the volume: by an administrator's fence, or by a record that

@@ -119,7 +119,7 @@ static void test_later_stays(void)
     end();
 }
 
-/* ---- Compare-and-swap ----------------------------------------------------- */
+/* ---- Compare-and-swap ---------------------------------------------------- */
 
 static const struct backend_pool_class *class(void)
 {

@@ -53,7 +53,7 @@ static const char *const act_names[] = {
     [FENCE] = "it is fenced by hand",
 };
 
-/* ---- The server's messages ------------------------------------------------ */
+/* ---- The server's messages ----------------------------------------------- */
 
 static bool spoil;
 static int (*post_send)(struct ibv_qp *qp, struct ibv_send_wr *wr,
@@ -79,7 +79,7 @@ void sim_ambush_server_verbs(struct rdisk_verbs *verbs)
     verbs->post_send = post_send_spoilt;
 }
 
-/* ---- The way there -------------------------------------------------------- */
+/* ---- The way there ------------------------------------------------------- */
 
 static void break_qp(const struct sim_client *client, unsigned int index)
 {
@@ -146,7 +146,7 @@ static void provoke(struct sim_client *client)
     }
 }
 
-/* ---- There ---------------------------------------------------------------- */
+/* ---- There --------------------------------------------------------------- */
 
 /* A data queue that is connected, while others may not be yet. */
 static struct rdisk_queue *joined_queue(const struct sim_client *client)
@@ -242,7 +242,7 @@ static bool there(const struct sim_client *client)
     }
 }
 
-/* ---- For the others -------------------------------------------------------- */
+/* ---- For the others ------------------------------------------------------ */
 
 void sim_ambush_set(struct sim_client *client, unsigned int number)
 {

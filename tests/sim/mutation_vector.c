@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What can be broken on purpose of several requests, or answers, in a message. */
+/* What can be broken on purpose of several requests, or answers, in a
+ * message. */
 #include <arpa/inet.h>
 
 #include "tests/sim/mutation.h"

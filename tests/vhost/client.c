@@ -12,9 +12,9 @@
  *                     each of its virtqueues
  *   vhost-client SOCKET hotplug FILE [huge]
  *                     I/O on memory that comes and goes; then waits for a file
- *   vhost-client SOCKET moved FILE     a guest that came by migration; its first
- *                     requests are sent when there is such a file, and end,
- *                     whatever becomes of the daemon
+ *   vhost-client SOCKET moved FILE     a guest that came by migration; its
+ *                     first requests are sent when there is such a file, and
+ *                     end, whatever becomes of the daemon
  *   vhost-client SOCKET dirty          pages that the device changes are logged
  *   vhost-client SOCKET private        does not share the guest's memory
  *   vhost-client SOCKET hostile        breaks the rules; the daemon must not
@@ -114,7 +114,7 @@ static int bench(struct frontend *frontend, bool write, uint32_t bytes,
     return 0;
 }
 
-/* ---- A writer that knows every byte ------------------------------------------ */
+/* ---- A writer that knows every byte -------------------------------------- */
 
 static uint32_t version[BLOCKS_MAX]; /* of each block, as written */
 static bool busy[BLOCKS_MAX];
@@ -228,7 +228,7 @@ static int check(struct frontend *frontend, double seconds, unsigned int depth,
     return 0;
 }
 
-/* ---- Everything a disk does ---------------------------------------------------- */
+/* ---- Everything a disk does ---------------------------------------------- */
 
 static void die_unless(bool right, const char *what)
 {
@@ -430,7 +430,7 @@ static int hotplug(const char *path, const char *stop, bool huge)
     return 0;
 }
 
-/* ---- A guest that came by migration --------------------------------------------- */
+/* ---- A guest that came by migration -------------------------------------- */
 
 static int moved(struct frontend *frontend, const char *file)
 {

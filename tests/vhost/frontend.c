@@ -219,7 +219,7 @@ static bool set_state(struct frontend *frontend, uint32_t request, uint32_t num)
     return send_message(frontend, &message, -1);
 }
 
-/* ---- Starting the device -------------------------------------------------- */
+/* ---- Starting the device ------------------------------------------------- */
 
 static bool negotiate(struct frontend *frontend)
 {
@@ -452,7 +452,8 @@ void frontend_start_private(const char *path)
     uint64_t ignored;
 
     start(&frontend, path, 4096, 0, 0, true);
-    /* The library answers even what it does not handle, before it disconnects. */
+    /* The library answers even what it does not handle, before it
+     * disconnects. */
     if (!get_u64(&frontend, GET_FEATURES, &ignored)) {
         frontend_die("cannot start the device at %s", path);
     }
@@ -488,7 +489,7 @@ void frontend_stop(struct frontend *frontend)
     }
 }
 
-/* ---- Memory that comes and goes ------------------------------------------------ */
+/* ---- Memory that comes and goes ------------------------------------------ */
 
 void frontend_plug(struct frontend *frontend, uint64_t size, bool huge)
 {
@@ -536,7 +537,7 @@ void frontend_return_ring(struct frontend *frontend)
     }
 }
 
-/* ---- Migration --------------------------------------------------------------- */
+/* ---- Migration ----------------------------------------------------------- */
 
 static bool give_log(struct frontend *frontend)
 {

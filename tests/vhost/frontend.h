@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The VMM's side of vhost-user-blk, for tests: memory in a memfd, one split
- * virtqueue with an event index, and requests that the caller fills in. When the daemon goes it
- * connects again, with the table of requests in flight, as QEMU does.
+ * virtqueue with an event index, and requests that the caller fills in. When
+ * the daemon goes it connects again, with the table of requests in flight, as
+ * QEMU does.
  *
  * One thread.
  */
@@ -74,8 +75,8 @@ uint8_t *frontend_data(struct frontend *frontend, unsigned int slot);
 /* Where that is for the device. */
 uint64_t frontend_address(const struct frontend *frontend, const void *pointer);
 
-/* Plug memory in, of huge pages if @huge, and out again: frontend->more. Requests
- * may be in flight. */
+/* Plug memory in, of huge pages if @huge, and out again: frontend->more.
+ * Requests may be in flight. */
 void frontend_plug(struct frontend *frontend, uint64_t size, bool huge);
 void frontend_unplug(struct frontend *frontend);
 /* Take the memory that has the ring from the device, and give it back, as a VMM

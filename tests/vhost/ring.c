@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-/* ---- Requests ---------------------------------------------------------------- */
+/* ---- Requests ------------------------------------------------------------ */
 
 struct vring_desc *frontend_descriptors(struct frontend *frontend)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The server's addresses: resolved again for each attempt to connect, in another
- * thread, and tried one after the other, in the resolver's order.
+ * The server's addresses: resolved again for each attempt to connect, in
+ * another thread, and tried one after the other, in the resolver's order.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 
 #include "transport/initiator/session.h"
 
-/* ---- Finding them --------------------------------------------------------- */
+/* ---- Finding them -------------------------------------------------------- */
 
 /* An attempt begins with what is known now. */
 static void found(struct rdisk_initiator *session)
@@ -127,7 +127,7 @@ void rdisk_initiator_name_late(struct rdisk_initiator *session)
     not_found(session, -ETIMEDOUT, "the resolver has not answered in time");
 }
 
-/* ---- Trying them ---------------------------------------------------------- */
+/* ---- Trying them --------------------------------------------------------- */
 
 bool rdisk_initiator_addresses_left(const struct rdisk_initiator *session)
 {

@@ -8,7 +8,7 @@
 
 #include "transport/initiator/session.h"
 
-/* ---- Messages that come --------------------------------------------------- */
+/* ---- Messages that come -------------------------------------------------- */
 
 static void fail(struct rdisk_initiator *session, const char *why)
 {
@@ -79,7 +79,7 @@ void rdisk_initiator_take_proof(struct rdisk_initiator *session,
     rdisk_initiator_raise(session, RDISK_EVENT_IDENTIFIED);
 }
 
-/* ---- Messages that go ----------------------------------------------------- */
+/* ---- Messages that go ---------------------------------------------------- */
 
 void rdisk_initiator_send_auth(struct rdisk_initiator *session)
 {

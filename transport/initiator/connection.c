@@ -345,7 +345,7 @@ static void drop_control(struct rdisk_initiator *session)
     connection->link_suspect = false;
 }
 
-/* ---- The next address ------------------------------------------------------ */
+/* ---- The next address ---------------------------------------------------- */
 
 void rdisk_connection_try_another(struct rdisk_initiator *session)
 {

@@ -80,7 +80,7 @@ void rdisk_initiator_send_close(struct rdisk_initiator *session)
     }
 }
 
-/* ---- What ends a session or its connection -------------------------------- */
+/* ---- What ends a session or its connection ------------------------------- */
 
 static int code_of(const struct rdisk_wire_message *message)
 {
@@ -137,7 +137,7 @@ void rdisk_initiator_bad_message(struct rdisk_initiator *session,
     rdisk_initiator_raise_error(session, RDISK_EVENT_FATAL, &err);
 }
 
-/* ---- HELLO_REPLY ---------------------------------------------------------- */
+/* ---- HELLO_REPLY --------------------------------------------------------- */
 
 static void take_hello_reply(struct rdisk_initiator *session,
                              const struct rdisk_wire_message *message)
@@ -163,7 +163,7 @@ static void take_hello_reply(struct rdisk_initiator *session,
     rdisk_initiator_authenticate(session, le32toh(reply->auth));
 }
 
-/* ---- OPEN_REPLY ----------------------------------------------------------- */
+/* ---- OPEN_REPLY ---------------------------------------------------------- */
 
 /* What the server says of the volume, the first time. */
 static void take_volume(struct rdisk_initiator *session,
@@ -277,7 +277,7 @@ static void take_open_reply(struct rdisk_initiator *session,
     rdisk_initiator_raise(session, RDISK_EVENT_OPENED);
 }
 
-/* ---- The messages that a client takes --------------------------------------- */
+/* ---- The messages that a client takes ------------------------------------ */
 
 /* To CREATE or to DELETE: only one of them was sent. */
 static void take_create_reply(struct rdisk_initiator *session,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Internal to the initiator: one outgoing connection, and all of a session's. */
+/* Internal to the initiator: one outgoing connection, and all of a
+ * session's. */
 #ifndef RDISK_INITIATOR_LINK_H
 #define RDISK_INITIATOR_LINK_H
 

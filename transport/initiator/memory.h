@@ -3,7 +3,8 @@
  * Internal to the transport: a table of registered memory. A device has one
  * with all that is registered there, and each session on it one with a part of
  * that: what its owner has registered. A session uses only its own, since
- * another one may remove its ranges at any time, with requests in flight or not.
+ * another one may remove its ranges at any time, with requests in flight or
+ * not.
  *
  * Ranges are added and removed rarely (a guest's RAM blocks) and looked up on
  * every request. Writers take a mutex; readers take no lock: a sequence count

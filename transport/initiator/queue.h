@@ -227,7 +227,8 @@ void rdisk_queue_number_flush(struct rdisk_queue *queue,
  */
 int rdisk_queue_account(struct rdisk_queue *queue,
                         const struct rdisk_request *request, int result);
-/* Home thread, every queue QUIESCED: the cache behind the volume is this one. */
+/* Home thread, every queue QUIESCED: the cache behind the volume is this
+ * one. */
 void rdisk_initiator_take_cache(struct rdisk_initiator *session,
                                 const uint8_t *cache);
 

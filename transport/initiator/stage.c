@@ -183,7 +183,8 @@ static void finish_work_request(const struct rdisk_request *request,
     wr->imm_data = htonl(rdisk_imm_request(request->slot, request->sequence));
 }
 
-/* A small payload is part of the work request, so the device need not fetch it. */
+/* A small payload is part of the work request, so the device need not fetch
+ * it. */
 static void send_inline(const struct rdisk_queue *queue, struct ibv_send_wr *wr)
 {
     if (wr->sg_list[0].length <= queue->qp.config.max_inline) {
@@ -412,8 +413,8 @@ static void stage_write(struct rdisk_queue *queue,
     await_sends(queue, request, chain.last);
 }
 
-/* Work requests that @pieces of this request take, in addition to the one that is
- * kept for the vector. */
+/* Work requests that @pieces of this request take, in addition to the one
+ * that is kept for the vector. */
 static unsigned int work_requests(const struct rdisk_queue *queue,
                                   const struct rdisk_request *request,
                                   unsigned int pieces, bool joins)

@@ -91,7 +91,8 @@ static const struct row table[] = {
 
     /* The end that somebody wants. */
     { AT(CREATING), ON(CREATED), NULL, nothing, TO(CLOSED), UNTIL(NONE) },
-    { AT(READY), ON(SERVER_LEAVING), NULL, nothing, TO(DRAINING), UNTIL(DRAIN) },
+    { AT(READY), ON(SERVER_LEAVING), NULL,
+      nothing, TO(DRAINING), UNTIL(DRAIN) },
     { AT(READY), ON(CLOSE), NULL,
       rdisk_initiator_begin_close, TO(CLOSING), UNTIL(CLOSE) },
     { AT(CLOSING), ON(CLOSE_REPLIED), NULL, nothing, TO(CLOSED), UNTIL(NONE) },
@@ -134,7 +135,8 @@ static const struct row table[] = {
       rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
     { AT(JOINING) | SERVING, ON(QUEUE_ENDED), NULL,
       rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
-    { SERVING, ON(GIVE_UP), NULL, rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
+    { SERVING, ON(GIVE_UP), NULL,
+      rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
     { AT(DRAINING), ON(DRAINED) | ON(DRAIN_TIMEOUT), NULL,
       rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
     { GREETING | AT(CREATING) | AT(JOINING) | SERVING | AT(CLOSING), ON(FATAL),
@@ -436,7 +438,7 @@ void rdisk_initiator_run(struct rdisk_initiator *session)
     machine->running = false;
 }
 
-/* ---- What was taken ------------------------------------------------------- */
+/* ---- What was taken ------------------------------------------------------ */
 
 #define CELLS CELL(RDISK_EVENT_COUNT, 0)
 

@@ -28,7 +28,8 @@ enum rdisk_target_event rdisk_target_session_auth(
     return event ? event : RDISK_TARGET_ON_CHALLENGE;
 }
 
-/* True if it is the proof of a client that exists; @own is the server's then. */
+/* True if it is the proof of a client that exists; @own is the server's
+ * then. */
 static bool check_proof(struct rdisk_target_session *session,
                         const struct rdisk_wire_auth_proof *wire, uint8_t *own)
 {

@@ -8,7 +8,8 @@
 #include "transport/base/least.h"
 #include "transport/target/session.h"
 
-/* Then the other sessions have their turn: a client may send without a break. */
+/* Then the other sessions have their turn: a client may send without a
+ * break. */
 #define MESSAGES_PER_TURN (2u * RDISK_CONTROL_DEPTH)
 
 /* ---- Messages that need no file of their own --------------------------- */

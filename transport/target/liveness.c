@@ -40,8 +40,9 @@ void rdisk_target_liveness_message(struct rdisk_target_session *session)
 }
 
 /*
- * Twice the interval without a message, and the client is lost; but a server that
- * was not scheduled itself gives a probe the time to be acknowledged first.
+ * Twice the interval without a message, and the client is lost; but a server
+ * that was not scheduled itself gives a probe the time to be acknowledged
+ * first.
  */
 static uint64_t acknowledgement_due(
     const struct rdisk_target_liveness *liveness)

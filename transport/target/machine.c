@@ -47,7 +47,8 @@ static const struct {
     [RDISK_TARGET_WAIT_OPEN] = { "WAIT_OPEN", KEPT, false, false },
     [RDISK_TARGET_OPENING] = { "OPENING", OPEN_TIMEOUT, false, false },
     [RDISK_TARGET_CREATING] = { "CREATING", OPEN_TIMEOUT, false, false },
-    /* What was granted is reserved for it, so its queues have to join in time. */
+    /* What was granted is reserved for it, so its queues have to join in
+     * time. */
     [RDISK_TARGET_WAIT_JOIN] = { "WAIT_JOIN", HANDSHAKE, false, true },
     [RDISK_TARGET_OPEN] = { "OPEN", NEVER, false, true },
     [RDISK_TARGET_CLOSING] = { "CLOSING", LEAVE, true, false },

@@ -236,8 +236,8 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
                                                             text));
 }
 
-/* A CLOSE that failed gets no answer, so that the client reconnects and sends it
- * again. */
+/* A CLOSE that failed gets no answer, so that the client reconnects and
+ * sends it again. */
 enum rdisk_target_event rdisk_target_session_release_event(
     struct rdisk_target_session *session, enum rdisk_status status,
     const struct rdisk_error *err)

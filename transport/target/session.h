@@ -114,7 +114,8 @@ static inline void rdisk_target_queue_add_outstanding(
 void rdisk_target_queue_refuse(struct rdisk_target_queue *queue,
                                struct rdisk_target_slot *slot,
                                enum rdisk_status status);
-/* receive.c: a message, with at most RDISK_VECTOR_MAX requests; their number. */
+/* receive.c: a message, with at most RDISK_VECTOR_MAX requests; their
+ * number. */
 unsigned int rdisk_target_queue_receive(
     struct rdisk_target_queue *queue,
     const struct rdisk_qp_completion *completion, uint64_t now);
@@ -153,7 +154,8 @@ struct rdisk_target_cq *rdisk_target_cq_join(
     struct rdisk_target_group *group, struct ibv_context *context,
     const struct rdisk_device_limits *limits, struct rdisk_qp_config *config,
     struct rdisk_error *err);
-/* The queue pair is destroyed. The last one takes the completion queue along. */
+/* The queue pair is destroyed. The last one takes the completion queue
+ * along. */
 void rdisk_target_cq_leave(struct rdisk_target_cq *cq,
                            const struct rdisk_qp_config *config);
 
@@ -319,7 +321,8 @@ static inline bool rdisk_target_session_has(
 enum rdisk_target_event rdisk_target_session_reply(
     struct rdisk_target_session *session, struct rdisk_wire_message *reply,
     size_t size);
-/* Reply with the refusal of one message, which is logged; the session goes on. */
+/* Reply with the refusal of one message, which is logged; the session goes
+ * on. */
 enum rdisk_target_event rdisk_target_session_refuse(
     struct rdisk_target_session *session, enum rdisk_message_type type,
     uint32_t sequence, enum rdisk_status status, const char *text);
@@ -468,12 +471,13 @@ void rdisk_target_listen_again(struct rdisk_target *target);
 /* Watch for the removal of the device that @id is on. */
 void rdisk_target_watch_device(struct rdisk_target *target,
                                const struct rdma_cm_id *id);
-/* True if @id is a device watch that is no longer needed: the caller destroys it. */
+/* True if @id is a device watch that is no longer needed: the caller
+ * destroys it. */
 bool rdisk_target_release_watch(struct rdisk_target *target,
                                 const struct rdma_cm_id *id);
 void rdisk_target_release_watches(struct rdisk_target *target);
 
-/* ---- quota.c -------------------------------------------------------------- */
+/* ---- quota.c ------------------------------------------------------------- */
 
 /*
  * Check the quota of the session's client for another session with @fewest

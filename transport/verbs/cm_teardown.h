@@ -57,8 +57,8 @@ void rdisk_cm_teardowns_removed(struct rdisk_cm_teardowns *teardowns,
                                 const struct rdma_cm_id *id);
 void rdisk_cm_teardowns_process(struct rdisk_cm_teardowns *teardowns,
                                 uint64_t now);
-/* Their ids get another event channel. 0, or the negative errno of the last that
- * did not. */
+/* Their ids get another event channel. 0, or the negative errno of the last
+ * that did not. */
 int rdisk_cm_teardowns_migrate(struct rdisk_cm_teardowns *teardowns,
                                struct rdma_event_channel *channel);
 /* Destroy them all, whatever becomes of the messages. */

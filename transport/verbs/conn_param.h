@@ -6,11 +6,11 @@
 #include "transport/verbs/verbs.h"
 
 /*
- * Time without an acknowledgement before a packet is sent again: 4.096 us * 2^17
- * is half a second, and when seven attempts have failed the connection is lost.
- * InfiniBand Architecture Specification, volume 1, "local ACK timeout". Not 7
- * retries, which rxe takes for no limit (rxe_completer, "retry_cnt != 7").
- * A server's queue pair has the values that the client requested.
+ * Time without an acknowledgement before a packet is sent again: 4.096 us *
+ * 2^17 is half a second, and when seven attempts have failed the connection is
+ * lost. InfiniBand Architecture Specification, volume 1, "local ACK timeout".
+ * Not 7 retries, which rxe takes for no limit (rxe_completer, "retry_cnt !=
+ * 7"). A server's queue pair has the values that the client requested.
  */
 #define RDISK_ACK_TIMEOUT 17
 #define RDISK_RETRY_COUNT 6

@@ -49,8 +49,8 @@ void rdisk_cq_destroy(struct rdisk_cq *cq)
 /* ---- Failures --------------------------------------------------------- */
 
 /*
- * EIO is how the kernel reports a removed device. It destroys the device's queue
- * pairs before that, hence nothing accesses our memory any more, but
+ * EIO is how the kernel reports a removed device. It destroys the device's
+ * queue pairs before that, hence nothing accesses our memory any more, but
  * flushed completions need not come (ib_uverbs_free_hw_resources).
  */
 static void note_failure(struct rdisk_cq *cq, int code)

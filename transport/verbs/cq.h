@@ -45,7 +45,8 @@ static inline int rdisk_cq_fd(const struct rdisk_cq *cq)
     return cq->channel->fd;
 }
 
-/* True if there is a completion to hand out. Polls the device if none is left. */
+/* True if there is a completion to hand out. Polls the device if none is
+ * left. */
 bool rdisk_cq_pending(struct rdisk_cq *cq);
 /* The next one, valid until the next call; NULL if there is none now. */
 const struct ibv_wc *rdisk_cq_next(struct rdisk_cq *cq);

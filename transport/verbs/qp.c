@@ -67,10 +67,10 @@ static void post_receives(struct rdisk_qp *qp, struct ibv_recv_wr *chain,
     qp->recv_posted += n;
     qp->recv_spent -= n;
     /*
-     * Another thread may have broken it since the check above. rxe flushes what is
-     * posted when ERROR is entered, and not what comes later: enter it again.
-     * Writing the flag puts the two threads in an order; in the other one the
-     * flush finds these receives.
+     * Another thread may have broken it since the check above. rxe flushes what
+     * is posted when ERROR is entered, and not what comes later: enter it
+     * again. Writing the flag puts the two threads in an order; in the other
+     * one the flush finds these receives.
      */
     if (!atomic_compare_exchange_strong(&qp->broken, &whole, false)) {
         enter_error(qp);
@@ -318,7 +318,8 @@ static void post_last(struct rdisk_qp *qp)
 
 void rdisk_qp_post(struct rdisk_qp *qp)
 {
-    /* Often enough that the send queue never stays full for lack of a completion. */
+    /* Often enough that the send queue never stays full for lack of a
+     * completion. */
     unsigned int cadence = qp->config.send_depth / 4 + 1;
     struct ibv_send_wr *bad;
     unsigned int n = qp->staged;

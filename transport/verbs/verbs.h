@@ -52,7 +52,8 @@ struct rdisk_verbs {
     int (*resolve_addr)(struct rdma_cm_id *id, struct sockaddr *dst,
                         int timeout_ms);
     int (*resolve_route)(struct rdma_cm_id *id, int timeout_ms);
-    /* RDMA_OPTION_ID_ACK_TIMEOUT: 4.096 us * 2^timeout; before connect/accept */
+    /* RDMA_OPTION_ID_ACK_TIMEOUT: 4.096 us * 2^timeout; before
+     * connect/accept */
     int (*set_ack_timeout)(struct rdma_cm_id *id, uint8_t timeout);
     /* RDMA_OPTION_ID_AFONLY, before bind: 0: "::" is any IPv4 address, too */
     int (*set_afonly)(struct rdma_cm_id *id, int afonly);
@@ -71,10 +72,10 @@ struct rdisk_verbs {
     int (*query_port)(struct ibv_context *context, uint8_t port,
                       struct ibv_port_attr *attr);
     /*
-     * No verb: true if the interface with the id's address passes packets, or if
-     * this is not known. Soft-RoCE's port is a second late, in Linux 6.12 when a
-     * carrier is lost, and in 7.2 before the interface has its queue back; what
-     * is sent in that second may fail.
+     * No verb: true if the interface with the id's address passes packets, or
+     * if this is not known. Soft-RoCE's port is a second late, in Linux 6.12
+     * when a carrier is lost, and in 7.2 before the interface has its queue
+     * back; what is sent in that second may fail.
      */
     bool (*interface_up)(struct rdma_cm_id *id);
     struct ibv_pd *(*alloc_pd)(struct ibv_context *context);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Control messages: the table of their types, and the checks of their fields. */
+/* Control messages: the table of their types, and the checks of their
+ * fields. */
 #include <stddef.h>
 #include <string.h>
 

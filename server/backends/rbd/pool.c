@@ -228,7 +228,8 @@ static int pool_read(struct backend_pool *pool, const char *name, char *text,
     return 0;
 }
 
-/* One operation on one object, which the OSD carries out whole or not at all. */
+/* One operation on one object, which the OSD carries out whole or not at
+ * all. */
 static int pool_swap(struct backend_pool *pool, const char *name,
                      const char *before, const char *after)
 {

@@ -7,9 +7,9 @@
 #include <stddef.h>
 
 /*
- * A new folder in @path: on /tmp if that shares blocks; else on an XFS in a file
- * there, mounted for this process alone, which needs root and mkfs.xfs. False:
- * there is none, which is printed.
+ * A new folder in @path: on /tmp if that shares blocks; else on an XFS in a
+ * file there, mounted for this process alone, which needs root and mkfs.xfs.
+ * False: there is none, which is printed.
  */
 bool reflink_folder(char *path, size_t size);
 /* Of ext4 or tmpfs, which do not. */

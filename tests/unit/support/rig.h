@@ -56,7 +56,8 @@ void rig_join(struct rig *rig, struct backend *backend);
 void rig_leave(struct rig *rig);
 /* The last client goes, and one comes. */
 void rig_rejoin(struct rig *rig);
-/* The last client goes, and the instance with it; until there is another one. */
+/* The last client goes, and the instance with it; until there is another
+ * one. */
 void rig_shut(struct rig *rig);
 void rig_reopen(struct rig *rig, const struct backend_spec *spec);
 
@@ -84,8 +85,8 @@ void rig_check_many(struct rig *rig);
 void rig_check_ranges(struct rig *rig);
 
 /*
- * The reactor does nothing for a fifth of a second. What it is still about to do
- * may take a while beside other programs; what it does again and again is in
+ * The reactor does nothing for a fifth of a second. What it is still about to
+ * do may take a while beside other programs; what it does again and again is in
  * each of some tries.
  */
 void rig_check_idle(struct reactor *reactor);

@@ -3,7 +3,8 @@
  * Errors: a negative errno inward, one sentence outward.
  *
  * Every function whose failure is shown to a person takes a struct rdisk_error.
- * The sentence states what failed, with which value, and what to do about it. Passing NULL is allowed and drops the sentence only.
+ * The sentence states what failed, with which value, and what to do about it.
+ * Passing NULL is allowed and drops the sentence only.
  */
 #ifndef RDISK_ERROR_H
 #define RDISK_ERROR_H

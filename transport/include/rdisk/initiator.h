@@ -134,18 +134,17 @@ enum rdisk_initiator_state {
     RDISK_INITIATOR_AUTH_SENT,  /* for AUTH_CHALLENGE */
     RDISK_INITIATOR_PROOF_SENT, /* for AUTH_REPLY, the server's proof */
     RDISK_INITIATOR_OPENING,    /* OPEN sent */
-    RDISK_INITIATOR_CREATING, /* CREATE or DELETE sent, instead: rdisk_initiator_
-                                   make() */
-    RDISK_INITIATOR_JOINING,  /* data queues connect */
-    RDISK_INITIATOR_READY,    /* requests flow */
-    RDISK_INITIATOR_DRAINING,  /* the server shuts down: what is in flight is
+    RDISK_INITIATOR_CREATING,   /* instead: CREATE or DELETE sent */
+    RDISK_INITIATOR_JOINING,    /* data queues connect */
+    RDISK_INITIATOR_READY,      /* requests flow */
+    RDISK_INITIATOR_DRAINING,   /* the server shuts down: what is in flight is
                                    still answered, nothing new is sent */
-    RDISK_INITIATOR_QUIESCING, /* connection lost: queues release it */
-    RDISK_INITIATOR_BACKOFF,   /* until the next attempt to connect */
-    RDISK_INITIATOR_CLOSING,   /* CLOSE sent, waiting for its reply */
-    RDISK_INITIATOR_CLOSED,    /* ended cleanly */
-    RDISK_INITIATOR_FAILED,    /* ended by an error; see _error() */
-    RDISK_INITIATOR_RESOLVING, /* started: the server's addresses are found */
+    RDISK_INITIATOR_QUIESCING,  /* connection lost: queues release it */
+    RDISK_INITIATOR_BACKOFF,    /* until the next attempt to connect */
+    RDISK_INITIATOR_CLOSING,    /* CLOSE sent, waiting for its reply */
+    RDISK_INITIATOR_CLOSED,     /* ended cleanly */
+    RDISK_INITIATOR_FAILED,     /* ended by an error; see _error() */
+    RDISK_INITIATOR_RESOLVING,  /* started: the server's addresses are found */
 };
 
 /* As it is called above: "READY". */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The part of the protocol that clients, servers and their owners use: operations,
- * status codes, flags and limits. docs/protocol.md has the bytes.
+ * The part of the protocol that clients, servers and their owners use:
+ * operations, status codes, flags and limits. docs/protocol.md has the bytes.
  */
 #ifndef RDISK_PROTOCOL_H
 #define RDISK_PROTOCOL_H

@@ -184,26 +184,26 @@ struct rdisk_target_events {
     /*
      * Control thread: the client has closed the volume, and no request of it is
      * left; instead of close. Returns OK when it is recorded durably that the
-     * client no longer has it, RDISK_LATER, or an error: then the client gets no
-     * answer, and may reconnect. After LATER, close follows if the session ends
-     * before rdisk_target_session_released(). NULL: close is called.
+     * client no longer has it, RDISK_LATER, or an error: then the client gets
+     * no answer, and may reconnect. After LATER, close follows if the session
+     * ends before rdisk_target_session_released(). NULL: close is called.
      */
     enum rdisk_status (*release)(void *opaque, void *user,
                                  struct rdisk_error *err);
     /*
      * Control thread: change the size of the session's volume to @size bytes,
-     * whole blocks; fewer than now only if @shrink. Returns OK when that is done
-     * durably, and rdisk_target_session_resize() was called for every session
-     * that has the volume, this one too; else RDISK_LATER, or the status to
-     * refuse with. NULL: always refused.
+     * whole blocks; fewer than now only if @shrink. Returns OK when that is
+     * done durably, and rdisk_target_session_resize() was called for every
+     * session that has the volume, this one too; else RDISK_LATER, or the
+     * status to refuse with. NULL: always refused.
      */
     enum rdisk_status (*resize)(void *opaque, void *user, uint64_t size,
                                 bool shrink, struct rdisk_error *err);
     /*
      * Control thread: create a volume, or delete one, if this client may.
-     * Returns OK when that is done durably, RDISK_LATER, or the status to refuse
-     * with. *@user after LATER is passed to events->close, unless it answers
-     * before. NULL: always refused.
+     * Returns OK when that is done durably, RDISK_LATER, or the status to
+     * refuse with. *@user after LATER is passed to events->close, unless it
+     * answers before. NULL: always refused.
      */
     enum rdisk_status (*create)(void *opaque,
                                 struct rdisk_target_session *session,
@@ -330,8 +330,9 @@ void rdisk_target_use(const struct rdisk_target *target, const char *user,
 /*
  * From within events->open, or between LATER and its next call: reserve the
  * memory of the slots that this client will get. 0, also when that was done
- * before, or -ENOBUFS with a sentence to refuse with: the server's memory, or the
- * client's quota, is used up. Released if open refuses, or the session ends.
+ * before, or -ENOBUFS with a sentence to refuse with: the server's memory, or
+ * the client's quota, is used up. Released if open refuses, or the session
+ * ends.
  */
 int rdisk_target_session_reserve(struct rdisk_target_session *session,
                                  struct rdisk_error *err);
@@ -341,8 +342,8 @@ int rdisk_target_session_reserve(struct rdisk_target_session *session,
  */
 void rdisk_target_session_retry(struct rdisk_target_session *session);
 /*
- * The answer to events->create, ->release, ->resize or ->stat, once, after LATER: OK, or
- * what to refuse with. Not after events->close.
+ * The answer to events->create, ->release, ->resize or ->stat, once, after
+ * LATER: OK, or what to refuse with. Not after events->close.
  */
 void rdisk_target_session_created(struct rdisk_target_session *session,
                                   enum rdisk_status status,
@@ -363,8 +364,8 @@ void rdisk_target_session_stated(struct rdisk_target_session *session,
  */
 void rdisk_target_session_resize(struct rdisk_target_session *session,
                                  uint64_t size);
-/* True if requests of this session are in flight. Those that arrive meanwhile may
- * be missed. */
+/* True if requests of this session are in flight. Those that arrive
+ * meanwhile may be missed. */
 bool rdisk_target_session_busy(const struct rdisk_target_session *session);
 
 /* Release a queue after its idle event. */
@@ -409,7 +410,8 @@ int rdisk_target_cq_fd(const struct rdisk_target_cq *cq);
  * thread, and before waiting for the descriptor.
  */
 unsigned int rdisk_target_cq_process(struct rdisk_target_cq *cq);
-/* The same without touching or arming the descriptor, for a spinning reactor. */
+/* The same without touching or arming the descriptor, for a spinning
+ * reactor. */
 unsigned int rdisk_target_cq_poll(struct rdisk_target_cq *cq);
 bool rdisk_target_cq_more(const struct rdisk_target_cq *cq);
 

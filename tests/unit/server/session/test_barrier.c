@@ -22,7 +22,7 @@ static struct attachment *attachments[WORKERS];
 static struct barrier barrier;
 static unsigned int helds, releases;
 
-/* ---- A storage that completes when it is told to --------------------------- */
+/* ---- A storage that completes when it is told to ------------------------- */
 
 static struct backend_context contexts[WORKERS];
 static struct backend storage;
@@ -59,7 +59,7 @@ static const struct backend_class class = {
     .submit = submit,
 };
 
-/* ---- In a reactor's thread ---------------------------------------------------- */
+/* ---- In a reactor's thread ----------------------------------------------- */
 
 struct errand {
     struct message message;
@@ -129,7 +129,7 @@ static void complete(unsigned int worker, unsigned int n)
     backend_io_complete(&ios[worker][n], 0);
 }
 
-/* ---- Outside --------------------------------------------------------------------- */
+/* ---- Outside ------------------------------------------------------------- */
 
 static void turn(int ms)
 {
@@ -213,7 +213,7 @@ static void end(void)
     mailbox_destroy(&server.mailbox);
 }
 
-/* ---- Tests ------------------------------------------------------------------------- */
+/* ---- Tests --------------------------------------------------------------- */
 
 static void test_waits_for_storage(void)
 {

@@ -66,7 +66,7 @@ static void end(void)
     log_set_level(RDISK_LOG_INFO);
 }
 
-/* ---- What is asked for ------------------------------------------------------- */
+/* ---- What is asked for --------------------------------------------------- */
 
 static atomic_bool done;
 
@@ -133,7 +133,7 @@ static int revert(const char *snapshot)
     return change(POOL_REVERT, "v", snapshot, false);
 }
 
-/* ---- What is there --------------------------------------------------------------- */
+/* ---- What is there ------------------------------------------------------- */
 
 static bool there(const char *name)
 {
@@ -179,7 +179,7 @@ static bool nothing_is_left_over(void)
     return system(command) != 0;
 }
 
-/* ---- Snapshots -------------------------------------------------------------------- */
+/* ---- Snapshots ----------------------------------------------------------- */
 
 static void test_keeps_its_data(void)
 {
@@ -327,7 +327,7 @@ static void test_no_reflinks(void)
     end();
 }
 
-/* ---- Clones -------------------------------------------------------------------------- */
+/* ---- Clones -------------------------------------------------------------- */
 
 static void test_clone(void)
 {
@@ -351,7 +351,7 @@ static void test_clone(void)
     end();
 }
 
-/* ---- Delete ---------------------------------------------------------------------------- */
+/* ---- Delete -------------------------------------------------------------- */
 
 static void test_delete(void)
 {
@@ -391,7 +391,7 @@ static void test_delete_open_snapshot(void)
     end();
 }
 
-/* ---- Revert -------------------------------------------------------------------------------- */
+/* ---- Revert -------------------------------------------------------------- */
 
 static void test_revert(void)
 {
@@ -461,7 +461,7 @@ static void test_revert_what(void)
     end();
 }
 
-/* ---- The server ends on the way ---------------------------------------------------------- */
+/* ---- The server ends on the way ------------------------------------------ */
 
 static struct backend_class dying;
 
@@ -531,7 +531,7 @@ static void test_foreign_files_stay(void)
     end();
 }
 
-/* ---- In use ------------------------------------------------------------------------------ */
+/* ---- In use -------------------------------------------------------------- */
 
 /*
  * A chain of writes: each is submitted when the one before it is answered, at
