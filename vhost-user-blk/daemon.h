@@ -48,7 +48,7 @@ int daemon_add(struct daemon *daemon, struct disk_options *options,
 int daemon_ask(struct daemon *daemon, const char *name,
                enum disk_request request, struct rdisk_error *err);
 
-/* control.c: a request on the control socket, and its reply. */
+/* command.c: a request on the control socket, and its reply. */
 void daemon_control(void *opaque, const char *line, struct control_call *call);
 /* A snapshot for metrics. */
 void daemon_stat(void *opaque, struct metrics_query *query);

@@ -23,7 +23,7 @@ static void usage(FILE *file)
         "  --metrics ADDRESS:PORT\n"
         "                     serve metrics for Prometheus over HTTP there\n"
         "  --reactors N       threads that serve virtqueues, 1-%u (1)\n"
-        "  --poll-time N      microseconds to look for work before sleeping,\n"
+        "  --poll-time N      microseconds to poll for work before sleeping,\n"
         "                     0-1000000 (32)\n"
         "  --log-level LEVEL  error, warning, info or debug (info)\n"
         "  --help, --version\n",

@@ -44,7 +44,7 @@ static void poll_disarm(struct completion *completion)
     io_uring_sqe_set_data(sqe, NULL);
 }
 
-static void let_go(struct completion *completion)
+static void leave_all(struct completion *completion)
 {
     while (completion->leaving) {
         struct queue *queue = completion->leaving;
@@ -62,7 +62,7 @@ static void completion_end(struct completion *completion)
         link = &(*link)->next;
     }
     *link = completion->next;
-    let_go(completion);
+    leave_all(completion);
     free(completion);
 }
 
@@ -161,8 +161,8 @@ struct completion *completion_join(struct queue *queue)
     }
     if (completion->queues++ == 0) {
         reactor_poller_add(worker->reactor, &completion->poller);
-        /* This one keeps the completion queue from going. */
-        let_go(completion);
+        /* This one keeps the completion queue in use. */
+        leave_all(completion);
     }
     return completion;
 }

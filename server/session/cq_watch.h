@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A completion queue on its reactor, watched from the start of the first of its
- * queues to the end of the last one: its descriptor by the ring, and by looking
+ * queues to the end of the last one: its descriptor by the ring, and by polling
  * while the reactor spins.
  */
 #ifndef RDISK_SERVER_SESSION_CQ_WATCH_H

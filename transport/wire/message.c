@@ -275,7 +275,7 @@ static enum rdisk_status check_header(const struct rdisk_wire_message *wire,
     }
     info = &rdisk_messages[type];
     if (le32toh(wire->length) != size) {
-        return BAD(err, "%s says %u bytes, %zu arrived", info->name,
+        return BAD(err, "%s with a length of %u bytes, %zu arrived", info->name,
                    le32toh(wire->length), size);
     }
     if (wire->reserved) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The control socket's requests, one JSON object a line, in rdiskd's words:
- *   {"op":"list"}                       the disks and how they are
+ * The control socket's requests, one JSON object a line, as rdiskd's:
+ *   {"op":"list"}                       the disks and their states
  *   {"op":"stat"}                       the same with counters, and reactors
  *   {"op":"add","name":NAME,"uri":URI,"socket":PATH[,OPTION:TEXT…]}
  *   {"op":"remove","name":NAME}
