@@ -64,7 +64,7 @@ struct fake_event *fake_event_push(struct fake_id *id,
     struct fake_event *event;
 
     if (id->listener) {
-        /* Its user does not know the id yet; the kernel drops such. */
+        /* Its user does not have the id yet; the kernel drops such events. */
         return NULL;
     }
     event = fake_alloc(sizeof(*event));
@@ -180,7 +180,7 @@ struct fake_id *fake_find_id(struct fake_fabric *fabric, uint32_t number)
     return id;
 }
 
-/* Take it off the fabric, with the events that nobody will read any more. */
+/* Remove it from the fabric, with its events that were not read. */
 void fake_id_discard(struct fake_id *id)
 {
     struct fake_fabric *fabric = id->host->fabric;
@@ -435,7 +435,7 @@ static int resolve_addr(struct rdma_cm_id *rdma, struct sockaddr *dst,
             source->sin_port = ephemeral_port(fabric);
         }
         host = fake_find_host(fabric, target.sin_addr);
-        /* Nobody answers ARP there: the question is asked until timeout. */
+        /* No host answers ARP there: repeated until the timeout. */
         message = fake_message_new(id, FAKE_ADDR_DONE,
                                    host && !host->down
                                        ? 0

@@ -177,7 +177,7 @@ static int disconnect_locked(struct fake_id *id)
         fake_message_new(id, FAKE_TIME_WAIT_END, fabric->timing.time_wait);
         break;
     default:
-        /* The kernel finds nothing to send and says nothing about it. */
+        /* The kernel finds nothing to send, and reports no error. */
         break;
     }
     return 0;

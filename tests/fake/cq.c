@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Completion queues and the channels that tell of them. */
+/* Completion queues and their channels. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -210,7 +210,8 @@ static int req_notify_cq(struct ibv_cq *ibv, int solicited_only)
         ret = -EIO;
     }
     if (ret == 0 && cq->arm != FAKE_ARMED) {
-        /* Only what is added from now on tells; what lies there does not. */
+        /* An event for completions added from now on, not for those that are
+         * there. */
         cq->arm = solicited_only ? FAKE_ARMED_SOLICITED : FAKE_ARMED;
     }
     fake_unlock(fabric);

@@ -5,8 +5,8 @@
  * Each host has an address, a device and a struct rdisk_verbs of its own. What
  * goes through it behaves as RC verbs and rdma_cm do: bytes move between
  * registered regions, keys, bounds, access flags and queue pair states are
- * checked, errors flush, and what the specification leaves open goes whichever
- * way the seed says, preferably the inconvenient one.
+ * checked, errors flush, and what the specification leaves open is decided by
+ * the seed, preferably in the inconvenient way.
  *
  * Nothing happens by itself. What is in flight (packets, acknowledgements,
  * flushes, connection messages, timeouts) waits until fake_fabric_step()
@@ -57,7 +57,7 @@ const char *fake_host_address(const struct fake_host *host);
  * environment variable FAKE_LOG is set. */
 void fake_host_env(struct fake_host *host, struct rdisk_env *env);
 
-/* What query_device() tells and create calls enforce; changes apply to later
+/* What query_device() returns and create calls enforce; changes apply to later
  * calls. memlock: bytes that may be registered together. */
 struct fake_limits {
     int max_qp_wr, max_sge, max_cqe, max_qp, max_mr;
@@ -115,13 +115,14 @@ void fake_fabric_observe(struct fake_fabric *fabric,
                                        const struct fake_write *write),
                          void *opaque);
 
-/* Can another host write into this memory by any key that it might have? */
+/* True if another host can write into this memory by any key that it may
+ * have. */
 bool fake_host_exposes(struct fake_host *host, const void *address,
                        size_t length);
 
 /*
- * May the host's device still send from this memory: a send that reads it is
- * not acknowledged yet, so that it would go out again if that were lost?
+ * True if the host's device may still send from this memory: a send that reads
+ * it is not acknowledged yet, so that it would be sent again if lost.
  */
 bool fake_host_sends(struct fake_host *host, const void *address,
                      size_t length);
@@ -225,9 +226,9 @@ void fake_qp_break(struct ibv_qp *qp);
 void fake_id_disconnect(struct rdma_cm_id *id);
 
 enum fake_death {
-    FAKE_PROCESS_DIES, /* its kernel tells the peers; the host
-                                   answers new connections with a refusal */
-    FAKE_POWER_FAILS,  /* silence, until fake_host_start() */
+    FAKE_PROCESS_DIES, /* its kernel ends the connections; the host
+                                   refuses new ones */
+    FAKE_POWER_FAILS,  /* no packet, until fake_host_start() */
 };
 /*
  * No byte and no message of what the host's program has made leaves or
@@ -245,11 +246,11 @@ void fake_host_start(struct fake_host *host);
 void fake_host_change_user(struct fake_host *host);
 
 /*
- * The host's own end of the link goes down, and it knows: its port is not
- * active, no address is found, and a send fails at once. As Soft-RoCE does it:
- * with the first message that its connection manager sends meanwhile it goes
- * deaf, and nobody connects to or from there any more, until the device is
- * removed and back. Up, the port is active at once; timing.settle. Down, it
+ * The host's own end of the link goes down, which it detects: its port is not
+ * active, no address is found, and a send fails at once. As with Soft-RoCE,
+ * after the first message that its connection manager sends meanwhile no
+ * connection to or from it can be established any more, until the device is
+ * removed and restored. Up, the port is active at once; timing.settle. Down, it
  * stays so for a while; timing.stale. The interface is right all the time.
  */
 void fake_host_link(struct fake_host *host, bool up);
@@ -258,7 +259,7 @@ bool fake_host_deaf(struct fake_host *host);
 /*
  * The device goes away: DEVICE_REMOVAL on each id, completion channels become
  * readable and stay so, calls fail with EIO, no byte moves any more. With
- * @flush the queue pairs still flush, else nothing is ever heard of them. With
+ * @flush the queue pairs still flush, else they report nothing any more. With
  * the last id on it the connection manager closes it: nothing may be left then.
  */
 void fake_host_remove_device(struct fake_host *host, bool flush);

@@ -304,7 +304,7 @@ void fake_host_remove_device(struct fake_host *host, bool flush)
     TAILQ_FOREACH(id, &host->fabric->ids, link) {
         if (id->host == host && id->id.verbs) {
             fake_event_push(id, RDMA_CM_EVENT_DEVICE_REMOVAL, 0);
-            /* A listener on its address hears nothing any more. */
+            /* A listener on its address gets no event any more. */
             if (id->state == FAKE_CM_LISTEN) {
                 id->state = FAKE_CM_BOUND;
             }

@@ -177,7 +177,7 @@ struct fake_cq {
     unsigned int users;
 };
 
-/* What a bind or an invalidation says, as the device hears it. */
+/* A bind or an invalidation, as the device gets it. */
 struct fake_bind {
     uint32_t old_key, new_key, lkey;
     uint64_t address, length;
@@ -321,7 +321,7 @@ struct fake_host {
     uint64_t settled;      /* the link passes nothing before */
     uint64_t told;         /* the port calls itself active before */
     bool deaf;             /* its connection manager, permanently */
-    unsigned int removals; /* so far; an older object stays dead */
+    unsigned int removals; /* so far; an older object stays unusable */
     unsigned int user;     /* of its program; others' channels refuse it */
     uint64_t random_state;
     uint64_t cut; /* bit per host index */
@@ -352,7 +352,7 @@ struct fake_fabric {
     void *misuse_opaque;
 };
 
-/* ---- fabric.c: unless said otherwise, all under the fabric's mutex ---- */
+/* ---- fabric.c: all under the fabric's mutex, if not noted otherwise ---- */
 
 void fake_lock(struct fake_fabric *fabric);
 /* Delivers everything first in automatic mode. */
@@ -365,7 +365,8 @@ void *fake_alloc(size_t size); /* zeroed, or abort() */
 int fake_eventfd(void);
 void fake_fd_set(int fd);
 void fake_fd_clear(int fd);
-/* Has the device gone since an object was born, even if there is one again? */
+/* True if the device was removed since an object was created, even if it was
+ * restored. */
 static inline bool fake_gone(const struct fake_host *host, unsigned int born)
 {
     return host->removed || host->removals != born;
@@ -398,7 +399,8 @@ void fake_host_release(struct fake_host *host);
 
 /* Counts the call; 0 or the negative errno that it is to fail with. */
 int fake_called(struct fake_host *host, enum fake_call call);
-/* May something pass now? If not, *@due is when it may, or RDISK_NEVER. */
+/* True if a packet may pass now. If not, *@due is when it may, or
+ * RDISK_NEVER. */
 bool fake_link_up(struct fake_host *a, struct fake_host *b, uint64_t *due);
 /* librdmacm closes a removed device with the last id on it. */
 void fake_device_closes(struct fake_host *host, unsigned int born);
@@ -423,7 +425,7 @@ void fake_message_drop(struct fake_host *host);
 /* How many can be delivered now, and the delivery of one of these. */
 unsigned int fake_message_count(struct fake_fabric *fabric, uint64_t *next);
 void fake_message_deliver(struct fake_fabric *fabric, unsigned int index);
-/* Tell the other end that this one goes, in whatever state it is. */
+/* Send the other end the disconnect of this one, in whatever state it is. */
 void fake_id_hang_up(struct fake_id *id);
 void fake_cm_verbs(struct rdisk_verbs *verbs);
 struct rdma_event_channel *fake_event_channel_new(struct fake_host *host);
@@ -445,7 +447,7 @@ void fake_name_verbs(struct rdisk_verbs *verbs);
 /* ---- memory.c --------------------------------------------------------- */
 
 void fake_memory_verbs(struct rdisk_verbs *verbs);
-/* May this range be used with this key? @access 0 for reading locally. */
+/* True if this range may be used with this key. @access 0: to read locally. */
 bool fake_key_allows(struct fake_host *host, struct fake_pd *pd, bool remote,
                      uint32_t key, uint64_t address, uint64_t length,
                      int access);
@@ -469,7 +471,7 @@ int fake_window_describe(const struct fake_qp *qp, const struct ibv_send_wr *wr,
 /* Carry it out: IBV_WC_SUCCESS, or why not. */
 enum ibv_wc_status fake_window_execute(struct fake_qp *qp,
                                        const struct fake_send *send);
-/* May the peer write here, by a window's key or a region's? */
+/* True if the peer may write here, by a window's key or a region's. */
 bool fake_remote_allows(struct fake_qp *qp, uint32_t key, uint64_t address,
                         uint64_t length);
 struct fake_mw *fake_find_window(struct fake_host *host, uint32_t index);

@@ -332,7 +332,7 @@ static void disconnect_request(struct fake_id *id, struct fake_message *message)
     }
 }
 
-/* The id a message is for: a rejection for want of time names only itself. */
+/* The id a message is for: a rejection by timeout names only itself. */
 static struct fake_id *find_target(struct fake_fabric *fabric,
                                    struct fake_message *message)
 {

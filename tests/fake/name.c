@@ -123,7 +123,7 @@ unsigned int fake_query_count(struct fake_fabric *fabric, uint64_t *next)
     return ready;
 }
 
-/* As the name is now, not as it was when the question was asked. */
+/* As the name is now, not as it was when the query began. */
 static void answer(struct fake_query *query)
 {
     const struct fake_name *name = find_name(query->fabric, query->host);

@@ -197,7 +197,7 @@ static void drop_arrivals(struct fake_qp *qp)
     }
 }
 
-/* Of what was done for the peer, it hears only as far as answers were sent. */
+/* The peer is informed of its operations only as far as answers were sent. */
 static void stop_answers(struct fake_qp *qp)
 {
     struct fake_qp *peer = qp->peer;

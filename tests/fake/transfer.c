@@ -311,7 +311,7 @@ static bool arrival_ready(struct fake_qp *qp, uint64_t *next)
     return true;
 }
 
-/* Does the peer execute what this one sends? */
+/* True if the peer executes what this one sends. */
 static bool peer_listens(const struct fake_qp *qp)
 {
     return qp->peer && qp->peer->peer_num == qp->qp.qp_num &&

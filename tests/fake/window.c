@@ -229,7 +229,7 @@ static bool overlap(uint64_t a, uint64_t a_length, uint64_t b,
     return a < b + b_length && b < a + a_length;
 }
 
-/* Does it let writes in? In ERROR one more may land until all is flushed. */
+/* True if it admits writes. In ERROR one more may land until all is flushed. */
 static bool lets_in(const struct fake_qp *qp)
 {
     return qp->qp.state != IBV_QPS_ERR ||

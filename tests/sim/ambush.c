@@ -184,7 +184,7 @@ static void act_on(struct sim_client *client)
         if (client->state != RDISK_INITIATOR_JOINING) {
             break_qp(client, 1);
         } else {
-            /* Else the server says BYE first. */
+            /* Else the server sends BYE first. */
             fake_id_disconnect(joined_queue(client)->link.id);
         }
         break;

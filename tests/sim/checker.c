@@ -142,7 +142,7 @@ void sim_check_write_end(struct sim_checker *checker, unsigned int number,
     write->answered = checker->clock++;
     write->succeeded = success;
     if (!success) {
-        /* Its end is for _settled() to tell. */
+        /* _settled() reports its end. */
         return;
     }
     write->end = write->answered;
@@ -157,7 +157,7 @@ void sim_check_write_end(struct sim_checker *checker, unsigned int number,
     }
 }
 
-/* May a read that was submitted at @submitted return this one? */
+/* True if a read that was submitted at @submitted may return this one. */
 static bool allowed(const struct sim_candidate *candidate, uint64_t submitted)
 {
     return candidate->ruled_out > submitted;
@@ -320,7 +320,7 @@ void sim_check_flushed(struct sim_checker *checker)
     }
 }
 
-/* Has somebody had the volume since, and written? */
+/* True if another session has opened the volume since, and written. */
 static void check_term(struct sim_checker *checker, unsigned int client,
                        unsigned int serial)
 {
@@ -371,7 +371,7 @@ void sim_check_range_carried_out(struct sim_checker *checker,
     bool found = false;
 
     check_term(checker, client, serial);
-    /* Which of several alike cannot be told: it may have been any. */
+    /* It may have been any of several that are equal. */
     for (unsigned int i = 1; i < checker->write_count; i++) {
         const struct sim_write *write = &checker->writes[i];
 

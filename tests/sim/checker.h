@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a disk has promised, held against what its clients see.
+ * A disk's guarantees, checked against what its clients read.
  *
- * The checker knows nothing of sessions, slots or servers. It hears when a
- * request is submitted and how it ends, when the backend carries a write out,
- * and when power fails; time is the order of these. For each block it keeps
- * the *candidates*: every write whose bytes the block may hold.
+ * The checker does not depend on sessions, slots or servers. It is called when
+ * a request is submitted and when it ends, when the backend carries a write
+ * out, and when power fails; time is the order of these calls. For each block
+ * it keeps the *candidates*: every write whose bytes the block may hold.
  *
  * - A write is a candidate from its submission on. It may be carried out more
  *   than once (sent again after a lost connection), but only until its *end*:
  *   its success, or, if it failed, the moment from which no attempt of it can
  *   be left anywhere (its client is back on a new connection, its session is
- *   closed at the server, or the server is dead). Carried out after that, it
+ *   closed at the server, or the server was killed). Carried out after that, it
  *   is a ghost write.
  * - A write is *certain* when it has succeeded, or when a read has returned
  *   its bytes. That rules out every candidate that had ended before it was
@@ -24,13 +24,15 @@
  * - A power failure brings back all that was ruled out by writes that were not
  *   yet stable. Stable is a write with FUA that has succeeded, and a write that
  *   had succeeded before a flush was submitted that has succeeded.
- * - What was lost with a volatile cache must be told: no flush that covers a
+ * - What was lost with a volatile cache must be reported: no flush that covers
+ * a
  *   write of its own session that was lost succeeds, unless one that covers it
  *   had failed before it was submitted.
  * - A session's epochs only grow, and a writer that does not share the volume
  *   is the only one that has it.
- * - After one that was let in later has written, no write of a session takes
- *   effect any more, even if it comes back, if they do not share the volume.
+ * - After a session that was opened later has written, no write of an earlier
+ *   one takes effect any more, even if it reconnects, if they do not share the
+ *   volume.
  * - A DISCARD is a candidate that reads as anything.
  */
 #ifndef SIM_CHECKER_H
@@ -98,7 +100,7 @@ uint64_t sim_word(const struct sim_checker *checker, unsigned int write,
 #define SIM_COPIED \
     0xc0c0c0c0c0c0c0c0ull /* what a COPY copies: blocks
                                                    behind the others that
-                                                   nobody writes to */
+                                                   are never written */
 
 void sim_check_begin(struct sim_checker *checker);
 
@@ -136,11 +138,11 @@ void sim_check_flushed(struct sim_checker *checker);
 /* No attempt is left of the failed writes of this session. */
 void sim_check_settled(struct sim_checker *checker, unsigned int client,
                        unsigned int serial);
-/* The same for all sessions: the server is dead. */
+/* The same for all sessions: the server was killed. */
 void sim_check_all_settled(struct sim_checker *checker);
 void sim_check_power_fails(struct sim_checker *checker);
 /*
- * The server lets a session in, and knows nothing of it any more. A session's
+ * The server opens a session, and has ended it. A session's
  * epochs only grow; a writer that does not share is alone.
  */
 void sim_check_granted(struct sim_checker *checker, unsigned int client,

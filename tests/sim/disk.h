@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A disk with a volatile cache. A block's content is one word, repeated: that
- * is enough to tell whose bytes it holds.
+ * A disk with a volatile cache. A block's content is one word, repeated, which
+ * identifies the write.
  */
 #ifndef SIM_DISK_H
 #define SIM_DISK_H

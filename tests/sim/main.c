@@ -234,7 +234,7 @@ static void progress(uint64_t passed, uint64_t failed, uint64_t count)
     last = last ? last : now;
 }
 
-/* Its seed failed: tell, and let it go on with the next one. */
+/* Its seed failed: report, and continue with the next one. */
 static pid_t job_failed(struct report *report, int status, uint64_t end,
                         unsigned int jobs, bool go_on)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* EXTENTS: what the server tells, and what the client makes of it. */
+/* EXTENTS: the server's list, and the client's use of it. */
 #include "tests/sim/sim.h"
 
 /* What is called zero must be so; data may be anything. */

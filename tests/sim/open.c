@@ -71,7 +71,7 @@ static void decided(struct sim_holder *holder, enum rdisk_status status)
         status == RDISK_STATUS_OK) {
         return;
     }
-    /* Nobody has ever heard of what it was granted. */
+    /* The grant was not reported to the client. */
     if (status == RDISK_STATUS_OK) {
         holder->orderly = !holder->request.generation;
         start_release(holder);
@@ -260,7 +260,7 @@ static void grant_it(struct sim_holder *holder, struct rdisk_open_grant *grant)
                           : sim->server.cache;
 }
 
-/* Asked for the first time, or again. */
+/* The first call for this OPEN, or a later one. */
 static enum rdisk_status answer(struct sim_holder *holder,
                                 struct rdisk_open_grant *grant, void **user,
                                 struct rdisk_error *err)
@@ -412,7 +412,7 @@ static void release_begin(struct operation *operation)
     }
 }
 
-/* It holds the volume no longer, as of now; storage hears of it later. */
+/* It no longer holds the volume; the record is saved later. */
 static void start_release(struct sim_holder *holder)
 {
     holder->phase = SIM_HOLDER_CLOSING;

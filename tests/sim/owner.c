@@ -164,7 +164,7 @@ static int record_load(void *opaque, const uint8_t *identity,
     return record->generation ? 0 : -ENOENT;
 }
 
-/* What the program of a dead server still does in here, it does not do. */
+/* What a killed server's objects still do has no effect. */
 static int record_save(void *opaque, const uint8_t *identity,
                        uint64_t generation, const struct lease_record *record,
                        struct rdisk_error *err)
@@ -198,7 +198,7 @@ uint64_t sim_withheld(struct sim *sim)
            (sim_pick(&sim->feature_state, 4) ? 0 : RDISK_FEATURE_VECTOR);
 }
 
-/* ---- Who may come in ---------------------------------------------------- */
+/* ---- Who may connect ---------------------------------------------------- */
 
 void sim_secret(struct rdisk_secret *secret)
 {

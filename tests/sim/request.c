@@ -106,7 +106,7 @@ static bool keeps_quiet(const struct sim_request *request, int result)
             request->submitted < sim->checker.power_failed);
 }
 
-/* Is a write over when its sends are acknowledged, and not before? */
+/* True if a write ends only when its sends are acknowledged. */
 static bool awaits_acks(const struct sim_client *client)
 {
     const struct sim_config *config = &client->sim->schedule->config;
@@ -115,7 +115,7 @@ static bool awaits_acks(const struct sim_client *client)
            config->guest_memory != RDISK_GUEST_MEMORY_DIRECT;
 }
 
-/* Its memory is the application's again: nobody else may write to it. */
+/* Its memory is the application's again: no device may write to it. */
 static void check_closed(const struct sim_request *request)
 {
     const struct sim_client *client = request->client;
@@ -206,7 +206,7 @@ static unsigned int flags_of(enum rdisk_op op, unsigned int how)
     }
 }
 
-/* Tell the checker, then the queue. */
+/* Call the checker, then the queue. */
 static void announce(struct sim_request *request, unsigned int flags)
 {
     struct sim_client *client = request->client;

@@ -46,18 +46,18 @@ enum sim_event_kind {
     SIM_SUBMIT, /* a request */
     SIM_CUT,    /* a client's link */
     SIM_MEND,
-    SIM_AWAY,    /* it is, and the server knows at once */
-    SIM_NO_LINK, /* at an end, which knows: a client's or the server's */
+    SIM_AWAY,    /* the same, and the server detects it at once */
+    SIM_NO_LINK, /* at an end, which detects it: a client's or the server's */
     SIM_LINK,
     SIM_DELAY,     /* packets of a client's link */
     SIM_LOSS,      /* of packets, everywhere */
     SIM_BREAK,     /* a queue pair */
-    SIM_CUT_QP,    /* one queue pair hears nothing any more */
+    SIM_CUT_QP,    /* one queue pair receives nothing any more */
     SIM_LOSE_ACKS, /* of what one queue pair sends */
-    SIM_KILL,      /* the server's program dies */
+    SIM_KILL,      /* the server's program is killed */
     SIM_POWER,     /* the server's power fails */
-    SIM_STOP,      /* the server is told to stop */
-    SIM_DRAIN,     /* or only to let nobody in for now */
+    SIM_STOP,      /* the server begins to stop */
+    SIM_DRAIN,     /* the server takes no new sessions for now */
     SIM_RESUME,
     SIM_START,  /* the server */
     SIM_REMOVE, /* a client's device */
@@ -69,11 +69,11 @@ enum sim_event_kind {
     SIM_ERRORS, /* of the backend */
     SIM_CANCEL, /* the wait for a lost connection, or it itself */
     SIM_CLOSE,  /* a session, to be opened again later */
-    SIM_CRASH,  /* a client's program dies */
+    SIM_CRASH,  /* a client's program is killed */
     SIM_REPLAY, /* an OPEN arrives that is older than the session */
-    SIM_NAME,   /* the resolver fails, is slow, or knows another address */
+    SIM_NAME,   /* the resolver fails, is slow, or returns another address */
     SIM_RESIZE, /* a client makes the volume larger */
-    SIM_VISIT,  /* somebody else comes to the server */
+    SIM_VISIT,  /* a visitor (visitor.h) connects to the server */
     SIM_AMBUSH, /* something happens to it in a certain state */
     SIM_KINDS
 };

@@ -2,7 +2,7 @@
 /*
  * The simulator: real client sessions and the real transport target on a fake
  * fabric, in one thread and virtual time, under a schedule of requests and
- * faults that comes from a seed. docs/simulator.md tells what it proves.
+ * faults that comes from a seed. docs/simulator.md describes what it proves.
  *
  *   schedule.c   what happens: made from the seed, printed, cut down
  *   fault.c      makes one event happen
@@ -10,18 +10,18 @@
  *   client.c     hosts and sessions
  *   request.c    requests and their buffers
  *   visitor.c    a peer by bare verbs, for the moments that clients miss
- *   visitor_owner.c  what the server's owner answers and does to it
+ *   visitor_owner.c  the server's owner's part of that
  *   ambush.c     what happens to a client in a certain state
  *   map.c        what the volume has where
  *   size.c       the volume grows
  *   owner.c      the server: its sessions, queues, records and life
  *   open.c       who may have the volume, answered later
- *   jobs.c       what asks the server's storage, in virtual time
+ *   jobs.c       the server's jobs on storage, in virtual time
  *   backend.c    what it does to the disk
  *   disk.c       a disk with a volatile cache
- *   checker.c    holds the promises against all that is seen
- *   mutation.c   what is broken on purpose, to see that it is found
- *   transitions.c  was each transition of the state machines taken?
+ *   checker.c    checks the guarantees against what clients read
+ *   mutation.c   defects made on purpose, which the checks must find
+ *   transitions.c  that each transition of the state machines was taken
  *   main.c       many schedules, and the shortest of one that fails
  */
 #ifndef SIM_H
@@ -44,7 +44,7 @@
 #define SIM_ENTRIES 1200u /* of a completion queue of the server */
 #define SIM_OPS     1024u /* at the backend at a time */
 #define SIM_PIECES  4u    /* iovecs of a request */
-/* A request's buffer, and a space behind it that nobody may touch. */
+/* A request's buffer, and a space behind it that must not be written. */
 #define SIM_CELL ((SIM_RUN + 1) * SIM_BLOCK)
 /* Bytes of all buffers of a client that are registered, or are not: no cell is
  * used twice in a run, so that whatever comes late is seen. */
@@ -66,7 +66,7 @@ struct sim_request {
     struct iovec iov[SIM_PIECES];
     struct rdisk_extent extents[SIM_RUN];
     bool pending;  /* taken, not completed */
-    bool given_up; /* told the application early: a mutation */
+    bool given_up; /* reported to the application early: a mutation */
 };
 
 /* What is to happen to a client once it is in a certain state. */
@@ -99,8 +99,8 @@ struct sim_client {
     bool register_tried, registered;
     bool removed;    /* its device is */
     bool want_close; /* as soon as nothing is outstanding */
-    bool closing;    /* it has been asked to: wait for its end */
-    bool crashed;    /* its program is dead */
+    bool closing;    /* _close() was called: wait for its end */
+    bool crashed;    /* its program was killed */
     bool stay_away;  /* do not open another session */
     bool creates;    /* the next session creates a volume */
     struct sim_ambush ambush;
@@ -113,9 +113,9 @@ struct sim_client {
 enum sim_holder_phase {
     SIM_HOLDER_FREE,    /* or a visitor's, if there is a session */
     SIM_HOLDER_RUNNING, /* its OPEN is an operation that has not ended */
-    SIM_HOLDER_DECIDED, /* and the session is to ask again */
+    SIM_HOLDER_DECIDED, /* for the next call of events->open */
     SIM_HOLDER_OPEN,
-    SIM_HOLDER_CLOSING, /* the session is gone, the operation runs */
+    SIM_HOLDER_CLOSING, /* the session has ended, the operation runs */
 };
 
 /* A session of the server's; its steps are those of server/session/open.c. */
@@ -136,8 +136,8 @@ struct sim_holder {
     unsigned int client, serial;
     bool visitor;   /* not one of the clients */
     bool waiting;   /* for an answer that is put off */
-    bool releasing; /* its CLOSE is not answered; @asked is NULL if nobody
-                            waits for that any more */
+    bool releasing; /* its CLOSE is not answered; @asked is NULL if there
+                            is no client for that any more */
 };
 
 struct sim_queue {
@@ -172,20 +172,20 @@ struct sim_server {
     struct rdisk_target *target;      /* NULL: not running */
     struct rdisk_target_group *group; /* all its queues */
     bool dead;                        /* killed; its objects are taken down */
-    bool stopping;                    /* or told to stop */
+    bool stopping;                    /* or stopping */
     bool removed;                     /* its device is */
     unsigned int removals;            /* of it, so far */
-    bool drained;                     /* it lets nobody in for now */
+    bool drained;                     /* it takes no new sessions for now */
     bool want_start;
     uint64_t start_at;
     uint64_t stalled_until;
     struct volume volume;
     /*
-     * Two programs take turns, and each still knows what it knew when its last
-     * turn ended, unless the power has failed since.
+     * Two programs take turns, and each has the state in memory that it had
+     * when its last turn ended, unless the power has failed since.
      */
     struct lease lease;    /* of the one that runs */
-    struct lease known[2]; /* without a name: it knows nothing */
+    struct lease known[2]; /* without a name: none */
     unsigned int turn;
     struct lease_store store;
     struct lease_record record; /* on stable storage */
@@ -253,7 +253,7 @@ void sim_run(struct sim *sim, const struct sim_schedule *schedule,
 /* The promise that is broken, in one sentence; does not return. main.c */
 void sim_violation(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn));
-/* A line of the event log, if somebody reads it. */
+/* A line of the event log, if that is written. */
 void sim_log(struct sim *sim, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -266,7 +266,7 @@ uint64_t sim_now(struct sim *sim);
 void sim_steps(struct sim *sim, unsigned int steps);
 /* Serve everybody until nothing moves. */
 void sim_pump(struct sim *sim);
-/* Let time pass until @done says so (NULL: the whole time). */
+/* Let time pass until @done returns true (NULL: the whole time). */
 bool sim_advance(struct sim *sim, uint64_t nanoseconds,
                  bool (*done)(struct sim *sim));
 uint64_t sim_least(uint64_t a, uint64_t b);
@@ -310,7 +310,7 @@ void sim_clients_begin(struct sim *sim);
 void sim_client_crash(struct sim_client *client, enum fake_death death);
 /* Sessions come and go; true if something was done. */
 bool sim_client_life(struct sim_client *client);
-/* When _life() has to look at the latest. */
+/* When _life() has to be called at the latest. */
 uint64_t sim_client_due(const struct sim_client *client);
 bool sim_client_stalled(const struct sim_client *client, unsigned int who);
 
@@ -333,7 +333,7 @@ void sim_client_observe_resend(struct sim_client *client,
 void sim_server_begin(struct sim *sim);
 void sim_server_kill(struct sim *sim, enum fake_death death);
 void sim_server_stop(struct sim *sim);
-/* Send everybody away and let nobody in, until told otherwise. */
+/* End all sessions and take no new ones, until it is resumed. */
 void sim_server_drain(struct sim *sim, bool drained);
 /* The server finds that this client's connection is lost. */
 void sim_server_lose(struct sim *sim, unsigned int client);
@@ -360,20 +360,20 @@ void sim_server_replay(struct sim *sim, unsigned int client, unsigned int age);
 
 /* jobs.c */
 struct jobs *sim_jobs(struct sim *sim);
-/* True if a job was run, or its submitter heard of it; or could be now. */
+/* True if a job was run, or its done() was; or could be now. */
 bool sim_jobs_life(struct sim *sim);
 uint64_t sim_jobs_due(const struct sim *sim);
-/* All end now: the program is dead. */
+/* All end now: the program was killed. */
 void sim_jobs_hurry(struct sim *sim);
 
 /* Until the fault is over. */
 void sim_server_remove_device(struct sim *sim);
 void sim_server_restore_device(struct sim *sim);
-/* Is there something to do for this queue without its descriptor? */
+/* True if there is work for this queue without an event. */
 bool sim_server_queue_due(const struct sim_queue *queue);
 /* The features that a session, or a server, does not have. */
 uint64_t sim_withheld(struct sim *sim);
-/* Who may come in, if not everybody. */
+/* Which clients may connect, if not all. */
 #define SIM_USER "sim"
 void sim_secret(struct rdisk_secret *secret);
 
@@ -383,11 +383,12 @@ void sim_visitor_begin(struct sim *sim);
 void sim_visitor_come(struct sim *sim, unsigned int goal, unsigned int what,
                       unsigned int how);
 void sim_visitor_leave(struct sim *sim);
-/* No more faults: it harms nobody but itself. */
+/* No more faults: it affects only itself. */
 void sim_visitor_calm(struct sim *sim);
 bool sim_visitor_life(struct sim *sim);
 uint64_t sim_visitor_due(const struct sim *sim);
-/* For the server's owner: is this volume, and its session, a visitor's? */
+/* For the server's owner: true if this volume, and its session, are a
+ * visitor's. */
 bool sim_visitors(const char *volume);
 enum rdisk_status sim_visitor_open(struct sim *sim, struct sim_holder *holder,
                                    struct rdisk_target_session *session,
@@ -424,14 +425,14 @@ enum rdisk_status sim_server_resize(void *opaque, void *user, uint64_t size,
                                     bool shrink, struct rdisk_error *err);
 bool sim_sizes_known(struct sim *sim);
 
-/* Is this broken on purpose? */
+/* True if this mutation is active. */
 static inline bool sim_mutated(const struct sim *sim,
                                enum sim_mutation mutation)
 {
     return sim->mutation == mutation;
 }
 
-/* Is @data one block of one word? */
+/* True if @data is one block of one word. */
 bool sim_block_read(const void *data, uint64_t *word);
 void sim_block_fill(void *data, uint64_t word);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A volume that grows while it is in use: who asks, and who is told. */
+/* A volume that grows while it is in use: RESIZE and VOLUME_CHANGED. */
 #include <errno.h>
 #include <string.h>
 
@@ -61,7 +61,7 @@ enum rdisk_status sim_server_resize(void *opaque, void *user, uint64_t size,
     struct sim *sim = opaque;
 
     if (size < sim->size) {
-        /* Somebody else was faster. */
+        /* Another client was faster. */
         rdisk_error_set(err, -EINVAL, "it is larger already");
         return RDISK_STATUS_OUT_OF_RANGE;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Are all transitions of the state machines taken? Each process of the
+ * The transitions of the state machines that were taken. Each process of the
  * simulator adds what its sessions took; a row of a table that none of them
  * took is either impossible, and should assert, or lacks a fault here.
  */

@@ -8,7 +8,7 @@
 void sim_transitions_begin(void);
 /* Add what this process has counted since the last call. */
 void sim_transitions_add(void);
-/* Print those that nobody took, or all with @list. Returns how many are
+/* Print those that were not taken, or all with @list. Returns how many are
  * missing. */
 unsigned int sim_transitions_missing(bool list);
 

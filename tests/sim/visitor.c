@@ -13,7 +13,7 @@
 #include "transport/wire/auth.h"
 
 #define STAY_MS 20000 /* then it goes, whatever has come of it */
-/* For the server to receive what was sent, when nothing says that it has. */
+/* Time for the server to receive what was sent without a reply. */
 #define ARRIVE_MS 30
 
 static uint64_t now(const struct sim_visitor *visitor)
@@ -201,7 +201,7 @@ void sim_visitor_arrive(struct sim_visitor *visitor, unsigned int ms)
     visitor->act_at = now(visitor) + (uint64_t)ms * RDISK_MSEC;
 }
 
-/* True if it is where it wants to be; else it goes on. */
+/* True if it has the state that it is sent to; else it goes on. */
 static bool reached(struct sim_visitor *visitor, enum rdisk_target_state state)
 {
     if (visitor->goal == state) {
@@ -270,7 +270,7 @@ static void joined(struct sim_visitor *visitor)
         break;
     case RDISK_TARGET_RELEASING:
         send_plain(visitor, RDISK_MSG_CLOSE);
-        return; /* it is there when the owner is asked */
+        return; /* it has that state when events->open is called */
     case RDISK_TARGET_ENDED:
         visitor->env.verbs->disconnect(visitor->id);
         break;

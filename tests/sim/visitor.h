@@ -5,7 +5,7 @@
 
 #include "tests/sim/sim.h"
 
-/* What happens when it is where it wants to be. */
+/* What happens in the state that it is sent to. */
 enum act {
     STAY,
     LEAVE,     /* disconnect */
@@ -16,7 +16,7 @@ enum act {
     END,       /* the same, with BYE */
     SHUTDOWN,  /* the same; requests may end */
     REMOVE,    /* the server's device is removed */
-    STOP,      /* the server is told to stop */
+    STOP,      /* the server begins to stop */
     ANSWER,    /* the owner does, which it has put off */
     ACTS
 };
@@ -24,7 +24,7 @@ static_assert(ACTS == SIM_VISITOR_ACTS &&
                   RDISK_TARGET_STATES == SIM_VISITOR_GOALS,
               "see schedule.h");
 
-/* In @ms it is where it wants to be. */
+/* Time until it has that state, ms. */
 void sim_visitor_arrive(struct sim_visitor *visitor, unsigned int ms);
 /* One of the acts that are the server's owner's. */
 void sim_visitor_owner_acts(struct sim_visitor *visitor);

@@ -11,7 +11,7 @@
 
 #include "tests/sim/sim.h"
 
-/* More turns without time passing than any run needs: somebody spins. */
+/* More turns without time passing than any run needs: something spins. */
 #define TURNS_MAX   30000u
 #define SOURCES_MAX (1 + SIM_QUEUES + SIM_CLIENTS * (1 + RDISK_QUEUES_MAX))
 /*
@@ -38,7 +38,7 @@ uint64_t sim_least(uint64_t a, uint64_t b)
 
 /* ---- Who is served ----------------------------------------------------- */
 
-/* All descriptors of the world, asked for with one system call. */
+/* All descriptors of the world, polled with one system call. */
 struct sources {
     struct pollfd fds[SOURCES_MAX]; /* those there are */
     unsigned int count;

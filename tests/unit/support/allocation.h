@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Memory that runs out when a test wants it to. */
+/* Allocations that fail on a test's request. */
 #ifndef RDISK_UNIT_ALLOCATION_H
 #define RDISK_UNIT_ALLOCATION_H
 

@@ -238,7 +238,7 @@ int64_t hostile_answer(void)
     return -2;
 }
 
-/* The server has ended the session, and told why. */
+/* The server has ended the session with a reason. */
 void hostile_thrown_out(void)
 {
     struct ibv_wc wc;

@@ -34,7 +34,7 @@ void hostile_end(void);
 
 void hostile_fill_connect(struct rdisk_wire_connect *wire);
 void hostile_fill_join(struct rdisk_wire_connect *wire);
-/* Is the next event ESTABLISHED? */
+/* True if the next event is ESTABLISHED. */
 bool hostile_connected(struct raw *raw);
 /* A message of @type, to be filled further. */
 void *hostile_message(enum rdisk_message_type type, size_t size);
@@ -55,7 +55,7 @@ void hostile_send_request(unsigned int slot, uint32_t imm);
 void hostile_send_bare(unsigned int slot, uint32_t imm, uint32_t length);
 /* The next answer's immediate; negative if the connection ended instead. */
 int64_t hostile_answer(void);
-/* The server has ended the session, and told why. */
+/* The server has ended the session with a reason. */
 void hostile_thrown_out(void);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A client with requests on its way, for tests of what breaks under them. It
- * is watched that no byte lands in a request's buffer once it has ended.
+ * A client with requests in flight, for tests of faults. They check that no
+ * byte is written to a request's buffer after its end.
  */
 #ifndef RDISK_UNIT_LOAD_H
 #define RDISK_UNIT_LOAD_H
@@ -19,7 +19,7 @@ extern unsigned int late_writes;
 
 extern struct scene_client *const client, *const other;
 
-/* A scene whose client wants two queues. */
+/* A scene whose client has two queues. */
 void load_prepare(uint64_t seed);
 /* The same, connected, with the buffer registered. */
 void load_begin(uint64_t seed);
