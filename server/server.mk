@@ -14,8 +14,8 @@ SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
 		open.c queue.c resize.c session.c slots.c snapshot.c) \
 	$(addprefix volume/, drain.c identity.c identity_file.c lease.c lock.c losses.c \
 		operation.c pool.c pool_change.c pool_identity.c pool_images.c \
-		pool_new.c pool_snapshot.c record_text.c records.c shared_records.c \
-		volume.c volume_operation.c))
+		pool_new.c pool_shot.c pool_snapshot.c record_text.c records.c \
+		shared_records.c volume.c volume_operation.c))
 SERVER_PACKAGES := $(TRANSPORT_PACKAGES) liburing numa json-c $(DAEMON_PACKAGES)
 
 RDISKD := $(O)/bin/rdiskd
@@ -29,7 +29,7 @@ MODULESDIR ?= $(LIBDIR)/rdisk
 RBD ?= $(shell printf '\043include <rbd/librbd.h>\n\043include <rados/librados.h>\n' | \
 	$(CC) -E -x c - >/dev/null 2>&1 && echo 1 || echo 0)
 RBD_SOURCES := $(addprefix server/backends/rbd/, cluster.c extents.c image.c \
-	lock.c pool.c request.c)
+	lock.c pool.c request.c snapshot.c)
 ifneq ($(RBD),0)
 RBD_MODULE := $(O)/bin/backend-rbd.so
 endif

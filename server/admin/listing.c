@@ -28,6 +28,8 @@ struct listing {
     struct server *server;
     bool running;
     struct listing_wait *now, *next; /* of this reading, and of the next */
+    bool snapshots; /* those of images are read, too, which takes long */
+    char of[RDISK_VOLUME_NAME_MAX + 1]; /* this volume; "": all */
     /* Of the reading, in its thread. */
     struct pool_listing found;
     struct rdisk_error err;
@@ -111,8 +113,31 @@ static void read_run(struct job *job)
 
     listing->result = pool_scan(&listing->server->pool, &found->files,
                                 &found->count, &listing->err);
+    if (listing->result == 0 && listing->snapshots) {
+        listing->result = pool_scan_snapshots(&listing->server->pool,
+                                              listing->of, &found->files,
+                                              &found->count, &listing->err);
+    }
     if (listing->result == 0) {
         pool_space(&listing->server->pool, &found->space);
+    }
+}
+
+/* What those that wait need: of different volumes, all. */
+static void find_wanted(struct listing *listing)
+{
+    listing->snapshots = false;
+    for (const struct listing_wait *wait = listing->now; wait;
+         wait = wait->next) {
+        if (wait->request.op != REQUEST_SNAPSHOTS) {
+            continue;
+        }
+        if (!listing->snapshots) {
+            memcpy(listing->of, wait->request.name, sizeof(listing->of));
+        } else if (strcmp(listing->of, wait->request.name) != 0) {
+            listing->of[0] = '\0';
+        }
+        listing->snapshots = true;
     }
 }
 
@@ -147,6 +172,7 @@ static void begin(struct listing *listing)
     listing->next = NULL;
     listing->found = (struct pool_listing) { 0 };
     listing->running = true;
+    find_wanted(listing);
     listing->job = (struct job) {
         .what = "listing the pool directory",
         .volume = server->pool.path ? server->pool.path : "",

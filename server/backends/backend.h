@@ -116,6 +116,35 @@ struct backend_pool_class {
                 size_t size);
     int (*swap)(struct backend_pool *pool, const char *name, const char *before,
                 const char *after);
+
+    /*
+     * Snapshots. @snapshot is the name behind the '@'. Durable when they return
+     * 0.
+     * snapshot: of the image that is open as @backend, as it is now; no request
+     * is being carried out. -EEXIST: there is one. "" is one without a name,
+     * for clone() alone; there is one of them at a time, and each is the end of
+     * the one before.
+     */
+    int (*snapshot)(struct backend *backend, const char *snapshot,
+                    struct rdisk_error *err);
+    /* Delete it; if it has clones, they are not affected. */
+    int (*snapshot_delete)(struct backend_pool *pool, const char *image,
+                           const char *snapshot, struct rdisk_error *err);
+    /* Call @add for each that has a name, until it returns false: no memory.
+     * @taken: seconds since 1970. */
+    int (*snapshots)(struct backend_pool *pool, const char *image,
+                     bool (*add)(void *opaque, const char *snapshot,
+                                 uint64_t size, uint64_t taken),
+                     void *opaque, struct rdisk_error *err);
+    /* The image that is open to write as @backend, and nobody uses, gets the
+     * data of @snapshot. It has another identity when it is opened next, which
+     * completes what could not be completed here. */
+    int (*revert)(struct backend *backend, const char *snapshot,
+                  struct rdisk_error *err);
+    /* A new image that shares the snapshot's data until it is written to. */
+    int (*clone)(struct backend_pool *pool, const char *image,
+                 const char *snapshot, const char *name,
+                 struct rdisk_error *err);
 };
 
 struct backend_class {

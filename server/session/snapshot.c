@@ -2,11 +2,8 @@
 #include "server/session/snapshot.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/container_of.h"
 #include "common/snapshot_name.h"
@@ -28,7 +25,7 @@ static const char *source_of(const struct snapshot *snapshot)
     return snapshot->work.operation.volume;
 }
 
-/* ---- The end ------------------------------------------------------------- */
+/* ---- The end ------------------------------------------------------------ */
 
 static void ended(struct volume_operation *work)
 {
@@ -45,7 +42,7 @@ static void fail(struct snapshot *snapshot)
     volume_operation_put(&snapshot->work, ended);
 }
 
-/* ---- Commit, or drop: storage -------------------------------------------- */
+/* ---- Commit, or drop: storage ------------------------------------------- */
 
 static void commit_run(struct job *job)
 {
@@ -53,14 +50,10 @@ static void commit_run(struct job *job)
     struct volume_operation *work = &snapshot->work;
 
     if (work->result < 0) {
-        pool_new_drop(&snapshot->new);
-        return;
+        pool_shot_drop(&snapshot->shot);
+    } else {
+        work->result = pool_shot_commit(&snapshot->shot, &work->why);
     }
-    if (snapshot_is_name(snapshot->target)) {
-        /* Nobody is to write to it by mistake. */
-        fchmod(snapshot->new.fd, 0400);
-    }
-    work->result = pool_new_commit(&snapshot->new, false, &work->why);
 }
 
 static void commit_done(struct job *job)
@@ -82,14 +75,14 @@ static void commit(struct snapshot *snapshot)
 
     if (operation_run(&work->operation, work->pool, commit_run, commit_done,
                       &err) < 0) {
-        /* No thread is left: what is there is dropped by the next server. */
-        close(snapshot->new.fd);
+        /* No thread is left: better here than never. */
+        pool_shot_drop(&snapshot->shot);
         work->result = rdisk_error_set(&work->why, err.code, "%s", err.text);
         volume_operation_put(work, ended);
     }
 }
 
-/* ---- Share: storage, while requests are held ----------------------------- */
+/* ---- Share: storage, while requests are held ---------------------------- */
 
 /* What was shared after the limit is not of one moment. */
 static void settle(struct snapshot *snapshot)
@@ -116,8 +109,7 @@ static void share_run(struct job *job)
 
     work->result = backend->class->sync(backend, &work->why);
     if (work->result == 0) {
-        work->result = backend->class->share(backend, snapshot->new.fd,
-                                             &work->why);
+        work->result = pool_shot_take(&snapshot->shot, backend, &work->why);
     }
 }
 
@@ -156,7 +148,7 @@ static void released(struct barrier *barrier)
     settle(snapshot);
 }
 
-/* ---- Prepare: storage ---------------------------------------------------- */
+/* ---- Prepare: storage --------------------------------------------------- */
 
 static void prepare_run(struct job *job)
 {
@@ -164,15 +156,9 @@ static void prepare_run(struct job *job)
     struct volume_operation *work = &snapshot->work;
     struct backend *backend = work->volume->backend;
 
-    if (faccessat(work->pool->directory, snapshot->target, F_OK,
-                  AT_SYMLINK_NOFOLLOW) == 0) {
-        work->result = rdisk_error_set(&work->why, -EEXIST,
-                                       "volume '%s' already exists",
-                                       snapshot->target);
-        return;
-    }
-    work->result = pool_new_begin(&snapshot->new, work->pool, snapshot->target,
-                                  snapshot->serial, &work->why);
+    work->result = pool_shot_begin(&snapshot->shot, work->pool,
+                                   source_of(snapshot), snapshot->target,
+                                   snapshot->serial, &work->why);
     if (work->result == 0) {
         work->result = backend->class->sync(backend, &work->why);
     }
@@ -184,7 +170,7 @@ static void prepare_done(struct job *job)
     struct volume_operation *work = &snapshot->work;
     struct rdisk_error err;
 
-    if (work->result < 0 && snapshot->new.fd < 0) {
+    if (work->result < 0 && !snapshot->shot.begun) {
         fail(snapshot);
         return;
     }
@@ -205,7 +191,7 @@ static void prepare_done(struct job *job)
     }
 }
 
-/* ---- Check --------------------------------------------------------------- */
+/* ---- Check -------------------------------------------------------------- */
 
 /* The names alone. */
 static int check_names(const struct snapshot *snapshot, struct rdisk_error *err)
@@ -232,7 +218,8 @@ static int check_names(const struct snapshot *snapshot, struct rdisk_error *err)
     return 0;
 }
 
-static int check_volume(const struct volume *volume, struct rdisk_error *err)
+static int check_volume(const struct pool *pool, const struct volume *volume,
+                        struct rdisk_error *err)
 {
     const struct backend_class *class = volume->backend->class;
 
@@ -243,7 +230,7 @@ static int check_volume(const struct volume *volume, struct rdisk_error *err)
                                "pool have snapshots and clones",
                                volume->name);
     }
-    if (!class->share) {
+    if (!class->share && !(pool->images && pool->images->pool->snapshot)) {
         return rdisk_error_set(err, -ENOTSUP,
                                "backend %s of volume '%s' has no snapshots and "
                                "clones",
@@ -256,8 +243,8 @@ static void opened(struct volume_operation *work)
 {
     struct snapshot *snapshot = snapshot_of(work);
 
-    snapshot->new.fd = -1;
-    if (!work->volume || check_volume(work->volume, &work->why) < 0 ||
+    if (!work->volume ||
+        check_volume(work->pool, work->volume, &work->why) < 0 ||
         volume_operation_run(work, prepare_run, prepare_done) < 0) {
         fail(snapshot);
     }

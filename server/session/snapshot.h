@@ -4,12 +4,15 @@
  * volume: an operation on its name, while it is in use.
  *
  *   open      storage         the volume, if it is not open
- *   prepare   storage         the new file, without a name; a first flush, so
- *                             that the one below has little to do
+ *   prepare   storage         of a pool directory: the new file, without a
+ *                             name; a first flush, so that the one below has
+ *                             little to do
  *   hold      control thread  requests are kept (barrier.h)
- *   share     storage         a flush; the new file gets the volume's blocks
+ *   share     storage         a flush; the new file shares the volume's
+ *                             blocks, or the image has a snapshot
  *   release   control thread
- *   commit    storage         the new file gets its name, durably
+ *   commit    storage         the new file gets its name; of an image: the
+ *                             clone
  *
  * It is carried out whole or not at all. Control thread.
  */
@@ -17,7 +20,7 @@
 #define RDISK_SERVER_SESSION_SNAPSHOT_H
 
 #include "server/session/barrier.h"
-#include "server/volume/pool_new.h"
+#include "server/volume/pool_shot.h"
 #include "server/volume/volume_operation.h"
 
 struct server;
@@ -45,7 +48,7 @@ struct snapshot {
 
     /* The rest belongs to snapshot.c. */
     struct barrier barrier;
-    struct pool_new new;
+    struct pool_shot shot;
     unsigned int serial;
     bool sharing; /* the step is running */
 };

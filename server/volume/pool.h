@@ -123,6 +123,14 @@ int pool_space(const struct pool *pool, struct pool_space *space);
  */
 int pool_scan(const struct pool *pool, struct pool_file **files, size_t *count,
               struct rdisk_error *err);
+/*
+ * Append the snapshots of @volume, "": of each of @files, where pool_scan()
+ * does not find them: those of images, one call of the cluster for each.
+ * Storage only. 0, or a negative errno with @err, and no files.
+ */
+int pool_scan_snapshots(const struct pool *pool, const char *volume,
+                        struct pool_file **files, size_t *count,
+                        struct rdisk_error *err);
 /* Calls @fn for each volume: those that are open, and the others of @files. */
 void pool_for_each(struct pool *pool, const struct pool_file *files,
                    size_t count,

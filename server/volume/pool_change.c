@@ -305,6 +305,9 @@ static int claim_image(struct pool_change *change)
     memcpy(change->identity, change->image->identity, RDISK_ID_SIZE);
     result = lease_read(pool_records(pool), change->identity, &change->record,
                         &change->why);
+    if (result == 0) {
+        result = check_snapshots(change, &change->why);
+    }
     if (result < 0) {
         release_claim(change);
     }
@@ -321,7 +324,7 @@ static void claim_run(struct job *job)
     }
 }
 
-/* ---- Carry out: storage -------------------------------------------------- */
+/* ---- Carry out: storage ------------------------------------------------- */
 
 /* The volume was removed from the directory, durably; only then its record:
  * a file that reappears after a power loss still has one. */
@@ -348,15 +351,30 @@ static int replace(struct pool_change *change)
     return result == 0 && change->fd >= 0 ? gone(change, &change->why) : result;
 }
 
+static int delete_closed_image(struct pool_change *change)
+{
+    const struct pool *pool = change->pool;
+    const char *name = name_of(change);
+    int result = 0;
+
+    if (snapshot_is_name(name)) {
+        return pool_snapshot_delete(pool, name, &change->why);
+    }
+    if (change->snapshots) {
+        result = pool_snapshot_delete_all(pool, name, &change->why);
+    }
+    return result < 0
+               ? result
+               : pool->images->pool->delete (pool->place, name, &change->why);
+}
+
 /* It cannot be open then: who opens it first keeps it. */
 static int delete_image(struct pool_change *change)
 {
-    const struct pool *pool = change->pool;
     int result;
 
     release_claim(change);
-    result = pool->images->pool->delete (pool->place, name_of(change),
-                                         &change->why);
+    result = delete_closed_image(change);
     return result < 0 ? result : gone(change, &change->why);
 }
 
@@ -383,8 +401,15 @@ static int delete (struct pool_change *change)
 
 static int revert(struct pool_change *change)
 {
-    int result = pool_snapshot_revert(change->pool, name_of(change),
-                                      change->snapshot, &change->why);
+    const struct pool *pool = change->pool;
+    const char *snapshot = change->snapshot;
+    int result = pool->images
+                     ? pool->images->pool->revert(
+                           change->image,
+                           snapshot + snapshot_volume_length(snapshot) + 1,
+                           &change->why)
+                     : pool_snapshot_revert(pool, name_of(change), snapshot,
+                                            &change->why);
 
     return result < 0 ? result : gone(change, &change->why);
 }
@@ -415,7 +440,7 @@ static void change_run(struct job *job)
     release_claim(change);
 }
 
-/* ---- The steps: control thread ------------------------------------------- */
+/* ---- The steps: control thread ------------------------------------------ */
 
 static void finish(struct pool_change *change)
 {

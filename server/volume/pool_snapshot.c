@@ -10,9 +10,98 @@
 
 #include "common/snapshot_name.h"
 #include "server/volume/lock.h"
+#include "server/volume/pool_internal.h"
 #include "server/volume/pool_new.h"
 
-/* ---- All of a volume ----------------------------------------------------- */
+/* ---- All of a volume ---------------------------------------------------- */
+
+struct listed {
+    const char *volume;
+    struct pool_file **files;
+    size_t *count;
+};
+
+static bool enter(void *opaque, const char *snapshot, uint64_t size,
+                  uint64_t taken)
+{
+    struct listed *listed = opaque;
+    char name[2 * RDISK_VOLUME_NAME_MAX + 2];
+    struct pool_file *file;
+
+    if (snprintf(name, sizeof(name), "%s@%s", listed->volume, snapshot) < 0 ||
+        snapshot_name_check(name, NULL) < 0) {
+        return true; /* not one that a client could name */
+    }
+    file = pool_append(listed->files, listed->count);
+    if (file) {
+        memcpy(file->name, name, sizeof(file->name));
+        file->size = size;
+        file->allocated = POOL_UNKNOWN;
+        file->changed = taken * 1000000000ull;
+    }
+    return file;
+}
+
+int pool_snapshot_scan_image(const struct pool *pool, const char *volume,
+                             struct pool_file **files, size_t *count,
+                             struct rdisk_error *err)
+{
+    struct listed listed = { volume, files, count };
+
+    return pool->images->pool->snapshots(pool->place, volume, enter, &listed,
+                                         err);
+}
+
+/* One that has been deleted has none. */
+static int append(const struct pool *pool, const char *volume,
+                  struct pool_file **files, size_t *count,
+                  struct rdisk_error *err)
+{
+    int result = pool_snapshot_scan_image(pool, volume, files, count, err);
+
+    return result == -ENOENT ? 0 : result;
+}
+
+int pool_scan_snapshots(const struct pool *pool, const char *volume,
+                        struct pool_file **files, size_t *count,
+                        struct rdisk_error *err)
+{
+    size_t volumes = *count;
+    int result = 0;
+
+    if (!pool->images) {
+        return 0;
+    }
+    if (volume[0]) {
+        result = append(pool, volume, files, count, err);
+    }
+    for (size_t i = 0; !volume[0] && i < volumes && result == 0; i++) {
+        char name[RDISK_VOLUME_NAME_MAX + 1];
+
+        /* A copy: the files may move. */
+        memcpy(name, (*files)[i].name, sizeof(name));
+        result = append(pool, name, files, count, err);
+    }
+    if (result < 0) {
+        free(*files);
+        *files = NULL;
+        *count = 0;
+    }
+    return result;
+}
+
+/* The files of all volumes, or the snapshots of an image. */
+static int scan(const struct pool *pool, const char *volume,
+                struct pool_file **files, size_t *count,
+                struct rdisk_error *err)
+{
+    if (!pool->images) {
+        return pool_scan(pool, files, count, err);
+    }
+    *files = NULL;
+    *count = 0;
+    return pool_snapshot_scan_image(pool, volume, files, count, err);
+}
 
 /* Calls @fn for each; 0, what @fn has returned if it is not 0, or a negative
  * errno with @err. */
@@ -23,7 +112,7 @@ static int for_each(const struct pool *pool, const char *volume,
 {
     size_t length = strlen(volume), count;
     struct pool_file *files;
-    int result = pool_scan(pool, &files, &count, err);
+    int result = scan(pool, volume, &files, &count, err);
 
     for (size_t i = 0; i < count && result == 0; i++) {
         const char *name = files[i].name;
@@ -92,6 +181,9 @@ static int check_unused(const struct pool *pool, const char *name, void *opaque,
 static int delete_one(const struct pool *pool, const char *name, void *opaque,
                       struct rdisk_error *err)
 {
+    if (pool->images) {
+        return pool_snapshot_delete(pool, name, err);
+    }
     if (unlinkat(pool->directory, name, 0) == 0 || errno == ENOENT) {
         return 0;
     }
@@ -99,15 +191,27 @@ static int delete_one(const struct pool *pool, const char *name, void *opaque,
                            strerror(errno));
 }
 
+int pool_snapshot_delete(const struct pool *pool, const char *name,
+                         struct rdisk_error *err)
+{
+    char volume[RDISK_VOLUME_NAME_MAX + 1];
+
+    return pool->images->pool->snapshot_delete(
+        pool->place, snapshot_volume(name, volume),
+        name + snapshot_volume_length(name) + 1, err);
+}
+
 int pool_snapshot_delete_all(const struct pool *pool, const char *volume,
                              struct rdisk_error *err)
 {
-    int result = for_each(pool, volume, check_unused, NULL, err);
+    int result = pool->images
+                     ? 0 /* who has one open is not known to the cluster */
+                     : for_each(pool, volume, check_unused, NULL, err);
 
     return result == 0 ? for_each(pool, volume, delete_one, NULL, err) : result;
 }
 
-/* ---- Back to one --------------------------------------------------------- */
+/* ---- Back to one -------------------------------------------------------- */
 
 static int share(const struct pool *pool, const char *snapshot,
                  struct pool_new *new, struct rdisk_error *err)

@@ -2,7 +2,8 @@
 # Tests of what uses a Ceph cluster, on one that is started for them.
 
 CEPH_TEST := $(O)/bin/rdisk-ceph-test
-CEPH_TEST_SOURCES := tests/unit/main.c tests/unit/support/rig.c \
+CEPH_TEST_SOURCES := tests/unit/main.c tests/unit/support/rig.c tests/unit/support/pool.c \
+	tests/unit/support/lease.c \
 	$(wildcard tests/ceph/*.c)
 
 $(CEPH_TEST): $(call objects,$(CEPH_TEST_SOURCES) $(RBD_SOURCES)) \

@@ -50,7 +50,7 @@ check_a_ceph_pool_is_the_pool()
     rbd snap create --no-progress rbd/made@then
     io made 'write -q -P 6 1M 64k' 'read -q -P 6 1M 64k'
     io_options=-r io made@then 'read -q -P 5 1M 64k'
-    refused 'has snapshots' 20 rdisk delete made --control "$control"
+    refused 'it has 1 snapshots' 20 rdisk delete made --control "$control"
     rbd snap rm --no-progress rbd/made@then
     within 20 rdisk delete made --control "$control"
     ! rbd info rbd/made 2>/dev/null || fail "the image is still there"

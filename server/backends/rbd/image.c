@@ -41,17 +41,26 @@ int image_cannot_open(const struct backend_spec *spec, int result,
 static int identify(struct image *image, const struct backend_spec *spec,
                     const char *snapshot, struct rdisk_error *err)
 {
-    char fsid[40], id[64], text[256];
+    char fsid[40], id[64], revision[2 * RDISK_ID_SIZE + 1], text[256];
+    uint64_t number = 0;
     int result = rados_cluster_fsid(image->cluster, fsid, sizeof(fsid));
 
     if (result >= 0) {
         result = rbd_get_id(image->image, id, sizeof(id));
     }
+    if (result >= 0) {
+        result = image_revision(image, revision, sizeof(revision));
+    }
+    if (result >= 0 && snapshot) {
+        /* Another one may have its name later. */
+        result = rbd_snap_get_id(image->image, snapshot, &number);
+        snprintf(revision, sizeof(revision), "%" PRIu64, number);
+    }
     if (result < 0) {
         return image_cannot_open(spec, result, err);
     }
-    snprintf(text, sizeof(text), "rbd %s %" PRId64 " %s %s", fsid,
-             rados_ioctx_get_id(image->io), id, snapshot ? snapshot : "");
+    snprintf(text, sizeof(text), "rbd %s %" PRId64 " %s %s%s", fsid,
+             rados_ioctx_get_id(image->io), id, snapshot ? "@" : "", revision);
     identity_of_text(spec->identity ? spec->identity : text,
                      image->base.identity);
     memcpy(image->base.place, image->base.identity, RDISK_ID_SIZE);
@@ -93,6 +102,9 @@ static int open_image(struct image *image, const struct backend_spec *spec,
     result = backend_check_size(spec->volume, size, err);
     if (result == 0 && !read_only) {
         result = image_lock(image, spec, err);
+    }
+    if (result == 0 && !path->snapshot) {
+        result = image_finish_revert(image, spec, err);
     }
     return result < 0 ? result : identify(image, spec, path->snapshot, err);
 }
@@ -171,6 +183,17 @@ static int image_resize(struct backend *backend, uint64_t size,
                : 0;
 }
 
+static int image_sync(struct backend *backend, struct rdisk_error *err)
+{
+    struct image *image = image_of(backend);
+    int result = rbd_flush(image->image);
+
+    return result < 0
+               ? rdisk_error_set(err, result, "cannot flush volume '%s': %s",
+                                 image->volume, strerror(-result))
+               : 0;
+}
+
 /* As many bytes of it as there are objects or parts of them, which is what
  * `rbd du` says. */
 static int count(uint64_t offset, size_t length, int exists, void *opaque)
@@ -193,6 +216,7 @@ static const struct backend_class backend_rbd = {
     .open = image_open,
     .close = image_close,
     .resize = image_resize,
+    .sync = image_sync,
     .allocated = image_allocated,
     .join = image_join,
     .leave = image_leave,

@@ -51,6 +51,14 @@ int image_cannot_open(const struct backend_spec *spec, int result,
 int image_lock(struct image *image, const struct backend_spec *spec,
                struct rdisk_error *err);
 
+/* Complete a revert that was interrupted: snapshot.c. 0 or a negative errno
+ * with @err. */
+int image_finish_revert(struct image *image, const struct backend_spec *spec,
+                        struct rdisk_error *err);
+/* What a revert has changed its identity by; "": there was none. 0 or a
+ * negative errno. */
+int image_revision(const struct image *image, char *text, size_t size);
+
 /* For the class: request.c. */
 struct backend_context *image_join(struct backend *backend,
                                    struct reactor *reactor,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "server/backends/rbd/cluster.h"
+#include "server/backends/rbd/snapshot.h"
 
 #define MAX_ERRNO 4095
 
@@ -179,6 +180,29 @@ static int pool_create(struct backend_pool *pool, const char *name,
     }
 }
 
+/* ---- Snapshots ---------------------------------------------------------- */
+
+static int pool_snapshot_delete(struct backend_pool *pool, const char *image,
+                                const char *snapshot, struct rdisk_error *err)
+{
+    return snapshot_delete(pool->io, image, snapshot, err);
+}
+
+static int pool_snapshots(struct backend_pool *pool, const char *image,
+                          bool (*add)(void *opaque, const char *snapshot,
+                                      uint64_t size, uint64_t taken),
+                          void *opaque, struct rdisk_error *err)
+{
+    return snapshot_list(pool->io, image, add, opaque, err);
+}
+
+static int pool_clone(struct backend_pool *pool, const char *image,
+                      const char *snapshot, const char *name,
+                      struct rdisk_error *err)
+{
+    return snapshot_clone(pool->io, image, snapshot, name, err);
+}
+
 static int pool_delete(struct backend_pool *pool, const char *name,
                        struct rdisk_error *err)
 {
@@ -196,8 +220,8 @@ static int pool_delete(struct backend_pool *pool, const char *name,
                                name);
     case -ENOTEMPTY:
         return rdisk_error_set(err, -EBUSY,
-                               "cannot delete volume '%s': the image has "
-                               "snapshots",
+                               "cannot delete volume '%s': clones need its "
+                               "data, or Ceph keeps snapshots of it for itself",
                                name);
     default:
         return rdisk_error_set(err, result, "cannot delete volume '%s': %s",
@@ -267,4 +291,9 @@ const struct backend_pool_class ceph_pool = {
     .delete = pool_delete,
     .read = pool_read,
     .swap = pool_swap,
+    .snapshot = image_snapshot,
+    .snapshot_delete = pool_snapshot_delete,
+    .snapshots = pool_snapshots,
+    .revert = image_revert,
+    .clone = pool_clone,
 };

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Internal to the backend: snapshots of the images of a pool, as
+ * struct backend_pool_class has them. 0 or a negative errno with @err. A job's
+ * thread.
+ */
+#ifndef RDISK_SERVER_BACKENDS_RBD_SNAPSHOT_H
+#define RDISK_SERVER_BACKENDS_RBD_SNAPSHOT_H
+
+#include "server/backends/rbd/cluster.h"
+
+int image_snapshot(struct backend *backend, const char *snapshot,
+                   struct rdisk_error *err);
+int image_revert(struct backend *backend, const char *snapshot,
+                 struct rdisk_error *err);
+int snapshot_delete(rados_ioctx_t io, const char *name, const char *snapshot,
+                    struct rdisk_error *err);
+int snapshot_list(rados_ioctx_t io, const char *name,
+                  bool (*add)(void *opaque, const char *snapshot, uint64_t size,
+                              uint64_t taken),
+                  void *opaque, struct rdisk_error *err);
+int snapshot_clone(rados_ioctx_t io, const char *name, const char *snapshot,
+                   const char *clone, struct rdisk_error *err);
+
+#endif

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Snapshots and clones of the images of a Ceph pool, on a real cluster
+ * (tests/ceph/run). */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/log.h"
+#include "server/backends/module.h"
+#include "server/server.h"
+#include "server/session/snapshot.h"
+#include "server/volume/pool_change.h"
+#include "server/volume/pool_snapshot.h"
+#include "tests/unit/support/pool.h"
+#include "tests/unit/support/rig.h"
+#include "tests/unit/support/unit.h"
+
+#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
+#define SIZE  (4u << 20)
+
+static struct server server;
+static struct backend_ceph ceph;
+static struct rdisk_error err;
+
+static void begin(void)
+{
+    log_set_level(QUIET);
+    ceph = (struct backend_ceph) {
+        .config = getenv("CEPH_CONF"),
+        .user = "admin",
+        .keyring = "",
+        .op_timeout_s = 10,
+        .connect_timeout_s = 10,
+        .server = "unit",
+        .instance = "1",
+    };
+    server = (struct server) { .env = &rdisk_env_system };
+    operations_init(&server.operations, NULL);
+    REQUIRE(pool_init_images(&server.pool, rdisk_backend_module.class, &ceph,
+                             "rbd", 0, &err) == 0);
+    REQUIRE(pool_create(&server.pool, "v", SIZE, &err) == 0);
+}
+
+static void end(void)
+{
+    pool_destroy(&server.pool);
+    log_set_level(RDISK_LOG_INFO);
+}
+
+/* ---- What is asked for -------------------------------------------------- */
+
+static bool done;
+
+static void made(struct snapshot *snapshot)
+{
+    done = true;
+}
+
+static int make(const char *source, const char *target)
+{
+    struct snapshot snapshot = { .server = &server, .done = made };
+
+    done = false;
+    snprintf(snapshot.work.operation.volume,
+             sizeof(snapshot.work.operation.volume), "%s", source);
+    snprintf(snapshot.target, sizeof(snapshot.target), "%s", target);
+    snapshot_start(&snapshot);
+    CHECK(done);
+    err = snapshot.work.why;
+    return snapshot.work.result;
+}
+
+static void changed(struct pool_change *change)
+{
+    done = true;
+}
+
+static int change(enum pool_change_kind kind, const char *name,
+                  const char *snapshot, bool with_snapshots)
+{
+    struct pool_change change = {
+        .pool = &server.pool,
+        .kind = kind,
+        .snapshots = with_snapshots,
+        .done = changed,
+    };
+
+    done = false;
+    snprintf(change.operation.volume, sizeof(change.operation.volume), "%s",
+             name);
+    snprintf(change.snapshot, sizeof(change.snapshot), "%s", snapshot);
+    pool_change_start(&server.operations, &change);
+    CHECK(done);
+    err = change.why;
+    return change.result;
+}
+
+static unsigned int snapshots(const char *name)
+{
+    char one[RDISK_VOLUME_NAME_MAX + 1];
+    unsigned int count = 99;
+
+    CHECK_EQUAL(pool_snapshot_count(&server.pool, name, &count, one, &err), 0);
+    return count;
+}
+
+static void run(const char *command)
+{
+    CHECK_EQUAL(system(command), 0);
+}
+
+/* ---- What is there ------------------------------------------------------ */
+
+/* One 4 KiB block of the volume, which nobody else has open. */
+static char block(const char *name, enum rdisk_op op, char byte,
+                  uint8_t identity[RDISK_ID_SIZE])
+{
+    struct volume *volume = pool_get(&server.pool, name, &err);
+    struct rig rig = { 0 };
+    char read;
+
+    REQUIRE(volume != NULL);
+    rig_join(&rig, volume->backend);
+    memset(rig.memory, byte, 4096);
+    CHECK_EQUAL(rig_io(&rig, op, 0, 0, 4096), 0);
+    read = rig.memory[0];
+    rig_leave(&rig);
+    if (identity) {
+        memcpy(identity, volume->backend->identity, RDISK_ID_SIZE);
+    }
+    pool_put(&server.pool, volume);
+    return read;
+}
+
+static void put(const char *name, char byte)
+{
+    block(name, RDISK_OP_WRITE, byte, NULL);
+}
+
+static char get(const char *name)
+{
+    return block(name, RDISK_OP_READ, 0, NULL);
+}
+
+/* ---- Tests -------------------------------------------------------------- */
+
+static void test_in_use(void)
+{
+    struct volume *volume;
+    struct rig rig = { 0 };
+
+    begin();
+    volume = pool_get(&server.pool, "v", &err);
+    REQUIRE(volume != NULL);
+    rig_join(&rig, volume->backend);
+    memset(rig.memory, 'a', 4096);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, 0, 0, 4096), 0);
+    CHECK_EQUAL(make("v", "v@s"), 0);
+    CHECK_EQUAL(make("v", "v@s"), -EEXIST);
+    memset(rig.memory, 'b', 4096);
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, 0, 0, 4096), 0);
+    CHECK_EQUAL(get("v@s"), 'a');
+    CHECK_EQUAL(rig_io(&rig, RDISK_OP_READ, 0, 0, 4096), 0);
+    CHECK_EQUAL(rig.memory[0], 'b');
+    CHECK_EQUAL(snapshots("v"), 1);
+    /* The one that has the lock need not close it. */
+    CHECK_EQUAL(change(POOL_DELETE, "v@s", "", false), 0);
+    CHECK_EQUAL(snapshots("v"), 0);
+    rig_leave(&rig);
+    pool_put(&server.pool, volume);
+    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), 0);
+    end();
+}
+
+static void test_clone(void)
+{
+    begin();
+    put("v", 'a');
+    CHECK_EQUAL(make("v", "v@s"), 0);
+    put("v", 'b');
+    CHECK_EQUAL(make("v@s", "w"), 0);
+    CHECK_EQUAL(make("v", "x"), 0);
+    CHECK_EQUAL(make("v", "w"), -EEXIST);
+    CHECK_EQUAL(snapshots("v"), 1);
+    CHECK_EQUAL(get("w"), 'a');
+    CHECK_EQUAL(get("x"), 'b');
+    put("w", 'c');
+    CHECK_EQUAL(get("v@s"), 'a');
+    /* Its snapshot goes first, and the volume when nothing needs it. */
+    CHECK_EQUAL(change(POOL_DELETE, "v@s", "", false), 0);
+    CHECK_EQUAL(get("w"), 'c');
+    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), -EBUSY);
+    CHECK_SAYS(err.text, "cannot delete volume 'v': clones need");
+    CHECK_EQUAL(change(POOL_DELETE, "w", "", false), 0);
+    CHECK_EQUAL(change(POOL_DELETE, "x", "", false), 0);
+    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), 0);
+    end();
+}
+
+static void test_delete(void)
+{
+    begin();
+    CHECK_EQUAL(make("v", "v@s"), 0);
+    CHECK_EQUAL(make("v", "v@t"), 0);
+    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), -EBUSY);
+    CHECK_SAYS(err.text, "cannot delete volume 'v': it has 2 snapshots");
+    CHECK_EQUAL(change(POOL_DELETE, "v@u", "", false), -ENOENT);
+    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
+    CHECK(!pool_get(&server.pool, "v", &err));
+    end();
+}
+
+static void test_revert(void)
+{
+    uint8_t before[RDISK_ID_SIZE], after[RDISK_ID_SIZE];
+
+    begin();
+    block("v", RDISK_OP_WRITE, 'a', before);
+    CHECK_EQUAL(make("v", "v@s"), 0);
+    put("v", 'b');
+    CHECK_EQUAL(change(POOL_REVERT, "v", "v@t", false), -ENOENT);
+    CHECK_EQUAL(change(POOL_REVERT, "v", "v@s", false), 0);
+    CHECK_EQUAL(block("v", RDISK_OP_READ, 0, after), 'a');
+    CHECK(memcmp(before, after, sizeof(before)) != 0);
+    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
+    end();
+}
+
+/* Only its note is left of one that a killed server had begun. */
+static void test_revert_interrupted(void)
+{
+    begin();
+    put("v", 'a');
+    CHECK_EQUAL(make("v", "v@s"), 0);
+    put("v", 'b');
+    run("rbd image-meta set rbd/v rdisk.reverting s >/dev/null");
+    CHECK_EQUAL(get("v"), 'a');
+    put("v", 'c');
+    CHECK_EQUAL(get("v"), 'c');
+    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
+    end();
+}
+
+static void test_identity(void)
+{
+    uint8_t first[RDISK_ID_SIZE], second[RDISK_ID_SIZE];
+
+    begin();
+    CHECK_EQUAL(make("v", "v@s"), 0);
+    block("v@s", RDISK_OP_READ, 0, first);
+    CHECK_EQUAL(change(POOL_DELETE, "v@s", "", false), 0);
+    CHECK_EQUAL(make("v", "v@s"), 0);
+    block("v@s", RDISK_OP_READ, 0, second);
+    CHECK(memcmp(first, second, sizeof(first)) != 0);
+    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
+    end();
+}
+
+static const struct unit_test tests[] = {
+    { "an image has snapshots while it is written", test_in_use },
+    { "a clone is a volume of its own, and keeps what it needs", test_clone },
+    { "an image with snapshots is deleted only with them", test_delete },
+    { "an image that is reverted has the snapshot's data and another identity",
+      test_revert },
+    { "a revert that was interrupted is completed when the image is opened",
+      test_revert_interrupted },
+    { "a snapshot of the name of an earlier one is another volume",
+      test_identity },
+};
+/* Before the images' tests, which leave the cluster full. */
+UNIT_SUITE("ceph-1-snapshot", tests)
