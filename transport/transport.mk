@@ -12,7 +12,7 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 		create.c deadline.c device.c handshake.c join.c link.c memory.c options.c \
 		ping.c queue.c queue_connection.c recovery.c registrations.c \
 		session.c stage.c state.c timer.c uri.c window.c) \
-	$(addprefix target/, auth.c call.c conversation.c cq.c create.c join.c \
+	$(addprefix target/, admission.c auth.c call.c conversation.c cq.c create.c join.c \
 		latency.c listener.c liveness.c machine.c open.c queue.c quota.c receive.c \
 		session.c slots.c target.c))
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto

@@ -439,7 +439,8 @@ void sim_check_power_fails(struct sim_checker *checker)
 }
 
 void sim_check_granted(struct sim_checker *checker, unsigned int client,
-                       unsigned int serial, uint64_t epoch, bool exclusive)
+                       unsigned int serial, uint64_t epoch, bool exclusive,
+                       bool first)
 {
     struct sim_newest *newest = &checker->newest[client];
 
@@ -457,7 +458,7 @@ void sim_check_granted(struct sim_checker *checker, unsigned int client,
                       (unsigned long long)epoch, client,
                       (unsigned long long)newest->epoch);
     }
-    if (serial > newest->serial) {
+    if (serial > newest->serial || (serial == newest->serial && first)) {
         newest->term = ++checker->term;
     }
     if (serial >= newest->serial) {

@@ -142,11 +142,13 @@ void sim_check_settled(struct sim_checker *checker, unsigned int client,
 void sim_check_all_settled(struct sim_checker *checker);
 void sim_check_power_fails(struct sim_checker *checker);
 /*
- * The server opens a session, and has ended it. A session's
- * epochs only grow; a writer that does not share is alone.
+ * The server opens a session, and has ended it. A session's epochs only grow; a
+ * writer that does not share is alone. @first: the session has not been READY,
+ * so that it takes its turn after all that have written.
  */
 void sim_check_granted(struct sim_checker *checker, unsigned int client,
-                       unsigned int serial, uint64_t epoch, bool exclusive);
+                       unsigned int serial, uint64_t epoch, bool exclusive,
+                       bool first);
 void sim_check_closed(struct sim_checker *checker, unsigned int client,
                       unsigned int serial);
 

@@ -239,7 +239,9 @@ static void grant_it(struct sim_holder *holder, struct rdisk_open_grant *grant)
             holder->client, holder->serial, (unsigned long long)request->epoch,
             (unsigned long long)holder->holder.generation);
     sim_check_granted(&sim->checker, holder->client, holder->serial,
-                      request->epoch, !request->shared);
+                      request->epoch, !request->shared,
+                      sim->clients[holder->client].serial == holder->serial &&
+                          !sim->clients[holder->client].opened);
     holder->session = holder->asked;
     holder->phase = SIM_HOLDER_OPEN;
     *grant = (struct rdisk_open_grant) {
@@ -351,7 +353,7 @@ void sim_server_replay(struct sim *sim, unsigned int client, unsigned int age)
         old.holder.epoch -= age;
         if (check(sim, &old, NULL) != RDISK_STATUS_STALE) {
             sim_check_granted(&sim->checker, client, old.serial,
-                              old.holder.epoch, !old.holder.shared);
+                              old.holder.epoch, !old.holder.shared, false);
         }
         return;
     }

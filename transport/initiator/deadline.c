@@ -14,14 +14,33 @@
 
 /* ---- How long ----------------------------------------------------------- */
 
-/* What is left of the attempt is divided among the addresses that are left. */
+/* Of the attempt. */
+static uint64_t left(const struct rdisk_initiator *session, uint64_t now)
+{
+    uint64_t ends = session->machine.attempt_ends;
+
+    return ends > now ? ends - now : 0;
+}
+
+/* It is divided among the addresses that are left. */
 static uint64_t share(const struct rdisk_initiator *session, uint64_t now)
 {
     const struct rdisk_server *server = &session->server;
-    uint64_t ends = session->machine.attempt_ends;
 
-    return ends > now ? (ends - now) / (server->trying.count - server->next)
-                      : 0;
+    return left(session, now) / (server->trying.count - server->next);
+}
+
+/*
+ * A pause of random length, from half of @most on: clients that have lost the
+ * same server at the same moment do not come back in the same one.
+ */
+static uint64_t pause_of(const struct rdisk_initiator *session, uint64_t most)
+{
+    uint32_t random;
+
+    session->env->random(session->env->opaque, &random, sizeof(random));
+    return most / 2 +
+           (uint64_t)((double)random / UINT32_MAX * (double)(most / 2));
 }
 
 static uint64_t duration_of(const struct rdisk_initiator *session,
@@ -31,13 +50,13 @@ static uint64_t duration_of(const struct rdisk_initiator *session,
 
     switch (deadline) {
     case RDISK_DEADLINE_NAME:
-        return session->server.known.count ? timeout / NAME_PART : timeout;
+        return rdisk_least(session->server.known.count ? timeout / NAME_PART
+                                                       : timeout,
+                           left(session, now));
     case RDISK_DEADLINE_ADDRESS:
         return share(session, now);
     case RDISK_DEADLINE_OPEN:
-        return session->machine.attempt_ends > now
-                   ? session->machine.attempt_ends - now
-                   : 0;
+        return left(session, now);
     case RDISK_DEADLINE_CLOSE:
         return timeout;
     case RDISK_DEADLINE_DRAIN:
@@ -45,7 +64,10 @@ static uint64_t duration_of(const struct rdisk_initiator *session,
     case RDISK_DEADLINE_QUIESCE:
         return QUIESCE_MS * RDISK_MSEC;
     default:
-        return session->recovery.backoff;
+        return session->recovery.established
+                   ? pause_of(session, session->recovery.backoff)
+                   : rdisk_least(pause_of(session, session->recovery.backoff),
+                                 left(session, now));
     }
 }
 
@@ -70,7 +92,9 @@ void rdisk_initiator_set_deadline(struct rdisk_initiator *session,
     if (deadline == RDISK_DEADLINE_KEEP) {
         return;
     }
-    if (deadline == RDISK_DEADLINE_NAME) {
+    /* All attempts to open it have open-timeout together. */
+    if (deadline == RDISK_DEADLINE_NAME &&
+        (session->recovery.established || !session->recovery.attempts)) {
         machine->attempt_ends = now +
                                 session->options.open_timeout_ms * RDISK_MSEC;
     }

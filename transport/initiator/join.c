@@ -6,15 +6,27 @@
 
 #include "transport/initiator/session.h"
 
+/* Of an attempt to open it that was granted another number. */
+static void drop_queues(struct rdisk_queues *queues)
+{
+    for (unsigned int i = 0; i < queues->count; i++) {
+        rdisk_queue_destroy(&queues->list[i]);
+    }
+    free(queues->list);
+    queues->list = NULL;
+    queues->count = 0;
+}
+
 static int create_queues(struct rdisk_initiator *session,
                          struct rdisk_error *err)
 {
     struct rdisk_queues *queues = &session->queues;
     unsigned int n = session->info.queues;
 
-    if (queues->list) {
+    if (queues->list && queues->count == n) {
         return 0; /* from the connection before */
     }
+    drop_queues(queues);
     queues->list = calloc(n, sizeof(queues->list[0]));
     if (!queues->list) {
         return rdisk_error_set(err, -ENOMEM, "out of memory");

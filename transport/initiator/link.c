@@ -196,12 +196,40 @@ static void established(struct rdisk_link *link,
     }
 }
 
+/* The reason of a rejection that a program has given, or its end: as in IBTA,
+ * 12.6.7.2. */
+#define CONSUMER_REJECT 28
+
+/*
+ * Linux rejects a connection in the name of a program that listens when it has
+ * too many that it has not taken (its backlog), and all those when it ends.
+ */
+static bool not_taken(const struct rdma_cm_event *event)
+{
+    const struct rdma_conn_param *conn = &event->param.conn;
+    const uint8_t *bytes = conn->private_data;
+
+    for (unsigned int i = 0; bytes && i < conn->private_data_len; i++) {
+        if (bytes[i]) {
+            return false;
+        }
+    }
+    return event->status == CONSUMER_REJECT;
+}
+
 static void rejected(struct rdisk_link *link, const struct rdma_cm_event *event)
 {
     const struct rdma_conn_param *conn = &event->param.conn;
     struct rdisk_error err;
 
-    rdisk_wire_read_reject(conn->private_data, conn->private_data_len, &err);
+    if (not_taken(event)) {
+        rdisk_error_set(&err, -EAGAIN,
+                        "connection not accepted: the server has too many at "
+                        "once, or has just ended");
+    } else {
+        rdisk_wire_read_reject(conn->private_data, conn->private_data_len,
+                               &err);
+    }
     rdisk_error_prefix(&err, "%s", link->session->server.where);
     fail_with(link, &err);
 }

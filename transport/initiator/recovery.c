@@ -9,12 +9,11 @@
  * has fenced the older epoch, and the requests go out again.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "transport/initiator/session.h"
 
-/* Between attempts: doubled each time. */
-#define BACKOFF_MIN (100 * RDISK_MSEC)
 #define BACKOFF_MAX (5000 * RDISK_MSEC)
 
 bool rdisk_initiator_may_reconnect(const struct rdisk_initiator *session)
@@ -34,6 +33,46 @@ bool rdisk_initiator_waits(const struct rdisk_initiator *session)
     return session->recovery.deadline != RDISK_NEVER;
 }
 
+/*
+ * A server that has no room now, that leaves, or that has dropped the handshake
+ * may be otherwise a moment later. All else is an answer.
+ */
+static bool may_pass(const struct rdisk_error *err)
+{
+    switch (err->code) {
+    case -ENOBUFS:    /* a limit of the server, or its memory */
+    case -ESHUTDOWN:  /* drained, or ending */
+    case -EAGAIN:     /* the connection was not taken, */
+    case -ECONNRESET: /* or it ended, */
+    case -ETIMEDOUT:  /* or was not answered */
+    case -ESTALE:     /* the session was gone when its queues came */
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Until open-timeout is over, from the session's start on. */
+static bool opening(const struct rdisk_initiator *session)
+{
+    return !session->recovery.established &&
+           rdisk_now(session->env) < session->machine.attempt_ends;
+}
+
+bool rdisk_initiator_may_retry(const struct rdisk_initiator *session)
+{
+    return rdisk_initiator_may_reconnect(session) ||
+           (opening(session) &&
+            may_pass(&session->machine.errors[RDISK_EVENT_LOST]));
+}
+
+bool rdisk_initiator_out_of_time(const struct rdisk_initiator *session)
+{
+    return session->recovery.established
+               ? rdisk_now(session->env) >= session->recovery.close_by
+               : !opening(session);
+}
+
 static void leave_connection(struct rdisk_initiator *session)
 {
     rdisk_connection_break(session);
@@ -48,7 +87,7 @@ void rdisk_initiator_recover(struct rdisk_initiator *session)
               "%s; requests wait up to reconnect-delay=%g seconds",
               session->machine.error.text, delay / 1000.0);
     session->recovery.deadline = rdisk_now(session->env) + delay * RDISK_MSEC;
-    session->recovery.backoff = BACKOFF_MIN;
+    session->recovery.backoff = RDISK_BACKOFF_MIN;
     session->recovery.reported.text[0] = '\0';
     leave_connection(session);
 }
@@ -60,21 +99,58 @@ void rdisk_initiator_recover_close(struct rdisk_initiator *session)
               "open-timeout=%g seconds",
               session->machine.error.text,
               session->options.open_timeout_ms / 1000.0);
-    session->recovery.backoff = BACKOFF_MIN;
+    session->recovery.backoff = RDISK_BACKOFF_MIN;
     session->recovery.reported.text[0] = '\0';
     leave_connection(session);
 }
 
-/* A reason that is not the last one's is a warning, once. */
+/*
+ * A reason that is not the last one's is a warning, once. Nobody has had the
+ * volume of a session that was never READY: what it was granted meanwhile does
+ * not count.
+ */
 void rdisk_initiator_retry(struct rdisk_initiator *session)
 {
+    struct rdisk_recovery *recovery = &session->recovery;
     const struct rdisk_error *why = &session->machine.error;
-    bool known = strcmp(why->text, session->recovery.reported.text) == 0;
+    enum rdisk_log_level level = strcmp(why->text, recovery->reported.text)
+                                     ? RDISK_LOG_WARNING
+                                     : RDISK_LOG_DEBUG;
 
-    rdisk_log(session->env, known ? RDISK_LOG_DEBUG : RDISK_LOG_WARNING,
-              "cannot reconnect: %s", why->text);
-    session->recovery.reported = *why;
+    if (recovery->established) {
+        rdisk_log(session->env, level, "cannot reconnect: %s", why->text);
+    } else {
+        rdisk_log(session->env, level, "cannot open yet: %s", why->text);
+    }
+    recovery->reported = *why;
+    if (!recovery->established) {
+        recovery->attempts++;
+        session->info.generation = session->handshake.generation;
+    }
     leave_connection(session);
+}
+
+/* Before the state says that the error does not change any more. */
+void rdisk_initiator_name_attempts(struct rdisk_initiator *session,
+                                   enum rdisk_initiator_state from)
+{
+    const struct rdisk_recovery *recovery = &session->recovery;
+    struct rdisk_error *err = &session->machine.error;
+    char last[sizeof(err->text)];
+
+    if (recovery->established || !recovery->attempts) {
+        return;
+    }
+    snprintf(last, sizeof(last), "%s", err->text);
+    if (from == RDISK_INITIATOR_BACKOFF) {
+        rdisk_error_set(err, err->code,
+                        "%s (%u attempts within open-timeout=%g seconds)", last,
+                        recovery->attempts,
+                        session->options.open_timeout_ms / 1000.0);
+    } else {
+        rdisk_error_set(err, err->code, "%s (attempt %u; the one before: %s)",
+                        last, recovery->attempts + 1, recovery->reported.text);
+    }
 }
 
 void rdisk_initiator_quiesce_late(struct rdisk_initiator *session)

@@ -23,6 +23,7 @@ static void begin(struct rdisk_initiator *session)
     session->timers.set = RDISK_NEVER;
     session->timers.tick = session->timers.drain_check = RDISK_NEVER;
     session->recovery.deadline = session->recovery.close_by = RDISK_NEVER;
+    session->recovery.backoff = RDISK_BACKOFF_MIN;
     session->connection.link.session = session;
     rdisk_cm_teardowns_init(&session->connection.teardowns, session->env);
     rdisk_initiator_state_begin(session);
@@ -50,6 +51,7 @@ static void take_client(struct rdisk_initiator *session,
     memcpy(session->handshake.client, client->id, sizeof(client->id));
     session->epoch = client->epoch;
     session->info.generation = client->generation;
+    session->handshake.generation = client->generation;
 }
 
 static bool copy_options(struct rdisk_initiator *session,
@@ -184,6 +186,7 @@ int rdisk_initiator_start(struct rdisk_initiator *session,
     rdisk_use_begin(&session->use);
     rdisk_initiator_raise(session, RDISK_EVENT_START);
     take(session);
+    rdisk_connection_report_quiesced(session);
     ret = rdisk_initiator_state(session) == RDISK_INITIATOR_FAILED
               ? session->machine.error.code
               : 0;

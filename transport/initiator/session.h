@@ -71,6 +71,7 @@ struct rdisk_handshake {
     uint32_t challenge;          /* sequence of AUTH_CHALLENGE */
     uint64_t server_session;     /* names the session when queues join */
     uint8_t token[16];
+    uint64_t generation;  /* to open with, until it was READY */
     uint64_t create_size; /* of a volume to be created; 0: open one */
     unsigned int create_flags;
     bool deletes; /* the volume */
@@ -114,12 +115,16 @@ struct rdisk_flushes {
 struct rdisk_recovery {
     bool established;            /* was READY once: worth recovering */
     rdisk_counter reconnects;    /* READY again */
-    uint64_t backoff;            /* ns until the next attempt */
+    unsigned int attempts;       /* to open it that have failed, before READY */
+    uint64_t backoff;            /* ns until the next attempt, at most */
     uint64_t deadline;           /* reconnect-delay: until requests fail */
     uint64_t close_by;           /* open-timeout: until its CLOSE is answered;
                                  RDISK_NEVER: it does not close */
     struct rdisk_error reported; /* why the attempts failed that were logged */
 };
+
+/* The first pause between two attempts; doubled each time. */
+#define RDISK_BACKOFF_MIN (100 * RDISK_MSEC)
 
 /* timer.c */
 struct rdisk_timers {
@@ -220,6 +225,13 @@ void rdisk_initiator_recover_close(struct rdisk_initiator *session);
 bool rdisk_initiator_closes(const struct rdisk_initiator *session);
 /* An attempt to get another one has failed. */
 void rdisk_initiator_retry(struct rdisk_initiator *session);
+/* Of an attempt to open it or to reconnect: is another one of use? */
+bool rdisk_initiator_may_retry(const struct rdisk_initiator *session);
+/* BACKOFF is over, and so is open-timeout of a session that opens or closes. */
+bool rdisk_initiator_out_of_time(const struct rdisk_initiator *session);
+/* FAILED: let the error say how often it was tried, if more than once. */
+void rdisk_initiator_name_attempts(struct rdisk_initiator *session,
+                                   enum rdisk_initiator_state from);
 /* The queues still hold the connection, long after it broke. */
 void rdisk_initiator_quiesce_late(struct rdisk_initiator *session);
 void rdisk_initiator_back_off(struct rdisk_initiator *session);

@@ -110,16 +110,19 @@ static const struct row table[] = {
       rdisk_initiator_may_reconnect,
       rdisk_initiator_recover, TO(QUIESCING), UNTIL(QUIESCE) },
     /* Who has been connected once has an address: RESOLVING does not fail. */
-    { ATTEMPT & ~AT(RESOLVING), ON(LOST), rdisk_initiator_may_reconnect,
+    { ATTEMPT & ~AT(RESOLVING), ON(LOST), rdisk_initiator_may_retry,
       rdisk_initiator_retry, TO(QUIESCING), UNTIL(QUIESCE) },
-    { GREETING | AT(JOINING), ON(CONTROL_ENDED), rdisk_initiator_may_reconnect,
+    /* Nobody has said that it is of no use. */
+    { GREETING | AT(JOINING), ON(CONTROL_ENDED), NULL,
       rdisk_initiator_retry, TO(QUIESCING), UNTIL(QUIESCE) },
-    { AT(JOINING), ON(QUEUE_ENDED), rdisk_initiator_may_reconnect,
+    { AT(JOINING), ON(QUEUE_ENDED), NULL,
       rdisk_initiator_retry, TO(QUIESCING), UNTIL(QUIESCE) },
     { AT(QUIESCING), ON(QUIESCED), NULL,
       rdisk_initiator_back_off, TO(BACKOFF), UNTIL(BACKOFF) },
     { AT(QUIESCING), ON(QUIESCE_TIMEOUT), NULL,
       rdisk_initiator_quiesce_late, STAY, UNTIL(QUIESCE) },
+    { AT(BACKOFF), ON(BACKOFF_OVER), rdisk_initiator_out_of_time,
+      rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
     { AT(BACKOFF), ON(BACKOFF_OVER), NULL,
       rdisk_initiator_attempt, TO(RESOLVING), UNTIL(NAME) },
     { ATTEMPT | AT(QUIESCING) | AT(BACKOFF), ON(RECONNECT_EXPIRED), NULL,
@@ -131,9 +134,9 @@ static const struct row table[] = {
     /* A failure that ends the session. */
     { ATTEMPT | AT(CREATING) | SERVING | AT(CLOSING), ON(LOST), NULL,
       rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
-    { GREETING | AT(CREATING) | AT(JOINING) | SERVING, ON(CONTROL_ENDED), NULL,
+    { AT(CREATING) | SERVING, ON(CONTROL_ENDED), NULL,
       rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
-    { AT(JOINING) | SERVING, ON(QUEUE_ENDED), NULL,
+    { SERVING, ON(QUEUE_ENDED), NULL,
       rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
     { SERVING, ON(GIVE_UP), NULL,
       rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
@@ -404,6 +407,9 @@ static void step(struct rdisk_initiator *session,
                        CELL(event, row->guard != NULL));
     to = row->to == STAY ? from : (enum rdisk_initiator_state)row->to;
     note_failure(session, event);
+    if (to == RDISK_INITIATOR_FAILED && to != from) {
+        rdisk_initiator_name_attempts(session, from);
+    }
     if (to != from) {
         enter(session, to);
     }

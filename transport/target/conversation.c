@@ -138,6 +138,9 @@ static void receive(struct rdisk_target_session *session,
         return;
     }
     rdisk_target_liveness_message(session);
+    if (rdisk_target_session_waits(session)) {
+        session->target->admission.served = true;
+    }
     if (received->check != RDISK_STATUS_OK) {
         event = malformed(session, received->check, message,
                           received->err.text);
@@ -154,6 +157,10 @@ static void receive_some(struct rdisk_target_session *session)
     struct rdisk_control_message message;
     unsigned int taken = 0;
 
+    if (!session->readable && !session->more) {
+        return;
+    }
+    session->readable = false;
     rdisk_control_take_events(&session->control);
     while (taken < MESSAGES_PER_TURN &&
            rdisk_control_next(&session->control, &message)) {

@@ -12,7 +12,8 @@
 #include "transport/target/session.h"
 #include "transport/verbs/channel.h"
 
-#define BACKLOG  128
+/* Connections not taken yet; the kernel's limit is 1024 by default. */
+#define BACKLOG  4096
 #define AGAIN_MS 1000 /* between attempts to listen again */
 
 static bool is_any(const struct rdisk_target_options *options)

@@ -38,18 +38,19 @@ static const struct {
     enum deadline deadline;
     bool ignores; /* messages */
     bool watched; /* by liveness.c */
+    bool waits;   /* for the client: only that time counts */
 } states[RDISK_TARGET_STATES] = {
-    [RDISK_TARGET_WAIT_HELLO] = { "WAIT_HELLO", HANDSHAKE, false, false },
-    [RDISK_TARGET_WAIT_AUTH] = { "WAIT_AUTH", KEPT, false, false },
-    [RDISK_TARGET_WAIT_PROOF] = { "WAIT_PROOF", KEPT, false, false },
+    [RDISK_TARGET_WAIT_HELLO] = { "WAIT_HELLO", HANDSHAKE, false, false, true },
+    [RDISK_TARGET_WAIT_AUTH] = { "WAIT_AUTH", KEPT, false, false, true },
+    [RDISK_TARGET_WAIT_PROOF] = { "WAIT_PROOF", KEPT, false, false, true },
     [RDISK_TARGET_DENY_DELAY] = { "DENY_DELAY", DENY, true, false },
     [RDISK_TARGET_DENY_LEFT] = { "DENY_LEFT", KEPT, true, false },
-    [RDISK_TARGET_WAIT_OPEN] = { "WAIT_OPEN", KEPT, false, false },
+    [RDISK_TARGET_WAIT_OPEN] = { "WAIT_OPEN", KEPT, false, false, true },
     [RDISK_TARGET_OPENING] = { "OPENING", OPEN_TIMEOUT, false, false },
     [RDISK_TARGET_CREATING] = { "CREATING", OPEN_TIMEOUT, false, false },
     /* What was granted is reserved for it, so its queues have to join in
      * time. */
-    [RDISK_TARGET_WAIT_JOIN] = { "WAIT_JOIN", HANDSHAKE, false, true },
+    [RDISK_TARGET_WAIT_JOIN] = { "WAIT_JOIN", HANDSHAKE, false, true, true },
     [RDISK_TARGET_OPEN] = { "OPEN", NEVER, false, true },
     [RDISK_TARGET_CLOSING] = { "CLOSING", LEAVE, true, false },
     [RDISK_TARGET_RELEASING] = { "RELEASING", CALL_TIMEOUT, true, false },
@@ -77,6 +78,11 @@ bool rdisk_target_session_ignores(const struct rdisk_target_session *session)
 bool rdisk_target_session_watched(const struct rdisk_target_session *session)
 {
     return states[session->state].watched;
+}
+
+bool rdisk_target_session_waits(const struct rdisk_target_session *session)
+{
+    return states[session->state].waits;
 }
 
 static uint64_t deadline_of(const struct rdisk_target_session *session,

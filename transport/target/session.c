@@ -39,7 +39,8 @@ static int create_verbs(struct rdisk_target_session *session,
     if (ret < 0) {
         return ret;
     }
-    ret = rdisk_target_watch(target, rdisk_qp_fd(&session->control.qp));
+    ret = rdisk_target_watch(target, rdisk_qp_fd(&session->control.qp),
+                             session);
     if (ret < 0) {
         return rdisk_error_set(err, ret, "cannot watch for messages: %s",
                                strerror(-ret));
@@ -82,9 +83,10 @@ struct rdisk_target_session *rdisk_target_session_create(
         free(session);
         return NULL;
     }
+    session->readable = true; /* what comes before the first turn */
     id->context = session;
-    session->next = target->sessions;
-    target->sessions = session;
+    *target->sessions_end = session;
+    target->sessions_end = &session->next;
     target->session_count++;
     return session;
 }

@@ -262,7 +262,8 @@ struct rdisk_target_session {
     struct ibv_pd *pd; /* of its own: its keys open nothing else */
     struct rdisk_device_limits limits;
     struct rdisk_control control;
-    bool more; /* it may have messages left from its turn */
+    bool readable; /* it may have messages */
+    bool more;     /* it may have messages left from its turn */
 
     /* machine.c's only. */
     enum rdisk_target_state state;
@@ -356,6 +357,8 @@ extern const struct rdisk_machine rdisk_target_machine;
 bool rdisk_target_session_joinable(const struct rdisk_target_session *session);
 /* True if the client's messages are ignored in this state. */
 bool rdisk_target_session_ignores(const struct rdisk_target_session *session);
+/* True while the server waits for the client: only that time counts. */
+bool rdisk_target_session_waits(const struct rdisk_target_session *session);
 /* True if liveness of the client is required. */
 bool rdisk_target_session_watched(const struct rdisk_target_session *session);
 
@@ -433,6 +436,13 @@ enum rdisk_status rdisk_target_session_join(
 
 /* ---- Target ----------------------------------------------------------- */
 
+/* admission.c: who waits to be let in. */
+struct rdisk_target_admission {
+    struct rdisk_target_newcomer *first, **end;
+    unsigned int count;
+    bool served; /* in this turn: a handshake that has begun */
+};
+
 struct rdisk_target {
     struct rdisk_use use; /* by the control thread */
     const struct rdisk_env *env;
@@ -449,15 +459,41 @@ struct rdisk_target {
                                    channel is watched */
     int poll_fd;           /* epoll over all control channels */
     uint8_t instance[16];
-    struct rdisk_target_session *sessions;
+    struct rdisk_target_admission admission;
+    /* Who came first is served first. */
+    struct rdisk_target_session *sessions, **sessions_end;
     unsigned int session_count;
+    /* Of its last turn: how long it took, when it ended, and when it should
+     * have been followed by another one at the latest. */
+    uint64_t busy, idle_since, idle_until;
     uint64_t memory; /* bytes of slots, all sessions */
     struct rdisk_target_totals totals;
     bool stopping;
     bool processing; /* sessions are freed at the end of it only */
 };
 
-int rdisk_target_watch(struct rdisk_target *target, int fd);
+/* The id remains the caller's. */
+void rdisk_target_reject(struct rdisk_target *target, struct rdma_cm_id *id,
+                         enum rdisk_status status, const char *text);
+
+/* admission.c */
+
+/* A control connection that is not accepted yet; the id is its until a session
+ * has it, or _leave(). */
+enum rdisk_status rdisk_target_admission_add(struct rdisk_target *target,
+                                             struct rdma_cm_id *id,
+                                             struct rdisk_error *err);
+/* Its client has gone: true if it waited; the id is the caller's then. */
+bool rdisk_target_admission_leave(struct rdisk_target *target,
+                                  const struct rdma_cm_id *id);
+/* Begin the session of the first one that waits, if any does. */
+void rdisk_target_admission_next(struct rdisk_target *target);
+/* The server ends: so do those that wait. */
+void rdisk_target_admission_end(struct rdisk_target *target);
+
+/* @session: NULL for the channel of connections. 0 or a negative errno. */
+int rdisk_target_watch(struct rdisk_target *target, int fd,
+                       struct rdisk_target_session *session);
 void rdisk_target_unwatch(struct rdisk_target *target, int fd);
 
 /* listener.c */

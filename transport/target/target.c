@@ -11,15 +11,20 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "transport/verbs/conn_param.h"
+#include "transport/base/least.h"
 #include "transport/target/session.h"
 #include "transport/verbs/channel.h"
 
 /* Between attempts to take the events of connections without memory. */
 #define PAUSE_MS 100u
 
+/* Sessions that have messages: more would be no faster. */
+#define READABLE_PER_TURN 256
+
 /* Connection events: anybody may connect, without end. */
 #define EVENTS_PER_TURN 32u
+/* Each may bring a queue, whose memory takes long to register. */
+#define TURN_MS 20
 
 void rdisk_target_options_init(struct rdisk_target_options *options)
 {
@@ -37,9 +42,10 @@ void rdisk_target_options_init(struct rdisk_target_options *options)
     };
 }
 
-int rdisk_target_watch(struct rdisk_target *target, int fd)
+int rdisk_target_watch(struct rdisk_target *target, int fd,
+                       struct rdisk_target_session *session)
 {
-    struct epoll_event event = { .events = EPOLLIN };
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = session };
 
     return epoll_ctl(target->poll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno
                                                                      : 0;
@@ -86,7 +92,7 @@ static int open_channel(struct rdisk_target *target, struct rdisk_error *err)
     if (ret < 0) {
         return ret;
     }
-    ret = rdisk_target_watch(target, target->channel->fd);
+    ret = rdisk_target_watch(target, target->channel->fd, NULL);
     if (ret < 0) {
         return rdisk_error_set(err, ret, "cannot watch for connections: %s",
                                strerror(-ret));
@@ -113,8 +119,11 @@ struct rdisk_target *rdisk_target_create(
     target->options = *options;
     target->events = events;
     target->opaque = opaque;
+    target->sessions_end = &target->sessions;
+    target->admission.end = &target->admission.first;
     target->listen_again = RDISK_NEVER;
     target->events_again = RDISK_NEVER;
+    target->idle_until = RDISK_NEVER;
     rdisk_cm_teardowns_init(&target->teardowns, env);
     if (!target->options.port) {
         target->options.port = RDISK_DEFAULT_PORT;
@@ -163,6 +172,7 @@ void rdisk_target_destroy(struct rdisk_target *target)
         target->env->verbs->destroy_id(target->listener);
     }
     rdisk_target_release_watches(target);
+    rdisk_target_admission_end(target);
     rdisk_cm_teardowns_end(&target->teardowns);
     if (target->channel) {
         target->env->verbs->destroy_event_channel(target->channel);
@@ -173,8 +183,8 @@ void rdisk_target_destroy(struct rdisk_target *target)
 
 /* ---- Connections ------------------------------------------------------ */
 
-static void reject(struct rdisk_target *target, struct rdma_cm_id *id,
-                   enum rdisk_status status, const char *text)
+void rdisk_target_reject(struct rdisk_target *target, struct rdma_cm_id *id,
+                         enum rdisk_status status, const char *text)
 {
     struct rdisk_wire_reject wire = {
         .magic = htole32(RDISK_WIRE_MAGIC),
@@ -205,40 +215,6 @@ static struct rdisk_target_session *find_session(
     return NULL;
 }
 
-static enum rdisk_status new_session(struct rdisk_target *target,
-                                     struct rdma_cm_id *id,
-                                     struct rdisk_error *err)
-{
-    struct rdisk_wire_accept accept = {
-        .magic = htole32(RDISK_WIRE_MAGIC),
-        .version = htole16(RDISK_WIRE_VERSION),
-    };
-    struct rdma_conn_param param = rdisk_conn_param(&accept, sizeof(accept));
-    struct rdisk_target_session *session;
-    int ret;
-
-    if (target->session_count >= target->options.max_sessions) {
-        rdisk_error_set(err, -ENOBUFS,
-                        "all %u sessions of this server are "
-                        "in use",
-                        target->options.max_sessions);
-        return RDISK_STATUS_NO_RESOURCES;
-    }
-    session = rdisk_target_session_create(target, id, err);
-    if (!session) {
-        return RDISK_STATUS_NO_RESOURCES;
-    }
-    target->env->verbs->set_ack_timeout(id, RDISK_ACK_TIMEOUT);
-    ret = target->env->verbs->accept(id, &param);
-    if (ret < 0) {
-        /* The id is destroyed with the session; there is no owner to notify. */
-        rdisk_log(target->env, RDISK_LOG_WARNING,
-                  "accepting a connection failed: %s", strerror(-ret));
-        rdisk_target_session_step(session, RDISK_TARGET_ON_CUT);
-    }
-    return RDISK_STATUS_OK;
-}
-
 static enum rdisk_status new_queue(struct rdisk_target *target,
                                    struct rdma_cm_id *id,
                                    const struct rdisk_wire_connect *wire,
@@ -250,6 +226,7 @@ static enum rdisk_status new_queue(struct rdisk_target *target,
         rdisk_error_set(err, -ESTALE, "the queue belongs to no open session");
         return RDISK_STATUS_STALE;
     }
+    target->admission.served = true;
     return rdisk_target_session_join(session, id, wire, err);
 }
 
@@ -277,13 +254,13 @@ static struct rdma_cm_id *connect_request(struct rdisk_target *target,
     if (status == RDISK_STATUS_OK) {
         memcpy(&wire, conn->private_data, sizeof(wire));
         status = wire.kind == RDISK_LINK_CONTROL
-                     ? new_session(target, event->id, &err)
+                     ? rdisk_target_admission_add(target, event->id, &err)
                      : new_queue(target, event->id, &wire, &err);
     }
     if (status == RDISK_STATUS_OK) {
         return NULL;
     }
-    reject(target, event->id, status, err.text);
+    rdisk_target_reject(target, event->id, status, err.text);
     return event->id;
 }
 
@@ -330,6 +307,11 @@ static struct rdma_cm_id *cm_event(struct rdisk_target *target,
         if (rdisk_target_release_watch(target, event->id)) {
             return event->id;
         }
+        if (rdisk_target_admission_leave(target, event->id)) {
+            /* It has its own place in the list already. */
+            rdisk_cm_teardowns_release(&target->teardowns);
+            return event->id;
+        }
         return event->id == target->listener
                    ? rdisk_target_listener_lost(target)
                    : NULL;
@@ -353,6 +335,9 @@ uint64_t rdisk_target_deadline(const struct rdisk_target *target)
 
     earliest = target->events_again < earliest ? target->events_again
                                                : earliest;
+    if (target->admission.first) {
+        return 0;
+    }
 
     for (const struct rdisk_target_session *session = target->sessions; session;
          session = session->next) {
@@ -376,6 +361,9 @@ static bool free_ended(struct rdisk_target *target)
             continue;
         }
         *link = session->next;
+        if (target->sessions_end == &session->next) {
+            target->sessions_end = link;
+        }
         target->session_count--;
         rdisk_target_session_destroy(session);
         any = true;
@@ -411,7 +399,7 @@ static void pause_events(struct rdisk_target *target)
 static void resume_events(struct rdisk_target *target)
 {
     if (target->events_again != RDISK_NEVER &&
-        rdisk_target_watch(target, target->channel->fd) == 0) {
+        rdisk_target_watch(target, target->channel->fd, NULL) == 0) {
         target->events_again = RDISK_NEVER;
     }
 }
@@ -447,10 +435,50 @@ static bool take_event(struct rdisk_target *target)
     return true;
 }
 
-/* What is left after so many keeps the channel readable. */
-static void take_events(struct rdisk_target *target)
+/* What is left after so many, or so long, keeps the channel readable. */
+static void take_events(struct rdisk_target *target, uint64_t began)
 {
     for (unsigned int i = 0; i < EVENTS_PER_TURN && take_event(target); i++) {
+        if (rdisk_now(target->env) - began > TURN_MS * RDISK_MSEC) {
+            return;
+        }
+    }
+}
+
+/* Those that may have messages, as many as fit: the others stay readable. */
+static void find_readable(struct rdisk_target *target)
+{
+    struct epoll_event events[READABLE_PER_TURN];
+    int n = epoll_wait(target->poll_fd, events, READABLE_PER_TURN, 0);
+
+    for (int i = 0; i < n; i++) {
+        struct rdisk_target_session *session = events[i].data.ptr;
+
+        if (session) {
+            session->readable = true;
+        }
+    }
+}
+
+/*
+ * A client has kept this server waiting while the server did nothing else and
+ * the client's message was not there. So what does not count is how long the
+ * last turn took; the pause since then, if a message is there now, which may
+ * have arrived at its beginning; and otherwise as much of it as this turn began
+ * later than it was meant to, for lack of a processor, say.
+ */
+static void discount_own_delay(struct rdisk_target *target, uint64_t now)
+{
+    uint64_t pause = now > target->idle_since ? now - target->idle_since : 0;
+    uint64_t late = now > target->idle_until ? now - target->idle_until : 0;
+    struct rdisk_target_session *session;
+
+    for (session = target->sessions; session; session = session->next) {
+        if (rdisk_target_session_waits(session)) {
+            session->deadline += target->busy +
+                                 (session->readable ? pause
+                                                    : rdisk_least(late, pause));
+        }
     }
 }
 
@@ -458,10 +486,13 @@ void rdisk_target_process(struct rdisk_target *target)
 {
     RDISK_USE(target);
     struct rdisk_target_session *session;
-    uint64_t now;
+    uint64_t began = rdisk_now(target->env), now;
 
     target->processing = true;
-    take_events(target);
+    target->admission.served = false;
+    find_readable(target);
+    discount_own_delay(target, began);
+    take_events(target, began);
     now = rdisk_now(target->env);
     if (now >= target->listen_again) {
         rdisk_target_listen_again(target);
@@ -469,9 +500,15 @@ void rdisk_target_process(struct rdisk_target *target)
     for (session = target->sessions; session; session = session->next) {
         rdisk_target_session_process(session, now);
     }
+    if (!target->admission.served) {
+        rdisk_target_admission_next(target);
+    }
     target->processing = false;
     reap(target);
     rdisk_cm_teardowns_process(&target->teardowns, now);
+    target->idle_since = rdisk_now(target->env);
+    target->idle_until = rdisk_target_deadline(target);
+    target->busy = target->idle_since - began;
 }
 
 void rdisk_target_queue_release(struct rdisk_target_queue *queue)

@@ -153,6 +153,8 @@ bool scene_connect(struct scene_client *client);
 /* Check that its session has FAILED with this code and these words. */
 void scene_failed(const struct scene_client *client, int code,
                   const char *words);
+/* The same at the end of its open-timeout, since it tries again until then. */
+void scene_gives_up(struct scene_client *client, int code, const char *words);
 /* Orderly end if it is READY; then destroy it. */
 void scene_disconnect(struct scene_client *client);
 /* Destroy it, whatever its state. */

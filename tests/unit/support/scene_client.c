@@ -55,6 +55,12 @@ void scene_failed(const struct scene_client *client, int code,
     CHECK_SAYS(why->text, words);
 }
 
+void scene_gives_up(struct scene_client *client, int code, const char *words)
+{
+    scene_advance(client->scene, client->options.open_timeout_ms);
+    scene_failed(client, code, words);
+}
+
 void scene_drop(struct scene_client *client)
 {
     CHECK_EQUAL(client->outstanding, 0);

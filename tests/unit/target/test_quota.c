@@ -43,7 +43,8 @@ static void too_many_sessions(void)
     begin(1, 0);
     REQUIRE(scene_connect(first));
     CHECK(!scene_connect(second));
-    scene_failed(second, -ENOBUFS, "client 'alice' has 1 sessions, its limit");
+    scene_gives_up(second, -ENOBUFS,
+                   "client 'alice' has 1 sessions, its limit");
     CHECK(scene_connect(third));
     uses("alice", 1, SESSION);
     uses("bob", 1, SESSION);
@@ -91,7 +92,7 @@ static void no_memory(void)
     begin(0, SESSION + 3 * SLOT);
     REQUIRE(scene_connect(first));
     CHECK(!scene_connect(second));
-    scene_failed(second, -ENOBUFS, "its limit is max-memory = 811008");
+    scene_gives_up(second, -ENOBUFS, "its limit is max-memory = 811008");
     CHECK(scene_connect(third));
     scene_end(&scene);
 }

@@ -102,6 +102,8 @@ static void messages_are_taken_in_turns(void)
     beside.poll_cq = poll_beside;
     ping = hostile_message(RDISK_MSG_PING, sizeof(*ping));
     ping->message.epoch = htole64(5);
+    raw_send(&control, HOSTILE_SAY, sizeof(*ping));
+    fake_fabric_run(hostile_scene.fabric);
     pings = 0;
     hostile_scene.env.verbs = &beside;
     rdisk_target_process(hostile_scene.target);

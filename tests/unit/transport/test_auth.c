@@ -180,7 +180,7 @@ static void server_stops_while_denying(void)
     scene_pump(&scene);
     CHECK_EQUAL(client->state, RDISK_INITIATOR_PROOF_SENT);
     scene_stop_server(&scene);
-    failed(-ESHUTDOWN, "the test is over");
+    failed(-ESHUTDOWN, "the server is shutting down");
     scene_end(&scene);
 }
 

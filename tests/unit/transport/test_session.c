@@ -183,7 +183,7 @@ static void too_many_sessions(void)
     scene_serve(&scene);
     REQUIRE(scene_connect(&scene.clients[1]));
     CHECK(!scene_connect(client));
-    failed(-ENOBUFS, "all 1 sessions");
+    scene_gives_up(client, -ENOBUFS, "all 1 sessions");
     /* A place that comes free is given again. */
     scene_drop(client);
     scene_disconnect(&scene.clients[1]);
@@ -206,7 +206,7 @@ static void memory_used_up(void)
 {
     memory_for_slots(8);
     CHECK(!scene_connect(client));
-    failed(-ENOBUFS, "of slots requested");
+    scene_gives_up(client, -ENOBUFS, "of slots requested");
     /* Its owner has not noted that it has the volume. */
     CHECK_EQUAL(scene.opens, 1);
     CHECK_EQUAL(scene.closes, 0);
@@ -231,7 +231,7 @@ static void what_was_refused_keeps_no_memory(void)
     memory_for_slots(8);
     for (unsigned int i = 0; i < 20; i++) {
         CHECK(!scene_connect(client));
-        failed(-ENOBUFS, "of slots requested");
+        scene_gives_up(client, -ENOBUFS, "of slots requested");
         scene_drop(client);
     }
     scene_disconnect(&scene.clients[1]);
@@ -255,7 +255,7 @@ static void queue_refused(void)
     scene_begin(&scene, 1);
     scene.refuse_queue = true;
     CHECK(!scene_connect(client));
-    failed(-ENOBUFS, "no reactor has time");
+    scene_gives_up(client, -ENOBUFS, "no reactor has time");
     scene_end(&scene);
 }
 
@@ -265,7 +265,7 @@ static void stopping_server(void)
     REQUIRE(scene_connect(&scene.clients[1]));
     rdisk_target_stop(scene.target, "maintenance");
     CHECK(!scene_connect(client));
-    failed(-ESHUTDOWN, "shutting down");
+    scene_gives_up(client, -ESHUTDOWN, "shutting down");
     scene_end(&scene);
 }
 
@@ -459,7 +459,9 @@ static void server_goes_while_greeting(void)
     accept_control();
     server.verbs->disconnect(server.id);
     scene_pump(&scene);
-    failed(-ECONNRESET, "ended the connection");
+    scene_gives_up(client, -ETIMEDOUT,
+                   "(attempt 2; the one before: 10.0.0.1:7471 ended the "
+                   "connection)");
     end_raw();
 }
 
@@ -503,7 +505,7 @@ static void server_says_why(void)
     REQUIRE(scene_connect(client));
     rdisk_target_stop(scene.target, "power cut at noon");
     scene_pump(&scene);
-    failed(-ESHUTDOWN, "power cut at noon");
+    scene_gives_up(client, -ESHUTDOWN, "power cut at noon");
     scene_end(&scene);
 }
 

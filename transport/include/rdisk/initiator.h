@@ -78,7 +78,8 @@ struct rdisk_initiator_options {
                                    acknowledged, too; with WINDOW and BOUNCE
                                    always */
     uint32_t bounce_size;         /* bytes per queue for unregistered buffers */
-    unsigned int open_timeout_ms; /* 1…3600000, all steps together */
+    unsigned int open_timeout_ms; /* 1…3600000, all attempts and steps together
+                                   until READY, then each attempt's */
     unsigned int request_timeout_ms; /* 0: no limit; else …3600000; detected
                                    up to half of it later */
     unsigned int reconnect_delay_ms; /* how long requests wait for a lost
