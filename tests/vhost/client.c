@@ -408,6 +408,7 @@ static int hotplug(const char *path, const char *stop, bool huge)
         frontend_submit_at(&frontend, 0, VIRTIO_BLK_T_IN, 0, frontend.more,
                            BLOCK);
         frontend_kick(&frontend);
+        frontend_wait_taken(&frontend, 0);
         frontend_unplug(&frontend);
         expect_ok(&frontend, wait_one(&frontend));
     }

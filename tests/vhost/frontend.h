@@ -98,6 +98,10 @@ void frontend_submit_indirect(struct frontend *frontend, unsigned int slot,
 void frontend_submit_chain(struct frontend *frontend, uint16_t head);
 /* Tell the device of what was put there since. */
 void frontend_kick(struct frontend *frontend);
+/* Until the device has taken the request of @slot, of virtqueue 0, from the
+ * ring, by its table of requests in flight. Prints a sentence and exits if it
+ * does not. */
+void frontend_wait_taken(struct frontend *frontend, unsigned int slot);
 /* The slot of a request that has ended, or -1 after @timeout_ms. */
 int frontend_wait(struct frontend *frontend, int timeout_ms);
 

@@ -4,6 +4,9 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
+
+#define TAKEN_MS 20000u
 
 /* ---- Requests ------------------------------------------------------------ */
 
@@ -134,6 +137,31 @@ static void ask_interrupt(struct frontend *frontend)
     /* vring_used_event() */
     available(frontend)->ring[FRONTEND_RING] = frontend->used_seen;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/* The table begins with 16 bytes; an entry, of a chain's first descriptor,
+ * begins with a byte that is 1 while the device has the chain. */
+static bool in_flight(const struct frontend *frontend, unsigned int slot)
+{
+    uint8_t byte = 0;
+    off_t at = (off_t)frontend->inflight_offset + 16 + (off_t)slot * 3 * 16;
+
+    return pread(frontend->inflight_fd, &byte, 1, at) == 1 && byte == 1;
+}
+
+void frontend_wait_taken(struct frontend *frontend, unsigned int slot)
+{
+    uint16_t before = frontend->used_seen;
+
+    for (unsigned int ms = 0;
+         !in_flight(frontend, slot) &&
+         __atomic_load_n(&used(frontend)->idx, __ATOMIC_ACQUIRE) == before;
+         ms++) {
+        if (ms > TAKEN_MS) {
+            frontend_die("the device takes no request within %d ms", TAKEN_MS);
+        }
+        usleep(1000);
+    }
 }
 
 int frontend_wait(struct frontend *frontend, int timeout_ms)
