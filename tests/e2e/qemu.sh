@@ -210,15 +210,22 @@ gave_it_up()
 
 # ---- The guest of one sector ------------------------------------------
 
-# boot_volume NAME: a new volume with the guest on it
+# boot_program NAME: $work/NAME.bin, which the firmware boots, of NAME.S
+boot_program()
+{
+    [ ! -e "$work/$1.bin" ] || return 0
+    as --32 -o "$work/$1.o" "$here/$1.S"
+    objcopy -O binary -j .text "$work/$1.o" "$work/$1.bin"
+}
+
+# boot_volume NAME [PROGRAM]: a new volume with the guest on it
 boot_volume()
 {
-    if [ ! -e "$work/boot.bin" ]; then
-        as --32 -o "$work/boot.o" "$here/bootdisk.S"
-        objcopy -O binary -j .text "$work/boot.o" "$work/boot.bin"
-    fi
+    local program=${2:-bootdisk}
+    boot_program "$program"
     volume "$1" 4M
-    io "$1" "write -q -s $work/boot.bin 0 512"
+    io "$1" "write -q -s $work/$program.bin 0 $(
+        stat -c %s "$work/$program.bin")"
 }
 
 # How often a guest has told that it goes on

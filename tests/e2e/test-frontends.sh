@@ -182,7 +182,7 @@ check_a_guest_on_luks()
         "driver=luks,key-secret=s0,$(image luks file.)" "$pool/out"
     whole out
     # And nothing of it can be read in the volume itself.
-    ! grep -qaF "$(head -c 16 "$work/boot.bin" | tr -d '\0')" "$pool/luks" ||
+    ! grep -qaF "$(head -c 16 "$work/bootdisk.bin" | tr -d '\0')" "$pool/luks" ||
         fail "the guest is not encrypted"
 }
 

@@ -90,16 +90,24 @@ check_a_read_only_disk_is_one_to_its_guest()
 # The payload is copied if the guest's memory is not to be opened for the server.
 check_guest_memory_is_used_as_the_uri_says()
 {
-    local writer
-    volume bounced 8M
+    local writer mode
     vhost_start
-    vhost_disk bounced "uri=$(uri bounced)?guest-memory=bounce" \
-        "socket=$work/bounced.sock"
-    wait_until 20 accepts "$work/bounced.sock"
-    vhost_writes bounced 16
-    wait_until 20 vhost_has_read
-    [ "$(vhost_stat copied_bytes)" -gt 0 ] || fail "nothing was copied"
-    vhost_written bounced
+    for mode in direct window bounce; do
+        volume $mode 8M
+        vhost_disk $mode "uri=$(uri $mode)?guest-memory=$mode" \
+            "socket=$work/$mode.sock"
+        wait_until 20 accepts "$work/$mode.sock"
+        vhost_writes $mode 16
+        wait_until 20 vhost_has_read
+        if [ $mode = bounce ]; then
+            at_least "bytes copied" "$(vhost_stat copied_bytes)" 4096
+        else
+            equal "bytes copied" "$(vhost_stat copied_bytes)" 0
+        fi
+        vhost_written $mode
+        within 20 rdisk remove $mode --control "$vhost_control"
+        wait_until 20 vhost_lacks $mode
+    done
 }
 
 # vhost_hotplug [huge]
@@ -328,6 +336,26 @@ check_requests_that_cannot_end_are_left_to_the_next_daemon()
     start_server
     within 20 rdisk resume --control "$vhost_control"
     vhost_written left
+}
+
+# For that time they wait; afterwards there are errors until the server is back.
+check_requests_fail_when_the_server_is_gone_for_longer_than_reconnect_delay()
+{
+    local writer
+    start_server                # of its own, which is killed
+    volume gone 8M
+    vhost_start
+    vhost_disk gone "uri=$(uri gone)?reconnect-delay=2" "socket=$work/gone.sock"
+    wait_until 20 accepts "$work/gone.sock"
+    vhost_writes gone 16
+    wait_until 20 vhost_has_read
+    kill_server
+    wait_until 30 gone $writer || fail "the writer still waits"
+    ! wait $writer || fail "the writer saw no error"
+    says "$work/check" 'ended with status 1'
+    says "$vhost_log" 'within reconnect-delay=2'
+    start_server
+    within 20 vhost-client "$work/gone.sock" bench read 4096 4 10
 }
 
 # The chain stays in flight: the device stays stopped, with one line in the
