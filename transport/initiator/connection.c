@@ -325,8 +325,8 @@ void rdisk_connection_drop(struct rdisk_initiator *session)
 }
 
 /*
- * The same before a control connection is established. The data queues have
- * nothing of it, so none of their threads has anything to give back.
+ * The same before a control connection is established. The data queues use
+ * nothing of it, so none of their threads has anything to release.
  */
 static void drop_control(struct rdisk_initiator *session)
 {

@@ -32,7 +32,7 @@ static uint64_t share(const struct rdisk_initiator *session, uint64_t now)
 
 /*
  * A pause of random length, from half of @most on: clients that have lost the
- * same server at the same moment do not come back in the same one.
+ * same server at the same moment do not reconnect in the same one.
  */
 static uint64_t pause_of(const struct rdisk_initiator *session, uint64_t most)
 {

@@ -47,7 +47,7 @@ static int milliseconds_left(const struct rdisk_initiator *session)
     return deadline > now ? (int)((deadline - now) / RDISK_MSEC) + 1 : 1;
 }
 
-/* Which device reaches the server? For as long as one try takes. */
+/* Find the device that reaches the server, within the time of one try. */
 static int resolve(struct rdisk_link *link)
 {
     struct rdisk_initiator *session = link->session;
@@ -112,7 +112,8 @@ static void address_resolved(struct rdisk_link *link)
         fail_with(link, &err);
         return;
     }
-    /* Older kernels refuse the option; theirs is a longer silence, no harm. */
+    /* Older kernels refuse the option; with them a loss takes longer to
+     * detect. */
     ret = verbs->set_ack_timeout(link->id, RDISK_ACK_TIMEOUT);
     if (ret < 0) {
         rdisk_log(session->env, RDISK_LOG_DEBUG,
@@ -240,7 +241,7 @@ static int event_code(const struct rdma_cm_event *event)
     return event->status < 0 ? event->status : -ETIMEDOUT;
 }
 
-/* Nobody answered ARP, say. */
+/* Such as no answer to ARP. */
 static void address_error(struct rdisk_link *link,
                           const struct rdma_cm_event *event)
 {
@@ -311,7 +312,7 @@ static void take_event(struct rdisk_link *link,
         removed(link);
         break;
     default:
-        /* TIMEWAIT_EXIT and ADDR_CHANGE ask for nothing. */
+        /* TIMEWAIT_EXIT and ADDR_CHANGE require nothing. */
         break;
     }
 }
@@ -374,7 +375,7 @@ static void ended(struct rdisk_initiator *session,
     rdisk_initiator_raise_error(session, event, &err);
 }
 
-/* Its device has more to say than the connection manager. */
+/* Its device reports more than the connection manager. */
 static void control_broken(struct rdisk_initiator *session)
 {
     struct rdisk_error err;

@@ -11,9 +11,9 @@
 #include "transport/verbs/control.h"
 
 enum rdisk_link_state {
-    RDISK_LINK_IDLE,    /* nothing asked for yet */
-    RDISK_LINK_ADDRESS, /* which device reaches the server? */
-    RDISK_LINK_ROUTE,   /* how does it? */
+    RDISK_LINK_IDLE,    /* nothing begun yet */
+    RDISK_LINK_ADDRESS, /* finding the device that reaches the server */
+    RDISK_LINK_ROUTE,   /* finding the route */
     RDISK_LINK_CONNECT, /* request sent, waiting for REP or REJ */
     RDISK_LINK_UP,
     RDISK_LINK_ENDED, /* was up; not reported to the session yet */
@@ -25,7 +25,7 @@ struct rdisk_link {
     unsigned int queue; /* 0: control; 1…: data queue index */
     enum rdisk_link_state state;
     struct rdma_cm_id *id;
-    bool known; /* to the server, perhaps: it was asked for */
+    bool known; /* to the server, perhaps: it was requested */
 };
 
 /* What a session has of connections. Home thread. */
@@ -38,14 +38,14 @@ struct rdisk_connection {
     struct rdisk_link link;             /* the control link */
     struct rdisk_control control;
     bool control_up;                     /* it was established */
-    bool exists;                         /* something is to be given back */
+    bool exists;                         /* something is to be released */
     bool link_suspect;                   /* this side's may be down */
     struct rdisk_cm_teardowns teardowns; /* of earlier connections */
 };
 
 /* link.c */
 
-/* Begin to connect. An error found at once comes back, a later one is LOST. */
+/* Begin to connect. An error found at once is returned, a later one is LOST. */
 int rdisk_link_start(struct rdisk_link *link, struct rdisk_error *err);
 /* Events of the connection manager for the session's links, one turn's. */
 void rdisk_link_take_events(struct rdisk_initiator *session);
@@ -53,7 +53,7 @@ void rdisk_link_take_events(struct rdisk_initiator *session);
 void rdisk_link_report_ended(struct rdisk_initiator *session);
 /* Disconnect if it is up and the message can be sent; no more events of it. */
 void rdisk_link_disconnect(struct rdisk_link *link);
-/* After its queue pair is gone and no event of it is unacknowledged. */
+/* After its queue pair was destroyed and no event of it is unacknowledged. */
 void rdisk_link_destroy(struct rdisk_link *link);
 
 /* connection.c */
@@ -84,7 +84,7 @@ void rdisk_connection_break(struct rdisk_initiator *session);
 void rdisk_connection_report_quiesced(struct rdisk_initiator *session);
 /* Release all that belongs to this connection. Every queue is QUIESCED. */
 void rdisk_connection_drop(struct rdisk_initiator *session);
-/* @qp is broken: why, as far as its device says. -ETIMEDOUT: no answer. */
+/* Why @qp is broken, as far as its device reports it. -ETIMEDOUT: no answer. */
 void rdisk_connection_explain(const struct rdisk_initiator *session,
                               const struct rdisk_qp *qp,
                               struct rdisk_error *err);

@@ -130,7 +130,7 @@ void rdisk_initiator_retry(struct rdisk_initiator *session)
     leave_connection(session);
 }
 
-/* Before the state says that the error does not change any more. */
+/* Before the state: in it the error does not change any more. */
 void rdisk_initiator_name_attempts(struct rdisk_initiator *session,
                                    enum rdisk_initiator_state from)
 {

@@ -89,7 +89,7 @@ static const struct row table[] = {
     { AT(JOINING), ON(JOINED), NULL,
       rdisk_initiator_serve, TO(READY), UNTIL(NONE) },
 
-    /* The end that somebody wants. */
+    /* An orderly end. */
     { AT(CREATING), ON(CREATED), NULL, nothing, TO(CLOSED), UNTIL(NONE) },
     { AT(READY), ON(SERVER_LEAVING), NULL,
       nothing, TO(DRAINING), UNTIL(DRAIN) },
@@ -112,7 +112,7 @@ static const struct row table[] = {
     /* Who has been connected once has an address: RESOLVING does not fail. */
     { ATTEMPT & ~AT(RESOLVING), ON(LOST), rdisk_initiator_may_retry,
       rdisk_initiator_retry, TO(QUIESCING), UNTIL(QUIESCE) },
-    /* Nobody has said that it is of no use. */
+    /* No failure that another attempt cannot change. */
     { GREETING | AT(JOINING), ON(CONTROL_ENDED), NULL,
       rdisk_initiator_retry, TO(QUIESCING), UNTIL(QUIESCE) },
     { AT(JOINING), ON(QUEUE_ENDED), NULL,
@@ -306,7 +306,7 @@ static void set_flow(struct rdisk_state_machine *machine,
         flow = RDISK_REQUESTS_FAIL;
         break;
     default:
-        /* Once they fail for want of a connection, they do until READY. */
+        /* Once they fail for lack of a connection, they do until READY. */
         if (atomic_load(&machine->flow) == RDISK_REQUESTS_FAIL) {
             return;
         }

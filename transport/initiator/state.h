@@ -41,10 +41,10 @@
     X(CLOSE_TIMEOUT)     /* timer */ \
     X(CONTROL_ENDED)     /* link: the control connection ended; * */ \
     X(QUEUE_ENDED)       /* link: a data queue's connection ended; * */ \
-    X(LOST)              /* any: this connection is of no use any more; * */ \
+    X(LOST)              /* any: this connection cannot be used any more; * */ \
     X(FATAL)             /* message: no other connection would help; * */ \
     X(GIVE_UP)           /* owner: _give_up(); * */ \
-    X(QUIESCED)          /* queues: each has given its connection back */ \
+    X(QUIESCED)          /* queues: each has returned its connection */ \
     X(QUIESCE_TIMEOUT)   /* timer */ \
     X(BACKOFF_OVER)      /* timer */ \
     X(STOP_WAITING)      /* owner: _cancel() */ \
@@ -65,7 +65,7 @@ enum rdisk_deadline {
     RDISK_DEADLINE_ADDRESS, /* for a connection to this address: its share */
     RDISK_DEADLINE_OPEN,    /* open-timeout, all steps to READY together */
     RDISK_DEADLINE_DRAIN,   /* for the answers of a server that leaves */
-    RDISK_DEADLINE_QUIESCE, /* for the queues to give a connection back */
+    RDISK_DEADLINE_QUIESCE, /* for the queues to return a connection */
     RDISK_DEADLINE_BACKOFF, /* until the next attempt */
     RDISK_DEADLINE_CLOSE,   /* for CLOSE_REPLY */
 };
@@ -137,9 +137,9 @@ static inline bool rdisk_initiator_in(const struct rdisk_initiator *session,
     return RDISK_STATE_BIT(rdisk_initiator_state(session)) & states;
 }
 
-/* Control messages of the server mean something. */
+/* True if control messages of the server are handled. */
 bool rdisk_initiator_takes_messages(const struct rdisk_initiator *session);
-/* The connection is being given back, queue by queue. */
+/* The connection is being returned, queue by queue. */
 bool rdisk_initiator_quiesces(const struct rdisk_initiator *session);
 
 /* ---- The table ----------------------------------------------------------- */

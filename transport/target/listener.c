@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The listener: on an address, and thus on the RDMA device that has it, which
- * may go away and come back.
+ * may be removed and restored.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -46,8 +46,8 @@ static int resolve(const struct rdisk_target_options *options,
     return 0;
 }
 
-/* Linux says the same of an address that no device has and of a port that
- * somebody listens to on all addresses; another port distinguishes them. */
+/* Linux returns the same error for an address that no device has and for a port
+ * that is in use on all addresses; another port distinguishes them. */
 static bool address_exists(const struct rdisk_env *env,
                            struct rdma_event_channel *channel,
                            const struct sockaddr_storage *where)
@@ -212,8 +212,8 @@ void rdisk_target_listen_again(struct rdisk_target *target)
 /* ---- Devices ----------------------------------------------------------- */
 
 /*
- * A listener on all devices gets no event when one is removed, and without a
- * connection nobody is; librdmacm keeps it open all the same (verbs.c). So an
+ * A listener on all devices gets no event when one is removed, and neither does
+ * anything else without a connection; librdmacm keeps it open (verbs.c). So an
  * id stays on each device that ever had a connection.
  */
 struct rdisk_target_device_watch {
