@@ -200,7 +200,7 @@ int server_run(struct server *server)
     reload_begin_wanted(server);
     while (!server->stopping || rdisk_target_sessions(server->target) ||
            server->operations.count || listing_running(server->listing) ||
-           server->reload) {
+           server->lists || server->reload) {
         if (server->stopping &&
             rdisk_now(server->env) >= server->stop_deadline) {
             log_left(server);

@@ -20,6 +20,7 @@
 #include <rdisk/target.h>
 
 struct barrier;
+struct client_list;
 struct command_line;
 struct control;
 struct listing;
@@ -34,6 +35,8 @@ struct server_totals {
     uint64_t reconnected; /* of these, by a client that had the volume */
     uint64_t refused;
     uint64_t closed; /* by their clients */
+    uint64_t ended;  /* by this server: drained, fenced by an administrator,
+                        or their access was withdrawn */
     uint64_t lost;   /* ended otherwise: the client may reconnect */
 };
 
@@ -54,6 +57,7 @@ struct server {
     struct worker *workers; /* placement.cores of them */
     struct rdisk_target *target;
     struct listing *listing;        /* of its volumes, for administrators */
+    struct client_list *lists;      /* for clients; the first is being read */
     struct control *control;        /* NULL: no socket */
     struct metrics_server *metrics; /* NULL: none over HTTP */
     struct session *sessions;       /* that are open */

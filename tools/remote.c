@@ -2,6 +2,7 @@
 #include "tools/remote.h"
 
 #include <errno.h>
+#include <json-c/json.h>
 #include <poll.h>
 #include <string.h>
 
@@ -14,6 +15,27 @@ static int set_option(void *opaque, const char *name, const char *value,
                       struct rdisk_error *err)
 {
     return rdisk_initiator_option_set(opaque, name, value, err);
+}
+
+/* All but what the URI has. EXIT_OK, or the exit status. */
+static int read_client(struct remote_options *remote,
+                       const struct arguments *arguments)
+{
+    struct rdisk_initiator_options *options = &remote->options;
+    struct rdisk_error err;
+
+    options->host = remote->uri.host;
+    options->port = remote->uri.port;
+    options->volume = remote->uri.volume;
+    options->user = arguments->user;
+    if (arguments->secret_file) {
+        if (rdisk_secret_read(&remote->secret, arguments->secret_file, &err) <
+            0) {
+            return failed_code(err.code, "%s", err.text);
+        }
+        options->secret = &remote->secret;
+    }
+    return EXIT_OK;
 }
 
 int remote_options_read(struct remote_options *remote,
@@ -29,18 +51,7 @@ int remote_options_read(struct remote_options *remote,
         failed("%s", err.text);
         return EXIT_USAGE;
     }
-    options->host = remote->uri.host;
-    options->port = remote->uri.port;
-    options->volume = remote->uri.volume;
-    options->user = arguments->user;
-    if (arguments->secret_file) {
-        if (rdisk_secret_read(&remote->secret, arguments->secret_file, &err) <
-            0) {
-            return failed_code(err.code, "%s", err.text);
-        }
-        options->secret = &remote->secret;
-    }
-    return EXIT_OK;
+    return read_client(remote, arguments);
 }
 
 /* ---- A session --------------------------------------------------------- */
@@ -150,6 +161,46 @@ int remote_delete(const struct arguments *arguments, uint64_t size)
     return result < 0
                ? failed_code(err.code, "%s: %s", arguments->uri, err.text)
                : EXIT_OK;
+}
+
+static void add_volume(void *opaque, const struct rdisk_list_entry *entry)
+{
+    struct json_object *volume = json_object_new_object();
+
+    json_object_object_add(volume, "name", json_object_new_string(entry->name));
+    json_object_object_add(volume, "size", json_object_new_uint64(entry->size));
+    json_object_object_add(volume, "read_only",
+                           json_object_new_boolean(entry->read_only));
+    json_object_array_add(opaque, volume);
+}
+
+int remote_list(const struct arguments *arguments, struct json_object **volumes)
+{
+    struct remote_options where = { 0 };
+    struct rdisk_error err = { 0 };
+    struct json_object *found = json_object_new_array();
+    int result;
+
+    rdisk_initiator_options_init(&where.options);
+    if (rdisk_uri_parse_server(arguments->uri, &where.uri, set_option,
+                               &where.options, &err) < 0) {
+        json_object_put(found);
+        failed("%s", err.text);
+        return EXIT_USAGE;
+    }
+    result = read_client(&where, arguments);
+    if (result == EXIT_OK &&
+        rdisk_list_volumes(&rdisk_env_system, &where.options, add_volume, found,
+                           &err) < 0) {
+        result = failed_code(err.code, "%s: %s", arguments->uri, err.text);
+    }
+    rdisk_secret_wipe(&where.secret);
+    if (result == EXIT_OK) {
+        *volumes = found;
+    } else {
+        json_object_put(found);
+    }
+    return result;
 }
 
 static void resized(void *opaque, int result, const struct rdisk_error *err)

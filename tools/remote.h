@@ -7,6 +7,8 @@
 #include <rdisk/initiator.h>
 #include <rdisk/uri.h>
 
+struct json_object;
+
 /* Does a command's word name a volume by its URI? */
 bool remote_is_uri(const char *word);
 
@@ -43,6 +45,10 @@ int remote_close(struct remote *remote, int result);
 /* Commands whose first word is a URI. */
 int remote_create(const struct arguments *arguments, uint64_t size);
 int remote_delete(const struct arguments *arguments, uint64_t size);
+/* EXIT_OK with an array of the volumes, or the exit status: the error has been
+ * printed. */
+int remote_list(const struct arguments *arguments,
+                struct json_object **volumes);
 int remote_resize(const struct arguments *arguments, uint64_t size);
 
 #endif

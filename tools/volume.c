@@ -138,7 +138,55 @@ static void print_volumes(struct json_object *volumes)
     table_print(table, 0);
 }
 
-int command_list(const struct arguments *arguments)
+/* Of a server that is named by a URI. */
+static void print_remote(struct json_object *volumes)
+{
+    static const struct table_column columns[] = {
+        { "NAME", TABLE_NAME },
+        { "SIZE", TABLE_RIGHT },
+        { "ACCESS", TABLE_LEFT },
+    };
+    struct table *table = table_new(columns, 3);
+
+    for (size_t i = 0; i < json_object_array_length(volumes); i++) {
+        struct json_object *volume = json_object_array_get_idx(volumes, i);
+        char size[SIZE_TEXT];
+        const char *cells[] = {
+            control_text(volume, "name"),
+            size,
+            json_object_get_boolean(json_object_object_get(volume, "read_only"))
+                ? "read-only"
+                : "read-write",
+        };
+
+        size_format(control_number(volume, "size"), size, sizeof(size));
+        table_row(table, cells);
+    }
+    table_print(table, 0);
+}
+
+static int list_remote(const struct arguments *arguments)
+{
+    struct json_object *volumes;
+    int result = remote_list(arguments, &volumes);
+
+    if (result != EXIT_OK) {
+        return result;
+    }
+    if (arguments->json) {
+        struct json_object *all = json_object_new_object();
+
+        json_object_object_add(all, "volumes", volumes);
+        puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY));
+        json_object_put(all);
+    } else {
+        print_remote(volumes);
+        json_object_put(volumes);
+    }
+    return EXIT_OK;
+}
+
+static int list_here(const struct arguments *arguments)
 {
     struct json_object *reply = control_call(arguments->control,
                                              control_request("list", NULL,
@@ -157,4 +205,17 @@ int command_list(const struct arguments *arguments)
     }
     json_object_put(reply);
     return EXIT_OK;
+}
+
+int command_list(const struct arguments *arguments)
+{
+    if (!arguments->uri) {
+        return list_here(arguments);
+    }
+    if (!remote_is_uri(arguments->uri)) {
+        failed("'%s' is not the URI of a server; write e.g. rdma://HOST/",
+               arguments->uri);
+        return EXIT_USAGE;
+    }
+    return list_remote(arguments);
 }

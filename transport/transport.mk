@@ -4,16 +4,16 @@
 
 TRANSPORT_SOURCES := $(addprefix transport/, \
 	$(addprefix base/, error.c histogram.c secret.c stopwatch.c) \
-	$(addprefix wire/, auth.c check.c connect.c message.c name.c operation.c request.c \
+	$(addprefix wire/, auth.c check.c connect.c list.c message.c name.c operation.c request.c \
 		status.c) \
 	$(addprefix verbs/, address.c channel.c cm_teardown.c control.c cq.c doorbell.c env.c limits.c mr.c \
 		name.c qp.c verbs.c) \
 	$(addprefix initiator/, addresses.c answer.c auth.c bounce.c cache.c call.c connection.c \
-		create.c deadline.c device.c handshake.c join.c link.c memory.c options.c \
+		create.c deadline.c device.c handshake.c join.c link.c list.c memory.c options.c \
 		ping.c queue.c queue_connection.c recovery.c registrations.c \
 		session.c stage.c state.c timer.c uri.c window.c) \
 	$(addprefix target/, admission.c auth.c call.c conversation.c cq.c create.c join.c \
-		latency.c listener.c liveness.c machine.c open.c queue.c quota.c receive.c \
+		latency.c list.c listener.c liveness.c machine.c open.c queue.c quota.c receive.c \
 		session.c slots.c target.c))
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 

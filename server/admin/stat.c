@@ -400,6 +400,7 @@ static struct json_object *stat_totals(const struct server *server)
     add_number(object, "reconnected", totals->reconnected);
     add_number(object, "refused", totals->refused);
     add_number(object, "closed", totals->closed);
+    add_number(object, "ended", totals->ended);
     add_number(object, "lost", totals->lost);
     add_number(object, "violations", faults.violations);
     add_number(object, "broken_queues", faults.broken_queues);

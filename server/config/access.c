@@ -139,6 +139,27 @@ bool access_to_create(const struct access_client *client, const char *volume)
            matches(client->create, snapshot_volume(volume, base));
 }
 
+void access_free_lists(struct access_client *client)
+{
+    free(client->read_write);
+    free(client->read_only);
+    free(client->create);
+    client->read_write = client->read_only = client->create = NULL;
+}
+
+int access_copy_lists(struct access_client *copy,
+                      const struct access_client *client)
+{
+    copy->read_write = client->read_write ? strdup(client->read_write) : NULL;
+    copy->read_only = client->read_only ? strdup(client->read_only) : NULL;
+    if (!copy->read_write == !client->read_write &&
+        !copy->read_only == !client->read_only) {
+        return 0;
+    }
+    access_free_lists(copy);
+    return -ENOMEM;
+}
+
 /* ---- Sections --------------------------------------------------------- */
 
 static int set_limit(const struct access_client *client, uint64_t *limit,
@@ -286,9 +307,7 @@ void access_free(struct access_client *clients)
 
         rdisk_secret_free(clients->secret);
         free(clients->name);
-        free(clients->read_write);
-        free(clients->read_only);
-        free(clients->create);
+        access_free_lists(clients);
         free(clients);
         clients = next;
     }

@@ -61,6 +61,11 @@ const struct access_client *access_find(const struct access_client *clients,
  * read at most, by a client that may use their volume or is listed for them.
  */
 enum access access_to(const struct access_client *client, const char *volume);
+/* What access_to() needs of @client, in @copy, for another thread. 0 or
+ * -ENOMEM, with nothing to be freed. */
+int access_copy_lists(struct access_client *copy,
+                      const struct access_client *client);
+void access_free_lists(struct access_client *client);
 /* True if it may create a volume of that name, or a snapshot of that volume. */
 bool access_to_create(const struct access_client *client, const char *volume);
 /* Wipes the secrets. */

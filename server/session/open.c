@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/thread.h"
 #include "server/session/create.h"
+#include "server/session/list.h"
 #include "server/session/resize.h"
 
 static struct session *session_of(struct volume_operation *work)
@@ -509,15 +510,28 @@ static void start_release(struct session *session)
     operation_start(&server->operations, &session->work.operation);
 }
 
+static void count_close(const struct session *session, bool orderly)
+{
+    struct server *server = session->server;
+    struct server_totals *totals = &server->totals;
+
+    if (orderly) {
+        totals->closed++;
+    } else if (session->ended || server->stopping) {
+        totals->ended++;
+    } else {
+        totals->lost++;
+    }
+}
+
 static void leave(struct session *session, bool orderly)
 {
     const struct rdisk_op_totals *ops = &session->past.ops;
     struct volume *volume = session->holder.volume;
     const struct log_subject subject = session_subject(session), *before;
-    struct server_totals *totals = &session->server->totals;
 
     if (session->phase == SESSION_OPEN) {
-        ++*(orderly ? &totals->closed : &totals->lost);
+        count_close(session, orderly);
     }
     before = log_about(&subject);
     log_info("%s closes volume '%s': %" PRIu64 " reads, %" PRIu64
@@ -543,6 +557,10 @@ void close_event(void *opaque, void *user, bool orderly)
     }
     if (session->creation) {
         create_leave(session);
+        return;
+    }
+    if (session->list) {
+        list_leave(session);
         return;
     }
     resize_leave(session);

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/thread.h"
 #include "server/session/create.h"
+#include "server/session/list.h"
 #include "server/session/open.h"
 #include "server/session/queue.h"
 #include "server/session/resize.h"
@@ -109,6 +110,7 @@ void session_end(struct session *session, enum rdisk_status status,
     };
     const struct log_subject *before = log_about(&subject);
 
+    session->ended = true;
     rdisk_target_session_end(session->target, status, text);
     log_about(before);
 }
@@ -231,6 +233,7 @@ const struct rdisk_target_events session_events = {
     .close = close_event,
     .release = release_event,
     .create = create_event,
+    .list = list_event,
     .resize = resize_event,
     .stat = resize_stat_event,
     .queue_group = session_queue_group,

@@ -14,6 +14,7 @@ enum session_phase {
     SESSION_OPEN,    /* granted */
 };
 
+struct client_list;
 struct measurement;
 struct resize;
 
@@ -40,12 +41,15 @@ struct session {
 
     /* create.c's: it creates a volume, and opens none. */
     struct pool_change *creation;
+    /* list.c's: it lists volumes, and has opened none. */
+    struct client_list *list;
     /* resize.c's, while they have not ended. */
     struct resize *resize;
     struct measurement *measurement;
 
     uint64_t serial;      /* of the sessions since the start, for the log */
     bool read_only;       /* as granted */
+    bool ended;           /* by this server, session_end() */
     struct queue *queues; /* that the transport has not got back yet */
     struct rdisk_target_counters past; /* of queues that have ended */
     uint64_t polled_past;              /* the same */

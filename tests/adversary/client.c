@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "attack.h"
+#include "transport/wire/list.h"
 
 static const char *address, *port, *own_volume;
 static struct session victim;
@@ -306,6 +307,126 @@ static void open_and_no_queue(void)
     end_close(&silent.control);
 }
 
+/* ---- Instead of OPEN --------------------------------------------------- */
+
+/* Connected, and these features chosen, if the server has them. */
+static void greeted(struct end *end, uint64_t features)
+{
+    struct rdisk_wire_hello *hello;
+
+    EXPECT(knock(end));
+    hello = (void *)(end->buffer + END_SAY);
+    memset(hello, 0, sizeof(*hello));
+    hello->features = htole64(features);
+    end_say(end, RDISK_MSG_HELLO, sizeof(*hello), 0);
+    EXPECT(end_hear(end) != NULL);
+}
+
+/* The status of the answer to the message in the buffer; -1: it is another. */
+static int said(struct end *end, enum rdisk_message_type type, size_t size)
+{
+    const struct rdisk_wire_message *reply;
+
+    end_say(end, type, size, 0);
+    reply = end_hear(end);
+    return reply && le16toh(reply->type) == type + 1 ? le16toh(reply->status)
+                                                     : -1;
+}
+
+static void fill_name(struct end *end, const char *name)
+{
+    struct rdisk_wire_delete *wire = (void *)(end->buffer + END_SAY);
+
+    memset(wire, 0, RDISK_MESSAGE_MAX);
+    wire->name_length = htole16((uint16_t)strlen(name));
+    memcpy(wire->name, name, strlen(name));
+}
+
+/* The server lets nobody create: the victim's volume, one that is not there and
+ * one with a bad name get the same, or end the session. */
+static void foreign_deletes(void)
+{
+    static const char *const names[] = { "victim", "own", "nothing" };
+    struct end end;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        greeted(&end, RDISK_FEATURE_DELETE);
+        fill_name(&end, names[i]);
+        EXPECT(said(&end, RDISK_MSG_DELETE, sizeof(struct rdisk_wire_delete)) ==
+               RDISK_STATUS_DENIED);
+        end_close(&end);
+    }
+    greeted(&end, 0);
+    fill_name(&end, "victim");
+    EXPECT(said(&end, RDISK_MSG_DELETE, sizeof(struct rdisk_wire_delete)) ==
+           RDISK_STATUS_UNSUPPORTED);
+    end_close(&end);
+    greeted(&end, RDISK_FEATURE_DELETE);
+    fill_name(&end, "../victim");
+    EXPECT(said(&end, RDISK_MSG_DELETE, sizeof(struct rdisk_wire_delete)) < 0);
+    EXPECT(end_disconnected(&end, END_WAIT_MS));
+    end_close(&end);
+}
+
+static struct rdisk_wire_list *fill_list(struct end *end, const char *after)
+{
+    struct rdisk_wire_list *wire = (void *)(end->buffer + END_SAY);
+
+    memset(wire, 0, RDISK_MESSAGE_MAX);
+    wire->after_length = htole16((uint16_t)strlen(after));
+    memcpy(wire->after, after, strlen(after));
+    return wire;
+}
+
+/* They delay nobody: one is read at a time. */
+static void many_lists(void)
+{
+    static struct end ends[SILENT];
+
+    for (unsigned int i = 0; i < SILENT; i++) {
+        greeted(&ends[i], RDISK_FEATURE_LIST);
+    }
+    for (unsigned int i = 0; i < 20 * SILENT; i++) {
+        fill_list(&ends[i % SILENT], i % 2 ? "" : "own");
+        end_say(&ends[i % SILENT], RDISK_MSG_LIST,
+                sizeof(struct rdisk_wire_list), 0);
+        if (i % SILENT == SILENT - 1) {
+            victim_is_unharmed();
+            for (unsigned int j = 0; j < SILENT; j++) {
+                const struct rdisk_wire_message *reply = end_hear(&ends[j]);
+
+                EXPECT(reply && le16toh(reply->type) == RDISK_MSG_LIST_REPLY &&
+                       le16toh(reply->status) == RDISK_STATUS_OK);
+            }
+        }
+    }
+    for (unsigned int i = 0; i < SILENT; i++) {
+        end_close(&ends[i]);
+    }
+}
+
+static void bad_lists(void)
+{
+    struct end end;
+
+    for (unsigned int i = 0; i < 4; i++) {
+        struct rdisk_wire_list *wire;
+
+        greeted(&end, RDISK_FEATURE_LIST);
+        wire = fill_list(&end, i == 1 ? "a/b" : "own");
+        if (i == 0) {
+            wire->after_length = htole16(0xffff);
+        } else if (i == 2) {
+            wire->after[100] = 'x';
+        } else if (i == 3) {
+            wire->reserved[0] = htole16(1);
+        }
+        EXPECT(said(&end, RDISK_MSG_LIST, sizeof(*wire)) < 0);
+        EXPECT(end_disconnected(&end, END_WAIT_MS));
+        end_close(&end);
+    }
+}
+
 static void garbage_requests(void)
 {
     uint32_t magic = htole32(RDISK_WIRE_MAGIC);
@@ -377,6 +498,9 @@ static const struct {
     { "connections that say nothing are dropped", silent_connections },
     { "handshakes that stop half-way are dropped", half_handshakes },
     { "a session without a queue is dropped", open_and_no_queue },
+    { "volumes of others are not deleted", foreign_deletes },
+    { "bad lists end their session only", bad_lists },
+    { "many lists at a time delay nobody", many_lists },
     { "connection requests of garbage are refused", garbage_requests },
     { "connections beyond max-sessions are refused, until some end", crowd },
 };

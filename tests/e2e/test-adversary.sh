@@ -107,6 +107,21 @@ check_a_session_without_a_queue_is_dropped()
     warded_off "a session without a queue is dropped"
 }
 
+check_volumes_of_others_are_not_deleted()
+{
+    warded_off "volumes of others are not deleted"
+}
+
+check_bad_lists_end_their_session_only()
+{
+    warded_off "bad lists end their session only"
+}
+
+check_many_lists_at_a_time_delay_nobody()
+{
+    warded_off "many lists at a time delay nobody"
+}
+
 check_connection_requests_of_garbage_are_refused()
 {
     warded_off "connection requests of garbage are refused"

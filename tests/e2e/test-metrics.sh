@@ -166,6 +166,24 @@ check_a_session_that_is_lost_is_counted()
     equal "sessions lost" "$(value rdisk_server_sessions_lost_total)" 1
 }
 
+check_sessions_that_the_server_ends_are_not_lost()
+{
+    start_server
+    volume v 8M
+    client c "$(uri v)?reconnect-delay=60"
+    rdisk drain --control "$control" v >/dev/null
+    rdisk resume --control "$control" v
+    wait_until 20 one_session
+    say c 'read 0 4k'
+    answers c 'read 4096' 20
+    rdisk fence --control "$control" v >/dev/null
+    wait_until 20 no_sessions
+    scrape
+    equal "sessions ended" "$(value rdisk_server_sessions_ended_total)" 2
+    equal "sessions lost" "$(value rdisk_server_sessions_lost_total)" 0
+    equal "queues broken" "$(value rdisk_server_broken_queues_total)" 0
+}
+
 one_session()
 {
     [ "$(stat_server 'len(s["sessions"])')" = 1 ]

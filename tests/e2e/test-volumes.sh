@@ -68,6 +68,11 @@ END
     far create "${as[@]}" "$(uri a1)" 4M
     equal "its size" "$(size_on_disk a1)" 4194304
     far create "${as[@]}" --replace "$(uri a1)" 2M
+    # It is listed what it may open, and nothing else.
+    volume hidden 1M
+    equal "its list" "$(far list "${as[@]}" "rdma://$addr:$port/" |
+        tr -s ' ')" $'NAME SIZE ACCESS\na1 2M read-write'
+    rdisk delete hidden --control "$control"
     refused 'may not create a volume' 30 rdisk create "${as[@]}" "$(uri b)" 4M
     refused 'requires authentication' 30 rdisk create "$(uri a2)" 4M
     far resize "${as[@]}" "$(uri a1)" 6M
@@ -89,6 +94,22 @@ END
     [ -e "$pool/b" ] || fail "another one is gone"
     refused 'no volume' 30 rdisk delete "${as[@]}" "$(uri a1)"
     rm "$secret"
+}
+
+check_a_list_of_many_volumes_is_whole()
+{
+    local i
+    start_server --volume m=memory:1M
+    for ((i = 0; i < 300; i++)); do
+        truncate -s 1M "$pool/v$i"
+    done
+    far list "rdma://$addr:$port" -o json | python3 -Sc 'import json, sys
+volumes = json.load(sys.stdin)["volumes"]
+assert [v["name"] for v in volumes] == sorted(["m"] + [f"v{i}" for i in range(300)])
+assert all(v["size"] == 1 << 20 and not v["read_only"] for v in volumes)'
+    refused 'the URI names a volume' 10 rdisk list "rdma://$addr:$port/m"
+    refused 'is not the URI of a server' 10 rdisk list m
+    refused 'for a URI' 10 rdisk list --user alice
 }
 
 check_a_volume_is_resized_from_far()

@@ -2,6 +2,7 @@
 #include "tests/sim/mutation.h"
 
 #include "tests/sim/disk.h"
+#include "transport/wire/wire.h"
 
 static const struct {
     const char *name;
@@ -133,6 +134,23 @@ static int post_send_astray(struct ibv_qp *qp, struct ibv_send_wr *wr,
     for (struct ibv_send_wr *each = wr; each; each = each->next) {
         if (each->num_sge && each->opcode != IBV_WR_SEND && ++calls % 13 == 0) {
             each->wr.rdma.remote_addr += SIM_BLOCK;
+        }
+    }
+    return real.post_send(qp, wr, bad);
+}
+
+static int post_send_other_reply(struct ibv_qp *qp, struct ibv_send_wr *wr,
+                                 struct ibv_send_wr **bad)
+{
+    for (struct ibv_send_wr *each = wr; each; each = each->next) {
+        struct rdisk_wire_message *message;
+
+        if (each->opcode != IBV_WR_SEND || !each->num_sge) {
+            continue;
+        }
+        message = (void *)(uintptr_t)each->sg_list[0].addr;
+        if (le16toh(message->type) == RDISK_MSG_DELETE_REPLY) {
+            message->type = htole16(RDISK_MSG_CREATE_REPLY);
         }
     }
     return real.post_send(qp, wr, bad);
@@ -302,5 +320,7 @@ void sim_mutate_server_verbs(struct rdisk_verbs *verbs,
     real = *verbs;
     if (mutation == SIM_MUTATE_WRONG_ADDRESS) {
         verbs->post_send = post_send_astray;
+    } else if (mutation == SIM_MUTATE_OTHER_REPLY) {
+        verbs->post_send = post_send_other_reply;
     }
 }

@@ -70,6 +70,11 @@
       "the second half of a message of several requests is lost") \
     X(VECTOR_PLACE, "vector-place", 7, \
       "a message of several requests begins and ends before its place") \
+    X(OTHER_REPLY, "other-reply", 7, \
+      "a DELETE is answered as a CREATE would be") \
+    X(LIST_AGAIN, "list-again", 7, \
+      "a page of the list of volumes begins with the last one of the page " \
+      "before") \
     X(ANSWER_TWICE, "answer-twice", 7, \
       "a message of several answers has one of them twice") \
     X(ANSWER_LEFT_OUT, "answer-left-out", 7, \

@@ -49,6 +49,21 @@ static enum rdisk_status owner_create(
     return status;
 }
 
+static enum rdisk_status owner_list(void *opaque,
+                                    struct rdisk_target_session *session,
+                                    const struct rdisk_list_request *request,
+                                    struct rdisk_list_page *page, void **user,
+                                    struct rdisk_error *err)
+{
+    struct sim *sim = opaque;
+    struct sim_holder *holder = sim_holder_find(sim);
+    enum rdisk_status status = sim_visitor_list(sim, holder, session, request,
+                                                page, err);
+
+    *user = holder->session ? holder : NULL;
+    return status;
+}
+
 /* ---- Queues ------------------------------------------------------------ */
 
 static struct rdisk_target_group *owner_queue_group(void *opaque, void *user)
@@ -261,6 +276,7 @@ static void server_starts(struct sim *sim)
     static const struct rdisk_target_events events = {
         .secret = owner_secret,
         .create = owner_create,
+        .list = owner_list,
         .open = sim_server_open,
         .close = sim_server_close,
         .release = sim_server_release,

@@ -13,7 +13,7 @@
 #define SIM_CLIENTS 3u
 #define SIM_EVENTS  160u
 /* visitor.c: states of a session on the server, and what happens there. */
-#define SIM_VISITOR_GOALS 15u
+#define SIM_VISITOR_GOALS 16u
 #define SIM_VISITOR_ACTS  11u
 #define SIM_RUN           8u /* blocks of the longest request */
 

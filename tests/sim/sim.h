@@ -206,6 +206,7 @@ struct sim_server {
 #define SIM_VISITOR_VOLUME "guest"
 #define SIM_VISITOR_LATER  "later"
 #define SIM_VISITOR_NONE   "none"
+#define SIM_VISITOR_LAST   "zz" /* of the volumes that are listed */
 
 #define SIM_VISITOR_ADDRESS "10.0.0.200"
 
@@ -225,6 +226,7 @@ struct sim_visitor {
     struct rdisk_wire_accept lease; /* of data */
     unsigned int goal;              /* enum rdisk_target_state */
     unsigned int act, how;
+    char listed[RDISK_VOLUME_NAME_MAX + 1]; /* the last volume */
     uint64_t act_at, leave_at;
     struct sim_holder *holder; /* its session at the server's owner */
 };
@@ -399,6 +401,11 @@ enum rdisk_status sim_visitor_create(struct sim *sim, struct sim_holder *holder,
                                      struct rdisk_target_session *session,
                                      const struct rdisk_create_request *request,
                                      struct rdisk_error *err);
+enum rdisk_status sim_visitor_list(struct sim *sim, struct sim_holder *holder,
+                                   struct rdisk_target_session *session,
+                                   const struct rdisk_list_request *request,
+                                   struct rdisk_list_page *page,
+                                   struct rdisk_error *err);
 void sim_visitor_close(struct sim *sim, struct sim_holder *holder);
 /* A client's session is closed: the record does not keep the volume for it. */
 void sim_check_given_back(const struct sim *sim, unsigned int client,

@@ -11,6 +11,7 @@
 #include "tests/sim/visitor.h"
 #include "transport/verbs/conn_param.h"
 #include "transport/wire/auth.h"
+#include "transport/wire/list.h"
 
 #define STAY_MS 20000 /* then it goes, whatever has come of it */
 /* Time for the server to receive what was sent without a reply. */
@@ -173,6 +174,20 @@ static void send_create(struct sim_visitor *visitor)
     send_message(visitor, RDISK_MSG_CREATE, &wire, sizeof(wire));
 }
 
+/* The next page of the list, which the owner of LISTING answers later. */
+static void send_list(struct sim_visitor *visitor)
+{
+    const char *after = visitor->goal == RDISK_TARGET_LISTING
+                            ? SIM_VISITOR_LATER
+                            : visitor->listed;
+    struct rdisk_wire_list wire = {
+        .after_length = htole16((uint16_t)strlen(after)),
+    };
+
+    memcpy(wire.after, after, strlen(after));
+    send_message(visitor, RDISK_MSG_LIST, &wire, sizeof(wire));
+}
+
 static void send_open(struct sim_visitor *visitor)
 {
     bool refused = visitor->goal == RDISK_TARGET_CLOSE_WAIT;
@@ -219,6 +234,11 @@ static void ask(struct sim_visitor *visitor)
     if (reached(visitor, RDISK_TARGET_WAIT_OPEN)) {
         return;
     }
+    if (visitor->goal == RDISK_TARGET_LISTING) {
+        send_list(visitor);
+        sim_visitor_arrive(visitor, ARRIVE_MS);
+        return;
+    }
     if (creates) {
         send_create(visitor);
     } else {
@@ -228,6 +248,43 @@ static void ask(struct sim_visitor *visitor)
         visitor->goal < RDISK_TARGET_OPEN) {
         sim_visitor_arrive(visitor, ARRIVE_MS);
     }
+}
+
+/* Half of them list the volumes before. */
+static void ask_or_list(struct sim_visitor *visitor)
+{
+    if (visitor->how & 128 && visitor->auth.chosen & RDISK_FEATURE_LIST &&
+        visitor->goal != RDISK_TARGET_LISTING) {
+        visitor->listed[0] = '\0';
+        send_list(visitor);
+    } else {
+        ask(visitor);
+    }
+}
+
+static void take_list(struct sim_visitor *visitor,
+                      const struct rdisk_wire_list_reply *reply)
+{
+    struct rdisk_list_place place = { 0 };
+    struct rdisk_list_entry entry;
+
+    if (visitor->goal == RDISK_TARGET_LISTING) {
+        return;
+    }
+    while (rdisk_list_next(reply, &place, &entry)) {
+        if (strcmp(entry.name, visitor->listed) <= 0) {
+            sim_violation("a volume is listed twice");
+        }
+        memcpy(visitor->listed, entry.name, sizeof(visitor->listed));
+    }
+    if (le32toh(reply->flags) & RDISK_LIST_MORE) {
+        send_list(visitor);
+        return;
+    }
+    if (strcmp(visitor->listed, SIM_VISITOR_LAST)) {
+        sim_violation("the list of volumes is not whole");
+    }
+    ask(visitor);
 }
 
 /* A bare write beyond the end of its volume. */
@@ -302,7 +359,7 @@ static void receive(struct sim_visitor *visitor,
         visitor->auth.chosen = le64toh(
             ((const struct rdisk_wire_hello *)message)->features);
         if (!((const struct rdisk_wire_hello *)message)->auth) {
-            ask(visitor);
+            ask_or_list(visitor);
         } else if (!reached(visitor, RDISK_TARGET_WAIT_AUTH)) {
             send_auth(visitor);
         }
@@ -317,7 +374,10 @@ static void receive(struct sim_visitor *visitor,
         }
         break;
     case RDISK_MSG_AUTH_REPLY:
-        ask(visitor);
+        ask_or_list(visitor);
+        break;
+    case RDISK_MSG_LIST_REPLY:
+        take_list(visitor, (const void *)message);
         break;
     case RDISK_MSG_CREATE_REPLY:
     case RDISK_MSG_DELETE_REPLY:

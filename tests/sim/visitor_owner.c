@@ -50,6 +50,46 @@ enum rdisk_status sim_visitor_create(struct sim *sim, struct sim_holder *holder,
     return RDISK_LATER;
 }
 
+/* "a" to "z" and "za" to "zz". */
+static void fill_page(const struct sim *sim, const char *after,
+                      struct rdisk_list_page *page)
+{
+    bool again = sim_mutated(sim, SIM_MUTATE_LIST_AGAIN);
+
+    page->count = 0;
+    page->more = false;
+    for (unsigned int i = 0; i < 52; i++) {
+        struct rdisk_list_entry entry = { .size = SIM_BLOCK };
+
+        entry.name[0] = i < 26 ? (char)('a' + i) : 'z';
+        entry.name[1] = i < 26 ? '\0' : (char)('a' + i - 26);
+        if (strcmp(entry.name, after) < (again ? 0 : 1)) {
+            continue;
+        }
+        if (page->count == RDISK_LIST_MAX) {
+            page->more = true;
+            return;
+        }
+        page->entries[page->count++] = entry;
+    }
+}
+
+enum rdisk_status sim_visitor_list(struct sim *sim, struct sim_holder *holder,
+                                   struct rdisk_target_session *session,
+                                   const struct rdisk_list_request *request,
+                                   struct rdisk_list_page *page,
+                                   struct rdisk_error *err)
+{
+    if (strcmp(request->after, SIM_VISITOR_LATER)) {
+        fill_page(sim, request->after, page);
+        return RDISK_STATUS_OK;
+    }
+    holder->session = session;
+    holder->visitor = holder->waiting = true;
+    sim->visitor.holder = holder;
+    return RDISK_LATER;
+}
+
 enum rdisk_status sim_visitor_release(struct sim *sim,
                                       struct sim_holder *holder)
 {
@@ -107,6 +147,17 @@ void sim_visitor_owner_acts(struct sim_visitor *visitor)
                                          visitor->how & 1 ? RDISK_STATUS_OK
                                                           : RDISK_STATUS_DENIED,
                                          &err);
+            holder->session = NULL;
+        } else if (visitor->goal == RDISK_TARGET_LISTING && holder->waiting) {
+            struct rdisk_list_page page;
+
+            holder->waiting = false;
+            visitor->holder = NULL;
+            fill_page(visitor->sim, "", &page);
+            rdisk_target_session_listed(holder->session,
+                                        visitor->how & 1 ? RDISK_STATUS_OK
+                                                         : RDISK_STATUS_DENIED,
+                                        &page, &err);
             holder->session = NULL;
         } else if (visitor->goal == RDISK_TARGET_RELEASING && holder->waiting) {
             struct rdisk_target_session *session = holder->session;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A session that creates or deletes a volume instead of opening one. */
+/* A session that creates or deletes a volume, or lists volumes (list.c),
+ * instead of opening one. */
 #include <errno.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ int rdisk_initiator_make(struct rdisk_initiator *session, uint64_t size,
         (flags & ~RDISK_CREATE_FLAGS_KNOWN)) {
         return -EINVAL;
     }
+    session->handshake.instead = RDISK_MSG_CREATE;
     session->handshake.create_size = size;
     session->handshake.create_flags = flags;
     return 0;
@@ -25,14 +27,27 @@ int rdisk_initiator_remove(struct rdisk_initiator *session)
     if (rdisk_initiator_state(session) != RDISK_INITIATOR_IDLE) {
         return -EALREADY;
     }
-    session->handshake.deletes = true;
-    session->handshake.create_size = 0;
+    session->handshake.instead = RDISK_MSG_DELETE;
     return 0;
 }
 
 bool rdisk_initiator_creates(const struct rdisk_initiator *session)
 {
-    return session->handshake.create_size || session->handshake.deletes;
+    return session->handshake.instead;
+}
+
+/* False: it is not to be sent, and the session fails. */
+static bool chosen(struct rdisk_initiator *session, uint64_t feature,
+                   const char *verb, const char *message)
+{
+    if (session->handshake.auth.chosen & feature) {
+        return true;
+    }
+    rdisk_initiator_raise_lost(session, -ENOTSUP,
+                               "%s cannot %s volumes for its clients: its "
+                               "version is older than %s",
+                               session->peer, verb, message);
+    return false;
 }
 
 static void send_delete(struct rdisk_initiator *session)
@@ -43,15 +58,10 @@ static void send_delete(struct rdisk_initiator *session)
         .name_length = htole16((uint16_t)length),
     };
 
-    if (!(session->handshake.auth.chosen & RDISK_FEATURE_DELETE)) {
-        rdisk_initiator_raise_lost(session, -ENOTSUP,
-                                   "%s cannot delete volumes for its clients: "
-                                   "its version is older than DELETE",
-                                   session->peer);
-        return;
+    if (chosen(session, RDISK_FEATURE_DELETE, "delete", "DELETE")) {
+        memcpy(wire.name, session->options.volume, length);
+        rdisk_initiator_send(session, &wire.message, sizeof(wire));
     }
-    memcpy(wire.name, session->options.volume, length);
-    rdisk_initiator_send(session, &wire.message, sizeof(wire));
 }
 
 static void send_create(struct rdisk_initiator *session)
@@ -65,30 +75,31 @@ static void send_create(struct rdisk_initiator *session)
         .name_length = htole16((uint16_t)length),
     };
 
-    if (!(handshake->auth.chosen & RDISK_FEATURE_CREATE)) {
-        rdisk_initiator_raise_lost(session, -ENOTSUP,
-                                   "%s cannot create "
-                                   "volumes for its clients: its version is "
-                                   "older than CREATE",
-                                   session->peer);
-        return;
+    if (chosen(session, RDISK_FEATURE_CREATE, "create", "CREATE")) {
+        memcpy(create.name, session->options.volume, length);
+        rdisk_initiator_send(session, &create.message, sizeof(create));
     }
-    memcpy(create.name, session->options.volume, length);
-    rdisk_initiator_send(session, &create.message, sizeof(create));
 }
 
 void rdisk_initiator_send_create(struct rdisk_initiator *session)
 {
-    if (session->handshake.deletes) {
-        send_delete(session);
-    } else {
+    switch (session->handshake.instead) {
+    case RDISK_MSG_CREATE:
         send_create(session);
+        break;
+    case RDISK_MSG_DELETE:
+        send_delete(session);
+        break;
+    default:
+        if (chosen(session, RDISK_FEATURE_LIST, "list", "LIST")) {
+            rdisk_initiator_send_list(session);
+        }
+        break;
     }
 }
 
-/* Serve it to its end, if @ret is 0, and destroy it. */
-static int run_to_the_end(struct rdisk_initiator *session, int ret,
-                          struct rdisk_error *why, struct rdisk_error *err)
+int rdisk_initiator_run_to_end(struct rdisk_initiator *session, int ret,
+                               struct rdisk_error *why, struct rdisk_error *err)
 {
     if (ret == 0) {
         ret = rdisk_initiator_start(session, why);
@@ -112,7 +123,7 @@ int rdisk_delete_volume(const struct rdisk_env *env,
                                                              NULL, &why);
     int ret = session ? rdisk_initiator_remove(session) : why.code;
 
-    return run_to_the_end(session, ret, &why, err);
+    return rdisk_initiator_run_to_end(session, ret, &why, err);
 }
 
 int rdisk_create_volume(const struct rdisk_env *env,
@@ -131,5 +142,5 @@ int rdisk_create_volume(const struct rdisk_env *env,
                         "not 0",
                         (unsigned long long)size);
     }
-    return run_to_the_end(session, ret, &why, err);
+    return rdisk_initiator_run_to_end(session, ret, &why, err);
 }

@@ -279,13 +279,14 @@ static void take_open_reply(struct rdisk_initiator *session,
 
 /* ---- The messages that a client takes ------------------------------------ */
 
-/* To CREATE or to DELETE: only one of them was sent. */
+/* To CREATE or to DELETE: only one of them was sent, or LIST. */
 static void take_create_reply(struct rdisk_initiator *session,
                               const struct rdisk_wire_message *message)
 {
     bool deleted = le16toh(message->type) == RDISK_MSG_DELETE_REPLY;
 
-    if (deleted != session->handshake.deletes) {
+    if (session->handshake.instead !=
+        (deleted ? RDISK_MSG_DELETE : RDISK_MSG_CREATE)) {
         rdisk_initiator_bad_message(session,
                                     deleted ? "DELETE_REPLY without DELETE"
                                             : "CREATE_REPLY without CREATE");
@@ -325,6 +326,7 @@ static const struct message_type {
     [RDISK_MSG_OPEN_REPLY] = { AT(OPENING), false, take_open_reply },
     [RDISK_MSG_CREATE_REPLY] = { AT(CREATING), false, take_create_reply },
     [RDISK_MSG_DELETE_REPLY] = { AT(CREATING), false, take_create_reply },
+    [RDISK_MSG_LIST_REPLY] = { AT(CREATING), false, rdisk_initiator_take_list },
     [RDISK_MSG_PING] = { OPEN_STATES, false, rdisk_initiator_take_ping },
     [RDISK_MSG_PONG] = { OPEN_STATES, false, rdisk_initiator_take_pong },
     [RDISK_MSG_VOLUME_CHANGED] = { OPEN_STATES, false,

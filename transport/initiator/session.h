@@ -71,10 +71,14 @@ struct rdisk_handshake {
     uint32_t challenge;          /* sequence of AUTH_CHALLENGE */
     uint64_t server_session;     /* names the session when queues join */
     uint8_t token[16];
-    uint64_t generation;  /* to open with, until it was READY */
-    uint64_t create_size; /* of a volume to be created; 0: open one */
+    uint64_t generation; /* to open with, until it was READY */
+    /* Sent instead of OPEN: CREATE, DELETE or LIST; 0: OPEN. */
+    enum rdisk_message_type instead;
+    uint64_t create_size;
     unsigned int create_flags;
-    bool deletes; /* the volume */
+    rdisk_list_fn *listed;
+    void *listed_opaque;
+    char listed_last[RDISK_VOLUME_NAME_MAX + 1]; /* of the last page */
 };
 
 /* ping.c */
@@ -203,6 +207,17 @@ void rdisk_initiator_send_create(struct rdisk_initiator *session);
 void rdisk_initiator_begin_close(struct rdisk_initiator *session);
 void rdisk_initiator_send_close(struct rdisk_initiator *session);
 bool rdisk_initiator_creates(const struct rdisk_initiator *session);
+/* Serve it to its end, if @ret is 0, and destroy it; it may be NULL. Returns
+ * @ret, or why it failed, with *@why in @err. */
+int rdisk_initiator_run_to_end(struct rdisk_initiator *session, int ret,
+                               struct rdisk_error *why,
+                               struct rdisk_error *err);
+
+/* list.c */
+
+void rdisk_initiator_send_list(struct rdisk_initiator *session);
+void rdisk_initiator_take_list(struct rdisk_initiator *session,
+                               const struct rdisk_wire_message *message);
 
 /* join.c */
 

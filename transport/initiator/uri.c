@@ -153,11 +153,25 @@ static int parse_query(const char *query, rdisk_uri_option_fn *option,
     return 0;
 }
 
-int rdisk_uri_parse(const char *text, struct rdisk_uri *uri,
-                    rdisk_uri_option_fn *option, void *opaque,
-                    struct rdisk_error *err)
+/* The query, with which the URI ends. */
+static int parse_end(const char *query, rdisk_uri_option_fn *option,
+                     void *opaque, struct rdisk_error *err)
 {
-    const char *authority, *path, *query;
+    if (*query != '?') {
+        return 0;
+    }
+    if (!option) {
+        return rdisk_error_set(err, -EINVAL,
+                               "options '%.100s' are not allowed here", query);
+    }
+    return parse_query(query + 1, option, opaque, err);
+}
+
+/* All but the query, which *@query is; the volume's name may be empty. */
+static int parse_place(const char *text, struct rdisk_uri *uri,
+                       const char **query, struct rdisk_error *err)
+{
+    const char *authority, *path;
     int ret;
 
     memset(uri, 0, sizeof(*uri));
@@ -176,13 +190,22 @@ int rdisk_uri_parse(const char *text, struct rdisk_uri *uri,
     if (*path == '/') {
         path++;
     }
-    query = path + strcspn(path, "?#");
-    if (*query == '#') {
+    *query = path + strcspn(path, "?#");
+    if (**query == '#') {
         return rdisk_error_set(err, -EINVAL, "the URI has a fragment '%.100s'",
-                               query);
+                               *query);
     }
-    ret = decode(uri->volume, sizeof(uri->volume), path, (size_t)(query - path),
-                 "the volume's name", err);
+    return decode(uri->volume, sizeof(uri->volume), path,
+                  (size_t)(*query - path), "the volume's name", err);
+}
+
+int rdisk_uri_parse(const char *text, struct rdisk_uri *uri,
+                    rdisk_uri_option_fn *option, void *opaque,
+                    struct rdisk_error *err)
+{
+    const char *query;
+    int ret = parse_place(text, uri, &query, err);
+
     if (ret < 0) {
         return ret;
     }
@@ -192,15 +215,24 @@ int rdisk_uri_parse(const char *text, struct rdisk_uri *uri,
             "the URI names no volume; write rdma://host[:port]/volume");
     }
     ret = rdisk_volume_name_check(uri->volume, strlen(uri->volume), err);
+    return ret < 0 ? ret : parse_end(query, option, opaque, err);
+}
+
+int rdisk_uri_parse_server(const char *text, struct rdisk_uri *uri,
+                           rdisk_uri_option_fn *option, void *opaque,
+                           struct rdisk_error *err)
+{
+    const char *query;
+    int ret = parse_place(text, uri, &query, err);
+
     if (ret < 0) {
         return ret;
     }
-    if (*query != '?') {
-        return 0;
+    if (uri->volume[0]) {
+        return rdisk_error_set(
+            err, -EINVAL,
+            "the URI names a volume, '%.128s'; write rdma://host[:port]/",
+            uri->volume);
     }
-    if (!option) {
-        return rdisk_error_set(err, -EINVAL,
-                               "options '%.100s' are not allowed here", query);
-    }
-    return parse_query(query + 1, option, opaque, err);
+    return parse_end(query, option, opaque, err);
 }

@@ -48,6 +48,7 @@ static const struct {
     [RDISK_TARGET_WAIT_OPEN] = { "WAIT_OPEN", KEPT, false, false, true },
     [RDISK_TARGET_OPENING] = { "OPENING", OPEN_TIMEOUT, false, false },
     [RDISK_TARGET_CREATING] = { "CREATING", OPEN_TIMEOUT, false, false },
+    [RDISK_TARGET_LISTING] = { "LISTING", OPEN_TIMEOUT, false, false },
     /* What was granted is reserved for it, so its queues have to join in
      * time. */
     [RDISK_TARGET_WAIT_JOIN] = { "WAIT_JOIN", HANDSHAKE, false, true, true },
@@ -280,6 +281,7 @@ static const struct row table[RDISK_TARGET_STATES][RDISK_TARGET_EVENTS] = {
     [RDISK_TARGET_WAIT_OPEN] = {
         ON(OPEN) = DO(OPENING, rdisk_target_session_ask),
         ON(CREATE) = DO(CREATING, rdisk_target_session_ask_create),
+        ON(LIST) = DO(LISTING, rdisk_target_session_ask_list),
         ON(REFUSED) = DO(CLOSE_WAIT, refuse),
         ON(END) = DO(CLOSE_WAIT, end),
         ON(SHUTDOWN) = DO(DRAINING, say_bye),
@@ -305,6 +307,15 @@ static const struct row table[RDISK_TARGET_STATES][RDISK_TARGET_EVENTS] = {
         ON(LOST) = DO(ENDED, cut),
         ON(CUT) = DO(ENDED, cut),
         ON(DEADLINE) = DO(CREATING, rdisk_target_session_create_late),
+    },
+    [RDISK_TARGET_LISTING] = {
+        ON(LISTED) = GO(WAIT_OPEN),
+        ON(REFUSED) = DO(CLOSE_WAIT, refuse),
+        ON(END) = DO(CLOSE_WAIT, end),
+        ON(SHUTDOWN) = DO(DRAINING, say_bye),
+        ON(LOST) = DO(ENDED, cut),
+        ON(CUT) = DO(ENDED, cut),
+        ON(DEADLINE) = DO(LISTING, rdisk_target_session_list_late),
     },
     [RDISK_TARGET_WAIT_JOIN] = {
         ON(JOINED) = GO(OPEN),
@@ -376,6 +387,8 @@ static const char *const event_names[RDISK_TARGET_EVENTS] = {
     ON(GRANTED) = "GRANTED",
     ON(CREATE) = "CREATE",
     ON(CREATED) = "CREATED",
+    ON(LIST) = "LIST",
+    ON(LISTED) = "LISTED",
     ON(REFUSED) = "REFUSED",
     ON(JOINED) = "JOINED",
     ON(CLOSE) = "CLOSE",

@@ -178,10 +178,11 @@ enum rdisk_target_state {
                                    deadline */
     RDISK_TARGET_DENY_LEFT,  /* the same, its client has disconnected: it
                                    keeps its place until the deadline */
-    RDISK_TARGET_WAIT_OPEN,  /* OPEN or CREATE is due */
+    RDISK_TARGET_WAIT_OPEN,  /* OPEN, CREATE, DELETE or LIST is due */
     RDISK_TARGET_OPENING,    /* the owner answers an OPEN later */
     RDISK_TARGET_CREATING,   /* the owner answers a CREATE, or a DELETE,
                                    later */
+    RDISK_TARGET_LISTING,    /* the owner answers a LIST later */
     RDISK_TARGET_WAIT_JOIN,  /* OPEN_REPLY sent: a data queue is due */
     RDISK_TARGET_OPEN,       /* a data queue has joined */
     RDISK_TARGET_CLOSING,    /* CLOSE received; answered when the queues
@@ -209,6 +210,9 @@ enum rdisk_target_event {
     RDISK_TARGET_ON_GRANTED,   /* the owner grants OPEN */
     RDISK_TARGET_ON_CREATE,    /* CREATE or DELETE received */
     RDISK_TARGET_ON_CREATED,   /* the owner has made, or deleted, the volume */
+    RDISK_TARGET_ON_LIST,      /* LIST received */
+    RDISK_TARGET_ON_LISTED,    /* the owner has listed volumes, and LIST is
+                                   answered */
     RDISK_TARGET_ON_REFUSED,   /* the client's request is: session->end */
     RDISK_TARGET_ON_JOINED,    /* a data queue has joined */
     RDISK_TARGET_ON_CLOSE,     /* CLOSE received */
@@ -288,9 +292,11 @@ struct rdisk_target_session {
     struct rdisk_create_request create; /* while CREATING, without its peer
                                            and user */
     uint32_t create_sequence;           /* wire order */
-    struct rdisk_error why;             /* OPENING or CREATING takes so long */
-    void *user;                         /* the owner's */
-    bool owner_knows; /* it gets an event when the session is gone */
+    char list_after[RDISK_VOLUME_NAME_MAX + 1]; /* while LISTING */
+    uint32_t list_sequence;                     /* wire order */
+    struct rdisk_error why; /* OPENING, CREATING or LISTING takes so long */
+    void *user;             /* the owner's */
+    bool owner_knows;       /* it gets an event when the session is gone */
 
     struct rdisk_target_queue *queues;
     unsigned int queue_count;
@@ -402,6 +408,14 @@ enum rdisk_target_event rdisk_target_session_ask_create(
 enum rdisk_target_event rdisk_target_session_reply_created(
     struct rdisk_target_session *session);
 enum rdisk_target_event rdisk_target_session_create_late(
+    struct rdisk_target_session *session);
+
+/* list.c: the same for LIST. */
+enum rdisk_target_event rdisk_target_session_list(
+    struct rdisk_target_session *session, const void *message);
+enum rdisk_target_event rdisk_target_session_ask_list(
+    struct rdisk_target_session *session);
+enum rdisk_target_event rdisk_target_session_list_late(
     struct rdisk_target_session *session);
 
 /* call.c: RESIZE and STAT have come; report a size that the client does not

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "transport/wire/check.h"
+#include "transport/wire/list.h"
 
 /* ---- Bodies ------------------------------------------------------------ */
 
@@ -241,6 +242,11 @@ const struct rdisk_message_info rdisk_messages[RDISK_MSG_COUNT] = {
     [RDISK_MSG_DELETE] = { "DELETE", sizeof(struct rdisk_wire_delete), false,
                            check_delete },
     [RDISK_MSG_DELETE_REPLY] = { "DELETE_REPLY", HEADER_ONLY, true, NULL },
+    [RDISK_MSG_LIST] = { "LIST", sizeof(struct rdisk_wire_list), false,
+                         rdisk_list_check },
+    [RDISK_MSG_LIST_REPLY] = { "LIST_REPLY",
+                               sizeof(struct rdisk_wire_list_reply), true,
+                               rdisk_list_check_reply },
     [RDISK_MSG_STAT] = { "STAT", HEADER_ONLY, false, NULL },
     [RDISK_MSG_STAT_REPLY] = { "STAT_REPLY",
                                sizeof(struct rdisk_wire_stat_reply), true,

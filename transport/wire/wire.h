@@ -102,6 +102,8 @@ enum rdisk_message_type {
     RDISK_MSG_STAT_REPLY = 20,
     RDISK_MSG_DELETE = 21, /* client: instead of OPEN, delete a volume */
     RDISK_MSG_DELETE_REPLY = 22,
+    RDISK_MSG_LIST = 23, /* client: before OPEN, which volumes are there? */
+    RDISK_MSG_LIST_REPLY = 24,
     RDISK_MSG_COUNT
 };
 
@@ -137,11 +139,12 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_BARE   (1ull << 8)  /* writes without a header */
 #define RDISK_FEATURE_DELETE (1ull << 9)  /* DELETE */
 #define RDISK_FEATURE_VECTOR (1ull << 10) /* several in one message */
+#define RDISK_FEATURE_LIST   (1ull << 11) /* LIST */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
      RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_CREATE | \
      RDISK_FEATURE_COPY | RDISK_FEATURE_LONG_EXTENTS | RDISK_FEATURE_BARE | \
-     RDISK_FEATURE_DELETE | RDISK_FEATURE_VECTOR)
+     RDISK_FEATURE_DELETE | RDISK_FEATURE_VECTOR | RDISK_FEATURE_LIST)
 
 /* How the peers prove who they are, right after HELLO_REPLY. */
 enum rdisk_auth_method {

@@ -35,18 +35,10 @@ void rogue_say(enum rdisk_message_type type, void *message, size_t size)
     scene_pump(&rogue_scene);
 }
 
-static void converse(void)
+/* Accept the control connection, and answer HELLO. */
+static void greet(void)
 {
     struct rdisk_wire_hello hello = { .features = htole64(rogue_features) };
-    struct rdisk_wire_open_reply open = {
-        .session = htole64(1),
-        .epoch = htole64(1),
-        .size = htole64(1 << 20),
-        .block_size = htole32(512),
-        .queues = htole16(1),
-        .slots = htole16((uint16_t)rogue_slots),
-        .slot_size = htole32(4096),
-    };
     struct rdisk_wire_accept accept;
 
     REQUIRE(raw_request(&rogue_control));
@@ -57,13 +49,27 @@ static void converse(void)
     raw_accept(&rogue_control, &accept, sizeof(accept));
     scene_pump(&rogue_scene);
     rogue_say(RDISK_MSG_HELLO_REPLY, &hello, sizeof(hello));
+}
+
+static void converse(void)
+{
+    struct rdisk_wire_open_reply open = {
+        .session = htole64(1),
+        .epoch = htole64(1),
+        .size = htole64(1 << 20),
+        .block_size = htole32(512),
+        .queues = htole16(1),
+        .slots = htole16((uint16_t)rogue_slots),
+        .slot_size = htole32(4096),
+    };
+
+    greet();
     rogue_say(RDISK_MSG_OPEN_REPLY, &open, sizeof(open));
     CHECK_EQUAL(victim->state, RDISK_INITIATOR_JOINING);
 }
 
-void rogue_begin_joining(uint64_t seed)
+static void listen_for_victim(uint64_t seed)
 {
-    struct rdma_cm_id *id;
     enum rdisk_guest_memory mode = rogue_guest_memory;
 
     rogue_guest_memory = RDISK_GUEST_MEMORY_DIRECT;
@@ -73,6 +79,31 @@ void rogue_begin_joining(uint64_t seed)
     raw_init(&rogue_control, rogue_scene.fabric, rogue_scene.server_host);
     raw_init(&rogue_data, rogue_scene.fabric, rogue_scene.server_host);
     raw_listen(&rogue_control, SCENE_PORT);
+}
+
+void rogue_begin_instead(uint64_t features,
+                         int (*instead)(struct rdisk_initiator *session))
+{
+    static const struct rdisk_initiator_events none;
+
+    rogue_features = features;
+    listen_for_victim(1);
+    victim->session = rdisk_initiator_create(&victim->env, &victim->options,
+                                             &none, NULL, &victim->error);
+    REQUIRE(victim->session != NULL);
+    CHECK_EQUAL(instead(victim->session), 0);
+    CHECK_EQUAL(rdisk_initiator_start(victim->session, &victim->error), 0);
+    scene_pump(&rogue_scene);
+    greet();
+    CHECK_EQUAL(rdisk_initiator_state(victim->session),
+                RDISK_INITIATOR_CREATING);
+}
+
+void rogue_begin_joining(uint64_t seed)
+{
+    struct rdma_cm_id *id;
+
+    listen_for_victim(seed);
     scene_start(victim);
     scene_pump(&rogue_scene);
     converse();

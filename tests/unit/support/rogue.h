@@ -30,6 +30,10 @@ void rogue_begin_joining(uint64_t seed);
 void rogue_accept_queue(void);
 /* The same, accepted: the victim is READY. */
 void rogue_begin(uint64_t seed);
+/* The victim's session creates, deletes or lists (@instead), and the server has
+ * chosen these features: its reply is due. */
+void rogue_begin_instead(uint64_t features,
+                         int (*instead)(struct rdisk_initiator *session));
 void rogue_end(void);
 
 void rogue_say(enum rdisk_message_type type, void *message, size_t size);

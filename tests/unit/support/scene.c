@@ -444,6 +444,7 @@ void scene_serve(struct scene *scene)
         .open = owner_open,
         .close = owner_close,
         .create = scene_create_event,
+        .list = scene_list_event,
         .resize = scene_resize_event,
         .stat = scene_stat_event,
         .queue_group = owner_queue_group,

@@ -82,6 +82,8 @@ struct scene {
     bool creatable;                          /* take CREATE */
     struct rdisk_create_request last_create; /* peer and user are gone */
     unsigned int creates;
+    unsigned int volumes; /* listed: "v-000" and so on; 0: none may list */
+    unsigned int lists;   /* pages asked for */
     uint64_t size;        /* of the volume */
     unsigned int resizes; /* asked for */
     bool any_range;       /* take requests beyond the disk, to fail them */
@@ -97,8 +99,8 @@ struct scene {
     struct rdisk_quota quota;   /* of @user */
     struct rdisk_secret secret; /* its */
     struct scene_holder holders[SCENE_HOLDERS];
-    bool later;                  /* answer no OPEN, CREATE, RESIZE and STAT */
-    unsigned int laters;         /* that were not answered */
+    bool later;          /* answer no OPEN, CREATE, LIST, RESIZE, STAT */
+    unsigned int laters; /* that were not answered */
     enum rdisk_status fail_with; /* answer each request with this */
     struct rdisk_target_request *parked[4096];
     unsigned int parked_count;
@@ -184,6 +186,14 @@ enum rdisk_status scene_create_event(void *opaque,
                                      struct rdisk_target_session *session,
                                      const struct rdisk_create_request *request,
                                      void **user, struct rdisk_error *err);
+/* The page after @after. */
+void scene_fill_page(const struct scene *scene, const char *after,
+                     struct rdisk_list_page *page);
+enum rdisk_status scene_list_event(void *opaque,
+                                   struct rdisk_target_session *session,
+                                   const struct rdisk_list_request *request,
+                                   struct rdisk_list_page *page, void **user,
+                                   struct rdisk_error *err);
 enum rdisk_status scene_stat_event(void *opaque, void *user,
                                    uint64_t *allocated,
                                    struct rdisk_error *err);

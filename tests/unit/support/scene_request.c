@@ -77,26 +77,81 @@ enum rdisk_status scene_later(struct scene *scene, struct rdisk_error *err)
     return RDISK_LATER;
 }
 
+/* Whoever asked is answered later, by the test. */
+static enum rdisk_status wait(struct scene *scene,
+                              struct rdisk_target_session *session, void **user,
+                              struct rdisk_error *err)
+{
+    struct scene_holder *holder = scene->holders;
+
+    while (holder->session) {
+        holder++;
+        REQUIRE(holder < scene->holders + SCENE_HOLDERS);
+    }
+    *holder = (struct scene_holder) {
+        .session = session,
+        .waiting = true,
+    };
+    *user = holder;
+    return scene_later(scene, err);
+}
+
+void scene_fill_page(const struct scene *scene, const char *after,
+                     struct rdisk_list_page *page)
+{
+    *page = (struct rdisk_list_page) { .count = 0 };
+    for (unsigned int i = 0; i < scene->volumes; i++) {
+        struct rdisk_list_entry entry = {
+            .size = 512 * (i + 1),
+            .read_only = i % 2,
+        };
+
+        snprintf(entry.name, sizeof(entry.name), "v-%03u", i);
+        if (strcmp(entry.name, after) <= 0) {
+            continue;
+        }
+        if (page->count == RDISK_LIST_MAX) {
+            page->more = true;
+            break;
+        }
+        page->entries[page->count++] = entry;
+    }
+}
+
+enum rdisk_status scene_list_event(void *opaque,
+                                   struct rdisk_target_session *session,
+                                   const struct rdisk_list_request *request,
+                                   struct rdisk_list_page *page, void **user,
+                                   struct rdisk_error *err)
+{
+    struct scene *scene = opaque;
+
+    CHECK(request->peer[0] != '\0');
+    CHECK_SAYS(request->user, scene->user ? scene->user : "");
+    scene->lists++;
+    if (scene->later) {
+        return wait(scene, session, user, err);
+    }
+    scene_fill_page(scene, request->after, page);
+    rdisk_error_set(err, -EPERM, "not here");
+    return scene->fail_with != RDISK_STATUS_OK ? scene->fail_with
+           : scene->volumes                    ? RDISK_STATUS_OK
+                                               : RDISK_STATUS_DENIED;
+}
+
 enum rdisk_status scene_create_event(void *opaque,
                                      struct rdisk_target_session *session,
                                      const struct rdisk_create_request *request,
                                      void **user, struct rdisk_error *err)
 {
     struct scene *scene = opaque;
-    struct scene_holder *holder = &scene->holders[0];
 
     CHECK(request->peer[0] != '\0');
     CHECK_SAYS(request->user, scene->user ? scene->user : "");
     scene->last_create = *request;
     scene->creates++;
     if (scene->later) {
-        REQUIRE(!holder->session);
-        *holder = (struct scene_holder) {
-            .session = session,
-            .waiting = true,
-        };
-        *user = holder;
-        return scene_later(scene, err);
+        return wait(scene, session, user, err);
     }
     rdisk_error_set(err, -EPERM, "not here");
     return scene->fail_with != RDISK_STATUS_OK ? scene->fail_with

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* RESIZE, STAT and CREATE of a client that does as it likes. */
+/* RESIZE, STAT, CREATE, DELETE and LIST of a client that does as it likes. */
 #include "tests/unit/support/hostile.h"
 #include "tests/unit/support/unit.h"
+#include "transport/wire/list.h"
 
 /* @size bytes wanted; the answer, if any. */
 static struct rdisk_wire_message *resize(uint64_t size)
@@ -167,6 +168,85 @@ static void delete_out_of_turn(void)
     hostile_end();
 }
 
+static struct rdisk_wire_message *list_volumes(void)
+{
+    struct rdisk_wire_list *wire = hostile_message(RDISK_MSG_LIST,
+                                                   sizeof(*wire));
+
+    wire->message.sequence = htole32(79);
+    wire->message.epoch = htole64(5);
+    return hostile_say(sizeof(*wire));
+}
+
+static void greet_with(uint64_t features)
+{
+    struct rdisk_wire_hello *hello = hostile_message(RDISK_MSG_HELLO,
+                                                     sizeof(*hello));
+
+    hello->features = htole64(features);
+    hostile_say(sizeof(*hello));
+}
+
+static void list_not_agreed(void)
+{
+    const struct rdisk_wire_message *reply;
+
+    hostile_begin(1);
+    hostile_scene.volumes = 3;
+    greet_with(0);
+    reply = list_volumes();
+    is(reply, RDISK_MSG_LIST_REPLY, RDISK_STATUS_UNSUPPORTED);
+    CHECK_EQUAL(le32toh(reply->sequence), 79);
+    CHECK_EQUAL(hostile_scene.lists, 0);
+    hostile_end();
+}
+
+static void list_out_of_turn(void)
+{
+    hostile_begin(1);
+    hostile_scene.volumes = 3;
+    is(list_volumes(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    hostile_end();
+    hostile_begin(1);
+    hostile_scene.volumes = 3;
+    hostile_open_volume();
+    is(list_volumes(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    CHECK_EQUAL(hostile_scene.lists, 0);
+    hostile_end();
+    hostile_begin_stranger(1, "alice", "00112233445566778899aabbccddeeff");
+    hostile_scene.volumes = 3;
+    greet_with(RDISK_FEATURE_LIST);
+    is(list_volumes(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    CHECK_EQUAL(hostile_scene.lists, 0);
+    hostile_end();
+}
+
+/* It may list as often as it likes, one list at a time, and then delete. */
+static void list_again_and_again(void)
+{
+    hostile_begin(1);
+    hostile_scene.volumes = 3;
+    hostile_scene.creatable = true;
+    greet_with(RDISK_FEATURE_LIST | RDISK_FEATURE_DELETE);
+    for (unsigned int i = 1; i <= 20; i++) {
+        is(list_volumes(), RDISK_MSG_LIST_REPLY, RDISK_STATUS_OK);
+        CHECK_EQUAL(hostile_scene.lists, i);
+    }
+    is(delete_volume(), RDISK_MSG_DELETE_REPLY, RDISK_STATUS_OK);
+    /* That was the last message of this session. */
+    CHECK(!list_volumes());
+    CHECK_EQUAL(hostile_scene.lists, 20);
+    hostile_end();
+    hostile_begin(1);
+    hostile_scene.volumes = 3;
+    hostile_scene.later = true;
+    greet_with(RDISK_FEATURE_LIST);
+    CHECK(!list_volumes());
+    is(list_volumes(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    CHECK_EQUAL(hostile_scene.lists, 1);
+    hostile_end();
+}
+
 static void create_out_of_turn(void)
 {
     hostile_begin(1);
@@ -205,6 +285,10 @@ static const struct unit_test tests[] = {
     { "a DELETE that was not agreed on is refused", delete_not_agreed },
     { "a DELETE comes instead of an OPEN, and after HELLO",
       delete_out_of_turn },
+    { "a LIST that was not agreed on is refused", list_not_agreed },
+    { "a LIST before the proof or after OPEN ends the session",
+      list_out_of_turn },
+    { "a client has one list at a time", list_again_and_again },
     { "a create before the proof ends the session", create_before_proof },
     { "who does not know of resizes is not told", not_told },
 };

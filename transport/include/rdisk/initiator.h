@@ -135,7 +135,7 @@ enum rdisk_initiator_state {
     RDISK_INITIATOR_AUTH_SENT,  /* for AUTH_CHALLENGE */
     RDISK_INITIATOR_PROOF_SENT, /* for AUTH_REPLY, the server's proof */
     RDISK_INITIATOR_OPENING,    /* OPEN sent */
-    RDISK_INITIATOR_CREATING,   /* instead: CREATE or DELETE sent */
+    RDISK_INITIATOR_CREATING,   /* instead: CREATE, DELETE or LIST sent */
     RDISK_INITIATOR_JOINING,    /* data queues connect */
     RDISK_INITIATOR_READY,      /* requests flow */
     RDISK_INITIATOR_DRAINING,   /* the server shuts down: what is in flight is
@@ -349,6 +349,24 @@ int rdisk_initiator_remove(struct rdisk_initiator *session);
 int rdisk_delete_volume(const struct rdisk_env *env,
                         const struct rdisk_initiator_options *options,
                         struct rdisk_error *err);
+
+/*
+ * List the volumes of the options' server that this client may open, instead of
+ * opening one; the options' volume is not used. As _make(): CLOSED when @each
+ * has been called for all of them, from _process(), in ascending order of the
+ * bytes of their names; or FAILED: -EACCES, -ENOTSUP (the server has no LIST),
+ * -EBUSY (its storage does not answer). A volume that is created or deleted
+ * meanwhile may be listed or not. @entry is valid during the call, which must
+ * not destroy the session. Returns 0 or -EALREADY.
+ */
+typedef void rdisk_list_fn(void *opaque, const struct rdisk_list_entry *entry);
+int rdisk_initiator_list(struct rdisk_initiator *session, rdisk_list_fn *each,
+                         void *opaque);
+/* The same in one call that blocks, as rdisk_create_volume(). */
+int rdisk_list_volumes(const struct rdisk_env *env,
+                       const struct rdisk_initiator_options *options,
+                       rdisk_list_fn *each, void *opaque,
+                       struct rdisk_error *err);
 
 /* How long each step to READY took, in nanoseconds; for rdisk ping. */
 struct rdisk_initiator_steps {

@@ -45,6 +45,14 @@ typedef uint64_t rdisk_le64;
 /* Bytes of cache and identity. */
 #define RDISK_ID_SIZE 16u
 
+/* A volume that a client may open. */
+struct rdisk_list_entry {
+    char name[RDISK_VOLUME_NAME_MAX + 1];
+    uint64_t size;  /* bytes */
+    bool read_only; /* to this client */
+};
+#define RDISK_LIST_MAX 19 /* entries of an answer to LIST */
+
 /* How a request ended. Crosses the wire as one byte. */
 enum rdisk_status {
     RDISK_STATUS_OK = 0,

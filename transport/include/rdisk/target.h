@@ -46,8 +46,8 @@ struct rdisk_target_options {
     uint64_t max_memory;       /* bytes of slots of all sessions together */
     unsigned int handshake_timeout_ms; /* from connect to OPEN */
     unsigned int max_silence_ms;       /* of a client whose device answers */
-    /* For an answer that comes LATER: to OPEN or CREATE, where it is best less
-     * than the time that clients wait; to RESIZE or STAT. */
+    /* For an answer that comes LATER: to OPEN, CREATE or LIST, where it is best
+     * less than the time that clients wait; to RESIZE or STAT. */
     unsigned int open_timeout_ms, call_timeout_ms;
     bool authenticate;          /* events->secret decides who may connect;
                                    otherwise all may */
@@ -80,6 +80,20 @@ struct rdisk_create_request {
     bool deletes;     /* it is to go; the rest is 0 then */
     uint64_t size;    /* bytes, multiple of 512 */
     bool exclusive;   /* only if there is none of that name */
+};
+
+/* A client wants to know which volumes it may open; checked for form. */
+struct rdisk_list_request {
+    const char *peer;  /* address of the client, for logs */
+    const char *user;  /* who has proved to be; "" if that was not demanded */
+    const char *after; /* only those whose names come after this one; "": all */
+};
+
+/* The first of them, in ascending order of the bytes of their names. */
+struct rdisk_list_page {
+    struct rdisk_list_entry entries[RDISK_LIST_MAX];
+    unsigned int count; /* not 0 if there are more */
+    bool more;
 };
 
 /* What the owner grants. */
@@ -138,8 +152,8 @@ struct rdisk_target_request {
 };
 
 /*
- * From events->open, ->create, ->resize and ->stat: not yet; what is waited
- * for may be left in @err. Never crosses the wire. The owner answers later, or
+ * From events->open, ->create, ->list, ->resize and ->stat: not yet; the reason
+ * may be left in @err. Never crosses the wire. The owner answers later, or
  * never if the session ends first. After options.open_timeout_ms, or
  * call_timeout_ms, the client is refused with that sentence; the owner may go
  * on, and the session takes no second RESIZE, or STAT, until it has answered
@@ -209,6 +223,17 @@ struct rdisk_target_events {
                                 struct rdisk_target_session *session,
                                 const struct rdisk_create_request *request,
                                 void **user, struct rdisk_error *err);
+    /*
+     * Control thread: fill @page with volumes that this client may open.
+     * Returns OK, RDISK_LATER, or what to refuse with. What it leaves in *@user
+     * with LATER comes back in events->close, unless it answers before. The
+     * session may ask again, or open a volume. NULL: always refused.
+     */
+    enum rdisk_status (*list)(void *opaque,
+                              struct rdisk_target_session *session,
+                              const struct rdisk_list_request *request,
+                              struct rdisk_list_page *page, void **user,
+                              struct rdisk_error *err);
     /*
      * Control thread: *@allocated gets the bytes that the session's volume
      * takes up; or RDISK_LATER. NULL: always refused.
@@ -342,12 +367,16 @@ int rdisk_target_session_reserve(struct rdisk_target_session *session,
  */
 void rdisk_target_session_retry(struct rdisk_target_session *session);
 /*
- * The answer to events->create, ->release, ->resize or ->stat, once, after
- * LATER: OK, or what to refuse with. Not after events->close.
+ * The answer to events->create, ->list, ->release, ->resize or ->stat, once,
+ * after LATER: OK, or what to refuse with. Not after events->close.
  */
 void rdisk_target_session_created(struct rdisk_target_session *session,
                                   enum rdisk_status status,
                                   const struct rdisk_error *err);
+void rdisk_target_session_listed(struct rdisk_target_session *session,
+                                 enum rdisk_status status,
+                                 const struct rdisk_list_page *page,
+                                 const struct rdisk_error *err);
 void rdisk_target_session_released(struct rdisk_target_session *session,
                                    enum rdisk_status status,
                                    const struct rdisk_error *err);

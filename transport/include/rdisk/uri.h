@@ -30,6 +30,11 @@ typedef int rdisk_uri_option_fn(void *opaque, const char *name,
 int rdisk_uri_parse(const char *text, struct rdisk_uri *uri,
                     rdisk_uri_option_fn *option, void *opaque,
                     struct rdisk_error *err);
+/* The same of rdma://host[:port][/][?option=value[&…]]: a server; @uri's volume
+ * is "". */
+int rdisk_uri_parse_server(const char *text, struct rdisk_uri *uri,
+                           rdisk_uri_option_fn *option, void *opaque,
+                           struct rdisk_error *err);
 
 #ifdef __cplusplus
 }
