@@ -73,10 +73,10 @@ static bool inside(const struct rdisk_initiator *session, uint64_t offset,
                    uint64_t length)
 {
     uint64_t size = rdisk_initiator_size(session);
-    uint32_t block_size = session->info.block_size;
+    uint32_t block_size = session->info.block_size; /* a power of two */
 
-    return offset % block_size == 0 && length % block_size == 0 &&
-           offset <= size && length <= size - offset;
+    return ((offset | length) & (block_size - 1)) == 0 && offset <= size &&
+           length <= size - offset;
 }
 
 static bool overlap(uint64_t a, uint64_t b, uint64_t length)
@@ -315,9 +315,15 @@ static unsigned int serve_once(struct rdisk_queue *queue)
     while (rdisk_qp_next(&queue->qp, &completion)) {
         count += rdisk_queue_answer(queue, &completion);
     }
-    count += rdisk_queue_end_revoked(queue);
-    rdisk_queue_revoke(queue);
-    stage_waiting(queue);
+    if (queue->revoking) {
+        count += rdisk_queue_end_revoked(queue);
+    }
+    if (queue->answered) {
+        rdisk_queue_revoke(queue);
+    }
+    if (queue->waiting) {
+        stage_waiting(queue);
+    }
     rdisk_queue_post(queue);
     return count;
 }

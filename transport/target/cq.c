@@ -107,6 +107,7 @@ static struct rdisk_target_cq *cq_create(struct rdisk_target_group *group,
         free(cq);
         return NULL;
     }
+    cq->cq.in_turns = true;
     cq->next = group->cqs;
     group->cqs = cq;
     return cq;

@@ -200,10 +200,16 @@ static void count_answer(struct rdisk_target_queue *queue,
 static void stage_answer(struct rdisk_target_queue *queue,
                          const struct rdisk_target_slot *slot)
 {
-    /* An answer without payload is a write of nothing: no key is needed. */
-    struct ibv_send_wr *wr = has_payload(slot) ? stage_payload(queue, slot)
-                                               : rdisk_qp_stage(&queue->qp);
+    struct ibv_send_wr *wr;
 
+    if (has_payload(slot)) {
+        wr = stage_payload(queue, slot);
+    } else {
+        /* A write of nothing: no key is needed. */
+        wr = rdisk_qp_stage(&queue->qp);
+        wr->wr.rdma.remote_addr = 0;
+        wr->wr.rdma.rkey = 0;
+    }
     wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
     wr->imm_data = htonl(immediate_of(slot));
 }

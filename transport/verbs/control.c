@@ -135,6 +135,8 @@ uint64_t rdisk_control_probe(struct rdisk_control *control)
 
         wr->opcode = IBV_WR_RDMA_WRITE;
         wr->send_flags = IBV_SEND_SIGNALED;
+        wr->wr.rdma.remote_addr = 0;
+        wr->wr.rdma.rkey = 0;
         rdisk_qp_post(qp);
     }
     return qp->send_posted - 1;

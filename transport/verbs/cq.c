@@ -63,14 +63,10 @@ static void note_failure(struct rdisk_cq *cq, int code)
 
 /* ---- Completions ------------------------------------------------------ */
 
-bool rdisk_cq_pending(struct rdisk_cq *cq)
+bool rdisk_cq_poll(struct rdisk_cq *cq)
 {
-    int n;
+    int n = cq->env->verbs->poll_cq(cq->cq, RDISK_CQ_BATCH, cq->parked);
 
-    if (!rdisk_cq_empty(cq)) {
-        return true;
-    }
-    n = cq->env->verbs->poll_cq(cq->cq, RDISK_CQ_BATCH, cq->parked);
     if (n < 0) {
         rdisk_log(cq->env, RDISK_LOG_ERROR, "polling completions failed: %s",
                   strerror(-n));
@@ -82,12 +78,8 @@ bool rdisk_cq_pending(struct rdisk_cq *cq)
     }
     cq->parked_next = 0;
     cq->parked_count = (unsigned int)n;
+    cq->drained = cq->in_turns && n > 0 && n < RDISK_CQ_BATCH;
     return n > 0;
-}
-
-const struct ibv_wc *rdisk_cq_next(struct rdisk_cq *cq)
-{
-    return rdisk_cq_pending(cq) ? &cq->parked[cq->parked_next++] : NULL;
 }
 
 /* ---- Events ----------------------------------------------------------- */
@@ -99,6 +91,7 @@ bool rdisk_cq_take_event(struct rdisk_cq *cq)
     void *context;
     int ret;
 
+    cq->drained = false;
     if (!cq->armed) {
         return false;
     }
@@ -121,6 +114,7 @@ void rdisk_cq_arm(struct rdisk_cq *cq)
 {
     int ret;
 
+    cq->drained = false;
     if (cq->armed || atomic_load_explicit(&cq->gone, memory_order_relaxed)) {
         return;
     }

@@ -25,6 +25,9 @@ struct rdisk_cq {
     /* Completions taken from the device and not yet handed out. */
     struct ibv_wc parked[RDISK_CQ_BATCH];
     unsigned int parked_next, parked_count;
+    bool in_turns; /* who uses it takes completions, arms, and takes more;
+                                   so a poll less will do */
+    bool drained;  /* in turns: the device had no more than these */
 
     unsigned int events; /* taken and not yet acknowledged */
     bool armed;          /* an event will come; asking is a syscall */
@@ -45,15 +48,41 @@ static inline int rdisk_cq_fd(const struct rdisk_cq *cq)
     return cq->channel->fd;
 }
 
-/* True if there is a completion to hand out. Polls the device if none is
- * left. */
-bool rdisk_cq_pending(struct rdisk_cq *cq);
-/* The next one, valid until the next call; NULL if there is none now. */
-const struct ibv_wc *rdisk_cq_next(struct rdisk_cq *cq);
 /* True if everything that was taken from the device has been handed out. */
 static inline bool rdisk_cq_empty(const struct rdisk_cq *cq)
 {
     return cq->parked_next == cq->parked_count;
+}
+
+/* Take completions from the device, when all before have been handed out. False
+ * if there are none. */
+bool rdisk_cq_poll(struct rdisk_cq *cq);
+
+/* True if there is a completion to hand out. Polls the device if none is
+ * left. */
+static inline bool rdisk_cq_pending(struct rdisk_cq *cq)
+{
+    return !rdisk_cq_empty(cq) || rdisk_cq_poll(cq);
+}
+
+/*
+ * The next one, valid until the next call. NULL if there is none. With in_turns
+ * also if the device had none behind the last one when that was taken: it is
+ * polled again by the next call, by rdisk_cq_pending(), and by the first call
+ * after rdisk_cq_take_event() or rdisk_cq_arm(), so that nothing is missed.
+ */
+static inline const struct ibv_wc *rdisk_cq_next(struct rdisk_cq *cq)
+{
+    if (rdisk_cq_empty(cq)) {
+        if (cq->drained) {
+            cq->drained = false;
+            return NULL;
+        }
+        if (!rdisk_cq_poll(cq)) {
+            return NULL;
+        }
+    }
+    return &cq->parked[cq->parked_next++];
 }
 
 /* Take the event off the channel; false if there was none. */

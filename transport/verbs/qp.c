@@ -15,7 +15,6 @@
 #define WR_RECV      (1ull << 63)
 #define WR_TAG_SHIFT 40
 #define WR_NUMBER    ((1ull << WR_TAG_SHIFT) - 1)
-#define STAGE_MAX    64u /* work requests per doorbell */
 
 _Static_assert(RDISK_QP_TAGS == 1u << (63 - WR_TAG_SHIFT), "tags fit");
 
@@ -117,15 +116,16 @@ static int allocate(struct rdisk_qp *qp, struct rdisk_error *err)
 {
     const struct rdisk_qp_config *config = &qp->config;
 
-    qp->stage = calloc(STAGE_MAX, sizeof(qp->stage[0]));
-    qp->stage_sge = calloc((size_t)STAGE_MAX * config->max_sge,
+    qp->stage = calloc(RDISK_QP_STAGE_MAX, sizeof(qp->stage[0]));
+    qp->stage_sge = calloc((size_t)RDISK_QP_STAGE_MAX * config->max_sge,
                            sizeof(qp->stage_sge[0]));
     qp->recv_chain = calloc(config->recv_depth, sizeof(qp->recv_chain[0]));
     if (!qp->stage || !qp->stage_sge || !qp->recv_chain) {
         return rdisk_error_set(err, -ENOMEM, "out of memory");
     }
-    for (unsigned int i = 0; i < STAGE_MAX; i++) {
+    for (unsigned int i = 0; i < RDISK_QP_STAGE_MAX; i++) {
         qp->stage[i].sg_list = qp->stage_sge + (size_t)i * config->max_sge;
+        qp->stage[i].next = &qp->stage[i + 1]; /* the last one is never used */
     }
     for (unsigned int i = 0; i < config->recv_depth; i++) {
         qp->recv_chain[i].wr_id = WR_RECV | wr_id(qp, 0);
@@ -139,15 +139,18 @@ static int allocate(struct rdisk_qp *qp, struct rdisk_error *err)
 static int choose_cq(struct rdisk_qp *qp, struct rdisk_error *err)
 {
     const struct rdisk_qp_config *config = &qp->config;
+    int ret;
 
     qp->cq = config->cq ? config->cq : &qp->own;
     if (config->cq) {
         return 0;
     }
     /* In ERROR every send and receive completes, signalled or not. */
-    return rdisk_cq_create(&qp->own, qp->env, qp->id->verbs,
-                           config->send_depth + config->recv_depth,
-                           config->vector, err);
+    ret = rdisk_cq_create(&qp->own, qp->env, qp->id->verbs,
+                          config->send_depth + config->recv_depth,
+                          config->vector, err);
+    qp->own.in_turns = !config->recv_buffers;
+    return ret;
 }
 
 /* A device may offer less inline space than requested, down to none. */
@@ -257,32 +260,6 @@ int rdisk_qp_fd(const struct rdisk_qp *qp)
 
 /* ---- Sends ------------------------------------------------------------ */
 
-unsigned int rdisk_qp_room(const struct rdisk_qp *qp)
-{
-    return qp->config.send_depth - qp->staged -
-           (unsigned int)(qp->send_posted - qp->send_done);
-}
-
-struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp)
-{
-    struct ibv_send_wr *wr;
-    struct ibv_sge *sge;
-
-    RDISK_CONTRACT(rdisk_qp_room(qp));
-    if (qp->staged == STAGE_MAX) {
-        rdisk_qp_post(qp);
-    }
-    wr = &qp->stage[qp->staged];
-    sge = wr->sg_list;
-    memset(wr, 0, sizeof(*wr));
-    wr->sg_list = sge;
-    if (qp->staged) {
-        qp->stage[qp->staged - 1].next = wr;
-    }
-    qp->staged++;
-    return wr;
-}
-
 /*
  * On a broken queue pair, prove the sends that completed unsignalled: nothing
  * is left in the device to flush for them, so one more, signalled, is posted
@@ -316,12 +293,24 @@ static void post_last(struct rdisk_qp *qp)
     qp->send_done = qp->send_posted;
 }
 
-void rdisk_qp_post(struct rdisk_qp *qp)
+/* Number them, and signal so many that the send queue never stays full for lack
+ * of a completion. */
+static void number_staged(struct rdisk_qp *qp, unsigned int n)
 {
-    /* Often enough that the send queue never stays full for lack of a
-     * completion. */
     unsigned int cadence = qp->config.send_depth / 4 + 1;
-    struct ibv_send_wr *bad;
+
+    for (unsigned int i = 0; i < n; i++) {
+        qp->stage[i].wr_id = wr_id(qp, qp->send_posted + i);
+        if (++qp->send_silent >= cadence) {
+            qp->stage[i].send_flags |= IBV_SEND_SIGNALED;
+            qp->send_silent = 0;
+        }
+    }
+}
+
+void rdisk_qp_post_staged(struct rdisk_qp *qp)
+{
+    struct ibv_send_wr *bad, *last;
     unsigned int n = qp->staged;
     int ret;
 
@@ -339,14 +328,11 @@ void rdisk_qp_post(struct rdisk_qp *qp)
         return;
     }
     qp->staged = 0;
-    for (unsigned int i = 0; i < n; i++) {
-        qp->stage[i].wr_id = wr_id(qp, qp->send_posted + i);
-        if (++qp->send_silent >= cadence) {
-            qp->stage[i].send_flags |= IBV_SEND_SIGNALED;
-            qp->send_silent = 0;
-        }
-    }
+    number_staged(qp, n);
+    last = &qp->stage[n - 1];
+    last->next = NULL;
     ret = qp->env->verbs->post_send(qp->qp, qp->stage, &bad);
+    last->next = last + 1;
     if (ret < 0) {
         /* The device took those before the bad one. */
         n = (unsigned int)(bad - qp->stage);
@@ -408,14 +394,12 @@ bool rdisk_qp_take(struct rdisk_qp *qp, const struct ibv_wc *wc,
     return true;
 }
 
-void rdisk_qp_drain_events(struct rdisk_qp *qp)
+void rdisk_qp_lose_cq(struct rdisk_qp *qp)
 {
-    if (rdisk_cq_failed(qp->cq)) {
-        if (atomic_load(&qp->cq->gone)) {
-            atomic_store(&qp->gone, true);
-        }
-        rdisk_qp_break(qp);
+    if (atomic_load(&qp->cq->gone)) {
+        atomic_store(&qp->gone, true);
     }
+    rdisk_qp_break(qp);
 }
 
 bool rdisk_qp_next(struct rdisk_qp *qp, struct rdisk_qp_completion *out)

@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "transport/base/contract.h"
 #include "transport/base/counter.h"
 #include "transport/verbs/cq.h"
 #include <rdisk/env.h>
@@ -29,7 +30,8 @@ struct rdisk_qp_counters {
     rdisk_counter work_requests, doorbells, receives, wakeups;
 };
 
-#define RDISK_QP_TAGS (1u << 23)
+#define RDISK_QP_TAGS      (1u << 23)
+#define RDISK_QP_STAGE_MAX 64u /* work requests per doorbell */
 
 struct rdisk_qp_config {
     struct rdisk_qp_counters *counters;
@@ -58,12 +60,12 @@ struct rdisk_qp {
     struct rdisk_qp_config config;
 
     /* Sends: the low bits of sequence numbers are in their wr_id. */
-    uint64_t send_posted;     /* next sequence number */
-    uint64_t send_done;       /* all below have completed */
-    unsigned int send_silent; /* posted since the last signalled one */
-    unsigned int staged;      /* work requests in the chain */
-    bool last_posted;         /* the one that proves the rest, once broken */
-    struct ibv_send_wr *stage;
+    uint64_t send_posted;      /* next sequence number */
+    uint64_t send_done;        /* all below have completed */
+    unsigned int send_silent;  /* posted since the last signalled one */
+    unsigned int staged;       /* work requests in the chain */
+    bool last_posted;          /* the one that proves the rest, once broken */
+    struct ibv_send_wr *stage; /* each linked to the next one */
     struct ibv_sge *stage_sge; /* config.max_sge for each of the stage */
 
     /* Receives. */
@@ -118,19 +120,46 @@ static inline bool rdisk_qp_sent(const struct rdisk_qp *qp, uint64_t sequence)
 }
 
 /* Sends that can still be staged or posted. */
-unsigned int rdisk_qp_room(const struct rdisk_qp *qp);
-/*
- * The next work request of the chain: zeroed, opcode and so on for the caller
- * to fill, sg_list pointing at config.max_sge entries. There must be room.
- */
-struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp);
+static inline unsigned int rdisk_qp_room(const struct rdisk_qp *qp)
+{
+    return qp->config.send_depth - qp->staged -
+           (unsigned int)(qp->send_posted - qp->send_done);
+}
+/* Post what there is; see rdisk_qp_post(). */
+void rdisk_qp_post_staged(struct rdisk_qp *qp);
+
 /*
  * Post the spent receives of a data queue again, then ring the doorbell for the
  * chain, so that what the peer sends upon it finds a receive. On failure the
  * queue pair is broken. On a broken one the chain is dropped, and completions
  * are forced for unsignalled sends; so call it until rdisk_qp_drained().
  */
-void rdisk_qp_post(struct rdisk_qp *qp);
+static inline void rdisk_qp_post(struct rdisk_qp *qp)
+{
+    if (qp->staged || qp->recv_spent ||
+        atomic_load_explicit(&qp->broken, memory_order_relaxed)) {
+        rdisk_qp_post_staged(qp);
+    }
+}
+
+/*
+ * The next work request of the chain, without entries and flags: the caller
+ * fills opcode, and all that this opcode uses. sg_list points at config.max_sge
+ * entries. There must be room.
+ */
+static inline struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp)
+{
+    struct ibv_send_wr *wr;
+
+    RDISK_CONTRACT(rdisk_qp_room(qp));
+    if (qp->staged == RDISK_QP_STAGE_MAX) {
+        rdisk_qp_post_staged(qp);
+    }
+    wr = &qp->stage[qp->staged++];
+    wr->num_sge = 0;
+    wr->send_flags = 0;
+    return wr;
+}
 
 /* The tag of the queue that expects this one, of those that share a completion
  * queue. */
@@ -169,8 +198,15 @@ static inline bool rdisk_qp_link_suspect(const struct rdisk_qp *qp)
 
 /* Post one message buffer of a control queue again. */
 void rdisk_qp_replenish_buffer(struct rdisk_qp *qp, unsigned int buffer);
-/* Its completion queue does not work any more: break, too. */
-void rdisk_qp_drain_events(struct rdisk_qp *qp);
+/* Its completion queue does not work any more. */
+void rdisk_qp_lose_cq(struct rdisk_qp *qp);
+/* If its completion queue does not work any more: break, too. */
+static inline void rdisk_qp_drain_events(struct rdisk_qp *qp)
+{
+    if (rdisk_cq_failed(qp->cq)) {
+        rdisk_qp_lose_cq(qp);
+    }
+}
 
 /*
  * Move to ERROR: from here on no new remote access to our memory is accepted,
