@@ -280,18 +280,19 @@ void rdisk_memory_remove(struct rdisk_memory *memory, void *address,
 }
 
 static bool search(struct rdisk_memory_table *table, uintptr_t start,
-                   uintptr_t end, struct rdisk_memory_keys *keys)
+                   uintptr_t end, struct rdisk_memory_hint *hint)
 {
+    struct rdisk_memory_keys *keys = &hint->keys;
     unsigned int count = atomic_load_explicit(&table->count,
                                               memory_order_acquire);
 
     for (unsigned int i = 0; i < count; i++) {
         struct entry *entry = &table->entries[i];
 
-        /* Acquire keeps the second read of the sequence behind these. */
-        if (atomic_load_explicit(&entry->start, memory_order_acquire) <=
-                start &&
-            atomic_load_explicit(&entry->end, memory_order_acquire) >= end) {
+        /* Acquire keeps the second look at the sequence behind these. */
+        hint->start = atomic_load_explicit(&entry->start, memory_order_acquire);
+        hint->end = atomic_load_explicit(&entry->end, memory_order_acquire);
+        if (hint->start <= start && hint->end >= end) {
             keys->lkey = atomic_load_explicit(&entry->lkey,
                                               memory_order_acquire);
             keys->rkey = atomic_load_explicit(&entry->rkey,
@@ -303,8 +304,8 @@ static bool search(struct rdisk_memory_table *table, uintptr_t start,
     return false;
 }
 
-bool rdisk_memory_lookup(struct rdisk_memory *memory, const void *address,
-                         size_t length, struct rdisk_memory_keys *keys)
+bool rdisk_memory_search(struct rdisk_memory *memory, const void *address,
+                         size_t length, struct rdisk_memory_hint *hint)
 {
     uintptr_t start = (uintptr_t)address;
     unsigned int before, after;
@@ -314,8 +315,10 @@ bool rdisk_memory_lookup(struct rdisk_memory *memory, const void *address,
         before = atomic_load_explicit(&memory->sequence, memory_order_acquire);
         found = search(atomic_load_explicit(&memory->table,
                                             memory_order_acquire),
-                       start, start + length, keys);
+                       start, start + length, hint);
         after = atomic_load_explicit(&memory->sequence, memory_order_acquire);
     } while (before != after || (before & 1));
+    hint->memory = found ? memory : NULL;
+    hint->sequence = before;
     return found;
 }

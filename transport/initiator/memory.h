@@ -63,8 +63,35 @@ int rdisk_memory_add(struct rdisk_memory *memory, void *address, size_t length,
 void rdisk_memory_remove(struct rdisk_memory *memory, void *address,
                          size_t length);
 
-/* Keys of a range that holds [address, address + length). Any thread. */
-bool rdisk_memory_lookup(struct rdisk_memory *memory, const void *address,
-                         size_t length, struct rdisk_memory_keys *keys);
+/* Where a thread found its last range: the next request is often in it. Zeroed
+ * at first. */
+struct rdisk_memory_hint {
+    const struct rdisk_memory *memory; /* NULL: nothing */
+    unsigned int sequence;             /* of it at that time */
+    uintptr_t start, end;
+    struct rdisk_memory_keys keys;
+};
+
+/* Keys of a range that holds [address, address + length), from the table; @hint
+ * is one thread's. Any thread. */
+bool rdisk_memory_search(struct rdisk_memory *memory, const void *address,
+                         size_t length, struct rdisk_memory_hint *hint);
+
+/* The same; NULL: there is none. Valid until the next call with @hint. */
+static inline const struct rdisk_memory_keys *rdisk_memory_lookup(
+    struct rdisk_memory *memory, const void *address, size_t length,
+    struct rdisk_memory_hint *hint)
+{
+    uintptr_t start = (uintptr_t)address;
+
+    if ((hint->memory == memory && hint->start <= start &&
+         hint->end - start >= length && hint->end >= start &&
+         atomic_load_explicit(&memory->sequence, memory_order_acquire) ==
+             hint->sequence) ||
+        rdisk_memory_search(memory, address, length, hint)) {
+        return &hint->keys;
+    }
+    return NULL;
+}
 
 #endif

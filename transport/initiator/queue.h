@@ -122,6 +122,7 @@ struct rdisk_queue {
     struct rdisk_request *revoking; /* the invalidation is in flight */
     struct rdisk_request **revoking_end;
     struct rdisk_piece pieces[RDISK_SEGMENTS_MAX]; /* of the one being sent */
+    struct rdisk_memory_hint memory_hint;          /* of this connection */
     struct rdisk_request *waiting; /* first of those without a slot */
     struct rdisk_request **waiting_end;
     uint32_t sequence;       /* of the next request on this connection */

@@ -227,6 +227,8 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
     int ret;
 
     assert_quiesced(queue);
+    /* The table may be another device's, with another's sequence. */
+    queue->memory_hint.memory = NULL;
     if (config.send_depth < 2 * longest) {
         return rdisk_error_set(
             err, -ENOTSUP,

@@ -45,6 +45,7 @@ static unsigned int gather_direct(struct rdisk_queue *queue,
 
     for (unsigned int i = 0; i < request->iovcnt; i++) {
         const struct iovec *iov = &request->iov[i];
+        const struct rdisk_memory_keys *keys;
         struct rdisk_piece piece = {
             .address = (uintptr_t)iov->iov_base,
             .length = (uint32_t)iov->iov_len,
@@ -53,9 +54,13 @@ static unsigned int gather_direct(struct rdisk_queue *queue,
         if (iov->iov_len == 0) {
             continue;
         }
-        if (!rdisk_memory_lookup(memory, iov->iov_base, iov->iov_len,
-                                 &piece.keys) ||
-            !add_piece(queue, &count, &piece)) {
+        keys = rdisk_memory_lookup(memory, iov->iov_base, iov->iov_len,
+                                   &queue->memory_hint);
+        if (!keys) {
+            return 0;
+        }
+        piece.keys = *keys;
+        if (!add_piece(queue, &count, &piece)) {
             return 0;
         }
     }

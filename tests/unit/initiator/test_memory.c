@@ -38,7 +38,15 @@ static void end(void)
 
 static bool found(size_t offset, size_t length)
 {
-    return rdisk_memory_lookup(&memory, block + offset, length, &keys);
+    struct rdisk_memory_hint none = { 0 };
+    const struct rdisk_memory_keys *result = rdisk_memory_lookup(&memory,
+                                                                 block + offset,
+                                                                 length, &none);
+
+    if (result) {
+        keys = *result;
+    }
+    return result;
 }
 
 static void inside_is_found(void)
@@ -52,6 +60,33 @@ static void inside_is_found(void)
     CHECK(!found(4095, 2) && !found(12287, 2) && !found(0, 65536));
     rdisk_memory_remove(&memory, block + 4096, 8192);
     CHECK(!found(4096, 1));
+    end();
+}
+
+/* Where something was found last is no answer once the table has changed. */
+static void hint_follows_the_table(void)
+{
+    struct rdisk_memory_hint hint = { 0 };
+    const struct rdisk_memory_keys *first;
+    uint32_t lkey;
+
+    begin();
+    CHECK_EQUAL(rdisk_memory_add(&memory, block + 4096, 8192, &err), 0);
+    first = rdisk_memory_lookup(&memory, block + 4096, 4096, &hint);
+    REQUIRE(first != NULL);
+    lkey = first->lkey;
+    first = rdisk_memory_lookup(&memory, block + 8192, 4096, &hint);
+    CHECK(first && first->lkey == lkey);
+    CHECK(!rdisk_memory_lookup(&memory, block, 4096, &hint));
+    CHECK(!rdisk_memory_lookup(&memory, block + 8192, 8192, &hint));
+    CHECK(!rdisk_memory_lookup(&memory, block + 12288, 1, &hint));
+    CHECK(rdisk_memory_lookup(&memory, block + 8192, 4096, &hint) != NULL);
+    rdisk_memory_remove(&memory, block + 4096, 8192);
+    CHECK(!rdisk_memory_lookup(&memory, block + 8192, 4096, &hint));
+    CHECK_EQUAL(rdisk_memory_add(&memory, block + 4096, 8192, &err), 0);
+    first = rdisk_memory_lookup(&memory, block + 8192, 4096, &hint);
+    CHECK(first && first->lkey != lkey);
+    rdisk_memory_remove(&memory, block + 4096, 8192);
     end();
 }
 
@@ -168,12 +203,17 @@ static atomic_uint wrong, lookups;
 
 static void *read_all_the_time(void *opaque)
 {
-    for (unsigned int i = 0; !atomic_load(&stop); i = (i + 1) % 40) {
-        struct rdisk_memory_keys here;
-        bool is = rdisk_memory_lookup(&memory, block + i * 1024 + 5, 10, &here);
+    struct rdisk_memory_hint hint = { 0 };
 
-        if (is ? here.lkey != i + 1 || here.rkey != i + 1001 : i == 0) {
-            atomic_fetch_add(&wrong, 1);
+    for (unsigned int i = 0; !atomic_load(&stop); i = (i + 1) % 40) {
+        /* Twice: from the table, and by what was found there. */
+        for (unsigned int j = 0; j < 2; j++) {
+            const struct rdisk_memory_keys *here =
+                rdisk_memory_lookup(&memory, block + i * 1024 + 5, 10, &hint);
+
+            if (here ? here->lkey != i + 1 || here->rkey != i + 1001 : i == 0) {
+                atomic_fetch_add(&wrong, 1);
+            }
         }
         atomic_fetch_add(&lookups, 1);
     }
@@ -276,6 +316,7 @@ static void two_at_a_time_share_one_registration(void)
 static const struct unit_test tests[] = {
     { "what lies inside a range is found, what crosses it is not",
       inside_is_found },
+    { "a hint follows the table", hint_follows_the_table },
     { "the keys found open the memory until it is removed",
       keys_open_the_memory },
     { "the same range is registered once and counted", same_range_is_counted },
