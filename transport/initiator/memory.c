@@ -289,7 +289,7 @@ static bool search(struct rdisk_memory_table *table, uintptr_t start,
     for (unsigned int i = 0; i < count; i++) {
         struct entry *entry = &table->entries[i];
 
-        /* Acquire keeps the second look at the sequence behind these. */
+        /* Acquire keeps the second read of the sequence behind these. */
         hint->start = atomic_load_explicit(&entry->start, memory_order_acquire);
         hint->end = atomic_load_explicit(&entry->end, memory_order_acquire);
         if (hint->start <= start && hint->end >= end) {
