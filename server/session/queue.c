@@ -6,7 +6,6 @@
 #include "common/container_of.h"
 #include "common/thread.h"
 #include "server/session/attachment.h"
-#include "server/session/cq_watch.h"
 #include "server/session/slots.h"
 
 #define queue_of(pointer, member) container_of(pointer, struct queue, member)
@@ -87,8 +86,11 @@ static void left_run(struct message *message)
     queue->left(queue);
 }
 
-void queue_leave(struct queue *queue)
+/* The ring has nothing of the queue any more: back to the control thread. */
+static void leave(struct cq_user *user)
 {
+    struct queue *queue = queue_of(user, cq);
+
     assert_reactor_thread(NULL);
     slots_unregister_all(queue);
     attachment_put(queue->worker, queue->attachment);
@@ -105,7 +107,7 @@ static void answers_run(struct reactor_deferred *deferred)
         rdisk_target_queue_kick(queue->target);
     } else if (queue->state == QUEUE_DRAINED) {
         queue->state = QUEUE_LEFT;
-        completion_leave(queue->completion, queue);
+        cq_watch_leave(&queue->cq);
     }
 }
 
@@ -126,7 +128,8 @@ static void start_run(struct message *message)
     queue->attachment = attachment_get(queue->worker, queue->backend);
     slots_register(queue, rdisk_target_queue_base(queue->target));
     queue->state = QUEUE_RUNNING;
-    queue->completion = completion_join(queue);
+    cq_watch_join(&queue->worker->watches, queue->worker->reactor,
+                  rdisk_target_queue_cq(queue->target), &queue->cq);
     rdisk_target_queue_start(queue->target);
 }
 
@@ -138,15 +141,16 @@ struct queue *queue_start(struct rdisk_target_queue *target,
 {
     struct queue *queue = calloc(1, sizeof(*queue) +
                                         slots * sizeof(queue->requests[0]));
-    struct completion *spare = completion_new();
+    struct cq_watch *spare = cq_watch_new();
 
     assert_control_thread();
     if (!queue || !spare) {
-        completion_free(spare);
+        cq_watch_free(spare);
         free(queue);
         return NULL;
     }
-    queue->spare = spare;
+    queue->cq.spare = spare;
+    queue->cq.left = leave;
     queue->target = target;
     queue->worker = worker;
     queue->backend = backend;
@@ -167,6 +171,6 @@ void queue_free(struct queue *queue)
 {
     assert_control_thread();
     queue->worker->queues--;
-    completion_free(queue->spare);
+    cq_watch_free(queue->cq.spare);
     free(queue);
 }

@@ -7,13 +7,13 @@
 #define RDISK_SERVER_SESSION_QUEUE_H
 
 #include "server/backends/backend.h"
+#include "server/io/cq_watch.h"
 #include "server/io/mailbox.h"
 #include "server/io/reactor.h"
 #include <rdisk/target.h>
 
 struct attachment;
 struct barrier_hold;
-struct completion;
 struct slots;
 
 /* A reactor, and what the server keeps with it. */
@@ -23,7 +23,7 @@ struct worker {
     unsigned int queues;              /* given to it; control thread */
     struct attachment *attachments;   /* this and the rest: its thread */
     struct barrier_hold *holds;
-    struct completion *completions;
+    struct cq_watch *watches;
 };
 
 enum queue_state {
@@ -58,9 +58,7 @@ struct queue {
     /* The reactor's. */
     enum queue_state state;
     struct attachment *attachment;
-    struct completion *completion;
-    struct completion *spare;   /* NULL: it was needed */
-    struct queue *next_leaving; /* of its completion queue */
+    struct cq_user cq; /* its part in its completion queue */
     struct reactor_deferred answers;
     struct slots *registered; /* with the rings; slots.h */
     _Atomic uint64_t polled;  /* requests that were polled for; read by any */
@@ -85,10 +83,6 @@ uint64_t queue_polled(const struct queue *queue);
 
 /* Reactor thread: true if requests of it may go through the polled ring. */
 bool queue_polls(const struct queue *queue);
-
-/* Reactor thread: the ring has nothing of the queue any more; pass it back
- * to the control thread. */
-void queue_leave(struct queue *queue);
 
 /* For struct rdisk_target_events. */
 void queue_request_event(void *queue_user,

@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/container_of.h"
+#include "server/io/cq_watch.h"
 #include "tests/unit/support/scene.h"
-#include "server/session/cq_watch.h"
 #include "tests/unit/support/unit.h"
 
 static struct scene scene;
@@ -16,10 +17,10 @@ static struct scene_client *const one = &scene.clients[0];
 static struct scene_client *const two = &scene.clients[1];
 static uint8_t buffer[4096] __attribute__((aligned(4096)));
 
-static struct worker worker;
-static struct mailbox home;
-static struct queue *queues[2]; /* one's and two's */
-static unsigned int left[2];    /* times each has left */
+static struct reactor *reactor;
+static struct cq_watch *watches;
+static struct cq_user users[2]; /* one's and two's */
+static atomic_uint left[2];     /* times each has left */
 
 /* ---- In the reactor's thread ------------------------------------------ */
 
@@ -42,7 +43,7 @@ static void on_reactor(void (*fn)(void))
     struct job job = { .message.run = job_run, .fn = fn };
 
     sem_init(&job.done, 0, 0);
-    reactor_send(worker.reactor, &job.message);
+    reactor_send(reactor, &job.message);
     while (sem_wait(&job.done) < 0) {
         /* interrupted */
     }
@@ -51,12 +52,13 @@ static void on_reactor(void (*fn)(void))
 
 static void join(unsigned int i)
 {
-    queues[i]->completion = completion_join(queues[i]);
+    cq_watch_join(&watches, reactor,
+                  rdisk_target_queue_cq(scene.queues[i].queue), &users[i]);
 }
 
 static void leave(unsigned int i)
 {
-    completion_leave(queues[i]->completion, queues[i]);
+    cq_watch_leave(&users[i]);
 }
 
 static void first_joins(void)
@@ -85,11 +87,11 @@ static void first_leaves_second_joins(void)
     join(1);
 }
 
-/* Answered at the end, when the test's own thread serves everybody. */
+/* Answered at the end, when the test's own thread serves all. */
 static struct scene_io ios[8];
 static unsigned int asked;
 
-/* The completion queue has something to tell. */
+/* The completion queue gets a completion. */
 static void ask(void)
 {
     CHECK_EQUAL(scene_submit(&ios[asked++], two, 0, RDISK_OP_READ, 0, buffer,
@@ -116,33 +118,21 @@ static bool watched;
 
 static void look(void)
 {
-    watched = worker.completions != NULL;
+    watched = watches != NULL;
 }
 
 /* ---- Outside ---------------------------------------------------------- */
 
-static void queue_left(struct queue *queue)
+static void user_left(struct cq_user *user)
 {
-    for (unsigned int i = 0; i < 2; i++) {
-        left[i] += queues[i] == queue;
-    }
+    atomic_fetch_add(&left[user - users], 1);
 }
 
-static struct queue *queue_of(unsigned int i)
+static void prepare(unsigned int i)
 {
-    struct queue *queue = calloc(1, sizeof(*queue));
-
-    REQUIRE(queue != NULL);
-    queue->target = scene.queues[i].queue;
-    queue->worker = &worker;
-    queue->home = &home;
-    queue->left = queue_left;
-    queue->spare = completion_new();
-    queue->state = QUEUE_RUNNING;
-    REQUIRE(queue->spare != NULL);
-    worker.queues++;
-    left[i] = 0;
-    return queue;
+    users[i] = (struct cq_user) { .spare = cq_watch_new(), .left = user_left };
+    REQUIRE(users[i].spare != NULL);
+    atomic_store(&left[i], 0);
 }
 
 /* Two queues that share a completion queue, and a reactor for it. */
@@ -159,23 +149,20 @@ static void begin(void)
             rdisk_target_queue_cq(scene.queues[1].queue));
     memset(ios, 0, sizeof(ios));
     asked = heard = 0;
-    memset(&worker, 0, sizeof(worker));
-    REQUIRE(mailbox_init(&home) == 0);
-    worker.reactor = reactor_create(0, -1, 0, NULL);
-    REQUIRE(worker.reactor != NULL);
+    watches = NULL;
+    reactor = reactor_create(0, -1, 0, NULL);
+    REQUIRE(reactor != NULL);
     for (unsigned int i = 0; i < 2; i++) {
-        queues[i] = queue_of(i);
+        prepare(i);
     }
 }
 
 static void end(void)
 {
-    reactor_destroy(worker.reactor);
-    mailbox_destroy(&home);
+    reactor_destroy(reactor);
     for (unsigned int i = 0; i < 2; i++) {
-        queue_free(queues[i]);
+        cq_watch_free(users[i].spare);
     }
-    CHECK_EQUAL(worker.queues, 0);
     scene_pump(&scene);
     for (unsigned int i = 0; i < asked; i++) {
         CHECK_EQUAL(ios[i].completed, 1);
@@ -186,11 +173,10 @@ static void end(void)
 /* Once, in bounded time. */
 static void has_left(unsigned int i)
 {
-    for (unsigned int n = 0; n < 5000 && !left[i]; n++) {
-        mailbox_run(&home);
+    for (unsigned int n = 0; n < 5000 && !atomic_load(&left[i]); n++) {
         usleep(1000);
     }
-    CHECK_EQUAL(left[i], 1);
+    CHECK_EQUAL(atomic_load(&left[i]), 1);
 }
 
 static bool is_watched(void)
@@ -215,7 +201,7 @@ static void test_until_the_last(void)
     begin();
     on_reactor(first_joins);
     on_reactor(second_joins);
-    CHECK(queues[0]->completion == queues[1]->completion);
+    CHECK(users[0].watch == users[1].watch);
     on_reactor(first_leaves);
     has_left(0);
     CHECK(is_heard());
@@ -233,8 +219,8 @@ static void test_last_leaves_as_one_joins(void)
         on_reactor(first_leaves_second_joins);
         has_left(0);
         /* What the first one made has a new owner. */
-        CHECK(queues[1]->spare != NULL);
-        CHECK(queues[0]->completion == queues[1]->completion);
+        CHECK(users[1].spare != NULL);
+        CHECK(users[0].watch == users[1].watch);
         CHECK(is_heard());
         CHECK(is_heard());
         on_reactor(second_leaves);
@@ -253,7 +239,7 @@ static void test_event_as_the_last_leaves(void)
         on_reactor(ask_and_leave);
         has_left(0);
         CHECK(!is_watched());
-        /* Nothing of the first one may be left to hear of this. */
+        /* Nothing of the first one may be left to take this. */
         on_reactor(second_joins);
         CHECK(is_heard());
         on_reactor(second_leaves);
@@ -271,4 +257,4 @@ static const struct unit_test tests[] = {
       test_event_as_the_last_leaves },
 };
 
-UNIT_SUITE("server-completion", tests)
+UNIT_SUITE("server-cq-watch", tests)
