@@ -2,10 +2,10 @@
 /*
  * What a volume takes up on the server, for the block driver "rdma"
  *
- * query-block asks for it in the main loop with QEMU's lock held, so a guest
- * stands still until the answer.  That is what the server said last.  Each
- * query asks it again, and gives it a moment to answer: a server that is well
- * answers in time.
+ * query-block needs it in the main loop with QEMU's lock held, so a guest does
+ * not run until it has the answer.  The answer is the server's last value.
+ * Each query requests a new one and waits for it a short time, which is enough
+ * for a server that is not overloaded.
  */
 
 #include "qemu/osdep.h"

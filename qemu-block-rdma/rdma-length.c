@@ -6,7 +6,7 @@
  * administrator may enlarge at any time.  For the users of the node that is as
  * if one more user had resized it, so it has to wait until all of them share
  * BLK_PERM_RESIZE: a job or an export that relies on the length does not.
- * Until then the node keeps the length that its users know.
+ * Until then the node keeps the length that its users see.
  */
 
 #include "qemu/osdep.h"
@@ -17,7 +17,7 @@
 
 #include "rdma.h"
 
-/* A migration that is copying a bitmap does not say when it is done */
+/* There is no notification of the end of a migration that copies a bitmap */
 #define RDMA_BITMAP_INTERVAL_MS 1000
 
 int64_t coroutine_fn rdma_co_getlength(BlockDriverState *bs)
@@ -27,13 +27,13 @@ int64_t coroutine_fn rdma_co_getlength(BlockDriverState *bs)
     return stat64_get(&s->length);
 }
 
-/* Is @parent a node that is as long as its child? */
+/* True if @parent is a node that is as long as its child */
 static bool rdma_parent_is_filter(BdrvChild *parent)
 {
     return parent->klass->parent_is_bds && (parent->role & BDRV_CHILD_FILTERED);
 }
 
-/* Is a dirty bitmap of @bs, or of a filter above it, in use? */
+/* True if a dirty bitmap of @bs, or of a filter above it, is in use */
 static bool GRAPH_RDLOCK rdma_bitmap_busy(BlockDriverState *bs)
 {
     BdrvDirtyBitmap *bitmap;

@@ -15,7 +15,7 @@
 
 #include "rdma.h"
 
-/* How often a node asks whether it may write, or whether the server answers */
+/* Between two attempts to write, or two checks that the server answers */
 #define RDMA_BUSY_INTERVAL_MS 50
 
 static void rdma_answered(void *opaque, uint64_t round_trip)

@@ -115,7 +115,7 @@ static void rdma_queue_process(EventNotifier *e)
         if (!q->queue) {
             /* Released */
         } else if (q->polling) {
-            /* The last event from before, no further one is asked for */
+            /* The last event from before; no further one is requested */
             rdisk_queue_drain_events(q->queue);
             rdisk_queue_poll(q->queue);
         } else {

@@ -2,8 +2,8 @@
 /*
  * The session of the block driver "rdma": its life and its successors
  *
- * A node has one session that serves requests.  The server is told at open
- * whether a session will write, and lets one client write at a time.  So a node
+ * A node has one session that serves requests.  At open a session states
+ * whether it will write; the server lets one client write at a time.  So a node
  * that changes between reading and writing takes a new session: reopen does,
  * and so does live migration, in which an inactive node only reads.  The new
  * session is made beside the old one and takes its place while the node is
@@ -61,7 +61,7 @@ static void rdma_volume_changed(void *opaque, uint64_t size)
     }
 }
 
-/* Is there nothing to wait for any more? */
+/* True if there is nothing left to wait for */
 static bool rdma_session_settled(RdmaSession *session)
 {
     switch (rdisk_initiator_state(session->initiator)) {
@@ -208,7 +208,7 @@ int coroutine_mixed_fn rdma_open_session(BlockDriverState *bs, bool read_only,
     if (!session) {
         return ret;
     }
-    /* The session has the same limit, and says what it was waiting for */
+    /* The session has the same limit, and its error names what it waited for */
     rdma_wait_session(session, rdma_open_timeout_ms(s->opts) + 1000);
     if (rdisk_initiator_state(session->initiator) != RDISK_INITIATOR_READY) {
         const struct rdisk_error *why = rdisk_initiator_error(
@@ -320,7 +320,7 @@ void rdma_end_session(BlockDriverState *bs)
     rdma_close_session(session, RDMA_CLOSE_WAIT_MS);
 }
 
-/* Can @new take the place of the session that the node has? */
+/* Check that @new can take the place of the session that the node has */
 static int rdma_check_successor(BlockDriverState *bs, RdmaSession *new,
                                 bool read_only, Error **errp)
 {

@@ -119,7 +119,7 @@ int coroutine_fn rdma_co_truncate(BlockDriverState *bs, int64_t offset,
     /* There is no volume without a block */
     offset = ROUND_UP(MAX(offset, 1), info->block_size);
     if (offset == size || (offset < size && !exact)) {
-        /* It may have become so large before, unknown to the node's users */
+        /* It may have grown before, without notice to the node's users */
         stat64_set(&s->length, size);
         return 0;
     }

@@ -126,7 +126,7 @@ static int coroutine_fn GRAPH_RDLOCK rdma_co_copy_range_from(
                                  read_flags, write_flags);
 }
 
-/* Are these the same volume, in two nodes perhaps? */
+/* True if these are the same volume, perhaps in two nodes */
 static bool rdma_same_volume(BDRVRdmaState *a, BDRVRdmaState *b)
 {
     const struct rdisk_volume_info *x = rdisk_initiator_info(

@@ -55,14 +55,14 @@ typedef struct RdmaSession {
 typedef struct BDRVRdmaState {
     BlockdevOptionsRdma *opts;
     RdmaSession *session;
-    bool read_only;     /* what the server was told */
+    bool read_only;     /* as the session was opened */
     RdmaSession *spare; /* reads, once the node is inactive */
 
     CoMutex resize_lock; /* one resize at a time */
     QEMUBH *yank_bh;     /* calls rdma_yank_bh() */
 
     /*
-     * What the users of the node know as its length: the volume's size, or
+     * The length that the users of the node see: the volume's size, or
      * less while one of them does not share BLK_PERM_RESIZE
      */
     Stat64 length;
@@ -71,7 +71,7 @@ typedef struct BDRVRdmaState {
     RdmaRange ranges[3]; /* see rdma_range_of() */
 
     /* Main loop: what the volume takes up on the server */
-    int64_t allocated;          /* bytes, as last told; or a negative errno */
+    int64_t allocated;          /* bytes, by the last answer; or -errno */
     int64_t allocated_deadline; /* until when queries wait for an answer; ms */
     QLIST_HEAD(, RdmaAllocatedQuery) allocated_queries;
 
@@ -251,7 +251,7 @@ int64_t coroutine_fn rdma_co_getlength(BlockDriverState *bs);
 
 /* rdma-allocated.c */
 
-/* Ask the server what the volume takes up.  Main loop. */
+/* Request from the server what the volume takes up.  Main loop. */
 void rdma_ask_allocated(BlockDriverState *bs);
 
 /* Callback of the block driver */
