@@ -29,6 +29,8 @@ take_folders = for folder in $(addprefix $(DESTDIR),$(1)); do \
 
 # The man pages of the programs; librdisk and rdisk-vhost have their own.
 MAN_PAGES := docs/rdisk.1 docs/rdiskd.conf.5 docs/rdiskd.8
+# Of each command of rdisk; made when they are installed.
+COMMAND_PAGES = $(shell docs/command-pages --list | sed 's/.*/rdisk-&.1/')
 
 .PHONY: install uninstall install-service uninstall-service
 install: ours install-librdisk install-service
@@ -41,6 +43,7 @@ install: ours install-librdisk install-service
 	for page in $(MAN_PAGES); do \
 		$(call put,644,$$page,$(MANDIR)/man$${page##*.}) || exit; \
 	done
+	docs/command-pages $(RDISK) $(DESTDIR)$(MANDIR)/man1
 
 uninstall: uninstall-librdisk uninstall-service
 	$(call take,$(SBINDIR),$(notdir $(RDISKD)))
@@ -52,6 +55,7 @@ uninstall: uninstall-librdisk uninstall-service
 	for page in $(notdir $(MAN_PAGES)); do \
 		rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; \
 	done
+	$(call take,$(MANDIR)/man1,$(COMMAND_PAGES))
 
 # Configurations: of rdiskd, of Prometheus' alerts, of a board of Grafana.
 EXAMPLES := packaging/rdiskd.conf packaging/prometheus/rdisk.rules.yml \

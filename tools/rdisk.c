@@ -27,8 +27,8 @@ static const struct {
     const char *usage;
     const char *help;
 } commands[] = {
-    { "create", command_create, 2, 0, "sufR",
-      "create NAME|URI SIZE [--replace]",
+    { "create", command_create, 2, 0, "sufRp",
+      "create NAME|URI SIZE [--replace] [--preallocate]",
       "create a volume of SIZE, e.g. 10G or 10GiB, or 10GB of 1000 MB" },
     { "list", command_list, 0, 1, "sufj", "list [rdma://HOST[:PORT]/] [--json]",
       "the volumes of the server; with a URI, those that the client may open" },
@@ -97,6 +97,8 @@ static const struct {
     { 't', "timeout", "SECONDS", "to wait for the sessions' end; default 30" },
     { 'k', "sort", "COLUMN", "requests (the default), bytes, latency or name" },
     { 'R', "replace", NULL, "an existing volume, or file, of that name" },
+    { 'p', "preallocate", NULL,
+      "allocate all of the volume's space now, or fail" },
     { 'd', "depth", "N", "requests at a time, 1…1024; default 32" },
     { 'b', "block-size", "SIZE", "of a request; default 4k" },
     { 'r', "read", NULL, "read; the default" },
@@ -375,6 +377,9 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
         case 'R':
             arguments->replace = true;
             break;
+        case 'p':
+            arguments->preallocate = true;
+            break;
         case 'd':
             if (!parse_number(optarg, 1, RDISK_SLOTS_MAX, &number) ||
                 number != (unsigned int)number) {
@@ -457,7 +462,7 @@ static bool options_fit(const struct arguments *arguments, const char *given)
     bool uri = arguments->uri && remote_is_uri(arguments->uri);
 
     for (; *given; given++) {
-        if (strchr(uri ? "sA" : "uf", *given)) {
+        if (strchr(uri ? "sp" : "uf", *given)) {
             failed(uri ? "--%s is for volumes of this machine's server, not "
                          "for a URI"
                        : "--%s is for a URI, not for volumes of this "

@@ -15,6 +15,7 @@ struct arguments {
     double interval;          /* seconds between them */
     double timeout;           /* seconds to wait for a drain */
     bool replace;             /* a volume of the same name */
+    bool preallocate;         /* the new volume's space */
     bool shrink;              /* it may get smaller */
     bool snapshots;           /* they are deleted, too */
     unsigned int depth;       /* requests at a time; 0: not given */

@@ -14,10 +14,11 @@
 
 /*
  * @remote runs it if the first word is a URI.
- * @agreement: "replace", "shrink" or "snapshots" if that was said, or NULL.
+ * @agreement: "replace", "shrink" or "snapshots" if that was said, or NULL;
+ * @choice: "preallocate", the same.
  */
 static int change(const struct arguments *arguments, const char *op, bool sized,
-                  const char *agreement,
+                  const char *agreement, const char *choice,
                   int (*remote)(const struct arguments *arguments,
                                 uint64_t size))
 {
@@ -38,6 +39,9 @@ static int change(const struct arguments *arguments, const char *op, bool sized,
     if (agreement) {
         json_object_object_add(request, agreement,
                                json_object_new_boolean(true));
+    }
+    if (choice) {
+        json_object_object_add(request, choice, json_object_new_boolean(true));
     }
     reply = control_call(arguments->control, request);
     if (!reply) {
@@ -73,7 +77,9 @@ static void warn_of_pool(const char *control)
 int command_create(const struct arguments *arguments)
 {
     int result = change(arguments, "create", true,
-                        arguments->replace ? "replace" : NULL, remote_create);
+                        arguments->replace ? "replace" : NULL,
+                        arguments->preallocate ? "preallocate" : NULL,
+                        remote_create);
 
     if (result == EXIT_OK && !remote_is_uri(arguments->words[0]) &&
         !arguments->json) {
@@ -85,13 +91,14 @@ int command_create(const struct arguments *arguments)
 int command_delete(const struct arguments *arguments)
 {
     return change(arguments, "delete", false,
-                  arguments->snapshots ? "snapshots" : NULL, remote_delete);
+                  arguments->snapshots ? "snapshots" : NULL, NULL,
+                  remote_delete);
 }
 
 int command_resize(const struct arguments *arguments)
 {
     return change(arguments, "resize", true,
-                  arguments->shrink ? "shrink" : NULL, remote_resize);
+                  arguments->shrink ? "shrink" : NULL, NULL, remote_resize);
 }
 
 int command_fence(const struct arguments *arguments)

@@ -220,6 +220,7 @@ static void change(struct command *command, enum pool_change_kind kind)
     command->change.kind = kind;
     command->change.size = command->request.size;
     command->change.snapshots = command->request.agreed;
+    command->change.preallocate = command->request.chosen;
     command->change.done = pool_changed;
     pool_change_start(&command->server->operations, &command->change);
 }

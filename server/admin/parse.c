@@ -16,8 +16,10 @@ static const struct {
     bool optional;         /* it does not need the name */
     const char *agreement; /* it may take, true or false; or NULL */
     bool targeted;         /* takes a second name, and needs it */
+    const char *choice;    /* as agreement */
 } ops[] = {
-    [REQUEST_CREATE] = { "create", true, true, false, "replace" },
+    [REQUEST_CREATE] = { "create", true, true, false, "replace", false,
+                         "preallocate" },
     [REQUEST_DELETE] = { "delete", true, false, false, "snapshots" },
     [REQUEST_RESIZE] = { "resize", true, true, false, "shrink" },
     [REQUEST_FENCE] = { "fence", true, false, false, NULL },
@@ -119,10 +121,10 @@ static int parse_size(struct json_object *object, struct request *request,
     return 0;
 }
 
-static int parse_agreement(struct json_object *object, struct request *request,
-                           struct rdisk_error *err)
+/* A key, or NULL, whose value is true or false; without it false. */
+static int parse_flag(struct json_object *object, enum request_op op,
+                      const char *key, bool *flag, struct rdisk_error *err)
 {
-    const char *key = ops[request->op].agreement;
     struct json_object *value;
 
     if (!key || !json_object_object_get_ex(object, key, &value)) {
@@ -130,9 +132,9 @@ static int parse_agreement(struct json_object *object, struct request *request,
     }
     if (!json_object_is_type(value, json_type_boolean)) {
         return rdisk_error_set(err, -EINVAL, "%s: \"%s\" must be true or false",
-                               ops[request->op].name, key);
+                               ops[op].name, key);
     }
-    request->agreed = json_object_get_boolean(value);
+    *flag = json_object_get_boolean(value);
     return 0;
 }
 
@@ -142,7 +144,8 @@ static bool takes(enum request_op op, const char *key)
            (ops[op].named && strcmp(key, "name") == 0) ||
            (ops[op].sized && strcmp(key, "size") == 0) ||
            (ops[op].targeted && strcmp(key, "target") == 0) ||
-           (ops[op].agreement && strcmp(key, ops[op].agreement) == 0);
+           (ops[op].agreement && strcmp(key, ops[op].agreement) == 0) ||
+           (ops[op].choice && strcmp(key, ops[op].choice) == 0);
 }
 
 static int parse_object(struct json_object *object, struct request *request,
@@ -165,7 +168,13 @@ static int parse_object(struct json_object *object, struct request *request,
     if (result == 0 && ops[request->op].sized) {
         result = parse_size(object, request, err);
     }
-    return result < 0 ? result : parse_agreement(object, request, err);
+    if (result == 0) {
+        result = parse_flag(object, request->op, ops[request->op].agreement,
+                            &request->agreed, err);
+    }
+    return result < 0 ? result
+                      : parse_flag(object, request->op, ops[request->op].choice,
+                                   &request->chosen, err);
 }
 
 int request_parse(const char *line, struct request *request,

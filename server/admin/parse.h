@@ -11,7 +11,7 @@
 
 enum request_op {
     REQUEST_CREATE,    /* {"op":"create","name":NAME,"size":BYTES
-                        [,"replace":true]} */
+                        [,"replace":true][,"preallocate":true]} */
     REQUEST_DELETE,    /* {"op":"delete","name":NAME[,"snapshots":true]} */
     REQUEST_RESIZE,    /* {"op":"resize","name":NAME,"size":BYTES
                         [,"shrink":true]} */
@@ -33,6 +33,7 @@ struct request {
     char target[RDISK_VOLUME_NAME_MAX + 1];
     uint64_t size; /* bytes */
     bool agreed;   /* to lose what "replace", "shrink" or "snapshots" takes */
+    bool chosen;   /* "preallocate" */
 };
 
 /* 0, or -EINVAL with a sentence that names the faulty part. */

@@ -113,6 +113,12 @@ static int check(const struct pool_change *change, struct rdisk_error *err)
                                "this server has no pool "
                                "directory (directory= in [pool], or --pool)");
     }
+    if (pool->images && change->preallocate) {
+        return rdisk_error_set(err, -EOPNOTSUPP,
+                               "cannot preallocate volume '%s': it is an image "
+                               "of a Ceph pool",
+                               name_of(change));
+    }
     if (makes(change)) {
         result = backend_check_size(name_of(change), change->size, err);
     }
@@ -138,6 +144,12 @@ static int make_file(struct pool_new *new, const struct pool_change *change,
                                  name_of(change), change->size,
                                  strerror(errno));
         pool_new_drop(new);
+    }
+    if (result == 0 && change->preallocate) {
+        result = pool_new_preallocate(new, change->size, err);
+        if (result < 0) {
+            pool_new_drop(new);
+        }
     }
     return result;
 }

@@ -40,6 +40,9 @@ struct pool_change {
     bool snapshots; /* to delete: with them, if it has any */
     /* To revert: VOLUME@SNAPSHOT of this volume. */
     char snapshot[RDISK_VOLUME_NAME_MAX + 1];
+    bool preallocate; /* to create or replace: all of its space, or it is not
+                         made: -ENOSPC, -EOPNOTSUPP (its file system, or a pool
+                         of images, cannot), or -ETIMEDOUT */
     /* Control thread: it has ended, with @result. @change may be freed. */
     void (*done)(struct pool_change *change);
     void *opaque; /* @done's */

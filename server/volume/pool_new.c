@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,7 +12,9 @@
 
 #include "common/log.h"
 
-#define SUFFIX ".new"
+#define SUFFIX        ".new"
+#define PIECE         (256ull << 20) /* bytes, between looks at the clock */
+#define PREALLOCATE_S 600u
 
 int pool_sync_directory(const struct pool *pool, struct rdisk_error *err)
 {
@@ -59,6 +62,59 @@ static void close_file(struct pool_new *new)
     if (new->fd >= 0) {
         close(new->fd);
         new->fd = -1;
+    }
+}
+
+/* Not posix_fallocate(), which writes where the file system cannot. */
+static int allocate(int fd, uint64_t size)
+{
+    const struct rdisk_env *env = &rdisk_env_system;
+    uint64_t until = rdisk_now(env) + PREALLOCATE_S * 1000ull * RDISK_MSEC;
+
+    for (uint64_t offset = 0; offset < size; offset += PIECE) {
+        uint64_t length = size - offset < PIECE ? size - offset : PIECE;
+
+        if (rdisk_now(env) > until) {
+            return -ETIMEDOUT;
+        }
+        if (fallocate(fd, 0, (off_t)offset, (off_t)length) < 0) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+int pool_new_preallocate(struct pool_new *new, uint64_t size,
+                         struct rdisk_error *err)
+{
+    struct pool_space space;
+    int result = pool_space(new->pool, &space);
+
+    if (result == 0 && space.capacity && size > space.available) {
+        return rdisk_error_set(err, -ENOSPC,
+                               "cannot preallocate volume '%s': its %" PRIu64
+                               " bytes are more than the %" PRIu64
+                               " that the pool has available",
+                               new->name, size, space.available);
+    }
+    result = allocate(new->fd, size);
+    switch (result) {
+    case 0:
+        return 0;
+    case -EOPNOTSUPP:
+        return rdisk_error_set(err, result,
+                               "cannot preallocate volume '%s': the file "
+                               "system of '%s' cannot allocate space ahead",
+                               new->name, new->pool->path);
+    case -ETIMEDOUT:
+        return rdisk_error_set(err, result,
+                               "cannot preallocate volume '%s': it took more "
+                               "than %u seconds",
+                               new->name, PREALLOCATE_S);
+    default:
+        return rdisk_error_set(err, result,
+                               "cannot preallocate volume '%s': %s", new->name,
+                               strerror(-result));
     }
 }
 

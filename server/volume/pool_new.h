@@ -28,6 +28,13 @@ struct pool_new {
 int pool_new_begin(struct pool_new *new, const struct pool *pool,
                    const char *name, unsigned int serial,
                    struct rdisk_error *err);
+/*
+ * Allocate @size bytes of the file, which has that size: 0, or -ENOSPC, or
+ * -EOPNOTSUPP (the file system cannot), or -ETIMEDOUT after 600 seconds, or
+ * another negative errno, with @err.
+ */
+int pool_new_preallocate(struct pool_new *new, uint64_t size,
+                         struct rdisk_error *err);
 /* It does not become a volume. */
 void pool_new_drop(struct pool_new *new);
 /*

@@ -15,13 +15,15 @@ static void changed(struct pool_change *change)
 }
 
 static int change_now(struct pool *pool, enum pool_change_kind kind,
-                      const char *name, uint64_t size, struct rdisk_error *err)
+                      const char *name, uint64_t size, bool preallocate,
+                      struct rdisk_error *err)
 {
     bool done = false;
     struct pool_change change = {
         .pool = pool,
         .kind = kind,
         .size = size,
+        .preallocate = preallocate,
         .done = changed,
         .opaque = &done,
     };
@@ -41,18 +43,24 @@ static int change_now(struct pool *pool, enum pool_change_kind kind,
 int pool_create(struct pool *pool, const char *name, uint64_t size,
                 struct rdisk_error *err)
 {
-    return change_now(pool, POOL_CREATE, name, size, err);
+    return change_now(pool, POOL_CREATE, name, size, false, err);
+}
+
+int pool_preallocate(struct pool *pool, const char *name, uint64_t size,
+                     struct rdisk_error *err)
+{
+    return change_now(pool, POOL_CREATE, name, size, true, err);
 }
 
 int pool_replace(struct pool *pool, const char *name, uint64_t size,
                  struct rdisk_error *err)
 {
-    return change_now(pool, POOL_REPLACE, name, size, err);
+    return change_now(pool, POOL_REPLACE, name, size, false, err);
 }
 
 int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err)
 {
-    return change_now(pool, POOL_DELETE, name, 0, err);
+    return change_now(pool, POOL_DELETE, name, 0, false, err);
 }
 
 static void resized(struct resize *resize)

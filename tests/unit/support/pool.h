@@ -8,6 +8,9 @@
 
 int pool_create(struct pool *pool, const char *name, uint64_t size,
                 struct rdisk_error *err);
+/* The same with all of its space. */
+int pool_preallocate(struct pool *pool, const char *name, uint64_t size,
+                     struct rdisk_error *err);
 int pool_replace(struct pool *pool, const char *name, uint64_t size,
                  struct rdisk_error *err);
 int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err);

@@ -46,7 +46,12 @@ static void test_requests(void)
                               "\"replace\":false}",
                               &request, &err),
                 0);
-    CHECK(!request.agreed);
+    CHECK(!request.agreed && !request.chosen);
+    CHECK_EQUAL(request_parse("{\"op\":\"create\",\"name\":\"v\",\"size\":0,"
+                              "\"preallocate\":true}",
+                              &request, &err),
+                0);
+    CHECK(!request.agreed && request.chosen);
     CHECK_EQUAL(request_parse("{\"op\":\"drain\",\"name\":\"v\"}", &request,
                               &err),
                 0);
@@ -97,6 +102,12 @@ static void test_malformed(void)
     check_refused("{\"op\":\"resize\",\"name\":\"v\",\"size\":1,"
                   "\"replace\":true}",
                   "does not take \"replace\"");
+    check_refused("{\"op\":\"create\",\"name\":\"v\",\"size\":1,"
+                  "\"preallocate\":1}",
+                  "\"preallocate\" must be true or false");
+    check_refused("{\"op\":\"resize\",\"name\":\"v\",\"size\":1,"
+                  "\"preallocate\":true}",
+                  "does not take \"preallocate\"");
     check_refused("{\"op\":\"delete\",\"name\":\"v\",\"shrink\":true}",
                   "does not take \"shrink\"");
     check_refused("{\"op\":{\"a\":{\"b\":{\"c\":1}}}}", "not a JSON");

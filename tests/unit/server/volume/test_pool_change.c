@@ -186,6 +186,48 @@ static void lease_goes_only_when_its_volume_has_gone_for_good(void)
     end();
 }
 
+/* ---- All of its space --------------------------------------------------- */
+
+static void preallocated_volume_has_its_space(void)
+{
+    struct stat st;
+
+    begin();
+    CHECK_EQUAL(pool_create(&pool, "thin", 1 << 20, &err), 0);
+    CHECK_EQUAL(pool_preallocate(&pool, "thick", 1 << 20, &err), 0);
+    REQUIRE(fstatat(pool.directory, "thin", &st, 0) == 0);
+    CHECK(st.st_blocks * 512 < 1 << 20);
+    REQUIRE(fstatat(pool.directory, "thick", &st, 0) == 0);
+    CHECK(st.st_blocks * 512 >= 1 << 20);
+    CHECK_EQUAL(st.st_size, 1 << 20);
+    end();
+}
+
+static void more_space_than_there_is_is_not_preallocated(void)
+{
+    struct pool_space space;
+    uint64_t size;
+
+    begin();
+    REQUIRE(pool_space(&pool, &space) == 0);
+    size = (space.available + (1ull << 30)) & ~4095ull;
+    CHECK_EQUAL(pool_preallocate(&pool, "v", size, &err), -ENOSPC);
+    CHECK_SAYS(err.text, "that the pool has available");
+    CHECK(!there("v") && !there(".v.new"));
+    CHECK_EQUAL(pool_create(&pool, "v", size, &err), 0);
+    end();
+}
+
+static void image_is_not_preallocated(void)
+{
+    begin();
+    pool.images = &backend_memory; /* any class: it is not called */
+    CHECK_EQUAL(pool_preallocate(&pool, "v", 4096, &err), -EOPNOTSUPP);
+    CHECK_SAYS(err.text, "an image of a Ceph pool");
+    pool.images = NULL;
+    end();
+}
+
 /* ---- Smaller ----------------------------------------------------------- */
 
 static void smaller_only_when_asked_for(void)
@@ -231,6 +273,12 @@ static const struct unit_test tests[] = {
       volume_that_may_not_last_is_not_there },
     { "a lease is removed only after its volume has gone for good",
       lease_goes_only_when_its_volume_has_gone_for_good },
+    { "a preallocated volume has all of its space",
+      preallocated_volume_has_its_space },
+    { "more space than the pool has is not preallocated",
+      more_space_than_there_is_is_not_preallocated },
+    { "an image of a Ceph pool is not preallocated",
+      image_is_not_preallocated },
     { "a volume gets smaller only when that was asked for",
       smaller_only_when_asked_for },
     { "a volume is not made smaller while its writer may come back",
