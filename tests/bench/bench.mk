@@ -92,6 +92,7 @@ bench-timeline bench-counts: bench-programs ours
 bench-guest: ours
 	packaging/setup lab bench workloads
 	$(MAKE) qemu
+	$(MAKE) vhost
 	tests/bench/guest $(BENCH_OPTIONS)
 
 # What each guest-memory costs a read, and what to gather or to copy a request
