@@ -3,10 +3,13 @@
  * A file that outlives the others of a process that is killed. Any thread.
  *
  * A VMM whose connection ends lets its guest use the memory of requests in
- * flight for something else, for instance at a reset. So while the connection
- * of a killed process is open, its queue pairs must be gone: the server could
+ * flight for something else, for instance at a reset. So the queue pairs of a
+ * killed process must be gone before its connection ends: the server could
  * still write what was read. But the kernel may release a socket before an RDMA
  * device.
+ *
+ * An exception remains: who reads /proc/PID/maps or smaps at the moment of the
+ * kill keeps what is mapped, and so the RDMA device, for as long as that takes.
  */
 #ifndef VHOST_USER_BLK_CLOSE_LAST_H
 #define VHOST_USER_BLK_CLOSE_LAST_H
