@@ -170,7 +170,7 @@ addr.type=unix,addr.path=$work/vhost,writable=on,register-memory=on" \
     copied=$(copied_bytes)
     [ "$copied" -gt 0 ] || fail "the NBD export is not counted"
     "$top/tests/lab/guest/boot" --qemu $stock --task auto \
-        --time-limit $((600 * slow)) --log "$work/console" -- \
+        --programs memory --time-limit $((600 * slow)) --log "$work/console" -- \
         -object memory-backend-memfd,id=memory,size=256M,share=on \
         -machine memory-backend=memory \
         -chardev "socket,id=vhost,path=$work/vhost" \

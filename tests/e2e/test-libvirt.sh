@@ -70,9 +70,11 @@ native()
 # with_guest NAME TASK CONSOLE: the example's guest is the test guest
 with_guest()
 {
-    local image
+    local image programs=''
     image=$("$top/tests/lab/guest/build")
-    sed -i -e "s#</type>#&<kernel>$image/vmlinux</kernel><cmdline>$(
+    ! grep -q 'vhostuser' "$work/$1.xml" ||
+        programs="<initrd>$image/programs.cpio</initrd>"
+    sed -i -e "s#</type>#&<kernel>$image/vmlinux</kernel>$programs<cmdline>$(
         cat "$image/cmdline") rdisk.task=$2</cmdline>#" \
         -e "s#<devices>#<cpu mode='custom'><model>qemu64</model>\
 <feature policy='disable' name='cx16'/></cpu>&<serial type='file'>\

@@ -28,6 +28,7 @@ programs_read()
     quit "$1"
 }
 
+# If none were, guests of vhost-user devices would not need `--programs memory`.
 check_what_rdisk_vhost_reads_is_right_where_an_emulated_guest_executes_old_code()
 {
     local old

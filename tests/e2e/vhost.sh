@@ -141,7 +141,7 @@ vhost_guest()
     [ -x "$program" ] || skip "$program is not installed"
     : >"$work/console"
     "$top/tests/lab/guest/boot" --qemu "$program" --task auto \
-        --time-limit $((900 * slow)) --log "$work/console" "${@:2}" -- \
+        --programs memory --time-limit $((900 * slow)) --log "$work/console" "${@:2}" -- \
         -object memory-backend-memfd,id=memory,size=256M,share=on \
         -machine memory-backend=memory \
         -chardev "socket,id=vhost,path=$work/$1.sock,reconnect=1" \
