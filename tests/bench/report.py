@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import statistics
-import subprocess
 from collections import defaultdict
 
 import peers
@@ -228,55 +227,7 @@ def write_growth(folder, lines):
                       'of the best'), rows)
 
 
-# ---- Plots
-
-
-def plot(folder, summary, store, works, value, title, unit):
-    names = [name for name in ORDER if any(
-        summary.median(store, work, name, value) for work in works)]
-    works = [work for work in works if any(
-        summary.median(store, work, name, value) for name in names)]
-    if not works:
-        return
-    data = os.path.join(folder, 'plot.data')
-    with open(data, 'w') as file:
-        file.write('x ' + ' '.join(f'"{work}"' for work in works) + '\n')
-        for name in names:
-            cells = [summary.median(store, work, name, value)
-                     for work in works]
-            file.write(f'"{name}" ' + ' '.join(
-                'NaN' if cell is None else f'{cell:.2f}' for cell in cells)
-                + '\n')
-    script = (
-        'set terminal svg size 900,420 dynamic background "white" '
-        'font "sans,12"\n'
-        f'set output "{folder}/{store}-{title.split(",")[0]}.svg"\n'
-        f'set title "{title} ({store})"\nset ylabel "{unit}"\n'
-        'set style data histogram\nset style histogram clustered gap 1\n'
-        'set style fill solid 0.8 border -1\nset yrange [0:*]\n'
-        'set grid ytics\nset xtics rotate by -30\nset key outside top\n'
-        f'plot for [i=2:{len(works) + 1}] "{data}" using i:xtic(1) '
-        'title columnheader(i)\n')
-    try:
-        subprocess.run(['gnuplot'], input=script, text=True, check=True,
-                       stderr=subprocess.PIPE)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f'no plot: {error}; run: packaging/setup bench')
-    os.unlink(data)
-
-
-def write_plots(folder, summary):
-    for store in summary.stores:
-        for label, value, unit in (
-                ('4k-qd1', 'us', 'us per I/O, less is better'),
-                ('4k-qd32', 'iops', 'I/Os per second'),
-                ('128k-qd8', 'mbs', 'MB/s'), ('1m-qd4', 'mbs', 'MB/s')):
-            plot(folder, summary, store,
-                 [f'{label}-read', f'{label}-write'], value, label, unit)
-
-
 def write(folder):
     summary = Summary(folder)
     write_summary(folder, summary)
     write_table(folder, summary)
-    write_plots(folder, summary)
