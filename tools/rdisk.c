@@ -38,11 +38,12 @@ static const struct {
       "change the size of a volume; one that is open can only grow" },
     { "delete", command_delete, 1, 0, "sufA", "delete NAME|URI [--snapshots]",
       "delete a volume that no client has open" },
-    { "snapshot", command_snapshot, 1, 1, "sj",
-      "snapshot create|list|delete|revert VOLUME[@NAME] [--json]",
+    { "snapshot", command_snapshot, 1, 1, "sufj",
+      "snapshot create|list|delete|revert VOLUME[@NAME]|URI [--json]",
       "the snapshots of a volume: as it is at one moment, to be read or "
       "reverted to" },
-    { "clone", command_clone, 2, 0, "sj", "clone VOLUME[@NAME] NEW [--json]",
+    { "clone", command_clone, 2, 0, "sufj",
+      "clone VOLUME[@NAME]|URI NEW [--json]",
       "create a volume with the data of another one, or of a snapshot" },
     { "fence", command_fence, 1, 0, "s", "fence NAME",
       "revoke write access to a volume from its present clients" },
@@ -491,7 +492,9 @@ static int run(size_t command, struct arguments *arguments, const char *given)
         }
     }
     arguments->uri = !arguments->words_count ? NULL
-                     : commands[command].run == command_import
+                     : commands[command].run == command_import ||
+                             (commands[command].run == command_snapshot &&
+                              arguments->words_count > 1)
                          ? arguments->words[1]
                          : arguments->words[0];
     return options_fit(arguments, given) ? commands[command].run(arguments)

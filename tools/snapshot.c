@@ -10,6 +10,7 @@
 #include "common/size.h"
 #include "tools/control_socket.h"
 #include "tools/rdisk.h"
+#include "tools/remote.h"
 #include "tools/table.h"
 
 static struct json_object *call(const struct arguments *arguments,
@@ -43,7 +44,45 @@ static int print_made(const struct arguments *arguments,
     return EXIT_OK;
 }
 
-/* ---- Create -------------------------------------------------------------- */
+/* ---- With a URI --------------------------------------------------------- */
+
+/*
+ * @action on the snapshot that the URI names, which gets @name in the place of
+ * the URI's volume if that is not NULL. @target: of a clone, or NULL.
+ */
+static int remote(const struct arguments *arguments,
+                  enum rdisk_snapshot_action action, const char *name,
+                  const char *target, uint64_t *pause)
+{
+    struct remote_options where = { 0 };
+    struct rdisk_error err = { 0 };
+    int result = remote_options_read(&where, arguments, false);
+
+    if (result != EXIT_OK) {
+        return result;
+    }
+    if (name) {
+        where.options.volume = name;
+    }
+    result = rdisk_snapshot_volume(&rdisk_env_system, &where.options, action,
+                                   target, pause, &err);
+    rdisk_secret_wipe(&where.secret);
+    return result < 0
+               ? failed_code(err.code, "%s: %s", arguments->uri, err.text)
+               : EXIT_OK;
+}
+
+/* What a server on this machine would have answered. */
+static struct json_object *made(const char *name, uint64_t pause)
+{
+    struct json_object *reply = json_object_new_object();
+
+    json_object_object_add(reply, "name", json_object_new_string(name));
+    json_object_object_add(reply, "pause", json_object_new_uint64(pause));
+    return reply;
+}
+
+/* ---- Create ------------------------------------------------------------- */
 
 /* NAME@SNAPSHOT as it was written, or a name made of the time. */
 static const char *complete(const char *name, char *text, size_t size)
@@ -60,16 +99,37 @@ static const char *complete(const char *name, char *text, size_t size)
     return text;
 }
 
+static int create_remote(const struct arguments *arguments)
+{
+    char text[2 * RDISK_VOLUME_NAME_MAX];
+    struct remote_options where = { 0 };
+    const char *name;
+    uint64_t pause;
+    int result = remote_options_read(&where, arguments, false);
+
+    rdisk_secret_wipe(&where.secret);
+    if (result != EXIT_OK) {
+        return result;
+    }
+    name = complete(where.uri.volume, text, sizeof(text));
+    result = remote(arguments, RDISK_SNAPSHOT_TAKE, name, NULL, &pause);
+    return result == EXIT_OK ? print_made(arguments, made(name, pause))
+                             : result;
+}
+
 static int create(const struct arguments *arguments, const char *name)
 {
     char text[2 * RDISK_VOLUME_NAME_MAX];
 
+    if (remote_is_uri(name)) {
+        return create_remote(arguments);
+    }
     return print_made(arguments,
                       call(arguments, "snapshot",
                            complete(name, text, sizeof(text)), NULL));
 }
 
-/* ---- List ---------------------------------------------------------------- */
+/* ---- List --------------------------------------------------------------- */
 
 static void print_list(struct json_object *snapshots)
 {
@@ -117,7 +177,26 @@ static int list(const struct arguments *arguments, const char *name)
     return EXIT_OK;
 }
 
-/* ---- Delete and revert --------------------------------------------------- */
+/* ---- Delete and revert -------------------------------------------------- */
+
+static int change_remote(const struct arguments *arguments, const char *op)
+{
+    struct remote_options where = { 0 };
+    struct rdisk_error err;
+    int result = remote_options_read(&where, arguments, false);
+
+    rdisk_secret_wipe(&where.secret);
+    if (result != EXIT_OK) {
+        return result;
+    }
+    if (snapshot_name_check(where.uri.volume, &err) < 0) {
+        failed("%s", err.text);
+        return EXIT_USAGE;
+    }
+    return strcmp(op, "delete") == 0
+               ? remote_delete(arguments, 0)
+               : remote(arguments, RDISK_SNAPSHOT_REVERT, NULL, NULL, NULL);
+}
 
 static int change(const struct arguments *arguments, const char *op,
                   const char *name)
@@ -125,6 +204,9 @@ static int change(const struct arguments *arguments, const char *op,
     struct rdisk_error err;
     struct json_object *reply;
 
+    if (remote_is_uri(name)) {
+        return change_remote(arguments, op);
+    }
     /* rdisk delete would take it for the volume. */
     if (snapshot_name_check(name, &err) < 0) {
         failed("%s", err.text);
@@ -144,6 +226,10 @@ int command_snapshot(const struct arguments *arguments)
     const char *name = arguments->words_count > 1 ? arguments->words[1] : NULL;
 
     if (strcmp(action, "list") == 0) {
+        if (name && remote_is_uri(name)) {
+            failed("snapshot list is for volumes of this machine's server");
+            return EXIT_USAGE;
+        }
         return list(arguments, name);
     }
     if (strcmp(action, "create") != 0 && strcmp(action, "delete") != 0 &&
@@ -162,6 +248,15 @@ int command_snapshot(const struct arguments *arguments)
 
 int command_clone(const struct arguments *arguments)
 {
+    const char *target = arguments->words[1];
+    uint64_t pause;
+    int result;
+
+    if (remote_is_uri(arguments->words[0])) {
+        result = remote(arguments, RDISK_SNAPSHOT_CLONE, NULL, target, &pause);
+        return result == EXIT_OK ? print_made(arguments, made(target, pause))
+                                 : result;
+    }
     return print_made(arguments, call(arguments, "clone", arguments->words[0],
                                       arguments->words[1]));
 }

@@ -5,62 +5,197 @@
 #include <stdlib.h>
 #include <stdio.h>
 
+#include "common/container_of.h"
 #include "common/log.h"
 #include "common/snapshot_name.h"
 #include "common/thread.h"
 #include "server/server.h"
 #include "server/session/session.h"
+#include "server/session/snapshot.h"
 #include "server/volume/pool_change.h"
 
+/* What a session does that opens no volume. */
+struct creation {
+    union {
+        struct operation operation; /* the first of each */
+        struct pool_change change;
+        struct snapshot snapshot;
+    };
+    struct session *session;
+    int result; /* of its end */
+    struct rdisk_error why;
+};
+
+/* ---- Permission --------------------------------------------------------- */
+
+static bool may_write(const struct access_client *client, const char *name)
+{
+    char volume[RDISK_VOLUME_NAME_MAX + 1];
+
+    return access_to(client, snapshot_volume(name, volume)) == ACCESS_WRITE;
+}
+
 /*
- * Check whether this client may create or delete such a volume. The answer does
- * not depend on whether there is one of that name.
+ * Check whether this client may create or delete such a volume, or what it asks
+ * for of a snapshot. The answer does not depend on whether there is one of that
+ * name.
  */
 static bool allowed(const struct server *server,
                     const struct rdisk_create_request *request)
 {
     const struct config *config = server->config;
-    char volume[RDISK_VOLUME_NAME_MAX + 1];
     const struct access_client *client;
 
     if (config->authentication == ACCESS_METHOD_OPEN) {
         return config->create;
     }
     client = access_find(config->clients, request->user);
-    /* To replace or delete one is to write to it; to delete a snapshot, to
-     * its volume. */
-    return client && access_to_create(client, request->volume) &&
-           (request->exclusive ||
-            access_to(client, snapshot_volume(request->volume, volume)) ==
-                ACCESS_WRITE);
+    if (!client) {
+        return false;
+    }
+    if (request->action == RDISK_SNAPSHOT_CLONE) {
+        return access_to_create(client, request->target) &&
+               access_to(client, request->volume) != ACCESS_NONE;
+    }
+    /* To replace or delete one is to write to it, and so is what is done to a
+     * snapshot to its volume. */
+    return access_to_create(client, request->volume) &&
+           (request->exclusive || may_write(client, request->volume));
 }
 
-static void created(struct pool_change *change)
+/* What it is that the client may not. */
+static const char *verb(const struct rdisk_create_request *request)
 {
-    struct session *session = change->opaque;
+    switch (request->action) {
+    case RDISK_SNAPSHOT_TAKE:
+        return "take snapshot";
+    case RDISK_SNAPSHOT_REVERT:
+        return "revert to";
+    case RDISK_SNAPSHOT_CLONE:
+        return "clone";
+    default:
+        return request->deletes ? "delete a volume" : "create a volume";
+    }
+}
 
+static void refuse(const struct rdisk_create_request *request,
+                   struct rdisk_error *err)
+{
+    bool replaces = !request->exclusive && !request->deletes &&
+                    !request->action;
+
+    if (request->user[0]) {
+        log_warning("client '%s' at %s may not %s '%s'%s: no list of "
+                    "its section has it",
+                    request->user, request->peer, verb(request),
+                    request->volume, replaces ? " again" : "");
+    }
+    rdisk_error_set(err, -EPERM, "this client may not %s '%s'%s", verb(request),
+                    request->volume, replaces ? " or replace one" : "");
+}
+
+/* ---- Its end ------------------------------------------------------------ */
+
+static void end(struct creation *creation, int result,
+                const struct rdisk_error *why)
+{
+    struct session *session = creation->session;
+
+    creation->result = result;
+    creation->why = *why;
     if (session->asking) {
         return; /* create_event() answers */
     }
     if (!session->dead) {
+        rdisk_target_session_paused(session->target, session->pause);
         rdisk_target_session_created(session->target,
-                                     rdisk_status_from_errno(change->result),
-                                     &change->why);
+                                     rdisk_status_from_errno(result),
+                                     &creation->why);
     }
     free(session);
-    free(change);
+    free(creation);
+}
+
+static void changed(struct pool_change *change)
+{
+    end(container_of(change, struct creation, change), change->result,
+        &change->why);
+}
+
+static void made(struct snapshot *snapshot)
+{
+    struct creation *creation = container_of(snapshot, struct creation,
+                                             snapshot);
+
+    creation->session->pause = snapshot->pause / 1000;
+    end(creation, snapshot->work.result, &snapshot->work.why);
 }
 
 void create_leave(struct session *session)
 {
-    struct pool_change *change = session->creation;
+    struct creation *creation = session->creation;
 
     session->dead = true;
-    if (!change->operation.begun) {
-        operation_end(&change->operation);
+    if (!creation->operation.begun) {
+        operation_end(&creation->operation);
         free(session);
-        free(change);
+        free(creation);
     }
+}
+
+/* ---- Its start ---------------------------------------------------------- */
+
+static void start_change(struct server *server, struct creation *creation,
+                         const struct rdisk_create_request *request)
+{
+    struct pool_change *change = &creation->change;
+
+    change->pool = &server->pool;
+    change->kind = request->deletes     ? POOL_DELETE
+                   : request->action    ? POOL_REVERT
+                   : request->exclusive ? POOL_CREATE
+                                        : POOL_REPLACE;
+    change->size = request->size;
+    change->done = changed;
+    if (request->action) {
+        snprintf(change->snapshot, sizeof(change->snapshot), "%s",
+                 request->volume);
+        snapshot_volume(request->volume, creation->operation.volume);
+    }
+    pool_change_start(&server->operations, change);
+}
+
+static void start_snapshot(struct server *server, struct creation *creation,
+                           const struct rdisk_create_request *request)
+{
+    bool clone = request->action == RDISK_SNAPSHOT_CLONE;
+    struct snapshot *snapshot = &creation->snapshot;
+
+    snapshot->server = server;
+    snapshot->done = made;
+    snprintf(snapshot->target, sizeof(snapshot->target), "%s",
+             clone ? request->target : request->volume);
+    if (!clone) {
+        snapshot_volume(request->volume, creation->operation.volume);
+    }
+    snapshot_start(snapshot);
+}
+
+static void start(struct server *server, struct creation *creation,
+                  const struct rdisk_create_request *request)
+{
+    struct session *session = creation->session;
+
+    snprintf(creation->operation.volume, sizeof(creation->operation.volume),
+             "%s", request->volume);
+    session->asking = true;
+    if (request->action == RDISK_SNAPSHOT_TAKE ||
+        request->action == RDISK_SNAPSHOT_CLONE) {
+        start_snapshot(server, creation, request);
+    } else {
+        start_change(server, creation, request);
+    }
+    session->asking = false;
 }
 
 static enum rdisk_status create(struct server *server,
@@ -69,31 +204,21 @@ static enum rdisk_status create(struct server *server,
                                 void **user, struct rdisk_error *err)
 {
     struct session *session = calloc(1, sizeof(*session));
-    struct pool_change *change = calloc(1, sizeof(*change));
+    struct creation *creation = calloc(1, sizeof(*creation));
     enum rdisk_status status;
 
-    if (!session || !change) {
+    if (!session || !creation) {
         free(session);
-        free(change);
+        free(creation);
         rdisk_error_set(err, -ENOMEM, "the server has no memory for a session");
         return RDISK_STATUS_NO_RESOURCES;
     }
     session->server = server;
     session->target = target;
-    session->creation = change;
-    change->pool = &server->pool;
-    change->kind = request->deletes     ? POOL_DELETE
-                   : request->exclusive ? POOL_CREATE
-                                        : POOL_REPLACE;
-    change->size = request->size;
-    change->done = created;
-    change->opaque = session;
-    snprintf(change->operation.volume, sizeof(change->operation.volume), "%s",
-             request->volume);
-    session->asking = true;
-    pool_change_start(&server->operations, change);
-    session->asking = false;
-    if (change->operation.operations) {
+    session->creation = creation;
+    creation->session = session;
+    start(server, creation, request);
+    if (creation->operation.operations) {
         *user = session;
         rdisk_error_set(err, -EBUSY,
                         "volume '%s' is busy: an operation on it waits for its "
@@ -101,29 +226,16 @@ static enum rdisk_status create(struct server *server,
                         request->volume);
         return RDISK_LATER;
     }
-    status = rdisk_status_from_errno(change->result);
+    if (session->pause) {
+        rdisk_target_session_paused(target, session->pause);
+    }
+    status = rdisk_status_from_errno(creation->result);
     if (status != RDISK_STATUS_OK && err) {
-        *err = change->why;
+        *err = creation->why;
     }
     free(session);
-    free(change);
+    free(creation);
     return status;
-}
-
-static void refuse(const struct rdisk_create_request *request,
-                   struct rdisk_error *err)
-{
-    bool replaces = !request->exclusive && !request->deletes;
-    const char *verb = request->deletes ? "delete" : "create";
-
-    if (request->user[0]) {
-        log_warning("client '%s' at %s may not %s volume '%s'%s: no list of "
-                    "its section has it",
-                    request->user, request->peer, verb, request->volume,
-                    replaces ? " again" : "");
-    }
-    rdisk_error_set(err, -EPERM, "this client may not %s a volume '%s'%s", verb,
-                    request->volume, replaces ? " or replace one" : "");
 }
 
 enum rdisk_status create_event(void *opaque,
@@ -132,17 +244,19 @@ enum rdisk_status create_event(void *opaque,
                                void **user, struct rdisk_error *err)
 {
     struct server *server = opaque;
+    char volume[RDISK_VOLUME_NAME_MAX + 1];
 
     assert_control_thread();
     if (!allowed(server, request)) {
         refuse(request, err);
         return RDISK_STATUS_DENIED;
     }
-    if (drain_covers(&server->drain, request->volume)) {
+    if (drain_covers(&server->drain,
+                     snapshot_volume(request->volume, volume))) {
         rdisk_error_set(err, -ESHUTDOWN,
                         "volume '%s' is drained until the "
                         "server resumes it",
-                        request->volume);
+                        volume);
         return RDISK_STATUS_SHUTTING_DOWN;
     }
     return create(server, target, request, user, err);

@@ -15,6 +15,7 @@ enum session_phase {
 };
 
 struct client_list;
+struct creation;
 struct measurement;
 struct resize;
 
@@ -40,7 +41,8 @@ struct session {
     struct lease_record record;
 
     /* create.c's: it creates a volume, and opens none. */
-    struct pool_change *creation;
+    struct creation *creation;
+    uint64_t pause; /* us; of the snapshot that it has made */
     /* list.c's: it lists volumes, and has opened none. */
     struct client_list *list;
     /* resize.c's, while they have not ended. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A session that creates or deletes a volume, or lists volumes (list.c),
- * instead of opening one. */
+/* A session that creates or deletes a volume, makes or uses a snapshot, or
+ * lists volumes (list.c), instead of opening one. */
 #include <errno.h>
 #include <string.h>
 
@@ -28,6 +28,28 @@ int rdisk_initiator_remove(struct rdisk_initiator *session)
         return -EALREADY;
     }
     session->handshake.instead = RDISK_MSG_DELETE;
+    return 0;
+}
+
+int rdisk_initiator_snapshot(struct rdisk_initiator *session,
+                             enum rdisk_snapshot_action action,
+                             const char *target)
+{
+    struct rdisk_handshake *handshake = &session->handshake;
+    size_t length = target ? strlen(target) : 0;
+
+    if (rdisk_initiator_state(session) != RDISK_INITIATOR_IDLE) {
+        return -EALREADY;
+    }
+    if (action < RDISK_SNAPSHOT_TAKE || action > RDISK_SNAPSHOT_CLONE ||
+        (action == RDISK_SNAPSHOT_CLONE
+             ? !rdisk_volume_name_valid(target ? target : "", length)
+             : length != 0)) {
+        return -EINVAL;
+    }
+    handshake->instead = RDISK_MSG_SNAPSHOT;
+    handshake->snapshot = action;
+    memcpy(handshake->target, target ? target : "", length + 1);
     return 0;
 }
 
@@ -81,6 +103,25 @@ static void send_create(struct rdisk_initiator *session)
     }
 }
 
+static void send_snapshot(struct rdisk_initiator *session)
+{
+    const struct rdisk_handshake *handshake = &session->handshake;
+    size_t length = strlen(session->options.volume);
+    struct rdisk_wire_snapshot wire = {
+        .message.type = htole16(RDISK_MSG_SNAPSHOT),
+        .action = htole32(handshake->snapshot),
+        .name_length = htole16((uint16_t)length),
+        .target_length = htole16((uint16_t)strlen(handshake->target)),
+    };
+
+    if (chosen(session, RDISK_FEATURE_SNAPSHOT, "snapshot or clone",
+               "SNAPSHOT")) {
+        memcpy(wire.name, session->options.volume, length);
+        memcpy(wire.target, handshake->target, strlen(handshake->target));
+        rdisk_initiator_send(session, &wire.message, sizeof(wire));
+    }
+}
+
 void rdisk_initiator_send_create(struct rdisk_initiator *session)
 {
     switch (session->handshake.instead) {
@@ -89,6 +130,9 @@ void rdisk_initiator_send_create(struct rdisk_initiator *session)
         break;
     case RDISK_MSG_DELETE:
         send_delete(session);
+        break;
+    case RDISK_MSG_SNAPSHOT:
+        send_snapshot(session);
         break;
     default:
         if (chosen(session, RDISK_FEATURE_LIST, "list", "LIST")) {
@@ -141,6 +185,26 @@ int rdisk_create_volume(const struct rdisk_env *env,
                         "invalid size %llu: use a multiple of 512, "
                         "not 0",
                         (unsigned long long)size);
+    }
+    return rdisk_initiator_run_to_end(session, ret, &why, err);
+}
+
+int rdisk_snapshot_volume(const struct rdisk_env *env,
+                          const struct rdisk_initiator_options *options,
+                          enum rdisk_snapshot_action action, const char *target,
+                          uint64_t *pause, struct rdisk_error *err)
+{
+    struct rdisk_error why = { 0 };
+    struct rdisk_initiator *session = rdisk_initiator_create(env, options, NULL,
+                                                             NULL, &why);
+    int ret = session ? rdisk_initiator_snapshot(session, action, target)
+                      : why.code;
+
+    if (session && ret < 0) {
+        rdisk_volume_name_check(target ? target : "",
+                                target ? strlen(target) : 0, &why);
+    } else if (session) {
+        session->handshake.pause = pause;
     }
     return rdisk_initiator_run_to_end(session, ret, &why, err);
 }

@@ -80,7 +80,7 @@ void rdisk_initiator_send_close(struct rdisk_initiator *session)
     }
 }
 
-/* ---- What ends a session or its connection ------------------------------- */
+/* ---- What ends a session or its connection ------------------------------ */
 
 static int code_of(const struct rdisk_wire_message *message)
 {
@@ -137,7 +137,7 @@ void rdisk_initiator_bad_message(struct rdisk_initiator *session,
     rdisk_initiator_raise_error(session, RDISK_EVENT_FATAL, &err);
 }
 
-/* ---- HELLO_REPLY --------------------------------------------------------- */
+/* ---- HELLO_REPLY -------------------------------------------------------- */
 
 static void take_hello_reply(struct rdisk_initiator *session,
                              const struct rdisk_wire_message *message)
@@ -163,7 +163,7 @@ static void take_hello_reply(struct rdisk_initiator *session,
     rdisk_initiator_authenticate(session, le32toh(reply->auth));
 }
 
-/* ---- OPEN_REPLY ---------------------------------------------------------- */
+/* ---- OPEN_REPLY --------------------------------------------------------- */
 
 /* What the server says of the volume, the first time. */
 static void take_volume(struct rdisk_initiator *session,
@@ -277,7 +277,23 @@ static void take_open_reply(struct rdisk_initiator *session,
     rdisk_initiator_raise(session, RDISK_EVENT_OPENED);
 }
 
-/* ---- The messages that a client takes ------------------------------------ */
+/* ---- The messages that a client takes ----------------------------------- */
+
+static void take_snapshot_reply(struct rdisk_initiator *session,
+                                const struct rdisk_wire_message *message)
+{
+    const struct rdisk_wire_snapshot_reply *reply =
+        (const struct rdisk_wire_snapshot_reply *)message;
+
+    if (session->handshake.instead != RDISK_MSG_SNAPSHOT) {
+        rdisk_initiator_bad_message(session, "SNAPSHOT_REPLY without SNAPSHOT");
+        return;
+    }
+    if (session->handshake.pause) {
+        *session->handshake.pause = le64toh(reply->pause);
+    }
+    rdisk_initiator_raise(session, RDISK_EVENT_CREATED);
+}
 
 /* To CREATE or to DELETE: only one of them was sent, or LIST. */
 static void take_create_reply(struct rdisk_initiator *session,
@@ -327,6 +343,7 @@ static const struct message_type {
     [RDISK_MSG_CREATE_REPLY] = { AT(CREATING), false, take_create_reply },
     [RDISK_MSG_DELETE_REPLY] = { AT(CREATING), false, take_create_reply },
     [RDISK_MSG_LIST_REPLY] = { AT(CREATING), false, rdisk_initiator_take_list },
+    [RDISK_MSG_SNAPSHOT_REPLY] = { AT(CREATING), false, take_snapshot_reply },
     [RDISK_MSG_PING] = { OPEN_STATES, false, rdisk_initiator_take_ping },
     [RDISK_MSG_PONG] = { OPEN_STATES, false, rdisk_initiator_take_pong },
     [RDISK_MSG_VOLUME_CHANGED] = { OPEN_STATES, false,

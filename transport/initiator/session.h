@@ -58,7 +58,7 @@ struct rdisk_registrations {
     struct rdisk_device *device; /* from the control link's device on */
     struct rdisk_memory memory;  /* as long: what is registered on it */
     struct rdma_cm_id *watch;    /* keeps the device while no connection
-                                     * does, and reports its removal */
+                                  * does, and reports its removal */
     bool device_lost;            /* it was removed: release it */
     char device_name[64];
 };
@@ -72,13 +72,16 @@ struct rdisk_handshake {
     uint64_t server_session;     /* names the session when queues join */
     uint8_t token[16];
     uint64_t generation; /* to open with, until it was READY */
-    /* Sent instead of OPEN: CREATE, DELETE or LIST; 0: OPEN. */
+    /* Sent instead of OPEN: CREATE, DELETE, SNAPSHOT or LIST; 0: OPEN. */
     enum rdisk_message_type instead;
     uint64_t create_size;
     unsigned int create_flags;
     rdisk_list_fn *listed;
     void *listed_opaque;
     char listed_last[RDISK_VOLUME_NAME_MAX + 1]; /* of the last page */
+    enum rdisk_snapshot_action snapshot; /* of SNAPSHOT, as the next two */
+    char target[RDISK_VOLUME_NAME_MAX + 1];
+    uint64_t *pause; /* us, from its reply; NULL: not wanted */
 };
 
 /* ping.c */
@@ -188,7 +191,7 @@ void rdisk_initiator_ring_alarm(struct rdisk_initiator *session);
 /* Nanoseconds since the last call, for rdisk_initiator_steps. */
 uint64_t rdisk_initiator_step(struct rdisk_initiator *session);
 
-/* ---- Actions of the state machine ---------------------------------------- */
+/* ---- Actions of the state machine --------------------------------------- */
 
 /* addresses.c */
 
@@ -259,7 +262,7 @@ void rdisk_initiator_stop_waiting(struct rdisk_initiator *session);
 /* FAILED. */
 void rdisk_initiator_end(struct rdisk_initiator *session);
 
-/* ---- Leaves -------------------------------------------------------------- */
+/* ---- Leaves ------------------------------------------------------------- */
 
 /* addresses.c */
 

@@ -95,6 +95,7 @@ static const struct {
     [RDISK_MSG_CREATE] = { IN(WAIT_OPEN), rdisk_target_session_create_volume },
     [RDISK_MSG_DELETE] = { IN(WAIT_OPEN), rdisk_target_session_delete_volume },
     [RDISK_MSG_LIST] = { IN(WAIT_OPEN), rdisk_target_session_list },
+    [RDISK_MSG_SNAPSHOT] = { IN(WAIT_OPEN), rdisk_target_session_snapshot },
     [RDISK_MSG_PING] = { IN_SESSION, ping },
     [RDISK_MSG_PONG] = { IN_SESSION, pong },
     [RDISK_MSG_CLOSE] = { IN_SESSION, close_session },

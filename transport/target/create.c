@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* CREATE or DELETE, instead of OPEN: the owner makes or deletes a volume, or
+/* CREATE, DELETE or SNAPSHOT, instead of OPEN: the owner carries it out, or
  * refuses to. */
 #include <assert.h>
 #include <errno.h>
@@ -32,11 +32,60 @@ enum rdisk_target_event rdisk_target_session_delete_volume(
     return RDISK_TARGET_ON_CREATE;
 }
 
+enum rdisk_target_event rdisk_target_session_snapshot(
+    struct rdisk_target_session *session, const void *message)
+{
+    const struct rdisk_wire_snapshot *wire = message;
+    struct rdisk_create_request *request = &session->create;
+
+    request->action = le32toh(wire->action);
+    memcpy(request->volume, wire->name, le16toh(wire->name_length));
+    memcpy(request->target, wire->target, le16toh(wire->target_length));
+    session->create_sequence = wire->message.sequence;
+    return RDISK_TARGET_ON_CREATE;
+}
+
+/* What the three have of their own. */
+struct kind {
+    enum rdisk_message_type reply;
+    uint64_t feature;
+    const char *does, *done;
+};
+
+static const struct kind *kind_of(const struct rdisk_create_request *request)
+{
+    static const struct kind create = {
+        RDISK_MSG_CREATE_REPLY,
+        RDISK_FEATURE_CREATE,
+        "creates no volumes",
+        "created",
+    };
+    static const struct kind delete = {
+        RDISK_MSG_DELETE_REPLY,
+        RDISK_FEATURE_DELETE,
+        "deletes no volumes",
+        "deleted",
+    };
+    static const struct kind snapshot = {
+        RDISK_MSG_SNAPSHOT_REPLY,
+        RDISK_FEATURE_SNAPSHOT,
+        "makes no snapshots and clones",
+        "made, or reverted to,",
+    };
+
+    return request->action ? &snapshot : request->deletes ? &delete : &create;
+}
+
 static enum rdisk_message_type reply_type(
     const struct rdisk_target_session *session)
 {
-    return session->create.deletes ? RDISK_MSG_DELETE_REPLY
-                                   : RDISK_MSG_CREATE_REPLY;
+    return kind_of(&session->create)->reply;
+}
+
+void rdisk_target_session_paused(struct rdisk_target_session *session,
+                                 uint64_t pause)
+{
+    session->pause = pause;
 }
 
 static enum rdisk_status ask(struct rdisk_target_session *session,
@@ -44,12 +93,11 @@ static enum rdisk_status ask(struct rdisk_target_session *session,
 {
     const struct rdisk_target *target = session->target;
     struct rdisk_create_request request = session->create;
-    uint64_t feature = request.deletes ? RDISK_FEATURE_DELETE
-                                       : RDISK_FEATURE_CREATE;
+    const struct kind *kind = kind_of(&request);
 
-    if (!target->events->create || !(session->features & feature)) {
-        rdisk_error_set(err, -ENOTSUP, "this server %s no volumes for clients",
-                        request.deletes ? "deletes" : "creates");
+    if (!target->events->create || !(session->features & kind->feature)) {
+        rdisk_error_set(err, -ENOTSUP, "this server %s for clients",
+                        kind->does);
         return RDISK_STATUS_UNSUPPORTED;
     }
     request.peer = session->request.peer;
@@ -83,6 +131,26 @@ enum rdisk_target_event rdisk_target_session_ask_create(
     return RDISK_TARGET_NO_EVENT;
 }
 
+static enum rdisk_target_event reply_snapshot(
+    struct rdisk_target_session *session)
+{
+    struct rdisk_wire_snapshot_reply reply = {
+        .message.type = htole16(RDISK_MSG_SNAPSHOT_REPLY),
+        .message.sequence = session->create_sequence,
+        .pause = htole64(session->pause),
+    };
+    const struct rdisk_create_request *request = &session->create;
+
+    rdisk_log(session->target->env, RDISK_LOG_INFO, "%s: %s '%s'%s%s",
+              session->request.peer,
+              request->action == RDISK_SNAPSHOT_TAKE     ? "took snapshot"
+              : request->action == RDISK_SNAPSHOT_REVERT ? "reverted to"
+                                                         : "cloned",
+              request->volume, request->target[0] ? " as " : "",
+              request->target);
+    return rdisk_target_session_reply(session, &reply.message, sizeof(reply));
+}
+
 enum rdisk_target_event rdisk_target_session_reply_created(
     struct rdisk_target_session *session)
 {
@@ -92,6 +160,9 @@ enum rdisk_target_event rdisk_target_session_reply_created(
     };
     const struct rdisk_create_request *request = &session->create;
 
+    if (request->action) {
+        return reply_snapshot(session);
+    }
     if (request->deletes) {
         rdisk_log(session->target->env, RDISK_LOG_INFO,
                   "%s: deleted volume '%s'", session->request.peer,
@@ -113,7 +184,7 @@ enum rdisk_target_event rdisk_target_session_create_late(
     rdisk_error_set(
         &err, -ETIMEDOUT,
         "volume '%s' was not %s within %g seconds, but may be later: %s",
-        session->create.volume, session->create.deletes ? "deleted" : "created",
+        session->create.volume, kind_of(&session->create)->done,
         session->target->options.open_timeout_ms / 1000.0,
         why->code ? why->text : "the server is not ready");
     return answer(session, RDISK_STATUS_BUSY, err.text);

@@ -289,6 +289,7 @@ struct rdisk_target_session {
     _Atomic uint64_t size;  /* of the volume, bytes; reactors read it */
     uint64_t reported_size; /* to the client */
     struct rdisk_target_call resize, stat;
+    uint64_t pause;                     /* us; of a SNAPSHOT */
     struct rdisk_create_request create; /* while CREATING, without its peer
                                            and user */
     uint32_t create_sequence;           /* wire order */
@@ -400,6 +401,8 @@ enum rdisk_target_event rdisk_target_session_open_late(
 
 /* create.c: the same for CREATE. */
 enum rdisk_target_event rdisk_target_session_create_volume(
+    struct rdisk_target_session *session, const void *message);
+enum rdisk_target_event rdisk_target_session_snapshot(
     struct rdisk_target_session *session, const void *message);
 enum rdisk_target_event rdisk_target_session_delete_volume(
     struct rdisk_target_session *session, const void *message);
@@ -527,7 +530,7 @@ bool rdisk_target_release_watch(struct rdisk_target *target,
                                 const struct rdma_cm_id *id);
 void rdisk_target_release_watches(struct rdisk_target *target);
 
-/* ---- quota.c ------------------------------------------------------------- */
+/* ---- quota.c ------------------------------------------------------------ */
 
 /*
  * Check the quota of the session's client for another session with @fewest

@@ -185,6 +185,42 @@ static enum rdisk_status check_delete(const void *message,
     return RDISK_STATUS_OK;
 }
 
+/* A name and its padding. */
+static bool name_fits(const uint8_t name[RDISK_VOLUME_NAME_MAX], size_t length)
+{
+    return rdisk_volume_name_valid((const char *)name, length) &&
+           all_zero(name + length, RDISK_VOLUME_NAME_MAX - length);
+}
+
+static enum rdisk_status check_snapshot(const void *message,
+                                        struct rdisk_error *err)
+{
+    const struct rdisk_wire_snapshot *wire = message;
+    uint32_t action = le32toh(wire->action);
+    size_t length = le16toh(wire->target_length);
+
+    if (action < RDISK_SNAPSHOT_TAKE || action > RDISK_SNAPSHOT_CLONE) {
+        return BAD(err, "snapshot with unknown action %u", action);
+    }
+    if (!name_fits(wire->name, le16toh(wire->name_length)) ||
+        (action == RDISK_SNAPSHOT_CLONE
+             ? !name_fits(wire->target, length)
+             : length || !all_zero(wire->target, sizeof(wire->target)))) {
+        return BAD(err, "invalid name of a snapshot, or of what it is of");
+    }
+    return RDISK_STATUS_OK;
+}
+
+static enum rdisk_status check_snapshot_reply(const void *message,
+                                              struct rdisk_error *err)
+{
+    const struct rdisk_wire_snapshot_reply *wire = message;
+
+    return wire->reserved
+               ? BAD(err, "reserved bytes of snapshot reply are not zero")
+               : RDISK_STATUS_OK;
+}
+
 static enum rdisk_status check_stat_reply(const void *message,
                                           struct rdisk_error *err)
 {
@@ -247,6 +283,11 @@ const struct rdisk_message_info rdisk_messages[RDISK_MSG_COUNT] = {
     [RDISK_MSG_LIST_REPLY] = { "LIST_REPLY",
                                sizeof(struct rdisk_wire_list_reply), true,
                                rdisk_list_check_reply },
+    [RDISK_MSG_SNAPSHOT] = { "SNAPSHOT", sizeof(struct rdisk_wire_snapshot),
+                             false, check_snapshot },
+    [RDISK_MSG_SNAPSHOT_REPLY] = { "SNAPSHOT_REPLY",
+                                   sizeof(struct rdisk_wire_snapshot_reply),
+                                   true, check_snapshot_reply },
     [RDISK_MSG_STAT] = { "STAT", HEADER_ONLY, false, NULL },
     [RDISK_MSG_STAT_REPLY] = { "STAT_REPLY",
                                sizeof(struct rdisk_wire_stat_reply), true,

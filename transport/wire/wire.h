@@ -104,6 +104,8 @@ enum rdisk_message_type {
     RDISK_MSG_DELETE_REPLY = 22,
     RDISK_MSG_LIST = 23, /* client: before OPEN, which volumes are there? */
     RDISK_MSG_LIST_REPLY = 24,
+    RDISK_MSG_SNAPSHOT = 25, /* client: instead of OPEN, of a volume */
+    RDISK_MSG_SNAPSHOT_REPLY = 26,
     RDISK_MSG_COUNT
 };
 
@@ -135,16 +137,18 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_CREATE  (1ull << 5) /* CREATE */
 #define RDISK_FEATURE_COPY    (1ull << 6) /* RDISK_OP_COPY */
 #define RDISK_FEATURE_LONG_EXTENTS \
-    (1ull << 7)                           /* RDISK_OP_EXTENTS of any range */
-#define RDISK_FEATURE_BARE   (1ull << 8)  /* writes without a header */
-#define RDISK_FEATURE_DELETE (1ull << 9)  /* DELETE */
-#define RDISK_FEATURE_VECTOR (1ull << 10) /* several in one message */
-#define RDISK_FEATURE_LIST   (1ull << 11) /* LIST */
+    (1ull << 7)                             /* RDISK_OP_EXTENTS of any range */
+#define RDISK_FEATURE_BARE     (1ull << 8)  /* writes without a header */
+#define RDISK_FEATURE_DELETE   (1ull << 9)  /* DELETE */
+#define RDISK_FEATURE_VECTOR   (1ull << 10) /* several in one message */
+#define RDISK_FEATURE_LIST     (1ull << 11) /* LIST */
+#define RDISK_FEATURE_SNAPSHOT (1ull << 12) /* SNAPSHOT */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
      RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_CREATE | \
      RDISK_FEATURE_COPY | RDISK_FEATURE_LONG_EXTENTS | RDISK_FEATURE_BARE | \
-     RDISK_FEATURE_DELETE | RDISK_FEATURE_VECTOR | RDISK_FEATURE_LIST)
+     RDISK_FEATURE_DELETE | RDISK_FEATURE_VECTOR | RDISK_FEATURE_LIST | \
+     RDISK_FEATURE_SNAPSHOT)
 
 /* How the peers prove who they are, right after HELLO_REPLY. */
 enum rdisk_auth_method {
@@ -281,6 +285,23 @@ struct rdisk_wire_delete {
     uint8_t name[RDISK_VOLUME_NAME_MAX];
 };
 static_assert(sizeof(struct rdisk_wire_delete) == 176, "wire layout");
+
+struct rdisk_wire_snapshot {
+    struct rdisk_wire_message message;
+    rdisk_le32 action; /* enum rdisk_snapshot_action */
+    rdisk_le16 name_length;
+    rdisk_le16 target_length; /* 0 but to clone */
+    uint8_t name[RDISK_VOLUME_NAME_MAX];
+    uint8_t target[RDISK_VOLUME_NAME_MAX];
+};
+static_assert(sizeof(struct rdisk_wire_snapshot) == 296, "wire layout");
+
+struct rdisk_wire_snapshot_reply {
+    struct rdisk_wire_message message;
+    rdisk_le64 pause; /* us that requests were held at most */
+    rdisk_le64 reserved;
+};
+static_assert(sizeof(struct rdisk_wire_snapshot_reply) == 48, "wire layout");
 
 /* CREATE_REPLY, DELETE_REPLY, STAT and CLOSE have no body. */
 

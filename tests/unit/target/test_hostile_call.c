@@ -247,6 +247,47 @@ static void list_again_and_again(void)
     hostile_end();
 }
 
+static struct rdisk_wire_message *snapshot(void)
+{
+    struct rdisk_wire_snapshot *wire = hostile_message(RDISK_MSG_SNAPSHOT,
+                                                       sizeof(*wire));
+
+    wire->message.sequence = htole32(80);
+    wire->message.epoch = htole64(5);
+    wire->action = htole32(RDISK_SNAPSHOT_TAKE);
+    wire->name_length = htole16(3);
+    memcpy(wire->name, "v@s", 3);
+    return hostile_say(sizeof(*wire));
+}
+
+static void snapshot_not_agreed(void)
+{
+    const struct rdisk_wire_message *reply;
+
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    greet_with(0);
+    reply = snapshot();
+    is(reply, RDISK_MSG_SNAPSHOT_REPLY, RDISK_STATUS_UNSUPPORTED);
+    CHECK_EQUAL(le32toh(reply->sequence), 80);
+    CHECK_EQUAL(hostile_scene.creates, 0);
+    hostile_end();
+}
+
+static void snapshot_out_of_turn(void)
+{
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    is(snapshot(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    hostile_end();
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    hostile_open_volume();
+    is(snapshot(), RDISK_MSG_BYE, RDISK_STATUS_BAD_MESSAGE);
+    CHECK_EQUAL(hostile_scene.creates, 0);
+    hostile_end();
+}
+
 static void create_out_of_turn(void)
 {
     hostile_begin(1);
@@ -283,6 +324,9 @@ static const struct unit_test tests[] = {
     { "a create before HELLO or after OPEN ends the session",
       create_out_of_turn },
     { "a DELETE that was not agreed on is refused", delete_not_agreed },
+    { "a SNAPSHOT that was not agreed on is refused", snapshot_not_agreed },
+    { "a SNAPSHOT comes instead of an OPEN, and after HELLO",
+      snapshot_out_of_turn },
     { "a DELETE comes instead of an OPEN, and after HELLO",
       delete_out_of_turn },
     { "a LIST that was not agreed on is refused", list_not_agreed },

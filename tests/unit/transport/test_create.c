@@ -113,6 +113,99 @@ static void delete_not_known(void)
     scene_end(&scene);
 }
 
+/* ---- Snapshots ---------------------------------------------------------- */
+
+static void ask_snapshot(enum rdisk_snapshot_action action, const char *target)
+{
+    static const struct rdisk_initiator_events none;
+
+    client->session = rdisk_initiator_create(&client->env, &client->options,
+                                             &none, NULL, &client->error);
+    REQUIRE(client->session != NULL);
+    CHECK_EQUAL(rdisk_initiator_snapshot(client->session, action, target), 0);
+    CHECK_EQUAL(rdisk_initiator_start(client->session, &client->error), 0);
+    CHECK_EQUAL(rdisk_initiator_snapshot(client->session, action, target),
+                -EALREADY);
+    scene_pump(&scene);
+    client->state = rdisk_initiator_state(client->session);
+}
+
+static void makes_and_uses_snapshots(void)
+{
+    static const char *const targets[] = {
+        [RDISK_SNAPSHOT_TAKE] = NULL,
+        [RDISK_SNAPSHOT_REVERT] = NULL,
+        [RDISK_SNAPSHOT_CLONE] = "new",
+    };
+
+    begin(true);
+    client->options.volume = "v@s";
+    for (int i = RDISK_SNAPSHOT_TAKE; i <= RDISK_SNAPSHOT_CLONE; i++) {
+        ask_snapshot(i, targets[i]);
+        CHECK_EQUAL(client->state, RDISK_INITIATOR_CLOSED);
+        CHECK_EQUAL(scene.creates, i);
+        CHECK_EQUAL(scene.opens, 0);
+        CHECK_EQUAL(scene.last_create.action, i);
+        CHECK(!scene.last_create.deletes);
+        CHECK_EQUAL(strcmp(scene.last_create.volume, "v@s"), 0);
+        CHECK_EQUAL(strcmp(scene.last_create.target,
+                           targets[i] ? targets[i] : ""),
+                    0);
+        scene_drop(client);
+    }
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
+    scene_end(&scene);
+}
+
+static void snapshot_refused(void)
+{
+    begin(true);
+    scene.fail_with = RDISK_STATUS_BUSY;
+    client->options.reconnect_delay_ms = 60000;
+    ask_snapshot(RDISK_SNAPSHOT_REVERT, NULL);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
+    CHECK_EQUAL(rdisk_initiator_error(client->session)->code, -EBUSY);
+    scene_drop(client);
+    scene_end(&scene);
+}
+
+static void snapshot_not_known(void)
+{
+    scene_prepare(&scene, 1);
+    scene.creatable = true;
+    scene.options.withheld_features = RDISK_FEATURE_SNAPSHOT;
+    scene_serve(&scene);
+    ask_snapshot(RDISK_SNAPSHOT_TAKE, NULL);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
+    CHECK_EQUAL(rdisk_initiator_error(client->session)->code, -ENOTSUP);
+    CHECK_SAYS(rdisk_initiator_error(client->session)->text,
+               "older than SNAPSHOT");
+    CHECK_EQUAL(scene.creates, 0);
+    scene_drop(client);
+    scene_end(&scene);
+}
+
+static void snapshot_arguments(void)
+{
+    begin(true);
+    client->session = rdisk_initiator_create(&client->env, &client->options,
+                                             NULL, NULL, &client->error);
+    REQUIRE(client->session != NULL);
+    CHECK_EQUAL(rdisk_initiator_snapshot(client->session, 0, NULL), -EINVAL);
+    CHECK_EQUAL(rdisk_initiator_snapshot(client->session, 4, NULL), -EINVAL);
+    CHECK_EQUAL(rdisk_initiator_snapshot(client->session, RDISK_SNAPSHOT_TAKE,
+                                         "new"),
+                -EINVAL);
+    CHECK_EQUAL(rdisk_initiator_snapshot(client->session, RDISK_SNAPSHOT_CLONE,
+                                         NULL),
+                -EINVAL);
+    CHECK_EQUAL(rdisk_initiator_snapshot(client->session, RDISK_SNAPSHOT_CLONE,
+                                         ".new"),
+                -EINVAL);
+    scene_drop(client);
+    scene_end(&scene);
+}
+
 static void check_refused(enum rdisk_status status, int code)
 {
     begin(status == RDISK_STATUS_OK ? false : true);
@@ -185,6 +278,11 @@ static const struct unit_test tests[] = {
     { "a session makes a volume and is over", makes_a_volume },
     { "a refusal is told, once", refusals },
     { "a session deletes a volume and is over", deletes_a_volume },
+    { "a session makes, reverts to, or clones a snapshot and is over",
+      makes_and_uses_snapshots },
+    { "a refused snapshot is not asked for again", snapshot_refused },
+    { "a server without SNAPSHOT is not asked for one", snapshot_not_known },
+    { "a snapshot has an action, and a clone a name", snapshot_arguments },
     { "a refusal to delete is reported, and not tried again", delete_refused },
     { "an older server is asked to delete nothing", delete_not_known },
     { "a client proves who it is first", after_the_proof },

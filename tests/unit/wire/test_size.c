@@ -11,6 +11,8 @@ static union {
     struct rdisk_wire_resize resize;
     struct rdisk_wire_stat_reply stat;
     struct rdisk_wire_create create;
+    struct rdisk_wire_snapshot snapshot;
+    struct rdisk_wire_snapshot_reply snapshot_reply;
     uint8_t bytes[RDISK_MESSAGE_MAX];
 } message;
 static size_t size;
@@ -30,6 +32,13 @@ static void good(enum rdisk_message_type type, size_t bytes)
     message.told.size = htole64(1 << 20);
     if (type == RDISK_MSG_DELETE) {
         message.told.size = 0;
+    }
+    if (type == RDISK_MSG_SNAPSHOT) {
+        message.snapshot.action = htole32(RDISK_SNAPSHOT_CLONE);
+        message.snapshot.name_length = htole16(5);
+        memcpy(message.snapshot.name, "vol@s", 5);
+        message.snapshot.target_length = htole16(3);
+        memcpy(message.snapshot.target, "new", 3);
     }
     if (type == RDISK_MSG_CREATE || type == RDISK_MSG_DELETE) {
         message.create.name_length = htole16(3);
@@ -188,6 +197,42 @@ static void deletes(void)
     bad("name");
 }
 
+static void snapshots(void)
+{
+    good(RDISK_MSG_SNAPSHOT, 296);
+    CHECK_EQUAL(check(), RDISK_STATUS_OK);
+    size++;
+    bad("bytes");
+    for (unsigned int action = 0; action < 6; action++) {
+        good(RDISK_MSG_SNAPSHOT, 296);
+        message.snapshot.action = htole32(action);
+        if (action == 0 || action > RDISK_SNAPSHOT_CLONE) {
+            bad("unknown action");
+        } else if (action != RDISK_SNAPSHOT_CLONE) {
+            bad("name");
+            message.snapshot.target_length = 0;
+            bad("name");
+            memset(message.snapshot.target, 0, 3);
+            CHECK_EQUAL(check(), RDISK_STATUS_OK);
+        }
+    }
+    good(RDISK_MSG_SNAPSHOT, 296);
+    message.snapshot.name_length = htole16(200);
+    bad("name");
+    good(RDISK_MSG_SNAPSHOT, 296);
+    message.snapshot.target_length = htole16(129);
+    bad("name");
+    good(RDISK_MSG_SNAPSHOT, 296);
+    message.snapshot.target_length = 0;
+    bad("name");
+    good(RDISK_MSG_SNAPSHOT, 296);
+    message.snapshot.name[127] = 'x';
+    bad("name");
+    good(RDISK_MSG_SNAPSHOT_REPLY, 48);
+    message.snapshot_reply.reserved = 1;
+    bad("reserved");
+}
+
 static void create_names(void)
 {
     good(RDISK_MSG_CREATE, 176);
@@ -230,6 +275,7 @@ static const struct unit_test tests[] = {
     { "a resize knows one flag", resize_flags },
     { "a create knows one flag", create_flags },
     { "a delete has a name and nothing else", deletes },
+    { "a snapshot has an action and a name, and a clone two", snapshots },
     { "the name of a new volume is a volume's", create_names },
     { "what is allocated fits a file's size", allocated },
 };

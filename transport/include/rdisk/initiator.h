@@ -368,6 +368,26 @@ int rdisk_list_volumes(const struct rdisk_env *env,
                        rdisk_list_fn *each, void *opaque,
                        struct rdisk_error *err);
 
+/*
+ * Instead of opening the volume of the options, have the server
+ * TAKE: make that snapshot, VOLUME@SNAPSHOT, of its volume;
+ * REVERT: give the volume the data of that snapshot;
+ * CLONE: make volume @target of that volume or snapshot.
+ * @target is NULL otherwise. As _make(): CLOSED when that is done, durably, or
+ * FAILED: -ENOENT, -EEXIST, -EACCES (this client may not), -EBUSY (to revert: a
+ * client has the volume open, or it is kept for one), -ENOTSUP (the server has
+ * no SNAPSHOT, or its storage no snapshots). Returns 0, -EALREADY or -EINVAL.
+ */
+int rdisk_initiator_snapshot(struct rdisk_initiator *session,
+                             enum rdisk_snapshot_action action,
+                             const char *target);
+/* The same in one call that blocks, as rdisk_create_volume(). *@pause, if it is
+ * not NULL: microseconds that requests of the volume were held at most. */
+int rdisk_snapshot_volume(const struct rdisk_env *env,
+                          const struct rdisk_initiator_options *options,
+                          enum rdisk_snapshot_action action, const char *target,
+                          uint64_t *pause, struct rdisk_error *err);
+
 /* How long each step to READY took, in nanoseconds; for rdisk ping. */
 struct rdisk_initiator_steps {
     uint64_t name;    /* host name to address */

@@ -166,6 +166,15 @@ static_assert(RDISK_EXTENTS_MAX * sizeof(struct rdisk_wire_extent) <=
 #define RDISK_CREATE_EXCLUSIVE   (1u << 0) /* do not replace one */
 #define RDISK_CREATE_FLAGS_KNOWN RDISK_CREATE_EXCLUSIVE
 
+/* ---- Actions of SNAPSHOT ---------------------------------------------- */
+
+enum rdisk_snapshot_action {
+    RDISK_SNAPSHOT_NONE = 0,   /* not on the wire */
+    RDISK_SNAPSHOT_TAKE = 1,   /* VOLUME@SNAPSHOT is made of the volume */
+    RDISK_SNAPSHOT_REVERT = 2, /* the volume gets its data */
+    RDISK_SNAPSHOT_CLONE = 3,  /* another volume is made of either */
+};
+
 /* ---- Names ------------------------------------------------------------- */
 
 /* Letters, digits and . _ - + @ , not starting with '.' or '-'. */

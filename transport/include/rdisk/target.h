@@ -71,7 +71,8 @@ struct rdisk_open_request {
                                    back, and was granted this one */
 };
 
-/* A client's CREATE or DELETE; checked for form, not for permission. */
+/* A client's CREATE, DELETE or SNAPSHOT; checked for form, not for permission.
+ */
 struct rdisk_create_request {
     char volume[RDISK_VOLUME_NAME_MAX + 1];
     const char *peer; /* address of the client, for logs */
@@ -80,6 +81,9 @@ struct rdisk_create_request {
     bool deletes;     /* it is to go; the rest is 0 then */
     uint64_t size;    /* bytes, multiple of 512 */
     bool exclusive;   /* only if there is none of that name */
+    /* Of SNAPSHOT, with which only @volume and @target are set. */
+    enum rdisk_snapshot_action action;
+    char target[RDISK_VOLUME_NAME_MAX + 1]; /* of a clone; or "" */
 };
 
 /* A client wants to know which volumes it may open; checked for form. */
@@ -214,10 +218,10 @@ struct rdisk_target_events {
     enum rdisk_status (*resize)(void *opaque, void *user, uint64_t size,
                                 bool shrink, struct rdisk_error *err);
     /*
-     * Control thread: create a volume, or delete one, if this client may.
-     * Returns OK when that is done durably, RDISK_LATER, or the status to
-     * refuse with. *@user after LATER is passed to events->close, unless it
-     * answers before. NULL: always refused.
+     * Control thread: create a volume, or delete one, or what SNAPSHOT asks
+     * for, if this client may. Returns OK when that is done durably,
+     * RDISK_LATER, or the status to refuse with. *@user after LATER is passed
+     * to events->close, unless it answers before. NULL: always refused.
      */
     enum rdisk_status (*create)(void *opaque,
                                 struct rdisk_target_session *session,
@@ -366,6 +370,10 @@ int rdisk_target_session_reserve(struct rdisk_target_session *session,
  * session may end by that.
  */
 void rdisk_target_session_retry(struct rdisk_target_session *session);
+/* Of a SNAPSHOT, before its answer: microseconds that requests were held at
+ * most. */
+void rdisk_target_session_paused(struct rdisk_target_session *session,
+                                 uint64_t pause);
 /*
  * The answer to events->create, ->list, ->release, ->resize or ->stat, once,
  * after LATER: OK, or what to refuse with. Not after events->close.

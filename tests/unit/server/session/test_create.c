@@ -88,6 +88,23 @@ static off_t size_of(const char *name)
     return fstatat(server.pool.directory, name, &st, 0) < 0 ? -1 : st.st_size;
 }
 
+static enum rdisk_status ask(const char *user,
+                             enum rdisk_snapshot_action action,
+                             const char *name, const char *target)
+{
+    struct rdisk_create_request request = {
+        .peer = "10.9.0.7:1234",
+        .user = user,
+        .action = action,
+    };
+    void *waiting = NULL;
+
+    snprintf(request.volume, sizeof(request.volume), "%s", name);
+    snprintf(request.target, sizeof(request.target), "%s", target);
+    err = (struct rdisk_error) { 0 };
+    return create_event(&server, NULL, &request, &waiting, &err);
+}
+
 /* ---- Who may ----------------------------------------------------------- */
 
 #define OPEN "[server]\nauthentication = none\n"
@@ -307,7 +324,43 @@ static void after_a_crash(void)
     end();
 }
 
+/* Who may goes on to be told that there is no such volume. */
+static void snapshots_are_for_writers(void)
+{
+    begin("[client alice]\nread-write = mine\nread-only = base\n"
+          "create = mine new\n");
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_TAKE, "mine@s", ""),
+                RDISK_STATUS_NO_VOLUME);
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_REVERT, "mine@s", ""),
+                RDISK_STATUS_NO_VOLUME);
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_CLONE, "mine@s", "new"),
+                RDISK_STATUS_NO_VOLUME);
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_CLONE, "base@s", "new"),
+                RDISK_STATUS_NO_VOLUME);
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_CLONE, "base", "new"),
+                RDISK_STATUS_NO_VOLUME);
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_CLONE, "base", "other"),
+                RDISK_STATUS_DENIED);
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_CLONE, "hidden", "new"),
+                RDISK_STATUS_DENIED);
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_TAKE, "base@s", ""),
+                RDISK_STATUS_DENIED);
+    CHECK_SAYS(err.text, "this client may not take snapshot 'base@s'");
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_REVERT, "base@s", ""),
+                RDISK_STATUS_DENIED);
+    CHECK_EQUAL(ask("bob", RDISK_SNAPSHOT_TAKE, "mine@s", ""),
+                RDISK_STATUS_DENIED);
+    end();
+    begin(OPEN "[pool]\ncreate = deny\n");
+    CHECK_EQUAL(ask("", RDISK_SNAPSHOT_TAKE, "mine@s", ""),
+                RDISK_STATUS_DENIED);
+    end();
+}
+
 static const struct unit_test tests[] = {
+    { "snapshots are made and reverted to by who may write, cloned by who may "
+      "read",
+      snapshots_are_for_writers },
     { "without authentication only if that is allowed",
       without_authentication },
     { "a client makes volumes of its list only", lists_decide },
