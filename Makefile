@@ -81,6 +81,7 @@ include qemu-block-rdma/qemu.mk
 include vhost-user-blk/vhost.mk
 include tests/tests.mk
 include tests/sim/sim.mk
+include tests/scale/scale.mk
 include tests/coverage.mk
 include tests/lab/lab.mk
 include tests/bench/bench.mk
@@ -140,6 +141,7 @@ help:
 	@echo "make compile_commands.json  for editors"
 	@echo "make sim         random faults in virtual time; SEED=n replays one"
 	@echo "make sim-mutations  are all deliberate defects found?"
+	@echo "make sim-scale   1000 sessions in one world; sim-scale-short: 100"
 	@echo "make fuzz        hostile peers, found by coverage (clang)"
 	@echo "make faults      what breaks, broken on purpose, in the lab"
 	@echo "make iotests     QEMU's own tests of its block layer, on rdma://"

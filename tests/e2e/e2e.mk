@@ -9,6 +9,6 @@ $(O)/lib/count-%.so: $(O)/obj/tests/e2e/%.o
 
 .PHONY: e2e e2e-programs
 e2e-programs: ours $(E2E_PRELOADS) $(EXAMPLES) $(VHOST_CLIENT) \
-	bench-programs adversary
+	bench-programs adversary $(O)/bin/rdisk-storm
 e2e: e2e-programs qemu lab-guest
 	@tests/e2e/run $(E2E)

@@ -99,14 +99,28 @@ void fake_lock(struct fake_fabric *fabric)
 /* ---- What comes next -------------------------------------------------- */
 
 /* How many things could be delivered now. */
-static unsigned int count_ready(struct fake_fabric *fabric, uint64_t *next)
-{
-    unsigned int ready = fake_message_count(fabric, next) +
-                         fake_query_count(fabric, next);
-    struct fake_qp *qp;
+struct ready {
+    unsigned int messages, queries, all;
+};
 
-    TAILQ_FOREACH(qp, &fabric->qps, link) {
-        ready += fake_qp_ready(qp, next);
+static struct ready count_ready(struct fake_fabric *fabric, uint64_t *next)
+{
+    struct ready ready = {
+        .messages = fake_message_count(fabric, next),
+        .queries = fake_query_count(fabric, next),
+    };
+    struct fake_qp *qp = TAILQ_FIRST(&fabric->busy), *after;
+
+    ready.all = ready.messages + ready.queries;
+    for (; qp; qp = after) {
+        unsigned int here = fake_qp_ready(qp, next);
+
+        after = TAILQ_NEXT(qp, busy_link);
+        ready.all += here;
+        if (!here && fake_qp_rests(qp)) {
+            TAILQ_REMOVE(&fabric->busy, qp, busy_link);
+            qp->busy = false;
+        }
     }
     return ready;
 }
@@ -114,23 +128,21 @@ static unsigned int count_ready(struct fake_fabric *fabric, uint64_t *next)
 static bool step(struct fake_fabric *fabric)
 {
     uint64_t next = RDISK_NEVER;
-    unsigned int ready = count_ready(fabric, &next);
-    unsigned int chosen, messages, queries;
+    struct ready ready = count_ready(fabric, &next);
+    unsigned int chosen;
     struct fake_qp *qp;
 
-    if (!ready) {
+    if (!ready.all) {
         return false;
     }
-    chosen = fake_pick(fabric, ready);
-    messages = fake_message_count(fabric, &next);
-    queries = fake_query_count(fabric, &next);
-    if (chosen < messages) {
+    chosen = fake_pick(fabric, ready.all);
+    if (chosen < ready.messages) {
         fake_message_deliver(fabric, chosen);
-    } else if (chosen < messages + queries) {
-        fake_query_deliver(fabric, chosen - messages);
+    } else if (chosen < ready.messages + ready.queries) {
+        fake_query_deliver(fabric, chosen - ready.messages);
     } else {
-        chosen -= messages + queries;
-        TAILQ_FOREACH(qp, &fabric->qps, link) {
+        chosen -= ready.messages + ready.queries;
+        TAILQ_FOREACH(qp, &fabric->busy, busy_link) {
             unsigned int here = fake_qp_ready(qp, &next);
 
             if (chosen < here) {
@@ -206,7 +218,7 @@ static uint64_t next_due(struct fake_fabric *fabric)
 {
     uint64_t next = RDISK_NEVER;
 
-    return count_ready(fabric, &next) ? fabric->now : next;
+    return count_ready(fabric, &next).all ? fabric->now : next;
 }
 
 uint64_t fake_fabric_next(struct fake_fabric *fabric)
@@ -327,6 +339,7 @@ struct fake_fabric *fake_fabric_new(uint64_t seed)
     };
     TAILQ_INIT(&fabric->ids);
     TAILQ_INIT(&fabric->qps);
+    TAILQ_INIT(&fabric->busy);
     TAILQ_INIT(&fabric->messages);
     TAILQ_INIT(&fabric->queries);
     return fabric;
@@ -382,6 +395,7 @@ unsigned int fake_fabric_free(struct fake_fabric *fabric)
         fake_host_release(fabric->hosts[i]);
     }
     pthread_mutex_destroy(&fabric->mutex);
+    free(fabric->visited);
     free(fabric);
     return live;
 }

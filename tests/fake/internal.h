@@ -225,9 +225,15 @@ struct fake_packet {
  * Work requests are counted; a count modulo the queue's depth is its place.
  * Send queue: freed <= acked <= executed <= sent <= posted.
  */
+#define FAKE_QP_HASH 4096u
+
 struct fake_qp {
     struct ibv_qp qp;          /* first */
     TAILQ_ENTRY(fake_qp) link; /* of the fabric */
+    TAILQ_ENTRY(fake_qp) busy_link;
+    struct fake_qp *hash_next;
+    uint64_t serial; /* in the order of creation */
+    bool busy;       /* in the fabric's list */
     struct fake_host *host;
     unsigned int born; /* host's removals then */
     struct fake_id *id;
@@ -338,8 +344,15 @@ struct fake_fabric {
     struct fake_host *hosts[FAKE_HOSTS_MAX];
     unsigned int host_count;
     uint32_t last_id;
+    /* By an id's number: the last pass over all messages that met one of it. */
+    uint64_t *visited, pass;
+    unsigned int visited_room;
     TAILQ_HEAD(, fake_id) ids;
     TAILQ_HEAD(, fake_qp) qps;
+    /* Those that may have something to deliver, in the order of creation. */
+    TAILQ_HEAD(fake_busy_list, fake_qp) busy;
+    struct fake_qp *qp_hash[FAKE_QP_HASH];
+    uint64_t qp_serial;
     TAILQ_HEAD(fake_message_list, fake_message) messages;
     TAILQ_HEAD(, fake_query) queries;
     struct fake_name names[FAKE_NAMES_MAX];
@@ -494,6 +507,10 @@ void fake_qp_connect(struct fake_qp *qp, uint32_t peer_num,
                      struct fake_host *peer_host);
 void fake_qp_fail(struct fake_qp *qp); /* into ERR */
 void fake_qp_drop_wire(struct fake_qp *qp, bool some);
+/* It may have something to deliver from now on. */
+void fake_qp_touch(struct fake_qp *qp);
+/* It has not, until it is touched. */
+bool fake_qp_rests(const struct fake_qp *qp);
 struct fake_qp *fake_find_qp(struct fake_fabric *fabric, uint32_t number);
 
 /* ---- transfer.c ------------------------------------------------------- */

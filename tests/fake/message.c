@@ -78,17 +78,33 @@ void fake_message_drop(struct fake_host *host)
 
 /* ---- Which may come --------------------------------------------------- */
 
-/* Messages of one id stay in order; those of different ids need not. */
-static bool overtakes(struct fake_message *message)
+/* Before all messages are visited in their order. */
+static void begin_pass(struct fake_fabric *fabric)
 {
-    struct fake_message *before = message;
+    unsigned int needed = fabric->last_id + 1;
 
-    while ((before = TAILQ_PREV(before, fake_message_list, link))) {
-        if (before->from == message->from && over_the_wire(before)) {
-            return true;
+    if (needed > fabric->visited_room) {
+        fabric->visited = realloc(fabric->visited,
+                                  2 * needed * sizeof(uint64_t));
+        if (!fabric->visited) {
+            abort();
         }
+        memset(fabric->visited + fabric->visited_room, 0,
+               (2 * needed - fabric->visited_room) * sizeof(uint64_t));
+        fabric->visited_room = 2 * needed;
     }
-    return false;
+    fabric->pass++;
+}
+
+/* Messages of one id stay in order; those of different ids need not. */
+static bool overtakes(struct fake_fabric *fabric,
+                      const struct fake_message *message)
+{
+    uint64_t *visited = &fabric->visited[message->from];
+    bool before = *visited == fabric->pass;
+
+    *visited = fabric->pass;
+    return before;
 }
 
 static bool message_ready(struct fake_fabric *fabric,
@@ -99,7 +115,7 @@ static bool message_ready(struct fake_fabric *fabric,
     if (over_the_wire(message)) {
         uint64_t link_due;
 
-        if (overtakes(message) || message->from_host->deaf ||
+        if (overtakes(fabric, message) || message->from_host->deaf ||
             message->to_host->deaf) {
             return false;
         }
@@ -121,6 +137,7 @@ unsigned int fake_message_count(struct fake_fabric *fabric, uint64_t *next)
     struct fake_message *message;
     unsigned int count = 0;
 
+    begin_pass(fabric);
     TAILQ_FOREACH(message, &fabric->messages, link) {
         count += message_ready(fabric, message, next);
     }
@@ -388,6 +405,7 @@ void fake_message_deliver(struct fake_fabric *fabric, unsigned int index)
     struct fake_message *message;
     uint64_t next = RDISK_NEVER;
 
+    begin_pass(fabric);
     TAILQ_FOREACH(message, &fabric->messages, link) {
         if (message_ready(fabric, message, &next) && index-- == 0) {
             break;

@@ -5,16 +5,69 @@
 
 #include "internal.h"
 
+static struct fake_qp **hash_of(struct fake_fabric *fabric, uint32_t number)
+{
+    return &fabric->qp_hash[number % FAKE_QP_HASH];
+}
+
 struct fake_qp *fake_find_qp(struct fake_fabric *fabric, uint32_t number)
 {
-    struct fake_qp *qp;
+    struct fake_qp *qp = *hash_of(fabric, number);
 
-    TAILQ_FOREACH(qp, &fabric->qps, link) {
-        if (qp->qp.qp_num == number) {
-            break;
-        }
+    while (qp && qp->qp.qp_num != number) {
+        qp = qp->hash_next;
     }
     return qp;
+}
+
+static void enter_fabric(struct fake_fabric *fabric, struct fake_qp *qp)
+{
+    struct fake_qp **first = hash_of(fabric, qp->qp.qp_num);
+
+    TAILQ_INSERT_TAIL(&fabric->qps, qp, link);
+    qp->serial = ++fabric->qp_serial;
+    qp->hash_next = *first;
+    *first = qp;
+}
+
+static void leave_fabric(struct fake_fabric *fabric, struct fake_qp *qp)
+{
+    struct fake_qp **link = hash_of(fabric, qp->qp.qp_num);
+
+    while (*link != qp) {
+        link = &(*link)->hash_next;
+    }
+    *link = qp->hash_next;
+    TAILQ_REMOVE(&fabric->qps, qp, link);
+    if (qp->busy) {
+        TAILQ_REMOVE(&fabric->busy, qp, busy_link);
+    }
+}
+
+void fake_qp_touch(struct fake_qp *qp)
+{
+    struct fake_fabric *fabric = qp->host->fabric;
+    struct fake_qp *before;
+
+    if (qp->busy) {
+        return;
+    }
+    qp->busy = true;
+    before = TAILQ_LAST(&fabric->busy, fake_busy_list);
+    while (before && before->serial > qp->serial) {
+        before = TAILQ_PREV(before, fake_busy_list, busy_link);
+    }
+    if (before) {
+        TAILQ_INSERT_AFTER(&fabric->busy, before, qp, busy_link);
+    } else {
+        TAILQ_INSERT_HEAD(&fabric->busy, qp, busy_link);
+    }
+}
+
+bool fake_qp_rests(const struct fake_qp *qp)
+{
+    return STAILQ_EMPTY(&qp->wire) && qp->send_acked == qp->send_posted &&
+           (qp->qp.state != IBV_QPS_ERR || qp->recv_consumed == qp->recv_flush);
 }
 
 /* ---- Creation --------------------------------------------------------- */
@@ -105,7 +158,7 @@ static int create_qp(struct rdma_cm_id *rdma, struct ibv_pd *pd,
     if (ret == 0) {
         struct fake_qp *qp = new_qp(id, (struct fake_pd *)pd, attr);
 
-        TAILQ_INSERT_TAIL(&fabric->qps, qp, link);
+        enter_fabric(fabric, qp);
         qp->pd->users++;
         qp->send_cq->users++;
         qp->recv_cq->users++;
@@ -217,6 +270,7 @@ static void stop_answers(struct fake_qp *qp)
 void fake_qp_fail(struct fake_qp *qp)
 {
     qp->recv_flush = qp->recv_posted;
+    fake_qp_touch(qp);
     if (qp->qp.state == IBV_QPS_ERR) {
         return;
     }
@@ -255,7 +309,7 @@ static void destroy_qp(struct rdma_cm_id *rdma)
             other->peer = NULL;
         }
     }
-    TAILQ_REMOVE(&fabric->qps, qp, link);
+    leave_fabric(fabric, qp);
     qp->pd->users--;
     qp->send_cq->users--;
     qp->recv_cq->users--;
@@ -373,6 +427,7 @@ static int post_one_send(struct fake_qp *qp, const struct ibv_send_wr *wr)
         }
     }
     qp->send_posted++;
+    fake_qp_touch(qp);
     return 0;
 }
 

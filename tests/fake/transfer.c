@@ -193,6 +193,7 @@ static void transmit(struct fake_qp *qp)
     send->sent += size;
     packet->last = send->sent == send->length;
     STAILQ_INSERT_TAIL(&qp->peer->wire, packet, link);
+    fake_qp_touch(qp->peer);
     if (packet->last) {
         qp->send_sent++;
     }
@@ -360,14 +361,15 @@ static unsigned int resend_actions(struct fake_qp *qp, uint64_t *next)
 static unsigned int sender_actions(struct fake_qp *qp, uint64_t *next)
 {
     uint64_t now = qp->host->fabric->now;
-    bool up = path_up(qp, next);
     unsigned int actions = 0;
     uint64_t due;
+    bool up;
 
     if (qp->send_acked == qp->send_posted) {
         qp->stalled = RDISK_NEVER;
         return 0;
     }
+    up = path_up(qp, next);
     if ((up || fake_is_local(fake_send_at(qp, qp->send_acked)->opcode)) &&
         answer_waits(qp)) {
         actions |= 1u << ANSWER;

@@ -2,6 +2,13 @@
 #
 # What breaks, broken on purpose, in the lab: all of it in half an hour, those of
 # FAULTS="kill network", or QUICK=1 as in `make check`.
+STORM := $(O)/bin/rdisk-storm
+
+$(STORM): $(call objects,tests/faults/storm.c) $(LIBRDISK)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
+		$(call libs,$(TRANSPORT_PACKAGES))
+
 .PHONY: faults
 faults: e2e-programs qemu lab-guest
 	@tests/faults/run $(if $(QUICK),--quick) $(FAULTS)

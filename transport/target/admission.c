@@ -16,11 +16,6 @@
 #include "transport/target/session.h"
 #include "transport/verbs/conn_param.h"
 
-struct rdisk_target_newcomer {
-    struct rdisk_target_newcomer *next;
-    struct rdma_cm_id *id;
-};
-
 enum rdisk_status rdisk_target_admission_add(struct rdisk_target *target,
                                              struct rdma_cm_id *id,
                                              struct rdisk_error *err)

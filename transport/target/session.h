@@ -454,6 +454,11 @@ enum rdisk_status rdisk_target_session_join(
 /* ---- Target ----------------------------------------------------------- */
 
 /* admission.c: who waits to be let in. */
+struct rdisk_target_newcomer {
+    struct rdisk_target_newcomer *next;
+    struct rdma_cm_id *id; /* not accepted yet */
+};
+
 struct rdisk_target_admission {
     struct rdisk_target_newcomer *first, **end;
     unsigned int count;
@@ -480,8 +485,8 @@ struct rdisk_target {
     /* Who came first is served first. */
     struct rdisk_target_session *sessions, **sessions_end;
     unsigned int session_count;
-    /* Of its last turn: how long it took, when it ended, and when it should
-     * have been followed by another one at the latest. */
+    /* Of its last turn: how long it took from its sessions' part on, when it
+     * ended, and when it should have been followed by another one. */
     uint64_t busy, idle_since, idle_until;
     uint64_t memory; /* bytes of slots, all sessions */
     struct rdisk_target_totals totals;

@@ -463,21 +463,23 @@ static void find_readable(struct rdisk_target *target)
 /*
  * A client has kept this server waiting while the server did nothing else and
  * the client's message was not there. So what does not count is how long the
- * last turn took; the pause since then, if a message is there now, which may
- * have arrived at its beginning; and otherwise as much of it as this turn began
- * later than it was meant to, for lack of a processor, say.
+ * last turn took since this was called, and how long this one has so far; the
+ * pause between them, if a message is there now, which may have arrived at its
+ * beginning; and otherwise as much of it as this turn @began later than it was
+ * meant to, for lack of a processor, say.
  */
-static void discount_own_delay(struct rdisk_target *target, uint64_t now)
+static void discount_own_delay(struct rdisk_target *target, uint64_t began,
+                               uint64_t now)
 {
-    uint64_t pause = now > target->idle_since ? now - target->idle_since : 0;
-    uint64_t late = now > target->idle_until ? now - target->idle_until : 0;
+    uint64_t since = target->idle_since, until = target->idle_until;
+    uint64_t pause = began > since ? began - since : 0;
+    uint64_t late = rdisk_least(began > until ? began - until : 0, pause);
+    uint64_t busy = target->busy + (now - began);
     struct rdisk_target_session *session;
 
     for (session = target->sessions; session; session = session->next) {
         if (rdisk_target_session_waits(session)) {
-            session->deadline += target->busy +
-                                 (session->readable ? pause
-                                                    : rdisk_least(late, pause));
+            session->deadline += busy + (session->readable ? pause : late);
         }
     }
 }
@@ -491,9 +493,9 @@ void rdisk_target_process(struct rdisk_target *target)
     target->processing = true;
     target->admission.served = false;
     find_readable(target);
-    discount_own_delay(target, began);
     take_events(target, began);
     now = rdisk_now(target->env);
+    discount_own_delay(target, began, now);
     if (now >= target->listen_again) {
         rdisk_target_listen_again(target);
     }
@@ -508,7 +510,7 @@ void rdisk_target_process(struct rdisk_target *target)
     rdisk_cm_teardowns_process(&target->teardowns, now);
     target->idle_since = rdisk_now(target->env);
     target->idle_until = rdisk_target_deadline(target);
-    target->busy = target->idle_since - began;
+    target->busy = target->idle_since - now;
 }
 
 void rdisk_target_queue_release(struct rdisk_target_queue *queue)
