@@ -358,6 +358,53 @@ check_requests_fail_when_the_server_is_gone_for_longer_than_reconnect_delay()
     within 20 vhost-client "$work/gone.sock" bench read 4096 4 10
 }
 
+# vhost_reset stopped|killed: a client, $guest, whose reads are in flight at the
+# frozen server, and which waits for the end of the device
+vhost_reset()
+{
+    start_server                # of its own, which is hurt
+    volume "$1" 8M
+    vhost_start
+    vhost_add "$1"
+    rm -f "$work/read" "$work/end"
+    vhost-client "$work/$1.sock" reset "$1" "$work" >"$work/reset" 2>&1 &
+    guest=$!
+    end_later $guest
+    wait_until 20 grep -qx started "$work/reset" || fail "$(cat "$work/reset")"
+    freeze "$server"
+    touch "$work/read"
+    wait_until 20 grep -qx taken "$work/reset" || fail "$(cat "$work/reset")"
+}
+
+# Nothing was written into the memory since the client has it back.
+vhost_was_reset()
+{
+    wait_until 20 grep -qx stopped "$work/reset" || fail "$(cat "$work/reset")"
+    kill -CONT "$server"
+    sleep 1
+    touch "$work/end"
+    wait_until 20 gone "$guest" || fail "the client does not end"
+    wait "$guest" || fail "$(tail -n 1 "$work/reset")"
+}
+
+check_a_device_stops_when_its_reads_have_ended()
+{
+    local guest
+    vhost_reset stopped
+    sleep 1
+    ! grep -qx stopped "$work/reset" || fail "it stopped with reads in flight"
+    kill -CONT "$server"
+    vhost_was_reset
+}
+
+check_the_server_writes_nothing_for_a_killed_daemon()
+{
+    local guest
+    vhost_reset killed
+    vhost_stop KILL
+    vhost_was_reset
+}
+
 # The chain stays in flight: the device stays stopped, with one line in the
 # log, until the guest resets it.
 check_a_broken_request_that_comes_again_and_again_stops_its_own_device_only()

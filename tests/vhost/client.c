@@ -32,6 +32,7 @@
 #include "tests/vhost/dirty.h"
 #include "tests/vhost/frontend.h"
 #include "tests/vhost/hostile.h"
+#include "tests/vhost/reset.h"
 
 #define BLOCK      4096u
 #define SECTORS    (BLOCK / 512u)
@@ -467,7 +468,8 @@ static int usage(void)
     fputs("usage: vhost-client SOCKET info | features | private | dirty | "
           "hostile |\n  hotplug FILE [huge] | moved FILE | bench read|write "
           "BYTES DEPTH COUNT |\n  check SECONDS DEPTH [FILE] | "
-          "broken SECONDS [FILE]\n",
+          "broken SECONDS [FILE] |\n  "
+          "reset stopped|killed FOLDER\n",
           stderr);
     return 2;
 }
@@ -505,6 +507,9 @@ int main(int argc, char **argv)
     }
     if (argc == 3 && strcmp(argv[2], "dirty") == 0) {
         return dirty(argv[1]);
+    }
+    if (argc == 5 && strcmp(argv[2], "reset") == 0) {
+        return reset(argv[1], argv[4], strcmp(argv[3], "killed") == 0);
     }
     if (argc == 4 && strcmp(argv[2], "moved") == 0) {
         frontend_start_at(&frontend, argv[1], BLOCK, 1000);

@@ -460,7 +460,7 @@ void frontend_start_private(const char *path)
     frontend_die("the daemon has accepted memory that is not shared");
 }
 
-void frontend_stop(struct frontend *frontend)
+bool frontend_stop_ring(struct frontend *frontend)
 {
     struct message message = {
         .request = GET_VRING_BASE,
@@ -469,8 +469,13 @@ void frontend_stop(struct frontend *frontend)
         .state = { .index = frontend->queue },
     };
 
+    return ask(frontend, &message, NULL);
+}
+
+void frontend_stop(struct frontend *frontend)
+{
     if (frontend->sock >= 0) {
-        ask(frontend, &message, NULL);
+        frontend_stop_ring(frontend);
         close(frontend->sock);
     }
     if (frontend->more) {

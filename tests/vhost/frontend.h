@@ -63,6 +63,9 @@ void frontend_start_at(struct frontend *frontend, const char *path,
 /* The same of a VMM that does not share the guest's memory. Does not return. */
 void frontend_start_private(const char *path) __attribute__((noreturn));
 void frontend_stop(struct frontend *frontend);
+/* Stop the virtqueue, as a VMM does when the guest resets the device. False:
+ * the daemon has gone. */
+bool frontend_stop_ring(struct frontend *frontend);
 
 /* Have the device log the pages that it changes in frontend->log, or no more.
  * On at most once. */
