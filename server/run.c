@@ -22,6 +22,7 @@
 #include "server/reload.h"
 #include "server/server.h"
 #include "server/session/barrier.h"
+#include "server/session/copy.h"
 #include "server/session/queue.h"
 #include "server/session/session.h"
 #include "server/volume/losses.h"
@@ -68,6 +69,7 @@ static void signal_ready(struct loop_source *source, uint32_t events)
     notify_service(server->env, NOTIFY_STOPPING,
                    "stopping; requests already taken are finished first");
     server->stopping = true;
+    copies_cancel(server);
     server->stop_deadline = rdisk_now(server->env) +
                             server->config->stop_timeout * RDISK_MSEC;
     if (server->target) {
@@ -116,6 +118,7 @@ static uint64_t next_deadline(const struct server *server)
 
     deadline = rdisk_least(deadline, operations_deadline(&server->operations));
     deadline = rdisk_least(deadline, barriers_deadline(server));
+    deadline = rdisk_least(deadline, copies_deadline(server));
     deadline = rdisk_least(deadline, listing_deadline(server->listing));
     deadline = rdisk_least(deadline, reload_deadline(server));
 
@@ -151,6 +154,7 @@ void server_turn(struct server *server, uint64_t until)
     jobs_check_time(server->jobs, now);
     operations_check_time(&server->operations, now);
     barriers_check_time(server, now);
+    copies_check_time(server, now);
     listing_check_time(server->listing, now);
     reload_check_time(server, now);
 }
@@ -199,8 +203,9 @@ int server_run(struct server *server)
     server->running = true;
     reload_begin_wanted(server);
     while (!server->stopping || rdisk_target_sessions(server->target) ||
-           server->operations.count || listing_running(server->listing) ||
-           server->lists || server->reload) {
+           server->operations.count || server->copies ||
+           listing_running(server->listing) || server->lists ||
+           server->reload) {
         if (server->stopping &&
             rdisk_now(server->env) >= server->stop_deadline) {
             log_left(server);

@@ -23,6 +23,7 @@ struct barrier;
 struct client_list;
 struct command_line;
 struct control;
+struct copy;
 struct listing;
 struct metrics_server;
 struct reload;
@@ -62,6 +63,7 @@ struct server {
     struct metrics_server *metrics; /* NULL: none over HTTP */
     struct session *sessions;       /* that are open */
     struct barrier *barriers;       /* that hold requests */
+    struct copy *copies;            /* of volumes */
     uint64_t serials;               /* OPENs received so far */
     struct server_totals totals;
 

@@ -38,12 +38,12 @@ static const struct {
       "change the size of a volume; one that is open can only grow" },
     { "delete", command_delete, 1, 0, "sufA", "delete NAME|URI [--snapshots]",
       "delete a volume that no client has open" },
-    { "snapshot", command_snapshot, 1, 1, "sufj",
-      "snapshot create|list|delete|revert VOLUME[@NAME]|URI [--json]",
+    { "snapshot", command_snapshot, 1, 1, "sufjC",
+      "snapshot create|list|delete|revert VOLUME[@NAME]|URI [--copy] [--json]",
       "the snapshots of a volume: as it is at one moment, to be read or "
       "reverted to" },
-    { "clone", command_clone, 2, 0, "sufj",
-      "clone VOLUME[@NAME]|URI NEW [--json]",
+    { "clone", command_clone, 2, 0, "sufjC",
+      "clone VOLUME[@NAME]|URI NEW [--copy] [--json]",
       "create a volume with the data of another one, or of a snapshot" },
     { "fence", command_fence, 1, 0, "s", "fence NAME",
       "revoke write access to a volume from its present clients" },
@@ -108,6 +108,7 @@ static const struct {
     { 'T', "time", "SECONDS", "to measure, 0.1…86400; default 10" },
     { 'D', "destroy-data", NULL, "confirm --write" },
     { 'S', "shrink", NULL, "allow a smaller size" },
+    { 'C', "copy", NULL, "copy the data where storage cannot share it" },
     { 'A', "snapshots", NULL, "delete the volume's snapshots, too" },
     { 'u', "user", "NAME", "client name, for a URI" },
     { 'f', "secret-file", "FILE", "that client's secret, for a URI" },
@@ -421,6 +422,9 @@ static int read_options(int argc, char **argv, struct arguments *arguments,
         case 'S':
             arguments->shrink = true;
             break;
+        case 'C':
+            arguments->copy = true;
+            break;
         case 'A':
             arguments->snapshots = true;
             break;
@@ -463,7 +467,7 @@ static bool options_fit(const struct arguments *arguments, const char *given)
     bool uri = arguments->uri && remote_is_uri(arguments->uri);
 
     for (; *given; given++) {
-        if (strchr(uri ? "sp" : "uf", *given)) {
+        if (strchr(uri ? "spAC" : "uf", *given)) {
             failed(uri ? "--%s is for volumes of this machine's server, not "
                          "for a URI"
                        : "--%s is for a URI, not for volumes of this "

@@ -17,6 +17,7 @@ struct arguments {
     bool replace;             /* a volume of the same name */
     bool preallocate;         /* the new volume's space */
     bool shrink;              /* it may get smaller */
+    bool copy;                /* the data, where it cannot be shared */
     bool snapshots;           /* they are deleted, too */
     unsigned int depth;       /* requests at a time; 0: not given */
     unsigned int block_size;  /* bytes; 0: not given */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/size.h"
 #include "tools/control_socket.h"
@@ -19,6 +20,10 @@ static struct json_object *call(const struct arguments *arguments,
 {
     struct json_object *request = control_request(op, name, NULL);
 
+    if (arguments->copy) {
+        json_object_object_add(request, "copy", json_object_new_boolean(true));
+    }
+
     if (target) {
         json_object_object_add(request, "target",
                                json_object_new_string(target));
@@ -26,15 +31,55 @@ static struct json_object *call(const struct arguments *arguments,
     return control_call(arguments->control, request);
 }
 
+static void print_progress(struct json_object *reply)
+{
+    uint64_t size = control_number(reply, "size");
+
+    if (isatty(STDERR_FILENO) && size) {
+        fprintf(stderr, "\r%3.0f %%",
+                100.0 * control_number(reply, "done") / size);
+        if (control_number(reply, "ended")) {
+            fprintf(stderr, "\n");
+        }
+    }
+}
+
+/* Ask for the progress of the copy that @reply has begun, until it has ended;
+ * if this program ends, nobody asks, and the server cancels it. */
+static struct json_object *wait_for_copy(const struct arguments *arguments,
+                                         struct json_object *reply)
+{
+    static const struct timespec pause = { .tv_nsec = 200000000 };
+    char name[RDISK_VOLUME_NAME_MAX + 1];
+
+    snprintf(name, sizeof(name), "%s", control_text(reply, "name"));
+    while (reply && !control_number(reply, "ended")) {
+        print_progress(reply);
+        nanosleep(&pause, NULL);
+        json_object_put(reply);
+        reply = control_call(arguments->control,
+                             control_request("copying", name, NULL));
+    }
+    if (reply) {
+        print_progress(reply);
+    }
+    return reply;
+}
+
 /* What was made, and what that has cost the volume's clients. */
 static int print_made(const struct arguments *arguments,
                       struct json_object *reply)
 {
+    if (reply && json_object_object_get(reply, "size")) {
+        reply = wait_for_copy(arguments, reply);
+    }
     if (!reply) {
         return EXIT_FAILED;
     }
     if (arguments->json) {
         puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY));
+    } else if (json_object_object_get(reply, "size")) {
+        printf("%s: copied\n", control_text(reply, "name"));
     } else {
         printf("%s: requests were held for at most %g ms\n",
                control_text(reply, "name"),

@@ -17,6 +17,7 @@
 #include "server/admin/parse.h"
 #include "server/reload.h"
 #include "server/server.h"
+#include "server/session/copy.h"
 #include "server/session/fence.h"
 #include "server/session/resize.h"
 #include "server/session/session.h"
@@ -102,10 +103,58 @@ static void resized(struct resize *resize)
                    &command->request));
 }
 
+/* What a copy has done so far. */
+static struct json_object *progress(const struct copy *copy)
+{
+    struct json_object *object = json_object_new_object();
+
+    json_object_object_add(object, "name",
+                           json_object_new_string(copy->target));
+    json_object_object_add(object, "size", json_object_new_int64(copy->size));
+    json_object_object_add(object, "done", json_object_new_int64(copy->done));
+    json_object_object_add(object, "ended",
+                           json_object_new_boolean(copy->ended));
+    return object;
+}
+
+static void copy_begun(struct copy *copy)
+{
+    struct command *command = copy->opaque;
+    int result = copy->ended ? copy->work.result : 0;
+
+    finish(command, result, &copy->work.why,
+           result < 0 ? NULL : progress(copy));
+}
+
+/* Its storage cannot share: who has agreed to that gets a copy. */
+static void copy_instead(struct command *command)
+{
+    struct copy *copy = calloc(1, sizeof(*copy));
+    struct rdisk_error err;
+
+    if (!copy) {
+        rdisk_error_set(&err, -ENOMEM, "no memory for a copy");
+        finish(command, -ENOMEM, &err, NULL);
+        return;
+    }
+    copy->server = command->server;
+    copy->begun = copy_begun;
+    copy->opaque = command;
+    memcpy(copy->target, command->snapshot.target, sizeof(copy->target));
+    memcpy(copy->work.operation.volume, command->operation.volume,
+           sizeof(copy->work.operation.volume));
+    copy_start(copy);
+}
+
 static void snapshot_made(struct snapshot *snapshot)
 {
     struct command *command = container_of(snapshot, struct command, snapshot);
     struct json_object *object = NULL;
+
+    if (snapshot->work.result == -ENOTSUP && command->request.agreed) {
+        copy_instead(command);
+        return;
+    }
 
     if (snapshot->work.result == 0) {
         log_info("'%s' made of volume '%s', whose requests were held for %g ms",
@@ -138,7 +187,7 @@ static void fenced(struct fence *fence)
     finish(command, fence->work.result, &fence->work.why, object);
 }
 
-/* ---- Drain and resume ---------------------------------------------------- */
+/* ---- Drain and resume --------------------------------------------------- */
 
 /* What is left of a drained volume, or of all: who it is waited for. */
 static struct json_object *left(struct server *server, const char *volume)
@@ -212,7 +261,7 @@ static void look_up_begin(struct operation *operation)
     volume_operation_open(volume_operation_of(operation), look_up);
 }
 
-/* ---- Its start ----------------------------------------------------------- */
+/* ---- Its start ---------------------------------------------------------- */
 
 static void change(struct command *command, enum pool_change_kind kind)
 {
@@ -359,6 +408,24 @@ static void run_at_once(struct server *server, const struct request *request,
     }
 }
 
+static void answer_progress(struct server *server,
+                            const struct request *request,
+                            struct control_call *call)
+{
+    struct copy *copy = copy_find(server, request->name);
+    struct rdisk_error err;
+
+    if (!copy) {
+        rdisk_error_set(&err, -ENOENT, "no copy is being made as '%s'",
+                        request->name);
+        control_answer(call, control_error(&err));
+    } else if (copy->ended && copy->work.result < 0) {
+        control_answer(call, control_error(&copy->work.why));
+    } else {
+        reply(call, progress(copy));
+    }
+}
+
 void command_run(void *opaque, const char *line, struct control_call *call)
 {
     struct rdisk_error err = { 0 };
@@ -370,6 +437,8 @@ void command_run(void *opaque, const char *line, struct control_call *call)
     } else if (request.op == REQUEST_LIST || request.op == REQUEST_STAT ||
                request.op == REQUEST_SNAPSHOTS) {
         listing_ask(opaque, &request, call);
+    } else if (request.op == REQUEST_COPYING) {
+        answer_progress(opaque, &request, call);
     } else if (request.op == REQUEST_RELOAD) {
         reload_ask(opaque, call);
     } else if (request.op == REQUEST_RESUME || !request.name[0]) {

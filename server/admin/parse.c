@@ -28,10 +28,11 @@ static const struct {
     [REQUEST_DRAIN] = { "drain", true, false, true, NULL },
     [REQUEST_RESUME] = { "resume", true, false, true, NULL },
     [REQUEST_RELOAD] = { "reload", false, false, false, NULL },
-    [REQUEST_SNAPSHOT] = { "snapshot", true, false, false, NULL },
+    [REQUEST_SNAPSHOT] = { "snapshot", true, false, false, "copy" },
+    [REQUEST_COPYING] = { "copying", true, false, false, NULL },
     [REQUEST_SNAPSHOTS] = { "snapshots", true, false, true, NULL },
     [REQUEST_REVERT] = { "revert", true, false, false, NULL },
-    [REQUEST_CLONE] = { "clone", true, false, false, NULL, true },
+    [REQUEST_CLONE] = { "clone", true, false, false, "copy", true },
 };
 
 #define OPS (sizeof(ops) / sizeof(ops[0]))
@@ -57,7 +58,7 @@ static int parse_op(struct json_object *object, struct request *request,
     return rdisk_error_set(err, -EINVAL,
                            "unknown op \"%.40s\": use create, delete, resize, "
                            "fence, list, stat, drain, resume, reload, "
-                           "snapshot, snapshots, revert or clone",
+                           "snapshot, snapshots, revert, clone or copying",
                            name);
 }
 

@@ -21,10 +21,13 @@ enum request_op {
     REQUEST_DRAIN,     /* {"op":"drain"[,"name":NAME]} */
     REQUEST_RESUME,    /* {"op":"resume"[,"name":NAME]} */
     REQUEST_RELOAD,    /* {"op":"reload"} */
-    REQUEST_SNAPSHOT,  /* {"op":"snapshot","name":VOLUME@SNAPSHOT} */
+    REQUEST_SNAPSHOT,  /* {"op":"snapshot","name":VOLUME@SNAPSHOT
+                           [,"copy":true]} */
+    REQUEST_COPYING,   /* {"op":"copying","name":NAME} */
     REQUEST_SNAPSHOTS, /* {"op":"snapshots"[,"name":NAME]} */
     REQUEST_REVERT,    /* {"op":"revert","name":VOLUME@SNAPSHOT} */
-    REQUEST_CLONE,     /* {"op":"clone","name":NAME,"target":NAME} */
+    REQUEST_CLONE,     /* {"op":"clone","name":NAME,"target":NAME
+                           [,"copy":true]} */
 };
 
 struct request {
@@ -32,7 +35,7 @@ struct request {
     char name[RDISK_VOLUME_NAME_MAX + 1]; /* "": not given */
     char target[RDISK_VOLUME_NAME_MAX + 1];
     uint64_t size; /* bytes */
-    bool agreed;   /* to lose what "replace", "shrink" or "snapshots" takes */
+    bool agreed;   /* to "replace", "shrink", "snapshots" or "copy" */
     bool chosen;   /* "preallocate" */
 };
 

@@ -186,6 +186,14 @@ struct backend_class {
      * NULL: it never can.
      */
     int (*share)(struct backend *backend, int fd, struct rdisk_error *err);
+    /*
+     * The same by a copy, a bounded piece of it in each call: *@done bytes, 0
+     * at first, of the @size that are to be copied are there, and it moves on.
+     * What the volume has no data for stays a hole. Nobody writes the volume
+     * meanwhile. NULL: cannot.
+     */
+    int (*copy)(struct backend *backend, int fd, uint64_t *done, uint64_t size,
+                struct rdisk_error *err);
     /* Bytes that the volume takes up; NULL: all of its size. 0 or a negative
      * errno. */
     int (*allocated)(struct backend *backend, uint64_t *bytes);

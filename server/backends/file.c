@@ -422,6 +422,7 @@ const struct backend_class backend_file = {
     .changed = file_changed,
     .sync = file_sync_now,
     .share = file_share,
+    .copy = file_copy,
     .allocated = file_allocated,
     .join = file_join,
     .leave = file_leave,

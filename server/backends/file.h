@@ -83,6 +83,8 @@ void file_submit(struct backend_context *base, struct backend_io *io);
 /* For the class: file_share.c. */
 int file_sync_now(struct backend *backend, struct rdisk_error *err);
 int file_share(struct backend *backend, int fd, struct rdisk_error *err);
+int file_copy(struct backend *backend, int fd, uint64_t *done, uint64_t size,
+              struct rdisk_error *err);
 
 /* Give back @range of file->ranges; requests that waited for it begin. Any
  * thread. */

@@ -86,6 +86,13 @@ enum rdisk_status volume_check(const struct volume *volume,
     if (!wanted->writer) {
         return RDISK_STATUS_OK; /* readers do not conflict */
     }
+    if (volume->copies) {
+        rdisk_error_set(err, -EBUSY,
+                        "volume '%s' is being copied: it can be opened to "
+                        "write when that has ended",
+                        volume->name);
+        return RDISK_STATUS_BUSY;
+    }
     for (struct volume_holder *holder = volume->holders; holder;
          holder = holder->next) {
         if (!holder->writer) {
@@ -173,6 +180,11 @@ int volume_check_free(const struct volume *volume, const char *what,
 {
     char peers[200];
 
+    if (volume->copies) {
+        return rdisk_error_set(err, -EBUSY,
+                               "cannot %s volume '%s': it is being copied",
+                               what, volume->name);
+    }
     return volume->holders
                ? rdisk_error_set(err, -EBUSY,
                                  "cannot %s volume '%s': it is open at %s",

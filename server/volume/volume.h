@@ -44,9 +44,10 @@ struct volume {
     struct lease *lease;               /* the pool's; NULL: not needed yet */
     struct rdisk_target_counters past; /* of sessions that have ended */
     uint64_t polled_past;              /* the same */
-    uint64_t longest_pause;            /* ns that a snapshot has held its
+    unsigned int copies;    /* of it that are made: nobody may write it */
+    uint64_t longest_pause; /* ns that a snapshot has held its
                                           requests, since it was opened */
-    struct volume *next;               /* of the pool's list */
+    struct volume *next;    /* of the pool's list */
 };
 
 struct volume *volume_new(const char *name, struct backend *backend,

@@ -58,6 +58,43 @@ check_a_ceph_pool_is_the_pool()
         --control "$control"
 }
 
+# One by the control socket, the other by URI; while the volume is written.
+check_a_volume_of_the_pool_has_snapshots_and_clones()
+{
+    start_server --pool rbd --pool-backend rbd --ceph-config "$CEPH_CONF" \
+        --state "$work/state.shots" --create allow
+    volume shot 64M
+    io shot 'write -q -P 5 1M 64k'
+    within 20 rdisk snapshot create shot@one --control "$control" >"$work/made"
+    says "$work/made" '^shot@one: requests were held for at most [0-9.]+ ms'
+    io shot 'write -q -P 6 1M 64k'
+    within 20 rdisk snapshot create "$(uri shot@two)" >"$work/made"
+    says "$work/made" '^shot@two: requests were held'
+    io shot 'write -q -P 7 1M 64k'
+    io_options=-r io shot@one 'read -q -P 5 1M 64k'
+    io_options=-r io shot@two 'read -q -P 6 1M 64k'
+    refused "volume 'shot@two' is read-only on the server" 30 \
+        qemu-io -f raw -c 'write 0 4k' "$(uri shot@two)"
+    within 20 rdisk snapshot list shot --control "$control" >"$work/list"
+    says "$work/list" '^shot@one +64M'
+    says "$work/list" '^shot@two +64M'
+    within 20 rdisk clone shot@one clone1 --control "$control"
+    within 20 rdisk clone "$(uri shot)" clone2
+    io clone1 'read -q -P 5 1M 64k' 'write -q -P 8 1M 64k'
+    io clone2 'read -q -P 7 1M 64k'
+    within 20 rdisk snapshot revert "$(uri shot@two)"
+    io shot 'read -q -P 6 1M 64k'
+    within 20 rdisk snapshot revert shot@one --control "$control"
+    io shot 'read -q -P 5 1M 64k'
+    io clone1 'read -q -P 8 1M 64k'
+    refused 'it has 2 snapshots' 20 rdisk delete shot --control "$control"
+    within 20 rdisk snapshot delete "$(uri shot@two)"
+    within 20 rdisk delete clone1 --control "$control"
+    within 20 rdisk delete clone2 --control "$control"
+    within 20 rdisk delete shot --snapshots --control "$control"
+    ! rbd info rbd/shot 2>/dev/null || fail "the image is still there"
+}
+
 # The record of who may write is in the pool: the other one knows the generation.
 check_another_server_serves_the_pool_when_this_one_has_ended()
 {

@@ -48,6 +48,33 @@ check_nobody_makes_volumes_unless_allowed()
     [ ! -e "$pool/new" ]
 }
 
+# The lab's file systems share no blocks.
+check_a_volume_is_copied_where_it_cannot_be_shared()
+{
+    local on=(--control "$control")
+    start_server
+    volume whole 64M
+    io whole 'write -q -P 5 1M 300k' 'write -q -P 6 40M 64k'
+    refused 'cannot share blocks between files' 30 \
+        rdisk snapshot create whole@s "${on[@]}"
+    client c "$(uri whole)"
+    refused 'while it is written by' 30 \
+        rdisk snapshot create whole@s --copy "${on[@]}"
+    say c quit
+    wait_until 20 no_sessions
+    far snapshot create whole@s --copy "${on[@]}"
+    far clone whole@s part --copy "${on[@]}"
+    io whole 'write -q -P 7 1M 300k'
+    io_options=-r io whole@s 'read -q -P 5 1M 300k' 'read -q -P 6 40M 64k' \
+        'read -q -P 0 41M 8M'
+    refused "volume 'whole@s' is read-only on the server" 30 \
+        qemu-io -f raw -c 'write 0 4k' "$(uri whole@s)"
+    io part 'read -q -P 5 1M 300k' 'write -q -P 8 1M 300k'
+    [ "$(stat -c %b "$pool/whole@s")" -lt 4096 ] || fail "it has no holes"
+    far snapshot delete whole@s "${on[@]}"
+    far delete whole "${on[@]}"
+}
+
 has_a_session()
 {
     [ "$(stat_server 'len(s["sessions"])')" = 1 ]

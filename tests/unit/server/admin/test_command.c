@@ -12,7 +12,9 @@
 #include "common/control_server.h"
 #include "common/log.h"
 #include "server/admin/command.h"
+#include "server/admin/listing.h"
 #include "server/server.h"
+#include "server/session/copy.h"
 #include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"
 
@@ -102,6 +104,8 @@ static void begin(uint64_t storage_timeout)
     server.pool.records = &server.records;
     REQUIRE(pool_create(&server.pool, "v", 4096, &err) == 0);
     REQUIRE(pool_configure(&server.pool, &backend_memory, &memory, &err) == 0);
+    server.listing = listing_create(&server);
+    REQUIRE(server.listing != NULL);
     server.control = control_create(&server.loop, path, command_run, &server,
                                     &err);
     REQUIRE(server.control != NULL);
@@ -114,6 +118,7 @@ static void end(void)
 
     settle();
     control_destroy(server.control);
+    listing_destroy(server.listing);
     jobs_destroy(server.jobs);
     drain_end(&server.drain, "", NULL);
     pool_destroy(&server.pool);
@@ -279,7 +284,30 @@ static void asker_leaves(void)
     end();
 }
 
+static void copied_with_progress(void)
+{
+    const char *text;
+
+    begin(60000);
+    text = answer(ask("{\"op\":\"snapshot\",\"name\":\"v@s\","
+                      "\"copy\":true}"));
+    CHECK_SAYS(text, "\"name\":\"v@s\"");
+    /* Where /tmp shares blocks there is nothing to wait for. */
+    while (strstr(text, "\"ended\":false")) {
+        text = answer(ask("{\"op\":\"copying\",\"name\":\"v@s\"}"));
+    }
+    CHECK(strstr(text, "\"ended\":true") || strstr(text, "\"pause\""));
+    CHECK(there("v@s"));
+    copies_check_time(&server, RDISK_NEVER - 1);
+    CHECK_SAYS(answer(ask("{\"op\":\"copying\",\"name\":\"v@s\"}")),
+               "no copy is being made as 'v@s'");
+    CHECK_SAYS(answer(ask("{\"op\":\"snapshots\",\"name\":\"v\"}")),
+               "\"name\":\"v@s\",\"size\":4096");
+    end();
+}
+
 static const struct unit_test tests[] = {
+    { "a copy is asked for until it has ended", copied_with_progress },
     { "a command on storage that hangs is answered within storage-timeout",
       answered_in_time },
     { "commands on storage that hangs hold up no command on other storage",
