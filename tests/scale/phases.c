@@ -23,8 +23,8 @@
  * may come within a tenth of a second, and twice as many by chance. */
 #define WINDOW_MS 100u
 #define AWAY_MS   30000u
-/* Places that a session may open after those that came later: their handshakes
- * have begun already. */
+/* Places that a session may open after those that came later: a server that
+ * waits for a message of one begins with the next. */
 #define PLACES 24u
 
 #define MS(n) ((uint64_t)(n)*RDISK_MSEC)

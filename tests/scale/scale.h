@@ -16,7 +16,6 @@
 
 #include "tests/fake/fake.h"
 #include "transport/target/session.h"
-#include "transport/verbs/address.h"
 #include <rdisk/initiator.h>
 #include <rdisk/target.h>
 
@@ -83,7 +82,7 @@ struct scale_server {
     unsigned int dropped; /* handshakes */
     /* Control connections in the order in which they came, and as they opened:
      * the place in that order. */
-    char came[SCALE_CAME][RDISK_ADDRESS_TEXT];
+    const struct rdma_cm_id *came[SCALE_CAME];
     unsigned int opened[SCALE_SESSIONS];
     unsigned int came_count, open_count;
 };

@@ -51,8 +51,7 @@ static void came(const struct rdma_cm_event *event)
         wire->kind != RDISK_LINK_CONTROL || server->came_count == SCALE_CAME) {
         return;
     }
-    rdisk_address_text(&event->id->route.addr.dst_addr,
-                       server->came[server->came_count++], RDISK_ADDRESS_TEXT);
+    server->came[server->came_count++] = event->id;
 }
 
 static int get_cm_event(struct rdma_event_channel *channel,
@@ -66,12 +65,12 @@ static int get_cm_event(struct rdma_event_channel *channel,
     return ret;
 }
 
-static void opens(struct scale_server *server, const char *peer)
+/* The newest that has this id, since ids are used again. */
+static void opens(struct scale_server *server, const struct rdma_cm_id *id)
 {
-    for (unsigned int i = 0; i < server->came_count; i++) {
-        if (!strcmp(server->came[i], peer) &&
-            server->open_count < SCALE_SESSIONS) {
-            server->opened[server->open_count++] = i;
+    for (unsigned int i = server->came_count; i > 0; i--) {
+        if (server->came[i - 1] == id && server->open_count < SCALE_SESSIONS) {
+            server->opened[server->open_count++] = i - 1;
             return;
         }
     }
@@ -119,7 +118,7 @@ static enum rdisk_status owner_open(void *opaque,
     server->holders = holder;
     *user = holder;
     *grant = (struct rdisk_open_grant) { .size = 1 << 20, .block_size = 512 };
-    opens(server, request->peer);
+    opens(server, session->id);
     return RDISK_STATUS_OK;
 }
 
