@@ -122,7 +122,17 @@ static void print_session(struct json_object *session)
            control_number(session, "fenced") ? ", fenced" : "",
            control_number(session, "epoch"), control_number(session, "queues"));
     print_bytes(control_number(session, "memory"));
-    printf("\n");
+    printf(" of %" PRIu64 " slots", control_number(session, "slots"));
+    if (control_number(session, "slots_wanted")) {
+        printf(", %" PRIu64 " more wanted",
+               control_number(session, "slots_wanted"));
+    }
+    printf("\n    slots: waited %" PRIu64 " times, %" PRIu64 " grants, %" PRIu64
+           " recalled, %" PRIu64 " returned\n",
+           control_number(session, "slot_waits"),
+           control_number(session, "slot_grants"),
+           control_number(session, "slot_recalls"),
+           control_number(session, "slot_returns"));
     print_counters(session);
 }
 

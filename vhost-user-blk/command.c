@@ -65,6 +65,10 @@ static struct json_object *describe(struct disk *disk, bool counters)
         add_number(object, "read_bytes", ops->bytes[RDISK_OP_READ]);
         add_number(object, "write_bytes", ops->bytes[RDISK_OP_WRITE]);
         add_number(object, "copied_bytes", info.queues.copied_bytes);
+        add_number(object, "slots", info.queues.slots);
+        add_number(object, "slot_waits", info.queues.slot_waits);
+        add_number(object, "slot_grants", info.queues.slot_grants);
+        add_number(object, "slot_returns", info.queues.slot_returns);
         add_number(object, "reconnects", info.reconnects);
     }
     return object;

@@ -316,6 +316,19 @@ static struct json_object *stat_operations(struct server *server)
 
 /* ---- Sessions and reactors -------------------------------------------- */
 
+static void add_slots(struct json_object *object, const struct session *session)
+{
+    struct rdisk_target_slot_counters slots = { 0 };
+
+    session_slots(session, &slots);
+    add_number(object, "slots", slots.slots);
+    add_number(object, "slots_wanted", slots.wanted);
+    add_number(object, "slot_waits", slots.waits);
+    add_number(object, "slot_grants", slots.grants);
+    add_number(object, "slot_recalls", slots.recalls);
+    add_number(object, "slot_returns", slots.returns);
+}
+
 static struct json_object *stat_session(const struct session *session)
 {
     const struct volume_holder *holder = &session->holder;
@@ -334,7 +347,7 @@ static struct json_object *stat_session(const struct session *session)
     add_bool(object, "shared", holder->shared);
     add_bool(object, "fenced", holder->fenced);
     add_number(object, "queues", session_queues(session, &memory));
-    add_number(object, "slots", session_slots(session));
+    add_slots(object, session);
     add_number(object, "memory", memory);
     session_counters(session, &counters);
     add_counters(object, &counters);
@@ -405,6 +418,10 @@ static struct json_object *stat_totals(const struct server *server)
     add_number(object, "violations", faults.violations);
     add_number(object, "broken_queues", faults.broken_queues);
     add_number(object, "device_removals", faults.device_removals);
+    add_number(object, "slot_waits", faults.slots.waits);
+    add_number(object, "slot_grants", faults.slots.grants);
+    add_number(object, "slot_recalls", faults.slots.recalls);
+    add_number(object, "slot_returns", faults.slots.returns);
     return object;
 }
 

@@ -2,6 +2,7 @@
 #include "server/session/queue.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/container_of.h"
 #include "common/thread.h"
@@ -11,20 +12,6 @@
 #define queue_of(pointer, member) container_of(pointer, struct queue, member)
 
 /* ---- Requests --------------------------------------------------------- */
-
-/* The ring's index of the slot's memory, or -1, by ring. */
-static void find_buffer(struct queue *queue, struct rdisk_target_grant *grant,
-                        int buffer[RING_KINDS])
-{
-    const struct slots *slots = grant->user;
-
-    if (__builtin_expect(!slots, false)) {
-        slots = slots_register(queue, grant);
-    }
-    for (unsigned int ring = 0; ring < RING_KINDS; ring++) {
-        buffer[ring] = slots ? slots->buffer[ring] : -1;
-    }
-}
 
 bool queue_polls(const struct queue *queue)
 {
@@ -56,6 +43,7 @@ void queue_request_event(void *queue_user, struct rdisk_target_request *target)
     struct queue *queue = queue_user;
     struct queue_request *request = &queue->requests[target->slot];
     struct backend_io *io = &request->io;
+    struct slots *slots;
 
     assert_reactor_thread(NULL);
     if (!queue->attachment || target->slot >= queue->slots) {
@@ -70,7 +58,11 @@ void queue_request_event(void *queue_user, struct rdisk_target_request *target)
     io->length = target->length;
     io->room = target->room;
     io->data = target->data;
-    find_buffer(queue, target->grant, io->buffer);
+    slots = slots_of(target->grant);
+    if (__builtin_expect(!slots->registered, false)) {
+        slots_register(queue, target->grant);
+    }
+    memcpy(io->buffer, slots->buffer, sizeof(io->buffer));
     io->polled = false;
     io->depth = 0;
     backend_io_push(io, request_done, queue);
@@ -83,7 +75,10 @@ static void left_run(struct message *message)
 {
     struct queue *queue = queue_of(message, message);
 
-    queue->left(queue);
+    queue->gone = true;
+    if (!queue->returning) {
+        queue->left(queue);
+    }
 }
 
 /* The ring has nothing of the queue any more: back to the control thread. */
@@ -92,7 +87,7 @@ static void leave(struct cq_user *user)
     struct queue *queue = queue_of(user, cq);
 
     assert_reactor_thread(NULL);
-    slots_unregister_all(queue);
+    slots_leave(queue);
     attachment_put(queue->worker, queue->attachment);
     queue->message.run = left_run;
     mailbox_send(queue->home, &queue->message);

@@ -51,6 +51,9 @@ struct queue {
 
     /* The control thread's. */
     struct queue *next;
+    unsigned int returning; /* grants that are with the reactor for the last
+                                   time */
+    bool gone;              /* it has left, and they are waited for */
 
     /* Of whichever thread has the queue. */
     struct message message;
@@ -61,6 +64,7 @@ struct queue {
     struct cq_user cq; /* its part in its completion queue */
     struct reactor_deferred answers;
     struct slots *registered; /* with the rings; slots.h */
+    struct slots *retiring;   /* returned by the client */
     _Atomic uint64_t polled;  /* requests that were polled for; read by any */
     unsigned int slots;
     struct queue_request requests[]; /* by slot */

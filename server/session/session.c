@@ -14,6 +14,7 @@
 #include "server/session/open.h"
 #include "server/session/queue.h"
 #include "server/session/resize.h"
+#include "server/session/slots.h"
 
 void counters_add(struct rdisk_target_counters *sum,
                   const struct rdisk_target_counters *counters)
@@ -63,16 +64,13 @@ unsigned int session_queues(const struct session *session, uint64_t *memory)
     return n;
 }
 
-unsigned int session_slots(const struct session *session)
+void session_slots(const struct session *session,
+                   struct rdisk_target_slot_counters *counters)
 {
-    unsigned int slots = 0;
-
     assert_control_thread();
-    for (const struct queue *queue = session->queues; queue;
-         queue = queue->next) {
-        slots += rdisk_target_queue_slots(queue->target);
+    if (session->target) {
+        rdisk_target_session_slots(session->target, counters);
     }
-    return slots;
 }
 
 static bool session_secret(void *opaque, const char *user,
@@ -240,4 +238,6 @@ const struct rdisk_target_events session_events = {
     .queue_new = session_queue_new,
     .request = queue_request_event,
     .queue_idle = queue_idle_event,
+    .slots_returned = slots_returned_event,
+    .slots_idle = slots_idle_event,
 };

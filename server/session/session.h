@@ -87,8 +87,9 @@ void session_counters(const struct session *session,
 uint64_t session_polled(const struct session *session);
 /* Queues it has, and bytes of slots. */
 unsigned int session_queues(const struct session *session, uint64_t *memory);
-/* Slots of these queues: requests that its client may have in flight. */
-unsigned int session_slots(const struct session *session);
+/* The slots of these queues; all zero if the transport has none any more. */
+void session_slots(const struct session *session,
+                   struct rdisk_target_slot_counters *counters);
 
 void counters_add(struct rdisk_target_counters *sum,
                   const struct rdisk_target_counters *counters);

@@ -24,14 +24,16 @@
 #include <unistd.h>
 
 #include "tests/bench/result.h"
+#include "transport/wire/wire.h"
 #include <rdisk/initiator.h>
 #include <rdisk/uri.h>
 
 #define DEPTH_MAX    1024u
 #define SESSIONS_MAX 256u
 #define PIECES_MAX   128u
-#define SPIN_YIELD   256u       /* empty polls before the CPU is offered */
-#define HEARTBEAT_NS 100000000u /* how often sessions are served, if busy */
+#define SPIN_YIELD   256u /* empty polls before the CPU is offered */
+/* How often sessions are served, if busy: well below any heartbeat. */
+#define SERVE_NS 10000000u
 
 struct lane {
     struct rdisk_initiator *session;
@@ -51,6 +53,7 @@ static struct {
     int epoll;
     bool poll, unregistered;
     uint64_t idle; /* seconds */
+    bool older;    /* its slots do not come and go */
     int read_percent;
     uint32_t size, depth, pieces;
     uint64_t count, started, ended, span, seed;
@@ -133,7 +136,7 @@ static void serve_sessions_in_time(void)
     static uint64_t served;
     uint64_t now = rdisk_stopwatch(&rdisk_env_system);
 
-    if (rdisk_took(served, now) > HEARTBEAT_NS) {
+    if (rdisk_took(served, now) > SERVE_NS) {
         served = now;
         serve_sessions();
     }
@@ -275,6 +278,7 @@ static void connect_lane(struct lane *lane, const char *text)
     if (rdisk_uri_parse(text, &uri, set_option, &options, &err) < 0) {
         die(text, err.text);
     }
+    options.withheld_features = bench.older ? RDISK_FEATURE_SLOTS : 0;
     options.host = uri.host;
     options.port = uri.port;
     options.volume = uri.volume;
@@ -314,7 +318,7 @@ static void parse(int argc, char **argv)
 {
     int option;
 
-    while ((option = getopt(argc - 1, argv + 1, "wm:s:d:c:puf:S:i:")) != -1) {
+    while ((option = getopt(argc - 1, argv + 1, "wm:s:d:c:puf:S:i:o")) != -1) {
         switch (option) {
         case 'w':
             bench.read_percent = 0;
@@ -344,6 +348,9 @@ static void parse(int argc, char **argv)
             bench.sessions = (unsigned int)parse_number("-S", optarg, 1,
                                                         SESSIONS_MAX);
             break;
+        case 'o':
+            bench.older = true;
+            break;
         case 'i':
             bench.idle = parse_number("-i", optarg, 1, 3600);
             break;
@@ -360,7 +367,7 @@ int main(int argc, char **argv)
     if (argc < 2) {
         fputs("usage: client URI [-w | -m PERCENT] [-s SIZE] [-d DEPTH] "
               "[-c COUNT] [-p] [-u] [-f PIECES] [-S SESSIONS] "
-              "[-i SECONDS]\n",
+              "[-i SECONDS] [-o]\n",
               stderr);
         return 2;
     }

@@ -34,7 +34,8 @@ END
     chmod 755 "$work/near"
     server_under="unshare --mount $work/near" start_server \
         --volume disk=memory:64M
-    bench-client "$(uri disk)?slots=64&slot-size=256k" -c 100 -i 60 \
+    # All its slots at once, for as long as it is there.
+    bench-client "$(uri disk)?slots=64&slot-size=256k" -c 100 -i 60 -o \
         >"$work/client" 2>&1 &
     end_later $!
     wait_until 30 grep -q '^idle' "$work/client" ||

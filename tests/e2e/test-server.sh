@@ -262,21 +262,55 @@ check_sigterm_finishes_requests_in_flight_and_exits_with_0()
     stop_server
 }
 
-# The first session takes 17.3 MB of the 18 MiB, for 64 slots.
-check_little_memory_makes_fewer_slots_and_then_none()
+# Each has 128 KiB from the beginning, and shares the rest.
+check_little_memory_is_shared_and_then_refused()
 {
-    start_server --max-memory 18M
+    start_server --max-memory 1M
     volume v 16M
     volume w 16M
     hold v
     io w 'write -q -P 5 0 16M' 'read -q -P 5 0 16M'
-    says "$server_log" 'granted 5 slots per queue, not 64: [0-9]+ bytes'
     volume x 4M
-    refused 'bytes of slots requested, at least [0-9]+' 20 \
+    refused 'bytes of slots requested, and memory for one of 1048576 bytes' 20 \
         qemu-io -f raw -c 'read 0 4k' "$(uri 'x?slot-size=1M')"
     kill -TERM "$holder"
     wait_until 20 no_sessions || fail "a session is left"
     equal "memory of slots" "$(stat_server 's["memory"]')" 0
+}
+
+# session KEY: of the only session
+session()
+{
+    stat_server "s['sessions'][0]['$1']"
+}
+
+# It has 64 and those that it begins with.
+all_slots()
+{
+    [ "$(session slots)" -ge 64 ]
+}
+
+few_bytes()
+{
+    [ "$(session memory)" -le 1048576 ]
+}
+
+check_slots_follow_the_load()
+{
+    [ -x "$top/build/bin/bench-client" ] ||
+        skip "not built: make e2e-programs"
+    start_server --volume disk=memory:64M
+    bench-client "$(uri disk)?slots=64&slot-size=256k" -d 64 -s 4096 \
+        -c 60000 -i 60 >"$work/client" 2>&1 &
+    end_later $!
+    wait_until 30 all_slots || fail "it has $(session slots) slots"
+    wait_until 60 grep -q '^idle' "$work/client" ||
+        fail "bench-client: $(tail -n 1 "$work/client")"
+    wait_until 20 few_bytes || fail "it has $(session memory) bytes"
+    [ "$(session slot_grants)" -ge 4 ] || fail "$(session slot_grants) grants"
+    equal returns "$(session slot_returns)" "$(session slot_grants)"
+    equal recalls "$(session slot_recalls)" 0
+    report "$(session slot_grants) grants, $(session memory) bytes when idle"
 }
 
 check_a_hangup_does_not_end_it()

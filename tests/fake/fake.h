@@ -194,6 +194,10 @@ void fake_fail_randomly(struct fake_host *host, enum fake_call call,
 /* How often @host has made this call; failed ones count. */
 uint64_t fake_calls(struct fake_host *host, enum fake_call call);
 
+/* May a queue pair of @host, not in ERROR, send from the memory of @lkey, again
+ * or for the first time? */
+bool fake_host_reads(struct fake_host *host, uint32_t lkey);
+
 /* How often a message to @host found no receive (RNR). */
 uint64_t fake_not_ready(struct fake_host *host);
 

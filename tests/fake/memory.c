@@ -225,6 +225,35 @@ static int dereg_mr(struct ibv_mr *ibv)
     return 0;
 }
 
+/* Does one that is not acknowledged read the memory of @lkey? */
+static bool sends(const struct fake_qp *qp, uint32_t lkey)
+{
+    for (uint32_t i = qp->send_acked; i != qp->send_posted; i++) {
+        const struct fake_send *send = &qp->sends[i % qp->cap.max_send_wr];
+
+        for (int j = 0; j < send->num_sge && !send->is_inline; j++) {
+            if (send->sges[j].lkey == lkey) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool fake_host_reads(struct fake_host *host, uint32_t lkey)
+{
+    const struct fake_qp *qp;
+    bool found = false;
+
+    fake_lock(host->fabric);
+    TAILQ_FOREACH(qp, &host->fabric->qps, link) {
+        found = found || (qp->host == host && qp->qp.state == IBV_QPS_RTS &&
+                          sends(qp, lkey));
+    }
+    fake_unlock(host->fabric);
+    return found;
+}
+
 bool fake_key_allows(struct fake_host *host, struct fake_pd *pd, bool remote,
                      uint32_t key, uint64_t address, uint64_t length,
                      int access)

@@ -298,6 +298,7 @@ void sim_clients_begin(struct sim *sim)
         sim_mutate_bare_client(&client->verbs, sim->mutation,
                                sim->schedule->config.slots);
         sim_mutate_vector_client(&client->verbs, sim->mutation);
+        sim_mutate_slots_client(&client->verbs, sim->mutation);
         client->env = (struct rdisk_env) {
             .verbs = &client->verbs,
             .now = env_now,

@@ -81,6 +81,16 @@
       "a message of several answers leaves the last one out") \
     X(ANSWER_AREA, "answer-area", 7, \
       "a message of several answers goes to another slot's area") \
+    X(WANT_LOST, "want-lost", 7, \
+      "the server does not learn that requests wait for slots") \
+    X(GRANT_BEYOND, "grant-beyond", 7, \
+      "a queue is granted one slot more than there is memory for") \
+    X(RETURN_IN_USE, "return-in-use", 7, \
+      "a client returns slots that it has just been granted, and uses them") \
+    X(RECALL_TAKES, "recall-takes", 7, \
+      "the server releases slots when it recalls them") \
+    X(NEVER_RETURNED, "never-returned", 8, \
+      "slots that a client has returned are not released") \
     X(NO_RANGE_CHECK, "no-range-check", 6, \
       "the server does not compare ranges with the end of the volume") \
     X(WRONG_ADDRESS, "wrong-address", 4, \
@@ -124,6 +134,14 @@ void sim_mutate_bare_client(struct rdisk_verbs *verbs,
                             enum sim_mutation mutation, unsigned int slots);
 void sim_mutate_bare_server(struct rdisk_verbs *verbs,
                             enum sim_mutation mutation, unsigned int slots);
+
+bool sim_mutates_bare(enum sim_mutation mutation);
+
+/* mutation_slots.c: the same of slots that come and go. */
+void sim_mutate_slots_client(struct rdisk_verbs *verbs,
+                             enum sim_mutation mutation);
+void sim_mutate_slots_server(struct rdisk_verbs *verbs,
+                             enum sim_mutation mutation);
 
 /* mutation_vector.c: the same of several requests, or answers, in a message. */
 void sim_mutate_vector_client(struct rdisk_verbs *verbs,

@@ -130,6 +130,13 @@ static int post_send_stale_base(struct ibv_qp *qp, struct ibv_send_wr *wr,
     return real.post_send(qp, wr, bad);
 }
 
+bool sim_mutates_bare(enum sim_mutation mutation)
+{
+    return mutation == SIM_MUTATE_BARE_BASE ||
+           mutation == SIM_MUTATE_BARE_SLOT ||
+           mutation == SIM_MUTATE_BARE_BLOCK;
+}
+
 void sim_mutate_bare_client(struct rdisk_verbs *verbs,
                             enum sim_mutation mutation, unsigned int slots)
 {

@@ -121,7 +121,8 @@ static void owner_queue_idle(void *queue_user,
 bool sim_server_queue_due(const struct sim_queue *queue)
 {
     return queue->queue &&
-           ((!queue->started && !sim_ambush_holds(queue)) ||
+           (sim_slots_due(queue) ||
+            (!queue->started && !sim_ambush_holds(queue)) ||
             (queue->idle && sim_now(queue->sim) >= queue->release_at));
 }
 
@@ -131,6 +132,9 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
 
     if (!target) {
         return false;
+    }
+    if (sim_slots_serve(queue)) {
+        return true;
     }
     if (queue->idle) {
         /* The control thread takes its time. */
@@ -209,8 +213,13 @@ uint64_t sim_withheld(struct sim *sim)
     uint64_t withheld = sim_pick(&sim->feature_state, 4) ? 0
                                                          : RDISK_FEATURE_BARE;
 
-    return withheld |
-           (sim_pick(&sim->feature_state, 4) ? 0 : RDISK_FEATURE_VECTOR);
+    withheld |= sim_pick(&sim->feature_state, 4) ? 0 : RDISK_FEATURE_VECTOR;
+    /* Where memory is short, not everybody can have all slots at once. */
+    if (!sim_pick(&sim->feature_state, 4) && !sim->schedule->config.memory) {
+        withheld |= RDISK_FEATURE_SLOTS;
+    }
+    return sim_mutates_bare(sim->mutation) ? withheld | RDISK_FEATURE_SLOTS
+                                           : withheld;
 }
 
 /* ---- Who may connect ---------------------------------------------------- */
@@ -285,6 +294,8 @@ static void server_starts(struct sim *sim)
         .queue_new = owner_queue_new,
         .request = sim_backend_request,
         .queue_idle = owner_queue_idle,
+        .slots_returned = sim_slots_returned,
+        .slots_idle = sim_slots_idle,
     };
     struct sim_server *server = &sim->server;
     struct rdisk_error err = { 0 };
@@ -466,6 +477,7 @@ void sim_server_begin(struct sim *sim)
     sim_mutate_bare_server(&server->verbs, sim->mutation,
                            sim->schedule->config.slots);
     sim_mutate_vector_server(&server->verbs, sim->mutation);
+    sim_mutate_slots_server(&server->verbs, sim->mutation);
     sim_ambush_server_verbs(&server->verbs);
     server->env = (struct rdisk_env) {
         .verbs = &server->verbs,
@@ -478,6 +490,10 @@ void sim_server_begin(struct sim *sim)
     rdisk_target_options_init(&server->options);
     server->options.port = SIM_PORT;
     server->options.max_queues = 2;
+    if (sim->schedule->config.memory) {
+        server->options.base_memory = 0;
+        server->options.max_memory = sim->schedule->config.memory;
+    }
     server->options.call_timeout_ms = 6000;
     server->options.authenticate = sim->schedule->config.authenticate;
     server->options.max_silence_ms = sim->schedule->config.max_silence_ms;

@@ -19,6 +19,16 @@ static unsigned int pick(uint64_t *state, unsigned int bound)
     return (unsigned int)sim_pick(state, bound);
 }
 
+/* Each queue has one small slot, of the clients' sessions, of one that has not
+ * ended, and of the visitor's; one large one is for all. */
+static unsigned int least_memory(void)
+{
+    /* The server grants two at most; an ambush may bring another client. */
+    unsigned int queues = (SIM_CLIENTS + 1) * 2 + 1;
+
+    return queues * (RDISK_HEADER_AREA + RDISK_SLOT_SIZE_MIN) + SIM_SLOT;
+}
+
 static void make_config(struct sim_config *config, uint64_t *state)
 {
     static const unsigned int delays[] = { 0, 2000, 20000, 3600000 };
@@ -27,6 +37,7 @@ static void make_config(struct sim_config *config, uint64_t *state)
     static const unsigned int leases[] = { 0, 0, 2000, 20000 };
     static const unsigned int silences[] = { 3000, 300000 };
     static const unsigned int speeds[] = { 0, 200, 200, 20000, 2000000 };
+    uint64_t memory = *state ^ 0x3e3;
 
     *config = (struct sim_config) {
         .clients = 1 + pick(state, SIM_CLIENTS),
@@ -46,6 +57,9 @@ static void make_config(struct sim_config *config, uint64_t *state)
         .max_silence_ms = silences[pick(state, COUNT(silences))],
         .name = pick(state, SIM_NAME_COUNT),
     };
+    if (pick(&memory, 2)) {
+        config->memory = least_memory() + pick(&memory, 3) * SIM_SLOT;
+    }
 }
 
 static enum rdisk_op make_op(uint64_t *state)
@@ -243,14 +257,14 @@ void sim_config_text(const struct sim_config *config, char *text, size_t size)
              "%u clients%s, %u queues of %u slots, "
              "reconnect-delay %u, heartbeat %u, request-timeout %u, "
              "open-timeout %u ms, lease-time %u ms, max-silence %u ms, "
-             "backend %u us, "
+             "backend %u us, memory %u, "
              "loss 1/%u, guest-memory %s, by %s%s%s",
              config->clients, config->shared ? " sharing" : ", one at a time",
              config->queues, config->slots, config->reconnect_delay_ms,
              config->heartbeat_ms, config->request_timeout_ms,
              config->open_timeout_ms, config->lease_time_ms,
-             config->max_silence_ms, config->slowest_us, config->loss,
-             modes[config->guest_memory], names[config->name],
+             config->max_silence_ms, config->slowest_us, config->memory,
+             config->loss, modes[config->guest_memory], names[config->name],
              config->write_acks ? ", write-acks" : "",
              config->authenticate ? ", authenticated" : "");
 }

@@ -38,8 +38,9 @@ struct sim_config {
     unsigned int guest_memory;   /* enum rdisk_guest_memory, of all clients */
     bool write_acks;
     bool authenticate;
-    unsigned int name; /* of the server: enum sim_name */
-    unsigned int loss; /* one packet in so many; 0: none */
+    unsigned int name;   /* of the server: enum sim_name */
+    unsigned int loss;   /* one packet in so many; 0: none */
+    unsigned int memory; /* bytes of the server's slots; 0: plenty */
 };
 
 enum sim_event_kind {

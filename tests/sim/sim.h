@@ -44,6 +44,8 @@
 #define SIM_ENTRIES 1200u /* of a completion queue of the server */
 #define SIM_OPS     1024u /* at the backend at a time */
 #define SIM_PIECES  4u    /* iovecs of a request */
+/* A slot beyond the base of a queue. */
+#define SIM_SLOT (RDISK_HEADER_AREA + SIM_RUN * SIM_BLOCK)
 /* A request's buffer, and a space behind it that must not be written. */
 #define SIM_CELL ((SIM_RUN + 1) * SIM_BLOCK)
 /* Bytes of all buffers of a client that are registered, or are not: no cell is
@@ -149,8 +151,10 @@ struct sim_queue {
     bool gone;             /* with its device: its descriptor stays readable */
     unsigned int removals; /* of the server's device, when it started */
     uint64_t release_at;   /* after idle */
-    void *memory;          /* all slots */
+    void *memory;          /* the slots of its base */
     size_t length;
+    struct rdisk_target_grant *returned; /* on their way to the reactor */
+    struct rdisk_target_grant *retired;  /* and back */
 };
 
 struct sim_op {
@@ -371,6 +375,16 @@ void sim_jobs_hurry(struct sim *sim);
 /* Until the fault is over. */
 void sim_server_remove_device(struct sim *sim);
 void sim_server_restore_device(struct sim *sim);
+/* slots.c: for struct rdisk_target_events; what is due of them; the limit of
+ * memory; has nobody more than its base? */
+void sim_slots_returned(void *queue_user, struct rdisk_target_grant *grant);
+void sim_slots_idle(void *queue_user, struct rdisk_target_grant *grant);
+bool sim_slots_due(const struct sim_queue *queue);
+bool sim_slots_serve(struct sim_queue *queue);
+void sim_slots_check(struct sim *sim);
+bool sim_slots_all_returned(struct sim *sim);
+void sim_slots_return_in_use(struct sim_client *client);
+
 /* True if there is work for this queue without an event. */
 bool sim_server_queue_due(const struct sim_queue *queue);
 /* The features that a session, or a server, does not have. */

@@ -114,13 +114,13 @@ static void send_plain(struct sim_visitor *visitor,
 static void send_hello(struct sim_visitor *visitor)
 {
     struct rdisk_wire_hello hello = {
-        .features = htole64(RDISK_FEATURES_KNOWN),
+        .features = htole64(RDISK_FEATURES_KNOWN & ~RDISK_FEATURE_SLOTS),
     };
 
     if (visitor->goal == RDISK_TARGET_CLOSE_WAIT && visitor->how % 8 == 0) {
         hello.required = htole64(1ull << 63);
     }
-    visitor->auth.offered = RDISK_FEATURES_KNOWN;
+    visitor->auth.offered = RDISK_FEATURES_KNOWN & ~RDISK_FEATURE_SLOTS;
     visitor->auth.required = le64toh(hello.required);
     send_message(visitor, RDISK_MSG_HELLO, &hello, sizeof(hello));
 }

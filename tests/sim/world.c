@@ -111,6 +111,7 @@ static bool serve_server(struct sim *sim, const bool *readable)
     if (turn(sim, ready)) {
         rdisk_target_process(server->target);
     }
+    sim_slots_check(sim);
     for (unsigned int i = 0; i < SIM_QUEUES; i++) {
         moved |= readable[1 + i];
         if (server->queues[i].queue && sim_random(sim, 8)) {
@@ -135,6 +136,9 @@ static bool serve_client(struct sim_client *client, const bool *readable)
         moved |= ready;
         if (turn(sim, ready)) {
             rdisk_initiator_process(client->session);
+        }
+        if (sim_mutated(sim, SIM_MUTATE_RETURN_IN_USE)) {
+            sim_slots_return_in_use(client);
         }
     }
     if (client->session && !sim_client_stalled(client, 1)) {
@@ -348,6 +352,10 @@ static void settle(struct sim *sim)
         within_bound(sim, clients_ready, "clients did not come back");
         within_bound(sim, sim_sizes_known,
                      "clients did not hear of the volume's size");
+    }
+    if (sim->schedule->config.shared) {
+        within_bound(sim, sim_slots_all_returned,
+                     "slots that are not used were not returned");
     }
     /* Else who has the volume must leave it for others to finish. */
     close_all(sim);

@@ -126,7 +126,7 @@ static bool answer(struct rdisk_queue *queue, uint32_t immediate)
         return false;
     }
     request = rdisk_queue_take_from_slot(queue, slot);
-    queue->free_slots[queue->free_count++] = slot;
+    rdisk_queue_release_slot(queue, slot);
     rdisk_queue_complete(queue, request, rdisk_status_to_errno(status));
     return true;
 }

@@ -317,8 +317,9 @@ static void take_close_reply(struct rdisk_initiator *session,
     rdisk_initiator_raise(session, RDISK_EVENT_CLOSE_REPLIED);
 }
 
-#define AT(state)   RDISK_STATE_BIT(RDISK_INITIATOR_##state)
-#define OPEN_STATES (AT(JOINING) | AT(READY) | AT(DRAINING) | AT(CLOSING))
+#define AT(state)     RDISK_STATE_BIT(RDISK_INITIATOR_##state)
+#define OPEN_STATES   (AT(JOINING) | AT(READY) | AT(DRAINING) | AT(CLOSING))
+#define SERVED_STATES (AT(READY) | AT(DRAINING) | AT(CLOSING))
 #define ANY_STATE \
     (AT(HELLO_SENT) | AT(AUTH_SENT) | AT(PROOF_SENT) | AT(OPENING) | \
      AT(CREATING) | OPEN_STATES)
@@ -351,6 +352,12 @@ static const struct message_type {
     [RDISK_MSG_RESIZE_REPLY] = { OPEN_STATES, true,
                                  rdisk_initiator_take_answer },
     [RDISK_MSG_STAT_REPLY] = { OPEN_STATES, true, rdisk_initiator_take_answer },
+    [RDISK_MSG_SLOTS_GRANT] = { SERVED_STATES, false,
+                                rdisk_initiator_take_grant },
+    [RDISK_MSG_SLOTS_RECALL] = { SERVED_STATES, false,
+                                 rdisk_initiator_take_recall },
+    [RDISK_MSG_SLOTS_ACK] = { SERVED_STATES, false,
+                              rdisk_initiator_take_slots_ack },
     [RDISK_MSG_CLOSE_REPLY] = { AT(CLOSING), false, take_close_reply },
     [RDISK_MSG_BYE] = { ANY_STATE, true, take_bye },
 };

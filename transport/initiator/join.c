@@ -56,14 +56,27 @@ void rdisk_initiator_join(struct rdisk_initiator *session)
     }
 }
 
+/* All slots that OPEN_REPLY granted, or a base. */
+static bool fits_grant(const struct rdisk_initiator *session,
+                       const struct rdisk_wire_accept *accept)
+{
+    unsigned int slots = le16toh(accept->slots);
+    uint32_t slot_size = le32toh(accept->slot_size);
+
+    return session->handshake.auth.chosen & RDISK_FEATURE_SLOTS
+               ? slots <= RDISK_BASE_SLOTS_MAX &&
+                     slot_size <= session->info.max_transfer
+               : slots <= session->queues.slots &&
+                     slot_size == session->info.max_transfer;
+}
+
 void rdisk_initiator_queue_up(struct rdisk_initiator *session,
                               struct rdisk_queue *queue,
                               const struct rdisk_wire_accept *accept)
 {
     struct rdisk_queues *queues = &session->queues;
 
-    if (le16toh(accept->slots) > queues->slots ||
-        le32toh(accept->slot_size) != session->info.max_transfer) {
+    if (!fits_grant(session, accept)) {
         rdisk_initiator_raise_lost(
             session, -EPROTO,
             "%s: slot grant of %u slots of %u bytes does not match "
@@ -94,6 +107,7 @@ void rdisk_initiator_serve(struct rdisk_initiator *session)
                   (unsigned long long)session->epoch);
     }
     recovery->established = true;
+    rdisk_initiator_reset_slots(session);
     for (unsigned int i = 0; i < session->queues.count; i++) {
         rdisk_queue_hand_over(&session->queues.list[i]);
     }

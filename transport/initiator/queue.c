@@ -139,6 +139,15 @@ static int check_request(const struct rdisk_queue *queue,
                : -EINVAL;
 }
 
+static void count_waiting(struct rdisk_queue *queue, int change)
+{
+    atomic_store_explicit(&queue->waiting_count,
+                          atomic_load_explicit(&queue->waiting_count,
+                                               memory_order_relaxed) +
+                              (unsigned int)change,
+                          memory_order_relaxed);
+}
+
 static int submit(struct rdisk_queue *queue, struct rdisk_request *request)
 {
     int ret;
@@ -161,7 +170,9 @@ static int submit(struct rdisk_queue *queue, struct rdisk_request *request)
         !rdisk_queue_stage(queue, request)) {
         *queue->waiting_end = request;
         queue->waiting_end = &request->next;
+        count_waiting(queue, 1);
         rdisk_counter_add(&queue->waited, 1);
+        rdisk_queue_want(queue);
     }
     return 0;
 }
@@ -187,6 +198,7 @@ static void stage_waiting(struct rdisk_queue *queue)
             return;
         }
         queue->waiting = next;
+        count_waiting(queue, -1);
         if (!next) {
             queue->waiting_end = &queue->waiting;
         }
@@ -224,6 +236,7 @@ static void wait_again(struct rdisk_queue *queue)
     for (unsigned int i = 0; i < queue->slots; i++) {
         if (queue->in_slot[i]) {
             insert(&again, rdisk_queue_take_from_slot(queue, (uint16_t)i));
+            count_waiting(queue, 1);
         }
     }
     for (end = &again; *end; end = &(*end)->next) {
@@ -267,6 +280,7 @@ static unsigned int fail_waiting(struct rdisk_queue *queue, int code)
         struct rdisk_request *request = queue->waiting;
 
         queue->waiting = request->next;
+        count_waiting(queue, -1);
         if (!queue->waiting) {
             queue->waiting_end = &queue->waiting;
         }
@@ -310,6 +324,9 @@ static void take_wake(struct rdisk_queue *queue)
 static unsigned int serve_once(struct rdisk_queue *queue)
 {
     struct rdisk_qp_completion completion;
+    bool changed = atomic_load_explicit(&queue->grants_changed,
+                                        memory_order_relaxed) &&
+                   atomic_exchange(&queue->grants_changed, false);
     unsigned int count = 0;
 
     while (rdisk_qp_next(&queue->qp, &completion)) {
@@ -321,8 +338,18 @@ static unsigned int serve_once(struct rdisk_queue *queue)
     if (queue->answered) {
         rdisk_queue_revoke(queue);
     }
+    if (changed) {
+        rdisk_queue_take_grants(queue);
+    }
     if (queue->waiting) {
         stage_waiting(queue);
+    }
+    if (changed) {
+        /* What was recalled at once is used once. */
+        rdisk_queue_close_grants(queue);
+    }
+    if (queue->waiting) {
+        rdisk_queue_want(queue);
     }
     rdisk_queue_post(queue);
     return count;
@@ -459,4 +486,8 @@ void rdisk_queue_counters(const struct rdisk_queue *queue,
     counters->receives += rdisk_counter_read(&qp->receives);
     counters->wakeups += rdisk_counter_read(&qp->wakeups);
     counters->windows += rdisk_counter_read(&queue->windows_bound);
+    counters->slots += atomic_load_explicit(&queue->held, memory_order_relaxed);
+    counters->slot_waits += rdisk_counter_read(&queue->slot_waits);
+    counters->slot_grants += rdisk_counter_read(&queue->slot_grants);
+    counters->slot_returns += rdisk_counter_read(&queue->slot_returns);
 }

@@ -30,7 +30,30 @@ struct rdisk_piece {
 struct rdisk_place {
     uint64_t payload; /* address of its payload area */
     uint32_t rkey;
+    struct rdisk_grant *grant; /* NULL: of the base */
 };
+
+/* Who may use a grant of slots beyond the base, which the two threads hand to
+ * each other by this. */
+enum rdisk_grant_phase {
+    RDISK_GRANT_NONE,    /* home: there is none */
+    RDISK_GRANT_OFFERED, /* queue's thread: to be taken */
+    RDISK_GRANT_HELD,    /* queue's thread: its slots are used */
+    RDISK_GRANT_EMPTY,   /* home: to be returned */
+};
+
+struct rdisk_grant {
+    _Atomic int phase;     /* enum rdisk_grant_phase */
+    atomic_bool recalled;  /* set by home: to be returned when it is empty */
+    uint16_t first, count; /* numbers of slots */
+    uint64_t base;         /* the first one's address */
+    uint32_t stride, rkey;
+    uint16_t used; /* queue's thread: slots in use, */
+    bool closing;  /* and none is used again */
+};
+
+/* How often in a row slots have to be found unused to be returned. */
+#define RDISK_SLOT_CHECKS 5u
 
 /*
  * Memory windows (type 2) of a queue with guest-memory=window: each opens one
@@ -92,7 +115,9 @@ struct rdisk_queue {
     bool created; /* qp, headers and bounce exist */
 
     /* As granted; constant once joined. */
-    unsigned int slots;
+    unsigned int slots;      /* numbers of slots */
+    unsigned int base_slots; /* the lowest; all, without grants */
+    uint32_t base_size;      /* payload bytes of one of these */
     unsigned int max_segments;
     bool long_extents; /* EXTENTS of any range */
     bool await_acks;   /* of each write, not only of those that bounce */
@@ -113,8 +138,10 @@ struct rdisk_queue {
     unsigned int vector_count;
     struct rdisk_place *places;     /* of each slot, at the server */
     struct rdisk_request **in_slot; /* the request in each slot, or NULL */
-    uint16_t *free_slots;           /* a stack */
+    uint16_t *free_slots;           /* of the base; a stack */
     unsigned int free_count;
+    uint16_t *free_large; /* of what was granted beyond it */
+    unsigned int large_count;
     struct rdisk_bounce bounce;
     struct rdisk_windows windows;
     struct rdisk_request *answered; /* with windows to be invalidated */
@@ -133,6 +160,23 @@ struct rdisk_queue {
      * in each slot; RDISK_SLOT_UNSEEN before, RDISK_NEVER if the slot is
      * free. */
     _Atomic uint64_t *seen;
+
+    /* slots.c: grants beyond the base, by their first number; NULL: not agreed
+     * on. */
+    struct rdisk_grant *grants;
+    unsigned int grant_count;
+    atomic_uint waiting_count;  /* requests that wait; queue's thread */
+    atomic_uint large_used;     /* the same: slots beyond the base in use, */
+    atomic_uint large_peak;     /* and the most since the last check */
+    atomic_uint wanted;         /* slots that it would use at once */
+    atomic_bool want_due;       /* home is to ask for them */
+    atomic_uint asked;          /* home: the server knows of so many */
+    atomic_uint held;           /* home: slots of grants */
+    atomic_bool grants_changed; /* home: the queue's thread is to see them */
+    unsigned int peaks[RDISK_SLOT_CHECKS]; /* home: of the last checks */
+    unsigned int check;
+    bool want_none; /* home: the server is to learn that it waits no longer */
+    rdisk_counter slot_grants, slot_returns, slot_waits; /* home */
 
     bool broken_reported; /* to the home thread */
     /* Of the flushes of the session, the first that covers all that this queue
@@ -165,6 +209,57 @@ void rdisk_queue_unwatch(struct rdisk_queue *queue);
 bool rdisk_queue_reclaim(struct rdisk_queue *queue);
 /* Let the queue's thread run rdisk_queue_process(). */
 void rdisk_queue_wake(struct rdisk_queue *queue);
+
+/* slots.c; queue's thread */
+
+/* Does @request fit in a slot of the base? */
+static inline bool rdisk_queue_is_small(const struct rdisk_queue *queue,
+                                        const struct rdisk_request *request)
+{
+    return request->length <= queue->base_size || request->op > RDISK_OP_WRITE;
+}
+/* Is there a slot for it? */
+static inline bool rdisk_queue_has_slot(const struct rdisk_queue *queue,
+                                        const struct rdisk_request *request)
+{
+    return queue->large_count ||
+           (queue->free_count && rdisk_queue_is_small(queue, request));
+}
+/* One that there is. */
+static inline uint16_t rdisk_queue_take_slot(
+    struct rdisk_queue *queue, const struct rdisk_request *request)
+{
+    unsigned int used;
+    uint16_t slot;
+
+    if (queue->free_count && rdisk_queue_is_small(queue, request)) {
+        return queue->free_slots[--queue->free_count];
+    }
+    slot = queue->free_large[--queue->large_count];
+    queue->places[slot].grant->used++;
+    used = atomic_load_explicit(&queue->large_used, memory_order_relaxed) + 1;
+    atomic_store_explicit(&queue->large_used, used, memory_order_relaxed);
+    if (used > atomic_load_explicit(&queue->large_peak, memory_order_relaxed)) {
+        atomic_store_explicit(&queue->large_peak, used, memory_order_relaxed);
+    }
+    return slot;
+}
+void rdisk_queue_release_large(struct rdisk_queue *queue, uint16_t slot);
+/* It is not in use any more. */
+static inline void rdisk_queue_release_slot(struct rdisk_queue *queue,
+                                            uint16_t slot)
+{
+    if (queue->places[slot].grant) {
+        rdisk_queue_release_large(queue, slot);
+    } else {
+        queue->free_slots[queue->free_count++] = slot;
+    }
+}
+/* Requests wait: if it is for slots, let home ask the server for some. */
+void rdisk_queue_want(struct rdisk_queue *queue);
+/* Begin to use what has been granted; use no longer what has been recalled. */
+void rdisk_queue_take_grants(struct rdisk_queue *queue);
+void rdisk_queue_close_grants(struct rdisk_queue *queue);
 
 /* queue.c, stage.c, answer.c */
 

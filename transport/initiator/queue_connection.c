@@ -122,9 +122,35 @@ static bool has_vectors(const struct rdisk_queue *queue)
     return queue->session->handshake.auth.chosen & RDISK_FEATURE_VECTOR;
 }
 
-static int allocate(struct rdisk_queue *queue, struct rdisk_error *err)
+/* Do slots come and go? */
+static bool has_grants(const struct rdisk_queue *queue)
+{
+    return queue->session->handshake.auth.chosen & RDISK_FEATURE_SLOTS;
+}
+
+/* The numbers that slots may have. */
+static unsigned int numbers(const struct rdisk_queue *queue)
+{
+    return queue->session->queues.slots +
+           (has_grants(queue) ? RDISK_BASE_SLOTS_MAX : 0);
+}
+
+static int allocate_grants(struct rdisk_queue *queue)
 {
     unsigned int slots = queue->session->queues.slots;
+
+    if (!has_grants(queue)) {
+        return 0;
+    }
+    queue->free_large = calloc(slots, sizeof(queue->free_large[0]));
+    queue->grants = calloc(slots, sizeof(queue->grants[0]));
+    queue->grant_count = slots;
+    return queue->free_large && queue->grants ? 0 : -ENOMEM;
+}
+
+static int allocate(struct rdisk_queue *queue, struct rdisk_error *err)
+{
+    unsigned int slots = numbers(queue);
     size_t areas_size = whole_pages(slots * RDISK_ANSWER_AREA);
 
     queue->places = calloc(slots, sizeof(queue->places[0]));
@@ -136,7 +162,7 @@ static int allocate(struct rdisk_queue *queue, struct rdisk_error *err)
     queue->areas = has_vectors(queue) ? aligned_alloc(4096, areas_size) : NULL;
     if (!queue->places || !queue->in_slot || !queue->free_slots ||
         !queue->seen || !queue->headers ||
-        (has_vectors(queue) && !queue->areas)) {
+        (has_vectors(queue) && !queue->areas) || allocate_grants(queue) < 0) {
         return rdisk_error_set(err, -ENOMEM, "out of memory");
     }
     for (unsigned int i = 0; i < slots; i++) {
@@ -189,7 +215,7 @@ static int register_own(struct rdisk_queue *queue, struct rdisk_error *err)
         return -ENOMEM;
     }
     if (queue->areas) {
-        size_t slots = queue->session->queues.slots;
+        size_t slots = numbers(queue);
 
         queue->areas_mr = rdisk_mr_register(verbs, pd, queue->areas,
                                             slots * RDISK_ANSWER_AREA,
@@ -206,7 +232,7 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
     struct rdisk_initiator *session = queue->session;
     const struct rdisk_device_limits *limits =
         &session->registrations.device->limits;
-    unsigned int slots = session->queues.slots;
+    unsigned int slots = numbers(queue);
     unsigned int max_sge = limits->max_sge < SGE_REQUESTED ? limits->max_sge
                                                            : SGE_REQUESTED;
     /* Work requests of a write in the most pieces, and its header. */
@@ -269,7 +295,9 @@ void rdisk_queue_set_grant(struct rdisk_queue *queue,
     const struct rdisk_initiator_options *options = &queue->session->options;
 
     assert_quiesced(queue);
-    queue->slots = le16toh(accept->slots);
+    queue->base_slots = le16toh(accept->slots);
+    queue->base_size = le32toh(accept->slot_size);
+    queue->slots = queue->base_slots + queue->grant_count;
     queue->max_segments = le16toh(accept->max_segments);
     queue->long_extents = queue->session->handshake.auth.chosen &
                           RDISK_FEATURE_LONG_EXTENTS;
@@ -281,7 +309,7 @@ void rdisk_queue_set_grant(struct rdisk_queue *queue,
     queue->bare_bits = rdisk_bare_bits(queue->slots);
     queue->bare_base = 0;
     queue->sequence = 0;
-    for (unsigned int i = 0; i < queue->slots; i++) {
+    for (unsigned int i = 0; i < queue->base_slots; i++) {
         queue->places[i] = (struct rdisk_place) {
             .payload = le64toh(accept->base) +
                        (uint64_t)i * le32toh(accept->stride) +
@@ -290,10 +318,18 @@ void rdisk_queue_set_grant(struct rdisk_queue *queue,
         };
     }
     /* Slot 0 on top of the stack. */
-    for (unsigned int i = 0; i < queue->slots; i++) {
-        queue->free_slots[i] = (uint16_t)(queue->slots - 1 - i);
+    for (unsigned int i = 0; i < queue->base_slots; i++) {
+        queue->free_slots[i] = (uint16_t)(queue->base_slots - 1 - i);
     }
-    queue->free_count = queue->slots;
+    queue->free_count = queue->base_slots;
+    queue->large_count = 0;
+    queue->want_none = false;
+    atomic_store(&queue->large_used, 0);
+    atomic_store(&queue->large_peak, 0);
+    atomic_store(&queue->want_due, false);
+    atomic_store(&queue->asked, 0);
+    atomic_store(&queue->held, 0);
+    atomic_store(&queue->grants_changed, false);
 }
 
 void rdisk_queue_disconnect(struct rdisk_queue *queue)
@@ -313,12 +349,18 @@ void rdisk_queue_disconnect(struct rdisk_queue *queue)
     free(queue->places);
     free(queue->in_slot);
     free(queue->free_slots);
+    free(queue->free_large);
+    free(queue->grants);
     free(queue->seen);
     queue->headers = NULL;
     queue->areas = NULL;
     queue->places = NULL;
     queue->in_slot = NULL;
     queue->free_slots = NULL;
+    queue->free_large = NULL;
+    queue->grants = NULL;
+    queue->grant_count = 0;
+    atomic_store(&queue->held, 0);
     queue->seen = NULL;
     queue->created = false;
 }

@@ -288,6 +288,8 @@ void rdisk_initiator_process(struct rdisk_initiator *session)
         rdisk_initiator_ring_alarm(session);
     }
     rdisk_timers_take(session);
+    rdisk_initiator_send_slots(session);
+    rdisk_initiator_run(session);
     rdisk_connection_report_quiesced(session);
     rdisk_timers_set(session);
     rdisk_use_end(&session->use);

@@ -110,6 +110,13 @@ struct rdisk_calls {
     uint32_t sequence;
 };
 
+/* slots.c */
+struct rdisk_slots {
+    atomic_bool news;    /* a queue has something to be sent */
+    bool more;           /* or may have, still */
+    bool unacknowledged; /* a message of these: no other one is sent */
+};
+
 /* cache.c. A flush up to number lost_until fails. */
 struct rdisk_flushes {
     _Atomic uint64_t submitted;
@@ -139,6 +146,7 @@ struct rdisk_timers {
     uint64_t set;         /* when it expires, or RDISK_NEVER */
     uint64_t tick;        /* READY: for heartbeat and requests */
     uint64_t drain_check; /* DRAINING: for answers */
+    uint64_t slots_check; /* READY: for slots that are not used */
     uint64_t heard;       /* last message from the server */
 };
 
@@ -167,6 +175,7 @@ struct rdisk_initiator {
     struct rdisk_timers timers;
     struct rdisk_ping ping;
     struct rdisk_calls calls;
+    struct rdisk_slots slots;
     struct rdisk_flushes flushes;
     struct rdisk_registrations registrations;
     struct rdisk_durations durations;
@@ -334,6 +343,22 @@ void rdisk_initiator_unsend_calls(struct rdisk_initiator *session);
 /* There will be no answer at all. */
 void rdisk_initiator_fail_calls(struct rdisk_initiator *session, int code);
 bool rdisk_initiator_calls_late(struct rdisk_initiator *session, uint64_t now);
+
+/* slots.c */
+
+/* Ask for slots, and return them. */
+void rdisk_initiator_send_slots(struct rdisk_initiator *session);
+/* READY: nothing of that is in flight. */
+void rdisk_initiator_reset_slots(struct rdisk_initiator *session);
+/* SLOTS_GRANT, SLOTS_RECALL and SLOTS_ACK. */
+void rdisk_initiator_take_grant(struct rdisk_initiator *session,
+                                const struct rdisk_wire_message *message);
+void rdisk_initiator_take_recall(struct rdisk_initiator *session,
+                                 const struct rdisk_wire_message *message);
+void rdisk_initiator_take_slots_ack(struct rdisk_initiator *session,
+                                    const struct rdisk_wire_message *message);
+/* It is time: return what is not used. */
+void rdisk_initiator_check_slots(struct rdisk_initiator *session);
 
 /* registrations.c */
 

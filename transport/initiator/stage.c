@@ -436,7 +436,7 @@ static unsigned int work_requests(const struct rdisk_queue *queue,
 static void stage(struct rdisk_queue *queue, struct rdisk_request *request,
                   unsigned int pieces, bool joins)
 {
-    uint16_t slot = queue->free_slots[--queue->free_count];
+    uint16_t slot = rdisk_queue_take_slot(queue, request);
 
     RDISK_CONTRACT(rdisk_used_here(&queue->use));
     RDISK_CONTRACT(atomic_load(&queue->phase) == RDISK_QUEUE_ACTIVE);
@@ -519,7 +519,7 @@ bool rdisk_queue_stage(struct rdisk_queue *queue, struct rdisk_request *request)
     unsigned int pieces = 0;
     bool joins;
 
-    if (queue->free_count == 0) {
+    if (!rdisk_queue_has_slot(queue, request)) {
         return false;
     }
     if (request->op == RDISK_OP_READ || request->op == RDISK_OP_WRITE ||

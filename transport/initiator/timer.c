@@ -38,7 +38,7 @@ void rdisk_timers_state(struct rdisk_initiator *session,
     struct rdisk_timers *timers = &session->timers;
     uint64_t now = rdisk_now(session->env);
 
-    timers->tick = timers->drain_check = RDISK_NEVER;
+    timers->tick = timers->drain_check = timers->slots_check = RDISK_NEVER;
     if (state == RDISK_INITIATOR_READY) {
         timers->heard = now;
         schedule_tick(session, now);
@@ -127,6 +127,9 @@ void rdisk_timers_take(struct rdisk_initiator *session)
         check_drained(session, now);
         rdisk_initiator_run(session);
     }
+    if (now >= session->timers.slots_check) {
+        rdisk_initiator_check_slots(session);
+    }
     if (now >= session->timers.tick) {
         tick(session, now);
         rdisk_initiator_run(session);
@@ -138,6 +141,7 @@ uint64_t rdisk_initiator_deadline(const struct rdisk_initiator *session)
     const struct rdisk_timers *timers = &session->timers;
     uint64_t deadline = rdisk_least(timers->tick, timers->drain_check);
 
+    deadline = rdisk_least(deadline, timers->slots_check);
     deadline = rdisk_least(deadline, session->machine.deadline_at);
     deadline = rdisk_least(deadline, session->recovery.deadline);
     return rdisk_least(deadline, session->connection.teardowns.deadline);

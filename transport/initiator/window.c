@@ -201,7 +201,7 @@ static void end(struct rdisk_queue *queue, struct rdisk_request *request)
     uint16_t slot = request->slot;
 
     rdisk_queue_take_from_slot(queue, slot);
-    queue->free_slots[queue->free_count++] = slot;
+    rdisk_queue_release_slot(queue, slot);
     give_windows(&queue->windows, request);
     rdisk_queue_complete(queue, request, request->result);
 }

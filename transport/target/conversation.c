@@ -20,7 +20,10 @@ static enum rdisk_target_event hello(struct rdisk_target_session *session,
     const struct rdisk_wire_hello *wire = message;
     bool demand = session->target->options.authenticate;
     uint64_t known = RDISK_FEATURES_KNOWN &
-                     ~session->target->options.withheld_features;
+                     ~session->target->options.withheld_features &
+                     ~(session->target->events->slots_returned
+                           ? 0
+                           : RDISK_FEATURE_SLOTS);
     uint64_t unknown = le64toh(wire->required) & ~known;
     uint64_t features = le64toh(wire->features) & known;
     struct rdisk_wire_hello reply = {
@@ -101,6 +104,9 @@ static const struct {
     [RDISK_MSG_CLOSE] = { IN_SESSION, close_session },
     [RDISK_MSG_RESIZE] = { IN_SESSION, rdisk_target_session_asked_resize },
     [RDISK_MSG_STAT] = { IN_SESSION, rdisk_target_session_asked_stat },
+    [RDISK_MSG_SLOTS_WANT] = { IN_SESSION, rdisk_target_session_wants },
+    [RDISK_MSG_SLOTS_RETURN] = { IN_SESSION, rdisk_target_session_returned },
+    [RDISK_MSG_SLOTS_ACK] = { IN_SESSION, rdisk_target_session_acknowledged },
 };
 
 static enum rdisk_target_event unexpected(struct rdisk_target_session *session,

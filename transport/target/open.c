@@ -57,6 +57,42 @@ static int grant_slots(struct rdisk_target_session *session,
     return 0;
 }
 
+/*
+ * What its queues begin with. Of what is beyond that, there has to be enough
+ * for a slot at least, whoever gets it.
+ */
+static int grant_base(struct rdisk_target_session *session,
+                      struct rdisk_error *err)
+{
+    struct rdisk_target *target = session->target;
+    uint64_t most = target->options.max_memory;
+    uint64_t own, need;
+    unsigned int slots;
+    uint32_t size;
+
+    rdisk_target_base(session, &slots, &size);
+    need = session->granted_queues * rdisk_target_slots_size(slots, size);
+    if (rdisk_target_quota_check(session, need, &own, err) < 0) {
+        return err ? err->code : -ENOBUFS;
+    }
+    if (target->memory + need > most ||
+        target->memory - target->growth + need +
+                rdisk_target_slots_size(1, session->granted_slot_size) >
+            most) {
+        return rdisk_error_set(err, -ENOBUFS,
+                               "%llu bytes of slots requested, and memory for "
+                               "one of %u bytes, %llu of the server's %llu are "
+                               "in use",
+                               (unsigned long long)need,
+                               session->granted_slot_size,
+                               (unsigned long long)target->memory,
+                               (unsigned long long)most);
+    }
+    session->memory = need;
+    target->memory += need;
+    return 0;
+}
+
 int rdisk_target_session_reserve(struct rdisk_target_session *session,
                                  struct rdisk_error *err)
 {
@@ -72,7 +108,8 @@ int rdisk_target_session_reserve(struct rdisk_target_session *session,
     session->granted_slots = least(le16toh(wire->slots), options->max_slots);
     session->granted_slot_size = least(le32toh(wire->slot_size),
                                        options->max_slot_size);
-    return grant_slots(session, err);
+    return session->features & RDISK_FEATURE_SLOTS ? grant_base(session, err)
+                                                   : grant_slots(session, err);
 }
 
 static void release_memory(struct rdisk_target_session *session)

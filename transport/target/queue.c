@@ -17,6 +17,18 @@
 
 /* ---- Life ------------------------------------------------------------- */
 
+/* Those that come on top of what was granted. */
+static unsigned int base_slots(const struct rdisk_target_session *session)
+{
+    unsigned int count = 0;
+    uint32_t slot_size;
+
+    if (session->features & RDISK_FEATURE_SLOTS) {
+        rdisk_target_base(session, &count, &slot_size);
+    }
+    return count;
+}
+
 static int allocate(struct rdisk_target_queue *queue, struct rdisk_error *err)
 {
     queue->slot = calloc(queue->slots, sizeof(queue->slot[0]));
@@ -30,8 +42,21 @@ static int allocate(struct rdisk_target_queue *queue, struct rdisk_error *err)
         queue->slot[i].request.slot = (uint16_t)i;
     }
     queue->waiting_end = &queue->waiting;
-    queue->base = rdisk_target_slots_create(queue, 0, queue->slots,
-                                            queue->limits.slot_size, err);
+    return 0;
+}
+
+/* All its slots, or what it begins with. */
+static int create_base(struct rdisk_target_queue *queue,
+                       struct rdisk_error *err)
+{
+    struct rdisk_target_session *session = queue->session;
+    unsigned int count = queue->slots;
+    uint32_t slot_size = queue->limits.slot_size;
+
+    if (session->features & RDISK_FEATURE_SLOTS) {
+        rdisk_target_base(session, &count, &slot_size);
+    }
+    queue->base = rdisk_target_slots_create(queue, 0, count, slot_size, err);
     return queue->base ? 0 : -ENOMEM;
 }
 
@@ -92,7 +117,7 @@ struct rdisk_target_queue *rdisk_target_queue_create(
     queue->session = session;
     queue->id = id;
     queue->index = le16toh(wire->queue);
-    queue->slots = le16toh(wire->slots);
+    queue->slots = le16toh(wire->slots) + base_slots(session);
     queue->limits = (struct rdisk_request_limits) {
         .epoch = session->request.epoch,
         .block_size = session->grant.block_size,
@@ -116,7 +141,8 @@ struct rdisk_target_queue *rdisk_target_queue_create(
                                                  RDISK_FEATURE_LONG_EXTENTS,
                                                  session->grant.extents),
     };
-    if (allocate(queue, err) < 0 || create_verbs(queue, err) < 0) {
+    if (allocate(queue, err) < 0 || create_base(queue, err) < 0 ||
+        create_verbs(queue, err) < 0) {
         queue->id = NULL; /* stays the caller's */
         rdisk_target_queue_destroy(queue);
         return NULL;
@@ -135,6 +161,7 @@ void rdisk_target_queue_destroy(struct rdisk_target_queue *queue)
     if (queue->cq) {
         rdisk_target_cq_leave(queue->cq, &queue->qp.config);
     }
+    rdisk_target_share_leave(queue);
     rdisk_target_slots_destroy(queue, queue->base);
     if (queue->id) {
         rdisk_cm_teardowns_add(&session->target->teardowns, queue->id,
@@ -347,7 +374,7 @@ void rdisk_target_queue_start(struct rdisk_target_queue *queue)
         .magic = htole32(RDISK_WIRE_MAGIC),
         .version = htole16(RDISK_WIRE_VERSION),
         .queue = htole16((uint16_t)queue->index),
-        .slots = htole16((uint16_t)queue->slots),
+        .slots = htole16((uint16_t)queue->base->count),
         .max_segments = htole16((uint16_t)queue->max_segments),
         .slot_size = htole32(queue->base->slot_size),
         .base = htole64((uintptr_t)queue->base->grant.memory),
@@ -398,8 +425,14 @@ void rdisk_target_queue_kick(struct rdisk_target_queue *queue)
 {
     rdisk_use_begin(&queue->use);
     stage_waiting(queue);
+    if (__builtin_expect(queue->retiring != NULL, false)) {
+        rdisk_target_slots_fence(queue);
+    }
     rdisk_qp_post(&queue->qp);
     rdisk_target_queue_posted(queue);
+    if (__builtin_expect(queue->retiring != NULL, false)) {
+        rdisk_target_slots_end(queue);
+    }
     rdisk_use_end(&queue->use);
     if (atomic_load_explicit(&queue->qp.broken, memory_order_relaxed)) {
         report_idle(queue);
@@ -414,7 +447,13 @@ struct rdisk_target_grant *rdisk_target_queue_base(
 
 uint64_t rdisk_target_queue_memory(const struct rdisk_target_queue *queue)
 {
-    return queue->base->grant.length;
+    uint64_t bytes = queue->base->grant.length;
+
+    for (const struct rdisk_target_slots *slots = queue->grants; slots;
+         slots = slots->next) {
+        bytes += slots->grant.length;
+    }
+    return bytes;
 }
 
 unsigned int rdisk_target_queue_slots(const struct rdisk_target_queue *queue)

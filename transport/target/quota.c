@@ -28,6 +28,24 @@ void rdisk_target_session_quota(struct rdisk_target_session *session,
     session->quota = *quota;
 }
 
+bool rdisk_target_same_user(const struct rdisk_target_session *session,
+                            const struct rdisk_target_session *other)
+{
+    return !strcmp(session->request.user, other->request.user);
+}
+
+uint64_t rdisk_target_quota_left(const struct rdisk_target_session *session)
+{
+    const struct rdisk_quota *quota = &session->quota;
+    struct rdisk_quota use;
+
+    if (!quota->memory) {
+        return UINT64_MAX;
+    }
+    rdisk_target_use(session->target, session->request.user, &use);
+    return quota->memory > use.memory ? quota->memory - use.memory : 0;
+}
+
 int rdisk_target_quota_check(const struct rdisk_target_session *session,
                              uint64_t fewest, uint64_t *left,
                              struct rdisk_error *err)
@@ -48,9 +66,7 @@ int rdisk_target_quota_check(const struct rdisk_target_session *session,
                                (unsigned long long)use.sessions,
                                (unsigned long long)quota->sessions);
     }
-    if (quota->memory) {
-        *left = quota->memory > use.memory ? quota->memory - use.memory : 0;
-    }
+    *left = rdisk_target_quota_left(session);
     if (*left < fewest) {
         return rdisk_error_set(err, -ENOBUFS,
                                "client '%s' has %llu bytes of slots, and at "

@@ -12,8 +12,8 @@
 
 #include "transport/target/session.h"
 
-static void violation(struct rdisk_target_queue *queue,
-                      const struct rdisk_error *err)
+void rdisk_target_queue_violated(struct rdisk_target_queue *queue,
+                                 const struct rdisk_error *err)
 {
     const struct rdisk_target_session *session = queue->session;
 
@@ -41,14 +41,24 @@ static void log_refusal(struct rdisk_target_queue *queue,
     }
 }
 
+/* What it can take is what the request is held against. */
 static struct rdisk_target_slot *free_slot(struct rdisk_target_queue *queue,
                                            unsigned int index,
                                            struct rdisk_error *err)
 {
+    const struct rdisk_target_slots *slots;
+
     if (index >= queue->slots) {
         rdisk_error_set(err, -EPROTO, "slot %u of %u", index, queue->slots);
         return NULL;
     }
+    slots = atomic_load_explicit(&queue->slot[index].slots,
+                                 memory_order_acquire);
+    if (!slots) {
+        rdisk_error_set(err, -EPROTO, "slot %u, which is not granted", index);
+        return NULL;
+    }
+    queue->limits.slot_size = slots->slot_size;
     if (queue->slot[index].busy) {
         rdisk_error_set(err, -EPROTO,
                         "a request in slot %u, which is not answered", index);
@@ -269,7 +279,7 @@ unsigned int rdisk_target_queue_receive(
         good = receive_header(queue, slot, completion, now, &err);
     }
     if (!good) {
-        violation(queue, &err);
+        rdisk_target_queue_violated(queue, &err);
     }
     return requests;
 }

@@ -23,16 +23,28 @@
  */
 struct rdisk_target_slots {
     struct rdisk_target_grant grant; /* first */
+    struct rdisk_target_queue *queue;
+    struct rdisk_target_slots *next; /* of the queue's grants */
     struct ibv_mr *mr;
     unsigned int first, count; /* their numbers */
     uint32_t slot_size;        /* payload bytes of each */
+    uint64_t serial;           /* the smaller, the older */
+    bool recalled;             /* the client is to return them */
+    bool returned;             /* it has, and the reactor has them last */
+
+    /* The reactor's, once it has them. */
+    struct rdisk_target_slots *next_retiring;
+    uint64_t fence; /* its sends up to this one may read them */
+    bool fenced;    /* it was posted, or there was no need */
 };
 
 /* A slot as the reactor sees it. */
 struct rdisk_target_slot {
     struct rdisk_target_request request;
-    const struct rdisk_target_slots *slots; /* granted with it */
-    struct rdisk_target_slot *next;         /* on the list of waiting answers */
+    /* Granted with it; NULL: it is not granted. Set by the control thread
+     * before the client learns of it, cleared by the reactor. */
+    const struct rdisk_target_slots *_Atomic slots;
+    struct rdisk_target_slot *next; /* on the list of waiting answers */
     uint32_t sequence;
     uint16_t segments;        /* of a READ */
     enum rdisk_status status; /* of a waiting answer */
@@ -49,10 +61,16 @@ struct rdisk_target_queue {
     void *user;
     struct rdisk_request_limits limits; /* what requests are held against;
                                            what changes is the reactor's */
-    unsigned int slots;
+    unsigned int slots;                 /* numbers of slots, granted or not */
     unsigned int max_segments;
 
     struct rdisk_target_slots *base; /* from the acceptance on */
+
+    /* share.c's; control thread. */
+    struct rdisk_target_slots *grants; /* beyond the base; newest first */
+    unsigned int granted;              /* slots of these */
+    unsigned int wanted;               /* and not granted yet */
+    struct rdisk_target_queue *next_waiting;
 
     struct rdisk_target_cq *cq; /* shared with others of its reactor */
 
@@ -71,7 +89,8 @@ struct rdisk_target_queue {
     uint64_t areas;          /* the client's answer areas */
     uint32_t areas_key;      /* 0: none */
     bool idle_reported;
-    struct rdisk_error violation; /* why the reactor broke it, if so */
+    struct rdisk_target_slots *retiring; /* returned, oldest first */
+    struct rdisk_error violation;        /* why the reactor broke it, if so */
 
     struct rdisk_qp_counters qp_counters;
     struct rdisk_op_counters ops;
@@ -110,6 +129,9 @@ static inline void rdisk_target_queue_add_outstanding(
                               (unsigned int)n,
                           memory_order_relaxed);
 }
+/* It ends for what its client has done. */
+void rdisk_target_queue_violated(struct rdisk_target_queue *queue,
+                                 const struct rdisk_error *err);
 /* The answer to a request that its owner does not get. */
 void rdisk_target_queue_refuse(struct rdisk_target_queue *queue,
                                struct rdisk_target_slot *slot,
@@ -140,9 +162,32 @@ static inline size_t rdisk_target_slots_size(unsigned int count,
 struct rdisk_target_slots *rdisk_target_slots_create(
     struct rdisk_target_queue *queue, unsigned int first, unsigned int count,
     uint32_t slot_size, struct rdisk_error *err);
+/* Reactor: stage what tells that returned slots are not read any more, before
+ * the sends are posted; pass on those of which that is so. */
+void rdisk_target_slots_fence(struct rdisk_target_queue *queue);
+void rdisk_target_slots_end(struct rdisk_target_queue *queue);
 /* No device touches them. */
 void rdisk_target_slots_destroy(struct rdisk_target_queue *queue,
                                 struct rdisk_target_slots *slots);
+
+/* ---- Sharing: target/share.c ------------------------------------------- */
+
+/* The slots that each queue of the session begins with, and their size. */
+void rdisk_target_base(const struct rdisk_target_session *session,
+                       unsigned int *slots, uint32_t *slot_size);
+/* SLOTS_WANT, SLOTS_RETURN and SLOTS_ACK have come. */
+enum rdisk_target_event rdisk_target_session_wants(
+    struct rdisk_target_session *session, const void *message);
+enum rdisk_target_event rdisk_target_session_returned(
+    struct rdisk_target_session *session, const void *message);
+enum rdisk_target_event rdisk_target_session_acknowledged(
+    struct rdisk_target_session *session, const void *message);
+/* Grant what is wanted and there; recall what others need more. */
+void rdisk_target_share(struct rdisk_target *target);
+/* When that is due. */
+uint64_t rdisk_target_share_deadline(const struct rdisk_target *target);
+/* The queue ends, and with it what it was granted beyond its base. */
+void rdisk_target_share_leave(struct rdisk_target_queue *queue);
 
 /* ---- Completion queues: target/cq.c ------------------------------------ */
 
@@ -302,6 +347,11 @@ struct rdisk_target_session {
     struct rdisk_target_queue *queues;
     unsigned int queue_count;
     uint64_t memory; /* bytes of slots, granted */
+    uint64_t growth; /* of these, beyond the bases of its queues */
+    /* A grant or a recall that the client has not acknowledged: it may have no
+     * receive for another one. */
+    bool slots_unacknowledged;
+    struct rdisk_target_slot_counters slot_counters;
 
     bool link_suspect;       /* this side's link may be down */
     bool closed;             /* the client has no claim any more */
@@ -488,7 +538,13 @@ struct rdisk_target {
     /* Of its last turn: how long it took from its sessions' part on, when it
      * ended, and when it should have been followed by another one. */
     uint64_t busy, idle_since, idle_until;
-    uint64_t memory; /* bytes of slots, all sessions */
+    uint64_t memory;                    /* bytes of slots, all sessions */
+    uint64_t growth;                    /* of these, beyond the bases */
+    struct rdisk_target_queue *waiting; /* for slots; who asked first */
+    unsigned int recalls;               /* not answered */
+    uint64_t share_again; /* then they are not waited for; or never */
+    uint64_t grants;      /* since the start */
+    bool share_due;
     struct rdisk_target_totals totals;
     bool stopping;
     bool processing; /* sessions are freed at the end of it only */
@@ -544,5 +600,9 @@ void rdisk_target_release_watches(struct rdisk_target *target);
 int rdisk_target_quota_check(const struct rdisk_target_session *session,
                              uint64_t fewest, uint64_t *left,
                              struct rdisk_error *err);
+/* Bytes that its client's quota leaves. */
+uint64_t rdisk_target_quota_left(const struct rdisk_target_session *session);
+bool rdisk_target_same_user(const struct rdisk_target_session *session,
+                            const struct rdisk_target_session *other);
 
 #endif

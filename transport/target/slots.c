@@ -33,7 +33,7 @@ static void enter(struct rdisk_target_queue *queue,
 
         slot->request.data = payload;
         slot->request.grant = &slots->grant;
-        slot->slots = slots;
+        atomic_store_explicit(&slot->slots, slots, memory_order_release);
         payload += rdisk_target_stride(slots->slot_size);
     }
 }
@@ -52,6 +52,8 @@ struct rdisk_target_slots *rdisk_target_slots_create(
         free(slots);
         return NULL;
     }
+    slots->queue = queue;
+    slots->serial = session->target->grants++;
     slots->grant.length = length;
     slots->first = first;
     slots->count = count;
@@ -66,6 +68,80 @@ struct rdisk_target_slots *rdisk_target_slots_create(
     }
     enter(queue, slots);
     return slots;
+}
+
+/* ---- The end ----------------------------------------------------------- */
+
+/* Is one of them in use? The client has said that none is. */
+static bool in_use(struct rdisk_target_queue *queue,
+                   const struct rdisk_target_slots *slots,
+                   struct rdisk_error *err)
+{
+    for (unsigned int i = 0; i < slots->count; i++) {
+        if (queue->slot[slots->first + i].busy) {
+            rdisk_error_set(err, -EPROTO,
+                            "%u slots from %u were returned with a request in "
+                            "slot %u that is not answered",
+                            slots->count, slots->first, slots->first + i);
+            return true;
+        }
+    }
+    return false;
+}
+
+void rdisk_target_grant_retire(struct rdisk_target_queue *queue,
+                               struct rdisk_target_grant *grant)
+{
+    struct rdisk_target_slots *slots = (struct rdisk_target_slots *)grant;
+    struct rdisk_target_slots **link = &queue->retiring;
+    struct rdisk_error err;
+
+    if (in_use(queue, slots, &err)) {
+        rdisk_target_queue_violated(queue, &err);
+    } else {
+        for (unsigned int i = 0; i < slots->count; i++) {
+            atomic_store(&queue->slot[slots->first + i].slots, NULL);
+        }
+        while (*link) {
+            link = &(*link)->next_retiring;
+        }
+        *link = slots;
+    }
+    rdisk_target_queue_kick(queue);
+}
+
+/*
+ * The client has the answers that were read from the slots, but its
+ * acknowledgement may be lost, and the device send them again, until a later
+ * send is known to have completed.
+ */
+void rdisk_target_slots_fence(struct rdisk_target_queue *queue)
+{
+    struct rdisk_target_slots *slots = queue->retiring;
+
+    for (; slots && rdisk_qp_room(&queue->qp); slots = slots->next_retiring) {
+        struct ibv_send_wr *wr;
+
+        if (slots->fenced) {
+            continue;
+        }
+        wr = rdisk_qp_stage(&queue->qp);
+        wr->opcode = IBV_WR_RDMA_WRITE;
+        wr->send_flags = IBV_SEND_SIGNALED;
+        slots->fence = rdisk_qp_staged(&queue->qp);
+        slots->fenced = true;
+    }
+}
+
+void rdisk_target_slots_end(struct rdisk_target_queue *queue)
+{
+    while (queue->retiring && queue->retiring->fenced &&
+           rdisk_qp_sent(&queue->qp, queue->retiring->fence)) {
+        struct rdisk_target_slots *slots = queue->retiring;
+
+        queue->retiring = slots->next_retiring;
+        queue->session->target->events->slots_idle(queue->user, &slots->grant);
+    }
 }
 
 void rdisk_target_slots_destroy(struct rdisk_target_queue *queue,

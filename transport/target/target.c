@@ -35,6 +35,7 @@ void rdisk_target_options_init(struct rdisk_target_options *options)
         .max_slots = 128,
         .max_slot_size = 1u << 20,
         .max_memory = 1ull << 30,
+        .base_memory = 512u << 10,
         .handshake_timeout_ms = 5000,
         .max_silence_ms = 300000,
         .open_timeout_ms = 8000,
@@ -124,6 +125,7 @@ struct rdisk_target *rdisk_target_create(
     target->listen_again = RDISK_NEVER;
     target->events_again = RDISK_NEVER;
     target->idle_until = RDISK_NEVER;
+    target->share_again = RDISK_NEVER;
     rdisk_cm_teardowns_init(&target->teardowns, env);
     if (!target->options.port) {
         target->options.port = RDISK_DEFAULT_PORT;
@@ -158,6 +160,7 @@ int rdisk_target_set_limits(struct rdisk_target *target,
     result = check_options(&next, err);
     if (result == 0) {
         target->options = next;
+        target->share_due = true;
     }
     return result;
 }
@@ -335,6 +338,7 @@ uint64_t rdisk_target_deadline(const struct rdisk_target *target)
 
     earliest = target->events_again < earliest ? target->events_again
                                                : earliest;
+    earliest = rdisk_least(earliest, rdisk_target_share_deadline(target));
     if (target->admission.first) {
         return 0;
     }
@@ -507,6 +511,9 @@ void rdisk_target_process(struct rdisk_target *target)
     }
     target->processing = false;
     reap(target);
+    if (now >= rdisk_target_share_deadline(target)) {
+        rdisk_target_share(target);
+    }
     rdisk_cm_teardowns_process(&target->teardowns, now);
     target->idle_since = rdisk_now(target->env);
     target->idle_until = rdisk_target_deadline(target);
@@ -539,6 +546,7 @@ void rdisk_target_queue_release(struct rdisk_target_queue *queue)
     }
     if (!target->processing) {
         reap(target);
+        rdisk_target_share(target);
     }
 }
 

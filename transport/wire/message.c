@@ -235,6 +235,77 @@ static enum rdisk_status check_stat_reply(const void *message,
     return check_size(le64toh(wire->size), "stat reply", err);
 }
 
+/* What follows the queue and the number of slots is zero. */
+static bool is_short(const struct rdisk_wire_slots *wire)
+{
+    return !wire->reserved0 && !wire->slot_size && !wire->stride &&
+           !wire->base && !wire->rkey && !wire->reserved1;
+}
+
+static bool has_queue(const struct rdisk_wire_slots *wire)
+{
+    return le16toh(wire->queue) >= 1 &&
+           le16toh(wire->queue) <= RDISK_QUEUES_MAX;
+}
+
+static bool has_numbers(const struct rdisk_wire_slots *wire)
+{
+    return le16toh(wire->count) >= 1 &&
+           le16toh(wire->first) + le16toh(wire->count) <=
+               (int)(RDISK_SLOTS_MAX + RDISK_BASE_SLOTS_MAX);
+}
+
+static enum rdisk_status check_slots_want(const void *message,
+                                          struct rdisk_error *err)
+{
+    const struct rdisk_wire_slots *wire = message;
+
+    if (!has_queue(wire) || wire->first || !is_short(wire) ||
+        le16toh(wire->count) > RDISK_SLOTS_MAX) {
+        return BAD(err,
+                   "%u slots wanted by queue %u, or fields that are not "
+                   "zero",
+                   le16toh(wire->count), le16toh(wire->queue));
+    }
+    return RDISK_STATUS_OK;
+}
+
+/* SLOTS_RECALL and SLOTS_RETURN. */
+static enum rdisk_status check_slots_named(const void *message,
+                                           struct rdisk_error *err)
+{
+    const struct rdisk_wire_slots *wire = message;
+
+    if (!has_queue(wire) || !has_numbers(wire) || !is_short(wire)) {
+        return BAD(err,
+                   "%u slots from %u of queue %u, or fields that are not "
+                   "zero",
+                   le16toh(wire->count), le16toh(wire->first),
+                   le16toh(wire->queue));
+    }
+    return RDISK_STATUS_OK;
+}
+
+static enum rdisk_status check_slots_grant(const void *message,
+                                           struct rdisk_error *err)
+{
+    const struct rdisk_wire_slots *wire = message;
+    uint32_t size = le32toh(wire->slot_size);
+    uint64_t stride = le32toh(wire->stride);
+
+    if (!has_queue(wire) || !has_numbers(wire) || wire->reserved0 ||
+        wire->reserved1 || stride < RDISK_HEADER_AREA + (uint64_t)size ||
+        le64toh(wire->base) > UINT64_MAX - stride * le16toh(wire->count)) {
+        return BAD(err,
+                   "a grant of %u slots of %u bytes every %llu from 0x%llx, "
+                   "from %u of queue %u",
+                   le16toh(wire->count), size, (unsigned long long)stride,
+                   (unsigned long long)le64toh(wire->base),
+                   le16toh(wire->first), le16toh(wire->queue));
+    }
+    return rdisk_wire_check_slots(le16toh(wire->count), size, "grant", err);
+}
+
 /* ---- Types ------------------------------------------------------------- */
 
 #define HEADER_ONLY sizeof(struct rdisk_wire_message)
@@ -292,6 +363,17 @@ const struct rdisk_message_info rdisk_messages[RDISK_MSG_COUNT] = {
     [RDISK_MSG_STAT_REPLY] = { "STAT_REPLY",
                                sizeof(struct rdisk_wire_stat_reply), true,
                                check_stat_reply },
+    [RDISK_MSG_SLOTS_WANT] = { "SLOTS_WANT", sizeof(struct rdisk_wire_slots),
+                               false, check_slots_want },
+    [RDISK_MSG_SLOTS_GRANT] = { "SLOTS_GRANT", sizeof(struct rdisk_wire_slots),
+                                false, check_slots_grant },
+    [RDISK_MSG_SLOTS_RECALL] = { "SLOTS_RECALL",
+                                 sizeof(struct rdisk_wire_slots), false,
+                                 check_slots_named },
+    [RDISK_MSG_SLOTS_RETURN] = { "SLOTS_RETURN",
+                                 sizeof(struct rdisk_wire_slots), false,
+                                 check_slots_named },
+    [RDISK_MSG_SLOTS_ACK] = { "SLOTS_ACK", HEADER_ONLY, false, NULL },
 };
 
 static bool known(unsigned int type)

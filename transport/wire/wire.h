@@ -106,6 +106,11 @@ enum rdisk_message_type {
     RDISK_MSG_LIST_REPLY = 24,
     RDISK_MSG_SNAPSHOT = 25, /* client: instead of OPEN, of a volume */
     RDISK_MSG_SNAPSHOT_REPLY = 26,
+    RDISK_MSG_SLOTS_WANT = 27,  /* client: requests of a queue wait for slots */
+    RDISK_MSG_SLOTS_GRANT = 28, /* server: a queue has more of them */
+    RDISK_MSG_SLOTS_RECALL = 29, /* server: return what was granted */
+    RDISK_MSG_SLOTS_RETURN = 30, /* client: they are not used any more */
+    RDISK_MSG_SLOTS_ACK = 31,    /* either side: one of these has arrived */
     RDISK_MSG_COUNT
 };
 
@@ -143,12 +148,13 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_VECTOR   (1ull << 10) /* several in one message */
 #define RDISK_FEATURE_LIST     (1ull << 11) /* LIST */
 #define RDISK_FEATURE_SNAPSHOT (1ull << 12) /* SNAPSHOT */
+#define RDISK_FEATURE_SLOTS    (1ull << 13) /* slots come and go */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
      RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_CREATE | \
      RDISK_FEATURE_COPY | RDISK_FEATURE_LONG_EXTENTS | RDISK_FEATURE_BARE | \
      RDISK_FEATURE_DELETE | RDISK_FEATURE_VECTOR | RDISK_FEATURE_LIST | \
-     RDISK_FEATURE_SNAPSHOT)
+     RDISK_FEATURE_SNAPSHOT | RDISK_FEATURE_SLOTS)
 
 /* How the peers prove who they are, right after HELLO_REPLY. */
 enum rdisk_auth_method {
@@ -313,6 +319,22 @@ struct rdisk_wire_stat_reply {
 };
 static_assert(sizeof(struct rdisk_wire_stat_reply) == 64, "wire layout");
 
+/* SLOTS_WANT, SLOTS_GRANT, SLOTS_RECALL and SLOTS_RETURN. SLOTS_ACK has no
+ * body. */
+struct rdisk_wire_slots {
+    struct rdisk_wire_message message;
+    rdisk_le16 queue;
+    rdisk_le16 first; /* number of the first slot; WANT: 0 */
+    rdisk_le16 count; /* slots; WANT: that would be used at once */
+    rdisk_le16 reserved0;
+    rdisk_le32 slot_size; /* this and the rest: GRANT only */
+    rdisk_le32 stride;
+    rdisk_le64 base; /* address of the first one's header area */
+    rdisk_le32 rkey;
+    rdisk_le32 reserved1;
+};
+static_assert(sizeof(struct rdisk_wire_slots) == 64, "wire layout");
+
 /* ---- Requests (RDMA write with immediate into a slot) ----------------- */
 
 struct rdisk_wire_request {
@@ -392,7 +414,8 @@ static_assert(RDISK_VECTOR_MAX * sizeof(struct rdisk_wire_entry) <=
 /* What the client has for each slot: room for an immediate of each answer. */
 #define RDISK_ANSWER_AREA (RDISK_VECTOR_MAX * sizeof(rdisk_le32))
 
-static_assert(RDISK_SLOTS_MAX << 16 <= RDISK_VECTOR_FLAG,
+static_assert((RDISK_SLOTS_MAX + RDISK_BASE_SLOTS_MAX) << 16 <=
+                  RDISK_VECTOR_FLAG,
               "the immediate of a single request or answer has no bit 30");
 
 static inline uint32_t rdisk_imm_vector(uint16_t slot, uint32_t low)

@@ -64,7 +64,7 @@ void hostile_begin_limited(uint64_t seed, int max_qp_wr)
 void hostile_begin_older(uint64_t seed, uint64_t withheld)
 {
     scene_prepare(&hostile_scene, seed);
-    hostile_scene.options.withheld_features = withheld;
+    hostile_scene.options.withheld_features = withheld | RDISK_FEATURE_SLOTS;
     begin();
 }
 

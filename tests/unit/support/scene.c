@@ -218,6 +218,23 @@ static void owner_queue_idle(void *queue_user, struct rdisk_target_queue *queue)
     here->idle = true;
 }
 
+static void owner_slots_returned(void *queue_user,
+                                 struct rdisk_target_grant *grant)
+{
+    struct scene_queue *queue = queue_user;
+
+    grant->owner[0] = queue->returned;
+    queue->returned = grant;
+}
+
+static void owner_slots_idle(void *queue_user, struct rdisk_target_grant *grant)
+{
+    struct scene_queue *queue = queue_user;
+
+    grant->owner[0] = queue->retired;
+    queue->retired = grant;
+}
+
 void scene_unpark(struct scene *scene, unsigned int count)
 {
     count = count < scene->parked_count ? count : scene->parked_count;
@@ -237,12 +254,32 @@ void scene_unpark(struct scene *scene, unsigned int count)
 
 /* ---- The loop ---------------------------------------------------------- */
 
+static bool serve_slots(struct scene_queue *queue)
+{
+    struct rdisk_target_grant *grant = queue->returned;
+
+    if (grant && queue->started && !queue->idle) {
+        queue->returned = grant->owner[0];
+        rdisk_target_grant_retire(queue->queue, grant);
+        return true;
+    }
+    grant = queue->retired;
+    if (grant) {
+        queue->retired = grant->owner[0];
+        rdisk_target_grant_release(queue->queue, grant);
+    }
+    return grant;
+}
+
 static bool serve_queue(struct scene_queue *queue)
 {
     struct rdisk_target_cq *cq;
 
     if (!queue->queue) {
         return false;
+    }
+    if (serve_slots(queue)) {
+        return true;
     }
     if (queue->idle) {
         struct rdisk_target_queue *idle = queue->queue;
@@ -415,6 +452,8 @@ void scene_prepare(struct scene *scene, uint64_t seed)
     fake_host_env(scene->server_host, &scene->env);
     fake_fabric_observe(scene->fabric, observe, scene);
     rdisk_target_options_init(&scene->options);
+    /* All slots from the beginning, unless the test is about that. */
+    scene->options.withheld_features = RDISK_FEATURE_SLOTS;
     scene->options.port = SCENE_PORT;
     scene->size = SCENE_SIZE;
     scene->disk = calloc(1, SCENE_DISK);
@@ -451,6 +490,8 @@ void scene_serve(struct scene *scene)
         .queue_new = owner_queue_new,
         .request = owner_request,
         .queue_idle = owner_queue_idle,
+        .slots_returned = owner_slots_returned,
+        .slots_idle = owner_slots_idle,
     };
 
     scene->target = rdisk_target_create(&scene->env, &scene->options, &events,

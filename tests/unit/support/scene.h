@@ -33,8 +33,10 @@ struct scene_queue {
     struct scene *scene;
     struct rdisk_target_queue *queue; /* NULL: free */
     bool started, idle;
-    void *memory; /* all slots */
+    void *memory; /* the slots of its base */
     size_t length;
+    /* Slots that came back: for the reactor, and for the control thread. */
+    struct rdisk_target_grant *returned, *retired;
 };
 
 /* A session in the hands of the server's owner. */

@@ -193,7 +193,7 @@ static void older_client(void)
 static void older_server(void)
 {
     scene_prepare(&scene, 1);
-    scene.options.withheld_features = RDISK_FEATURE_BARE;
+    scene.options.withheld_features |= RDISK_FEATURE_BARE;
     scene_serve(&scene);
     REQUIRE(scene_connect(lone));
     both_forms_have_a_header();
@@ -326,7 +326,7 @@ static void reconnects(uint64_t withheld)
     rdisk_queue_kick(lone_queue());
     scene_pump(&scene);
     CHECK_EQUAL(scene.parked_count, 1);
-    scene.options.withheld_features = withheld;
+    scene.options.withheld_features |= withheld;
     scene_restart_server(&scene);
     scene_advance(&scene, 30000);
     CHECK_EQUAL(io.completed, 1);

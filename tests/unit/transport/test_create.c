@@ -101,7 +101,7 @@ static void delete_not_known(void)
 {
     scene_prepare(&scene, 1);
     scene.creatable = true;
-    scene.options.withheld_features = RDISK_FEATURE_DELETE;
+    scene.options.withheld_features |= RDISK_FEATURE_DELETE;
     scene_serve(&scene);
     unmake();
     CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);

@@ -175,7 +175,7 @@ static void older_server(void)
     uint64_t before;
 
     scene_prepare(&scene, 1);
-    scene.options.withheld_features = RDISK_FEATURE_VECTOR;
+    scene.options.withheld_features |= RDISK_FEATURE_VECTOR;
     scene_serve(&scene);
     connect_lone(RDISK_GUEST_MEMORY_DIRECT, 0);
     before = sent();
@@ -374,7 +374,7 @@ static void reconnects(unsigned int answered, uint64_t withheld)
     CHECK_EQUAL(scene.parked_count, 12);
     scene_unpark(&scene, answered);
     scene.park = false;
-    scene.options.withheld_features = withheld;
+    scene.options.withheld_features |= withheld;
     scene_restart_server(&scene);
     scene_advance(&scene, 30000);
     all_ended(12, 0);

@@ -545,6 +545,10 @@ struct rdisk_queue_counters {
     uint64_t receives;          /* receive completions: one per answer */
     uint64_t wakeups;           /* completion events taken from the fd */
     uint64_t windows;           /* memory windows bound */
+    uint64_t slots;             /* that it has now beyond its base */
+    uint64_t slot_waits;        /* how often it asked for more, */
+    uint64_t slot_grants;       /* how often it got some, */
+    uint64_t slot_returns;      /* and how often it returned some */
 };
 /* Add what @queue has counted to @counters. */
 void rdisk_queue_counters(const struct rdisk_queue *queue,

@@ -23,15 +23,18 @@ typedef uint64_t rdisk_le64;
 #define RDISK_DEFAULT_PORT 7471
 
 /* Limits; both sides refuse what lies outside. */
-#define RDISK_VOLUME_NAME_MAX 128   /* bytes, without a NUL */
-#define RDISK_USER_NAME_MAX   64    /* of a client's; the same */
-#define RDISK_TEXT_MAX        320   /* bytes of a sentence */
-#define RDISK_QUEUES_MAX      64    /* data queues of a session */
-#define RDISK_SLOTS_MAX       1024  /* slots of a queue */
-#define RDISK_SLOT_SIZE_MIN   4096u /* payload bytes of a slot */
-#define RDISK_SLOT_SIZE_MAX   (4u << 20)
-#define RDISK_SEGMENTS_MIN    64  /* what a server must take */
-#define RDISK_SEGMENTS_MAX    256 /* guest segments of a read */
+#define RDISK_VOLUME_NAME_MAX 128 /* bytes, without a NUL */
+#define RDISK_USER_NAME_MAX   64  /* of a client's; the same */
+#define RDISK_TEXT_MAX        320 /* bytes of a sentence */
+#define RDISK_QUEUES_MAX      64  /* data queues of a session */
+/* Of these a queue has at least one all the time, however little memory the
+ * server has: its base, which comes on top of the slots that were granted. */
+#define RDISK_BASE_SLOTS_MAX 4u
+#define RDISK_SLOTS_MAX      1024  /* slots of a queue */
+#define RDISK_SLOT_SIZE_MIN  4096u /* payload bytes of a slot */
+#define RDISK_SLOT_SIZE_MAX  (4u << 20)
+#define RDISK_SEGMENTS_MIN   64  /* what a server must take */
+#define RDISK_SEGMENTS_MAX   256 /* guest segments of a read */
 #define RDISK_RANGE_MAX \
     (1u << 30)                             /* bytes of DISCARD, ZEROES,
                                                    EXTENTS */

@@ -44,6 +44,9 @@ struct rdisk_target_options {
     unsigned int max_slots;    /* per queue: 1…RDISK_SLOTS_MAX */
     uint32_t max_slot_size;    /* bytes, page multiple */
     uint64_t max_memory;       /* bytes of slots of all sessions together */
+    uint32_t base_memory;      /* bytes of slots that an idle session has, if
+                                   slots come and go; at least one small
+                                   slot for each queue */
     unsigned int handshake_timeout_ms; /* from connect to OPEN */
     unsigned int max_silence_ms;       /* of a client whose device answers */
     /* For an answer that comes LATER: to OPEN, CREATE or LIST, where it is best
@@ -120,12 +123,12 @@ struct rdisk_open_grant {
 /*
  * Slots that were granted to a queue together: one page-aligned range of
  * memory, which the owner may register as a fixed buffer. The transport's,
- * which allocates and frees it; constant meanwhile, but for @user.
+ * which allocates and frees it; constant meanwhile, but for @owner.
  */
 struct rdisk_target_grant {
     void *memory;
-    size_t length; /* bytes */
-    void *user;    /* the owner's, reactor thread; NULL at first */
+    size_t length;  /* bytes */
+    void *owner[8]; /* its own, all zero at first */
 };
 
 /*
@@ -269,6 +272,20 @@ struct rdisk_target_events {
      * rdisk_target_queue_release(). Last event of a queue.
      */
     void (*queue_idle)(void *queue_user, struct rdisk_target_queue *queue);
+    /*
+     * Control thread: the client has returned slots of this queue. Hand them
+     * to the queue's reactor, whose thread calls rdisk_target_grant_retire(),
+     * unless the queue is idle by then. NULL: queues have all their slots from
+     * the beginning to the end.
+     */
+    void (*slots_returned)(void *queue_user, struct rdisk_target_grant *grant);
+    /*
+     * Reactor thread, after that: no device touches these slots any more. The
+     * owner takes back what it has registered, and passes them to the control
+     * thread, which calls rdisk_target_grant_release(). Does not come if the
+     * queue becomes idle before.
+     */
+    void (*slots_idle)(void *queue_user, struct rdisk_target_grant *grant);
 };
 
 /* ---- Control thread --------------------------------------------------- */
@@ -315,11 +332,25 @@ int rdisk_target_set_limits(struct rdisk_target *target,
 void rdisk_target_stop(struct rdisk_target *target, const char *text);
 unsigned int rdisk_target_sessions(const struct rdisk_target *target);
 
-/* Faults since the start; each has ended a session. */
+/* What a session has, and had, of slots. */
+struct rdisk_target_slot_counters {
+    uint64_t memory;  /* bytes that it has now, */
+    uint64_t slots;   /* of so many, */
+    uint64_t wanted;  /* slots for which it waits now; since its begin: */
+    uint64_t waits;   /* how often a queue began to wait for slots */
+    uint64_t grants;  /* of slots to a queue */
+    uint64_t recalls; /* of such a grant by the server */
+    uint64_t returns; /* of such a grant by the client */
+};
+
+/* Since the start. The first three are faults, each of which has ended a
+ * session. */
 struct rdisk_target_totals {
     uint64_t violations;      /* messages or requests against the protocol */
     uint64_t broken_queues;   /* errors of the device or the connection */
     uint64_t device_removals; /* sessions whose device was removed */
+    struct rdisk_target_slot_counters slots; /* of all sessions; memory and
+                                   wanted: now */
 };
 /* Control thread. */
 const struct rdisk_target_totals *rdisk_target_totals(
@@ -407,6 +438,13 @@ bool rdisk_target_session_busy(const struct rdisk_target_session *session);
 
 /* Release a queue after its idle event. */
 void rdisk_target_queue_release(struct rdisk_target_queue *queue);
+/* Release slots after their idle event, if the queue is not released. */
+void rdisk_target_grant_release(struct rdisk_target_queue *queue,
+                                struct rdisk_target_grant *grant);
+
+/* Control thread. */
+void rdisk_target_session_slots(const struct rdisk_target_session *session,
+                                struct rdisk_target_slot_counters *counters);
 
 /*
  * What the queues of one reactor have together: completion queues of @depth
@@ -464,13 +502,20 @@ void rdisk_target_complete(struct rdisk_target_request *request,
  */
 void rdisk_target_queue_kick(struct rdisk_target_queue *queue);
 
+/*
+ * The client has returned @grant: see that nothing uses it. May run
+ * events->slots_idle and, like _kick(), events->queue_idle.
+ */
+void rdisk_target_grant_retire(struct rdisk_target_queue *queue,
+                               struct rdisk_target_grant *grant);
+
 /* The slots that the queue has from queue_new to release. Any thread. */
 struct rdisk_target_grant *rdisk_target_queue_base(
     const struct rdisk_target_queue *queue);
 /* Bytes of all its slots. Control thread. */
 uint64_t rdisk_target_queue_memory(const struct rdisk_target_queue *queue);
 
-/* Requests that it can have at a time. Constant, the same. */
+/* Numbers that its slots have, from 0. Constant, the same. */
 unsigned int rdisk_target_queue_slots(const struct rdisk_target_queue *queue);
 
 struct rdisk_target_counters {
