@@ -128,7 +128,8 @@ int fake_window_describe(const struct fake_qp *qp, const struct ibv_send_wr *wr,
         bind->old_key = wr->invalidate_rkey;
         return 0;
     }
-    if (!wr->bind_mw.mw || !wr->bind_mw.bind_info.mr ||
+    /* The immediate, too: Soft-RoCE's library insists. */
+    if (wr->imm_data || !wr->bind_mw.mw || !wr->bind_mw.bind_info.mr ||
         wr->bind_mw.mw->context != qp->qp.context) {
         return -EINVAL;
     }

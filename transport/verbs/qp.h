@@ -143,9 +143,9 @@ static inline void rdisk_qp_post(struct rdisk_qp *qp)
 }
 
 /*
- * The next work request of the chain, without entries and flags: the caller
- * fills opcode, and all that this opcode uses. sg_list points at config.max_sge
- * entries. There must be room.
+ * The next work request of the chain, without entries, flags and immediate: the
+ * caller fills opcode, and all that this opcode uses. sg_list points at
+ * config.max_sge entries. There must be room.
  */
 static inline struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp)
 {
@@ -158,6 +158,7 @@ static inline struct ibv_send_wr *rdisk_qp_stage(struct rdisk_qp *qp)
     wr = &qp->stage[qp->staged++];
     wr->num_sge = 0;
     wr->send_flags = 0;
+    wr->imm_data = 0; /* a bind has none, and that is checked */
     return wr;
 }
 
