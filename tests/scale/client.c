@@ -47,6 +47,59 @@ static void state_changed(void *opaque, enum rdisk_initiator_state state)
     }
 }
 
+/* The same memory for all: nobody looks at what is in it. */
+static uint8_t buffer[SCALE_BLOCK] __attribute__((aligned(4096)));
+static const struct iovec whole = { buffer, sizeof(buffer) };
+
+static void submit(struct scale_request *request)
+{
+    if (rdisk_queue_submit(request->queue, &request->request) < 0) {
+        scale_fail("a request is not taken");
+    }
+    request->client->outstanding++;
+}
+
+static void complete(struct rdisk_request *done, int result)
+{
+    struct scale_request *request = (struct scale_request *)done;
+
+    request->client->outstanding--;
+    if (result < 0) {
+        scale_fail("a request has failed: %d", result);
+    }
+    if (request->client->scale->loaded) {
+        submit(request);
+    }
+}
+
+void scale_client_load(struct scale_client *client)
+{
+    struct rdisk_error err;
+
+    if (rdisk_initiator_register(client->session, buffer, sizeof(buffer),
+                                 &err) < 0) {
+        scale_fail("%s", err.text);
+    }
+    for (unsigned int i = 0; i < SCALE_QUEUES * SCALE_DEPTH; i++) {
+        struct scale_request *request = &client->requests[i];
+
+        request->client = client;
+        request->queue = rdisk_initiator_queue(client->session,
+                                               i % SCALE_QUEUES);
+        request->request = (struct rdisk_request) {
+            .op = RDISK_OP_READ,
+            .length = SCALE_BLOCK,
+            .iov = &whole,
+            .iovcnt = 1,
+            .complete = complete,
+        };
+        submit(request);
+    }
+    for (unsigned int i = 0; i < SCALE_QUEUES; i++) {
+        rdisk_queue_kick(rdisk_initiator_queue(client->session, i));
+    }
+}
+
 void scale_client_process(struct scale_client *client)
 {
     if (!client->session) {
@@ -77,8 +130,8 @@ void scale_client_start(struct scale *scale, unsigned int index)
     options.volume = "vol";
     options.shared = true;
     options.queues = SCALE_QUEUES;
-    options.slots = 8;
-    options.slot_size = 16 << 10;
+    options.slots = SCALE_DEPTH;
+    options.slot_size = SCALE_BLOCK;
     options.bounce_size = 64 << 10;
     options.open_timeout_ms = OPEN_TIMEOUT_MS;
     options.reconnect_delay_ms = OPEN_TIMEOUT_MS;
@@ -107,6 +160,7 @@ unsigned int scale_clients_in(const struct scale *scale,
 
 void scale_client_end(struct scale_client *client)
 {
+    rdisk_initiator_unregister(client->session, buffer, sizeof(buffer));
     rdisk_initiator_destroy(client->session);
     client->session = NULL;
 }

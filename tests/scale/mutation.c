@@ -44,6 +44,9 @@ void scale_mutate_server(struct scale *scale)
     struct rdisk_verbs *verbs = &scale->server.verbs;
 
     real = *verbs;
+    if (scale->mutation == SCALE_MUTATE_NO_LIMIT) {
+        scale->server.options.max_memory = 1ull << 40;
+    }
     if (scale->mutation == SCALE_MUTATE_NO_RETRY) {
         verbs->reject = reject_for_good;
     }

@@ -3,6 +3,7 @@
  * What happens, and what is held against it:
  *
  *   all sessions start at once; a quarter of them does not find room at first
+ *   all want more memory than there is
  *   the server dies, is away for a while, and returns
  *   all sessions close
  */
@@ -26,6 +27,9 @@
 /* Places that a session may open after those that came later: a server that
  * waits for a message of one begins with the next. */
 #define PLACES 24u
+
+#define LOAD_MS 5000u
+#define FAIR    0.9
 
 #define MS(n) ((uint64_t)(n)*RDISK_MSEC)
 
@@ -154,6 +158,39 @@ static void open_all(struct scale *scale)
     scale->server.options.max_sessions = SCALE_SESSIONS;
 }
 
+/* Each wants all its slots, and there is memory for half of them. */
+static bool nothing_outstanding(const struct scale *scale)
+{
+    for (unsigned int i = 0; i < scale->count; i++) {
+        if (scale->clients[i].outstanding) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void load_all(struct scale *scale)
+{
+    double fairness;
+
+    scale->loaded = true;
+    for (unsigned int i = 0; i < scale->count; i++) {
+        scale_client_load(&scale->clients[i]);
+    }
+    scale_advance(scale, MS(LOAD_MS + scale->count * EACH_MS), NULL);
+    fairness = scale_server_fairness(scale);
+    printf("  Jain's index of their memory %.3f, %.0f %% of the limit used\n",
+           fairness, 100.0 * scale->server.most_memory / scale->server.limit);
+    if (fairness < FAIR) {
+        scale_fail("memory is not shared fairly: %.3f, not %.1f", fairness,
+                   FAIR);
+    }
+    scale->loaded = false;
+    if (!scale_advance(scale, MS(60000), nothing_outstanding)) {
+        scale_fail("requests are not answered");
+    }
+}
+
 static void server_returns(struct scale *scale)
 {
     scale_server_kill(scale);
@@ -226,6 +263,7 @@ void scale_run(struct scale *scale, unsigned int count,
         scale->hosts[i] = fake_host_add(scale->fabric, address);
     }
     open_all(scale);
+    load_all(scale);
     server_returns(scale);
     close_all(scale);
     printf("  at most %.1f MiB of the server's memory, %.0f KiB a session\n",

@@ -32,7 +32,8 @@
     X(NO_JITTER, "no-jitter", "the pauses between attempts are all the same") \
     X(LIFO, "lifo", "who came last is served first") \
     X(OWN_DELAY, "own-delay", \
-      "the handshake timeout counts the time of the server, too")
+      "the handshake timeout counts the time of the server, too") \
+    X(NO_LIMIT, "no-limit", "the server's memory has no limit")
 
 enum scale_mutation {
     SCALE_INTACT,
@@ -43,6 +44,17 @@ enum scale_mutation {
 };
 
 struct scale;
+struct scale_client;
+
+/* Of each queue, in flight while there is load. */
+#define SCALE_DEPTH 8u
+#define SCALE_BLOCK (16u << 10)
+
+struct scale_request {
+    struct rdisk_request request; /* first */
+    struct scale_client *client;
+    struct rdisk_queue *queue;
+};
 
 struct scale_client {
     struct scale *scale;
@@ -50,6 +62,8 @@ struct scale_client {
     struct rdisk_initiator *session;
     enum rdisk_initiator_state state;
     bool watched; /* its queues' descriptors are */
+    struct scale_request requests[SCALE_QUEUES * SCALE_DEPTH];
+    unsigned int outstanding;
     uint64_t deadline;
 };
 
@@ -58,6 +72,7 @@ struct scale_queue {
     struct rdisk_target_queue *queue;
     struct scale_queue *next;
     bool started, idle;
+    struct rdisk_target_grant *returned, *retired;
 };
 
 struct scale_holder {
@@ -77,7 +92,10 @@ struct scale_server {
     struct scale_queue *queues;
     struct scale_holder *holders;
     bool dead;
-    uint64_t turn; /* when the one that runs began; a mutation */
+    /* Requests, by the time when they are answered. */
+    struct scale_held *held, **held_end;
+    uint64_t limit; /* of its memory */
+    uint64_t turn;  /* when the one that runs began; a mutation */
     uint64_t most_memory;
     unsigned int dropped; /* handshakes */
     /* Control connections in the order in which they came, and as they opened:
@@ -91,6 +109,7 @@ struct scale {
     struct fake_fabric *fabric;
     enum scale_mutation mutation;
     bool verbose;
+    bool loaded; /* sessions have requests, without end */
     unsigned int count;
     int poll_fd;
     struct fake_host *hosts[SCALE_HOSTS];
@@ -127,12 +146,18 @@ void scale_server_start(struct scale *scale);
 void scale_server_kill(struct scale *scale);
 bool scale_server_life(struct scale *scale);
 void scale_server_process(struct scale *scale);
+/* When a request is to be answered. */
+uint64_t scale_server_due(const struct scale *scale);
+/* Jain's index of the memory that sessions have: 1 if all have the same. */
+double scale_server_fairness(const struct scale *scale);
 
 /* client.c */
 void scale_client_start(struct scale *scale, unsigned int index);
 unsigned int scale_clients_in(const struct scale *scale,
                               enum rdisk_initiator_state state);
 void scale_client_process(struct scale_client *client);
+/* Fill its queues with requests. */
+void scale_client_load(struct scale_client *client);
 void scale_client_end(struct scale_client *client);
 
 /* phases.c */

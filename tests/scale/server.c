@@ -13,6 +13,10 @@
 #define HANGS       25u
 #define HANG_US     400000u
 #define PATIENCE_MS 300u
+#define HELD_US     500000u /* a request */
+/* Of a session: at first, and on average at most. All its slots are 768 KiB. */
+#define BASE  (64u << 10)
+#define LIMIT (384u << 10)
 
 /* ---- What calls cost ---------------------------------------------------- */
 
@@ -159,10 +163,103 @@ static int owner_queue_new(void *opaque, void *user,
     return 0;
 }
 
+struct scale_held {
+    struct rdisk_target_request *request;
+    struct rdisk_target_queue *queue;
+    struct scale_held *next;
+    uint64_t due;
+};
+
 static void owner_request(void *queue_user,
                           struct rdisk_target_request *request)
 {
-    rdisk_target_complete(request, RDISK_STATUS_OK);
+    struct scale_queue *queue = queue_user;
+    struct scale_server *server = &queue->scale->server;
+    struct scale_held *held = calloc(1, sizeof(*held));
+
+    if (!held) {
+        abort();
+    }
+    held->request = request;
+    held->queue = queue->queue;
+    held->due = scale_now(queue->scale) + HELD_US * 1000ull;
+    *server->held_end = held;
+    server->held_end = &held->next;
+}
+
+static bool answer_held(struct scale *scale)
+{
+    struct scale_server *server = &scale->server;
+    bool moved = false;
+
+    while (server->held && server->held->due <= scale_now(scale)) {
+        struct scale_held *held = server->held;
+
+        server->held = held->next;
+        if (!server->held) {
+            server->held_end = &server->held;
+        }
+        rdisk_target_complete(held->request, RDISK_STATUS_OK);
+        rdisk_target_queue_kick(held->queue);
+        free(held);
+        moved = true;
+    }
+    return moved;
+}
+
+uint64_t scale_server_due(const struct scale *scale)
+{
+    return scale->server.held ? scale->server.held->due : RDISK_NEVER;
+}
+
+double scale_server_fairness(const struct scale *scale)
+{
+    double sum = 0, squares = 0;
+    unsigned int count = 0;
+
+    for (const struct rdisk_target_session *session =
+             scale->server.target->sessions;
+         session; session = session->next) {
+        sum += (double)session->memory;
+        squares += (double)session->memory * (double)session->memory;
+        count++;
+    }
+    return sum * sum / (squares * count);
+}
+
+static void owner_slots_returned(void *queue_user,
+                                 struct rdisk_target_grant *grant)
+{
+    struct scale_queue *queue = queue_user;
+
+    grant->owner[0] = queue->returned;
+    queue->returned = grant;
+}
+
+static void owner_slots_idle(void *queue_user, struct rdisk_target_grant *grant)
+{
+    struct scale_queue *queue = queue_user;
+
+    grant->owner[0] = queue->retired;
+    queue->retired = grant;
+}
+
+/* Slots that were returned are looked at by the reactor, then released. */
+static bool serve_slots(struct scale_queue *queue)
+{
+    struct rdisk_target_grant *grant = queue->returned;
+
+    if (grant && queue->started && !queue->idle) {
+        queue->returned = grant->owner[0];
+        rdisk_target_grant_retire(queue->queue, grant);
+        return true;
+    }
+    grant = queue->retired;
+    if (grant) {
+        queue->retired = grant->owner[0];
+        rdisk_target_grant_release(queue->queue, grant);
+    }
+    return grant;
 }
 
 static void owner_queue_idle(void *queue_user, struct rdisk_target_queue *queue)
@@ -179,6 +276,9 @@ static bool serve_queues(struct scale *scale)
     while (*link) {
         struct scale_queue *queue = *link;
 
+        if (!queue->idle && serve_slots(queue)) {
+            moved = true;
+        }
         if (queue->idle) {
             *link = queue->next;
             rdisk_target_queue_release(queue->queue);
@@ -210,6 +310,8 @@ void scale_server_start(struct scale *scale)
         .queue_new = owner_queue_new,
         .request = owner_request,
         .queue_idle = owner_queue_idle,
+        .slots_returned = owner_slots_returned,
+        .slots_idle = owner_slots_idle,
     };
     struct scale_server *server = &scale->server;
     struct rdisk_error err;
@@ -236,10 +338,10 @@ void scale_server_process(struct scale *scale)
     memory = server->target->memory;
     server->most_memory = memory > server->most_memory ? memory
                                                        : server->most_memory;
-    if (memory > server->options.max_memory) {
+    if (memory > server->limit) {
         scale_fail("sessions have %llu bytes of the server's %llu",
                    (unsigned long long)memory,
-                   (unsigned long long)server->options.max_memory);
+                   (unsigned long long)server->limit);
     }
 }
 
@@ -257,6 +359,7 @@ bool scale_server_life(struct scale *scale)
     struct scale_server *server = &scale->server;
     bool moved = serve_queues(scale);
 
+    moved |= answer_held(scale);
     if (!server->target || !server->dead ||
         rdisk_target_sessions(server->target)) {
         return moved;
@@ -320,6 +423,9 @@ void scale_server_begin(struct scale *scale)
     rdisk_target_options_init(&server->options);
     server->options.port = SCALE_PORT;
     server->options.handshake_timeout_ms = PATIENCE_MS;
-    server->options.max_memory = 1ull << 40;
+    server->options.base_memory = BASE;
+    server->limit = (uint64_t)scale->count * LIMIT;
+    server->options.max_memory = server->limit;
+    server->held_end = &server->held;
     scale_mutate_server(scale);
 }

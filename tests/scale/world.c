@@ -118,7 +118,9 @@ static void pump(struct scale *scale)
 static uint64_t next_due(struct scale *scale)
 {
     uint64_t next = fake_fabric_next(scale->fabric);
+    uint64_t held = scale_server_due(scale);
 
+    next = held < next ? held : next;
     for (unsigned int i = 0; i < scale->count; i++) {
         if (scale->clients[i].session && scale->clients[i].deadline < next) {
             next = scale->clients[i].deadline;
