@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/snapshot_name.h"
 #include "common/thread.h"
 #include "server/server.h"
 #include "server/session/session.h"
@@ -36,7 +37,7 @@ static bool wanted(void *opaque, const char *name, bool *read_only)
     enum access access = list->everything ? ACCESS_WRITE
                                           : access_to(&list->client, name);
 
-    *read_only = access == ACCESS_READ;
+    *read_only = access == ACCESS_READ || snapshot_is_name(name);
     return access != ACCESS_NONE;
 }
 

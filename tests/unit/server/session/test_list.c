@@ -208,6 +208,22 @@ static void configured_volumes(void)
     end();
 }
 
+static void snapshots_are_read_only(void)
+{
+    int fd;
+
+    begin(OPEN);
+    make("v", 512);
+    fd = openat(server.pool.directory, "v@s", O_CREAT | O_WRONLY, 0400);
+    REQUIRE(fd >= 0 && ftruncate(fd, 512) == 0);
+    close(fd);
+    CHECK_EQUAL(list("", ""), RDISK_STATUS_OK);
+    CHECK_EQUAL(page.count, 2);
+    is(0, "v", 512, false);
+    is(1, "v@s", 512, true);
+    end();
+}
+
 static void only_volumes(void)
 {
     begin(OPEN);
@@ -239,6 +255,8 @@ static void a_pool_that_cannot_be_read(void)
 }
 
 static const struct unit_test tests[] = {
+    { "a snapshot is listed as one that cannot be written",
+      snapshots_are_read_only },
     { "a client is listed the volumes that it may open", what_it_may_open },
     { "who is not a client is listed none", nobody },
     { "without authentication all volumes are listed", without_authentication },
