@@ -73,7 +73,7 @@ check_a_volume_of_the_pool_has_snapshots_and_clones()
     io shot 'write -q -P 7 1M 64k'
     io_options=-r io shot@one 'read -q -P 5 1M 64k'
     io_options=-r io shot@two 'read -q -P 6 1M 64k'
-    refused "volume 'shot@two' is read-only on the server" 30 \
+    refused 'the volume is read-only on the server' 30 \
         qemu-io -f raw -c 'write 0 4k' "$(uri shot@two)"
     within 20 rdisk snapshot list shot --control "$control" >"$work/list"
     says "$work/list" '^shot@one +64M'

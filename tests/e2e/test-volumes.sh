@@ -67,7 +67,7 @@ check_a_volume_is_copied_where_it_cannot_be_shared()
     io whole 'write -q -P 7 1M 300k'
     io_options=-r io whole@s 'read -q -P 5 1M 300k' 'read -q -P 6 40M 64k' \
         'read -q -P 0 41M 8M'
-    refused "volume 'whole@s' is read-only on the server" 30 \
+    refused 'the volume is read-only on the server' 30 \
         qemu-io -f raw -c 'write 0 4k' "$(uri whole@s)"
     io part 'read -q -P 5 1M 300k' 'write -q -P 8 1M 300k'
     [ "$(stat -c %b "$pool/whole@s")" -lt 4096 ] || fail "it has no holes"
