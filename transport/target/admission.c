@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Clients that wait to be let in: control connections that have not been
- * accepted yet, the first one first.
+ * Control connections that have not been accepted yet, in the order of their
+ * arrival.
  *
- * A server that accepts whoever knocks serves all a little, and none to the
- * end: with many at once each of them comes near its own time limit. So what a
- * handshake that has begun still needs (answers to its messages, its data
- * queues) goes first, and a new one begins in a turn in which none needs
- * anything. A client that keeps the server waiting keeps nobody else out.
+ * If a server accepted all connections at once, each handshake would take as
+ * long as all of them, and with many each would come near its time limit. So
+ * what a handshake that has begun needs (answers to its messages, its data
+ * queues) is done first, and a connection is accepted in a turn in which none
+ * needs anything. A client that keeps the server waiting delays no other.
  */
 #include <errno.h>
 #include <stdlib.h>
