@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What breaks, broken on purpose, in the lab: all of it in half an hour, those of
+# What breaks, broken on purpose, in the lab: all of it in an hour, those of
 # FAULTS="kill network", or QUICK=1 as in `make check`.
 STORM := $(O)/bin/rdisk-storm
 

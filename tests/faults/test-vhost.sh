@@ -132,6 +132,15 @@ check_a_guest_of_a_stock_qemu_outlasts_kills_while_it_uses_its_disk()
     kills_under_guest 8 2 driver_runs
 }
 
+# From the firmware on, and while it reboots.
+check_a_guest_of_our_qemu_outlasts_kills_at_any_time()
+{
+    [ -z "$quick" ] || skip "it takes a minute: make faults FAULTS=vhost"
+    vhost_on_root
+    qemu=$top/build/bin/qemu-system-x86_64 vhost_guest root --files 24
+    kills_under_guest 20 1 true
+}
+
 # What was plugged in serves programs first, and so their I/O.
 check_memory_is_plugged_into_a_running_guest_and_out_again()
 {
