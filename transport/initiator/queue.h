@@ -225,24 +225,14 @@ static inline bool rdisk_queue_has_slot(const struct rdisk_queue *queue,
     return queue->large_count ||
            (queue->free_count && rdisk_queue_is_small(queue, request));
 }
+uint16_t rdisk_queue_take_large(struct rdisk_queue *queue);
 /* One that there is. */
 static inline uint16_t rdisk_queue_take_slot(
     struct rdisk_queue *queue, const struct rdisk_request *request)
 {
-    unsigned int used;
-    uint16_t slot;
-
-    if (queue->free_count && rdisk_queue_is_small(queue, request)) {
-        return queue->free_slots[--queue->free_count];
-    }
-    slot = queue->free_large[--queue->large_count];
-    queue->places[slot].grant->used++;
-    used = atomic_load_explicit(&queue->large_used, memory_order_relaxed) + 1;
-    atomic_store_explicit(&queue->large_used, used, memory_order_relaxed);
-    if (used > atomic_load_explicit(&queue->large_peak, memory_order_relaxed)) {
-        atomic_store_explicit(&queue->large_peak, used, memory_order_relaxed);
-    }
-    return slot;
+    return queue->free_count && rdisk_queue_is_small(queue, request)
+               ? queue->free_slots[--queue->free_count]
+               : rdisk_queue_take_large(queue);
 }
 void rdisk_queue_release_large(struct rdisk_queue *queue, uint16_t slot);
 /* It is not in use any more. */

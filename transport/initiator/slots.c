@@ -125,7 +125,25 @@ void rdisk_queue_close_grants(struct rdisk_queue *queue)
     }
 }
 
-void rdisk_queue_release_large(struct rdisk_queue *queue, uint16_t slot)
+/* Out of line, as the next one: the path of small requests stays short. */
+__attribute__((noinline)) uint16_t rdisk_queue_take_large(
+    struct rdisk_queue *queue)
+{
+    unsigned int used = atomic_load_explicit(&queue->large_used,
+                                             memory_order_relaxed) +
+                        1;
+    uint16_t slot = queue->free_large[--queue->large_count];
+
+    queue->places[slot].grant->used++;
+    atomic_store_explicit(&queue->large_used, used, memory_order_relaxed);
+    if (used > atomic_load_explicit(&queue->large_peak, memory_order_relaxed)) {
+        atomic_store_explicit(&queue->large_peak, used, memory_order_relaxed);
+    }
+    return slot;
+}
+
+__attribute__((noinline)) void rdisk_queue_release_large(
+    struct rdisk_queue *queue, uint16_t slot)
 {
     struct rdisk_grant *grant = queue->places[slot].grant;
 
