@@ -512,7 +512,8 @@ struct rdisk_target_newcomer {
 struct rdisk_target_admission {
     struct rdisk_target_newcomer *first, **end;
     unsigned int count;
-    bool served; /* in this turn: a handshake that has begun */
+    bool served;         /* in this turn: a handshake that has begun */
+    unsigned int passed; /* turns in which none was accepted for that */
 };
 
 struct rdisk_target {
@@ -535,15 +536,17 @@ struct rdisk_target {
     /* Who came first is served first. */
     struct rdisk_target_session *sessions, **sessions_end;
     unsigned int session_count;
-    /* Of its last turn: how long it took from its sessions' part on, when it
-     * ended, and when it should have been followed by another one. */
-    uint64_t busy, idle_since, idle_until;
+    /* When its last turn ended, and when it should have been followed by
+     * another one. */
+    uint64_t idle_since, idle_until;
     uint64_t memory;                    /* bytes of slots, all sessions */
     uint64_t growth;                    /* of these, beyond the bases */
     struct rdisk_target_queue *waiting; /* for slots; who asked first */
     unsigned int recalls;               /* not answered */
-    uint64_t share_again; /* then they are not waited for; or never */
-    uint64_t grants;      /* since the start */
+    uint64_t share_again;  /* then they are not waited for; or never */
+    uint64_t memory_again; /* the kernel has refused some; then it is requested
+                                   again; or never */
+    uint64_t grants;       /* since the start */
     bool share_due;
     struct rdisk_target_totals totals;
     bool stopping;

@@ -25,6 +25,9 @@
 #define EVENTS_PER_TURN 32u
 /* Each may bring a queue, whose memory takes long to register. */
 #define TURN_MS 20
+/* A connection is accepted at the latest after so many turns in which
+ * handshakes that had begun needed something, however many those are. */
+#define ADMISSION_PASSES 32u
 
 void rdisk_target_options_init(struct rdisk_target_options *options)
 {
@@ -125,7 +128,7 @@ struct rdisk_target *rdisk_target_create(
     target->listen_again = RDISK_NEVER;
     target->events_again = RDISK_NEVER;
     target->idle_until = RDISK_NEVER;
-    target->share_again = RDISK_NEVER;
+    target->share_again = target->memory_again = RDISK_NEVER;
     rdisk_cm_teardowns_init(&target->teardowns, env);
     if (!target->options.port) {
         target->options.port = RDISK_DEFAULT_PORT;
@@ -224,13 +227,15 @@ static enum rdisk_status new_queue(struct rdisk_target *target,
                                    struct rdisk_error *err)
 {
     struct rdisk_target_session *session = find_session(target, wire);
+    enum rdisk_status status;
 
     if (!session) {
         rdisk_error_set(err, -ESTALE, "the queue belongs to no open session");
         return RDISK_STATUS_STALE;
     }
-    target->admission.served = true;
-    return rdisk_target_session_join(session, id, wire, err);
+    status = rdisk_target_session_join(session, id, wire, err);
+    target->admission.served |= status == RDISK_STATUS_OK;
+    return status;
 }
 
 /* Returns the id if it has no owner, to be destroyed after the event. */
@@ -466,11 +471,11 @@ static void find_readable(struct rdisk_target *target)
 
 /*
  * A client has kept this server waiting while the server did nothing else and
- * the client's message was not there. So what does not count is how long the
- * last turn took since this was called, and how long this one has so far; the
- * pause between them, if a message is there now, which may have arrived at its
- * beginning; and otherwise as much of it as this turn @began later than it was
- * meant to, for lack of a processor, say.
+ * the client's message was not there. So what does not count is how long a turn
+ * takes; the pause before it, if a message is there now, which may have arrived
+ * at its beginning; and otherwise as much of it as this turn @began later than
+ * it was meant to, for lack of a processor, say. A handshake that was due by
+ * then, and whose message is not there, is over.
  */
 static void discount_own_delay(struct rdisk_target *target, uint64_t began,
                                uint64_t now)
@@ -478,12 +483,25 @@ static void discount_own_delay(struct rdisk_target *target, uint64_t began,
     uint64_t since = target->idle_since, until = target->idle_until;
     uint64_t pause = began > since ? began - since : 0;
     uint64_t late = rdisk_least(began > until ? began - until : 0, pause);
-    uint64_t busy = target->busy + (now - began);
+    struct rdisk_target_session *session;
+
+    for (session = target->sessions; session; session = session->next) {
+        if (rdisk_target_session_waits(session) &&
+            (session->readable || session->deadline > until)) {
+            session->deadline += now - began +
+                                 (session->readable ? pause : late);
+        }
+    }
+}
+
+/* The rest of the turn, since that was called. */
+static void discount_rest_of_turn(struct rdisk_target *target, uint64_t rest)
+{
     struct rdisk_target_session *session;
 
     for (session = target->sessions; session; session = session->next) {
         if (rdisk_target_session_waits(session)) {
-            session->deadline += busy + (session->readable ? pause : late);
+            session->deadline += rest;
         }
     }
 }
@@ -506,7 +524,9 @@ void rdisk_target_process(struct rdisk_target *target)
     for (session = target->sessions; session; session = session->next) {
         rdisk_target_session_process(session, now);
     }
-    if (!target->admission.served) {
+    if (!target->admission.served ||
+        ++target->admission.passed == ADMISSION_PASSES) {
+        target->admission.passed = 0;
         rdisk_target_admission_next(target);
     }
     target->processing = false;
@@ -516,8 +536,8 @@ void rdisk_target_process(struct rdisk_target *target)
     }
     rdisk_cm_teardowns_process(&target->teardowns, now);
     target->idle_since = rdisk_now(target->env);
+    discount_rest_of_turn(target, target->idle_since - now);
     target->idle_until = rdisk_target_deadline(target);
-    target->busy = target->idle_since - now;
 }
 
 void rdisk_target_queue_release(struct rdisk_target_queue *queue)

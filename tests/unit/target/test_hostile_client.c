@@ -318,7 +318,49 @@ static void open_and_no_queue(void)
     hostile_end();
 }
 
+static uint64_t (*plain_now)(void *opaque);
+static uint64_t passed;
+
+/* Time passes with each look at the clock, as it does. */
+static uint64_t running_now(void *opaque)
+{
+    return plain_now(opaque) + (passed += 20000);
+}
+
+/* What the server does takes time, and it wakes a little after the handshake
+ * was due: that does not prolong it without end. */
+static void silent_beside_a_real_clock(void)
+{
+    uint64_t timeout;
+
+    hostile_begin(1);
+    timeout = hostile_scene.options.handshake_timeout_ms * RDISK_MSEC;
+    hostile_open_volume();
+    CHECK_EQUAL(rdisk_target_sessions(hostile_scene.target), 2);
+    plain_now = hostile_scene.env.now;
+    passed = 0;
+    hostile_scene.env.now = running_now;
+    for (unsigned int i = 0;
+         i < 100 && rdisk_target_sessions(hostile_scene.target) == 2; i++) {
+        uint64_t due = rdisk_target_deadline(hostile_scene.target);
+        uint64_t now = hostile_scene.env.now(hostile_scene.env.opaque);
+
+        /* To the millisecond, as a loop wakes. */
+        if (due > now) {
+            passed += due - now + RDISK_MSEC / 2;
+        }
+        rdisk_target_process(hostile_scene.target);
+        fake_fabric_run(hostile_scene.fabric);
+    }
+    CHECK_EQUAL(rdisk_target_sessions(hostile_scene.target), 1);
+    CHECK(passed <= 2 * timeout);
+    hostile_scene.env.now = plain_now;
+    hostile_end();
+}
+
 static const struct unit_test tests[] = {
+    { "a silent handshake ends though the server's turns take time",
+      silent_beside_a_real_clock },
     { "one session's key does not open another's slots",
       other_sessions_memory },
     { "a queue without the token may not join", join_without_token },
