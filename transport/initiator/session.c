@@ -22,6 +22,7 @@ static void begin(struct rdisk_initiator *session)
     session->poll_fd = session->alarm_fd = session->timers.fd = -1;
     session->timers.set = RDISK_NEVER;
     session->timers.tick = session->timers.drain_check = RDISK_NEVER;
+    session->timers.slots_check = RDISK_NEVER;
     session->recovery.deadline = session->recovery.close_by = RDISK_NEVER;
     session->recovery.backoff = RDISK_BACKOFF_MIN;
     session->connection.link.session = session;

@@ -42,6 +42,10 @@ void rdisk_queue_want(struct rdisk_queue *queue)
 {
     unsigned int most, wanted, asked;
 
+    if (atomic_load_explicit(&queue->phase, memory_order_acquire) !=
+        RDISK_QUEUE_ACTIVE) {
+        return; /* the connection is the home thread's */
+    }
     if (!queue->grants || !queue->waiting ||
         rdisk_queue_has_slot(queue, queue->waiting)) {
         return; /* it waits for something else */
@@ -306,6 +310,22 @@ static void show(struct rdisk_queue *queue)
     rdisk_queue_wake(queue);
 }
 
+/* A queue that no thread serves has nothing in flight. True if it is one; what
+ * was offered to it is taken, and what is recalled is closed. */
+static bool close_unserved(struct rdisk_queue *queue)
+{
+    int joined = RDISK_QUEUE_JOINED;
+
+    if (!atomic_compare_exchange_strong(&queue->phase, &joined,
+                                        RDISK_QUEUE_QUIESCED)) {
+        return false;
+    }
+    rdisk_queue_take_grants(queue);
+    rdisk_queue_close_grants(queue);
+    atomic_store(&queue->phase, RDISK_QUEUE_JOINED);
+    return true;
+}
+
 static void keep(struct rdisk_queue *queue, const struct rdisk_wire_slots *wire)
 {
     unsigned int count = le16toh(wire->count);
@@ -374,6 +394,7 @@ void rdisk_initiator_take_recall(struct rdisk_initiator *session,
             atomic_store(&grant->recalled, true);
         }
     }
+    close_unserved(queue);
     acknowledge(session, message);
     show(queue);
 }
@@ -405,19 +426,6 @@ static unsigned int used_lately(struct rdisk_queue *queue)
     return most;
 }
 
-/* A queue that no thread serves has nothing in flight. */
-static void close_unserved(struct rdisk_queue *queue)
-{
-    int joined = RDISK_QUEUE_JOINED;
-
-    if (atomic_compare_exchange_strong(&queue->phase, &joined,
-                                       RDISK_QUEUE_QUIESCED)) {
-        rdisk_queue_take_grants(queue);
-        rdisk_queue_close_grants(queue);
-        atomic_store(&queue->phase, RDISK_QUEUE_JOINED);
-    }
-}
-
 /* Slots beyond its base that it may use. */
 static unsigned int open_slots(const struct rdisk_queue *queue)
 {
@@ -437,9 +445,10 @@ static unsigned int open_slots(const struct rdisk_queue *queue)
 /* True if it is to be checked again. */
 static bool check(struct rdisk_queue *queue)
 {
+    /* What was offered or recalled since its thread left. */
+    bool any = close_unserved(queue);
     unsigned int open = open_slots(queue), used = used_lately(queue);
     unsigned int unused = open > used ? open - used : 0;
-    bool any = false;
 
     for (unsigned int i = queue->grant_count; i-- > 0;) {
         struct rdisk_grant *grant = &queue->grants[i];

@@ -115,6 +115,7 @@ int rdisk_target_session_reserve(struct rdisk_target_session *session,
 static void release_memory(struct rdisk_target_session *session)
 {
     session->target->memory -= session->memory;
+    session->target->share_due = true;
     session->memory = 0;
 }
 

@@ -105,6 +105,7 @@ void rdisk_target_session_destroy(struct rdisk_target_session *session)
     }
     destroy_verbs(session);
     target->memory -= session->memory;
+    target->share_due = true;
     rdisk_cm_teardowns_add(&target->teardowns, session->id,
                            session->link_suspect);
     free(session);

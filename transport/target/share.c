@@ -20,8 +20,8 @@
 #define GRANT_MOST  8u
 #define GRANT_LEAST 4u
 /* A session that does not return what it is asked for is not waited for any
- * longer: another one is asked. The same until memory that the kernel has
- * refused is asked for again. */
+ * longer: another one is asked. Memory that the kernel has refused is requested
+ * again after the same time. */
 #define AGAIN_MS 1000u
 /* Registering memory takes time: sessions' messages have their turn. */
 #define GRANTS_PER_TURN 8u
@@ -311,8 +311,24 @@ static uint64_t left_of(const struct rdisk_target *target)
     return most > target->memory ? most - target->memory : 0;
 }
 
-/* Bytes that this queue may get now; *@own if it is its client that has no
- * more. */
+/* Bytes beyond the bases that the sessions of its client have. */
+static uint64_t growth_of_client(const struct rdisk_target_session *session)
+{
+    uint64_t sum = 0;
+
+    for (const struct rdisk_target_session *other = session->target->sessions;
+         other; other = other->next) {
+        sum += rdisk_target_same_user(other, session) ? other->growth : 0;
+    }
+    return sum;
+}
+
+/*
+ * Bytes that this queue may get now; *@own if it is its client that has no
+ * more. Where nobody has any beyond its base, the first that waits gets one
+ * slot, even if that exceeds a limit, which bases and sessions without
+ * RDISK_FEATURE_SLOTS may have used up: its request could not be carried out.
+ */
 static uint64_t allowed(const struct rdisk_target_queue *queue, bool *own)
 {
     const struct rdisk_target_session *session = queue->session;
@@ -321,8 +337,12 @@ static uint64_t allowed(const struct rdisk_target_queue *queue, bool *own)
     uint64_t bytes = left > session->growth ? (left - session->growth) / 2 : 0;
     uint64_t quota = rdisk_target_quota_left(session);
 
-    if (!queue->granted && bytes < one && left >= one) {
+    if (!queue->granted && bytes < one &&
+        (left >= one || !session->target->growth)) {
         bytes = one;
+    }
+    if (!queue->granted && quota < one && !growth_of_client(session)) {
+        quota = one;
     }
     *own = quota < one;
     return quota < bytes ? quota : bytes;
@@ -338,7 +358,7 @@ static bool grant(struct rdisk_target_queue *queue, bool *own)
                                                      : GRANT_LEAST;
     struct rdisk_target_slots *slots;
     struct rdisk_error err;
-    unsigned int first;
+    unsigned int first, rest;
 
     count = count < GRANT_MOST ? count : GRANT_MOST;
     count = most < count ? (unsigned int)most : count;
@@ -352,8 +372,8 @@ static bool grant(struct rdisk_target_queue *queue, bool *own)
         rdisk_log(session->target->env, RDISK_LOG_WARNING,
                   "%s: queue %u gets no more slots: %s", session->request.peer,
                   queue->index, err.text);
-        session->target->share_again = rdisk_now(session->target->env) +
-                                       AGAIN_MS * RDISK_MSEC;
+        session->target->memory_again = rdisk_now(session->target->env) +
+                                        AGAIN_MS * RDISK_MSEC;
         return false;
     }
     slots->next = queue->grants;
@@ -362,10 +382,11 @@ static bool grant(struct rdisk_target_queue *queue, bool *own)
     count_memory(session, (int64_t)slots->grant.length);
     session->slot_counters.grants++;
     session->target->totals.slots.grants++;
-    if (queue->wanted <= count) {
-        stop_waiting(session->target, queue);
-    } else {
-        queue->wanted -= count;
+    /* The others' turn first. */
+    rest = queue->wanted > count ? queue->wanted - count : 0;
+    stop_waiting(session->target, queue);
+    if (rest) {
+        wait_for_slots(session->target, queue, rest);
     }
     rdisk_target_session_step(session,
                               send_slots(queue, RDISK_MSG_SLOTS_GRANT, slots));
@@ -391,6 +412,9 @@ static struct rdisk_target_slots *largest_of(
          queue = queue->next) {
         for (struct rdisk_target_slots *slots = queue->grants; slots;
              slots = slots->next) {
+            if (slots->recalled) {
+                return NULL; /* it has not returned what was recalled */
+            }
             if (queue->granted >= most && !slots->recalled &&
                 !slots->returned) {
                 most = queue->granted;
@@ -475,13 +499,18 @@ void rdisk_target_share(struct rdisk_target *target)
     if (rdisk_now(target->env) >= target->share_again) {
         target->share_again = RDISK_NEVER;
     }
+    if (rdisk_now(target->env) >= target->memory_again) {
+        target->memory_again = RDISK_NEVER;
+    }
     for (; queue && granted < GRANTS_PER_TURN; queue = next) {
         next = queue->next_waiting;
         if (!rdisk_target_session_joinable(queue->session) ||
             atomic_load(&queue->qp.broken) || !ungranted(queue)) {
             continue;
         }
-        if (serves(queue->session) && grant(queue, &own)) {
+        own = false;
+        if (serves(queue->session) && target->memory_again == RDISK_NEVER &&
+            grant(queue, &own)) {
             granted++;
         } else if (queue->wanted && !queue->session->slots_unacknowledged &&
                    needier(queue, needy)) {
@@ -510,6 +539,7 @@ void rdisk_target_session_slots(const struct rdisk_target_session *session,
 uint64_t rdisk_target_share_deadline(const struct rdisk_target *target)
 {
     return target->share_due ? 0
-           : target->waiting ? target->share_again
-                             : RDISK_NEVER;
+           : target->waiting
+               ? rdisk_least(target->share_again, target->memory_again)
+               : RDISK_NEVER;
 }

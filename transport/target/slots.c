@@ -128,6 +128,9 @@ void rdisk_target_slots_fence(struct rdisk_target_queue *queue)
         wr = rdisk_qp_stage(&queue->qp);
         wr->opcode = IBV_WR_RDMA_WRITE;
         wr->send_flags = IBV_SEND_SIGNALED;
+        /* A write of nothing: no key is needed. */
+        wr->wr.rdma.remote_addr = 0;
+        wr->wr.rdma.rkey = 0;
         slots->fence = rdisk_qp_staged(&queue->qp);
         slots->fenced = true;
     }

@@ -277,6 +277,105 @@ static void shared_fairly(void)
     scene_end(&scene);
 }
 
+/* Memory for one slot, and queues that never have enough. */
+static void each_its_turn(void)
+{
+    struct scene_io io[3][2];
+    unsigned int carried[3] = { 0 };
+
+    prepare(11);
+    scene.options.max_memory = 2 << 20;
+    scene_serve(&scene);
+    for (unsigned int i = 0; i < 3; i++) {
+        REQUIRE(scene_connect(&scene.clients[i]));
+    }
+    scene.options.max_memory = scene.target->memory + STRIDE;
+    REQUIRE(rdisk_target_set_limits(scene.target, &scene.options,
+                                    &scene.error) == 0);
+    memset(io, 0, sizeof(io));
+    for (unsigned int round = 0; round < 100; round++) {
+        for (unsigned int i = 0; i < 3; i++) {
+            for (unsigned int j = 0; j < 2; j++) {
+                if (round && !io[i][j].completed) {
+                    continue;
+                }
+                carried[i] += io[i][j].completed;
+                io[i][j].completed = 0;
+                CHECK_EQUAL(scene_submit(&io[i][j], &scene.clients[i], 0,
+                                         RDISK_OP_READ, 0, buffer, SLOT_SIZE),
+                            0);
+            }
+            rdisk_queue_kick(
+                rdisk_initiator_queue(scene.clients[i].session, 0));
+        }
+        scene_pump(&scene);
+        scene_unpark(&scene, scene.parked_count);
+        scene_advance(&scene, 20);
+    }
+    for (unsigned int i = 0; i < 3; i++) {
+        CHECK(carried[i] >= 20);
+    }
+    scene.park = false;
+    answer_all();
+    scene_end(&scene);
+}
+
+/* A session without slots of its own that come and go has all the memory. */
+static void beside_an_older_one(void)
+{
+    prepare(12);
+    scene.clients[0].options.withheld_features = RDISK_FEATURE_SLOTS;
+    scene.options.max_memory = 4ull * SLOTS * STRIDE + (1 << 20);
+    scene_serve(&scene);
+    REQUIRE(scene_connect(&scene.clients[0]));
+    scene.options.max_memory = scene.target->memory + (1 << 20);
+    REQUIRE(rdisk_target_set_limits(scene.target, &scene.options,
+                                    &scene.error) == 0);
+    REQUIRE(scene_connect(&scene.clients[1]));
+    scene.options.max_memory = scene.target->memory;
+    REQUIRE(rdisk_target_set_limits(scene.target, &scene.options,
+                                    &scene.error) == 0);
+    submit(1, RDISK_OP_READ, DEPTH, SLOT_SIZE);
+    scene_pump(&scene);
+    /* One at a time, at least. */
+    CHECK_EQUAL(counters(1).slots, 1);
+    scene_unpark(&scene, scene.parked_count);
+    scene_advance(&scene, 100);
+    CHECK(completed(1, DEPTH) >= 1);
+    /* What it frees is shared, though nobody asks again. */
+    scene_disconnect(&scene.clients[0]);
+    scene_advance(&scene, 2000);
+    CHECK(counters(1).slots >= 16);
+    scene.park = false;
+    answer_all();
+    scene_advance(&scene, 1000);
+    CHECK_EQUAL(completed(1, DEPTH), DEPTH);
+    scene_end(&scene);
+}
+
+/* A queue that its thread has left returns what is recalled. */
+static void recalled_from_nobody(void)
+{
+    prepare(13);
+    scene.options.max_memory = 2 << 20;
+    scene.park = false;
+    scene_serve(&scene);
+    REQUIRE(scene_connect(&scene.clients[0]));
+    REQUIRE(scene_connect(&scene.clients[1]));
+    scene.options.max_memory = scene.target->memory + STRIDE;
+    REQUIRE(rdisk_target_set_limits(scene.target, &scene.options,
+                                    &scene.error) == 0);
+    submit(0, RDISK_OP_READ, 1, SLOT_SIZE);
+    scene_pump(&scene);
+    CHECK_EQUAL(completed(0, 1), 1);
+    CHECK_EQUAL(scene.target->growth, STRIDE);
+    rdisk_queue_detach(rdisk_initiator_queue(scene.clients[0].session, 0));
+    submit(1, RDISK_OP_READ, 1, SLOT_SIZE);
+    scene_pump(&scene);
+    CHECK_EQUAL(completed(1, 1), 1);
+    scene_end(&scene);
+}
+
 static void older(uint64_t by_client, uint64_t by_server)
 {
     prepare(7);
@@ -336,6 +435,12 @@ static void reconnect(void)
 }
 
 static const struct unit_test tests[] = {
+    { "each queue gets its turn where there is memory for one slot",
+      each_its_turn },
+    { "a large request is carried out beside an older session with all memory",
+      beside_an_older_one },
+    { "a queue without a thread returns what is recalled",
+      recalled_from_nobody },
     { "an idle session has at most 1 MiB of slots", idle_session },
     { "the same with any number of queues", any_number_of_queues },
     { "a queue under load gets all its slots, and returns them", all_slots },
