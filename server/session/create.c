@@ -251,6 +251,12 @@ enum rdisk_status create_event(void *opaque,
         refuse(request, err);
         return RDISK_STATUS_DENIED;
     }
+    /* With a snapshot's name it would take one, for which no right to create
+     * suffices. */
+    if (request->action == RDISK_SNAPSHOT_CLONE &&
+        pool_check_new_name(request->target, err) < 0) {
+        return rdisk_status_from_errno(-EINVAL);
+    }
     if (drain_covers(&server->drain,
                      snapshot_volume(request->volume, volume))) {
         rdisk_error_set(err, -ESHUTDOWN,

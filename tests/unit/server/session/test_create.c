@@ -51,8 +51,9 @@ static void begin(const char *text)
 
 static void end(void)
 {
-    static const char *const names[] = { "new",      "a",    "b",
-                                         ".new.new", "pipe", ".rdisk.lock" };
+    static const char *const names[] = { "new",        "a",        "b",
+                                         "base",       ".new.new", "pipe",
+                                         ".rdisk.lock" };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         unlinkat(server.pool.directory, names[i], 0);
@@ -357,10 +358,25 @@ static void snapshots_are_for_writers(void)
     end();
 }
 
+/* Which is taking a snapshot of a volume that it may only read. */
+static void clone_is_no_snapshot(void)
+{
+    begin("[client alice]\nread-only = base\ncreate = base\n");
+    REQUIRE(pool_create(&server.pool, "base", 4096, &err) == 0);
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_TAKE, "base@x", ""),
+                RDISK_STATUS_DENIED);
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_CLONE, "base", "base@x"),
+                rdisk_status_from_errno(-EINVAL));
+    CHECK_SAYS(err.text, "invalid volume name 'base@x'");
+    CHECK_EQUAL(size_of("base@x"), -1);
+    end();
+}
+
 static const struct unit_test tests[] = {
     { "snapshots are made and reverted to by who may write, cloned by who may "
       "read",
       snapshots_are_for_writers },
+    { "a clone has no snapshot's name", clone_is_no_snapshot },
     { "without authentication only if that is allowed",
       without_authentication },
     { "a client makes volumes of its list only", lists_decide },
