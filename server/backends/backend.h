@@ -8,12 +8,12 @@
  * that the request path needs no lock: each context has its own place on its
  * reactor's ring.
  *
- * Threads: open, close, resize, identify, changed, sync, share and allocated
- * may wait for storage, and run in a thread of their own (io/jobs.h): one of
- * them at a time for an instance, and close only while it has no context. None
- * changes what the control thread reads, the geometry and the identity, once
- * the instance is open. Everything that takes a context or an io runs on that
- * context's reactor.
+ * Threads: open, close, resize, identify, identified, changed, sync, share and
+ * allocated may wait for storage, and run in a thread of their own (io/jobs.h):
+ * one of them at a time for an instance, and close only while it has no
+ * context. None changes what the control thread reads, the geometry and the
+ * identity, once the instance is open. Everything that takes a context or an io
+ * runs on that context's reactor.
  */
 #ifndef RDISK_SERVER_BACKENDS_BACKEND_H
 #define RDISK_SERVER_BACKENDS_BACKEND_H
@@ -173,6 +173,10 @@ struct backend_class {
     /* Store backend->identity with the data, where it is now. 0, or a negative
      * errno if it cannot be. NULL: cannot. */
     int (*identify)(struct backend *backend);
+    /* backend->identity has changed since open, and is settled now; there is no
+     * context yet. 0, or a negative errno with @err filled. NULL: nothing
+     * depends on it. */
+    int (*identified)(struct backend *backend, struct rdisk_error *err);
     /* When the data was changed last, in ns of any clock that goes with the
      * data where it is moved; 0: not known. NULL: never known. */
     uint64_t (*changed)(struct backend *backend);

@@ -386,6 +386,11 @@ static int file_identify(struct backend *backend)
                           backend->place);
 }
 
+static int file_identified(struct backend *backend, struct rdisk_error *err)
+{
+    return file_sync_identified(file_of(backend), err);
+}
+
 static uint64_t file_changed(struct backend *backend)
 {
     struct stat st;
@@ -419,6 +424,7 @@ const struct backend_class backend_file = {
     .close = file_close,
     .resize = file_resize,
     .identify = file_identify,
+    .identified = file_identified,
     .changed = file_changed,
     .sync = file_sync_now,
     .share = file_share,

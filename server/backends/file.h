@@ -99,9 +99,11 @@ bool file_disk_flag(const struct stat *st, const char *name);
  * negative errno with @err filled if @spec wants what cannot be. */
 int file_choose_polling(struct file *file, const struct backend_spec *spec,
                         const struct stat *st, struct rdisk_error *err);
-/* Once the identity is known. 0, or a negative errno with @err filled. */
+/* Once there is an identity, and when it has changed since. 0, or a negative
+ * errno with @err filled. */
 int file_sync_open(struct file *file, const struct backend_spec *spec,
                    struct rdisk_error *err);
+int file_sync_identified(struct file *file, struct rdisk_error *err);
 void file_sync_close(struct file *file);
 /* Reactor: a context comes or goes. The last to go ends a failure. */
 void file_sync_join(struct file *file);

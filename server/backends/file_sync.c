@@ -52,6 +52,23 @@ static int open_again(const struct file *file, const struct backend_spec *spec,
     return -1;
 }
 
+/* Losses are counted under the identity that the next opening finds. */
+int file_sync_identified(struct file *file, struct rdisk_error *err)
+{
+    struct losses *losses = losses_get(file->base.identity);
+
+    if (!losses) {
+        return rdisk_error_set(err, -ENOMEM, "no memory for volume '%s'",
+                               file->volume);
+    }
+    if (file->sync.losses) {
+        losses_put(file->sync.losses);
+    }
+    file->sync.losses = losses;
+    file->base.losses = losses_count(losses);
+    return 0;
+}
+
 int file_sync_open(struct file *file, const struct backend_spec *spec,
                    struct rdisk_error *err)
 {
@@ -61,14 +78,11 @@ int file_sync_open(struct file *file, const struct backend_spec *spec,
     if (sync->fd < 0) {
         return -1;
     }
-    sync->losses = losses_get(file->base.identity);
-    if (!sync->losses) {
+    if (file_sync_identified(file, err) < 0) {
         close(sync->fd);
         sync->fd = -1;
-        return rdisk_error_set(err, -ENOMEM, "no memory for volume '%s'",
-                               spec->volume);
+        return -1;
     }
-    file->base.losses = losses_count(sync->losses);
     file->base.lost = &sync->failed;
     pthread_mutex_init(&sync->lock, NULL);
     sync->last = &sync->waiting;

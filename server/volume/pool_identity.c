@@ -128,7 +128,8 @@ int pool_identify(const struct pool *pool, const char *name,
         memcpy(backend->identity, backend->place, sizeof(backend->identity));
     }
     backend->moved = backend->fresh = false;
-    return 0;
+    return backend->class->identified ? backend->class->identified(backend, err)
+                                      : 0;
 }
 
 int pool_identity_of(const struct pool *pool, int fd, const struct stat *st,

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "server/backends/file.h"
 #include "server/volume/pool.h"
 #include "tests/unit/support/lease.h"
 #include "tests/unit/support/pool.h"
@@ -218,6 +219,48 @@ static void deleted_copy_takes_no_record_along(void)
     end();
 }
 
+/* ---- Losses -------------------------------------------------------------- */
+
+/* Its storage loses data of volume @name; returns how often it had before. */
+static unsigned int lose(const char *name)
+{
+    struct volume *volume = pool_get(&pool, name, &err);
+    uint8_t before[RDISK_ID_SIZE], after[RDISK_ID_SIZE];
+    unsigned int losses;
+
+    REQUIRE(volume != NULL);
+    losses = backend_losses(volume->backend);
+    backend_cache(volume->backend, before);
+    file_sync_fail(file_of(volume->backend), -EIO);
+    CHECK_EQUAL(backend_losses(volume->backend), losses + 1);
+    backend_cache(volume->backend, after);
+    CHECK(memcmp(before, after, RDISK_ID_SIZE) != 0);
+    pool_put(&pool, volume);
+    return losses;
+}
+
+/* Its identity is made at the first opening. */
+static void loss_at_the_first_opening_is_remembered(void)
+{
+    if (begin()) {
+        CHECK_EQUAL(lose("v"), 0);
+        CHECK_EQUAL(lose("v"), 1);
+    }
+    end();
+}
+
+static void copy_has_no_losses_of_its_original(void)
+{
+    if (begin()) {
+        lose("v");
+        run("cp -a v w");
+        CHECK_EQUAL(lose("w"), 0);
+        CHECK_EQUAL(lose("w"), 1);
+        CHECK_EQUAL(lose("v"), 1);
+    }
+    end();
+}
+
 static const struct unit_test tests[] = {
     { "a volume whose file was moved after it was closed stays itself",
       moved_volume_stays_itself },
@@ -233,6 +276,10 @@ static const struct unit_test tests[] = {
       what_a_server_without_attributes_has_written_is_kept },
     { "a copy that is deleted leaves its original's record",
       deleted_copy_takes_no_record_along },
+    { "a loss at the first opening of a volume is remembered",
+      loss_at_the_first_opening_is_remembered },
+    { "a copy has no losses of its original",
+      copy_has_no_losses_of_its_original },
 };
 
 UNIT_SUITE("server-moved", tests)
