@@ -69,11 +69,24 @@ static int identify(struct image *image, const struct backend_spec *spec,
     return 0;
 }
 
+/* Once no revert is to be completed, which may change it. */
+static int find_size(struct image *image, const struct backend_spec *spec,
+                     struct rdisk_error *err)
+{
+    uint64_t size;
+    int result = rbd_get_size(image->image, &size);
+
+    if (result < 0) {
+        return image_cannot_open(spec, result, err);
+    }
+    image->base.geometry.size = size;
+    return backend_check_size(spec->volume, size, err);
+}
+
 static int open_image(struct image *image, const struct backend_spec *spec,
                       const struct rbd_path *path, struct rdisk_error *err)
 {
     bool read_only = spec->read_only || path->snapshot;
-    uint64_t size;
     int result = cluster_pool(image->cluster, path, spec->volume, &image->io,
                               err);
 
@@ -86,12 +99,7 @@ static int open_image(struct image *image, const struct backend_spec *spec,
     if (result < 0) {
         return image_cannot_open(spec, result, err);
     }
-    result = rbd_get_size(image->image, &size);
-    if (result < 0) {
-        return image_cannot_open(spec, result, err);
-    }
     image->base.geometry = (struct backend_geometry) {
-        .size = size,
         .block_size = RDISK_BLOCK_SIZE_MIN,
         .optimal_size = RDISK_BLOCK_SIZE_MAX,
         .read_only = read_only,
@@ -99,12 +107,14 @@ static int open_image(struct image *image, const struct backend_spec *spec,
         .zeroes = true,
         .extents = true,
     };
-    result = backend_check_size(spec->volume, size, err);
-    if (result == 0 && !read_only) {
+    if (!read_only) {
         result = image_lock(image, spec, err);
     }
     if (result == 0 && !path->snapshot) {
         result = image_finish_revert(image, spec, err);
+    }
+    if (result == 0) {
+        result = find_size(image, spec, err);
     }
     return result < 0 ? result : identify(image, spec, path->snapshot, err);
 }
