@@ -225,6 +225,19 @@ static void test_revert(void)
     end();
 }
 
+/* As a server that reverts @name to snapshot s does first. */
+static void note_revert(const char *name)
+{
+    char command[300];
+
+    snprintf(command, sizeof(command),
+             "id=$(rbd info rbd/%s --format json | "
+             "sed 's/.*\"id\":\"\\([^\"]*\\)\".*/\\1/') && "
+             "rbd image-meta set rbd/%s rdisk.reverting.$id s >/dev/null",
+             name, name);
+    run(command);
+}
+
 /* Only its note is left of one that a killed server had begun. */
 static void test_revert_interrupted(void)
 {
@@ -232,10 +245,42 @@ static void test_revert_interrupted(void)
     put("v", 'a');
     CHECK_EQUAL(make("v", "v@s"), 0);
     put("v", 'b');
-    run("rbd image-meta set rbd/v rdisk.reverting s >/dev/null");
+    note_revert("v");
     CHECK_EQUAL(get("v"), 'a');
     put("v", 'c');
     CHECK_EQUAL(get("v"), 'c');
+    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
+    end();
+}
+
+static void test_revert_interrupted_of_parent(void)
+{
+    begin();
+    put("v", 'a');
+    CHECK_EQUAL(make("v", "v@s"), 0);
+    note_revert("v");
+    run("rbd clone --rbd-default-clone-format 2 rbd/v@s rbd/w");
+    CHECK_EQUAL(get("w"), 'a');
+    CHECK_EQUAL(change(POOL_DELETE, "w", "", false), 0);
+    CHECK_EQUAL(get("v"), 'a');
+    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
+    end();
+}
+
+/* As of a size that it no longer has. */
+static void test_revert_interrupted_of_another_size(void)
+{
+    struct volume *volume;
+
+    begin();
+    put("v", 'a');
+    CHECK_EQUAL(make("v", "v@s"), 0);
+    run("rbd resize --no-progress --size 8M rbd/v");
+    note_revert("v");
+    volume = pool_get(&server.pool, "v", &err);
+    REQUIRE(volume != NULL);
+    CHECK_EQUAL(volume->backend->geometry.size, SIZE);
+    pool_put(&server.pool, volume);
     CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
     end();
 }
@@ -263,6 +308,10 @@ static const struct unit_test tests[] = {
       test_revert },
     { "a revert that was interrupted is completed when the image is opened",
       test_revert_interrupted },
+    { "a clone is not reverted with its parent",
+      test_revert_interrupted_of_parent },
+    { "an image whose revert is completed has the snapshot's size",
+      test_revert_interrupted_of_another_size },
     { "a snapshot of the name of an earlier one is another volume",
       test_identity },
 };

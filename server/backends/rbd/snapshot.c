@@ -13,8 +13,9 @@
 
 /* Of which clone() makes an image; no snapshot of a volume is named so. */
 #define UNNAMED ".rdisk-clone"
-/* In the image's metadata: a revert to this snapshot is not complete. */
-#define REVERTING "rdisk.reverting"
+/* In the image's metadata: a revert to this snapshot is not complete. The
+ * image's id follows: a clone has a copy of it, and is not being reverted. */
+#define REVERTING "rdisk.reverting."
 /* The same: what its identity depends on besides what Ceph calls it. */
 #define REVISION "rdisk.revision"
 
@@ -55,16 +56,53 @@ int image_snapshot(struct backend *backend, const char *snapshot,
 
 /* ---- Revert ------------------------------------------------------------- */
 
-static int note(const struct image *image, const char *key, const char *text)
+struct note {
+    char key[sizeof(REVERTING) + 64];
+};
+
+static int find_note(rbd_image_t image, struct note *note)
 {
-    return rbd_metadata_set(image->image, key, text);
+    char id[64];
+    int result = rbd_get_id(image, id, sizeof(id));
+
+    snprintf(note->key, sizeof(note->key), REVERTING "%s",
+             result < 0 ? "" : id);
+    return result < 0 ? result : 0;
+}
+
+/* -ENOENT: it is not being reverted. */
+static int read_note(rbd_image_t image,
+                     char snapshot[RDISK_VOLUME_NAME_MAX + 1])
+{
+    size_t size = RDISK_VOLUME_NAME_MAX + 1;
+    struct note note;
+    int result = find_note(image, &note);
+
+    return result < 0 ? result
+                      : rbd_metadata_get(image, note.key, snapshot, &size);
+}
+
+static int write_note(rbd_image_t image, const char *snapshot)
+{
+    struct note note;
+    int result = find_note(image, &note);
+
+    return result < 0 ? result : rbd_metadata_set(image, note.key, snapshot);
+}
+
+static int remove_note(rbd_image_t image)
+{
+    struct note note;
+    int result = find_note(image, &note);
+
+    return result < 0 ? result : rbd_metadata_remove(image, note.key);
 }
 
 static int roll_back(struct image *image, const char *snapshot)
 {
     int result = rbd_snap_rollback(image->image, snapshot);
 
-    return result < 0 ? result : rbd_metadata_remove(image->image, REVERTING);
+    return result < 0 ? result : remove_note(image->image);
 }
 
 /*
@@ -89,10 +127,10 @@ int image_revert(struct backend *backend, const char *snapshot,
         snprintf(revision + 2 * i, 3, "%02x", random[i]);
     }
     if (result == 0) {
-        result = note(image, REVISION, revision);
+        result = rbd_metadata_set(image->image, REVISION, revision);
     }
     if (result == 0) {
-        result = note(image, REVERTING, snapshot);
+        result = write_note(image->image, snapshot);
     }
     if (result == 0) {
         result = roll_back(image, snapshot);
@@ -104,8 +142,7 @@ int image_finish_revert(struct image *image, const struct backend_spec *spec,
                         struct rdisk_error *err)
 {
     char snapshot[RDISK_VOLUME_NAME_MAX + 1];
-    size_t size = sizeof(snapshot);
-    int result = rbd_metadata_get(image->image, REVERTING, snapshot, &size);
+    int result = read_note(image->image, snapshot);
 
     if (result == -ENOENT) {
         return 0;
