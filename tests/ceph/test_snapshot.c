@@ -253,6 +253,23 @@ static void test_revert_interrupted(void)
     end();
 }
 
+static void test_revert_interrupted_keeps_snapshot(void)
+{
+    begin();
+    put("v", 'a');
+    CHECK_EQUAL(make("v", "v@s"), 0);
+    CHECK_EQUAL(make("v", "v@t"), 0);
+    put("v", 'b');
+    note_revert("v");
+    CHECK_EQUAL(change(POOL_DELETE, "v@t", "", false), 0);
+    CHECK_EQUAL(change(POOL_DELETE, "v@s", "", false), -EBUSY);
+    CHECK_SAYS(err.text, "being reverted to it");
+    CHECK_EQUAL(get("v"), 'a');
+    CHECK_EQUAL(change(POOL_DELETE, "v@s", "", false), 0);
+    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), 0);
+    end();
+}
+
 static void test_revert_interrupted_of_parent(void)
 {
     begin();
@@ -308,6 +325,8 @@ static const struct unit_test tests[] = {
       test_revert },
     { "a revert that was interrupted is completed when the image is opened",
       test_revert_interrupted },
+    { "a snapshot that a revert still needs is not deleted",
+      test_revert_interrupted_keeps_snapshot },
     { "a clone is not reverted with its parent",
       test_revert_interrupted_of_parent },
     { "an image whose revert is completed has the snapshot's size",

@@ -105,6 +105,20 @@ static int roll_back(struct image *image, const char *snapshot)
     return result < 0 ? result : remove_note(image->image);
 }
 
+/* From the note on no server of ours deletes the snapshot; one may have before.
+ */
+static int check_noted(const struct image *image, const char *snapshot)
+{
+    bool exists = false;
+    int result = rbd_snap_exists(image->image, snapshot, &exists);
+
+    if (result == 0 && !exists) {
+        result = remove_note(image->image);
+        return result < 0 ? result : -ENOENT;
+    }
+    return result;
+}
+
 /*
  * It takes as long as the image is large, and a part of it would be no data of
  * any moment; so the intent is noted first, and whoever opens the image carries
@@ -131,6 +145,9 @@ int image_revert(struct backend *backend, const char *snapshot,
     }
     if (result == 0) {
         result = write_note(image->image, snapshot);
+    }
+    if (result == 0) {
+        result = check_noted(image, snapshot);
     }
     if (result == 0) {
         result = roll_back(image, snapshot);
@@ -186,6 +203,45 @@ static int image_cannot(const char *volume, int result, struct rdisk_error *err)
                                  volume, strerror(-result));
 }
 
+/* What a revert that is to be completed needs of @image stays. */
+static int check_unneeded(const struct image *image, const char *snapshot,
+                          struct rdisk_error *err)
+{
+    char needed[RDISK_VOLUME_NAME_MAX + 1];
+    int result = read_note(image->image, needed);
+
+    if (result == -ENOENT || (result == 0 && strcmp(needed, snapshot) != 0)) {
+        return 0;
+    }
+    if (result < 0) {
+        return image_cannot(image->volume, result, err);
+    }
+    return rdisk_error_set(err, -EBUSY,
+                           "cannot delete snapshot '%s@%s': its volume is "
+                           "being reverted to it; if nobody does that any "
+                           "more, open the volume to write, which completes it",
+                           image->volume, snapshot);
+}
+
+/* Of an image that is open. */
+static int delete_one(const struct image *image, const char *snapshot,
+                      struct rdisk_error *err)
+{
+    int result = check_unneeded(image, snapshot, err);
+
+    if (result < 0) {
+        return result;
+    }
+    result = rbd_snap_remove(image->image, snapshot);
+    if (result == -EBUSY) {
+        return rdisk_error_set(err, result,
+                               "cannot delete snapshot '%s@%s': it is "
+                               "protected; 'rbd snap unprotect' permits it",
+                               image->volume, snapshot);
+    }
+    return result < 0 ? cannot(image, snapshot, result, err) : 0;
+}
+
 int snapshot_delete(rados_ioctx_t io, const char *name, const char *snapshot,
                     struct rdisk_error *err)
 {
@@ -195,18 +251,7 @@ int snapshot_delete(rados_ioctx_t io, const char *name, const char *snapshot,
     if (result < 0) {
         return image_cannot(name, result, err);
     }
-    if (!snapshot[0]) {
-        snapshot = UNNAMED;
-    }
-    result = rbd_snap_remove(image.image, snapshot);
-    if (result == -EBUSY) {
-        rdisk_error_set(err, result,
-                        "cannot delete snapshot '%s@%s': it is protected; "
-                        "'rbd snap unprotect' permits it",
-                        name, snapshot);
-    } else if (result < 0) {
-        cannot(&image, snapshot, result, err);
-    }
+    result = delete_one(&image, snapshot[0] ? snapshot : UNNAMED, err);
     rbd_close(image.image);
     return result;
 }
