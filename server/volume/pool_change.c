@@ -367,6 +367,7 @@ static int delete_closed_image(struct pool_change *change)
 {
     const struct pool *pool = change->pool;
     const char *name = name_of(change);
+    struct rdisk_error ignored;
     int result = 0;
 
     if (snapshot_is_name(name)) {
@@ -374,6 +375,10 @@ static int delete_closed_image(struct pool_change *change)
     }
     if (change->snapshots) {
         result = pool_snapshot_delete_all(pool, name, &change->why);
+    }
+    if (result == 0) {
+        /* That of a clone which was not completed: no list has it. */
+        pool->images->pool->snapshot_delete(pool->place, name, "", &ignored);
     }
     return result < 0
                ? result

@@ -209,6 +209,17 @@ static void test_delete(void)
     end();
 }
 
+/* A server was killed while it made a clone. */
+static void test_delete_with_left_over(void)
+{
+    begin();
+    put("v", 'a');
+    run("rbd snap create --no-progress rbd/v@.rdisk-clone");
+    CHECK_EQUAL(snapshots("v"), 0);
+    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), 0);
+    end();
+}
+
 static void test_revert(void)
 {
     uint8_t before[RDISK_ID_SIZE], after[RDISK_ID_SIZE];
@@ -321,6 +332,8 @@ static const struct unit_test tests[] = {
     { "an image has snapshots while it is written", test_in_use },
     { "a clone is a volume of its own, and keeps what it needs", test_clone },
     { "an image with snapshots is deleted only with them", test_delete },
+    { "an image is deleted with what a clone that was not completed has left",
+      test_delete_with_left_over },
     { "an image that is reverted has the snapshot's data and another identity",
       test_revert },
     { "a revert that was interrupted is completed when the image is opened",
