@@ -63,6 +63,26 @@ static int check_open(const struct pool_change *change,
     return volume_check_free(volume, what(change), err);
 }
 
+/* Those that are deleted with their volume. */
+static int check_open_snapshots(const struct pool_change *change,
+                                struct rdisk_error *err)
+{
+    char of[RDISK_VOLUME_NAME_MAX + 1];
+    int result = 0;
+
+    if (change->kind != POOL_DELETE || !change->snapshots) {
+        return 0;
+    }
+    for (const struct volume *one = change->pool->volumes; one && result == 0;
+         one = one->next) {
+        if (snapshot_is_name(one->name) &&
+            strcmp(snapshot_volume(one->name, of), name_of(change)) == 0) {
+            result = volume_check_free(one, what(change), err);
+        }
+    }
+    return result;
+}
+
 /* The names alone. */
 static int check_names(const struct pool_change *change,
                        struct rdisk_error *err)
@@ -126,7 +146,8 @@ static int check(const struct pool_change *change, struct rdisk_error *err)
         return result;
     }
     volume = pool_find(pool, name_of(change));
-    return volume ? check_open(change, volume, err) : 0;
+    result = volume ? check_open(change, volume, err) : 0;
+    return result < 0 ? result : check_open_snapshots(change, err);
 }
 
 /* ---- A new file: storage ------------------------------------------------ */

@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "server/volume/pool.h"
+#include "server/volume/pool_change.h"
 #include "tests/unit/support/lease.h"
 #include "tests/unit/support/pool.h"
 #include "tests/unit/support/unit.h"
@@ -122,6 +123,52 @@ static void file_of_a_configured_volume_is_left_alone(void)
     CHECK_EQUAL(pool_delete(&pool, "v", &err), -EBUSY);
     CHECK_EQUAL(pool_replace(&pool, "v", 8192, &err), -EBUSY);
     CHECK_EQUAL(size_of("v"), 4096);
+    end();
+}
+
+static void deleted(struct pool_change *change)
+{
+}
+
+static int delete_with_snapshots(const char *name)
+{
+    struct operations operations;
+    struct pool_change change = {
+        .pool = &pool,
+        .kind = POOL_DELETE,
+        .snapshots = true,
+        .done = deleted,
+    };
+
+    operations_init(&operations, NULL);
+    snprintf(change.operation.volume, sizeof(change.operation.volume), "%s",
+             name);
+    pool_change_start(&operations, &change);
+    err = change.why;
+    return change.result;
+}
+
+static void volume_whose_snapshot_is_read_stays(void)
+{
+    struct volume_holder one = { .epoch = 1, .peer = "peer" };
+    struct volume *snapshot;
+    int fd;
+
+    begin();
+    CHECK_EQUAL(pool_create(&pool, "v", 4096, &err), 0);
+    fd = openat(pool.directory, "v@s", O_CREAT | O_WRONLY, 0400);
+    REQUIRE(fd >= 0 && ftruncate(fd, 4096) == 0);
+    close(fd);
+    snapshot = pool_get(&pool, "v@s", &err);
+    REQUIRE(snapshot != NULL);
+    CHECK_EQUAL(volume_hold(snapshot, &one, &err), 0);
+    CHECK_EQUAL(delete_with_snapshots("v"), -EBUSY);
+    CHECK_SAYS(err.text, "cannot delete volume 'v@s': it is open at peer");
+    CHECK(there("v") && there("v@s"));
+    volume_release(&one, true, 0);
+    pool_put(&pool, snapshot);
+    CHECK_EQUAL(delete_with_snapshots("v"), 0);
+    CHECK(!there("v") && !there("v@s"));
     end();
 }
 
@@ -263,6 +310,8 @@ static const struct unit_test tests[] = {
       volume_of_another_server_is_left_alone },
     { "a file that a configured volume serves is not deleted or replaced",
       file_of_a_configured_volume_is_left_alone },
+    { "a volume is not deleted while one of its snapshots is open",
+      volume_whose_snapshot_is_read_stays },
     { "a volume for which there is no room leaves nothing behind",
       volume_that_has_no_room_leaves_nothing },
     { "what a crash has left is no obstacle to a new volume",
