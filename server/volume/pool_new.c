@@ -126,6 +126,26 @@ void pool_new_drop(struct pool_new *new)
     }
 }
 
+/* On a file system whose renames always replace. */
+static int link_new(const struct pool_new *new)
+{
+    int directory = new->pool->directory;
+
+    if (linkat(directory, new->file, directory, new->name, 0) == 0) {
+        unlinkat(directory, new->file, 0);
+        return 0;
+    }
+    if (errno != EPERM && errno != ENOSYS && errno != EOPNOTSUPP) {
+        return -errno;
+    }
+    /* A file has one name there, as on FAT: no other server is here. */
+    if (faccessat(directory, new->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        return -EEXIST;
+    }
+    return renameat(directory, new->file, directory, new->name) < 0 ? -errno
+                                                                    : 0;
+}
+
 /* The file gets its name, which nothing has yet. */
 static int rename_new(const struct pool_new *new)
 {
@@ -135,15 +155,9 @@ static int rename_new(const struct pool_new *new)
                   RENAME_NOREPLACE) == 0) {
         return 0;
     }
-    if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) {
-        return -errno;
-    }
-    /* A file system that cannot: no other server is here. */
-    if (faccessat(directory, new->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-        return -EEXIST;
-    }
-    return renameat(directory, new->file, directory, new->name) < 0 ? -errno
-                                                                    : 0;
+    return errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP
+               ? link_new(new)
+               : -errno;
 }
 
 static int rename_over(const struct pool_new *new, struct rdisk_error *err)
