@@ -57,6 +57,13 @@ static void put(struct copy *copy)
     volume_operation_put(&copy->work, ended);
 }
 
+/* Before there is anything of it; work->why is filled. */
+static void fail(struct copy *copy)
+{
+    copy->work.result = copy->work.why.code;
+    put(copy);
+}
+
 static void finish_run(struct job *job)
 {
     struct copy *copy = of_step(job);
@@ -212,25 +219,50 @@ static int check(struct copy *copy, struct rdisk_error *err)
                                    volume->name, holder->peer);
         }
     }
-    if (volume->lease &&
-        lease_seconds_kept(volume->lease, rdisk_now(copy->server->env))) {
-        return rdisk_error_set(err, -EBUSY,
-                               "cannot copy volume '%s': it is kept for a "
-                               "writer that has lost its connection; 'rdisk "
-                               "fence %s' ends that",
-                               volume->name, volume->name);
-    }
     return 0;
+}
+
+static void record_run(struct job *job)
+{
+    struct copy *copy = of_step(job);
+    struct volume_operation *work = &copy->work;
+
+    work->result = lease_read(pool_records(work->pool),
+                              work->volume->backend->identity, &copy->record,
+                              &work->why);
+}
+
+/* A writer that has lost its connection may have more to write of what its
+ * guest has been answered. */
+static void check_kept(struct copy *copy)
+{
+    struct volume_operation *work = &copy->work;
+
+    if (work->result < 0 ||
+        pool_not_kept(work->pool, work->volume->name,
+                      work->volume->backend->identity, &copy->record, "copy",
+                      &work->why) < 0 ||
+        volume_operation_run(work, prepare_run, prepare_done) < 0) {
+        fail(copy);
+    }
+}
+
+static void record_done(struct job *job)
+{
+    check_kept(of_step(job));
 }
 
 static void opened(struct volume_operation *work)
 {
     struct copy *copy = copy_of(work);
 
-    if (!work->volume || check(copy, &work->why) < 0 ||
-        volume_operation_run(work, prepare_run, prepare_done) < 0) {
-        work->result = work->why.code;
-        put(copy);
+    if (!work->volume || check(copy, &work->why) < 0) {
+        fail(copy);
+    } else if (!pool_records(work->pool) || !work->volume->backend->lasting) {
+        check_kept(copy);
+    } else if (operation_run(&work->operation, pool_records(work->pool),
+                             record_run, record_done, &work->why) < 0) {
+        fail(copy);
     }
 }
 

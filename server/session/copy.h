@@ -36,6 +36,7 @@ struct copy {
     bool ended;
 
     /* The rest belongs to copy.c. */
+    struct lease_record record; /* of the volume, read before it begins */
     struct pool_shot shot;
     unsigned int serial;
     bool copying;      /* the volume notes it */

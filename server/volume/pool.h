@@ -83,9 +83,9 @@ uint64_t pool_lease_since(const struct pool *pool, struct lease *lease,
                           uint64_t now);
 
 /*
- * Of a volume that no client has open, whose record was just read as @record:
- * 0, or -EBUSY with a sentence if @what must not be done to it because its
- * writer may reconnect.
+ * Of a volume that no client has open to write, whose record was just read as
+ * @record: 0, or -EBUSY with a sentence if @what must not be done to it because
+ * its writer may reconnect.
  */
 int pool_not_kept(struct pool *pool, const char *name, const uint8_t *identity,
                   const struct lease_record *record, const char *what,

@@ -240,6 +240,30 @@ static void test_copy_of_one_that_is_written(void)
     end();
 }
 
+/* As the server before this one has left it. */
+static void test_copy_of_one_that_is_kept(void)
+{
+    struct volume_holder one = { .epoch = 1, .writer = true, .peer = "peer" };
+    struct volume *volume;
+
+    begin_plain();
+    volume = pool_get(&server.pool, "v", &err);
+    REQUIRE(volume && pool_lease(&server.pool, volume, 0, &err) == 0);
+    CHECK_EQUAL(volume_hold(volume, &one, &err), 0);
+    volume_release(&one, false, 0);
+    pool_put(&server.pool, volume);
+    close_pool();
+    open_pool();
+    server.pool.started = rdisk_now(&rdisk_env_system);
+    server.pool.lease_time = 60 * 1000 * RDISK_MSEC;
+    CHECK_EQUAL(copy_v("w"), -EBUSY);
+    CHECK_SAYS(err.text, "cannot copy volume 'v': it is kept for");
+    CHECK(!there("w"));
+    server.pool.lease_time = 0;
+    CHECK_EQUAL(copy_v("w"), 0);
+    end();
+}
+
 static const struct unit_test tests[] = {
     { "a copy has the data, and the holes", test_copy },
     { "a copy that nobody asks for is cancelled, and leaves nothing",
@@ -248,5 +272,7 @@ static const struct unit_test tests[] = {
       test_copy_keeps_writers_out },
     { "a volume that is written is not copied",
       test_copy_of_one_that_is_written },
+    { "a volume is not copied while its writer may come back",
+      test_copy_of_one_that_is_kept },
 };
 UNIT_SUITE("server-copy", tests)
