@@ -268,7 +268,14 @@ static void opened(struct volume_operation *work)
 
 static void copy_begin(struct operation *operation)
 {
-    volume_operation_open(volume_operation_of(operation), opened);
+    struct volume_operation *work = volume_operation_of(operation);
+
+    if (pool_shot_check_target(work->pool, copy_of(work)->target, &work->why) <
+        0) {
+        fail(copy_of(work));
+        return;
+    }
+    volume_operation_open(work, opened);
 }
 
 void copy_start(struct copy *copy)

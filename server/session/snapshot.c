@@ -262,7 +262,9 @@ static void snapshot_begin(struct operation *operation)
 {
     struct snapshot *snapshot = snapshot_of(volume_operation_of(operation));
 
-    if (check_names(snapshot, &snapshot->work.why) < 0) {
+    if (check_names(snapshot, &snapshot->work.why) < 0 ||
+        pool_shot_check_target(snapshot->work.pool, snapshot->target,
+                               &snapshot->work.why) < 0) {
         snapshot->work.result = snapshot->work.why.code;
         ended(&snapshot->work);
         return;

@@ -8,6 +8,19 @@
 #include <unistd.h>
 
 #include "common/snapshot_name.h"
+#include "common/thread.h"
+
+static int exists(const char *target, struct rdisk_error *err)
+{
+    return rdisk_error_set(err, -EEXIST, "volume '%s' already exists", target);
+}
+
+int pool_shot_check_target(const struct pool *pool, const char *target,
+                           struct rdisk_error *err)
+{
+    assert_control_thread();
+    return pool_find(pool, target) ? exists(target, err) : 0;
+}
 
 /* ---- Files -------------------------------------------------------------- */
 
@@ -16,8 +29,7 @@ static int begin_file(struct pool_shot *shot, unsigned int serial,
 {
     if (faccessat(shot->pool->directory, shot->target, F_OK,
                   AT_SYMLINK_NOFOLLOW) == 0) {
-        return rdisk_error_set(err, -EEXIST, "volume '%s' already exists",
-                               shot->target);
+        return exists(shot->target, err);
     }
     return pool_new_begin(&shot->new, shot->pool, shot->target, serial, err);
 }

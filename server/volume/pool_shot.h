@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A snapshot or a clone while it is made: a file of the pool directory without
- * a name, or an image of a Ceph pool. Storage only: it runs in jobs, in the
- * order begin, take, and commit or drop.
+ * a name, or an image of a Ceph pool. Storage only, but for the check: it runs
+ * in jobs, in the order begin, take, and commit or drop.
  */
 #ifndef RDISK_SERVER_VOLUME_POOL_SHOT_H
 #define RDISK_SERVER_VOLUME_POOL_SHOT_H
@@ -18,6 +18,10 @@ struct pool_shot {
     bool begun, taken;
 };
 
+/* -EEXIST with @err if the server has a volume named @target, with a section of
+ * its own or still open: that need not be in the pool. Control thread. */
+int pool_shot_check_target(const struct pool *pool, const char *target,
+                           struct rdisk_error *err);
 /* @serial: see pool_new_begin(). 0, or a negative errno with @err, and then
  * there is nothing to drop; -EEXIST: the target exists. */
 int pool_shot_begin(struct pool_shot *shot, const struct pool *pool,

@@ -264,6 +264,22 @@ static void test_copy_of_one_that_is_kept(void)
     end();
 }
 
+static void test_copy_to_configured(void)
+{
+    struct backend_spec spec = {
+        .volume = "m",
+        .size = 4096,
+        .directory = AT_FDCWD,
+    };
+
+    begin_plain();
+    REQUIRE(pool_configure(&server.pool, &backend_memory, &spec, &err) == 0);
+    CHECK_EQUAL(copy_v("m"), -EEXIST);
+    CHECK_SAYS(err.text, "volume 'm' already exists");
+    CHECK(!there("m"));
+    end();
+}
+
 static const struct unit_test tests[] = {
     { "a copy has the data, and the holes", test_copy },
     { "a copy that nobody asks for is cancelled, and leaves nothing",
@@ -274,5 +290,6 @@ static const struct unit_test tests[] = {
       test_copy_of_one_that_is_written },
     { "a volume is not copied while its writer may come back",
       test_copy_of_one_that_is_kept },
+    { "a copy has no name of a configured volume", test_copy_to_configured },
 };
 UNIT_SUITE("server-copy", tests)

@@ -732,6 +732,25 @@ static void test_too_slow(void)
     end();
 }
 
+static void clone_has_no_name_of_a_configured_volume(void)
+{
+    struct backend_spec spec = {
+        .volume = "m",
+        .size = 4096,
+        .directory = AT_FDCWD,
+    };
+
+    log_set_level(QUIET);
+    plain_folder(folder, sizeof(folder));
+    open_pool();
+    REQUIRE(pool_create(&server.pool, "v", SIZE, &err) == 0);
+    REQUIRE(pool_configure(&server.pool, &backend_memory, &spec, &err) == 0);
+    CHECK_EQUAL(make("v", "m", NULL), -EEXIST);
+    CHECK_SAYS(err.text, "volume 'm' already exists");
+    CHECK(!there("m"));
+    end();
+}
+
 static const struct unit_test tests[] = {
     { "a snapshot keeps its data while the volume changes",
       test_keeps_its_data },
@@ -760,5 +779,7 @@ static const struct unit_test tests[] = {
       test_one_moment },
     { "a snapshot that takes too long is none, and the volume's requests go on",
       test_too_slow },
+    { "a clone has no name of a configured volume",
+      clone_has_no_name_of_a_configured_volume },
 };
 UNIT_SUITE("server-snapshot", tests)
