@@ -85,12 +85,13 @@ start_burst()
     : >"$work/burst"
     rm -f "$work/gate"
     mkfifo "$work/gate"
-    stdbuf -oL qemu-io -f raw --trace rdma_submit -c 'write 7M 4k' \
+    # The first brings slots of its size, which stay for some seconds.
+    stdbuf -oL qemu-io -f raw --trace rdma_submit -c 'write 7M 32k' \
         -c "write -s $work/gate 7M 512" "${list[@]}" \
         -c aio_flush "$(uri 'v?heartbeat=60')" >>"$work/burst" 2>&1 &
     burst=$!
     end_later $burst
-    wait_until 20 grep -q '^wrote 4096' "$work/burst" || fail "no client"
+    wait_until 20 grep -q '^wrote 32768' "$work/burst" || fail "no client"
     freeze "$server"
     before=$(sent)
     within 20 tee "$work/gate" </dev/null
