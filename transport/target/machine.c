@@ -43,21 +43,22 @@ static const struct {
     [RDISK_TARGET_WAIT_HELLO] = { "WAIT_HELLO", HANDSHAKE, false, false, true },
     [RDISK_TARGET_WAIT_AUTH] = { "WAIT_AUTH", KEPT, false, false, true },
     [RDISK_TARGET_WAIT_PROOF] = { "WAIT_PROOF", KEPT, false, false, true },
-    [RDISK_TARGET_DENY_DELAY] = { "DENY_DELAY", DENY, true, false },
-    [RDISK_TARGET_DENY_LEFT] = { "DENY_LEFT", KEPT, true, false },
+    [RDISK_TARGET_DENY_DELAY] = { "DENY_DELAY", DENY, true, false, false },
+    [RDISK_TARGET_DENY_LEFT] = { "DENY_LEFT", KEPT, true, false, false },
     [RDISK_TARGET_WAIT_OPEN] = { "WAIT_OPEN", KEPT, false, false, true },
-    [RDISK_TARGET_OPENING] = { "OPENING", OPEN_TIMEOUT, false, false },
-    [RDISK_TARGET_CREATING] = { "CREATING", OPEN_TIMEOUT, false, false },
-    [RDISK_TARGET_LISTING] = { "LISTING", OPEN_TIMEOUT, false, false },
+    [RDISK_TARGET_OPENING] = { "OPENING", OPEN_TIMEOUT, false, false, false },
+    [RDISK_TARGET_CREATING] = { "CREATING", OPEN_TIMEOUT, false, false, false },
+    [RDISK_TARGET_LISTING] = { "LISTING", OPEN_TIMEOUT, false, false, false },
     /* What was granted is reserved for it, so its queues have to join in
      * time. */
     [RDISK_TARGET_WAIT_JOIN] = { "WAIT_JOIN", HANDSHAKE, false, true, true },
-    [RDISK_TARGET_OPEN] = { "OPEN", NEVER, false, true },
-    [RDISK_TARGET_CLOSING] = { "CLOSING", LEAVE, true, false },
-    [RDISK_TARGET_RELEASING] = { "RELEASING", CALL_TIMEOUT, true, false },
-    [RDISK_TARGET_DRAINING] = { "DRAINING", SHUTDOWN, true, false },
-    [RDISK_TARGET_CLOSE_WAIT] = { "CLOSE_WAIT", LEAVE, true, false },
-    [RDISK_TARGET_ENDED] = { "ENDED", NEVER, true, false },
+    [RDISK_TARGET_OPEN] = { "OPEN", NEVER, false, true, false },
+    [RDISK_TARGET_CLOSING] = { "CLOSING", LEAVE, true, false, false },
+    [RDISK_TARGET_RELEASING] = { "RELEASING", CALL_TIMEOUT, true, false,
+                                 false },
+    [RDISK_TARGET_DRAINING] = { "DRAINING", SHUTDOWN, true, false, false },
+    [RDISK_TARGET_CLOSE_WAIT] = { "CLOSE_WAIT", LEAVE, true, false, false },
+    [RDISK_TARGET_ENDED] = { "ENDED", NEVER, true, false, false },
 };
 
 const char *rdisk_target_state_name(unsigned int state)
