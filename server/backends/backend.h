@@ -101,7 +101,7 @@ struct backend_pool_class {
     /* Durable when it returns 0. -EEXIST: there is one. */
     int (*create)(struct backend_pool *pool, const char *name, uint64_t size,
                   struct rdisk_error *err);
-    /* The same; -EBUSY: somebody has it open. */
+    /* The same; -EBUSY: it is open. */
     int (*delete)(struct backend_pool *pool, const char *name,
                   struct rdisk_error *err);
     /*
@@ -136,7 +136,7 @@ struct backend_pool_class {
                      bool (*add)(void *opaque, const char *snapshot,
                                  uint64_t size, uint64_t taken),
                      void *opaque, struct rdisk_error *err);
-    /* The image that is open to write as @backend, and nobody uses, gets the
+    /* The image that is open to write as @backend, and not in use, gets the
      * data of @snapshot. It has another identity when it is opened next, which
      * completes what could not be completed here. */
     int (*revert)(struct backend *backend, const char *snapshot,

@@ -96,7 +96,7 @@ void file_fail(struct file_context *context, struct backend_io *io,
 /* A flag of the queue of the disk that a file is on, or that it is. */
 bool file_disk_flag(const struct stat *st, const char *name);
 /* Settle whether reads and writes are polled for, when all else is. 0, or a
- * negative errno with @err filled if @spec wants what cannot be. */
+ * negative errno with @err filled if @spec requires what cannot be done. */
 int file_choose_polling(struct file *file, const struct backend_spec *spec,
                         const struct stat *st, struct rdisk_error *err);
 /* Once there is an identity, and when it has changed since. 0, or a negative

@@ -3,8 +3,8 @@
  * Flushes of a file, and what is lost when one fails.
  *
  * Linux reports a failed write-back once for each open file description, to
- * whichever system call on it syncs next, and takes the pages for written: the
- * next fsync(2) succeeds, and the data is gone. So:
+ * whichever system call on it syncs next, and marks the pages as written: the
+ * next fsync(2) succeeds, and the data is lost. So:
  *
  * - Flushes have a description that nothing else syncs. A FUA write or a resize
  *   cannot take the error away from it.
@@ -12,8 +12,8 @@
  *   report. A flush that arrives during a sync waits for the next one, since
  *   the running one may have passed its data by; all that wait share that one.
  * - A failure lasts until no reactor has the volume any more. Then all its
- *   clients have opened it again; those that come back after a lost connection
- *   learn of it by another cache id (losses.h; protocol.md, 3.7).
+ *   clients have opened it again; those that reconnect after a lost connection
+ *   get another cache id (losses.h; protocol.md, 3.7).
  */
 #include <errno.h>
 #include <fcntl.h>

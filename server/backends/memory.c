@@ -132,8 +132,8 @@ static int memory_resize(struct backend *backend, uint64_t size,
         result = -errno;
     } else {
         if (size < old) {
-            /* The rest of the last page would come back with a later growth;
-             * it is still mapped. */
+            /* The rest of the last page would reappear with a later growth; it
+             * is still mapped. */
             memset(bytes + size, 0, -size % BLOCK);
         }
         memory->bytes = bytes;

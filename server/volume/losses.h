@@ -2,8 +2,8 @@
 /*
  * How often the storage of a volume has lost answered data since this machine
  * was booted. Linux reports each loss once, so that the server has to remember
- * it, also while nobody has the volume open and, in a file in memory, beyond
- * its own end: a client that comes back later learns of it by another cache id.
+ * it, also while the volume is not open and, in a file in memory, beyond its
+ * own end: a client that reconnects later gets another cache id.
  */
 #ifndef RDISK_SERVER_VOLUME_LOSSES_H
 #define RDISK_SERVER_VOLUME_LOSSES_H
@@ -25,8 +25,8 @@
  * caller.
  */
 int losses_open(const char *path, struct rdisk_error *err);
-/* No more in that file. What is known of volumes that nobody has is forgotten;
- * the others keep theirs, in this process. */
+/* Close that file. The counts of volumes that are not open are dropped; the
+ * others are kept in this process. */
 void losses_close(void);
 
 struct losses;

@@ -266,7 +266,7 @@ static int look_up(struct pool_change *change, int fd)
                                    &change->record, &change->why);
 }
 
-/* Who deletes a volume says whether its snapshots go, too. */
+/* A request to delete a volume states whether its snapshots go, too. */
 static int check_snapshots(const struct pool_change *change,
                            struct rdisk_error *err)
 {

@@ -32,7 +32,7 @@ static bool is_at(const struct pool_page *page, unsigned int i,
     return i < page->count && strcmp(page->entries[i].name, name) == 0;
 }
 
-/* Cheaper than to ask storage, or the lists of a client. */
+/* Cheaper than a look-up in the storage, or in the lists of a client. */
 static bool has_room(const struct pool_page *page, const char *name)
 {
     return strcmp(name, page->after) > 0 && place_of(page, name) < ROOM;

@@ -165,7 +165,7 @@ static void take_hello_reply(struct rdisk_initiator *session,
 
 /* ---- OPEN_REPLY --------------------------------------------------------- */
 
-/* What the server says of the volume, the first time. */
+/* The volume's properties, from the first OPEN_REPLY. */
 static void take_volume(struct rdisk_initiator *session,
                         const struct rdisk_wire_open_reply *reply)
 {

@@ -280,7 +280,7 @@ void rdisk_initiator_process(struct rdisk_initiator *session)
     rdisk_link_take_events(session);
     all_taken = rdisk_initiator_take_messages(session);
     if (all_taken) {
-        /* A BYE says why a link has ended: messages first. */
+        /* A BYE has the reason why a link has ended: messages first. */
         rdisk_link_report_ended(session);
     }
     rdisk_initiator_send_calls(session);
@@ -323,7 +323,7 @@ int rdisk_initiator_wait(struct rdisk_initiator *session,
     }
 }
 
-/* ---- What it says ------------------------------------------------------- */
+/* ---- Messages that it sends ---------------------------------------------- */
 
 const struct rdisk_error *rdisk_initiator_error(
     const struct rdisk_initiator *session)

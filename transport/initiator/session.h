@@ -63,7 +63,7 @@ struct rdisk_registrations {
     char device_name[64];
 };
 
-/* handshake.c, auth.c, create.c: what is said before READY. */
+/* handshake.c, auth.c, create.c: the messages before READY. */
 struct rdisk_handshake {
     uint8_t client[16];
     struct rdisk_secret *secret; /* NULL: none */
@@ -246,7 +246,7 @@ bool rdisk_initiator_may_reconnect(const struct rdisk_initiator *session);
 bool rdisk_initiator_waits(const struct rdisk_initiator *session);
 /* A connection that served requests is lost. */
 void rdisk_initiator_recover(struct rdisk_initiator *session);
-/* Its CLOSE was not answered: come back for that, and for nothing else. */
+/* Its CLOSE was not answered: reconnect for that, and for nothing else. */
 void rdisk_initiator_recover_close(struct rdisk_initiator *session);
 /* Its owner has closed it. */
 bool rdisk_initiator_closes(const struct rdisk_initiator *session);
@@ -256,7 +256,7 @@ void rdisk_initiator_retry(struct rdisk_initiator *session);
 bool rdisk_initiator_may_retry(const struct rdisk_initiator *session);
 /* BACKOFF is over, and so is open-timeout of a session that opens or closes. */
 bool rdisk_initiator_out_of_time(const struct rdisk_initiator *session);
-/* FAILED: let the error say how often it was tried, if more than once. */
+/* FAILED: add to the error how many attempts there were, if more than one. */
 void rdisk_initiator_name_attempts(struct rdisk_initiator *session,
                                    enum rdisk_initiator_state from);
 /* The queues still hold the connection, long after it broke. */
@@ -294,7 +294,7 @@ void rdisk_initiator_drop_query(struct rdisk_initiator *session);
 void rdisk_initiator_send(struct rdisk_initiator *session,
                           struct rdisk_wire_message *message, size_t size);
 /* Take the control messages that have arrived, one turn's. False: more may be
- * there, and no event will say so. */
+ * there, without a further event. */
 bool rdisk_initiator_take_messages(struct rdisk_initiator *session);
 /* Raise FATAL: the server cannot be trusted any more. */
 void rdisk_initiator_bad_message(struct rdisk_initiator *session,
@@ -317,7 +317,7 @@ void rdisk_initiator_queue_up(struct rdisk_initiator *session,
 
 /* ping.c */
 
-/* Unless one is on its way. */
+/* Unless one is in flight. */
 void rdisk_initiator_send_ping(struct rdisk_initiator *session);
 void rdisk_initiator_take_ping(struct rdisk_initiator *session,
                                const struct rdisk_wire_message *message);
@@ -326,7 +326,7 @@ void rdisk_initiator_take_pong(struct rdisk_initiator *session,
 
 /* call.c */
 
-/* The smallest size that the volume may come back with. */
+/* The smallest size that the volume may have after a reconnect. */
 uint64_t rdisk_initiator_least_size(const struct rdisk_initiator *session);
 /* It came back with @size. */
 void rdisk_initiator_size_back(struct rdisk_initiator *session, uint64_t size);
@@ -374,7 +374,7 @@ void rdisk_initiator_release_watch(struct rdisk_initiator *session);
 
 /* timer.c */
 
-/* The state has changed: look only for what matters in this one. */
+/* The state has changed: run only the timers that this one needs. */
 void rdisk_timers_state(struct rdisk_initiator *session,
                         enum rdisk_initiator_state state);
 /* Raise what is due. */

@@ -191,7 +191,7 @@ static enum rdisk_target_event refuse(struct rdisk_target_session *session,
                                       enum rdisk_status status,
                                       const char *text)
 {
-    /* Who comes for the first time has nothing to come back to. */
+    /* A client that opens for the first time has nothing to reconnect to. */
     session->closed = !session->request.generation;
     return rdisk_target_session_refused(
         session, RDISK_MSG_OPEN_REPLY,

@@ -209,7 +209,7 @@ static void end_recall(struct rdisk_target *target,
     }
 }
 
-/* The reactor has a last look at them. */
+/* The reactor checks them before they are given back. */
 enum rdisk_target_event rdisk_target_session_returned(
     struct rdisk_target_session *session, const void *message)
 {

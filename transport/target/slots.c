@@ -72,7 +72,7 @@ struct rdisk_target_slots *rdisk_target_slots_create(
 
 /* ---- The end ----------------------------------------------------------- */
 
-/* Is one of them in use? The client has said that none is. */
+/* True if one of them is in use, against what the client has stated. */
 static bool in_use(struct rdisk_target_queue *queue,
                    const struct rdisk_target_slots *slots,
                    struct rdisk_error *err)

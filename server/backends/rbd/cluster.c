@@ -78,8 +78,8 @@ static int set_seconds(rados_t cluster, const char *option,
 }
 
 /*
- * What a volume's consistency, and the bound of each wait, depend on; whatever
- * the file says.
+ * What a volume's consistency, and the bound of each wait, depend on; it
+ * overrides the file.
  */
 static int set_options(rados_t cluster, const struct backend_ceph *ceph,
                        struct rdisk_error *err)
@@ -197,7 +197,7 @@ int cluster_pool(rados_t cluster, const struct rbd_path *path,
     }
     rados_ioctx_set_namespace(*io, path->space);
     /* A pool that is full answers with an error; otherwise requests would wait
-     * until somebody makes room. */
+     * until there is room. */
     rados_set_pool_full_try(*io);
     return 0;
 }

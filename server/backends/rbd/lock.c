@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Nobody else may write an image that this server writes: it holds the image's
- * exclusive lock, as a client that keeps it when another one asks for it. Who
- * takes the lock by force has this server's connection blocklisted first.
+ * No other client may write an image that this server writes: it holds the
+ * image's exclusive lock, and keeps it when another client requests it. A
+ * client that breaks the lock has this server's connection blocklisted first.
  *
  * A server that was killed leaves its lock behind, and the cluster takes half
- * a minute to be sure of its end. The next process of the same server is sure
- * at once: it has the lock on the directory of records. So the image notes
+ * a minute to detect its end. The next process of the same server need not
+ * wait: it has the lock on the directory of records. So the image notes
  * which server's process has its lock.
  */
 #include <errno.h>
@@ -20,8 +20,8 @@
 #define NOTE     "rdisk.holder"
 #define NOTE_MAX 512
 
-/* Who has the lock, as the cluster names it. 0, -ENOENT: nobody; or another
- * negative errno. */
+/* The lock's owner, as the cluster names it. 0, -ENOENT: there is none; or
+ * another negative errno. */
 static int owner_of(const struct image *image, char *owner, size_t size)
 {
     rbd_lock_mode_t mode;
@@ -46,8 +46,9 @@ static int read_note(const struct image *image, char text[NOTE_MAX])
 }
 
 /*
- * Who has written it through another server may come back there with requests
- * that are older than what is written here. Only that server's records say.
+ * A client that has written it through another server may reconnect there with
+ * requests that are older than what is written here. Only that server's records
+ * have that.
  */
 static int check_server(const struct image *image,
                         const struct backend_spec *spec,
@@ -164,7 +165,7 @@ int image_lock(struct image *image, const struct backend_spec *spec,
                                "cannot lock image '%s' of volume '%s': %s",
                                spec->path, spec->volume, strerror(-result));
     }
-    /* Now nobody changes it. */
+    /* Now no other client changes it. */
     result = check_server(image, spec, err);
     if (result == 0) {
         note(image, spec->ceph);

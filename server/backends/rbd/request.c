@@ -242,7 +242,7 @@ static bool changes(enum rdisk_op op)
 }
 
 /* With the cache off, librbd completes a change when it is on stable storage:
- * FUA asks for nothing more. */
+ * FUA requires nothing more. */
 void image_submit(struct backend_context *base, struct backend_io *io)
 {
     io->context = base;
