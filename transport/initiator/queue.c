@@ -341,8 +341,13 @@ static unsigned int serve_once(struct rdisk_queue *queue)
     if (changed) {
         rdisk_queue_take_grants(queue);
     }
+    if (count) {
+        queue->needs_answer = false;
+    }
     if (queue->waiting) {
         stage_waiting(queue);
+        queue->needs_answer |= queue->waiting &&
+                               rdisk_queue_has_slot(queue, queue->waiting);
     }
     if (changed) {
         /* What was recalled at once is used once. */

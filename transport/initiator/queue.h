@@ -165,6 +165,9 @@ struct rdisk_queue {
      * on. */
     struct rdisk_grant *grants;
     unsigned int grant_count;
+    bool needs_answer;          /* queue's thread: the first that waits had a
+                                   slot and could not be sent for lack of bounce
+                                   memory, say: slots are of no use to it */
     atomic_uint waiting_count;  /* requests that wait; queue's thread */
     atomic_uint large_used;     /* the same: slots beyond the base in use, */
     atomic_uint large_peak;     /* and the most since the last check */

@@ -326,6 +326,7 @@ void rdisk_queue_set_grant(struct rdisk_queue *queue,
     queue->want_none = false;
     atomic_store(&queue->large_used, 0);
     atomic_store(&queue->large_peak, 0);
+    queue->needs_answer = false;
     atomic_store(&queue->want_due, false);
     atomic_store(&queue->asked, 0);
     atomic_store(&queue->held, 0);

@@ -353,6 +353,42 @@ static void beside_an_older_one(void)
     scene_end(&scene);
 }
 
+/* Two queues with large requests for which bounce memory is missing: the one
+ * slot that there is does not go back and forth between them. */
+static void slot_of_no_use(void)
+{
+    struct scene_io io[2][2];
+
+    prepare(14);
+    scene.options.max_memory = 2 << 20;
+    scene.clients[0].options.guest_memory = RDISK_GUEST_MEMORY_BOUNCE;
+    scene.clients[0].options.bounce_size = SLOT_SIZE;
+    scene_serve(&scene);
+    REQUIRE(scene_connect(&scene.clients[0]));
+    scene.options.max_memory = scene.target->memory + STRIDE;
+    REQUIRE(rdisk_target_set_limits(scene.target, &scene.options,
+                                    &scene.error) == 0);
+    memset(io, 0, sizeof(io));
+    for (unsigned int i = 0; i < 2; i++) {
+        CHECK_EQUAL(scene_submit(&io[i][0], &scene.clients[0], i, RDISK_OP_READ,
+                                 0, buffer, 4096),
+                    0);
+        CHECK_EQUAL(scene_submit(&io[i][1], &scene.clients[0], i, RDISK_OP_READ,
+                                 0, buffer, SLOT_SIZE),
+                    0);
+        rdisk_queue_kick(rdisk_initiator_queue(scene.clients[0].session, i));
+    }
+    scene_pump(&scene);
+    CHECK_EQUAL(scene.parked_count, 2);
+    CHECK(scene.target->totals.slots.grants <= 8);
+    answer_all();
+    for (unsigned int i = 0; i < 2; i++) {
+        CHECK_EQUAL(io[i][0].completed, 1);
+        CHECK_EQUAL(io[i][1].completed, 1);
+    }
+    scene_end(&scene);
+}
+
 /* A queue that its thread has left returns what is recalled. */
 static void recalled_from_nobody(void)
 {
@@ -439,6 +475,8 @@ static const struct unit_test tests[] = {
       each_its_turn },
     { "a large request is carried out beside an older session with all memory",
       beside_an_older_one },
+    { "a slot that no queue can use does not go back and forth",
+      slot_of_no_use },
     { "a queue without a thread returns what is recalled",
       recalled_from_nobody },
     { "an idle session has at most 1 MiB of slots", idle_session },
