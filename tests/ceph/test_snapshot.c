@@ -11,11 +11,11 @@
 #include "server/volume/pool_change.h"
 #include "server/volume/pool_snapshot.h"
 #include "tests/unit/support/pool.h"
+#include "tests/unit/support/quiet.h"
 #include "tests/unit/support/rig.h"
 #include "tests/unit/support/unit.h"
 
-#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
-#define SIZE  (4u << 20)
+#define SIZE (4u << 20)
 
 static struct server server;
 static struct backend_ceph ceph;
@@ -67,31 +67,6 @@ static int make(const char *source, const char *target)
     CHECK(done);
     err = snapshot.work.why;
     return snapshot.work.result;
-}
-
-static void changed(struct pool_change *change)
-{
-    done = true;
-}
-
-static int change(enum pool_change_kind kind, const char *name,
-                  const char *snapshot, bool with_snapshots)
-{
-    struct pool_change change = {
-        .pool = &server.pool,
-        .kind = kind,
-        .snapshots = with_snapshots,
-        .done = changed,
-    };
-
-    done = false;
-    snprintf(change.operation.volume, sizeof(change.operation.volume), "%s",
-             name);
-    snprintf(change.snapshot, sizeof(change.snapshot), "%s", snapshot);
-    pool_change_start(&server.operations, &change);
-    CHECK(done);
-    err = change.why;
-    return change.result;
 }
 
 static unsigned int snapshots(const char *name)
@@ -163,11 +138,11 @@ static void test_in_use(void)
     CHECK_EQUAL(rig.memory[0], 'b');
     CHECK_EQUAL(snapshots("v"), 1);
     /* The one that has the lock need not close it. */
-    CHECK_EQUAL(change(POOL_DELETE, "v@s", "", false), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "v@s", &err), 0);
     CHECK_EQUAL(snapshots("v"), 0);
     rig_leave(&rig);
     pool_put(&server.pool, volume);
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "v", &err), 0);
     end();
 }
 
@@ -186,13 +161,13 @@ static void test_clone(void)
     put("w", 'c');
     CHECK_EQUAL(get("v@s"), 'a');
     /* Its snapshot goes first, and the volume when nothing needs it. */
-    CHECK_EQUAL(change(POOL_DELETE, "v@s", "", false), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "v@s", &err), 0);
     CHECK_EQUAL(get("w"), 'c');
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), -EBUSY);
+    CHECK_EQUAL(pool_delete(&server.pool, "v", &err), -EBUSY);
     CHECK_SAYS(err.text, "cannot delete volume 'v': clones need");
-    CHECK_EQUAL(change(POOL_DELETE, "w", "", false), 0);
-    CHECK_EQUAL(change(POOL_DELETE, "x", "", false), 0);
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "w", &err), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "x", &err), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "v", &err), 0);
     end();
 }
 
@@ -201,10 +176,10 @@ static void test_delete(void)
     begin();
     CHECK_EQUAL(make("v", "v@s"), 0);
     CHECK_EQUAL(make("v", "v@t"), 0);
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), -EBUSY);
+    CHECK_EQUAL(pool_delete(&server.pool, "v", &err), -EBUSY);
     CHECK_SAYS(err.text, "cannot delete volume 'v': it has 2 snapshots");
-    CHECK_EQUAL(change(POOL_DELETE, "v@u", "", false), -ENOENT);
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "v@u", &err), -ENOENT);
+    CHECK_EQUAL(pool_delete_with_snapshots(&server.pool, "v", &err), 0);
     CHECK(!pool_get(&server.pool, "v", &err));
     end();
 }
@@ -216,7 +191,7 @@ static void test_delete_with_left_over(void)
     put("v", 'a');
     run("rbd snap create --no-progress rbd/v@.rdisk-clone");
     CHECK_EQUAL(snapshots("v"), 0);
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "v", &err), 0);
     end();
 }
 
@@ -228,11 +203,11 @@ static void test_revert(void)
     block("v", RDISK_OP_WRITE, 'a', before);
     CHECK_EQUAL(make("v", "v@s"), 0);
     put("v", 'b');
-    CHECK_EQUAL(change(POOL_REVERT, "v", "v@t", false), -ENOENT);
-    CHECK_EQUAL(change(POOL_REVERT, "v", "v@s", false), 0);
+    CHECK_EQUAL(pool_revert(&server.pool, "v", "v@t", &err), -ENOENT);
+    CHECK_EQUAL(pool_revert(&server.pool, "v", "v@s", &err), 0);
     CHECK_EQUAL(block("v", RDISK_OP_READ, 0, after), 'a');
     CHECK(memcmp(before, after, sizeof(before)) != 0);
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
+    CHECK_EQUAL(pool_delete_with_snapshots(&server.pool, "v", &err), 0);
     end();
 }
 
@@ -260,7 +235,7 @@ static void test_revert_interrupted(void)
     CHECK_EQUAL(get("v"), 'a');
     put("v", 'c');
     CHECK_EQUAL(get("v"), 'c');
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
+    CHECK_EQUAL(pool_delete_with_snapshots(&server.pool, "v", &err), 0);
     end();
 }
 
@@ -272,12 +247,12 @@ static void test_revert_interrupted_keeps_snapshot(void)
     CHECK_EQUAL(make("v", "v@t"), 0);
     put("v", 'b');
     note_revert("v");
-    CHECK_EQUAL(change(POOL_DELETE, "v@t", "", false), 0);
-    CHECK_EQUAL(change(POOL_DELETE, "v@s", "", false), -EBUSY);
+    CHECK_EQUAL(pool_delete(&server.pool, "v@t", &err), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "v@s", &err), -EBUSY);
     CHECK_SAYS(err.text, "being reverted to it");
     CHECK_EQUAL(get("v"), 'a');
-    CHECK_EQUAL(change(POOL_DELETE, "v@s", "", false), 0);
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "v@s", &err), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "v", &err), 0);
     end();
 }
 
@@ -289,9 +264,9 @@ static void test_revert_interrupted_of_parent(void)
     note_revert("v");
     run("rbd clone --rbd-default-clone-format 2 rbd/v@s rbd/w");
     CHECK_EQUAL(get("w"), 'a');
-    CHECK_EQUAL(change(POOL_DELETE, "w", "", false), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "w", &err), 0);
     CHECK_EQUAL(get("v"), 'a');
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
+    CHECK_EQUAL(pool_delete_with_snapshots(&server.pool, "v", &err), 0);
     end();
 }
 
@@ -309,7 +284,7 @@ static void test_revert_interrupted_of_another_size(void)
     REQUIRE(volume != NULL);
     CHECK_EQUAL(volume->backend->geometry.size, SIZE);
     pool_put(&server.pool, volume);
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
+    CHECK_EQUAL(pool_delete_with_snapshots(&server.pool, "v", &err), 0);
     end();
 }
 
@@ -320,11 +295,11 @@ static void test_identity(void)
     begin();
     CHECK_EQUAL(make("v", "v@s"), 0);
     block("v@s", RDISK_OP_READ, 0, first);
-    CHECK_EQUAL(change(POOL_DELETE, "v@s", "", false), 0);
+    CHECK_EQUAL(pool_delete(&server.pool, "v@s", &err), 0);
     CHECK_EQUAL(make("v", "v@s"), 0);
     block("v@s", RDISK_OP_READ, 0, second);
     CHECK(memcmp(first, second, sizeof(first)) != 0);
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
+    CHECK_EQUAL(pool_delete_with_snapshots(&server.pool, "v", &err), 0);
     end();
 }
 

@@ -10,10 +10,9 @@
 
 #include "common/control_server.h"
 #include "common/log.h"
+#include "tests/unit/support/quiet.h"
 #include "tests/unit/support/unit.h"
 #include <rdisk/env.h>
-
-#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
 
 struct scene {
     char path[64];

@@ -14,10 +14,10 @@
 #include "server/server.h"
 #include "server/session/session.h"
 #include "tests/unit/support/pool.h"
+#include "tests/unit/support/quiet.h"
 #include "tests/unit/support/unit.h"
 #include "transport/target/session.h"
 
-#define QUIET  ((enum rdisk_log_level) - 1) /* below the lowest */
 #define SECRET "0123456789abcdef0123456789abcdef\n"
 
 static char folder[64], conf[80], secret[80];

@@ -14,22 +14,17 @@ static void changed(struct pool_change *change)
     *(bool *)change->opaque = true;
 }
 
-static int change_now(struct pool *pool, enum pool_change_kind kind,
-                      const char *name, uint64_t size, bool preallocate,
-                      struct rdisk_error *err)
+/* The result of @change, whose kind and options are set. */
+static int change_now(struct pool *pool, const char *name,
+                      struct pool_change change, struct rdisk_error *err)
 {
-    bool done = false;
-    struct pool_change change = {
-        .pool = pool,
-        .kind = kind,
-        .size = size,
-        .preallocate = preallocate,
-        .done = changed,
-        .opaque = &done,
-    };
     struct operations operations;
+    bool done = false;
 
     operations_init(&operations, NULL);
+    change.pool = pool;
+    change.done = changed;
+    change.opaque = &done;
     snprintf(change.operation.volume, sizeof(change.operation.volume), "%s",
              name);
     pool_change_start(&operations, &change);
@@ -43,24 +38,53 @@ static int change_now(struct pool *pool, enum pool_change_kind kind,
 int pool_create(struct pool *pool, const char *name, uint64_t size,
                 struct rdisk_error *err)
 {
-    return change_now(pool, POOL_CREATE, name, size, false, err);
+    struct pool_change change = { .kind = POOL_CREATE, .size = size };
+
+    return change_now(pool, name, change, err);
 }
 
 int pool_preallocate(struct pool *pool, const char *name, uint64_t size,
                      struct rdisk_error *err)
 {
-    return change_now(pool, POOL_CREATE, name, size, true, err);
+    struct pool_change change = {
+        .kind = POOL_CREATE,
+        .size = size,
+        .preallocate = true,
+    };
+
+    return change_now(pool, name, change, err);
 }
 
 int pool_replace(struct pool *pool, const char *name, uint64_t size,
                  struct rdisk_error *err)
 {
-    return change_now(pool, POOL_REPLACE, name, size, false, err);
+    struct pool_change change = { .kind = POOL_REPLACE, .size = size };
+
+    return change_now(pool, name, change, err);
 }
 
 int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err)
 {
-    return change_now(pool, POOL_DELETE, name, 0, false, err);
+    struct pool_change change = { .kind = POOL_DELETE };
+
+    return change_now(pool, name, change, err);
+}
+
+int pool_delete_with_snapshots(struct pool *pool, const char *name,
+                               struct rdisk_error *err)
+{
+    struct pool_change change = { .kind = POOL_DELETE, .snapshots = true };
+
+    return change_now(pool, name, change, err);
+}
+
+int pool_revert(struct pool *pool, const char *name, const char *snapshot,
+                struct rdisk_error *err)
+{
+    struct pool_change change = { .kind = POOL_REVERT };
+
+    snprintf(change.snapshot, sizeof(change.snapshot), "%s", snapshot);
+    return change_now(pool, name, change, err);
 }
 
 static void resized(struct resize *resize)

@@ -14,6 +14,10 @@ int pool_preallocate(struct pool *pool, const char *name, uint64_t size,
 int pool_replace(struct pool *pool, const char *name, uint64_t size,
                  struct rdisk_error *err);
 int pool_delete(struct pool *pool, const char *name, struct rdisk_error *err);
+int pool_delete_with_snapshots(struct pool *pool, const char *name,
+                               struct rdisk_error *err);
+int pool_revert(struct pool *pool, const char *name, const char *snapshot,
+                struct rdisk_error *err);
 /* As an administrator. */
 int pool_resize(struct pool *pool, const char *name, uint64_t size, bool shrink,
                 struct rdisk_error *err);

@@ -8,9 +8,8 @@
 
 #include "common/log.h"
 #include "server/backends/file.h"
+#include "tests/unit/support/quiet.h"
 #include "tests/unit/support/unit.h"
-
-#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
 
 static void job_run(struct message *message)
 {

@@ -16,9 +16,8 @@
 #include "server/server.h"
 #include "server/session/copy.h"
 #include "tests/unit/support/pool.h"
+#include "tests/unit/support/quiet.h"
 #include "tests/unit/support/unit.h"
-
-#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
 
 static char folder[64], path[80];
 static struct config config;

@@ -6,10 +6,10 @@
 
 #include "common/log.h"
 #include "server/io/jobs.h"
+#include "tests/unit/support/quiet.h"
 #include "tests/unit/support/unit.h"
 
-#define JOBS  64u
-#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
+#define JOBS 64u
 
 /* A job that ends when the test lets it. */
 struct held {

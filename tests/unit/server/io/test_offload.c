@@ -10,12 +10,12 @@
 
 #include "common/log.h"
 #include "server/backends/backend.h"
+#include "tests/unit/support/quiet.h"
 #include "tests/unit/support/unit.h"
 
 #define VOLUME (64u << 20)
 #define ROOM   8u
 #define BLOCK  4096u
-#define QUIET  ((enum rdisk_log_level) - 1) /* below the lowest */
 
 #define HOLE (RDISK_EXTENT_HOLE | RDISK_EXTENT_ZERO)
 

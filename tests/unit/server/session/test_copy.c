@@ -6,85 +6,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/log.h"
-#include "server/server.h"
 #include "server/session/copy.h"
 #include "tests/unit/support/lease.h"
 #include "tests/unit/support/pool.h"
-#include "tests/unit/support/reflink.h"
+#include "tests/unit/support/pool_server.h"
 #include "tests/unit/support/unit.h"
 
-#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
-#define SIZE  (1u << 20)
-
-static char folder[64];
-static struct server server;
-static struct records records;
 static struct rdisk_error err;
-
-static void open_pool(void)
-{
-    server = (struct server) { .env = &rdisk_env_system };
-    REQUIRE(mailbox_init(&server.mailbox) == 0);
-    operations_init(&server.operations, NULL);
-    REQUIRE(pool_init(&server.pool, folder, 0, &err) == 0);
-    REQUIRE(records_init(&records, NULL, folder) == 0);
-    server.pool.records = &records;
-}
-
-static void close_pool(void)
-{
-    pool_destroy(&server.pool);
-    records_destroy(&records);
-    mailbox_destroy(&server.mailbox);
-}
-
-static void end(void)
-{
-    close_pool();
-    remove_folder(folder);
-    log_set_level(RDISK_LOG_INFO);
-}
-
-/* ---- What is there ------------------------------------------------------ */
-
-static bool there(const char *name)
-{
-    return faccessat(server.pool.directory, name, F_OK, AT_SYMLINK_NOFOLLOW) ==
-           0;
-}
-
-static void put(const char *name, uint64_t offset, const char *text)
-{
-    int fd = openat(server.pool.directory, name, O_WRONLY);
-
-    REQUIRE(fd >= 0);
-    CHECK_EQUAL(pwrite(fd, text, strlen(text), offset), strlen(text));
-    close(fd);
-}
-
-static bool has(const char *name, uint64_t offset, const char *text)
-{
-    int fd = openat(server.pool.directory, name, O_RDONLY);
-    char read[64] = "";
-
-    REQUIRE(fd >= 0);
-    CHECK(pread(fd, read, strlen(text), offset) >= 0);
-    close(fd);
-    return memcmp(read, text, strlen(text)) == 0;
-}
-
-static bool nothing_is_left_over(void)
-{
-    char command[128];
-
-    snprintf(command, sizeof(command), "ls -A %s | grep -q '[.]new$'", folder);
-    return system(command) != 0;
-}
 
 /* ---- Copies ------------------------------------------------------------- */
 
-static struct backend_class dying;
+static struct backend_class pieced;
 static bool copy_begun;
 /* In the control thread, between two pieces, when @n of them are done. */
 static void (*between)(struct copy *copy);
@@ -101,7 +33,7 @@ static int copy_a_piece(struct backend *backend, int fd, uint64_t *position,
     int result = backend_file.copy(backend, fd, position, size, why);
 
     if (pieces++ == 0 && between) {
-        between(server.copies);
+        between(pool_server.copies);
     }
     return result;
 }
@@ -113,7 +45,7 @@ static int copy_v(const char *target)
     int result;
 
     REQUIRE(copy != NULL);
-    copy->server = &server;
+    copy->server = &pool_server;
     copy->begun = begun;
     strcpy(copy->work.operation.volume, "v");
     strcpy(copy->target, target);
@@ -122,21 +54,19 @@ static int copy_v(const char *target)
     copy_start(copy);
     CHECK(copy_begun);
     CHECK(copy->ended);
-    CHECK(copy_find(&server, target) == copy);
+    CHECK(copy_find(&pool_server, target) == copy);
     result = copy->work.result;
     err = copy->work.why;
-    CHECK(result < 0 || (copy->done == SIZE && copy->size == SIZE));
-    copies_check_time(&server, rdisk_now(&rdisk_env_system));
-    CHECK(server.copies == NULL);
+    CHECK(result < 0 ||
+          (copy->done == POOL_VOLUME_SIZE && copy->size == POOL_VOLUME_SIZE));
+    copies_check_time(&pool_server, rdisk_now(&rdisk_env_system));
+    CHECK(pool_server.copies == NULL);
     return result;
 }
 
-static void begin_plain(void)
+static void begin(void)
 {
-    log_set_level(QUIET);
-    plain_folder(folder, sizeof(folder));
-    open_pool();
-    REQUIRE(pool_create(&server.pool, "v", SIZE, &err) == 0);
+    pool_server_begin();
     between = NULL;
 }
 
@@ -144,26 +74,27 @@ static void test_copy(void)
 {
     struct stat st;
 
-    begin_plain();
-    put("v", SIZE / 2, "data");
+    begin();
+    pool_put_text("v", POOL_VOLUME_SIZE / 2, "data");
     CHECK_EQUAL(copy_v("v@s"), 0);
     CHECK_EQUAL(copy_v("w"), 0);
-    put("v", SIZE / 2, "news");
-    CHECK(has("v@s", SIZE / 2, "data"));
-    CHECK(has("w", SIZE / 2, "data"));
-    CHECK_EQUAL(fstatat(server.pool.directory, "w", &st, 0), 0);
-    CHECK_EQUAL(st.st_size, SIZE);
+    pool_put_text("v", POOL_VOLUME_SIZE / 2, "news");
+    CHECK(pool_has_text("v@s", POOL_VOLUME_SIZE / 2, "data"));
+    CHECK(pool_has_text("w", POOL_VOLUME_SIZE / 2, "data"));
+    CHECK_EQUAL(fstatat(pool_server.pool.directory, "w", &st, 0), 0);
+    CHECK_EQUAL(st.st_size, POOL_VOLUME_SIZE);
     /* What is a hole stays one. */
     CHECK(st.st_blocks * 512 <= 64 * 1024);
     CHECK_EQUAL(copy_v("w"), -EEXIST);
-    CHECK(has("w", SIZE / 2, "data"));
-    CHECK(nothing_is_left_over());
-    end();
+    CHECK(pool_has_text("w", POOL_VOLUME_SIZE / 2, "data"));
+    CHECK(pool_has_no_new_file());
+    pool_server_end();
 }
 
 static void cancel(struct copy *copy)
 {
-    copies_check_time(&server, copy->asked + COPY_ABANDONED_MS * RDISK_MSEC);
+    copies_check_time(&pool_server,
+                      copy->asked + COPY_ABANDONED_MS * RDISK_MSEC);
 }
 
 /* A writer comes, and the administrator deletes it. */
@@ -173,12 +104,12 @@ static void try_to_change(struct copy *copy)
     struct volume_holder *older;
     struct volume *volume = copy->work.volume;
 
-    CHECK_EQUAL(pool_lease(&server.pool, volume, 0, &err), 0);
+    CHECK_EQUAL(pool_lease(&pool_server.pool, volume, 0, &err), 0);
     CHECK_EQUAL(volume_check(volume, &one, 0, &older, &err), RDISK_STATUS_BUSY);
     CHECK_SAYS(err.text, "volume 'v' is being copied");
     one.writer = false;
     CHECK_EQUAL(volume_check(volume, &one, 0, &older, &err), RDISK_STATUS_OK);
-    CHECK_EQUAL(pool_delete(&server.pool, "v", &err), -EBUSY);
+    CHECK_EQUAL(pool_delete(&pool_server.pool, "v", &err), -EBUSY);
     CHECK_SAYS(err.text, "it is being copied");
 }
 
@@ -186,22 +117,22 @@ static void with_pieces(void (*fn)(struct copy *copy), int expected)
 {
     struct volume *volume;
 
-    begin_plain();
-    put("v", 0, "data");
-    volume = pool_get(&server.pool, "v", &err);
+    begin();
+    pool_put_text("v", 0, "data");
+    volume = pool_get(&pool_server.pool, "v", &err);
     REQUIRE(volume != NULL);
-    dying = *volume->backend->class;
-    dying.copy = copy_a_piece;
-    volume->backend->class = &dying;
+    pieced = *volume->backend->class;
+    pieced.copy = copy_a_piece;
+    volume->backend->class = &pieced;
     between = fn;
     CHECK_EQUAL(copy_v("v@s"), expected);
     CHECK(pieces > 0);
     CHECK_EQUAL(volume->copies, 0);
-    CHECK_EQUAL(there("v@s"), expected == 0);
-    CHECK(nothing_is_left_over());
+    CHECK_EQUAL(pool_has_file("v@s"), expected == 0);
+    CHECK(pool_has_no_new_file());
     volume->backend->class = &backend_file;
-    pool_put(&server.pool, volume);
-    end();
+    pool_put(&pool_server.pool, volume);
+    pool_server_end();
 }
 
 static void test_copy_cancelled(void)
@@ -222,22 +153,23 @@ static void test_copy_of_one_that_is_written(void)
     struct volume *volume;
     struct copy *copy = calloc(1, sizeof(*copy));
 
-    begin_plain();
-    volume = pool_get(&server.pool, "v", &err);
-    REQUIRE(copy && volume && pool_lease(&server.pool, volume, now, &err) == 0);
+    begin();
+    volume = pool_get(&pool_server.pool, "v", &err);
+    REQUIRE(copy && volume &&
+            pool_lease(&pool_server.pool, volume, now, &err) == 0);
     CHECK_EQUAL(volume_hold(volume, &one, &err), 0);
-    copy->server = &server;
+    copy->server = &pool_server;
     strcpy(copy->work.operation.volume, "v");
     strcpy(copy->target, "w");
     copy_start(copy);
     CHECK_EQUAL(copy->work.result, -EBUSY);
     CHECK_SAYS(copy->work.why.text, "while it is written by peer");
-    CHECK(!there("w"));
+    CHECK(!pool_has_file("w"));
     volume_release(&one, true, now);
-    pool_put(&server.pool, volume);
-    copies_check_time(&server, RDISK_NEVER - 1);
-    CHECK(server.copies == NULL);
-    end();
+    pool_put(&pool_server.pool, volume);
+    copies_check_time(&pool_server, RDISK_NEVER - 1);
+    CHECK(pool_server.copies == NULL);
+    pool_server_end();
 }
 
 /* As the server before this one has left it. */
@@ -246,22 +178,22 @@ static void test_copy_of_one_that_is_kept(void)
     struct volume_holder one = { .epoch = 1, .writer = true, .peer = "peer" };
     struct volume *volume;
 
-    begin_plain();
-    volume = pool_get(&server.pool, "v", &err);
-    REQUIRE(volume && pool_lease(&server.pool, volume, 0, &err) == 0);
+    begin();
+    volume = pool_get(&pool_server.pool, "v", &err);
+    REQUIRE(volume && pool_lease(&pool_server.pool, volume, 0, &err) == 0);
     CHECK_EQUAL(volume_hold(volume, &one, &err), 0);
     volume_release(&one, false, 0);
-    pool_put(&server.pool, volume);
-    close_pool();
-    open_pool();
-    server.pool.started = rdisk_now(&rdisk_env_system);
-    server.pool.lease_time = 60 * 1000 * RDISK_MSEC;
+    pool_put(&pool_server.pool, volume);
+    pool_server_close();
+    pool_server_open();
+    pool_server.pool.started = rdisk_now(&rdisk_env_system);
+    pool_server.pool.lease_time = 60 * 1000 * RDISK_MSEC;
     CHECK_EQUAL(copy_v("w"), -EBUSY);
     CHECK_SAYS(err.text, "cannot copy volume 'v': it is kept for");
-    CHECK(!there("w"));
-    server.pool.lease_time = 0;
+    CHECK(!pool_has_file("w"));
+    pool_server.pool.lease_time = 0;
     CHECK_EQUAL(copy_v("w"), 0);
-    end();
+    pool_server_end();
 }
 
 static void test_copy_to_configured(void)
@@ -272,12 +204,13 @@ static void test_copy_to_configured(void)
         .directory = AT_FDCWD,
     };
 
-    begin_plain();
-    REQUIRE(pool_configure(&server.pool, &backend_memory, &spec, &err) == 0);
+    begin();
+    REQUIRE(pool_configure(&pool_server.pool, &backend_memory, &spec, &err) ==
+            0);
     CHECK_EQUAL(copy_v("m"), -EEXIST);
     CHECK_SAYS(err.text, "volume 'm' already exists");
-    CHECK(!there("m"));
-    end();
+    CHECK(!pool_has_file("m"));
+    pool_server_end();
 }
 
 static const struct unit_test tests[] = {

@@ -11,9 +11,8 @@
 #include "server/session/resize.h"
 #include "tests/unit/support/lease.h"
 #include "tests/unit/support/pool.h"
+#include "tests/unit/support/quiet.h"
 #include "tests/unit/support/unit.h"
-
-#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
 
 static struct server server;
 static struct config config;

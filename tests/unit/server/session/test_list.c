@@ -12,10 +12,10 @@
 #include "server/server.h"
 #include "server/session/list.h"
 #include "tests/unit/support/pool.h"
+#include "tests/unit/support/quiet.h"
 #include "tests/unit/support/unit.h"
 
-#define QUIET ((enum rdisk_log_level) - 1) /* below the lowest */
-#define OPEN  "[server]\nauthentication = none\n"
+#define OPEN "[server]\nauthentication = none\n"
 
 static struct server server;
 static struct config config;

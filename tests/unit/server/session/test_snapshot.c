@@ -2,163 +2,31 @@
 /* Snapshots and clones of the pool directory's volumes. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/log.h"
-#include "server/server.h"
-#include "server/session/attachment.h"
-#include "server/session/queue.h"
-#include "server/session/snapshot.h"
-#include "server/volume/pool_change.h"
 #include "tests/unit/support/lease.h"
 #include "tests/unit/support/pool.h"
-#include "tests/unit/support/reflink.h"
+#include "tests/unit/support/pool_server.h"
 #include "tests/unit/support/unit.h"
 
-#define QUIET   ((enum rdisk_log_level) - 1) /* below the lowest */
-#define SIZE    (1u << 20)
-#define BLOCK   4096u
-#define WORKERS 2
-
-static char folder[64];
-static struct server server;
-static struct records records;
 static struct rdisk_error err;
 
-static void open_pool(void)
+static int delete_volume(const char *name)
 {
-    server = (struct server) { .env = &rdisk_env_system };
-    REQUIRE(mailbox_init(&server.mailbox) == 0);
-    operations_init(&server.operations, NULL);
-    REQUIRE(pool_init(&server.pool, folder, 0, &err) == 0);
-    REQUIRE(records_init(&records, NULL, folder) == 0);
-    server.pool.records = &records;
+    return pool_delete(&pool_server.pool, name, &err);
 }
 
-static void close_pool(void)
+static int delete_with_snapshots(const char *name)
 {
-    pool_destroy(&server.pool);
-    records_destroy(&records);
-    mailbox_destroy(&server.mailbox);
-}
-
-/* False: there is no such file system here. */
-static bool begin(void)
-{
-    log_set_level(QUIET);
-    if (!reflink_folder(folder, sizeof(folder))) {
-        return false;
-    }
-    open_pool();
-    REQUIRE(pool_create(&server.pool, "v", SIZE, &err) == 0);
-    return true;
-}
-
-static void end(void)
-{
-    close_pool();
-    remove_folder(folder);
-    log_set_level(RDISK_LOG_INFO);
-}
-
-/* ---- What is asked for --------------------------------------------------- */
-
-static atomic_bool done;
-
-static void made(struct snapshot *snapshot)
-{
-    done = true;
-}
-
-static void turn(int ms)
-{
-    struct pollfd pfd = { .fd = server.mailbox.fd, .events = POLLIN };
-
-    poll(&pfd, 1, ms);
-    mailbox_run(&server.mailbox);
-    barriers_check_time(&server, rdisk_now(&rdisk_env_system));
-}
-
-static int make(const char *source, const char *target, uint64_t *pause)
-{
-    struct snapshot snapshot = { .server = &server, .done = made };
-
-    done = false;
-    snprintf(snapshot.work.operation.volume,
-             sizeof(snapshot.work.operation.volume), "%s", source);
-    snprintf(snapshot.target, sizeof(snapshot.target), "%s", target);
-    snapshot_start(&snapshot);
-    while (!done) {
-        turn(20);
-    }
-    if (pause) {
-        *pause = snapshot.pause;
-    }
-    err = snapshot.work.why;
-    return snapshot.work.result;
-}
-
-static void changed(struct pool_change *change)
-{
-    done = true;
-}
-
-static int change(enum pool_change_kind kind, const char *name,
-                  const char *snapshot, bool with_snapshots)
-{
-    struct pool_change change = {
-        .pool = &server.pool,
-        .kind = kind,
-        .snapshots = with_snapshots,
-        .done = changed,
-    };
-
-    snprintf(change.operation.volume, sizeof(change.operation.volume), "%s",
-             name);
-    snprintf(change.snapshot, sizeof(change.snapshot), "%s", snapshot);
-    done = false;
-    pool_change_start(&server.operations, &change);
-    CHECK(done);
-    err = change.why;
-    return change.result;
+    return pool_delete_with_snapshots(&pool_server.pool, name, &err);
 }
 
 static int revert(const char *snapshot)
 {
-    return change(POOL_REVERT, "v", snapshot, false);
-}
-
-/* ---- What is there ------------------------------------------------------- */
-
-static bool there(const char *name)
-{
-    return faccessat(server.pool.directory, name, F_OK, AT_SYMLINK_NOFOLLOW) ==
-           0;
-}
-
-static void put(const char *name, uint64_t offset, const char *text)
-{
-    int fd = openat(server.pool.directory, name, O_WRONLY);
-
-    REQUIRE(fd >= 0);
-    CHECK_EQUAL(pwrite(fd, text, strlen(text), offset), strlen(text));
-    close(fd);
-}
-
-static bool has(const char *name, uint64_t offset, const char *text)
-{
-    int fd = openat(server.pool.directory, name, O_RDONLY);
-    char read[64] = "";
-
-    REQUIRE(fd >= 0);
-    CHECK(pread(fd, read, strlen(text), offset) >= 0);
-    close(fd);
-    return memcmp(read, text, strlen(text)) == 0;
+    return pool_revert(&pool_server.pool, "v", snapshot, &err);
 }
 
 static unsigned int files(void)
@@ -166,33 +34,25 @@ static unsigned int files(void)
     struct pool_file *found;
     size_t count;
 
-    REQUIRE(pool_scan(&server.pool, &found, &count, &err) == 0);
+    REQUIRE(pool_scan(&pool_server.pool, &found, &count, &err) == 0);
     free(found);
     return count;
-}
-
-static bool nothing_is_left_over(void)
-{
-    char command[128];
-
-    snprintf(command, sizeof(command), "ls -A %s | grep -q '[.]new$'", folder);
-    return system(command) != 0;
 }
 
 /* ---- Snapshots ----------------------------------------------------------- */
 
 static void test_keeps_its_data(void)
 {
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
-    put("v", 0, "before");
-    CHECK_EQUAL(make("v", "v@s", NULL), 0);
-    put("v", 0, "after!");
-    CHECK(has("v@s", 0, "before"));
-    CHECK(has("v", 0, "after!"));
-    CHECK(nothing_is_left_over());
-    end();
+    pool_put_text("v", 0, "before");
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
+    pool_put_text("v", 0, "after!");
+    CHECK(pool_has_text("v@s", 0, "before"));
+    CHECK(pool_has_text("v", 0, "after!"));
+    CHECK(pool_has_no_new_file());
+    pool_server_end();
 }
 
 static void test_copies_nothing(void)
@@ -203,69 +63,70 @@ static void test_copies_nothing(void)
     char *data;
     int fd;
 
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
-    REQUIRE(pool_create(&server.pool, "large", size, &err) == 0);
+    REQUIRE(pool_create(&pool_server.pool, "large", size, &err) == 0);
     data = calloc(1, 64 << 20);
     REQUIRE(data != NULL);
     memset(data, 'x', 64 << 20);
-    fd = openat(server.pool.directory, "large", O_WRONLY);
+    fd = openat(pool_server.pool.directory, "large", O_WRONLY);
     CHECK_EQUAL(pwrite(fd, data, 64 << 20, size / 2), 64 << 20);
     close(fd);
     free(data);
     began = rdisk_now(&rdisk_env_system);
-    CHECK_EQUAL(make("large", "large@s", NULL), 0);
+    CHECK_EQUAL(pool_server_snapshot("large", "large@s", NULL, &err), 0);
     /* A tenth of it where nothing else runs. */
     CHECK(rdisk_now(&rdisk_env_system) - began < 2000 * RDISK_MSEC);
-    CHECK_EQUAL(fstatat(server.pool.directory, "large@s", &st, 0), 0);
+    CHECK_EQUAL(fstatat(pool_server.pool.directory, "large@s", &st, 0), 0);
     CHECK_EQUAL(st.st_size, size);
-    CHECK(has("large@s", size / 2, "xxxx"));
+    CHECK(pool_has_text("large@s", size / 2, "xxxx"));
     /* Both are there, though the file system has no room for two of them. */
     for (unsigned int i = 0; i < 20; i++) {
         char name[16];
 
         snprintf(name, sizeof(name), "large@%u", i);
-        CHECK_EQUAL(make("large", name, NULL), 0);
+        CHECK_EQUAL(pool_server_snapshot("large", name, NULL, &err), 0);
     }
-    CHECK(has("large@19", size / 2, "xxxx"));
-    end();
+    CHECK(pool_has_text("large@19", size / 2, "xxxx"));
+    pool_server_end();
 }
 
 static void test_is_read_only(void)
 {
     struct volume *volume;
 
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
-    CHECK_EQUAL(make("v", "v@s", NULL), 0);
-    volume = pool_get(&server.pool, "v@s", &err);
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
+    volume = pool_get(&pool_server.pool, "v@s", &err);
     REQUIRE(volume != NULL);
     CHECK(volume->backend->geometry.read_only);
-    CHECK_EQUAL(volume->backend->geometry.size, SIZE);
-    CHECK_EQUAL(pool_resize(&server.pool, "v@s", 2 * SIZE, false, &err),
+    CHECK_EQUAL(volume->backend->geometry.size, POOL_VOLUME_SIZE);
+    CHECK_EQUAL(pool_resize(&pool_server.pool, "v@s", 2 * POOL_VOLUME_SIZE,
+                            false, &err),
                 -EROFS);
-    pool_put(&server.pool, volume);
-    end();
+    pool_put(&pool_server.pool, volume);
+    pool_server_end();
 }
 
 static void test_is_another_volume(void)
 {
     struct volume *volume, *snapshot;
 
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
-    volume = pool_get(&server.pool, "v", &err);
-    CHECK_EQUAL(make("v", "v@s", NULL), 0);
-    snapshot = pool_get(&server.pool, "v@s", &err);
+    volume = pool_get(&pool_server.pool, "v", &err);
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
+    snapshot = pool_get(&pool_server.pool, "v@s", &err);
     REQUIRE(volume && snapshot);
     CHECK(memcmp(volume->backend->identity, snapshot->backend->identity,
                  RDISK_ID_SIZE) != 0);
-    pool_put(&server.pool, snapshot);
-    pool_put(&server.pool, volume);
-    end();
+    pool_put(&pool_server.pool, snapshot);
+    pool_put(&pool_server.pool, volume);
+    pool_server_end();
 }
 
 static void test_names(void)
@@ -273,22 +134,22 @@ static void test_names(void)
     static const char *const bad[] = { "v@",    "v@.s", "v@-s",
                                        "v@s@t", "@s",   "w@s" };
 
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        CHECK_EQUAL(make("v", bad[i], NULL), -EINVAL);
+        CHECK_EQUAL(pool_server_snapshot("v", bad[i], NULL, &err), -EINVAL);
     }
-    CHECK_EQUAL(make("v", "v@s", NULL), 0);
-    CHECK_EQUAL(make("v", "v@s", NULL), -EEXIST);
-    CHECK_EQUAL(make("v@s", "v@t", NULL), -EINVAL);
-    CHECK_EQUAL(make("none", "none@s", NULL), -ENOENT);
-    CHECK_EQUAL(pool_create(&server.pool, "a@b", 4096, &err), -EINVAL);
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), -EEXIST);
+    CHECK_EQUAL(pool_server_snapshot("v@s", "v@t", NULL, &err), -EINVAL);
+    CHECK_EQUAL(pool_server_snapshot("none", "none@s", NULL, &err), -ENOENT);
+    CHECK_EQUAL(pool_create(&pool_server.pool, "a@b", 4096, &err), -EINVAL);
     CHECK_SAYS(err.text, "a name with '@' is a snapshot's");
-    CHECK_EQUAL(pool_replace(&server.pool, "v@s", 4096, &err), -EINVAL);
+    CHECK_EQUAL(pool_replace(&pool_server.pool, "v@s", 4096, &err), -EINVAL);
     CHECK_EQUAL(files(), 2);
-    CHECK(nothing_is_left_over());
-    end();
+    CHECK(pool_has_no_new_file());
+    pool_server_end();
 }
 
 static void test_configured(void)
@@ -299,96 +160,94 @@ static void test_configured(void)
         .directory = AT_FDCWD,
     };
 
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
-    REQUIRE(pool_configure(&server.pool, &backend_memory, &spec, &err) == 0);
-    CHECK_EQUAL(make("m", "m@s", NULL), -ENOTSUP);
+    REQUIRE(pool_configure(&pool_server.pool, &backend_memory, &spec, &err) ==
+            0);
+    CHECK_EQUAL(pool_server_snapshot("m", "m@s", NULL, &err), -ENOTSUP);
     CHECK_SAYS(err.text, "only volumes of the pool have snapshots and clones");
     spec.volume = "m@s";
-    CHECK_EQUAL(pool_configure(&server.pool, &backend_memory, &spec, &err),
+    CHECK_EQUAL(pool_configure(&pool_server.pool, &backend_memory, &spec, &err),
                 -EINVAL);
-    end();
+    pool_server_end();
 }
 
 static void test_no_reflinks(void)
 {
-    log_set_level(QUIET);
-    plain_folder(folder, sizeof(folder));
-    open_pool();
-    REQUIRE(pool_create(&server.pool, "v", SIZE, &err) == 0);
-    CHECK_EQUAL(make("v", "v@s", NULL), -ENOTSUP);
+    pool_server_begin();
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), -ENOTSUP);
     CHECK_SAYS(err.text, "the file system of volume 'v', tmpfs, cannot share "
                          "blocks between files: use XFS or btrfs for the pool "
                          "directory");
-    CHECK_EQUAL(make("v", "w", NULL), -ENOTSUP);
+    CHECK_EQUAL(pool_server_snapshot("v", "w", NULL, &err), -ENOTSUP);
     CHECK_EQUAL(files(), 1);
-    CHECK(nothing_is_left_over());
-    end();
+    CHECK(pool_has_no_new_file());
+    pool_server_end();
 }
 
 /* ---- Clones -------------------------------------------------------------- */
 
 static void test_clone(void)
 {
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
-    put("v", 0, "first");
-    CHECK_EQUAL(make("v", "v@s", NULL), 0);
-    put("v", 0, "other");
-    CHECK_EQUAL(make("v@s", "w", NULL), 0);
-    CHECK_EQUAL(make("v", "x", NULL), 0);
-    CHECK(has("w", 0, "first"));
-    CHECK(has("x", 0, "other"));
-    put("w", 0, "third");
-    CHECK(has("v@s", 0, "first"));
-    CHECK_EQUAL(make("v", "w", NULL), -EEXIST);
-    CHECK(has("w", 0, "third"));
+    pool_put_text("v", 0, "first");
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
+    pool_put_text("v", 0, "other");
+    CHECK_EQUAL(pool_server_snapshot("v@s", "w", NULL, &err), 0);
+    CHECK_EQUAL(pool_server_snapshot("v", "x", NULL, &err), 0);
+    CHECK(pool_has_text("w", 0, "first"));
+    CHECK(pool_has_text("x", 0, "other"));
+    pool_put_text("w", 0, "third");
+    CHECK(pool_has_text("v@s", 0, "first"));
+    CHECK_EQUAL(pool_server_snapshot("v", "w", NULL, &err), -EEXIST);
+    CHECK(pool_has_text("w", 0, "third"));
     /* None of them needs another one. */
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
-    CHECK(has("w", 0, "third"));
-    end();
+    CHECK_EQUAL(delete_with_snapshots("v"), 0);
+    CHECK(pool_has_text("w", 0, "third"));
+    pool_server_end();
 }
 
 /* ---- Delete -------------------------------------------------------------- */
 
 static void test_delete(void)
 {
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
-    CHECK_EQUAL(make("v", "v@s", NULL), 0);
-    CHECK_EQUAL(make("v", "v@t", NULL), 0);
-    CHECK_EQUAL(make("v", "vv", NULL), 0);
-    CHECK_EQUAL(make("vv", "vv@s", NULL), 0);
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", false), -EBUSY);
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
+    CHECK_EQUAL(pool_server_snapshot("v", "v@t", NULL, &err), 0);
+    CHECK_EQUAL(pool_server_snapshot("v", "vv", NULL, &err), 0);
+    CHECK_EQUAL(pool_server_snapshot("vv", "vv@s", NULL, &err), 0);
+    CHECK_EQUAL(delete_volume("v"), -EBUSY);
     CHECK_SAYS(err.text, "cannot delete volume 'v': it has 2 snapshots");
-    CHECK_EQUAL(pool_replace(&server.pool, "v", 4096, &err), -EBUSY);
-    CHECK_EQUAL(change(POOL_DELETE, "v@s", "", false), 0);
-    CHECK(!there("v@s") && there("v@t") && there("v"));
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), 0);
-    CHECK(!there("v@t") && !there("v"));
-    CHECK(there("vv@s"));
-    end();
+    CHECK_EQUAL(pool_replace(&pool_server.pool, "v", 4096, &err), -EBUSY);
+    CHECK_EQUAL(delete_volume("v@s"), 0);
+    CHECK(!pool_has_file("v@s") && pool_has_file("v@t") && pool_has_file("v"));
+    CHECK_EQUAL(delete_with_snapshots("v"), 0);
+    CHECK(!pool_has_file("v@t") && !pool_has_file("v"));
+    CHECK(pool_has_file("vv@s"));
+    pool_server_end();
 }
 
 static void test_delete_open_snapshot(void)
 {
     struct volume *snapshot;
 
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
-    CHECK_EQUAL(make("v", "v@s", NULL), 0);
-    CHECK_EQUAL(make("v", "v@t", NULL), 0);
-    snapshot = pool_get(&server.pool, "v@t", &err);
-    CHECK_EQUAL(change(POOL_DELETE, "v@t", "", false), -EBUSY);
-    CHECK_EQUAL(change(POOL_DELETE, "v", "", true), -EBUSY);
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
+    CHECK_EQUAL(pool_server_snapshot("v", "v@t", NULL, &err), 0);
+    snapshot = pool_get(&pool_server.pool, "v@t", &err);
+    CHECK_EQUAL(delete_volume("v@t"), -EBUSY);
+    CHECK_EQUAL(delete_with_snapshots("v"), -EBUSY);
     CHECK_SAYS(err.text, "cannot delete snapshot 'v@t': it is open");
     CHECK_EQUAL(files(), 3);
-    pool_put(&server.pool, snapshot);
-    end();
+    pool_put(&pool_server.pool, snapshot);
+    pool_server_end();
 }
 
 /* ---- Revert -------------------------------------------------------------- */
@@ -398,26 +257,26 @@ static void test_revert(void)
     uint8_t old[RDISK_ID_SIZE];
     struct volume *volume;
 
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
-    put("v", 0, "before");
-    CHECK_EQUAL(make("v", "v@s", NULL), 0);
-    put("v", 0, "after!");
-    volume = pool_get(&server.pool, "v", &err);
+    pool_put_text("v", 0, "before");
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
+    pool_put_text("v", 0, "after!");
+    volume = pool_get(&pool_server.pool, "v", &err);
     memcpy(old, volume->backend->identity, sizeof(old));
-    pool_put(&server.pool, volume);
+    pool_put(&pool_server.pool, volume);
     CHECK_EQUAL(revert("v@s"), 0);
-    CHECK(has("v", 0, "before"));
-    CHECK(there("v@s"));
+    CHECK(pool_has_text("v", 0, "before"));
+    CHECK(pool_has_file("v@s"));
     /* Who had it before does not take it for the volume that it had. */
-    volume = pool_get(&server.pool, "v", &err);
+    volume = pool_get(&pool_server.pool, "v", &err);
     REQUIRE(volume != NULL);
     CHECK(memcmp(old, volume->backend->identity, sizeof(old)) != 0);
     CHECK(!volume->backend->geometry.read_only);
-    pool_put(&server.pool, volume);
-    CHECK(nothing_is_left_over());
-    end();
+    pool_put(&pool_server.pool, volume);
+    CHECK(pool_has_no_new_file());
+    pool_server_end();
 }
 
 static void test_revert_in_use(void)
@@ -426,39 +285,39 @@ static void test_revert_in_use(void)
     uint64_t now = rdisk_now(&rdisk_env_system);
     struct volume *volume;
 
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
-    server.pool.lease_time = 60000 * RDISK_MSEC;
-    CHECK_EQUAL(make("v", "v@s", NULL), 0);
-    put("v", 0, "after!");
-    volume = pool_get(&server.pool, "v", &err);
-    REQUIRE(volume && pool_lease(&server.pool, volume, now, &err) == 0);
+    pool_server.pool.lease_time = 60000 * RDISK_MSEC;
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
+    pool_put_text("v", 0, "after!");
+    volume = pool_get(&pool_server.pool, "v", &err);
+    REQUIRE(volume && pool_lease(&pool_server.pool, volume, now, &err) == 0);
     CHECK_EQUAL(volume_hold(volume, &one, &err), 0);
     CHECK_EQUAL(revert("v@s"), -EBUSY);
     CHECK_SAYS(err.text, "cannot revert volume 'v': it is open at peer");
     /* Its writer is away, and may come back. */
     volume_release(&one, false, now);
-    pool_put(&server.pool, volume);
+    pool_put(&pool_server.pool, volume);
     CHECK_EQUAL(revert("v@s"), -EBUSY);
     CHECK_SAYS(err.text, "'rdisk fence v' ends that");
-    CHECK(has("v", 0, "after!"));
-    end();
+    CHECK(pool_has_text("v", 0, "after!"));
+    pool_server_end();
 }
 
 static void test_revert_what(void)
 {
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
-    CHECK_EQUAL(make("v", "v@s", NULL), 0);
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
     CHECK_EQUAL(revert("v@t"), -ENOENT);
     CHECK_SAYS(err.text, "there is no snapshot 'v@t'");
     CHECK_EQUAL(revert("v"), -EINVAL);
     CHECK_EQUAL(revert("w@s"), -EINVAL);
-    CHECK_EQUAL(change(POOL_REVERT, "v@s", "v@s", false), -EINVAL);
-    CHECK(nothing_is_left_over());
-    end();
+    CHECK_EQUAL(pool_revert(&pool_server.pool, "v@s", "v@s", &err), -EINVAL);
+    CHECK(pool_has_no_new_file());
+    pool_server_end();
 }
 
 /* ---- The server ends on the way ------------------------------------------ */
@@ -480,30 +339,30 @@ static void test_killed(void)
     pid_t child;
     int status;
 
-    if (!begin()) {
+    if (!pool_server_begin_shared()) {
         return;
     }
-    put("v", 0, "before");
-    close_pool();
+    pool_put_text("v", 0, "before");
+    pool_server_close();
     child = fork();
     if (child == 0) {
-        open_pool();
-        volume = pool_get(&server.pool, "v", &err);
+        pool_server_open();
+        volume = pool_get(&pool_server.pool, "v", &err);
         dying = *volume->backend->class;
         dying.share = share_and_die;
         volume->backend->class = &dying;
-        make("v", "v@s", NULL);
+        pool_server_snapshot("v", "v@s", NULL, &err);
         _exit(1);
     }
     REQUIRE(waitpid(child, &status, 0) == child);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 9);
-    CHECK(!nothing_is_left_over());
-    open_pool();
-    CHECK(nothing_is_left_over());
-    CHECK(!there("v@s"));
-    CHECK(has("v", 0, "before"));
-    CHECK_EQUAL(make("v", "v@s", NULL), 0);
-    end();
+    CHECK(!pool_has_no_new_file());
+    pool_server_open();
+    CHECK(pool_has_no_new_file());
+    CHECK(!pool_has_file("v@s"));
+    CHECK(pool_has_text("v", 0, "before"));
+    CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
+    pool_server_end();
 }
 
 static void test_foreign_files_stay(void)
@@ -512,224 +371,23 @@ static void test_foreign_files_stay(void)
                                          ".a~.b.new", "x.new", ".x.news" };
     int fd;
 
-    log_set_level(QUIET);
-    plain_folder(folder, sizeof(folder));
-    open_pool();
+    pool_server_begin();
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        fd = openat(server.pool.directory, names[i], O_CREAT | O_WRONLY, 0600);
+        fd = openat(pool_server.pool.directory, names[i], O_CREAT | O_WRONLY,
+                    0600);
         REQUIRE(fd >= 0);
         close(fd);
     }
-    fd = openat(server.pool.directory, ".v@s~7.new", O_CREAT | O_WRONLY, 0600);
+    fd = openat(pool_server.pool.directory, ".v@s~7.new", O_CREAT | O_WRONLY,
+                0600);
     close(fd);
-    close_pool();
-    open_pool();
+    pool_server_close();
+    pool_server_open();
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        CHECK(there(names[i]));
+        CHECK(pool_has_file(names[i]));
     }
-    CHECK(!there(".v@s~7.new"));
-    end();
-}
-
-/* ---- In use -------------------------------------------------------------- */
-
-/*
- * A chain of writes: each is submitted when the one before it is answered, at
- * the other reactor. So the data of one moment is the chain up to some write,
- * and nothing of what follows it.
- */
-static struct worker workers[WORKERS];
-static struct attachment *attachments[WORKERS];
-static struct backend *written;
-static struct backend_io io;
-static struct message next[WORKERS], attaching[WORKERS], detaching[WORKERS];
-static char *block;
-static atomic_uint writes, failed, attached;
-static atomic_bool stop, stopped;
-
-static void attach_run(struct message *message)
-{
-    unsigned int i = message - attaching;
-
-    attachments[i] = attachment_get(&workers[i], written);
-    attached++;
-}
-
-static void detach_run(struct message *message)
-{
-    unsigned int i = message - detaching;
-
-    attachment_put(&workers[i], attachments[i]);
-    attached--;
-}
-
-static void written_one(struct backend_io *one, int result, void *opaque)
-{
-    failed += result < 0;
-    attachment_completed(opaque);
-    if (stop || (writes + 1) * BLOCK == SIZE) {
-        stopped = true;
-        return;
-    }
-    writes++;
-    reactor_send(workers[writes % WORKERS].reactor, &next[writes % WORKERS]);
-}
-
-static void write_run(struct message *message)
-{
-    unsigned int i = message - next, n = writes;
-
-    memset(block, 0, BLOCK);
-    snprintf(block, BLOCK, "write %u", n);
-    io = (struct backend_io) {
-        .op = RDISK_OP_WRITE,
-        .offset = n * BLOCK,
-        .length = BLOCK,
-        .data = block,
-        .buffer = { -1, -1 },
-    };
-    backend_io_push(&io, written_one, attachments[i]);
-    attachment_submit(attachments[i], &io);
-}
-
-static void begin_writing(struct backend *backend)
-{
-    written = backend;
-    writes = failed = attached = 0;
-    stop = stopped = false;
-    REQUIRE(posix_memalign((void **)&block, BLOCK, BLOCK) == 0);
-    memset(workers, 0, sizeof(workers));
-    for (unsigned int i = 0; i < WORKERS; i++) {
-        workers[i].reactor = reactor_create(i, -1, 0, &err);
-        REQUIRE(workers[i].reactor != NULL);
-        next[i].run = write_run;
-        attaching[i].run = attach_run;
-        detaching[i].run = detach_run;
-        reactor_send(workers[i].reactor, &attaching[i]);
-    }
-    server.workers = workers;
-    server.placement.cores = WORKERS;
-    while (attached < WORKERS) {
-        usleep(1000);
-    }
-    reactor_send(workers[0].reactor, &next[0]);
-}
-
-static void end_writing(void)
-{
-    stop = true;
-    while (!stopped) {
-        usleep(1000);
-    }
-    for (unsigned int i = 0; i < WORKERS; i++) {
-        reactor_send(workers[i].reactor, &detaching[i]);
-    }
-    while (attached) {
-        usleep(1000);
-    }
-    for (unsigned int i = 0; i < WORKERS; i++) {
-        reactor_destroy(workers[i].reactor);
-    }
-    server.placement.cores = 0;
-    CHECK_EQUAL(failed, 0);
-    free(block);
-}
-
-/* Blocks of the chain at the beginning of @name; there are no others. */
-static unsigned int chain(const char *name)
-{
-    int fd = openat(server.pool.directory, name, O_RDONLY);
-    unsigned int count = 0;
-    bool over = false;
-    char text[32], expected[32];
-
-    REQUIRE(fd >= 0);
-    for (unsigned int i = 0; i < SIZE / BLOCK; i++) {
-        CHECK_EQUAL(pread(fd, text, sizeof(text), i * BLOCK), sizeof(text));
-        snprintf(expected, sizeof(expected), "write %u", i);
-        if (strcmp(text, expected) == 0) {
-            CHECK(!over);
-            count++;
-        } else {
-            CHECK_EQUAL(text[0], 0);
-            over = true;
-        }
-    }
-    close(fd);
-    return count;
-}
-
-static void test_one_moment(void)
-{
-    struct volume *volume;
-    unsigned int before = 0, now, after, total = 0;
-    uint64_t pause;
-
-    if (!begin()) {
-        return;
-    }
-    volume = pool_get(&server.pool, "v", &err);
-    REQUIRE(volume != NULL);
-    begin_writing(volume->backend);
-    for (unsigned int i = 0; i < 10; i++) {
-        char name[16];
-
-        snprintf(name, sizeof(name), "v@%u", i);
-        before = writes;
-        CHECK_EQUAL(make("v", name, &pause), 0);
-        after = writes;
-        now = chain(name);
-        /* All that was answered before is there, nothing of what came later. */
-        CHECK(now >= before && now <= after + 1);
-        total += now;
-        CHECK(volume->longest_pause >= pause);
-        usleep(5000);
-    }
-    end_writing();
-    CHECK(total > 0);
-    pool_put(&server.pool, volume);
-    end();
-}
-
-static int share_slowly(struct backend *backend, int fd,
-                        struct rdisk_error *why)
-{
-    usleep(1000);
-    server.barriers->deadline = 0; /* it has taken too long */
-    barriers_check_time(&server, rdisk_now(&rdisk_env_system));
-    while (server.barriers) {
-        turn(20);
-    }
-    return backend_file.share(backend, fd, why);
-}
-
-static void test_too_slow(void)
-{
-    struct volume *volume;
-    unsigned int before;
-
-    if (!begin()) {
-        return;
-    }
-    volume = pool_get(&server.pool, "v", &err);
-    REQUIRE(volume != NULL);
-    dying = *volume->backend->class;
-    dying.share = share_slowly;
-    volume->backend->class = &dying;
-    begin_writing(volume->backend);
-    before = writes;
-    CHECK_EQUAL(make("v", "v@s", NULL), -ETIMEDOUT);
-    CHECK_SAYS(err.text, "there is no 'v@s'");
-    CHECK(!there("v@s"));
-    CHECK(nothing_is_left_over());
-    for (unsigned int i = 0; i < 1000 && writes == before && !stopped; i++) {
-        usleep(1000);
-    }
-    CHECK(writes > before || stopped);
-    end_writing();
-    volume->backend->class = &backend_file;
-    pool_put(&server.pool, volume);
-    end();
+    CHECK(!pool_has_file(".v@s~7.new"));
+    pool_server_end();
 }
 
 static void clone_has_no_name_of_a_configured_volume(void)
@@ -740,15 +398,13 @@ static void clone_has_no_name_of_a_configured_volume(void)
         .directory = AT_FDCWD,
     };
 
-    log_set_level(QUIET);
-    plain_folder(folder, sizeof(folder));
-    open_pool();
-    REQUIRE(pool_create(&server.pool, "v", SIZE, &err) == 0);
-    REQUIRE(pool_configure(&server.pool, &backend_memory, &spec, &err) == 0);
-    CHECK_EQUAL(make("v", "m", NULL), -EEXIST);
+    pool_server_begin();
+    REQUIRE(pool_configure(&pool_server.pool, &backend_memory, &spec, &err) ==
+            0);
+    CHECK_EQUAL(pool_server_snapshot("v", "m", NULL, &err), -EEXIST);
     CHECK_SAYS(err.text, "volume 'm' already exists");
-    CHECK(!there("m"));
-    end();
+    CHECK(!pool_has_file("m"));
+    pool_server_end();
 }
 
 static const struct unit_test tests[] = {
@@ -775,10 +431,6 @@ static const struct unit_test tests[] = {
       test_killed },
     { "other files of the pool directory are left alone at the start",
       test_foreign_files_stay },
-    { "a snapshot of a volume in use has the data of one moment",
-      test_one_moment },
-    { "a snapshot that takes too long is none, and the volume's requests go on",
-      test_too_slow },
     { "a clone has no name of a configured volume",
       clone_has_no_name_of_a_configured_volume },
 };

@@ -126,28 +126,6 @@ static void file_of_a_configured_volume_is_left_alone(void)
     end();
 }
 
-static void deleted(struct pool_change *change)
-{
-}
-
-static int delete_with_snapshots(const char *name)
-{
-    struct operations operations;
-    struct pool_change change = {
-        .pool = &pool,
-        .kind = POOL_DELETE,
-        .snapshots = true,
-        .done = deleted,
-    };
-
-    operations_init(&operations, NULL);
-    snprintf(change.operation.volume, sizeof(change.operation.volume), "%s",
-             name);
-    pool_change_start(&operations, &change);
-    err = change.why;
-    return change.result;
-}
-
 static void volume_whose_snapshot_is_read_stays(void)
 {
     struct volume_holder one = { .epoch = 1, .peer = "peer" };
@@ -162,12 +140,12 @@ static void volume_whose_snapshot_is_read_stays(void)
     snapshot = pool_get(&pool, "v@s", &err);
     REQUIRE(snapshot != NULL);
     CHECK_EQUAL(volume_hold(snapshot, &one, &err), 0);
-    CHECK_EQUAL(delete_with_snapshots("v"), -EBUSY);
+    CHECK_EQUAL(pool_delete_with_snapshots(&pool, "v", &err), -EBUSY);
     CHECK_SAYS(err.text, "cannot delete volume 'v@s': it is open at peer");
     CHECK(there("v") && there("v@s"));
     volume_release(&one, true, 0);
     pool_put(&pool, snapshot);
-    CHECK_EQUAL(delete_with_snapshots("v"), 0);
+    CHECK_EQUAL(pool_delete_with_snapshots(&pool, "v", &err), 0);
     CHECK(!there("v") && !there("v@s"));
     end();
 }
