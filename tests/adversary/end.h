@@ -13,7 +13,7 @@
 #include <infiniband/verbs.h>
 #include <rdma/rdma_cma.h>
 
-#include "transport/wire/wire.h"
+#include "transport/wire/request.h"
 
 #define END_WAIT_MS  10000
 #define END_RECEIVES 16u

@@ -5,7 +5,7 @@
  * inside its bounds.
  */
 #include "fuzz.h"
-#include "transport/wire/wire.h"
+#include "transport/wire/request.h"
 #include "tests/unit/support/unit.h"
 
 static void request(struct fuzz_input *input)

@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 
 #include "tests/sim/mutation.h"
-#include "transport/wire/wire.h"
+#include "transport/wire/request.h"
 
 /* The functions are the same for all hosts. */
 static struct rdisk_verbs real;

@@ -3,6 +3,7 @@
  * broken of that on purpose. */
 #include "tests/sim/sim.h"
 #include "transport/initiator/session.h"
+#include "transport/target/queue.h"
 
 /* ---- The server's owner -------------------------------------------------- */
 

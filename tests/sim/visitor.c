@@ -12,6 +12,7 @@
 #include "transport/verbs/conn_param.h"
 #include "transport/wire/auth.h"
 #include "transport/wire/list.h"
+#include "transport/wire/request.h"
 
 #define STAY_MS 20000 /* then it goes, whatever has come of it */
 /* Time for the server to receive what was sent without a reply. */

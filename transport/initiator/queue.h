@@ -12,6 +12,7 @@
 #include "transport/initiator/memory.h"
 #include "transport/verbs/qp.h"
 #include "transport/wire/op_counters.h"
+#include "transport/wire/request.h"
 #include <rdisk/initiator.h>
 
 /* Segments and the fixed header of the longest request, in bytes. */

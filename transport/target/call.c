@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "transport/target/queue.h"
 #include "transport/target/session.h"
 
 /* ---- RESIZE and STAT ---------------------------------------------------- */

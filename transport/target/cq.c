@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "transport/target/queue.h"
 #include "transport/target/session.h"
 
 /* The smallest queue takes more entries than this. */

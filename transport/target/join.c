@@ -2,6 +2,7 @@
 /* A data queue joins the session that it belongs to. */
 #include <errno.h>
 
+#include "transport/target/queue.h"
 #include "transport/target/session.h"
 
 /* ---- Queues join ------------------------------------------------------ */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* How long a server's queue takes for its requests. */
+#include "transport/target/queue.h"
 #include "transport/target/session.h"
 
 void rdisk_target_queue_answered(struct rdisk_target_queue *queue,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "transport/target/queue.h"
 #include "transport/target/session.h"
 
 /* Of a queue: with fewer, better none. */

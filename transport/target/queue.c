@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transport/target/queue.h"
 #include "transport/verbs/conn_param.h"
 #include "transport/target/session.h"
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "transport/target/queue.h"
 #include "transport/target/session.h"
 
 void rdisk_target_queue_violated(struct rdisk_target_queue *queue,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "transport/target/session.h"
+#include "transport/target/queue.h"
 #include "transport/verbs/address.h"
 
 /* ---- Life ------------------------------------------------------------- */

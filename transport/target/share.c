@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #include "transport/base/least.h"
+#include "transport/target/queue.h"
 #include "transport/target/session.h"
 
 /* Slots of a grant: at most, and if there is memory, at least. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "transport/target/queue.h"
 #include "transport/target/session.h"
 #include "transport/verbs/mr.h"
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "transport/base/least.h"
+#include "transport/target/queue.h"
 #include "transport/target/session.h"
 #include "transport/verbs/channel.h"
 

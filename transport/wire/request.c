@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The checks of requests, and of the one answer that has fields. */
 #include "transport/wire/check.h"
+#include "transport/wire/request.h"
 
 /* True if the length of @op is in the field range, up to the whole volume. */
 static bool is_long(const struct rdisk_request_limits *limits, enum rdisk_op op)

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "transport/wire/wire.h"
+#include "transport/wire/request.h"
 #include "tests/unit/support/unit.h"
 
 static struct rdisk_error err;

@@ -8,6 +8,7 @@
 
 #include "tests/unit/support/raw.h"
 #include "tests/unit/support/scene.h"
+#include "transport/wire/request.h"
 
 /* Where the control messages lie in control.buffer. */
 #define HOSTILE_SAY 8192u

@@ -8,6 +8,7 @@
 
 #include "tests/unit/support/raw.h"
 #include "tests/unit/support/scene.h"
+#include "transport/wire/request.h"
 
 /* Bytes of the read that the victim sends, its slot size. */
 #define ROGUE_BUFFER 4096u

@@ -6,6 +6,7 @@
 #include "tests/unit/support/raw.h"
 #include "tests/unit/support/scene.h"
 #include "tests/unit/support/unit.h"
+#include "transport/wire/request.h"
 
 #define LONG_RANGE (SCENE_SIZE - 8192) /* many slots' worth */
 

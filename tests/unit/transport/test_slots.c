@@ -5,6 +5,7 @@
 #include "tests/unit/support/scene.h"
 #include "tests/unit/support/unit.h"
 #include "transport/initiator/session.h"
+#include "transport/target/queue.h"
 #include "transport/target/session.h"
 
 #define SLOTS     64u

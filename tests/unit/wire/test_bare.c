@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Writes without a header: what fits into an immediate, and what is refused. */
-#include "transport/wire/wire.h"
+#include "transport/wire/request.h"
 #include "tests/unit/support/unit.h"
 
 #define PAGE RDISK_BARE_UNIT

@@ -2,7 +2,7 @@
 /* EXTENTS and COPY on the wire: what each side refuses, field by field. */
 #include <errno.h>
 
-#include "transport/wire/wire.h"
+#include "transport/wire/request.h"
 #include "tests/unit/support/unit.h"
 
 #define BLOCK 512u

@@ -2,7 +2,7 @@
 /* What a server refuses of a request, and how: field by field. */
 #include <errno.h>
 
-#include "transport/wire/wire.h"
+#include "transport/wire/request.h"
 #include "tests/unit/support/unit.h"
 
 static struct rdisk_wire_request wire;

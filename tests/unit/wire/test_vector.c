@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Several requests in one message: what fits together, and what is refused. */
-#include "transport/wire/wire.h"
+#include "transport/wire/request.h"
 #include "tests/unit/support/unit.h"
 
 #define ENTRY ((uint32_t)sizeof(struct rdisk_wire_entry))
