@@ -2,43 +2,22 @@
 #include "server/session/open.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/container_of.h"
 #include "common/log.h"
 #include "common/thread.h"
-#include "server/session/create.h"
-#include "server/session/list.h"
+#include "server/session/close.h"
 #include "server/session/resize.h"
 
-static struct session *session_of(struct volume_operation *work)
-{
-    return container_of(work, struct session, work);
-}
-
-static struct session *of_job(struct job *job)
-{
-    return session_of(volume_operation_of_job(job));
-}
-
-/* ---- The end of an operation ------------------------------------------ */
-
-/* The session is not the transport's any more, and its operation has ended. */
-static void session_free(struct session *session)
-{
-    free(session);
-}
-
-static void start_release(struct session *session);
+/* ---- The decision ------------------------------------------------------ */
 
 /* The OPEN is decided: retry it in the transport, if the session still
  * exists. */
 static void decided(struct volume_operation *work)
 {
-    struct session *session = session_of(work);
+    struct session *session = session_of_work(work);
 
     session->phase = SESSION_DECIDED;
     operation_end(&session->work.operation);
@@ -51,7 +30,7 @@ static void decided(struct volume_operation *work)
     /* The grant was not reported to the client. */
     if (session->status == RDISK_STATUS_OK) {
         session->orderly = !session->request.generation;
-        start_release(session);
+        session_release(session);
     } else {
         session_free(session);
     }
@@ -78,7 +57,7 @@ static void enter(struct session *session)
 
 static void save_run(struct job *job)
 {
-    struct session *session = of_job(job);
+    struct session *session = session_of_job(job);
 
     session->work.result = lease_save(&session->lease, &session->record,
                                       &session->work.why);
@@ -86,7 +65,7 @@ static void save_run(struct job *job)
 
 static void save_done(struct job *job)
 {
-    struct session *session = of_job(job);
+    struct session *session = session_of_job(job);
 
     if (session->work.result < 0) {
         refuse(session, rdisk_status_from_errno(session->work.result));
@@ -195,7 +174,7 @@ static void check_holders(struct session *session)
 
 static void read_run(struct job *job)
 {
-    struct session *session = of_job(job);
+    struct session *session = session_of_job(job);
 
     session->work.result = lease_read(session->lease.store,
                                       session->lease.identity, &session->record,
@@ -204,7 +183,7 @@ static void read_run(struct job *job)
 
 static void read_done(struct job *job)
 {
-    struct session *session = of_job(job);
+    struct session *session = session_of_job(job);
 
     if (session->work.result < 0) {
         refuse(session, rdisk_status_from_errno(session->work.result));
@@ -220,7 +199,7 @@ static void read_done(struct job *job)
 /* The lease of a volume is compared with its record each time. */
 static void opened(struct volume_operation *work)
 {
-    struct session *session = session_of(work);
+    struct session *session = session_of_work(work);
     struct volume *volume = work->volume;
     struct volume_holder *holder = &session->holder;
     struct lease *lease;
@@ -361,7 +340,7 @@ static enum rdisk_status answer(struct session *session,
     if (session->status == RDISK_STATUS_OK) {
         session->target = NULL;
         session->orderly = !session->request.generation;
-        start_release(session);
+        session_release(session);
     } else {
         session_free(session);
     }
@@ -429,182 +408,5 @@ enum rdisk_status open_event(void *opaque, struct rdisk_target_session *target,
 
     log_about(before);
     count_open(&server->totals, request, status);
-    return status;
-}
-
-/* ---- Closing ---------------------------------------------------------- */
-
-/* The client's CLOSE is answered when its record has that it has closed. */
-static void released(struct volume_operation *work)
-{
-    struct session *session = session_of(work);
-
-    operation_end(&work->operation);
-    if (session->asking) {
-        return; /* release_event() answers */
-    }
-    if (session->releasing && session->target) {
-        rdisk_target_session_released(session->target,
-                                      rdisk_status_from_errno(work->result),
-                                      &work->why);
-    }
-    session_free(session);
-}
-
-static void settle_run(struct job *job)
-{
-    struct session *session = of_job(job);
-
-    session->work.result = volume_settle(session->work.volume, &session->lease,
-                                         &session->work.why);
-}
-
-static void settle_done(struct job *job)
-{
-    struct session *session = of_job(job);
-    struct lease *lease = session->work.volume->lease;
-
-    if (session->work.result < 0) {
-        log_warning("%s", session->work.why.text);
-    } else if (lease->record.generation == session->lease.record.generation) {
-        lease->record.changed = session->lease.record.changed;
-    }
-    lease_settled(lease);
-    volume_operation_put(&session->work, released);
-}
-
-static void release_begin(struct operation *operation)
-{
-    struct session *session = session_of(volume_operation_of(operation));
-    struct lease *lease = session->work.volume->lease;
-
-    if (!session->settle || lease->writers) {
-        volume_operation_put(&session->work, released);
-        return;
-    }
-    session->lease = *lease;
-    if (operation_run(operation, lease->store, settle_run, settle_done,
-                      &session->work.why) < 0) {
-        log_warning("%s", session->work.why.text);
-        session->work.result = session->work.why.code;
-        lease_settled(lease);
-        volume_operation_put(&session->work, released);
-    }
-}
-
-/* It no longer holds the volume; the record is saved later. */
-static void start_release(struct session *session)
-{
-    struct server *server = session->server;
-    struct session **link = &server->sessions;
-
-    while (*link != session) {
-        link = &(*link)->next;
-    }
-    *link = session->next;
-    session->settle = volume_release(&session->holder, session->orderly,
-                                     rdisk_now(server->env));
-    session->work.result = 0;
-    session->work.operation.what = "closing volume";
-    session->work.operation.begin = release_begin;
-    operation_start(&server->operations, &session->work.operation);
-}
-
-static void count_close(const struct session *session, bool orderly)
-{
-    struct server *server = session->server;
-    struct server_totals *totals = &server->totals;
-
-    if (orderly) {
-        totals->closed++;
-    } else if (session->ended || server->stopping) {
-        totals->ended++;
-    } else {
-        totals->lost++;
-    }
-}
-
-static void leave(struct session *session, bool orderly)
-{
-    const struct rdisk_op_totals *ops = &session->past.ops;
-    struct volume *volume = session->holder.volume;
-    const struct log_subject subject = session_subject(session), *before;
-
-    if (session->phase == SESSION_OPEN) {
-        count_close(session, orderly);
-    }
-    before = log_about(&subject);
-    log_info("%s closes volume '%s': %" PRIu64 " reads, %" PRIu64
-             " writes, %" PRIu64 " flushes, %" PRIu64 " of them failed",
-             session->holder.peer, volume->name, ops->count[RDISK_OP_READ],
-             ops->count[RDISK_OP_WRITE], ops->count[RDISK_OP_FLUSH],
-             ops->failed);
-    log_about(before);
-    counters_add(&volume->past, &session->past);
-    volume->polled_past += session->polled_past;
-    session->orderly = orderly;
-    start_release(session);
-}
-
-void close_event(void *opaque, void *user, bool orderly)
-{
-    struct session *session = user;
-
-    assert_control_thread();
-    session->target = NULL;
-    if (session->releasing) {
-        return; /* no client waits for the answer to its CLOSE */
-    }
-    if (session->creation) {
-        create_leave(session);
-        return;
-    }
-    if (session->list) {
-        list_leave(session);
-        return;
-    }
-    resize_leave(session);
-    if (session->phase == SESSION_RUNNING) {
-        if (session->work.operation.begun) {
-            session->dead = true; /* its job is still running */
-            return;
-        }
-        operation_end(&session->work.operation);
-        session_free(session);
-        return;
-    }
-    if (session->status != RDISK_STATUS_OK) {
-        session_free(session); /* refused before the volume was opened */
-        return;
-    }
-    leave(session, session->phase == SESSION_DECIDED
-                       ? !session->request.generation
-                       : orderly);
-}
-
-/* Only what changes the record takes long enough to be waited for. */
-enum rdisk_status release_event(void *opaque, void *user,
-                                struct rdisk_error *err)
-{
-    struct session *session = user;
-    enum rdisk_status status;
-
-    assert_control_thread();
-    resize_leave(session);
-    session->releasing = session->asking = true;
-    leave(session, true);
-    session->asking = false;
-    if (session->work.operation.operations) {
-        if (session->settle) {
-            return RDISK_LATER;
-        }
-        session->target = NULL;
-        return RDISK_STATUS_OK;
-    }
-    status = rdisk_status_from_errno(session->work.result);
-    if (status != RDISK_STATUS_OK && err) {
-        *err = session->work.why;
-    }
-    session_free(session);
     return status;
 }

@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "common/thread.h"
+#include "server/session/close.h"
 #include "server/session/create.h"
 #include "server/session/list.h"
 #include "server/session/open.h"

@@ -3,6 +3,7 @@
 #ifndef RDISK_SERVER_SESSION_SESSION_H
 #define RDISK_SERVER_SESSION_SESSION_H
 
+#include "common/container_of.h"
 #include "common/log.h"
 #include "server/server.h"
 #include "server/volume/volume.h"
@@ -24,7 +25,7 @@ struct session {
     struct server *server;
     struct rdisk_target_session *target;
 
-    /* open.c's. */
+    /* open.c's and close.c's. */
     struct volume_operation work; /* that opens, or closes, the volume */
     enum session_phase phase;
     bool asking;              /* from within open_event() */
@@ -57,6 +58,16 @@ struct session {
     uint64_t polled_past;              /* the same */
     struct session *next;              /* of the server's list */
 };
+
+static inline struct session *session_of_work(struct volume_operation *work)
+{
+    return container_of(work, struct session, work);
+}
+
+static inline struct session *session_of_job(struct job *job)
+{
+    return session_of_work(volume_operation_of_job(job));
+}
 
 /* What the transport calls; its opaque is the struct server. */
 extern const struct rdisk_target_events session_events;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Who may have the volume: by the real rules of server/volume, in the order of
- * steps of server/session/open.c. Opening and closing are operations that take
- * turns (operation.c), and what asks the records of leases is a job, so the
- * answer comes later, or when nobody waits for it any more.
+ * steps of server/session/open.c and close.c. Opening and closing are
+ * operations that take turns (operation.c), and what asks the records of leases
+ * is a job, so the answer comes later, perhaps after the client has gone.
  */
 #include <errno.h>
 #include <limits.h>

@@ -120,7 +120,8 @@ enum sim_holder_phase {
     SIM_HOLDER_CLOSING, /* the session has ended, the operation runs */
 };
 
-/* A session of the server's; its steps are those of server/session/open.c. */
+/* A session of the server's; its steps are those of server/session/open.c and
+ * close.c. */
 struct sim_holder {
     struct volume_holder holder; /* first */
     struct sim *sim;
