@@ -11,7 +11,8 @@ SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
 	$(addprefix io/, cq_watch.c jobs.c mailbox.c offload.c placement.c reactor.c \
 		 ring.c ring_table.c) \
 	$(addprefix session/, attachment.c barrier.c close.c copy.c create.c fence.c \
-		list.c open.c queue.c resize.c session.c slots.c snapshot.c) \
+		list.c open.c queue.c resize.c scheduler.c session.c slots.c snapshot.c \
+		turns.c) \
 	$(addprefix volume/, drain.c identity.c identity_file.c lease.c lock.c losses.c \
 		operation.c pool.c pool_change.c pool_identity.c pool_images.c \
 		pool_new.c pool_page.c pool_shot.c pool_snapshot.c record_text.c \

@@ -23,6 +23,17 @@ uint64_t queue_polled(const struct queue *queue)
     return atomic_load_explicit(&queue->polled, memory_order_relaxed);
 }
 
+static struct queue_request *request_of(const struct flow_request *flow)
+{
+    return container_of(flow, struct queue_request, flow);
+}
+
+static struct queue *queue_of_request(const struct queue_request *request)
+{
+    return container_of(request - request->target->slot, struct queue,
+                        requests[0]);
+}
+
 static void request_done(struct backend_io *io, int result, void *opaque)
 {
     struct queue_request *request = container_of(io, struct queue_request, io);
@@ -35,7 +46,41 @@ static void request_done(struct backend_io *io, int result, void *opaque)
     }
     rdisk_target_complete(request->target, rdisk_status_from_errno(result));
     attachment_completed(queue->attachment);
+    turns_ended(&queue->worker->turns, queue->flow, &request->flow);
     reactor_defer(queue->worker->reactor, &queue->answers);
+}
+
+void queue_request_start(struct flow_request *flow)
+{
+    struct queue_request *request = request_of(flow);
+
+    attachment_submit(queue_of_request(request)->attachment, &request->io);
+}
+
+void queue_request_fail(struct flow_request *flow)
+{
+    struct queue_request *request = request_of(flow);
+    struct queue *queue = queue_of_request(request);
+
+    rdisk_target_complete(request->target, RDISK_STATUS_IO_ERROR);
+    reactor_defer(queue->worker->reactor, &queue->answers);
+}
+
+bool queue_request_must_fail(const struct flow_request *flow)
+{
+    const struct queue_request *request = request_of(flow);
+
+    return rdisk_target_queue_broken(queue_of_request(request)->target);
+}
+
+static void classify(struct flow_request *flow, const struct backend_io *io)
+{
+    flow->class = rdisk_op_has_segments(io->op) ? FLOW_READS : FLOW_WRITES;
+    /* What moves no data names a range of any length. */
+    flow->bytes = io->op == RDISK_OP_READ || io->op == RDISK_OP_WRITE ||
+                          io->op == RDISK_OP_COPY
+                      ? io->length
+                      : 0;
 }
 
 void queue_request_event(void *queue_user, struct rdisk_target_request *target)
@@ -46,7 +91,7 @@ void queue_request_event(void *queue_user, struct rdisk_target_request *target)
     struct slots *slots;
 
     assert_reactor_thread(NULL);
-    if (!queue->attachment || target->slot >= queue->slots) {
+    if (!queue->attachment || !queue->flow || target->slot >= queue->slots) {
         rdisk_target_complete(target, RDISK_STATUS_NO_RESOURCES);
         return;
     }
@@ -66,7 +111,9 @@ void queue_request_event(void *queue_user, struct rdisk_target_request *target)
     io->polled = false;
     io->depth = 0;
     backend_io_push(io, request_done, queue);
-    attachment_submit(queue->attachment, io);
+    classify(&request->flow, io);
+    turns_arrive(&queue->worker->turns, queue->flow, &request->flow,
+                 target->received);
 }
 
 /* ---- Coming and going ------------------------------------------------- */
@@ -88,6 +135,7 @@ static void leave(struct cq_user *user)
 
     assert_reactor_thread(NULL);
     slots_leave(queue);
+    turns_leave(&queue->worker->turns, queue->flow);
     attachment_put(queue->worker, queue->attachment);
     queue->message.run = left_run;
     mailbox_send(queue->home, &queue->message);
@@ -121,6 +169,8 @@ static void start_run(struct message *message)
     struct queue *queue = queue_of(message, message);
 
     queue->attachment = attachment_get(queue->worker, queue->backend);
+    queue->flow = turns_join(&queue->worker->turns, queue->worker->reactor,
+                             queue->owner);
     slots_register(queue, rdisk_target_queue_base(queue->target));
     queue->state = QUEUE_RUNNING;
     cq_watch_join(&queue->worker->watches, queue->worker->reactor,

@@ -10,6 +10,7 @@
 #include "server/io/cq_watch.h"
 #include "server/io/mailbox.h"
 #include "server/io/reactor.h"
+#include "server/session/turns.h"
 #include <rdisk/target.h>
 
 struct attachment;
@@ -24,6 +25,7 @@ struct worker {
     struct attachment *attachments;   /* this and the rest: its thread */
     struct barrier_hold *holds;
     struct cq_watch *watches;
+    struct turns turns;
 };
 
 enum queue_state {
@@ -38,6 +40,7 @@ enum queue_state {
 struct queue_request {
     struct backend_io io;
     struct rdisk_target_request *target;
+    struct flow_request flow;
 };
 
 struct queue {
@@ -61,6 +64,7 @@ struct queue {
     /* The reactor's. */
     enum queue_state state;
     struct attachment *attachment;
+    struct flow *flow; /* of its session */
     struct cq_user cq; /* its part in its completion queue */
     struct reactor_deferred answers;
     struct slots *registered; /* with the rings; slots.h */
@@ -87,6 +91,12 @@ uint64_t queue_polled(const struct queue *queue);
 
 /* Reactor thread: true if requests of it may go through the polled ring. */
 bool queue_polls(const struct queue *queue);
+
+/* For the scheduler: what becomes of a request, embedded in a queue_request. */
+void queue_request_start(struct flow_request *flow);
+void queue_request_fail(struct flow_request *flow);
+/* True if its queue is broken: nothing of it must take effect any more. */
+bool queue_request_must_fail(const struct flow_request *flow);
 
 /* For struct rdisk_target_events. */
 void queue_request_event(void *queue_user,

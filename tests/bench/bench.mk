@@ -102,3 +102,9 @@ bench-modes bench-pieces: ours $(BENCH_CLIENT)
 	packaging/setup lab
 	tests/lab/lab -- python3 -B tests/bench/modes.py \
 		$(if $(filter bench-pieces,$@),--pieces) $(BENCH_OPTIONS)
+
+# A session with one request at a time, alone and beside one with 256; a minute.
+.PHONY: bench-fairness
+bench-fairness: ours $(BENCH_CLIENT)
+	packaging/setup lab
+	tests/lab/lab -- python3 -B tests/bench/fairness.py $(BENCH_OPTIONS)

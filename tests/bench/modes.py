@@ -43,10 +43,14 @@ def pieces_works():
                                        '-f', str(pieces)), 800)
 
 
-def start_server(folder, address):
-    config = os.path.join(folder, 'conf')
-    with open(config, 'w') as file:
+def write_config(folder):
+    path = os.path.join(folder, 'conf')
+    with open(path, 'w') as file:
         file.write('[volume disk]\nbackend = memory\nsize = 64M\n')
+    return path
+
+
+def start_server(folder, address, config):
     log = open(os.path.join(folder, 'log'), 'w')
     server = subprocess.Popen(
         [os.path.join(BIN, 'rdiskd'), '--config', config, '--listen', address,
@@ -121,7 +125,7 @@ def main():
     if not address:
         sys.exit('modes: this runs in the lab: make bench-modes')
     with tempfile.TemporaryDirectory(dir='/dev/shm') as folder:
-        server = start_server(folder, address)
+        server = start_server(folder, address, write_config(folder))
         try:
             works, ways = ((tuple(pieces_works()), PIECES)
                            if options.pieces else (MODES_WORKS, MODES))

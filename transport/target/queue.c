@@ -457,6 +457,11 @@ uint64_t rdisk_target_queue_memory(const struct rdisk_target_queue *queue)
     return bytes;
 }
 
+bool rdisk_target_queue_broken(const struct rdisk_target_queue *queue)
+{
+    return atomic_load_explicit(&queue->qp.broken, memory_order_acquire);
+}
+
 unsigned int rdisk_target_queue_slots(const struct rdisk_target_queue *queue)
 {
     return queue->slots;

@@ -515,6 +515,10 @@ struct rdisk_target_grant *rdisk_target_queue_base(
 /* Bytes of all its slots. Control thread. */
 uint64_t rdisk_target_queue_memory(const struct rdisk_target_queue *queue);
 
+/* True if it will send no answer any more: what the owner still starts of its
+ * requests is in vain. Any thread. */
+bool rdisk_target_queue_broken(const struct rdisk_target_queue *queue);
+
 /* Numbers that its slots have, from 0. Constant, the same. */
 unsigned int rdisk_target_queue_slots(const struct rdisk_target_queue *queue);
 
