@@ -10,6 +10,7 @@
  *   client.c     hosts and sessions
  *   request.c    requests and their buffers
  *   visitor.c    a peer by bare verbs, for the moments that clients miss
+ *   visitor_messages.c  what that peer sends
  *   visitor_owner.c  the server's owner's part of that
  *   ambush.c     what happens to a client in a certain state
  *   map.c        what the volume has where

@@ -10,9 +10,7 @@
 
 #include "tests/sim/visitor.h"
 #include "transport/verbs/conn_param.h"
-#include "transport/wire/auth.h"
 #include "transport/wire/list.h"
-#include "transport/wire/request.h"
 
 #define STAY_MS 20000 /* then it goes, whatever has come of it */
 /* Time for the server to receive what was sent without a reply. */
@@ -93,123 +91,6 @@ static void connect_id(struct sim_visitor *visitor, struct rdma_cm_id *id)
     }
 }
 
-/* ---- Messages ---------------------------------------------------------- */
-
-static void send_message(struct sim_visitor *visitor,
-                         enum rdisk_message_type type, void *message,
-                         size_t size)
-{
-    ((struct rdisk_wire_message *)message)->type = htole16(type);
-    sim_log(visitor->sim, "visitor: sends %s", rdisk_message_name(type));
-    rdisk_control_send(&visitor->control, message, size);
-}
-
-static void send_plain(struct sim_visitor *visitor,
-                       enum rdisk_message_type type)
-{
-    struct rdisk_wire_message message = { 0 };
-
-    send_message(visitor, type, &message, sizeof(message));
-}
-
-static void send_hello(struct sim_visitor *visitor)
-{
-    struct rdisk_wire_hello hello = {
-        .features = htole64(RDISK_FEATURES_KNOWN & ~RDISK_FEATURE_SLOTS),
-    };
-
-    if (visitor->goal == RDISK_TARGET_CLOSE_WAIT && visitor->how % 8 == 0) {
-        hello.required = htole64(1ull << 63);
-    }
-    visitor->auth.offered = RDISK_FEATURES_KNOWN & ~RDISK_FEATURE_SLOTS;
-    visitor->auth.required = le64toh(hello.required);
-    send_message(visitor, RDISK_MSG_HELLO, &hello, sizeof(hello));
-}
-
-static void send_auth(struct sim_visitor *visitor)
-{
-    struct rdisk_wire_auth wire = {
-        .name_length = htole16(sizeof(SIM_USER) - 1),
-        .name = SIM_USER,
-    };
-
-    memcpy(visitor->auth.user, SIM_USER, sizeof(SIM_USER));
-    send_message(visitor, RDISK_MSG_AUTH, &wire, sizeof(wire));
-}
-
-static void send_proof(struct sim_visitor *visitor,
-                       const struct rdisk_wire_auth_challenge *challenge)
-{
-    struct rdisk_wire_auth_proof wire = { 0 };
-    struct rdisk_secret secret;
-
-    sim_secret(&secret);
-    memcpy(visitor->auth.server_nonce, challenge->nonce,
-           sizeof(challenge->nonce));
-    rdisk_auth_prove(&secret, RDISK_AUTH_CLIENT, &visitor->auth, wire.proof);
-    if (visitor->goal == RDISK_TARGET_DENY_DELAY ||
-        visitor->goal == RDISK_TARGET_DENY_LEFT) {
-        wire.proof[0] ^= 1;
-    }
-    send_message(visitor, RDISK_MSG_AUTH_PROOF, &wire, sizeof(wire));
-}
-
-/* CREATE, or DELETE of the same name. */
-static void send_create(struct sim_visitor *visitor)
-{
-    const char *name = visitor->goal == RDISK_TARGET_CREATING
-                           ? SIM_VISITOR_LATER
-                       : visitor->how & 8 ? SIM_VISITOR_NONE
-                                          : "new";
-    struct rdisk_wire_create wire = {
-        .size = htole64(SIM_BLOCK),
-        .name_length = htole16((uint16_t)strlen(name)),
-    };
-
-    memcpy(wire.name, name, strlen(name));
-    if (visitor->how & 16) {
-        wire.size = 0; /* the name is where CREATE has it */
-        send_message(visitor, RDISK_MSG_DELETE, &wire, sizeof(wire));
-        return;
-    }
-    send_message(visitor, RDISK_MSG_CREATE, &wire, sizeof(wire));
-}
-
-/* The next page of the list, which the owner of LISTING answers later. */
-static void send_list(struct sim_visitor *visitor)
-{
-    const char *after = visitor->goal == RDISK_TARGET_LISTING
-                            ? SIM_VISITOR_LATER
-                            : visitor->listed;
-    struct rdisk_wire_list wire = {
-        .after_length = htole16((uint16_t)strlen(after)),
-    };
-
-    memcpy(wire.after, after, strlen(after));
-    send_message(visitor, RDISK_MSG_LIST, &wire, sizeof(wire));
-}
-
-static void send_open(struct sim_visitor *visitor)
-{
-    bool refused = visitor->goal == RDISK_TARGET_CLOSE_WAIT;
-    const char *name = visitor->goal == RDISK_TARGET_OPENING ? SIM_VISITOR_LATER
-                       : !refused         ? SIM_VISITOR_VOLUME
-                       : visitor->how & 8 ? SIM_VISITOR_NONE
-                                          : ".";
-    struct rdisk_wire_open wire = {
-        .epoch = htole64(1),
-        .flags = htole32(RDISK_OPEN_SHARED),
-        .heartbeat_ms = htole32(visitor->how & 16 ? 1000 : 0),
-        .queues = htole16(1),
-        .slots = htole16(1),
-        .slot_size = htole32(RDISK_SLOT_SIZE_MIN),
-        .name_length = htole16((uint16_t)strlen(name)),
-    };
-
-    memcpy(wire.name, name, strlen(name));
-    send_message(visitor, RDISK_MSG_OPEN, &wire, sizeof(wire));
-}
-
 /* ---- On its way -------------------------------------------------------- */
 
 void sim_visitor_arrive(struct sim_visitor *visitor, unsigned int ms)
@@ -236,14 +117,14 @@ static void ask(struct sim_visitor *visitor)
         return;
     }
     if (visitor->goal == RDISK_TARGET_LISTING) {
-        send_list(visitor);
+        sim_visitor_send_list(visitor);
         sim_visitor_arrive(visitor, ARRIVE_MS);
         return;
     }
     if (creates) {
-        send_create(visitor);
+        sim_visitor_send_create(visitor);
     } else {
-        send_open(visitor);
+        sim_visitor_send_open(visitor);
     }
     if (visitor->goal != RDISK_TARGET_WAIT_JOIN &&
         visitor->goal < RDISK_TARGET_OPEN) {
@@ -257,7 +138,7 @@ static void ask_or_list(struct sim_visitor *visitor)
     if (visitor->how & 128 && visitor->auth.chosen & RDISK_FEATURE_LIST &&
         visitor->goal != RDISK_TARGET_LISTING) {
         visitor->listed[0] = '\0';
-        send_list(visitor);
+        sim_visitor_send_list(visitor);
     } else {
         ask(visitor);
     }
@@ -279,7 +160,7 @@ static void take_list(struct sim_visitor *visitor,
         memcpy(visitor->listed, entry.name, sizeof(visitor->listed));
     }
     if (le32toh(reply->flags) & RDISK_LIST_MORE) {
-        send_list(visitor);
+        sim_visitor_send_list(visitor);
         return;
     }
     if (strcmp(visitor->listed, SIM_VISITOR_LAST)) {
@@ -288,46 +169,19 @@ static void take_list(struct sim_visitor *visitor,
     ask(visitor);
 }
 
-/* A bare write beyond the end of its volume. */
-static void write_beyond_the_end(struct sim_visitor *visitor)
-{
-    static uint8_t page[RDISK_BARE_UNIT];
-    const struct rdisk_verbs *verbs = visitor->env.verbs;
-    const struct rdisk_wire_accept *lease = &visitor->lease;
-    struct ibv_send_wr *wr;
-
-    visitor->mr = verbs->reg_mr(visitor->pd, page, sizeof(page), 0);
-    if (!visitor->mr) {
-        return;
-    }
-    wr = rdisk_qp_stage(&visitor->qp);
-    wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
-    wr->imm_data = htonl(rdisk_imm_bare(rdisk_bare_bits(le16toh(lease->slots)),
-                                        0, 0, RDISK_BARE_UNIT));
-    wr->num_sge = 1;
-    wr->sg_list[0] = (struct ibv_sge) {
-        .addr = (uintptr_t)page,
-        .length = sizeof(page),
-        .lkey = visitor->mr->lkey,
-    };
-    wr->wr.rdma.remote_addr = le64toh(lease->base) + RDISK_HEADER_AREA;
-    wr->wr.rdma.rkey = le32toh(lease->rkey);
-    rdisk_qp_post(&visitor->qp);
-}
-
 static void joined(struct sim_visitor *visitor)
 {
     struct sim_holder *holder = visitor->holder;
 
     if (visitor->auth.chosen & RDISK_FEATURE_BARE) {
-        write_beyond_the_end(visitor);
+        sim_visitor_write_beyond_the_end(visitor);
     }
     switch (visitor->goal) {
     case RDISK_TARGET_CLOSING:
-        send_plain(visitor, RDISK_MSG_CLOSE);
+        sim_visitor_send_plain(visitor, RDISK_MSG_CLOSE);
         break;
     case RDISK_TARGET_RELEASING:
-        send_plain(visitor, RDISK_MSG_CLOSE);
+        sim_visitor_send_plain(visitor, RDISK_MSG_CLOSE);
         return; /* it has that state when events->open is called */
     case RDISK_TARGET_ENDED:
         visitor->env.verbs->disconnect(visitor->id);
@@ -362,12 +216,12 @@ static void receive(struct sim_visitor *visitor,
         if (!((const struct rdisk_wire_hello *)message)->auth) {
             ask_or_list(visitor);
         } else if (!reached(visitor, RDISK_TARGET_WAIT_AUTH)) {
-            send_auth(visitor);
+            sim_visitor_send_auth(visitor);
         }
         break;
     case RDISK_MSG_AUTH_CHALLENGE:
         if (!reached(visitor, RDISK_TARGET_WAIT_PROOF)) {
-            send_proof(visitor, (const void *)message);
+            sim_visitor_send_proof(visitor, (const void *)message);
             if (visitor->goal == RDISK_TARGET_DENY_DELAY ||
                 visitor->goal == RDISK_TARGET_DENY_LEFT) {
                 sim_visitor_arrive(visitor, ARRIVE_MS);
@@ -431,10 +285,10 @@ static void act(struct sim_visitor *visitor)
         fake_qp_break(visitor->control.qp.qp);
         break;
     case MISBEHAVE:
-        send_plain(visitor, RDISK_MSG_CREATE_REPLY);
+        sim_visitor_send_plain(visitor, RDISK_MSG_CREATE_REPLY);
         break;
     case CLOSE:
-        send_plain(visitor, RDISK_MSG_CLOSE);
+        sim_visitor_send_plain(visitor, RDISK_MSG_CLOSE);
         break;
     case REMOVE:
         sim_server_remove_device(sim);
@@ -536,7 +390,7 @@ static void cm_event(struct sim_visitor *visitor,
         if (event->id == visitor->data) {
             joined(visitor);
         } else if (!reached(visitor, RDISK_TARGET_WAIT_HELLO)) {
-            send_hello(visitor);
+            sim_visitor_send_hello(visitor);
         }
         break;
     case RDMA_CM_EVENT_DISCONNECTED:
