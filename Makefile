@@ -140,7 +140,7 @@ help:
 	@echo "make coverage    lines that unit tests and simulator run, by folder"
 	@echo "make compile_commands.json  for editors"
 	@echo "make sim         random faults in virtual time; SEED=n replays one"
-	@echo "make sim-mutations  are all deliberate defects found?"
+	@echo "make sim-mutations  checks that all deliberate defects are found"
 	@echo "make sim-scale   1000 sessions in one world; sim-scale-short: 100"
 	@echo "make fuzz        hostile peers, found by coverage (clang)"
 	@echo "make faults      what breaks, broken on purpose, in the lab"

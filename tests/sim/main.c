@@ -318,14 +318,19 @@ static uint64_t found_after(enum sim_mutation mutation, uint64_t first)
     return 0;
 }
 
-static int run_mutations(uint64_t first)
+/* @only: SIM_INTACT for all of them. */
+static int run_mutations(uint64_t first, enum sim_mutation only)
 {
     unsigned int passed = 0, failed = 0;
 
     for (int i = SIM_INTACT + 1; i < SIM_MUTATION_COUNT; i++) {
         enum sim_mutation mutation = (enum sim_mutation)i;
-        uint64_t after = found_after(mutation, first);
+        uint64_t after;
 
+        if (only && mutation != only) {
+            continue;
+        }
+        after = found_after(mutation, first);
         passed += after > 0;
         failed += !after;
         if (after) {
@@ -378,7 +383,8 @@ int main(int argc, char **argv)
         "usage: %s [-s FIRST-SEED] [-n COUNT] [-j JOBS] [-m MUTATION] [-M]\n"
         "          [-t]\n"
         "A COUNT of 1 prints everything that happens; -M checks that each "
-        "mutation is found;\n-t prints how often each transition was taken.\n";
+        "mutation is found,\nor the one of -m; -t prints how often each "
+        "transition was taken.\n";
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t seed = 1, count = 1000;
     unsigned int jobs = processors > 0 ? (unsigned int)processors : 1;
@@ -422,7 +428,7 @@ int main(int argc, char **argv)
     }
     sim_transitions_begin();
     if (mutations) {
-        return run_mutations(seed);
+        return run_mutations(seed, mutation);
     }
     return count == 1 || mutation ? replay(seed, mutation)
                                   : run_many(seed, count, jobs, transitions);

@@ -143,26 +143,42 @@ static struct sim_event *add_event(struct sim_schedule *schedule,
     return event;
 }
 
+static void add_restart(struct sim_schedule *schedule, uint64_t *state)
+{
+    struct sim_event *event = add_event(schedule, 0, SIM_KILL, 0, state);
+
+    event->b = 1; /* it starts again, */
+    event->c = 1; /* after so many ms */
+}
+
 /*
  * The volume moves: a client is away with a write in flight, another one has
  * it and writes, and the server may be started again before the first is back.
+ * If it was also started again before the other one wrote, it is now the
+ * program to which the first one was the last writer.
  */
 static void make_move(struct sim_schedule *schedule, uint64_t *state)
 {
     unsigned int clients = schedule->config.clients;
     unsigned int first = pick(state, clients);
+    /* Until another one may have the volume, and has it. */
+    unsigned int in = schedule->config.lease_time_ms + 700;
 
     for (unsigned int i = 0; i < clients; i++) {
-        add_event(schedule, i, SIM_SUBMIT, 0, state);
+        add_event(schedule, i, SIM_SUBMIT, i ? 0 : 1000, state);
     }
     for (unsigned int i = 0; i < clients; i++) {
         /* Who has it is known only then. */
-        add_event(schedule, (first + i) % clients, SIM_AWAY, 0, state);
+        add_event(schedule, (first + i) % clients, SIM_AWAY,
+                  i ? pick(state, 4000) : 0, state);
+        if (pick(state, 2)) {
+            add_restart(schedule, state);
+        }
         for (unsigned int j = 0; j < clients; j++) {
-            add_event(schedule, j, SIM_SUBMIT, j ? 0 : 700, state);
+            add_event(schedule, j, SIM_SUBMIT, j ? 0 : in, state);
         }
         if (pick(state, 2)) {
-            add_event(schedule, 0, SIM_KILL, 0, state)->c = 1;
+            add_restart(schedule, state);
         }
         add_event(schedule, (first + i) % clients, SIM_MEND, pick(state, 500),
                   state);
@@ -227,7 +243,7 @@ void sim_schedule_make(struct sim_schedule *schedule, uint64_t seed)
         if (ambushes && pick(&state, 10) == 0) {
             make_ambush(schedule, --ambushes, &state);
         }
-        if (moves && pick(&state, 40) == 0) {
+        if (moves && pick(&state, 20) == 0) {
             make_move(schedule, &state);
             moves--;
         }

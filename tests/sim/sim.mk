@@ -5,7 +5,8 @@
 #   make sim SEED=n             one, with everything that happens in it
 #   make sim SEED=n MUTATE=name the same with something broken on purpose
 #   make sim-short              2000 schedules
-#   make sim-mutations          are all deliberate defects found?
+#   make sim-mutations          checks that all deliberate defects are found; also
+#                               with SEED=n or MUTATE=name
 # Also with SANITIZE=1.
 
 SIM := $(O)/bin/rdisk-sim
@@ -37,4 +38,4 @@ sim-short: $(SIM)
 	$(SIM) -s $(or $(SEED),1) -n 2000
 
 sim-mutations: $(SIM)
-	$(SIM) -M
+	$(SIM) -M -s $(or $(SEED),1) $(if $(MUTATE),-m $(MUTATE))
