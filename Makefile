@@ -131,7 +131,7 @@ help:
 	@echo "make check       all tests (sets up everything)"
 	@echo "make qemu        QEMU with the block driver, in $(BUILD)/bin"
 	@echo "make vhost       rdisk-vhost, after make qemu (libvhost-user)"
-	@echo "make lint        the rules of the tree: includes, names, licences, scripts, format"
+	@echo "make lint        the rules of the tree: includes, names, licences, scripts, sizes, format"
 	@echo "make format      format the sources (clang-format 14)"
 	@echo "make unit        unit tests, also with SANITIZE=1 or SANITIZE=thread"
 	@echo "make unit-valgrind"
