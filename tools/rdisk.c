@@ -10,10 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/size.h"
+#include "tools/option.h"
 #include "tools/remote.h"
 
-#define DEFAULT_CONTROL "/run/rdiskd/control.sock"
 #define DEFAULT_TIMEOUT 30
 /* Besides a disk's uri and socket; at least as many as there are. */
 #define DISK_OPTIONS_MAX 16
@@ -23,7 +22,7 @@ static const struct {
     int (*run)(const struct arguments *arguments);
     int words;           /* that must follow */
     int more;            /* words that may */
-    const char *options; /* it takes, as letters of the table below */
+    const char *options; /* it takes, as letters of option.c */
     const char *usage;
     const char *help;
 } commands[] = {
@@ -81,47 +80,15 @@ static const struct {
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-/* One table for getopt, help and completion. */
-static const struct {
-    int letter;
-    const char *name;
-    const char *argument; /* NULL: it has none */
-    const char *help;
-} options[] = {
-    { 's', "control", "PATH",
-      "control socket of the server, or of rdisk-vhost for list, stat, drain, "
-      "resume, add and remove; default " DEFAULT_CONTROL },
-    { 'j', "json", NULL, "print JSON, also for errors; the same as -o json" },
-    { 'P', "prometheus", NULL, "print metrics, as node_exporter reads them" },
-    { 'c', "count", "N", "of round trips, or tables" },
-    { 'i', "interval", "SECONDS", "between them; default 1" },
-    { 't', "timeout", "SECONDS", "to wait for the sessions' end; default 30" },
-    { 'k', "sort", "COLUMN", "requests (the default), bytes, latency or name" },
-    { 'R', "replace", NULL, "an existing volume, or file, of that name" },
-    { 'p', "preallocate", NULL,
-      "allocate all of the volume's space now, or fail" },
-    { 'd', "depth", "N", "requests at a time, 1…1024; default 32" },
-    { 'b', "block-size", "SIZE", "of a request; default 4k" },
-    { 'r', "read", NULL, "read; the default" },
-    { 'w', "write", NULL, "write: the volume's data are lost" },
-    { 'x', "random", NULL, "at random places; default: one after the other" },
-    { 'T', "time", "SECONDS", "to measure, 0.1…86400; default 10" },
-    { 'D', "destroy-data", NULL, "confirm --write" },
-    { 'S', "shrink", NULL, "allow a smaller size" },
-    { 'C', "copy", NULL, "copy the data where storage cannot share it" },
-    { 'A', "snapshots", NULL, "delete the volume's snapshots, too" },
-    { 'u', "user", "NAME", "client name, for a URI" },
-    { 'f', "secret-file", "FILE", "that client's secret, for a URI" },
-    { 'h', "help", NULL, "print this" },
-    { 'v', "version", NULL, "print the version" },
-};
-
-#define OPTIONS (sizeof(options) / sizeof(options[0]))
-
 /* ---- Errors ------------------------------------------------------------- */
 
 static bool json_errors;
 static int status_of_error; /* EXIT_…, of the first error that has one */
+
+void errors_in_json(void)
+{
+    json_errors = true;
+}
 
 static int status_of(int code)
 {
@@ -196,14 +163,6 @@ int failed_code(int code, const char *format, ...)
 
 /* ---- Help --------------------------------------------------------------- */
 
-static void print_option(size_t i)
-{
-    const char *argument = options[i].argument;
-
-    printf("  --%s%s%s\n        %s\n", options[i].name, argument ? " " : "",
-           argument ? argument : "", options[i].help);
-}
-
 static void print_help(void)
 {
     printf("Usage: rdisk COMMAND [OPTION]...\n\n");
@@ -212,9 +171,7 @@ static void print_help(void)
     }
     printf("  rdisk help COMMAND\n        the options of a command\n"
            "  rdisk completion bash|zsh\n        a script for that shell\n\n");
-    for (size_t i = 0; i < OPTIONS; i++) {
-        print_option(i);
-    }
+    options_print(NULL);
     printf("\nA URI is rdma://HOST[:PORT]/VOLUME. See rdisk(1).\n");
 }
 
@@ -222,11 +179,7 @@ static int print_command_help(size_t command)
 {
     printf("Usage: rdisk %s\n\n  %s\n\n", commands[command].usage,
            commands[command].help);
-    for (size_t i = 0; i < OPTIONS; i++) {
-        if (strchr(commands[command].options, options[i].letter)) {
-            print_option(i);
-        }
-    }
+    options_print(commands[command].options);
     return EXIT_OK;
 }
 
@@ -255,15 +208,6 @@ static int help_on(const struct arguments *arguments)
 }
 
 /* ---- Completion --------------------------------------------------------- */
-
-static void print_words(size_t command)
-{
-    for (size_t i = 0; i < OPTIONS; i++) {
-        if (strchr(commands[command].options, options[i].letter)) {
-            printf(" --%s", options[i].name);
-        }
-    }
-}
 
 /* zsh takes bash's, with bashcompinit. */
 static int print_completion(const struct arguments *arguments)
@@ -294,7 +238,7 @@ static int print_completion(const struct arguments *arguments)
            "        case ${COMP_WORDS[1]} in\n");
     for (size_t i = 0; i < COMMANDS; i++) {
         printf("        %s) words=\"--help", commands[i].name);
-        print_words(i);
+        options_print_names(commands[i].options);
         printf("\" ;;\n");
     }
     printf("        completion) words=\"bash zsh\" ;;\n        esac\n    fi\n"
@@ -305,168 +249,12 @@ static int print_completion(const struct arguments *arguments)
 
 /* ---- The command line --------------------------------------------------- */
 
-static void fill_options(struct option *table)
-{
-    for (size_t i = 0; i < OPTIONS; i++) {
-        table[i] = (struct option) {
-            options[i].name,
-            options[i].argument ? required_argument : no_argument,
-            NULL,
-            options[i].letter,
-        };
-    }
-    table[OPTIONS] = (struct option) { 0 };
-}
-
-static bool parse_number(const char *text, double min, double max,
-                         double *number)
-{
-    char *end;
-
-    *number = strtod(text, &end);
-    return end != text && !*end && *number >= min && *number <= max;
-}
-
-/* Returns -1 to go on, else the exit status. */
-static int read_options(int argc, char **argv, struct arguments *arguments,
-                        char *given)
-{
-    struct option table[OPTIONS + 1];
-    int option;
-
-    fill_options(table);
-    while ((option = getopt_long(argc, argv, "ho:", table, NULL)) != -1) {
-        uint64_t size;
-        double number;
-
-        switch (option) {
-        case 's':
-            arguments->control = optarg;
-            break;
-        case 'o':
-            if (strcmp(optarg, "json") != 0) {
-                failed("-o %s: the only format is json", optarg);
-                return EXIT_USAGE;
-            }
-            option = 'j';
-            /* fall through */
-        case 'j':
-            arguments->json = json_errors = true;
-            break;
-        case 'c':
-            if (!parse_number(optarg, 1, 1e9, &number) ||
-                number != (unsigned int)number) {
-                failed("--count %s is not 1…1000000000", optarg);
-                return EXIT_USAGE;
-            }
-            arguments->count = number;
-            break;
-        case 'i':
-            if (!parse_number(optarg, 0, 3600, &arguments->interval)) {
-                failed("--interval %s is not 0…3600 seconds", optarg);
-                return EXIT_USAGE;
-            }
-            break;
-        case 't':
-            if (!parse_number(optarg, 0, 86400, &arguments->timeout)) {
-                failed("--timeout %s is not 0…86400 seconds", optarg);
-                return EXIT_USAGE;
-            }
-            break;
-        case 'P':
-            arguments->prometheus = true;
-            break;
-        case 'R':
-            arguments->replace = true;
-            break;
-        case 'p':
-            arguments->preallocate = true;
-            break;
-        case 'd':
-            if (!parse_number(optarg, 1, RDISK_SLOTS_MAX, &number) ||
-                number != (unsigned int)number) {
-                failed("--depth %s is not 1…%u", optarg, RDISK_SLOTS_MAX);
-                return EXIT_USAGE;
-            }
-            arguments->depth = number;
-            break;
-        case 'b':
-            if (size_parse(optarg, &size) < 0 || !size ||
-                size > RDISK_SLOT_SIZE_MAX) {
-                failed("--block-size %s is not a size up to 4M", optarg);
-                return EXIT_USAGE;
-            }
-            arguments->block_size = size;
-            break;
-        case 'k':
-            arguments->sort = optarg;
-            break;
-        case 'r':
-            arguments->read = true;
-            break;
-        case 'w':
-            arguments->write = true;
-            break;
-        case 'x':
-            arguments->random = true;
-            break;
-        case 'D':
-            arguments->destroy_data = true;
-            break;
-        case 'T':
-            if (!parse_number(optarg, 0.1, 86400, &arguments->time)) {
-                failed("--time %s is not 0.1…86400 seconds", optarg);
-                return EXIT_USAGE;
-            }
-            break;
-        case 'S':
-            arguments->shrink = true;
-            break;
-        case 'C':
-            arguments->copy = true;
-            break;
-        case 'A':
-            arguments->snapshots = true;
-            break;
-        case 'u':
-            arguments->user = optarg;
-            break;
-        case 'f':
-            arguments->secret_file = optarg;
-            break;
-        case 'h':
-            arguments->help = true;
-            continue;
-        case 'v':
-            printf("rdisk %s\n", RDISK_VERSION);
-            return EXIT_OK;
-        default:
-            fprintf(stderr, "rdisk: try --help\n");
-            return EXIT_USAGE;
-        }
-        if (!strchr(given, option)) {
-            given[strlen(given)] = option;
-        }
-    }
-    return -1;
-}
-
-static const char *option_name(int letter)
-{
-    size_t i = 0;
-
-    while (options[i].letter != letter) {
-        i++;
-    }
-    return options[i].name;
-}
-
-/* Is each option of use with a volume named so? */
-static bool options_fit(const struct arguments *arguments, const char *given)
+/* True if each option is for a volume that is named as this one is. */
+static bool options_fit(const struct arguments *arguments)
 {
     bool uri = arguments->uri && remote_is_uri(arguments->uri);
 
-    for (; *given; given++) {
+    for (const char *given = arguments->given; *given; given++) {
         if (strchr(uri ? "spAC" : "uf", *given)) {
             failed(uri ? "--%s is for volumes of this machine's server, not "
                          "for a URI"
@@ -479,7 +267,7 @@ static bool options_fit(const struct arguments *arguments, const char *given)
     return true;
 }
 
-static int run(size_t command, struct arguments *arguments, const char *given)
+static int run(size_t command, struct arguments *arguments)
 {
     int optional = arguments->words_count - commands[command].words;
 
@@ -487,7 +275,7 @@ static int run(size_t command, struct arguments *arguments, const char *given)
         fprintf(stderr, "Usage: rdisk %s\n", commands[command].usage);
         return EXIT_USAGE;
     }
-    for (const char *one = given; *one; one++) {
+    for (const char *one = arguments->given; *one; one++) {
         if (!strchr(commands[command].options, *one)) {
             failed("%s does not take --%s; usage: rdisk %s",
                    commands[command].name, option_name(*one),
@@ -501,8 +289,8 @@ static int run(size_t command, struct arguments *arguments, const char *given)
                               arguments->words_count > 1)
                          ? arguments->words[1]
                          : arguments->words[0];
-    return options_fit(arguments, given) ? commands[command].run(arguments)
-                                         : EXIT_USAGE;
+    return options_fit(arguments) ? commands[command].run(arguments)
+                                  : EXIT_USAGE;
 }
 
 int main(int argc, char **argv)
@@ -512,9 +300,8 @@ int main(int argc, char **argv)
         .interval = 1,
         .timeout = DEFAULT_TIMEOUT,
     };
-    char given[OPTIONS + 1] = "";
     size_t command;
-    int result = read_options(argc, argv, &arguments, given);
+    int result = options_read(argc, argv, &arguments);
 
     if (result >= 0) {
         return result;
@@ -538,6 +325,6 @@ int main(int argc, char **argv)
     if (arguments.help) {
         return print_command_help(command);
     }
-    result = run(command, &arguments, given);
+    result = run(command, &arguments);
     return result == EXIT_FAILED && status_of_error ? status_of_error : result;
 }

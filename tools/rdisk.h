@@ -6,11 +6,15 @@
 #include <stdbool.h>
 
 /* The command line, read. */
+#define ARGUMENTS_GIVEN_MAX 32
+
 struct arguments {
-    const char *control; /* path of the server's socket */
+    char given[ARGUMENTS_GIVEN_MAX + 1]; /* letters of the options; option.h */
+    const char *control;                 /* path of the server's socket */
     bool json;
     bool prometheus;          /* metrics instead */
     bool help;                /* on the command, instead of running it */
+    bool version;             /* is to be printed instead */
     unsigned int count;       /* of pings or tables; 0: not given */
     double interval;          /* seconds between them */
     double timeout;           /* seconds to wait for a drain */
@@ -52,6 +56,8 @@ enum {
 int failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int failed_code(int code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* From now on. */
+void errors_in_json(void);
 
 /* rdisk info NAME. */
 int server_info(const struct arguments *arguments);

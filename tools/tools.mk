@@ -2,7 +2,7 @@
 # rdisk, the command line.
 
 TOOLS_SOURCES := $(addprefix tools/, rdisk.c bench.c control_socket.c copy.c disk.c drain.c info.c \
-	map.c ping.c pump.c reload.c remote.c \
+	map.c option.c ping.c pump.c reload.c remote.c \
 	secret.c server.c snapshot.c table.c top.c volume.c) \
 	$(COMMON_SOURCES)
 TOOLS_PACKAGES := $(TRANSPORT_PACKAGES) json-c smartcols
