@@ -16,6 +16,7 @@
 #include "server/config/limits.h"
 #include "server/server.h"
 #include "server/session/session.h"
+#include "server/session/throttled.h"
 
 struct reload {
     struct job job; /* first */
@@ -161,6 +162,7 @@ static void apply(struct reload *reload)
     placement_raise_limits(server->config->max_memory);
     jobs_set_slow(server->jobs, config_slow_job(server->config));
     pool_set_lease_time(&server->pool, server->config->lease_time * RDISK_MSEC);
+    throttled_reload(server);
     ended = session_end_withdrawn(server);
     clients = count_clients(server->config);
     log_changes(&change, clients, ended);

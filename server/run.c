@@ -25,6 +25,7 @@
 #include "server/session/copy.h"
 #include "server/session/queue.h"
 #include "server/session/session.h"
+#include "server/session/throttled.h"
 #include "server/volume/losses.h"
 #include "transport/base/least.h"
 
@@ -73,6 +74,7 @@ static void signal_ready(struct loop_source *source, uint32_t events)
     server->stop_deadline = rdisk_now(server->env) +
                             server->config->stop_timeout * RDISK_MSEC;
     if (server->target) {
+        session_hurry_all(server);
         rdisk_target_stop(server->target, "the server is shutting down");
     }
 }
@@ -238,6 +240,7 @@ void server_free(struct server *server)
         rdisk_target_group_destroy(server->workers[i].group);
     }
     free(server->workers);
+    throttled_free(server);
     drain_end(&server->drain, "", NULL);
     pool_destroy(&server->pool);
     records_destroy(&server->records);

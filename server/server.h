@@ -28,6 +28,7 @@ struct listing;
 struct metrics_server;
 struct reload;
 struct session;
+struct throttled;
 struct worker;
 
 /* Sessions since the start. */
@@ -64,6 +65,7 @@ struct server {
     struct session *sessions;       /* that are open */
     struct barrier *barriers;       /* that hold requests */
     struct copy *copies;            /* of volumes */
+    struct throttled *throttled;    /* volumes and clients that are open */
     uint64_t serials;               /* OPENs received so far */
     struct server_totals totals;
 

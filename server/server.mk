@@ -2,17 +2,17 @@
 # rdiskd, the server.
 
 SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
-	$(addprefix admin/, command.c listing.c parse.c stat.c) \
+	$(addprefix admin/, command.c listing.c parse.c stat.c stat_throttle.c) \
 	$(addprefix backends/, backend.c module.c file.c file_offload.c file_poll.c \
 		file_request.c file_share.c file_sync.c file_unaligned.c memory.c \
 		null.c range_lock.c) \
 	$(addprefix config/, access.c command_line.c config.c limits.c \
-		volume_section.c) \
+		throttle_section.c volume_section.c) \
 	$(addprefix io/, cq_watch.c jobs.c mailbox.c offload.c placement.c reactor.c \
-		 ring.c ring_table.c) \
+		 ring.c ring_table.c timer.c) \
 	$(addprefix session/, attachment.c barrier.c close.c copy.c create.c fence.c \
 		list.c open.c queue.c resize.c scheduler.c session.c slots.c snapshot.c \
-		turns.c) \
+		throttle.c throttled.c turns.c) \
 	$(addprefix volume/, drain.c identity.c identity_file.c lease.c lock.c losses.c \
 		operation.c pool.c pool_change.c pool_identity.c pool_images.c \
 		pool_new.c pool_page.c pool_shot.c pool_snapshot.c record_text.c \

@@ -3,6 +3,7 @@
 #ifndef TOOLS_CONTROL_SOCKET_H
 #define TOOLS_CONTROL_SOCKET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <json-c/json.h>
 
@@ -20,5 +21,10 @@ struct json_object *control_request(const char *op, const char *name,
 /* Members of a reply; "" and 0 where there is none. */
 const char *control_text(struct json_object *object, const char *key);
 uint64_t control_number(struct json_object *object, const char *key);
+
+/* throttle.c: the member "throttle" of a volume or a client, as a line; and is
+ * there anything to print? */
+void throttle_print(struct json_object *throttle);
+bool throttle_is_set(struct json_object *throttle);
 
 #endif

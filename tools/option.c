@@ -66,6 +66,7 @@ static const struct {
     { 'T', "time", "SECONDS", "to measure, 0.1…86400; default 10",
       SECONDS(time, 0.1, 86400) },
     { 'D', "destroy-data", NULL, "confirm --write", FLAG(destroy_data) },
+    { 'l', "client", NULL, "NAME is a client's, not a volume's", FLAG(client) },
     { 'S', "shrink", NULL, "allow a smaller size", FLAG(shrink) },
     { 'C', "copy", NULL, "copy the data where storage cannot share it",
       FLAG(copy) },

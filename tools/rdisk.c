@@ -14,6 +14,8 @@
 #include "tools/remote.h"
 
 #define DEFAULT_TIMEOUT 30
+/* Six limits, each with -max and -max-length. */
+#define LIMITS_MAX 18
 /* Besides a disk's uri and socket; at least as many as there are. */
 #define DISK_OPTIONS_MAX 16
 
@@ -57,6 +59,9 @@ static const struct {
       "accept sessions again" },
     { "reload", command_reload, 0, 0, "sj", "reload [--json]",
       "have the server read its configuration again" },
+    { "throttle", command_throttle, 1, LIMITS_MAX, "slj",
+      "throttle NAME [--client] [off | configured | LIMIT=VALUE...] [--json]",
+      "limits of requests and bytes a second of a volume, or of a client" },
     { "add", command_add, 3, DISK_OPTIONS_MAX, "s",
       "add NAME uri=URI socket=PATH [OPTION=VALUE]...",
       "rdisk-vhost: add a disk" },

@@ -23,6 +23,7 @@ struct arguments {
     bool shrink;              /* it may get smaller */
     bool copy;                /* the data, where it cannot be shared */
     bool snapshots;           /* they are deleted, too */
+    bool client;              /* the name is a client's */
     unsigned int depth;       /* requests at a time; 0: not given */
     unsigned int block_size;  /* bytes; 0: not given */
     bool read, write, random; /* what bench does */
@@ -80,6 +81,7 @@ int command_top(const struct arguments *arguments);
 int command_drain(const struct arguments *arguments);
 int command_resume(const struct arguments *arguments);
 int command_reload(const struct arguments *arguments);
+int command_throttle(const struct arguments *arguments);
 int command_map(const struct arguments *arguments);
 int command_ping(const struct arguments *arguments);
 int command_secret(const struct arguments *arguments);

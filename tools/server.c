@@ -136,6 +136,17 @@ static void print_session(struct json_object *session)
     print_counters(session);
 }
 
+static void print_throttle(struct json_object *object)
+{
+    struct json_object *throttle;
+
+    if (json_object_object_get_ex(object, "throttle", &throttle) &&
+        throttle_is_set(throttle)) {
+        printf("    ");
+        throttle_print(throttle);
+    }
+}
+
 static void print_client(struct json_object *client)
 {
     uint64_t sessions = control_number(client, "max_sessions");
@@ -153,6 +164,7 @@ static void print_client(struct json_object *client)
         print_bytes(memory);
     }
     printf(" of slots\n");
+    print_throttle(client);
 }
 
 static void print_lease(struct json_object *volume)
@@ -204,6 +216,7 @@ static void print_volume(struct json_object *volume)
     }
     printf("\n");
     print_lease(volume);
+    print_throttle(volume);
     print_counters(volume);
     print_latency(volume);
 }

@@ -3,7 +3,7 @@
 
 TOOLS_SOURCES := $(addprefix tools/, rdisk.c bench.c control_socket.c copy.c disk.c drain.c info.c \
 	map.c option.c ping.c pump.c reload.c remote.c \
-	secret.c server.c snapshot.c table.c top.c volume.c) \
+	secret.c server.c snapshot.c table.c throttle.c top.c volume.c) \
 	$(COMMON_SOURCES)
 TOOLS_PACKAGES := $(TRANSPORT_PACKAGES) json-c smartcols
 

@@ -22,6 +22,7 @@
 #include "server/session/resize.h"
 #include "server/session/session.h"
 #include "server/session/snapshot.h"
+#include "server/session/throttled.h"
 #include "server/volume/pool_change.h"
 
 /*
@@ -408,6 +409,21 @@ static void run_at_once(struct server *server, const struct request *request,
     }
 }
 
+static void answer_throttle(struct server *server,
+                            const struct request *request,
+                            struct control_call *call)
+{
+    struct rdisk_error err;
+
+    if (request->limits[0] &&
+        throttled_command(server, request->agreed, request->name,
+                          request->limits, &err) < 0) {
+        control_answer(call, control_error(&err));
+        return;
+    }
+    reply(call, stat_throttle(server, request->agreed, request->name));
+}
+
 static void answer_progress(struct server *server,
                             const struct request *request,
                             struct control_call *call)
@@ -439,6 +455,8 @@ void command_run(void *opaque, const char *line, struct control_call *call)
         listing_ask(opaque, &request, call);
     } else if (request.op == REQUEST_COPYING) {
         answer_progress(opaque, &request, call);
+    } else if (request.op == REQUEST_THROTTLE) {
+        answer_throttle(opaque, &request, call);
     } else if (request.op == REQUEST_RELOAD) {
         reload_ask(opaque, call);
     } else if (request.op == REQUEST_RESUME || !request.name[0]) {

@@ -22,5 +22,9 @@ struct json_object *stat_server(struct server *server,
 /* The reply to "snapshots": those of @volume, or all if it is "". */
 struct json_object *stat_snapshots(const struct pool_listing *found,
                                    const char *volume);
+/* The limits of a volume or a client, and who waited for them: the reply to
+ * "throttle", and a member of both in that to "stat". */
+struct json_object *stat_throttle(const struct server *server, bool client,
+                                  const char *name);
 
 #endif

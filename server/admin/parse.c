@@ -17,6 +17,7 @@ static const struct {
     const char *agreement; /* it may take, true or false; or NULL */
     bool targeted;         /* takes a second name, and needs it */
     const char *choice;    /* as agreement */
+    bool limited;          /* it may take limits */
 } ops[] = {
     [REQUEST_CREATE] = { .name = "create",
                          .named = true,
@@ -48,6 +49,10 @@ static const struct {
                         .named = true,
                         .agreement = "copy",
                         .targeted = true },
+    [REQUEST_THROTTLE] = { .name = "throttle",
+                           .named = true,
+                           .agreement = "client",
+                           .limited = true },
 };
 
 #define OPS (sizeof(ops) / sizeof(ops[0]))
@@ -73,7 +78,8 @@ static int parse_op(struct json_object *object, struct request *request,
     return rdisk_error_set(err, -EINVAL,
                            "unknown op \"%.40s\": use create, delete, resize, "
                            "fence, list, stat, drain, resume, reload, "
-                           "snapshot, snapshots, revert, clone or copying",
+                           "snapshot, snapshots, revert, clone, copying or "
+                           "throttle",
                            name);
 }
 
@@ -137,6 +143,29 @@ static int parse_size(struct json_object *object, struct request *request,
     return 0;
 }
 
+/* Those that throttle_values_parse() takes; "" without the key. */
+static int parse_limits(struct json_object *object, struct request *request,
+                        struct rdisk_error *err)
+{
+    struct json_object *value;
+    const char *text;
+
+    if (!json_object_object_get_ex(object, "limits", &value)) {
+        return 0;
+    }
+    text = json_object_get_string(value);
+    if (!json_object_is_type(value, json_type_string) || !text[0] ||
+        strlen(text) >= sizeof(request->limits)) {
+        return rdisk_error_set(err, -EINVAL,
+                               "%s: \"limits\" must be a string of 1 to %zu "
+                               "bytes",
+                               ops[request->op].name,
+                               sizeof(request->limits) - 1);
+    }
+    snprintf(request->limits, sizeof(request->limits), "%s", text);
+    return 0;
+}
+
 /* A key, or NULL, whose value is true or false; without it false. */
 static int parse_flag(struct json_object *object, enum request_op op,
                       const char *key, bool *flag, struct rdisk_error *err)
@@ -161,7 +190,8 @@ static bool takes(enum request_op op, const char *key)
            (ops[op].sized && strcmp(key, "size") == 0) ||
            (ops[op].targeted && strcmp(key, "target") == 0) ||
            (ops[op].agreement && strcmp(key, ops[op].agreement) == 0) ||
-           (ops[op].choice && strcmp(key, ops[op].choice) == 0);
+           (ops[op].choice && strcmp(key, ops[op].choice) == 0) ||
+           (ops[op].limited && strcmp(key, "limits") == 0);
 }
 
 static int parse_object(struct json_object *object, struct request *request,
@@ -183,6 +213,9 @@ static int parse_object(struct json_object *object, struct request *request,
     result = parse_names(object, request, err);
     if (result == 0 && ops[request->op].sized) {
         result = parse_size(object, request, err);
+    }
+    if (result == 0 && ops[request->op].limited) {
+        result = parse_limits(object, request, err);
     }
     if (result == 0) {
         result = parse_flag(object, request->op, ops[request->op].agreement,

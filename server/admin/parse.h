@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/config/throttle_section.h"
 #include <rdisk/error.h>
 #include <rdisk/protocol.h>
 
@@ -28,6 +29,8 @@ enum request_op {
     REQUEST_REVERT,    /* {"op":"revert","name":VOLUME@SNAPSHOT} */
     REQUEST_CLONE,     /* {"op":"clone","name":NAME,"target":NAME
                            [,"copy":true]} */
+    REQUEST_THROTTLE,  /* {"op":"throttle","name":NAME[,"client":true]
+                           [,"limits":TEXT]} */
 };
 
 struct request {
@@ -35,8 +38,10 @@ struct request {
     char name[RDISK_VOLUME_NAME_MAX + 1]; /* "": not given */
     char target[RDISK_VOLUME_NAME_MAX + 1];
     uint64_t size; /* bytes */
-    bool agreed;   /* to "replace", "shrink", "snapshots" or "copy" */
-    bool chosen;   /* "preallocate" */
+    char limits[THROTTLE_TEXT];
+    bool agreed; /* to "replace", "shrink", "snapshots" or "copy"; to
+                        "client": the name is one */
+    bool chosen; /* "preallocate" */
 };
 
 /* 0, or -EINVAL with a sentence that names the faulty part. */

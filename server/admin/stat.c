@@ -178,7 +178,7 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
 
 struct listed {
     struct json_object *volumes;
-    const struct drain *drain;
+    const struct server *server;
 };
 
 /* Of snapshots only those that somebody has open. */
@@ -191,7 +191,10 @@ static void add_volume(void *opaque, const struct pool_entry *entry)
         return;
     }
     volume = stat_volume(entry);
-    add_bool(volume, "drained", drain_covers(listed->drain, entry->name));
+    add_bool(volume, "drained",
+             drain_covers(&listed->server->drain, entry->name));
+    json_object_object_add(volume, "throttle",
+                           stat_throttle(listed->server, false, entry->name));
     json_object_array_add(listed->volumes, volume);
 }
 
@@ -208,7 +211,7 @@ static struct json_object *stat_volumes(struct server *server,
 {
     struct listed listed = {
         .volumes = json_object_new_array(),
-        .drain = &server->drain,
+        .server = server,
     };
 
     pool_for_each(&server->pool, found->files, found->count, add_volume,
@@ -394,6 +397,8 @@ static struct json_object *stat_clients(const struct server *server)
         add_number(object, "max_sessions", client->max_sessions);
         add_number(object, "memory", use.memory);
         add_number(object, "max_memory", client->max_memory);
+        json_object_object_add(object, "throttle",
+                               stat_throttle(server, true, client->name));
         json_object_array_add(clients, object);
     }
     return clients;

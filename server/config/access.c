@@ -56,11 +56,14 @@ static bool next_pattern(const char **list, char *word, size_t size)
 }
 
 /* A '*' may stand for anything; the rest are characters of volume names. */
-static bool pattern_valid(const char *pattern)
+bool access_pattern_valid(const char *pattern)
 {
     char name[RDISK_VOLUME_NAME_MAX + 1];
     size_t length = strlen(pattern);
 
+    if (length > RDISK_VOLUME_NAME_MAX) {
+        return false;
+    }
     for (size_t i = 0; i <= length; i++) {
         name[i] = pattern[i] == '*' ? '_' : pattern[i];
     }
@@ -75,7 +78,7 @@ static int set_patterns(const struct access_client *client, char **where,
     const char *list = value;
 
     while (next_pattern(&list, pattern, sizeof(pattern))) {
-        if (!pattern_valid(pattern)) {
+        if (!access_pattern_valid(pattern)) {
             return rdisk_error_set(
                 err, -EINVAL,
                 "'%s' in %s of client '%s' "
@@ -178,6 +181,23 @@ static int set_limit(const struct access_client *client, uint64_t *limit,
                            size_format(max, most, sizeof(most)));
 }
 
+#define WHAT_TEXT (RDISK_USER_NAME_MAX + 16)
+
+static const char *name_client(const struct access_client *client, char *text)
+{
+    snprintf(text, WHAT_TEXT, "client '%s'", client->name);
+    return text;
+}
+
+static int set_throttle(struct access_client *client, const char *key,
+                        const char *value, struct rdisk_error *err)
+{
+    char what[WHAT_TEXT];
+
+    return throttle_values_set(&client->throttle, &client->throttle_seen,
+                               name_client(client, what), key, value, err);
+}
+
 int access_set(struct access_client *client, const char *key, const char *value,
                struct rdisk_error *err)
 {
@@ -188,6 +208,9 @@ int access_set(struct access_client *client, const char *key, const char *value,
     unsigned int i = 0;
     int result;
 
+    if (throttle_is_key(key)) {
+        return set_throttle(client, key, value, err);
+    }
     while (i < count && strcmp(keys[i], key) != 0) {
         i++;
     }
@@ -224,7 +247,8 @@ int access_set(struct access_client *client, const char *key, const char *value,
         return rdisk_error_set(err, -EINVAL,
                                "a client has no key '%s' (it "
                                "has secret-file, read-write, read-only, "
-                               "create, max-sessions and max-memory)",
+                               "create, max-sessions, max-memory and limits of "
+                               "iops and bps)",
                                key);
     }
 }
@@ -274,6 +298,12 @@ int access_check(const struct access_client *clients, enum access_method method,
             "client that reaches the port");
     }
     for (; clients; clients = clients->next) {
+        char what[WHAT_TEXT];
+
+        if (throttle_values_check(&clients->throttle,
+                                  name_client(clients, what), err) < 0) {
+            return -EINVAL;
+        }
         if (!clients->secret) {
             return rdisk_error_set(err, -EINVAL,
                                    "client '%s' needs secret-file=, a file "

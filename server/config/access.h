@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/config/throttle_section.h"
 #include <rdisk/protocol.h>
 #include <rdisk/secret.h>
 
@@ -20,6 +21,8 @@ struct access_client {
     uint64_t max_sessions; /* 0: no limit of its own */
     uint64_t max_memory;   /* bytes of slots of its sessions; 0: the same */
     unsigned int seen;     /* keys given, bit by bit */
+    struct throttle_values throttle; /* of its sessions together */
+    uint32_t throttle_seen;          /* the same, of these */
 };
 
 /* Whether clients must authenticate. */
@@ -53,6 +56,8 @@ int access_policy(bool *allowed, const char *key, const char *value,
  */
 int access_check(const struct access_client *clients, enum access_method method,
                  struct rdisk_error *err);
+/* True if it is a name, or a pattern, that volumes can match. */
+bool access_pattern_valid(const char *pattern);
 /* NULL if there is none of that name. */
 const struct access_client *access_find(const struct access_client *clients,
                                         const char *name);

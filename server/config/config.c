@@ -283,6 +283,7 @@ static int read_section(void *opaque, const char *section,
     struct config *config = opaque;
     const char *volume = section_name(section, "volume ");
     const char *client = section_name(section, "client ");
+    const char *throttle = section_name(section, "throttle ");
 
     if (volume) {
         return config_volume_add(&config->volumes, volume, err) ? 0 : -EINVAL;
@@ -290,12 +291,18 @@ static int read_section(void *opaque, const char *section,
     if (client) {
         return access_add(&config->clients, client, err) ? 0 : -EINVAL;
     }
+    if (throttle) {
+        return throttle_section_add(&config->throttles, throttle, err)
+                   ? 0
+                   : -EINVAL;
+    }
     if (section_known(section)) {
         return 0;
     }
     return rdisk_error_set(err, -EINVAL,
                            "there is no section [%s], only [server], [pool], "
-                           "[ceph], [volume NAME] and [client NAME]",
+                           "[ceph], [volume NAME], [client NAME] and "
+                           "[throttle PATTERN]",
                            section);
 }
 
@@ -316,6 +323,14 @@ static int read_key(void *opaque, const char *section, const char *key,
         struct access_client *client = access_add(&config->clients, name, err);
 
         return client ? access_set(client, key, value, err) : -EINVAL;
+    }
+    name = section_name(section, "throttle ");
+    if (name) {
+        struct throttle_section *throttle =
+            throttle_section_add(&config->throttles, name, err);
+
+        return throttle ? throttle_section_set(throttle, key, value, err)
+                        : -EINVAL;
     }
     for (size_t i = 0; i < OPTIONS; i++) {
         if (strcmp(options[i].section, section) == 0 &&
@@ -388,6 +403,7 @@ void config_adopt(struct config *config, struct config *next,
                   struct config_change *change)
 {
     struct access_client *clients = config->clients;
+    struct throttle_section *throttles = config->throttles;
 
     assert_control_thread();
     *change = (struct config_change) {
@@ -409,6 +425,8 @@ void config_adopt(struct config *config, struct config *next,
     }
     config->clients = next->clients;
     next->clients = clients;
+    config->throttles = next->throttles;
+    next->throttles = throttles;
 }
 
 /* ---- All of it -------------------------------------------------------- */
@@ -470,6 +488,7 @@ void config_free(struct config *config)
     free(config->ceph_keyring);
     access_free(config->clients);
     config_volume_free(config->volumes);
+    throttle_sections_free(config->throttles);
     memset(config, 0, sizeof(*config));
 }
 
@@ -510,6 +529,9 @@ int config_check(const struct config *config, struct rdisk_error *err)
                                "a pool directory (directory= in [pool], or "
                                "--pool) or a volume ([volume NAME], or "
                                "--volume)");
+    }
+    if (throttle_sections_check(config->throttles, err) < 0) {
+        return -EINVAL;
     }
     return access_check(config->clients, config->authentication, err);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "server/config/access.h"
+#include "server/config/throttle_section.h"
 #include "server/config/volume_section.h"
 #include <rdisk/env.h>
 
@@ -52,7 +53,8 @@ struct config {
     char *ceph_user;              /* without "client." */
     char *ceph_keyring;           /* file; "": as in the Ceph configuration */
     uint64_t ceph_op_timeout;     /* milliseconds */
-    struct config_volume *volumes; /* in the order given */
+    struct config_volume *volumes;      /* in the order given */
+    struct throttle_section *throttles; /* the same: the first one counts */
 
     unsigned int seen; /* options the file has given, bit by bit */
 };

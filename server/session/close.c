@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/session/close.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -9,9 +10,14 @@
 #include "server/session/create.h"
 #include "server/session/list.h"
 #include "server/session/resize.h"
+#include "server/session/throttled.h"
 
 void session_free(struct session *session)
 {
+    assert(!session->queues);
+    for (unsigned int i = 0; i < FLOW_THROTTLES; i++) {
+        throttled_put(session->server, session->throttled[i]);
+    }
     free(session);
 }
 

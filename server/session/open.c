@@ -10,6 +10,7 @@
 #include "common/thread.h"
 #include "server/session/close.h"
 #include "server/session/resize.h"
+#include "server/session/throttled.h"
 
 /* ---- The decision ------------------------------------------------------ */
 
@@ -235,6 +236,27 @@ static void open_begin(struct operation *operation)
     volume_operation_open(volume_operation_of(operation), opened);
 }
 
+/* Its limits: those of the volume, and of its client if that has a name. */
+static bool get_throttles(struct session *session)
+{
+    const char *names[FLOW_THROTTLES] = {
+        session->request.volume,
+        session->request.user,
+    };
+
+    for (unsigned int i = 0; i < FLOW_THROTTLES; i++) {
+        if (!names[i][0]) {
+            continue;
+        }
+        session->throttled[i] = throttled_get(session->server, i, names[i]);
+        if (!session->throttled[i]) {
+            return false;
+        }
+        session->terms.throttles[i] = &session->throttled[i]->throttle;
+    }
+    return true;
+}
+
 static struct session *session_new(struct server *server,
                                    struct rdisk_target_session *target,
                                    const struct rdisk_open_request *request)
@@ -262,6 +284,10 @@ static struct session *session_new(struct server *server,
              sizeof(session->work.operation.volume), "%s", request->volume);
     session->work.operation.what = "opening volume";
     session->work.operation.begin = open_begin;
+    if (!get_throttles(session)) {
+        session_free(session);
+        return NULL;
+    }
     return session;
 }
 

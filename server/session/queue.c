@@ -170,7 +170,7 @@ static void start_run(struct message *message)
 
     queue->attachment = attachment_get(queue->worker, queue->backend);
     queue->flow = turns_join(&queue->worker->turns, queue->worker->reactor,
-                             queue->owner);
+                             queue->terms);
     slots_register(queue, rdisk_target_queue_base(queue->target));
     queue->state = QUEUE_RUNNING;
     cq_watch_join(&queue->worker->watches, queue->worker->reactor,
@@ -180,7 +180,8 @@ static void start_run(struct message *message)
 
 struct queue *queue_start(struct rdisk_target_queue *target,
                           struct worker *worker, struct backend *backend,
-                          unsigned int slots, struct mailbox *home,
+                          const struct flow_terms *terms, unsigned int slots,
+                          struct mailbox *home,
                           void (*left)(struct queue *queue), void *owner,
                           void **user)
 {
@@ -199,6 +200,7 @@ struct queue *queue_start(struct rdisk_target_queue *target,
     queue->target = target;
     queue->worker = worker;
     queue->backend = backend;
+    queue->terms = terms;
     queue->home = home;
     queue->left = left;
     queue->owner = owner;

@@ -48,6 +48,7 @@ struct queue {
     struct rdisk_target_queue *target;
     struct worker *worker;
     struct backend *backend;
+    const struct flow_terms *terms;    /* its session's */
     struct mailbox *home;              /* the control thread's */
     void (*left)(struct queue *queue); /* there, at the end */
     void *owner;
@@ -82,7 +83,8 @@ struct queue {
  */
 struct queue *queue_start(struct rdisk_target_queue *target,
                           struct worker *worker, struct backend *backend,
-                          unsigned int slots, struct mailbox *home,
+                          const struct flow_terms *terms, unsigned int slots,
+                          struct mailbox *home,
                           void (*left)(struct queue *queue), void *owner,
                           void **user);
 void queue_free(struct queue *queue);

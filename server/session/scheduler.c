@@ -12,21 +12,24 @@ enum verdict {
     MAY_START,
     MUST_FAIL,
     IS_FULL, /* its flow is */
+    IS_OVER, /* a limit */
 };
 
 void scheduler_init(struct scheduler *scheduler)
 {
     scheduler->ready_last = &scheduler->ready;
     scheduler->period = 1; /* no flow has been active in it */
+    scheduler->wake = SCHEDULER_NEVER;
 }
 
 /* ---- Flows --------------------------------------------------------------- */
 
-struct flow *scheduler_join(struct scheduler *scheduler, const void *owner)
+struct flow *scheduler_join(struct scheduler *scheduler,
+                            const struct flow_terms *terms)
 {
     struct flow *flow = scheduler->flows;
 
-    while (flow && flow->owner != owner) {
+    while (flow && flow->terms != terms) {
         flow = flow->next;
     }
     if (!flow) {
@@ -34,7 +37,7 @@ struct flow *scheduler_join(struct scheduler *scheduler, const void *owner)
         if (!flow) {
             return NULL;
         }
-        flow->owner = owner;
+        flow->terms = terms;
         for (unsigned int i = 0; i < FLOW_CLASSES; i++) {
             flow->lanes[i].last = &flow->lanes[i].first;
         }
@@ -70,6 +73,31 @@ static void make_ready(struct scheduler *scheduler, struct flow *flow)
     }
 }
 
+static void make_waiting(struct scheduler *scheduler, struct flow *flow,
+                         uint64_t until)
+{
+    scheduler->wake = until < scheduler->wake ? until : scheduler->wake;
+    if (!flow->waiting) {
+        flow->waiting = true;
+        flow->next_waiting = scheduler->waiting;
+        scheduler->waiting = flow;
+        scheduler->waiting_count++;
+    }
+}
+
+void scheduler_wake(struct scheduler *scheduler)
+{
+    while (scheduler->waiting) {
+        struct flow *flow = scheduler->waiting;
+
+        scheduler->waiting = flow->next_waiting;
+        flow->waiting = false;
+        make_ready(scheduler, flow);
+    }
+    scheduler->waiting_count = 0;
+    scheduler->wake = SCHEDULER_NEVER;
+}
+
 static void remove_ready(struct scheduler *scheduler, struct flow *flow)
 {
     for (unsigned int n = scheduler->ready_count; n && flow->ready; n--) {
@@ -89,6 +117,9 @@ void scheduler_leave(struct scheduler *scheduler, struct flow *flow)
         return;
     }
     assert(!flow->parked && !flow->started);
+    if (flow->waiting) {
+        scheduler_wake(scheduler);
+    }
     remove_ready(scheduler, flow);
     while (*link != flow) {
         link = &(*link)->next;
@@ -128,25 +159,82 @@ static bool is_shared(const struct scheduler *scheduler)
     return scheduler->active > 1 || scheduler->were_active > 1;
 }
 
+/* ---- Limits -------------------------------------------------------------- */
+
+static bool is_throttled(const struct flow *flow)
+{
+    return throttle_is_active(flow->terms->throttles[0]) ||
+           throttle_is_active(flow->terms->throttles[1]);
+}
+
+/* When @request may be started for all that its limits say. */
+static uint64_t allowed_at(struct flow *flow,
+                           const struct flow_request *request, uint64_t now)
+{
+    uint64_t longest = 0;
+
+    if (now - request->arrived >= SCHEDULER_PARKED_MAX ||
+        atomic_load_explicit(&flow->terms->hurried, memory_order_relaxed)) {
+        return now;
+    }
+    for (unsigned int i = 0; i < FLOW_THROTTLES; i++) {
+        const struct throttle *throttle = flow->terms->throttles[i];
+        uint64_t wait = throttle_is_active(throttle)
+                            ? throttle_wait(throttle, request->class, now)
+                            : 0;
+
+        if (wait) {
+            flow->blocked |= 1u << i;
+            longest = wait > longest ? wait : longest;
+        }
+    }
+    return now + longest;
+}
+
+static void charge(const struct flow *flow, const struct flow_request *request,
+                   uint64_t now)
+{
+    for (unsigned int i = 0; i < FLOW_THROTTLES; i++) {
+        struct throttle *throttle = flow->terms->throttles[i];
+
+        if (throttle_is_active(throttle)) {
+            throttle_charge(throttle, request->class, request->bytes, now);
+        }
+        if (flow->blocked & 1u << i) {
+            throttle_count(throttle, now - request->arrived);
+        }
+    }
+}
+
 /* ---- One request --------------------------------------------------------- */
 
-static enum verdict judge(const struct scheduler *scheduler,
-                          const struct flow *flow,
-                          const struct flow_request *request)
+static enum verdict judge(struct scheduler *scheduler, struct flow *flow,
+                          const struct flow_request *request, uint64_t now)
 {
+    uint64_t at;
+
     if (scheduler->must_fail(request)) {
         return MUST_FAIL;
     }
     if (is_shared(scheduler) && (flow->started >= SCHEDULER_SHARE ||
                                  flow->bytes >= SCHEDULER_SHARE_BYTES)) {
+        flow->full = true;
         return IS_FULL;
+    }
+    at = is_throttled(flow) ? allowed_at(flow, request, now) : now;
+    if (at > now) {
+        make_waiting(scheduler, flow, at);
+        return IS_OVER;
     }
     return MAY_START;
 }
 
 static void start(const struct scheduler *scheduler, struct flow *flow,
-                  struct flow_request *request)
+                  struct flow_request *request, uint64_t now)
 {
+    if (is_throttled(flow) || flow->blocked) {
+        charge(flow, request, now);
+    }
     flow->started++;
     flow->bytes += request->bytes;
     scheduler->start(request);
@@ -180,41 +268,41 @@ static void renew_quotas(struct flow *flow)
     }
 }
 
-static bool arrive_beside_others(struct scheduler *scheduler, struct flow *flow,
-                                 struct flow_request *request, uint64_t now)
+static bool arrive_in_turn(struct scheduler *scheduler, struct flow *flow,
+                           struct flow_request *request, uint64_t now)
 {
     struct flow_lane *lane = &flow->lanes[request->class];
-    enum verdict verdict;
+    enum verdict verdict = MUST_FAIL;
 
     note_active(scheduler, flow, now);
     if (flow->turn != now) {
         flow->turn = now;
         renew_quotas(flow);
     }
-    verdict = judge(scheduler, flow, request);
-    if (verdict == MAY_START && !lane->first && lane->quota) {
+    if (!lane->first) {
+        verdict = judge(scheduler, flow, request, now);
+    }
+    if (verdict == MAY_START && lane->quota) {
         lane->quota--;
-        start(scheduler, flow, request);
+        start(scheduler, flow, request, now);
         return false;
     }
     park(flow, lane, request);
-    if (verdict == IS_FULL) {
-        flow->full = true;
-        return false;
+    if (!flow->full && !flow->waiting) {
+        make_ready(scheduler, flow);
     }
-    make_ready(scheduler, flow);
-    return true;
+    return !flow->full;
 }
 
 bool scheduler_arrive(struct scheduler *scheduler, struct flow *flow,
                       struct flow_request *request, uint64_t now)
 {
     request->arrived = now;
-    if (scheduler->count == 1 && !flow->parked) {
-        start(scheduler, flow, request);
+    if (scheduler->count == 1 && !flow->parked && !is_throttled(flow)) {
+        start(scheduler, flow, request, now);
         return false;
     }
-    return arrive_beside_others(scheduler, flow, request, now);
+    return arrive_in_turn(scheduler, flow, request, now);
 }
 
 bool scheduler_ended(struct scheduler *scheduler, struct flow *flow,
@@ -232,24 +320,43 @@ bool scheduler_ended(struct scheduler *scheduler, struct flow *flow,
 
 /* ---- A turn -------------------------------------------------------------- */
 
-/* Of one lane, as much as it and the turn have left. */
-static void serve_lane(struct scheduler *scheduler, struct flow *flow,
-                       struct flow_lane *lane, unsigned int *left)
+/* Of one lane, as much as it and the turn have left. True: nothing but these
+ * stops it. */
+static bool serve_lane(struct scheduler *scheduler, struct flow *flow,
+                       struct flow_lane *lane, uint64_t now, unsigned int *left)
 {
     while (lane->first && lane->quota && *left) {
-        enum verdict verdict = judge(scheduler, flow, lane->first);
+        enum verdict verdict = judge(scheduler, flow, lane->first, now);
 
-        if (verdict == IS_FULL) {
-            flow->full = true;
-            return;
+        if (verdict == IS_FULL || verdict == IS_OVER) {
+            return false;
         }
         lane->quota--;
         (*left)--;
         if (verdict == MUST_FAIL) {
             scheduler->fail(unpark(flow, lane));
         } else {
-            start(scheduler, flow, unpark(flow, lane));
+            start(scheduler, flow, unpark(flow, lane), now);
         }
+    }
+    return lane->first != NULL;
+}
+
+static void serve(struct scheduler *scheduler, struct flow *flow, uint64_t now,
+                  unsigned int *left)
+{
+    bool more = false;
+
+    flow->turn = now;
+    renew_quotas(flow);
+    for (unsigned int i = 0; i < FLOW_CLASSES; i++) {
+        more |= serve_lane(scheduler, flow, &flow->lanes[i], now, left);
+    }
+    if (!flow->parked) {
+        flow->blocked = 0;
+    }
+    if (more) {
+        make_ready(scheduler, flow);
     }
 }
 
@@ -259,16 +366,20 @@ bool scheduler_serve(struct scheduler *scheduler, uint64_t now)
 
     pass_time(scheduler, now);
     for (unsigned int n = scheduler->ready_count; n && left; n--) {
-        struct flow *flow = pop_ready(scheduler);
-
-        flow->turn = now;
-        renew_quotas(flow);
-        for (unsigned int i = 0; i < FLOW_CLASSES; i++) {
-            serve_lane(scheduler, flow, &flow->lanes[i], &left);
-        }
-        if (flow->parked && !flow->full) {
-            make_ready(scheduler, flow);
-        }
+        serve(scheduler, pop_ready(scheduler), now, &left);
     }
     return scheduler->ready != NULL;
+}
+
+/* Later where many wait: each looks whether it is its turn. */
+uint64_t scheduler_pause(const struct scheduler *scheduler, uint64_t now)
+{
+    uint64_t least = SCHEDULER_PAUSE + scheduler->waiting_count * 1000ull;
+    uint64_t pause = scheduler->wake > now ? scheduler->wake - now : 0;
+
+    if (!scheduler->waiting) {
+        return SCHEDULER_NEVER;
+    }
+    pause = pause < SCHEDULER_CHECK ? pause : SCHEDULER_CHECK;
+    return pause > least ? pause : least;
 }

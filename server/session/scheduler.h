@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which request is started next at a reactor.
+ * Which request is started next at a reactor, and when.
  *
  * The requests of a session there are a *flow*. A flow that has the reactor to
  * itself starts each at once. Beside others it starts a few in each turn, and
  * the rest is parked until the others had theirs; while others send requests,
  * too, it has no more than its share at the storage. So a request of a session
  * that has few in flight is started after a bounded number of others,
- * however many those have sent.
+ * however many those have sent. A request that is over a limit of its volume or
+ * its client (throttle.h) is parked, too, until it is not.
  *
  * No reactor, no clock and no storage: the caller brings the time, in ns of any
  * clock, and is called to start a request. One thread for each scheduler.
@@ -15,9 +16,12 @@
 #ifndef RDISK_SERVER_SESSION_SCHEDULER_H
 #define RDISK_SERVER_SESSION_SCHEDULER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "server/session/throttle.h"
 
 /* Requests of a flow, of one class, that are started in a turn. */
 #define SCHEDULER_QUANTUM 16u
@@ -27,12 +31,28 @@
  * request in any case. */
 #define SCHEDULER_SHARE       32u
 #define SCHEDULER_SHARE_BYTES (4u << 20)
+/*
+ * No limit parks a request for longer, ns: its client has a time limit, too
+ * (request-timeout). Started so, it counts as any other.
+ */
+#define SCHEDULER_PARKED_MAX THROTTLE_DEBT_MAX
+/* What is parked by a limit is looked at again after so long, ns: its limit may
+ * have changed, its queue may be broken, or its session may end. */
+#define SCHEDULER_CHECK 50000000u
+/* But not before: some requests are started together then. */
+#define SCHEDULER_PAUSE 200000u
 
-/* Their order among each other is free, so one need not wait for the other. */
-enum flow_class {
-    FLOW_READS,
-    FLOW_WRITES, /* and all that is not a READ */
-    FLOW_CLASSES,
+#define SCHEDULER_NEVER UINT64_MAX
+
+/* The volume's and the client's. */
+#define FLOW_THROTTLES 2u
+
+/* Of a session, whatever its reactors. */
+struct flow_terms {
+    struct throttle *throttles[FLOW_THROTTLES]; /* constant; NULL: none */
+    /* It ends when its requests are done: its limits do not delay that. Set by
+     * the control thread. */
+    atomic_bool hurried;
 };
 
 /* In memory of the owner's, from arrival to end. */
@@ -49,7 +69,7 @@ struct flow_lane {
 };
 
 struct flow {
-    const void *owner;
+    const struct flow_terms *terms;
     unsigned int users;
     struct flow_lane lanes[FLOW_CLASSES];
     unsigned int parked;  /* requests */
@@ -58,8 +78,11 @@ struct flow {
     uint64_t turn;        /* the time of the turn that the quotas are for */
     uint64_t period;      /* the last one in which a request came */
     bool full;            /* it has its share; an end lets it continue */
+    unsigned int blocked; /* by these throttles, since nothing was parked */
     bool ready;           /* it is on the list of those to be served */
     struct flow *next_ready;
+    bool waiting; /* it is on the list of those that a limit stops */
+    struct flow *next_waiting;
     struct flow *next; /* of all */
 };
 
@@ -73,6 +96,9 @@ struct scheduler {
     unsigned int count;
     struct flow *ready, **ready_last;
     unsigned int ready_count;
+    struct flow *waiting;
+    unsigned int waiting_count;
+    uint64_t wake; /* when one of them may continue */
 
     /* Flows that have sent a request, in this period and the one before. */
     uint64_t period, period_began;
@@ -81,8 +107,10 @@ struct scheduler {
 
 void scheduler_init(struct scheduler *scheduler);
 
-/* The flow of @owner, new or with one more user. NULL: no memory. */
-struct flow *scheduler_join(struct scheduler *scheduler, const void *owner);
+/* The flow of the session with @terms, new or with one more user. NULL: no
+ * memory. */
+struct flow *scheduler_join(struct scheduler *scheduler,
+                            const struct flow_terms *terms);
 /* One user less; it has no request of its. */
 void scheduler_leave(struct scheduler *scheduler, struct flow *flow);
 
@@ -98,5 +126,10 @@ bool scheduler_ended(struct scheduler *scheduler, struct flow *flow,
 /* Give each flow a turn. True: there is more to start, after what has arrived
  * meanwhile. */
 bool scheduler_serve(struct scheduler *scheduler, uint64_t now);
+
+/* In how many ns to call scheduler_wake(), or SCHEDULER_NEVER. */
+uint64_t scheduler_pause(const struct scheduler *scheduler, uint64_t now);
+/* Those that a limit has stopped have a turn in the next scheduler_serve(). */
+void scheduler_wake(struct scheduler *scheduler);
 
 #endif

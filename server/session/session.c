@@ -97,6 +97,20 @@ struct log_subject session_subject(const struct session *session)
     };
 }
 
+static void hurry(struct session *session)
+{
+    atomic_store_explicit(&session->terms.hurried, true, memory_order_relaxed);
+}
+
+void session_hurry_all(struct server *server)
+{
+    assert_control_thread();
+    for (struct session *session = server->sessions; session;
+         session = session->next) {
+        hurry(session);
+    }
+}
+
 void session_end(struct session *session, enum rdisk_status status,
                  const char *text)
 {
@@ -110,6 +124,7 @@ void session_end(struct session *session, enum rdisk_status status,
     const struct log_subject *before = log_about(&subject);
 
     session->ended = true;
+    hurry(session);
     rdisk_target_session_end(session->target, status, text);
     log_about(before);
 }
@@ -213,7 +228,7 @@ static int session_queue_new(void *opaque, void *user,
     struct queue *queue;
 
     queue = queue_start(target, idlest_worker(server),
-                        session->holder.volume->backend,
+                        session->holder.volume->backend, &session->terms,
                         rdisk_target_queue_slots(target), &server->mailbox,
                         session_queue_left, session, queue_user);
     if (!queue) {

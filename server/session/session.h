@@ -6,6 +6,7 @@
 #include "common/container_of.h"
 #include "common/log.h"
 #include "server/server.h"
+#include "server/session/scheduler.h"
 #include "server/volume/volume.h"
 #include "server/volume/volume_operation.h"
 
@@ -24,6 +25,8 @@ struct session {
     struct volume_holder holder; /* first */
     struct server *server;
     struct rdisk_target_session *target;
+    struct throttled *throttled[FLOW_THROTTLES]; /* NULL: it has no queue */
+    struct flow_terms terms;                     /* its queues have them */
 
     /* open.c's and close.c's. */
     struct volume_operation work; /* that opens, or closes, the volume */
@@ -75,6 +78,9 @@ extern const struct rdisk_target_events session_events;
 /* End all sessions on what is drained: requests already taken are carried out
  * first. */
 void session_drain(struct server *server);
+
+/* Their limits delay no request any more: the server stops. */
+void session_hurry_all(struct server *server);
 
 /* What the lines of the log about the session are about, until it goes. */
 struct log_subject session_subject(const struct session *session);

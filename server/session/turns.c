@@ -10,10 +10,24 @@
  * request waiting that has just arrived. */
 static void serve(struct turns *turns)
 {
-    turns->more = scheduler_serve(&turns->scheduler, rdisk_stopwatch_system());
+    uint64_t now = rdisk_stopwatch_system(), pause;
+
+    turns->more = scheduler_serve(&turns->scheduler, now);
     if (turns->more) {
         reactor_arm_later(turns->reactor);
     }
+    pause = scheduler_pause(&turns->scheduler, now);
+    if (pause != SCHEDULER_NEVER) {
+        reactor_timer_set(&turns->timer, pause);
+    }
+}
+
+static void timer_run(struct reactor_timer *timer)
+{
+    struct turns *turns = container_of(timer, struct turns, timer);
+
+    scheduler_wake(&turns->scheduler);
+    reactor_defer(turns->reactor, &turns->deferred);
 }
 
 static void deferred_run(struct reactor_deferred *deferred)
@@ -44,11 +58,12 @@ static void begin(struct turns *turns, struct reactor *reactor)
     turns->scheduler.fail = queue_request_fail;
     turns->scheduler.must_fail = queue_request_must_fail;
     turns->deferred.run = deferred_run;
+    reactor_timer_init(&turns->timer, reactor, timer_run);
     turns->poller.poll = turns->poller.arm = poller_poll;
 }
 
 struct flow *turns_join(struct turns *turns, struct reactor *reactor,
-                        const void *owner)
+                        const struct flow_terms *terms)
 {
     struct flow *flow;
 
@@ -59,7 +74,7 @@ struct flow *turns_join(struct turns *turns, struct reactor *reactor,
     if (!turns->scheduler.count) {
         reactor_poller_add(reactor, &turns->poller);
     }
-    flow = scheduler_join(&turns->scheduler, owner);
+    flow = scheduler_join(&turns->scheduler, terms);
     if (!turns->scheduler.count) {
         reactor_poller_remove(reactor, &turns->poller);
     }

@@ -7,6 +7,7 @@
 #define RDISK_SERVER_SESSION_TURNS_H
 
 #include "server/io/reactor.h"
+#include "server/io/timer.h"
 #include "server/session/scheduler.h"
 
 struct turns {
@@ -14,12 +15,13 @@ struct turns {
     struct reactor *reactor; /* NULL: no queue has been here yet */
     struct reactor_deferred deferred;
     struct reactor_poller poller;
-    bool more; /* to be started before the reactor sleeps */
+    struct reactor_timer timer; /* for what limits have stopped */
+    bool more;                  /* to be started before the reactor sleeps */
 };
 
-/* For one more queue of the session @owner. NULL: no memory. */
+/* For one more queue of the session with @terms. NULL: no memory. */
 struct flow *turns_join(struct turns *turns, struct reactor *reactor,
-                        const void *owner);
+                        const struct flow_terms *terms);
 /* NULL is allowed. */
 void turns_leave(struct turns *turns, struct flow *flow);
 

@@ -110,6 +110,9 @@ static void answer(struct sim_op *op, enum rdisk_status status)
         rdisk_target_complete(op->request, status);
         op->queue->answers = true;
     }
+    if (op->turn) {
+        sim_turns_ended(op->queue->sim, op->turn);
+    }
 }
 
 /* The end of the turn. */
@@ -161,7 +164,7 @@ static bool carry_out_one(struct sim *sim)
 
 bool sim_backend_life(struct sim *sim)
 {
-    bool any = carry_out_one(sim);
+    bool any = sim_turns_life(sim) || carry_out_one(sim);
 
     /* Often several requests are done in one turn. */
     while (sim_random(sim, 4) && carry_out_one(sim)) {
@@ -174,10 +177,8 @@ void sim_backend_request(void *queue_user, struct rdisk_target_request *request)
 {
     struct sim_queue *queue = queue_user;
     struct sim *sim = queue->sim;
-    struct sim_server *server = &sim->server;
-    struct sim_op *op = &server->ops[server->op_count];
 
-    if (server->dead) {
+    if (sim->server.dead) {
         rdisk_target_complete(request, RDISK_STATUS_IO_ERROR);
         return;
     }
@@ -196,6 +197,26 @@ void sim_backend_request(void *queue_user, struct rdisk_target_request *request)
                       (unsigned long long)request->length,
                       (unsigned long long)request->offset);
     }
+    sim_turns_arrive(queue, request);
+}
+
+static void copy_words(const struct sim_op *op,
+                       const struct rdisk_target_request *request,
+                       uint64_t *words)
+{
+    for (unsigned int i = 0; i < op->count; i++) {
+        sim_block_read((uint8_t *)request->data + (size_t)i * SIM_BLOCK,
+                       &words[i]);
+    }
+}
+
+static struct sim_op *add_op(struct sim_queue *queue,
+                             struct rdisk_target_request *request)
+{
+    struct sim *sim = queue->sim;
+    struct sim_server *server = &sim->server;
+    struct sim_op *op = &server->ops[server->op_count];
+
     if (server->op_count == SIM_OPS) {
         sim_violation("more requests than slots");
     }
@@ -211,14 +232,34 @@ void sim_backend_request(void *queue_user, struct rdisk_target_request *request)
         .due = sim_now(sim) + sim_random(sim, server->slowest + 1),
     };
     server->op_count++;
-    if (sim_mutated(sim, SIM_MUTATE_EARLY_ANSWER) && op->op == RDISK_OP_WRITE) {
-        for (unsigned int i = 0; i < op->count; i++) {
-            sim_block_read((uint8_t *)request->data + (size_t)i * SIM_BLOCK,
-                           &op->words[i]);
-        }
+    return op;
+}
+
+void sim_backend_start(struct sim_queue *queue,
+                       struct rdisk_target_request *request,
+                       struct sim_turn *turn)
+{
+    struct sim_op *op = add_op(queue, request);
+
+    op->turn = turn;
+    if (sim_mutated(queue->sim, SIM_MUTATE_EARLY_ANSWER) &&
+        op->op == RDISK_OP_WRITE) {
+        copy_words(op, request, op->words);
         op->request = NULL;
+        op->turn = NULL;
         rdisk_target_complete(request, RDISK_STATUS_OK);
+        sim_turns_ended(queue->sim, turn);
     }
+}
+
+void sim_backend_ghost(struct sim_queue *queue,
+                       struct rdisk_target_request *request)
+{
+    struct sim_op *op = add_op(queue, request);
+
+    copy_words(op, request, op->words);
+    op->request = NULL;
+    op->due += 1000 * RDISK_MSEC;
 }
 
 /* What was in flight may have been carried out, in part, or not. */
@@ -235,4 +276,5 @@ void sim_backend_die(struct sim *sim)
         }
         answer(&op, RDISK_STATUS_IO_ERROR);
     }
+    sim_turns_die(sim);
 }

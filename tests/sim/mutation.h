@@ -59,6 +59,8 @@
     X(ACK_NOT_AWAITED, "ack-not-awaited", 4, \
       "a write ends with its answer, although its sends are not " \
       "acknowledged") \
+    X(PARKED_STARTS, "parked-starts", 3, \
+      "a parked write of a connection that is lost is carried out later") \
     X(RESEND_FAILED, "resend-failed", 3, "a failed write is sent again later") \
     X(BARE_SLOT, "bare-slot", 1, \
       "the server takes another slot for a bare write") \

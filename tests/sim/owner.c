@@ -90,6 +90,7 @@ static int owner_queue_new(void *opaque, void *user,
         .queue = target,
         .holder = user,
     };
+    sim_turns_join(queue);
     queue->memory = rdisk_target_queue_base(target)->memory;
     queue->length = rdisk_target_queue_base(target)->length;
     /* A client checks its requests itself. */
@@ -145,6 +146,7 @@ bool sim_server_serve_queue(struct sim_queue *queue, bool readable)
             return true;
         }
         queue->queue = NULL;
+        sim_turns_leave(queue);
         queue->answers = false;
         queue->idle = false;
         if (!sim_mutated(queue->sim, SIM_MUTATE_LEAK) ||
@@ -302,6 +304,7 @@ static void server_starts(struct sim *sim)
 
     turn_begins(sim);
     server->options.withheld_features = sim_withheld(sim);
+    sim_turns_begin(sim);
     server->target = rdisk_target_create(&server->env, &server->options,
                                          &events, sim, &err);
     if (server->target) {
@@ -436,6 +439,7 @@ uint64_t sim_server_due(const struct sim *sim)
         due = sim_least(due, server->ops[i].due);
     }
     due = sim_least(due, sim_jobs_due(sim));
+    due = sim_least(due, server->turns.wake_at);
     return sim_least(due, rdisk_target_deadline(server->target));
 }
 

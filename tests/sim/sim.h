@@ -18,6 +18,7 @@
  *   owner.c      the server: its sessions, queues, records and life
  *   open.c       who may have the volume, answered later
  *   jobs.c       the server's jobs on storage, in virtual time
+ *   turns.c      which request comes to the backend next
  *   backend.c    what it does to the disk
  *   disk.c       a disk with a volatile cache
  *   checker.c    checks the guarantees against what clients read
@@ -28,6 +29,7 @@
 #ifndef SIM_H
 #define SIM_H
 
+#include "server/session/scheduler.h"
 #include "server/volume/operation.h"
 #include "server/volume/volume.h"
 #include "tests/fake/fake.h"
@@ -138,8 +140,9 @@ struct sim_holder {
     int result; /* of a job */
     bool asking, dead, orderly, settle;
     unsigned int client, serial;
-    bool visitor;   /* not one of the clients */
-    bool waiting;   /* for an answer that is put off */
+    bool visitor; /* not one of the clients */
+    bool waiting; /* for an answer that is put off */
+    struct flow_terms terms;
     bool releasing; /* its CLOSE is not answered; @asked is NULL if there
                             is no client for that any more */
 };
@@ -148,6 +151,7 @@ struct sim_queue {
     struct sim *sim;
     struct rdisk_target_queue *queue; /* NULL: free */
     struct sim_holder *holder;
+    struct flow *flow;
     bool started, idle;
     bool answers;          /* to be sent at the end of the turn */
     bool gone;             /* with its device: its descriptor stays readable */
@@ -159,7 +163,22 @@ struct sim_queue {
     struct rdisk_target_grant *retired;  /* and back */
 };
 
+/* A request until it is answered. */
+struct sim_turn {
+    struct flow_request flow;
+    struct sim_queue *queue;
+    struct rdisk_target_request *request; /* NULL: free */
+};
+
+struct sim_turns {
+    struct scheduler scheduler;
+    struct throttle throttle; /* of the volume */
+    struct sim_turn list[SIM_OPS];
+    uint64_t wake_at;
+};
+
 struct sim_op {
+    struct sim_turn *turn;                /* NULL: nothing waits for its end */
     struct rdisk_target_request *request; /* NULL: answered early */
     struct sim_queue *queue;
     unsigned int client, serial;
@@ -198,6 +217,7 @@ struct sim_server {
     struct operations operations;
     struct sim_holder holders[SIM_HOLDERS];
     struct sim_queue queues[SIM_QUEUES];
+    struct sim_turns turns;
     struct sim_op ops[SIM_OPS];
     unsigned int op_count;
     uint64_t slowest;         /* ns that a request may take */
@@ -245,6 +265,7 @@ struct sim {
     bool verbose;
     uint64_t random_state;
     uint64_t feature_state; /* the same, of sim_withheld() only */
+    uint64_t limit_state;   /* and of limits */
     struct fake_fabric *fabric;
     struct sim_server server;
     struct sim_client clients[SIM_CLIENTS];
@@ -429,9 +450,27 @@ void sim_check_given_back(const struct sim *sim, unsigned int client,
 enum rdisk_status sim_visitor_release(struct sim *sim,
                                       struct sim_holder *holder);
 
+/* turns.c: of a server that starts; of one of its queues. */
+void sim_turns_begin(struct sim *sim);
+void sim_turns_join(struct sim_queue *queue);
+void sim_turns_leave(struct sim_queue *queue);
+/* Start a request when its turn comes; it has ended. */
+void sim_turns_arrive(struct sim_queue *queue,
+                      struct rdisk_target_request *request);
+void sim_turns_ended(struct sim *sim, struct sim_turn *turn);
+bool sim_turns_life(struct sim *sim);
+/* What is parked is not started any more. */
+void sim_turns_die(struct sim *sim);
+
 /* backend.c */
 void sim_backend_request(void *queue_user,
                          struct rdisk_target_request *request);
+void sim_backend_start(struct sim_queue *queue,
+                       struct rdisk_target_request *request,
+                       struct sim_turn *turn);
+/* A defect: carry out a write that is answered already. */
+void sim_backend_ghost(struct sim_queue *queue,
+                       struct rdisk_target_request *request);
 /* True if a request was carried out. */
 bool sim_backend_life(struct sim *sim);
 /* What was in flight is carried out, in part, or not. */

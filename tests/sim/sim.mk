@@ -11,6 +11,7 @@
 
 SIM := $(O)/bin/rdisk-sim
 SIM_SOURCES := $(wildcard tests/sim/*.c tests/fake/*.c) server/volume/volume.c \
+	server/session/scheduler.c server/session/throttle.c \
 	server/volume/lease.c server/volume/operation.c common/thread.c
 SIM_COUNT = $(or $(COUNT),$(if $(SEED),1,100000))
 

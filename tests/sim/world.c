@@ -429,6 +429,7 @@ void sim_run(struct sim *sim, const struct sim_schedule *schedule,
     sim->verbose = verbose;
     sim->random_state = schedule->seed ^ 0x51a7e;
     sim->feature_state = schedule->seed ^ 0xfea7;
+    sim->limit_state = schedule->seed ^ 0x11317;
     sim->fabric = fake_fabric_new(schedule->seed);
     fake_fabric_observe(sim->fabric, observe, sim);
     fake_fabric_observe_resends(sim->fabric, observe_resend, sim);

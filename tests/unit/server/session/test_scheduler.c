@@ -12,6 +12,7 @@
 
 static struct scheduler scheduler;
 static struct flow *flows[FLOWS];
+static struct flow_terms terms[FLOWS];
 
 struct one {
     struct flow_request request;
@@ -58,6 +59,7 @@ static bool must_fail(const struct flow_request *request)
 static void begin(unsigned int count, bool inline_storage)
 {
     memset(ones, 0, sizeof(ones));
+    memset(terms, 0, sizeof(terms));
     starts = 0;
     at_once = inline_storage;
     scheduler = (struct scheduler) {
@@ -67,7 +69,7 @@ static void begin(unsigned int count, bool inline_storage)
     };
     scheduler_init(&scheduler);
     for (unsigned int i = 0; i < count; i++) {
-        flows[i] = scheduler_join(&scheduler, &flows[i]);
+        flows[i] = scheduler_join(&scheduler, &terms[i]);
         REQUIRE(flows[i] != NULL);
     }
 }
@@ -267,6 +269,181 @@ static void test_broken_never_starts(void)
     end(2);
 }
 
+/* ---- Limits -------------------------------------------------------------- */
+
+static struct throttle *limit(const char *limits)
+{
+    static struct throttle throttle;
+    struct throttle_values values;
+    struct rdisk_error err = { 0 };
+
+    CHECK_EQUAL(throttle_values_parse(&values, "it", limits, &err), 0);
+    memset(&throttle, 0, sizeof(throttle));
+    throttle_set(&throttle, &values);
+    return &throttle;
+}
+
+/* As a reactor does: serve, sleep until it is time, and so on. Returns how
+ * often it woke up. */
+static unsigned int run_until(uint64_t *now, uint64_t until)
+{
+    unsigned int wakes = 0;
+
+    while (*now < until) {
+        uint64_t pause;
+
+        if (scheduler_serve(&scheduler, *now)) {
+            continue;
+        }
+        pause = scheduler_pause(&scheduler, *now);
+        if (pause == SCHEDULER_NEVER || *now + pause > until) {
+            break;
+        }
+        *now += pause;
+        scheduler_wake(&scheduler);
+        wakes++;
+    }
+    *now = until;
+    return wakes;
+}
+
+static void test_limit_parks(void)
+{
+    struct throttle *throttle = limit("iops=1000");
+    uint64_t now = 1000 * MS;
+    unsigned int wakes;
+
+    begin(1, true);
+    terms[0].throttles[0] = throttle;
+    arrive_all(0, now);
+    wakes = run_until(&now, now + 100 * MS);
+    CHECK(starts >= 199 && starts <= 202);
+    CHECK(wakes <= 110);
+    run_until(&now, now + 200 * MS);
+    CHECK_EQUAL(starts, REQUESTS);
+    for (unsigned int n = 0; n < REQUESTS; n++) {
+        CHECK_EQUAL(ones[0][n].place, n + 1);
+    }
+    CHECK(throttle->requests >= REQUESTS - 110);
+    CHECK(throttle->time > 0);
+    CHECK_EQUAL(scheduler_pause(&scheduler, now), SCHEDULER_NEVER);
+    end(1);
+}
+
+/* Many starts are not as many wake-ups. */
+static void test_limit_is_no_loop(void)
+{
+    uint64_t now = 1000 * MS;
+    unsigned int wakes;
+
+    begin(1, true);
+    terms[0].throttles[1] = limit("iops=100000");
+    for (unsigned int round = 0; round < 100; round++) {
+        memset(ones, 0, sizeof(ones));
+        arrive_all(0, now);
+        wakes = run_until(&now, now + MS);
+        CHECK(wakes <= 6);
+        while (flows[0]->parked) {
+            run_until(&now, now + MS);
+        }
+    }
+    end(1);
+}
+
+/* One session of a limited volume does not take the limit for itself. */
+static void test_limit_is_shared(void)
+{
+    struct throttle *throttle = limit("iops=1000");
+    uint64_t now = 1000 * MS;
+
+    begin(2, true);
+    terms[0].throttles[0] = terms[1].throttles[0] = throttle;
+    arrive_all(0, now);
+    run_until(&now, now + 50 * MS);
+    for (unsigned int n = 0; n < 20; n++) {
+        unsigned int before = starts;
+
+        arrive(1, n, FLOW_READS, now);
+        while (!ones[1][n].place) {
+            run_until(&now, now + MS);
+        }
+        CHECK(ones[1][n].place - before <= 3);
+    }
+    run_until(&now, now + 1000 * MS);
+    end(2);
+}
+
+static void test_reads_pass_writes(void)
+{
+    uint64_t now = 1000 * MS;
+
+    begin(1, true);
+    terms[0].throttles[0] = limit("iops-write=10");
+    for (unsigned int n = 0; n < 20; n++) {
+        arrive(0, n, FLOW_WRITES, now);
+    }
+    run_until(&now, now + MS);
+    CHECK(flows[0]->parked > 0);
+    arrive(0, 20, FLOW_READS, now);
+    CHECK(ones[0][20].place != 0);
+    run_until(&now, now + 3000 * MS);
+    end(1);
+}
+
+static void test_parked_has_an_end(void)
+{
+    uint64_t now = 1000 * MS;
+
+    begin(1, true);
+    terms[0].throttles[0] = limit("iops=1");
+    arrive_all(0, now);
+    run_until(&now, now + SCHEDULER_PARKED_MAX + 100 * MS);
+    CHECK_EQUAL(starts, REQUESTS);
+    end(1);
+}
+
+/* It is drained, or its limit is raised: within a moment. */
+static void test_changes_are_noticed(void)
+{
+    struct throttle *throttle = limit("iops=1");
+    struct throttle_values values = { 0 };
+    uint64_t now = 1000 * MS;
+
+    begin(2, true);
+    terms[0].throttles[0] = terms[1].throttles[0] = throttle;
+    arrive_all(0, now);
+    arrive(1, 0, FLOW_READS, now);
+    run_until(&now, now + MS);
+    CHECK(starts <= 2);
+    terms[1].hurried = true;
+    run_until(&now, now + 2 * SCHEDULER_CHECK);
+    CHECK(ones[1][0].place != 0);
+    CHECK(flows[0]->parked > 0);
+    throttle_set(throttle, &values);
+    run_until(&now, now + 2 * SCHEDULER_CHECK);
+    CHECK_EQUAL(flows[0]->parked, 0);
+    end(2);
+}
+
+static void test_limit_of_broken(void)
+{
+    uint64_t now = 1000 * MS;
+    unsigned int before;
+
+    begin(1, true);
+    terms[0].throttles[0] = limit("iops=1");
+    arrive_all(0, now);
+    run_until(&now, now + MS);
+    before = starts;
+    for (unsigned int n = 0; n < REQUESTS; n++) {
+        ones[0][n].must_fail = true;
+    }
+    run_until(&now, now + 2 * SCHEDULER_CHECK);
+    CHECK_EQUAL(starts, before);
+    CHECK_EQUAL(flows[0]->parked, 0);
+    end(1);
+}
+
 static const struct unit_test tests[] = {
     { "requests of a session that is alone start at once", test_alone },
     { "a request waits for a bounded number of a busy session's",
@@ -278,6 +455,17 @@ static const struct unit_test tests[] = {
     { "a share is bounded in bytes, too", test_share_in_bytes },
     { "a session beside idle ones has no share", test_idle_others },
     { "no parked request of a broken queue starts", test_broken_never_starts },
+    { "what is over a limit is parked, and starts in its order",
+      test_limit_parks },
+    { "a limit wakes the reactor five times a millisecond at most",
+      test_limit_is_no_loop },
+    { "sessions below one limit take turns", test_limit_is_shared },
+    { "a limit of writes parks no read", test_reads_pass_writes },
+    { "no limit parks a request for more than 20 s", test_parked_has_an_end },
+    { "the end of a session, and a change of a limit, are noticed in time",
+      test_changes_are_noticed },
+    { "no request that a limit parks starts after its queue has broken",
+      test_limit_of_broken },
 };
 
-UNIT_SUITE("scheduler", tests)
+UNIT_SUITE("server-scheduler", tests)
