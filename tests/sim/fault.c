@@ -168,33 +168,48 @@ static void program_event(struct sim *sim, struct sim_client *client,
     }
 }
 
+/* What happens to the link between a client and the server; false: it is
+ * something else. */
+static bool network_event(struct sim *sim, struct sim_client *client,
+                          const struct sim_event *event)
+{
+    struct fake_host *server = sim->server.host;
+
+    switch (event->kind) {
+    case SIM_CUT:
+    case SIM_MEND:
+        fake_link_cut(client->host, server, event->kind == SIM_CUT);
+        return true;
+    case SIM_AWAY:
+        fake_link_cut(client->host, server, true);
+        sim_server_lose(sim, event->a);
+        return true;
+    case SIM_NO_LINK:
+    case SIM_LINK:
+        link_event(sim, client, event);
+        return true;
+    case SIM_DELAY:
+        fake_link_delay(client->host, server, event->c % 6000 * RDISK_MSEC);
+        return true;
+    case SIM_LOSS:
+        fake_fabric_loss(sim->fabric, event->b % 2 ? 5 + event->c % 100 : 0);
+        return true;
+    default:
+        return false;
+    }
+}
+
 void sim_event(struct sim *sim, const struct sim_event *event)
 {
     struct sim_client *client = &sim->clients[event->a];
-    struct fake_host *server = sim->server.host;
 
+    if (network_event(sim, client, event)) {
+        return;
+    }
     switch (event->kind) {
     case SIM_SUBMIT:
         sim_client_submit(client, (enum rdisk_op)event->b, event->c, event->d,
                           event->e);
-        break;
-    case SIM_CUT:
-    case SIM_MEND:
-        fake_link_cut(client->host, server, event->kind == SIM_CUT);
-        break;
-    case SIM_AWAY:
-        fake_link_cut(client->host, server, true);
-        sim_server_lose(sim, event->a);
-        break;
-    case SIM_NO_LINK:
-    case SIM_LINK:
-        link_event(sim, client, event);
-        break;
-    case SIM_DELAY:
-        fake_link_delay(client->host, server, event->c % 6000 * RDISK_MSEC);
-        break;
-    case SIM_LOSS:
-        fake_fabric_loss(sim->fabric, event->b % 2 ? 5 + event->c % 100 : 0);
         break;
     case SIM_BREAK:
     case SIM_CUT_QP:
@@ -209,7 +224,7 @@ void sim_event(struct sim *sim, const struct sim_event *event)
         sim_client_restore(client);
         break;
     case SIM_FAIL:
-        fake_fail(event->d % 2 ? client->host : server,
+        fake_fail(event->d % 2 ? client->host : sim->server.host,
                   event->b % FAKE_CALLS_SURVIVED, 1 + event->c % 4,
                   event->d % 3 ? ENOMEM : EINVAL);
         break;

@@ -112,10 +112,70 @@ void sim_visitor_close(struct sim *sim, struct sim_holder *holder)
     }
 }
 
-void sim_visitor_owner_acts(struct sim_visitor *visitor)
+static void answer_created(struct sim_visitor *visitor)
 {
     struct sim_holder *holder = visitor->holder;
     struct rdisk_error err = { .text = "not here" };
+
+    holder->waiting = false;
+    visitor->holder = NULL;
+    rdisk_target_session_created(holder->session,
+                                 visitor->how & 1 ? RDISK_STATUS_OK
+                                                  : RDISK_STATUS_DENIED,
+                                 &err);
+    holder->session = NULL;
+}
+
+static void answer_listed(struct sim_visitor *visitor)
+{
+    struct sim_holder *holder = visitor->holder;
+    struct rdisk_error err = { .text = "not here" };
+    struct rdisk_list_page page;
+
+    holder->waiting = false;
+    visitor->holder = NULL;
+    fill_page(visitor->sim, "", &page);
+    rdisk_target_session_listed(holder->session,
+                                visitor->how & 1 ? RDISK_STATUS_OK
+                                                 : RDISK_STATUS_DENIED,
+                                &page, &err);
+    holder->session = NULL;
+}
+
+static void answer_released(struct sim_visitor *visitor)
+{
+    struct rdisk_target_session *session = visitor->holder->session;
+    struct rdisk_error err = { .text = "not here" };
+
+    sim_visitor_close(visitor->sim, visitor->holder);
+    rdisk_target_session_released(session,
+                                  visitor->how & 1 ? RDISK_STATUS_OK
+                                                   : RDISK_STATUS_IO_ERROR,
+                                  &err);
+}
+
+/* What the owner has deferred. */
+static void answer(struct sim_visitor *visitor)
+{
+    struct sim_holder *holder = visitor->holder;
+
+    if (visitor->goal == RDISK_TARGET_OPENING) {
+        holder->waiting = false;
+        rdisk_target_session_retry(holder->session);
+    } else if (!holder->waiting) {
+        return;
+    } else if (visitor->goal == RDISK_TARGET_CREATING) {
+        answer_created(visitor);
+    } else if (visitor->goal == RDISK_TARGET_LISTING) {
+        answer_listed(visitor);
+    } else if (visitor->goal == RDISK_TARGET_RELEASING) {
+        answer_released(visitor);
+    }
+}
+
+void sim_visitor_owner_acts(struct sim_visitor *visitor)
+{
+    struct sim_holder *holder = visitor->holder;
 
     switch (visitor->act) {
     case FENCE:
@@ -137,38 +197,7 @@ void sim_visitor_owner_acts(struct sim_visitor *visitor)
                                  "drained");
         break;
     case ANSWER:
-        if (visitor->goal == RDISK_TARGET_OPENING) {
-            holder->waiting = false;
-            rdisk_target_session_retry(holder->session);
-        } else if (visitor->goal == RDISK_TARGET_CREATING && holder->waiting) {
-            holder->waiting = false;
-            visitor->holder = NULL;
-            rdisk_target_session_created(holder->session,
-                                         visitor->how & 1 ? RDISK_STATUS_OK
-                                                          : RDISK_STATUS_DENIED,
-                                         &err);
-            holder->session = NULL;
-        } else if (visitor->goal == RDISK_TARGET_LISTING && holder->waiting) {
-            struct rdisk_list_page page;
-
-            holder->waiting = false;
-            visitor->holder = NULL;
-            fill_page(visitor->sim, "", &page);
-            rdisk_target_session_listed(holder->session,
-                                        visitor->how & 1 ? RDISK_STATUS_OK
-                                                         : RDISK_STATUS_DENIED,
-                                        &page, &err);
-            holder->session = NULL;
-        } else if (visitor->goal == RDISK_TARGET_RELEASING && holder->waiting) {
-            struct rdisk_target_session *session = holder->session;
-
-            sim_visitor_close(visitor->sim, holder);
-            rdisk_target_session_released(session,
-                                          visitor->how & 1
-                                              ? RDISK_STATUS_OK
-                                              : RDISK_STATUS_IO_ERROR,
-                                          &err);
-        }
+        answer(visitor);
         break;
     default:
         break;

@@ -122,70 +122,80 @@ static int try(struct frontend *frontend, const struct attempt *attempt)
     return 0;
 }
 
+static int try_all(struct frontend *frontend)
+{
+    const uint64_t data = at(frontend, DATA);
+    const struct attempt attempts[] = {
+        { .name = "a write",
+          .type = VIRTIO_BLK_T_OUT,
+          .data = { { data, 4 * PAGE } } },
+        { .name = "a read",
+          .type = VIRTIO_BLK_T_IN,
+          .data = { { data, 4 * PAGE } },
+          .changed = 1 },
+        { .name = "a read in two pieces",
+          .type = VIRTIO_BLK_T_IN,
+          .data = { { data, PAGE }, { data + 2 * PAGE, 2 * PAGE } },
+          .changed = 2 },
+        { .name = "a read across pages",
+          .type = VIRTIO_BLK_T_IN,
+          .data = { { at(frontend, UNALIGNED) + PAGE - 512, PAGE } },
+          .changed = 1 },
+        { .name = "a flush", .type = VIRTIO_BLK_T_FLUSH },
+        { .name = "the serial number",
+          .type = VIRTIO_BLK_T_GET_ID,
+          .data = { { data, 2 * PAGE } },
+          .changed = 1,
+          .size = VIRTIO_BLK_ID_BYTES },
+        { .name = "a read beyond the end",
+          .type = VIRTIO_BLK_T_IN,
+          .sector = frontend->config.capacity,
+          .data = { { data, PAGE } },
+          .status = VIRTIO_BLK_S_IOERR },
+        { .name = "a serial number without its room",
+          .type = VIRTIO_BLK_T_GET_ID,
+          .data = { { data, 1 } },
+          .status = VIRTIO_BLK_S_IOERR },
+        { .name = "an unknown type",
+          .type = 77,
+          .status = VIRTIO_BLK_S_UNSUPP },
+    };
+    unsigned int count = sizeof(attempts) / sizeof(attempts[0]);
+    int status = 0;
+
+    for (unsigned int i = 0; i < count && status == 0; i++) {
+        status = try(frontend, &attempts[i]);
+    }
+    if (status == 0) {
+        printf("%u kinds of requests log what they change\n", count);
+    }
+    return status;
+}
+
+static int try_without_log(struct frontend *frontend)
+{
+    const struct attempt after = {
+        .name = "a read after the end of the log",
+        .type = VIRTIO_BLK_T_IN,
+        .data = { { at(frontend, DATA), PAGE } },
+        .unlogged = true,
+    };
+
+    return try(frontend, &after);
+}
+
 int dirty(const char *path)
 {
     struct frontend frontend;
-    uint64_t data;
-    int status = 0;
+    int status;
 
     frontend_start(&frontend, path, SLOT_PAGES * PAGE);
-    data = at(&frontend, DATA);
     memset(frontend_data(&frontend, DATA), FILL, SLOT_PAGES * PAGE);
     frontend_log(&frontend, true);
-    {
-        const struct attempt attempts[] = {
-            { .name = "a write",
-              .type = VIRTIO_BLK_T_OUT,
-              .data = { { data, 4 * PAGE } } },
-            { .name = "a read",
-              .type = VIRTIO_BLK_T_IN,
-              .data = { { data, 4 * PAGE } },
-              .changed = 1 },
-            { .name = "a read in two pieces",
-              .type = VIRTIO_BLK_T_IN,
-              .data = { { data, PAGE }, { data + 2 * PAGE, 2 * PAGE } },
-              .changed = 2 },
-            { .name = "a read across pages",
-              .type = VIRTIO_BLK_T_IN,
-              .data = { { at(&frontend, UNALIGNED) + PAGE - 512, PAGE } },
-              .changed = 1 },
-            { .name = "a flush", .type = VIRTIO_BLK_T_FLUSH },
-            { .name = "the serial number",
-              .type = VIRTIO_BLK_T_GET_ID,
-              .data = { { data, 2 * PAGE } },
-              .changed = 1,
-              .size = VIRTIO_BLK_ID_BYTES },
-            { .name = "a read beyond the end",
-              .type = VIRTIO_BLK_T_IN,
-              .sector = frontend.config.capacity,
-              .data = { { data, PAGE } },
-              .status = VIRTIO_BLK_S_IOERR },
-            { .name = "a serial number without its room",
-              .type = VIRTIO_BLK_T_GET_ID,
-              .data = { { data, 1 } },
-              .status = VIRTIO_BLK_S_IOERR },
-            { .name = "an unknown type",
-              .type = 77,
-              .status = VIRTIO_BLK_S_UNSUPP },
-        };
-        const struct attempt after = {
-            .name = "a read after the end of the log",
-            .type = VIRTIO_BLK_T_IN,
-            .data = { { data, PAGE } },
-            .unlogged = true,
-        };
-        unsigned int count = sizeof(attempts) / sizeof(attempts[0]);
-
-        for (unsigned int i = 0; i < count && status == 0; i++) {
-            status = try(&frontend, &attempts[i]);
-        }
-        frontend_log(&frontend, false);
-        if (status == 0) {
-            status = try(&frontend, &after);
-        }
-        if (status == 0) {
-            printf("%u kinds of requests log what they change\n", count);
-        }
+    status = try_all(&frontend);
+    frontend_log(&frontend, false);
+    if (status == 0) {
+        status = try_without_log(&frontend);
     }
     frontend_stop(&frontend);
     return status;

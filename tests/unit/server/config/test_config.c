@@ -34,9 +34,7 @@ static void check_refused(const char *text, const char *words)
     config_free(&config);
 }
 
-static void test_all_keys(void)
-{
-    static const char text[] = "# a comment\n"
+static const char all_keys[] = "# a comment\n"
                                "[server]\n"
                                "listen = 10.9.0.1 ; and another\n"
                                "port = 7000\n"
@@ -70,42 +68,55 @@ static void test_all_keys(void)
                                "backend = file\n"
                                "path = /dev/sdb\n"
                                "read-only = on\n";
+
+static void check_options(const struct config *config)
+{
+    CHECK_SAYS(config->listen, "10.9.0.1");
+    CHECK_EQUAL(strlen(config->listen), 8);
+    CHECK_EQUAL(config->port, 7000);
+    CHECK_EQUAL(config->cores, 3);
+    CHECK_SAYS(config->core_list, "0-1");
+    CHECK_SAYS(config->control, "/tmp/x.sock");
+    CHECK_EQUAL(config->log_level, RDISK_LOG_DEBUG);
+    CHECK_EQUAL(config->authentication, ACCESS_METHOD_OPEN);
+    CHECK_EQUAL(config->max_sessions, 10);
+    CHECK_EQUAL(config->max_queues, 4);
+    CHECK_EQUAL(config->max_slots, 16);
+    CHECK_EQUAL(config->max_slot_size, 65536);
+    CHECK_EQUAL(config->max_memory, 1 << 30);
+    CHECK_EQUAL(config->cq_entries, 2048);
+    CHECK_EQUAL(config->handshake_timeout, 2500);
+    CHECK_EQUAL(config->max_silence, 60000);
+    CHECK_EQUAL(config->stop_timeout, 1000);
+    CHECK_SAYS(config->pool, "/srv");
+    CHECK(config->create);
+    CHECK(!config->resize);
+    CHECK_SAYS(config->ceph_config, "/srv/ceph.conf");
+    CHECK_SAYS(config->ceph_user, "rdisk");
+    CHECK_SAYS(config->ceph_keyring, "/srv/keyring");
+    CHECK_EQUAL(config->ceph_op_timeout, 30000);
+}
+
+static void check_volumes(const struct config *config)
+{
+    REQUIRE(config->volumes && config->volumes->next);
+    CHECK_SAYS(config->volumes->name, "a");
+    CHECK(config->volumes->backend == &backend_memory);
+    CHECK_EQUAL(config->volumes->size, 64 << 20);
+    CHECK(config->volumes->next->backend == &backend_file);
+    CHECK_SAYS(config->volumes->next->path, "/dev/sdb");
+    CHECK(config->volumes->next->read_only);
+}
+
+static void test_all_keys(void)
+{
     struct rdisk_error err = { 0 };
     struct config config;
 
     REQUIRE(config_init(&config) == 0);
-    CHECK_EQUAL(read_text(&config, text, &err), 0);
-    CHECK_SAYS(config.listen, "10.9.0.1");
-    CHECK_EQUAL(strlen(config.listen), 8);
-    CHECK_EQUAL(config.port, 7000);
-    CHECK_EQUAL(config.cores, 3);
-    CHECK_SAYS(config.core_list, "0-1");
-    CHECK_SAYS(config.control, "/tmp/x.sock");
-    CHECK_EQUAL(config.log_level, RDISK_LOG_DEBUG);
-    CHECK_EQUAL(config.authentication, ACCESS_METHOD_OPEN);
-    CHECK_EQUAL(config.max_sessions, 10);
-    CHECK_EQUAL(config.max_queues, 4);
-    CHECK_EQUAL(config.max_slots, 16);
-    CHECK_EQUAL(config.max_slot_size, 65536);
-    CHECK_EQUAL(config.max_memory, 1 << 30);
-    CHECK_EQUAL(config.cq_entries, 2048);
-    CHECK_EQUAL(config.handshake_timeout, 2500);
-    CHECK_EQUAL(config.max_silence, 60000);
-    CHECK_EQUAL(config.stop_timeout, 1000);
-    CHECK_SAYS(config.pool, "/srv");
-    CHECK(config.create);
-    CHECK(!config.resize);
-    CHECK_SAYS(config.ceph_config, "/srv/ceph.conf");
-    CHECK_SAYS(config.ceph_user, "rdisk");
-    CHECK_SAYS(config.ceph_keyring, "/srv/keyring");
-    CHECK_EQUAL(config.ceph_op_timeout, 30000);
-    REQUIRE(config.volumes && config.volumes->next);
-    CHECK_SAYS(config.volumes->name, "a");
-    CHECK(config.volumes->backend == &backend_memory);
-    CHECK_EQUAL(config.volumes->size, 64 << 20);
-    CHECK(config.volumes->next->backend == &backend_file);
-    CHECK_SAYS(config.volumes->next->path, "/dev/sdb");
-    CHECK(config.volumes->next->read_only);
+    CHECK_EQUAL(read_text(&config, all_keys, &err), 0);
+    check_options(&config);
+    check_volumes(&config);
     CHECK_EQUAL(config_check(&config, &err), 0);
     config_free(&config);
 }
