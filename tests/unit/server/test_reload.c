@@ -1,32 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The configuration is read again by a server that runs. */
 #include <fcntl.h>
-#include <poll.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/log.h"
 #include "server/config/command_line.h"
 #include "server/config/limits.h"
 #include "server/reload.h"
-#include "server/server.h"
 #include "server/session/session.h"
-#include "tests/unit/support/pool.h"
+#include "tests/unit/support/pool_server.h"
 #include "tests/unit/support/quiet.h"
+#include "tests/unit/support/unconnected.h"
 #include "tests/unit/support/unit.h"
-#include "transport/target/session.h"
 
 #define SECRET "0123456789abcdef0123456789abcdef\n"
 
-static char folder[64], conf[80], secret[80];
+static char conf[80], secret[80];
 static char *argv[] = { "rdiskd", "--config", conf, "--max-queues", "3", NULL };
 static const struct command_line line = { 5, argv };
-static struct config config;
-static struct server server;
 static struct rdisk_error err;
-static struct rdisk_target target;
 static struct rdisk_target_session asking;
 
 /* ---- Helpers ------------------------------------------------------------ */
@@ -48,71 +41,40 @@ static void write_conf(const char *access, const char *more)
     snprintf(text, sizeof(text),
              "[pool]\ndirectory = %s\n"
              "[client a]\nsecret-file = %s\n%s\n%s",
-             folder, secret, access, more);
+             pool_folder, secret, access, more);
     write_file(conf, text);
-}
-
-static void settle(void)
-{
-    struct pollfd pfd = { .fd = server.mailbox.fd, .events = POLLIN };
-
-    while (jobs_count(server.jobs)) {
-        REQUIRE(poll(&pfd, 1, 20000) == 1);
-        mailbox_run(&server.mailbox);
-    }
 }
 
 static void begin(void)
 {
-    log_set_level(QUIET);
-    strcpy(folder, "/tmp/rdisk-unit-XXXXXX");
-    REQUIRE(mkdtemp(folder) != NULL);
-    snprintf(conf, sizeof(conf), "%s/.conf", folder);
-    snprintf(secret, sizeof(secret), "%s/.secret", folder);
+    pool_server_begin(4096);
+    pool_server_start_jobs();
+    snprintf(conf, sizeof(conf), "%s/.conf", pool_folder);
+    snprintf(secret, sizeof(secret), "%s/.secret", pool_folder);
     write_file(secret, SECRET);
     write_conf("read-write = v", "");
-    REQUIRE(config_init(&config) == 0);
-    REQUIRE(options_read(&line, &config, &err) == 0);
-    target = (struct rdisk_target) { 0 };
-    server = (struct server) {
-        .config = &config,
-        .line = &line,
-        .env = &rdisk_env_system,
-        .target = &target,
-        .running = true,
-    };
-    config_target_options(&config, &target.options);
-    REQUIRE(mailbox_init(&server.mailbox) == 0);
-    server.jobs = jobs_create(&server.mailbox, server.env, RDISK_NEVER / 2);
-    REQUIRE(server.jobs != NULL);
-    operations_init(&server.operations, server.jobs);
-    REQUIRE(pool_init(&server.pool, folder, 0, &err) == 0);
-    REQUIRE(records_init(&server.records, NULL, folder) == 0);
-    server.pool.records = &server.records;
-    REQUIRE(pool_create(&server.pool, "v", 4096, &err) == 0);
+    /* All of it from the file. */
+    config_free(&pool_config);
+    REQUIRE(config_init(&pool_config) == 0);
+    REQUIRE(options_read(&line, &pool_config, &err) == 0);
+    unconnected_target = (struct rdisk_target) { 0 };
+    config_target_options(&pool_config, &unconnected_target.options);
+    pool_server.line = &line;
+    pool_server.target = &unconnected_target;
+    pool_server.running = true;
 }
 
 static void end(void)
 {
-    char command[100];
-
-    settle();
-    CHECK(server.sessions == NULL);
-    CHECK(server.reload == NULL);
-    jobs_destroy(server.jobs);
-    mailbox_destroy(&server.mailbox);
-    pool_destroy(&server.pool);
-    records_destroy(&server.records);
-    config_free(&config);
-    snprintf(command, sizeof(command), "rm -r %s", folder);
-    CHECK_EQUAL(system(command), 0);
-    log_set_level(RDISK_LOG_INFO);
+    pool_server_settle();
+    CHECK(pool_server.reload == NULL);
+    pool_server_end();
 }
 
 static void reload(void)
 {
-    reload_wanted(&server);
-    settle();
+    reload_wanted(&pool_server);
+    pool_server_settle();
     /* The file may have said otherwise. */
     log_set_level(QUIET);
 }
@@ -128,15 +90,9 @@ static enum rdisk_status ask(void **session)
     struct rdisk_open_grant grant;
 
     if (!*session) {
-        asking = (struct rdisk_target_session) {
-            .target = &target,
-            .requested = {
-                .queues = htole16(1), .slots = htole16(4),
-                .slot_size = htole32(4096),
-            },
-        };
+        asking = unconnected_session();
     }
-    return session_events.open(&server, &asking, &request, &grant, session,
+    return session_events.open(&pool_server, &asking, &request, &grant, session,
                                &err);
 }
 
@@ -148,21 +104,21 @@ static void limits_and_clients_are_taken_over(void)
     write_conf("read-only = v", "[server]\nmax-memory = 2G\nmax-sessions = 7\n"
                                 "lease-time = 9\nlog-level = debug\n");
     reload();
-    CHECK_EQUAL(target.options.max_memory, 2ll << 30);
-    CHECK_EQUAL(target.options.max_sessions, 7);
-    CHECK_EQUAL(server.pool.lease_time, 9000 * RDISK_MSEC);
-    CHECK_EQUAL(config.log_level, RDISK_LOG_DEBUG);
-    CHECK_EQUAL(session_access(&server, "a", "v"), ACCESS_READ);
+    CHECK_EQUAL(unconnected_target.options.max_memory, 2ll << 30);
+    CHECK_EQUAL(unconnected_target.options.max_sessions, 7);
+    CHECK_EQUAL(pool_server.pool.lease_time, 9000 * RDISK_MSEC);
+    CHECK_EQUAL(pool_config.log_level, RDISK_LOG_DEBUG);
+    CHECK_EQUAL(session_access(&pool_server, "a", "v"), ACCESS_READ);
     end();
 }
 
 static void command_line_still_wins(void)
 {
     begin();
-    CHECK_EQUAL(target.options.max_queues, 3);
+    CHECK_EQUAL(unconnected_target.options.max_queues, 3);
     write_conf("read-only = v", "[server]\nmax-queues = 9\n");
     reload();
-    CHECK_EQUAL(target.options.max_queues, 3);
+    CHECK_EQUAL(unconnected_target.options.max_queues, 3);
     end();
 }
 
@@ -176,11 +132,11 @@ static void what_needs_a_restart_is_not_applied(void)
                                 "[volume m]\nbackend = memory\nsize = 1M\n");
     REQUIRE(config_init(&next) == 0);
     REQUIRE(options_read(&line, &next, &err) == 0);
-    config_adopt(&config, &next, &change);
+    config_adopt(&pool_config, &next, &change);
     config_free(&next);
-    CHECK_EQUAL(config.port, RDISK_DEFAULT_PORT);
-    CHECK_EQUAL(config.max_slots, 5);
-    CHECK(config.volumes == NULL);
+    CHECK_EQUAL(pool_config.port, RDISK_DEFAULT_PORT);
+    CHECK_EQUAL(pool_config.max_slots, 5);
+    CHECK(pool_config.volumes == NULL);
     CHECK(change.volumes_pending);
     CHECK_EQUAL(__builtin_popcount(change.pending), 1);
     CHECK_EQUAL(__builtin_popcount(change.applied), 1);
@@ -192,9 +148,9 @@ static void wrong_file_changes_nothing(void)
     begin();
     write_conf("read-only = v", "[server]\nmax-sessions = 7\nmax-slots = 0\n");
     reload();
-    CHECK_EQUAL(session_access(&server, "a", "v"), ACCESS_WRITE);
-    CHECK(config.max_sessions != 7);
-    CHECK(target.options.max_sessions != 7);
+    CHECK_EQUAL(session_access(&pool_server, "a", "v"), ACCESS_WRITE);
+    CHECK(pool_config.max_sessions != 7);
+    CHECK(unconnected_target.options.max_sessions != 7);
     end();
 }
 
@@ -205,7 +161,7 @@ static void missing_secret_changes_nothing(void)
     write_conf("read-only = v", "");
     unlink(secret);
     reload();
-    CHECK_EQUAL(session_access(&server, "a", "v"), ACCESS_WRITE);
+    CHECK_EQUAL(session_access(&pool_server, "a", "v"), ACCESS_WRITE);
     end();
 }
 
@@ -214,14 +170,14 @@ static void missing_secret_changes_nothing(void)
 static void signal_before_it_runs_has_its_turn_then(void)
 {
     begin();
-    server.running = false;
+    pool_server.running = false;
     write_conf("read-only = v", "");
     reload();
-    CHECK_EQUAL(session_access(&server, "a", "v"), ACCESS_WRITE);
-    server.running = true;
-    reload_begin_wanted(&server);
-    settle();
-    CHECK_EQUAL(session_access(&server, "a", "v"), ACCESS_READ);
+    CHECK_EQUAL(session_access(&pool_server, "a", "v"), ACCESS_WRITE);
+    pool_server.running = true;
+    reload_begin_wanted(&pool_server);
+    pool_server_settle();
+    CHECK_EQUAL(session_access(&pool_server, "a", "v"), ACCESS_READ);
     end();
 }
 
@@ -229,13 +185,13 @@ static void signal_before_it_runs_has_its_turn_then(void)
 static void signal_during_a_reload_is_another_one(void)
 {
     begin();
-    reload_wanted(&server);
+    reload_wanted(&pool_server);
     write_conf("read-only = v", "");
-    reload_wanted(&server);
-    CHECK(server.reload_wanted);
-    settle();
-    CHECK(!server.reload_wanted);
-    CHECK_EQUAL(session_access(&server, "a", "v"), ACCESS_READ);
+    reload_wanted(&pool_server);
+    CHECK(pool_server.reload_wanted);
+    pool_server_settle();
+    CHECK(!pool_server.reload_wanted);
+    CHECK_EQUAL(session_access(&pool_server, "a", "v"), ACCESS_READ);
     end();
 }
 
@@ -245,14 +201,14 @@ static void file_that_hangs_is_given_up(void)
     begin();
     unlink(conf);
     REQUIRE(mkfifo(conf, 0600) == 0);
-    reload_wanted(&server);
-    REQUIRE(server.reload != NULL);
-    CHECK(reload_deadline(&server) != RDISK_NEVER);
-    reload_check_time(&server, reload_deadline(&server));
-    CHECK_EQUAL(reload_deadline(&server), RDISK_NEVER);
+    reload_wanted(&pool_server);
+    REQUIRE(pool_server.reload != NULL);
+    CHECK(reload_deadline(&pool_server) != RDISK_NEVER);
+    reload_check_time(&pool_server, reload_deadline(&pool_server));
+    CHECK_EQUAL(reload_deadline(&pool_server), RDISK_NEVER);
     write_conf("read-only = v", "");
-    settle();
-    CHECK_EQUAL(session_access(&server, "a", "v"), ACCESS_WRITE);
+    pool_server_settle();
+    CHECK_EQUAL(session_access(&pool_server, "a", "v"), ACCESS_WRITE);
     end();
 }
 
@@ -264,23 +220,23 @@ static void session_with_more_than_it_may_have_is_withdrawn(void)
 
     begin();
     while (ask(&session) == RDISK_LATER) {
-        settle();
+        pool_server_settle();
     }
-    REQUIRE(server.sessions != NULL);
-    CHECK(!session_withdrawn(server.sessions));
-    server.sessions->read_only = true;
-    config.clients->read_only = strdup("v");
-    free(config.clients->read_write);
-    config.clients->read_write = NULL;
-    CHECK(!session_withdrawn(server.sessions));
-    server.sessions->read_only = false;
-    CHECK(session_withdrawn(server.sessions));
-    server.sessions->read_only = true;
-    config.authentication = ACCESS_METHOD_HMAC;
-    snprintf(server.sessions->request.user,
-             sizeof(server.sessions->request.user), "gone");
-    CHECK(session_withdrawn(server.sessions));
-    session_events.close(&server, session, true);
+    REQUIRE(pool_server.sessions != NULL);
+    CHECK(!session_withdrawn(pool_server.sessions));
+    pool_server.sessions->read_only = true;
+    pool_config.clients->read_only = strdup("v");
+    free(pool_config.clients->read_write);
+    pool_config.clients->read_write = NULL;
+    CHECK(!session_withdrawn(pool_server.sessions));
+    pool_server.sessions->read_only = false;
+    CHECK(session_withdrawn(pool_server.sessions));
+    pool_server.sessions->read_only = true;
+    pool_config.authentication = ACCESS_METHOD_HMAC;
+    snprintf(pool_server.sessions->request.user,
+             sizeof(pool_server.sessions->request.user), "gone");
+    CHECK(session_withdrawn(pool_server.sessions));
+    session_events.close(&pool_server, session, true);
     end();
 }
 
@@ -291,9 +247,9 @@ static void access_lost_while_opening_is_refused(void)
 
     begin();
     CHECK_EQUAL(ask(&session), RDISK_LATER);
-    config.clients->read_only = config.clients->read_write;
-    config.clients->read_write = NULL;
-    settle();
+    pool_config.clients->read_only = pool_config.clients->read_write;
+    pool_config.clients->read_write = NULL;
+    pool_server_settle();
     CHECK_EQUAL(ask(&session), RDISK_STATUS_NO_VOLUME);
     CHECK(session == NULL);
     end();
@@ -305,11 +261,11 @@ static void drained_while_opening_is_refused(void)
 
     begin();
     CHECK_EQUAL(ask(&session), RDISK_LATER);
-    settle();
-    REQUIRE(drain_begin(&server.drain, "", &err) == 0);
+    pool_server_settle();
+    REQUIRE(drain_begin(&pool_server.drain, "", &err) == 0);
     CHECK_EQUAL(ask(&session), RDISK_STATUS_SHUTTING_DOWN);
     CHECK(session == NULL);
-    CHECK(server.sessions == NULL);
+    CHECK(pool_server.sessions == NULL);
     end();
 }
 

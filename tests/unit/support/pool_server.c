@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/session/barrier.h"
@@ -14,57 +16,97 @@
 #include "tests/unit/support/unit.h"
 
 struct server pool_server;
+struct config pool_config;
+char pool_folder[64];
 
-static struct records records;
-static char folder[64];
+/* ---- Its life ------------------------------------------------------------ */
 
 void pool_server_open(void)
 {
     struct rdisk_error err;
 
-    pool_server = (struct server) { .env = &rdisk_env_system };
+    pool_server = (struct server) {
+        .config = &pool_config,
+        .env = &rdisk_env_system,
+    };
     REQUIRE(mailbox_init(&pool_server.mailbox) == 0);
     operations_init(&pool_server.operations, NULL);
-    REQUIRE(pool_init(&pool_server.pool, folder, 0, &err) == 0);
-    REQUIRE(records_init(&records, NULL, folder) == 0);
-    pool_server.pool.records = &records;
+    REQUIRE(pool_init(&pool_server.pool, pool_folder, 0, &err) == 0);
+    REQUIRE(records_init(&pool_server.records, NULL, pool_folder) == 0);
+    pool_server.pool.records = &pool_server.records;
 }
 
 void pool_server_close(void)
 {
+    CHECK(pool_server.sessions == NULL);
+    CHECK_EQUAL(pool_server.operations.count, 0);
+    if (pool_server.jobs) {
+        jobs_destroy(pool_server.jobs);
+    }
     pool_destroy(&pool_server.pool);
-    records_destroy(&records);
+    records_destroy(&pool_server.records);
     mailbox_destroy(&pool_server.mailbox);
 }
 
-static void begin(void)
+static void begin(uint64_t size)
 {
     struct rdisk_error err;
 
     log_set_level(QUIET);
+    REQUIRE(config_init(&pool_config) == 0);
+    pool_config.authentication = ACCESS_METHOD_OPEN;
     pool_server_open();
-    REQUIRE(pool_create(&pool_server.pool, "v", POOL_VOLUME_SIZE, &err) == 0);
+    REQUIRE(pool_create(&pool_server.pool, "v", size, &err) == 0);
 }
 
-void pool_server_begin(void)
+void pool_server_begin(uint64_t size)
 {
-    plain_folder(folder, sizeof(folder));
-    begin();
+    plain_folder(pool_folder, sizeof(pool_folder));
+    begin(size);
 }
 
-bool pool_server_begin_shared(void)
+bool pool_server_begin_shared(uint64_t size)
 {
-    if (!reflink_folder(folder, sizeof(folder))) {
+    if (!reflink_folder(pool_folder, sizeof(pool_folder))) {
         return false;
     }
-    begin();
+    begin(size);
     return true;
+}
+
+static void write_file(const char *path, const char *text, const char *more)
+{
+    FILE *file = fopen(path, "w");
+
+    REQUIRE(file != NULL);
+    fprintf(file, "%s%s", text, more);
+    REQUIRE(fchmod(fileno(file), 0600) == 0 && fclose(file) == 0);
+}
+
+void pool_server_begin_configured(const char *text)
+{
+    char path[80], secret[80], more[100] = "";
+    struct rdisk_error err;
+
+    log_set_level(QUIET);
+    plain_folder(pool_folder, sizeof(pool_folder));
+    snprintf(path, sizeof(path), "%s/.conf", pool_folder);
+    snprintf(secret, sizeof(secret), "%s/.secret", pool_folder);
+    write_file(secret, "00112233445566778899aabbccddeeff\n", "");
+    if (strstr(text, "[client")) {
+        snprintf(more, sizeof(more), "secret-file = %s\n", secret);
+    }
+    write_file(path, text, more);
+    REQUIRE(config_init(&pool_config) == 0);
+    REQUIRE(config_read(&pool_config, path, &err) == 0);
+    pool_server_open();
 }
 
 void pool_server_end(void)
 {
     pool_server_close();
-    remove_folder(folder);
+    config_free(&pool_config);
+    remove_folder(pool_folder);
     log_set_level(RDISK_LOG_INFO);
 }
 
@@ -77,7 +119,62 @@ void pool_server_turn(int ms)
     barriers_check_time(&pool_server, rdisk_now(&rdisk_env_system));
 }
 
-/* ---- A snapshot ---------------------------------------------------------- */
+/* ---- Its jobs ------------------------------------------------------------ */
+
+static struct job stuck[JOBS_OF_STORE];
+static sem_t go;
+
+void pool_server_start_jobs(void)
+{
+    pool_server.jobs = jobs_create(&pool_server.mailbox, pool_server.env,
+                                   RDISK_NEVER / 2);
+    REQUIRE(pool_server.jobs != NULL);
+    operations_init(&pool_server.operations, pool_server.jobs);
+    sem_init(&go, 0, 0);
+}
+
+void pool_server_settle(void)
+{
+    while (jobs_count(pool_server.jobs)) {
+        pool_server_turn(20);
+    }
+}
+
+static void stuck_run(struct job *job)
+{
+    while (sem_wait(&go) < 0) {
+        /* interrupted */
+    }
+}
+
+static void stuck_done(struct job *job)
+{
+}
+
+void pool_server_hang(void)
+{
+    struct rdisk_error err;
+
+    for (unsigned int i = 0; i < JOBS_OF_STORE; i++) {
+        stuck[i] = (struct job) {
+            .what = "waiting for",
+            .volume = "pool",
+            .store = &pool_server.pool,
+            .run = stuck_run,
+            .done = stuck_done,
+        };
+        REQUIRE(jobs_submit(pool_server.jobs, &stuck[i], &err) == 0);
+    }
+}
+
+void pool_server_release(void)
+{
+    for (unsigned int i = 0; i < JOBS_OF_STORE; i++) {
+        sem_post(&go);
+    }
+}
+
+/* ---- Snapshots ----------------------------------------------------------- */
 
 static bool done;
 
@@ -138,6 +235,7 @@ bool pool_has_no_new_file(void)
 {
     char command[128];
 
-    snprintf(command, sizeof(command), "ls -A %s | grep -q '[.]new$'", folder);
+    snprintf(command, sizeof(command), "ls -A %s | grep -q '[.]new$'",
+             pool_folder);
     return system(command) != 0;
 }

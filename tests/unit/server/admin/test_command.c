@@ -1,81 +1,33 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands of an administrator, while the pool's storage hangs. */
 #include <errno.h>
-#include <poll.h>
-#include <semaphore.h>
-#include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "common/control_server.h"
-#include "common/log.h"
 #include "server/admin/command.h"
 #include "server/admin/listing.h"
-#include "server/server.h"
 #include "server/session/copy.h"
-#include "tests/unit/support/pool.h"
-#include "tests/unit/support/quiet.h"
+#include "tests/unit/support/pool_server.h"
 #include "tests/unit/support/unit.h"
 
-static char folder[64], path[80];
-static struct config config;
-static struct server server;
+static char path[80];
 static struct rdisk_error err;
-
-/* As many jobs as the pool may have, none of which ends before release(). */
-static struct job stuck[JOBS_OF_STORE];
-static sem_t go;
-
-static void stuck_run(struct job *job)
-{
-    while (sem_wait(&go) < 0) {
-        /* interrupted */
-    }
-}
-
-static void stuck_done(struct job *job)
-{
-}
-
-static void hang(void)
-{
-    for (unsigned int i = 0; i < JOBS_OF_STORE; i++) {
-        stuck[i] = (struct job) {
-            .what = "waiting for",
-            .volume = "pool",
-            .store = &server.pool,
-            .run = stuck_run,
-            .done = stuck_done,
-        };
-        REQUIRE(jobs_submit(server.jobs, &stuck[i], &err) == 0);
-    }
-}
-
-static void release(void)
-{
-    for (unsigned int i = 0; i < JOBS_OF_STORE; i++) {
-        sem_post(&go);
-    }
-}
 
 static void turn(int ms)
 {
-    struct pollfd pfd = { .fd = server.mailbox.fd, .events = POLLIN };
-
-    loop_turn(&server.loop, 0);
-    poll(&pfd, 1, ms);
-    mailbox_run(&server.mailbox);
-    operations_check_time(&server.operations, rdisk_now(server.env));
+    loop_turn(&pool_server.loop, 0);
+    pool_server_turn(ms);
+    operations_check_time(&pool_server.operations, rdisk_now(pool_server.env));
 }
 
 static void settle(void)
 {
-    while (jobs_count(server.jobs)) {
+    while (jobs_count(pool_server.jobs)) {
         turn(20);
     }
-    CHECK_EQUAL(server.operations.count, 0);
+    CHECK_EQUAL(pool_server.operations.count, 0);
 }
 
 static void begin(uint64_t storage_timeout)
@@ -86,57 +38,31 @@ static void begin(uint64_t storage_timeout)
         .directory = AT_FDCWD,
     };
 
-    log_set_level(QUIET);
-    strcpy(folder, "/tmp/rdisk-unit-XXXXXX");
-    REQUIRE(mkdtemp(folder) != NULL);
-    snprintf(path, sizeof(path), "%s/.socket", folder);
-    REQUIRE(config_init(&config) == 0);
-    config.storage_timeout = storage_timeout;
-    server = (struct server) { .config = &config, .env = &rdisk_env_system };
-    REQUIRE(loop_init(&server.loop) == 0);
-    REQUIRE(mailbox_init(&server.mailbox) == 0);
-    server.jobs = jobs_create(&server.mailbox, server.env, RDISK_NEVER / 2);
-    REQUIRE(server.jobs != NULL);
-    operations_init(&server.operations, server.jobs);
-    REQUIRE(pool_init(&server.pool, folder, 0, &err) == 0);
-    REQUIRE(records_init(&server.records, NULL, folder) == 0);
-    server.pool.records = &server.records;
-    REQUIRE(pool_create(&server.pool, "v", 4096, &err) == 0);
-    REQUIRE(pool_configure(&server.pool, &backend_memory, &memory, &err) == 0);
-    server.listing = listing_create(&server);
-    REQUIRE(server.listing != NULL);
-    server.control = control_create(&server.loop, path, command_run, &server,
-                                    &err);
-    REQUIRE(server.control != NULL);
-    sem_init(&go, 0, 0);
+    pool_server_begin(4096);
+    pool_server_start_jobs();
+    pool_config.storage_timeout = storage_timeout;
+    REQUIRE(loop_init(&pool_server.loop) == 0);
+    REQUIRE(pool_configure(&pool_server.pool, &backend_memory, &memory, &err) ==
+            0);
+    pool_server.listing = listing_create(&pool_server);
+    REQUIRE(pool_server.listing != NULL);
+    snprintf(path, sizeof(path), "%s/.socket", pool_folder);
+    pool_server.control = control_create(&pool_server.loop, path, command_run,
+                                         &pool_server, &err);
+    REQUIRE(pool_server.control != NULL);
 }
 
 static void end(void)
 {
-    char command[100];
-
     settle();
-    control_destroy(server.control);
-    listing_destroy(server.listing);
-    jobs_destroy(server.jobs);
-    drain_end(&server.drain, "", NULL);
-    pool_destroy(&server.pool);
-    records_destroy(&server.records);
-    mailbox_destroy(&server.mailbox);
-    loop_destroy(&server.loop);
-    config_free(&config);
-    snprintf(command, sizeof(command), "rm -r %s", folder);
-    CHECK_EQUAL(system(command), 0);
-    log_set_level(RDISK_LOG_INFO);
+    control_destroy(pool_server.control);
+    listing_destroy(pool_server.listing);
+    drain_end(&pool_server.drain, "", NULL);
+    loop_destroy(&pool_server.loop);
+    pool_server_end();
 }
 
-static bool there(const char *name)
-{
-    return faccessat(server.pool.directory, name, F_OK, AT_SYMLINK_NOFOLLOW) ==
-           0;
-}
-
-/* ---- Somebody asks ------------------------------------------------------ */
+/* ---- A client of the control socket ------------------------------------- */
 
 static int ask(const char *line)
 {
@@ -193,18 +119,18 @@ static void answered_in_time(void)
         const char *text;
 
         begin(50);
-        hang();
+        pool_server_hang();
         text = answer(ask(commands[i]));
         CHECK_SAYS(text, "has not ended within storage-timeout, 0.05 seconds");
         CHECK_SAYS(text, "ETIMEDOUT");
-        CHECK_EQUAL(server.operations.count, 1);
-        release();
+        CHECK_EQUAL(pool_server.operations.count, 1);
+        pool_server_release();
         settle();
         /* It went on. */
-        CHECK_EQUAL(there("new"), i == 0);
-        CHECK_EQUAL(there("newer"), i == 1);
-        CHECK_EQUAL(there("v"), i != 2);
-        CHECK_EQUAL(drain_covers(&server.drain, "v"), i == 5);
+        CHECK_EQUAL(pool_has_file("new"), i == 0);
+        CHECK_EQUAL(pool_has_file("newer"), i == 1);
+        CHECK_EQUAL(pool_has_file("v"), i != 2);
+        CHECK_EQUAL(drain_covers(&pool_server.drain, "v"), i == 5);
         end();
     }
 }
@@ -215,7 +141,7 @@ static void others_are_answered(void)
     int fd[COMMANDS];
 
     begin(60000);
-    hang();
+    pool_server_hang();
     for (unsigned int i = 0; i < COMMANDS; i++) {
         fd[i] = ask(commands[i]);
     }
@@ -227,7 +153,7 @@ static void others_are_answered(void)
     for (unsigned int i = 0; i < COMMANDS; i++) {
         CHECK(!answered(fd[i], text, sizeof(text)));
     }
-    release();
+    pool_server_release();
     CHECK_SAYS(answer(fd[0]), "{}");
     CHECK_SAYS(answer(fd[1]), "{}");
     /* In the order in which they came: there is no volume after the first. */
@@ -243,15 +169,15 @@ static void late_one_is_dropped(void)
     int first, second;
 
     begin(50);
-    hang();
+    pool_server_hang();
     first = ask("{\"op\":\"create\",\"name\":\"x\",\"size\":4096}");
     second = ask("{\"op\":\"delete\",\"name\":\"x\"}");
     CHECK_SAYS(answer(second), "volume 'x' is busy: an operation on it waits");
     CHECK_SAYS(answer(first), "creating volume 'x' has not ended");
-    CHECK_EQUAL(server.operations.count, 1);
-    release();
+    CHECK_EQUAL(pool_server.operations.count, 1);
+    pool_server_release();
     settle();
-    CHECK(there("x"));
+    CHECK(pool_has_file("x"));
     end();
 }
 
@@ -260,10 +186,10 @@ static void one_of_two_creates(void)
     int first, second;
 
     begin(60000);
-    hang();
+    pool_server_hang();
     first = ask("{\"op\":\"create\",\"name\":\"x\",\"size\":4096}");
     second = ask("{\"op\":\"create\",\"name\":\"x\",\"size\":8192}");
-    release();
+    pool_server_release();
     CHECK_SAYS(answer(first), "{}");
     CHECK_SAYS(answer(second), "volume 'x' already exists");
     end();
@@ -272,14 +198,14 @@ static void one_of_two_creates(void)
 static void asker_leaves(void)
 {
     begin(60000);
-    hang();
+    pool_server_hang();
     for (unsigned int i = 0; i < COMMANDS; i++) {
         close(ask(commands[i]));
     }
-    release();
+    pool_server_release();
     settle();
-    CHECK(there("new"));
-    CHECK(!there("v"));
+    CHECK(pool_has_file("new"));
+    CHECK(!pool_has_file("v"));
     end();
 }
 
@@ -296,8 +222,8 @@ static void copied_with_progress(void)
         text = answer(ask("{\"op\":\"copying\",\"name\":\"v@s\"}"));
     }
     CHECK(strstr(text, "\"ended\":true") || strstr(text, "\"pause\""));
-    CHECK(there("v@s"));
-    copies_check_time(&server, RDISK_NEVER - 1);
+    CHECK(pool_has_file("v@s"));
+    copies_check_time(&pool_server, RDISK_NEVER - 1);
     CHECK_SAYS(answer(ask("{\"op\":\"copying\",\"name\":\"v@s\"}")),
                "no copy is being made as 'v@s'");
     CHECK_SAYS(answer(ask("{\"op\":\"snapshots\",\"name\":\"v\"}")),

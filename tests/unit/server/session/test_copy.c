@@ -12,6 +12,8 @@
 #include "tests/unit/support/pool_server.h"
 #include "tests/unit/support/unit.h"
 
+#define SIZE (1u << 20)
+
 static struct rdisk_error err;
 
 /* ---- Copies ------------------------------------------------------------- */
@@ -57,8 +59,7 @@ static int copy_v(const char *target)
     CHECK(copy_find(&pool_server, target) == copy);
     result = copy->work.result;
     err = copy->work.why;
-    CHECK(result < 0 ||
-          (copy->done == POOL_VOLUME_SIZE && copy->size == POOL_VOLUME_SIZE));
+    CHECK(result < 0 || (copy->done == SIZE && copy->size == SIZE));
     copies_check_time(&pool_server, rdisk_now(&rdisk_env_system));
     CHECK(pool_server.copies == NULL);
     return result;
@@ -66,7 +67,7 @@ static int copy_v(const char *target)
 
 static void begin(void)
 {
-    pool_server_begin();
+    pool_server_begin(SIZE);
     between = NULL;
 }
 
@@ -75,18 +76,18 @@ static void test_copy(void)
     struct stat st;
 
     begin();
-    pool_put_text("v", POOL_VOLUME_SIZE / 2, "data");
+    pool_put_text("v", SIZE / 2, "data");
     CHECK_EQUAL(copy_v("v@s"), 0);
     CHECK_EQUAL(copy_v("w"), 0);
-    pool_put_text("v", POOL_VOLUME_SIZE / 2, "news");
-    CHECK(pool_has_text("v@s", POOL_VOLUME_SIZE / 2, "data"));
-    CHECK(pool_has_text("w", POOL_VOLUME_SIZE / 2, "data"));
+    pool_put_text("v", SIZE / 2, "news");
+    CHECK(pool_has_text("v@s", SIZE / 2, "data"));
+    CHECK(pool_has_text("w", SIZE / 2, "data"));
     CHECK_EQUAL(fstatat(pool_server.pool.directory, "w", &st, 0), 0);
-    CHECK_EQUAL(st.st_size, POOL_VOLUME_SIZE);
+    CHECK_EQUAL(st.st_size, SIZE);
     /* What is a hole stays one. */
     CHECK(st.st_blocks * 512 <= 64 * 1024);
     CHECK_EQUAL(copy_v("w"), -EEXIST);
-    CHECK(pool_has_text("w", POOL_VOLUME_SIZE / 2, "data"));
+    CHECK(pool_has_text("w", SIZE / 2, "data"));
     CHECK(pool_has_no_new_file());
     pool_server_end();
 }

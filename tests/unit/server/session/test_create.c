@@ -6,63 +6,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/log.h"
 #include "server/session/create.h"
 #include "server/session/resize.h"
 #include "tests/unit/support/lease.h"
 #include "tests/unit/support/pool.h"
-#include "tests/unit/support/quiet.h"
+#include "tests/unit/support/pool_server.h"
 #include "tests/unit/support/unit.h"
 
-static struct server server;
-static struct config config;
 static struct rdisk_error err;
-static char folder[] = "/tmp/rdisk-unit-pool-XXXXXX";
-static char secret[] = "/tmp/rdisk-unit-secret-XXXXXX";
-
-/* A configuration of @text, whose pool is a folder of its own. */
-static void begin(const char *text)
-{
-    char path[] = "/tmp/rdisk-unit-conf-XXXXXX";
-    int fd;
-
-    log_set_level(QUIET);
-    memcpy(folder + sizeof(folder) - 7, "XXXXXX", 6);
-    REQUIRE(mkdtemp(folder) != NULL);
-    memcpy(secret + sizeof(secret) - 7, "XXXXXX", 6);
-    fd = mkstemp(secret);
-    REQUIRE(fd >= 0);
-    dprintf(fd, "00112233445566778899aabbccddeeff\n");
-    close(fd);
-    fd = mkstemp(path);
-    REQUIRE(fd >= 0);
-    dprintf(fd, "%s", text);
-    if (strstr(text, "[client")) {
-        dprintf(fd, "secret-file = %s\n", secret);
-    }
-    close(fd);
-    REQUIRE(config_init(&config) == 0);
-    REQUIRE(config_read(&config, path, &err) == 0);
-    unlink(path);
-    server = (struct server) { .config = &config };
-    REQUIRE(pool_init(&server.pool, folder, 0, &err) == 0);
-}
-
-static void end(void)
-{
-    static const char *const names[] = { "new",        "a",        "b",
-                                         "base",       ".new.new", "pipe",
-                                         ".rdisk.lock" };
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        unlinkat(server.pool.directory, names[i], 0);
-    }
-    pool_destroy(&server.pool);
-    config_free(&config);
-    CHECK_EQUAL(rmdir(folder), 0);
-    unlink(secret);
-    log_set_level(RDISK_LOG_INFO);
-}
 
 static enum rdisk_status create(const char *user, const char *volume,
                                 uint64_t size, bool exclusive)
@@ -78,14 +29,15 @@ static enum rdisk_status create(const char *user, const char *volume,
 
     snprintf(request.volume, sizeof(request.volume), "%s", volume);
     err = (struct rdisk_error) { 0 };
-    return create_event(&server, NULL, &request, &waiting, &err);
+    return create_event(&pool_server, NULL, &request, &waiting, &err);
 }
 
 static off_t size_of(const char *name)
 {
     struct stat st;
 
-    return fstatat(server.pool.directory, name, &st, 0) < 0 ? -1 : st.st_size;
+    return fstatat(pool_server.pool.directory, name, &st, 0) < 0 ? -1
+                                                                 : st.st_size;
 }
 
 static enum rdisk_status ask(const char *user,
@@ -102,7 +54,7 @@ static enum rdisk_status ask(const char *user,
     snprintf(request.volume, sizeof(request.volume), "%s", name);
     snprintf(request.target, sizeof(request.target), "%s", target);
     err = (struct rdisk_error) { 0 };
-    return create_event(&server, NULL, &request, &waiting, &err);
+    return create_event(&pool_server, NULL, &request, &waiting, &err);
 }
 
 /* ---- Who may ----------------------------------------------------------- */
@@ -111,38 +63,40 @@ static enum rdisk_status ask(const char *user,
 
 static void without_authentication(void)
 {
-    begin(OPEN);
+    pool_server_begin_configured(OPEN);
     CHECK_EQUAL(create("", "new", 4096, true), RDISK_STATUS_DENIED);
     CHECK_SAYS(err.text, "may not create a volume 'new'");
     CHECK_EQUAL(size_of("new"), -1);
-    end();
-    begin(OPEN "[pool]\ncreate = allow\n");
+    pool_server_end();
+    pool_server_begin_configured(OPEN "[pool]\ncreate = allow\n");
     CHECK_EQUAL(create("", "new", 4096, true), RDISK_STATUS_OK);
     CHECK_EQUAL(size_of("new"), 4096);
-    end();
+    pool_server_end();
 }
 
 static void lists_decide(void)
 {
-    begin("[pool]\ncreate = allow\n"
-          "[client alice]\nread-write = a*\nread-only = b\ncreate = a* b\n");
+    pool_server_begin_configured(
+        "[pool]\ncreate = allow\n"
+        "[client alice]\nread-write = a*\nread-only = b\ncreate = a* b\n");
     CHECK_EQUAL(create("alice", "new", 4096, true), RDISK_STATUS_DENIED);
     CHECK_EQUAL(create("bob", "a", 4096, true), RDISK_STATUS_DENIED);
     CHECK_EQUAL(create("", "a", 4096, true), RDISK_STATUS_DENIED);
     CHECK_EQUAL(create("alice", "a", 4096, true), RDISK_STATUS_OK);
     CHECK_EQUAL(create("alice", "b", 4096, true), RDISK_STATUS_OK);
-    end();
+    pool_server_end();
 }
 
 /* What it may not write it may not replace either. */
 static void replacing_is_writing(void)
 {
-    begin("[client alice]\nread-write = a*\nread-only = b\ncreate = a* b\n");
+    pool_server_begin_configured(
+        "[client alice]\nread-write = a*\nread-only = b\ncreate = a* b\n");
     CHECK_EQUAL(create("alice", "b", 4096, false), RDISK_STATUS_DENIED);
     CHECK_EQUAL(create("alice", "a", 4096, false), RDISK_STATUS_OK);
     CHECK_EQUAL(create("alice", "a", 8192, false), RDISK_STATUS_OK);
     CHECK_EQUAL(size_of("a"), 8192);
-    end();
+    pool_server_end();
 }
 
 static enum rdisk_status delete_volume(const char *user, const char *volume)
@@ -156,15 +110,16 @@ static enum rdisk_status delete_volume(const char *user, const char *volume)
 
     snprintf(request.volume, sizeof(request.volume), "%s", volume);
     err = (struct rdisk_error) { 0 };
-    return create_event(&server, NULL, &request, &waiting, &err);
+    return create_event(&pool_server, NULL, &request, &waiting, &err);
 }
 
 /* It takes both lists; neither alone will do. */
 static void deleting_is_creating_and_writing(void)
 {
-    begin("[client alice]\nread-write = a*\nread-only = b\ncreate = a b\n");
-    CHECK_EQUAL(pool_create(&server.pool, "a", 4096, &err), 0);
-    CHECK_EQUAL(pool_create(&server.pool, "b", 4096, &err), 0);
+    pool_server_begin_configured(
+        "[client alice]\nread-write = a*\nread-only = b\ncreate = a b\n");
+    CHECK_EQUAL(pool_create(&pool_server.pool, "a", 4096, &err), 0);
+    CHECK_EQUAL(pool_create(&pool_server.pool, "b", 4096, &err), 0);
     CHECK_EQUAL(delete_volume("alice", "b"), RDISK_STATUS_DENIED);
     CHECK_SAYS(err.text, "may not delete a volume 'b'");
     CHECK_EQUAL(delete_volume("alice", "a2"), RDISK_STATUS_DENIED);
@@ -174,12 +129,12 @@ static void deleting_is_creating_and_writing(void)
     CHECK_EQUAL(delete_volume("alice", "a"), RDISK_STATUS_OK);
     CHECK_EQUAL(size_of("a"), -1);
     CHECK_EQUAL(delete_volume("alice", "a"), RDISK_STATUS_NO_VOLUME);
-    end();
-    begin(OPEN);
-    CHECK_EQUAL(pool_create(&server.pool, "a", 4096, &err), 0);
+    pool_server_end();
+    pool_server_begin_configured(OPEN);
+    CHECK_EQUAL(pool_create(&pool_server.pool, "a", 4096, &err), 0);
     CHECK_EQUAL(delete_volume("", "a"), RDISK_STATUS_DENIED);
     CHECK_EQUAL(size_of("a"), 4096);
-    end();
+    pool_server_end();
 }
 
 /* A refusal is the same whether there is such a volume or not. */
@@ -187,22 +142,22 @@ static void tells_nothing(void)
 {
     char text[sizeof(err.text)];
 
-    begin("[client alice]\nread-write = a\n");
-    CHECK_EQUAL(pool_create(&server.pool, "b", 4096, &err), 0);
+    pool_server_begin_configured("[client alice]\nread-write = a\n");
+    CHECK_EQUAL(pool_create(&pool_server.pool, "b", 4096, &err), 0);
     CHECK_EQUAL(create("alice", "b", 4096, true), RDISK_STATUS_DENIED);
     snprintf(text, sizeof(text), "%s", err.text);
     CHECK_EQUAL(create("alice", "c", 4096, true), RDISK_STATUS_DENIED);
     CHECK_EQUAL(strlen(text), strlen(err.text));
-    end();
+    pool_server_end();
 }
 
 static void drained(void)
 {
-    begin(OPEN "[pool]\ncreate = allow\n");
-    REQUIRE(drain_begin(&server.drain, "", &err) == 0);
+    pool_server_begin_configured(OPEN "[pool]\ncreate = allow\n");
+    REQUIRE(drain_begin(&pool_server.drain, "", &err) == 0);
     CHECK_EQUAL(create("", "new", 4096, true), RDISK_STATUS_SHUTTING_DOWN);
-    REQUIRE(drain_end(&server.drain, "", &err) == 0);
-    end();
+    REQUIRE(drain_end(&pool_server.drain, "", &err) == 0);
+    pool_server_end();
 }
 
 static void resize_policy(void)
@@ -216,18 +171,20 @@ static void resize_policy(void)
     for (unsigned int allow = 0; allow < 2; allow++) {
         struct volume *volume, *configured;
 
-        begin(allow ? OPEN : OPEN "[pool]\nresize = deny\n");
-        CHECK_EQUAL(pool_create(&server.pool, "a", 4096, &err), 0);
-        CHECK_EQUAL(pool_configure(&server.pool, &backend_memory, &spec, &err),
+        pool_server_begin_configured(allow ? OPEN
+                                           : OPEN "[pool]\nresize = deny\n");
+        CHECK_EQUAL(pool_create(&pool_server.pool, "a", 4096, &err), 0);
+        CHECK_EQUAL(pool_configure(&pool_server.pool, &backend_memory, &spec,
+                                   &err),
                     0);
-        volume = pool_get(&server.pool, "a", &err);
-        configured = pool_get(&server.pool, "m", &err);
+        volume = pool_get(&pool_server.pool, "a", &err);
+        configured = pool_get(&pool_server.pool, "m", &err);
         REQUIRE(volume && configured);
-        CHECK_EQUAL(resize_allowed(&server, volume), allow);
-        CHECK(!resize_allowed(&server, configured));
-        pool_put(&server.pool, configured);
-        pool_put(&server.pool, volume);
-        end();
+        CHECK_EQUAL(resize_allowed(&pool_server, volume), allow);
+        CHECK(!resize_allowed(&pool_server, configured));
+        pool_put(&pool_server.pool, configured);
+        pool_put(&pool_server.pool, volume);
+        pool_server_end();
     }
 }
 
@@ -235,11 +192,11 @@ static void resize_policy(void)
 
 static void exclusive(void)
 {
-    begin(OPEN "[pool]\ncreate = allow\n");
+    pool_server_begin_configured(OPEN "[pool]\ncreate = allow\n");
     CHECK_EQUAL(create("", "a", 4096, true), RDISK_STATUS_OK);
     CHECK_EQUAL(create("", "a", 8192, true), RDISK_STATUS_EXISTS);
     CHECK_EQUAL(size_of("a"), 4096);
-    end();
+    pool_server_end();
 }
 
 static void replaced_is_empty(void)
@@ -249,28 +206,28 @@ static void replaced_is_empty(void)
     char byte = 'x';
     int fd;
 
-    begin(OPEN "[pool]\ncreate = allow\n");
+    pool_server_begin_configured(OPEN "[pool]\ncreate = allow\n");
     CHECK_EQUAL(create("", "a", 8192, false), RDISK_STATUS_OK);
-    fd = openat(server.pool.directory, "a", O_RDWR);
+    fd = openat(pool_server.pool.directory, "a", O_RDWR);
     CHECK_EQUAL(pwrite(fd, "secret", 6, 0), 6);
-    volume = pool_get(&server.pool, "a", &err);
+    volume = pool_get(&pool_server.pool, "a", &err);
     REQUIRE(volume != NULL);
     memcpy(old, volume->backend->identity, sizeof(old));
-    pool_put(&server.pool, volume);
+    pool_put(&pool_server.pool, volume);
     CHECK_EQUAL(create("", "a", 4096, false), RDISK_STATUS_OK);
     close(fd);
     CHECK_EQUAL(size_of("a"), 4096);
     CHECK_EQUAL(size_of(".a.new"), -1);
-    fd = openat(server.pool.directory, "a", O_RDONLY);
+    fd = openat(pool_server.pool.directory, "a", O_RDONLY);
     CHECK_EQUAL(pread(fd, &byte, 1, 0), 1);
     CHECK_EQUAL(byte, 0);
     close(fd);
     /* Who lost the old one does not take the new one for it. */
-    volume = pool_get(&server.pool, "a", &err);
+    volume = pool_get(&pool_server.pool, "a", &err);
     REQUIRE(volume != NULL);
     CHECK(memcmp(old, volume->backend->identity, sizeof(old)) != 0);
-    pool_put(&server.pool, volume);
-    end();
+    pool_put(&pool_server.pool, volume);
+    pool_server_end();
 }
 
 static void not_what_is_held(void)
@@ -278,17 +235,17 @@ static void not_what_is_held(void)
     struct volume_holder holder = { .peer = "10.9.0.7:1234", .epoch = 1 };
     struct volume *volume;
 
-    begin(OPEN "[pool]\ncreate = allow\n");
+    pool_server_begin_configured(OPEN "[pool]\ncreate = allow\n");
     CHECK_EQUAL(create("", "a", 8192, true), RDISK_STATUS_OK);
-    volume = pool_get(&server.pool, "a", &err);
+    volume = pool_get(&pool_server.pool, "a", &err);
     REQUIRE(volume != NULL);
     CHECK_EQUAL(volume_hold(volume, &holder, &err), 0);
     CHECK_EQUAL(create("", "a", 4096, false), RDISK_STATUS_BUSY);
     CHECK_SAYS(err.text, "10.9.0.7:1234");
     CHECK_EQUAL(size_of("a"), 8192);
     volume_release(&holder, true, 0);
-    pool_put(&server.pool, volume);
-    end();
+    pool_put(&pool_server.pool, volume);
+    pool_server_end();
 }
 
 static void not_what_is_none_of_ours(void)
@@ -299,13 +256,14 @@ static void not_what_is_none_of_ours(void)
         .directory = AT_FDCWD,
     };
 
-    begin(OPEN "[pool]\ncreate = allow\n");
-    REQUIRE(mkfifoat(server.pool.directory, "pipe", 0600) == 0);
+    pool_server_begin_configured(OPEN "[pool]\ncreate = allow\n");
+    REQUIRE(mkfifoat(pool_server.pool.directory, "pipe", 0600) == 0);
     CHECK(create("", "pipe", 4096, false) != RDISK_STATUS_OK);
-    CHECK_EQUAL(pool_configure(&server.pool, &backend_memory, &spec, &err), 0);
+    CHECK_EQUAL(pool_configure(&pool_server.pool, &backend_memory, &spec, &err),
+                0);
     CHECK_EQUAL(create("", "m", 4096, false), RDISK_STATUS_DENIED);
     CHECK_SAYS(err.text, "configuration");
-    end();
+    pool_server_end();
 }
 
 /* A server that died on the way leaves a file that is no volume. */
@@ -313,22 +271,24 @@ static void after_a_crash(void)
 {
     int fd;
 
-    begin(OPEN "[pool]\ncreate = allow\n");
-    fd = openat(server.pool.directory, ".new.new", O_CREAT | O_WRONLY, 0600);
+    pool_server_begin_configured(OPEN "[pool]\ncreate = allow\n");
+    fd = openat(pool_server.pool.directory, ".new.new", O_CREAT | O_WRONLY,
+                0600);
     CHECK_EQUAL(write(fd, "rubbish", 7), 7);
     close(fd);
-    CHECK_EQUAL(pool_count(&server.pool), 0);
+    CHECK_EQUAL(pool_count(&pool_server.pool), 0);
     CHECK_EQUAL(create("", "new", 4096, false), RDISK_STATUS_OK);
     CHECK_EQUAL(size_of("new"), 4096);
     CHECK_EQUAL(size_of(".new.new"), -1);
-    end();
+    pool_server_end();
 }
 
 /* Who may goes on to be told that there is no such volume. */
 static void snapshots_are_for_writers(void)
 {
-    begin("[client alice]\nread-write = mine\nread-only = base\n"
-          "create = mine new\n");
+    pool_server_begin_configured(
+        "[client alice]\nread-write = mine\nread-only = base\n"
+        "create = mine new\n");
     CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_TAKE, "mine@s", ""),
                 RDISK_STATUS_NO_VOLUME);
     CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_REVERT, "mine@s", ""),
@@ -350,25 +310,26 @@ static void snapshots_are_for_writers(void)
                 RDISK_STATUS_DENIED);
     CHECK_EQUAL(ask("bob", RDISK_SNAPSHOT_TAKE, "mine@s", ""),
                 RDISK_STATUS_DENIED);
-    end();
-    begin(OPEN "[pool]\ncreate = deny\n");
+    pool_server_end();
+    pool_server_begin_configured(OPEN "[pool]\ncreate = deny\n");
     CHECK_EQUAL(ask("", RDISK_SNAPSHOT_TAKE, "mine@s", ""),
                 RDISK_STATUS_DENIED);
-    end();
+    pool_server_end();
 }
 
 /* Which is taking a snapshot of a volume that it may only read. */
 static void clone_is_no_snapshot(void)
 {
-    begin("[client alice]\nread-only = base\ncreate = base\n");
-    REQUIRE(pool_create(&server.pool, "base", 4096, &err) == 0);
+    pool_server_begin_configured(
+        "[client alice]\nread-only = base\ncreate = base\n");
+    REQUIRE(pool_create(&pool_server.pool, "base", 4096, &err) == 0);
     CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_TAKE, "base@x", ""),
                 RDISK_STATUS_DENIED);
     CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_CLONE, "base", "base@x"),
                 rdisk_status_from_errno(-EINVAL));
     CHECK_SAYS(err.text, "invalid volume name 'base@x'");
     CHECK_EQUAL(size_of("base@x"), -1);
-    end();
+    pool_server_end();
 }
 
 static const struct unit_test tests[] = {

@@ -1,25 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sessions come and go while storage does not answer. */
 #include <errno.h>
-#include <poll.h>
 #include <semaphore.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "common/log.h"
-#include "server/server.h"
 #include "server/session/session.h"
 #include "tests/unit/support/pool.h"
+#include "tests/unit/support/pool_server.h"
+#include "tests/unit/support/unconnected.h"
 #include "tests/unit/support/unit.h"
-#include "transport/target/session.h"
 
 #define CLIENTS 4u
 
-static char folder[64];
-static struct config config;
-static struct server server;
 static struct rdisk_error err;
-static struct rdisk_target target;
 /* What the transport has of each client. */
 static struct rdisk_target_session asking[CLIENTS];
 static void *user[CLIENTS];
@@ -71,31 +63,14 @@ static int load(void *opaque, const uint8_t *identity,
 
 static void begin(void)
 {
-    log_set_level(RDISK_LOG_ERROR);
-    strcpy(folder, "/tmp/rdisk-unit-XXXXXX");
-    REQUIRE(mkdtemp(folder) != NULL);
-    REQUIRE(config_init(&config) == 0);
-    config.authentication = ACCESS_METHOD_OPEN;
-    server = (struct server) { .config = &config, .env = &rdisk_env_system };
-    REQUIRE(mailbox_init(&server.mailbox) == 0);
-    server.jobs = jobs_create(&server.mailbox, server.env, RDISK_NEVER / 2);
-    REQUIRE(server.jobs != NULL);
-    operations_init(&server.operations, server.jobs);
-    REQUIRE(pool_init(&server.pool, folder, 0, &err) == 0);
-    REQUIRE(records_init(&server.records, NULL, folder) == 0);
-    real_save = server.records.store.save;
-    server.records.store.save = save;
-    real_load = server.records.store.load;
-    server.records.store.load = load;
-    server.pool.records = &server.records;
-    CHECK_EQUAL(pool_create(&server.pool, "v", 4096, &err), 0);
-    CHECK_EQUAL(pool_create(&server.pool, "w", 4096, &err), 0);
-    target = (struct rdisk_target){
-        .options = {
-            .max_memory = 1 << 20, .max_queues = 1, .max_slots = 4,
-            .max_slot_size = 4096,
-        },
-    };
+    pool_server_begin(4096);
+    pool_server_start_jobs();
+    unconnected_begin();
+    real_save = pool_server.records.store.save;
+    pool_server.records.store.save = save;
+    real_load = pool_server.records.store.load;
+    pool_server.records.store.load = load;
+    CHECK_EQUAL(pool_create(&pool_server.pool, "w", 4096, &err), 0);
     memset(user, 0, sizeof(user));
     sem_init(&saving, 0, 0);
     sem_init(&go, 0, 0);
@@ -103,32 +78,10 @@ static void begin(void)
     hangs = load_hangs = false;
 }
 
-/* Until nothing is left to be done. */
-static void settle(void)
-{
-    struct pollfd pfd = { .fd = server.mailbox.fd, .events = POLLIN };
-
-    while (jobs_count(server.jobs)) {
-        REQUIRE(poll(&pfd, 1, 20000) == 1);
-        mailbox_run(&server.mailbox);
-    }
-}
-
 static void end(void)
 {
-    char command[100];
-
-    settle();
-    CHECK(server.sessions == NULL);
-    CHECK_EQUAL(server.operations.count, 0);
-    jobs_destroy(server.jobs);
-    mailbox_destroy(&server.mailbox);
-    pool_destroy(&server.pool);
-    records_destroy(&server.records);
-    config_free(&config);
-    snprintf(command, sizeof(command), "rm -r %s", folder);
-    CHECK_EQUAL(system(command), 0);
-    log_set_level(RDISK_LOG_INFO);
+    pool_server_settle();
+    pool_server_end();
 }
 
 static enum rdisk_status ask(unsigned int i, const char *volume, bool reads)
@@ -139,18 +92,12 @@ static enum rdisk_status ask(unsigned int i, const char *volume, bool reads)
         .read_only = reads,
     };
 
-    asking[i] = (struct rdisk_target_session){
-        .target = &target,
-        .requested = {
-            .queues = htole16(1), .slots = htole16(4),
-            .slot_size = htole32(4096),
-        },
-    };
+    asking[i] = unconnected_session();
     snprintf(request.volume, sizeof(request.volume), "%s", volume);
     snprintf(request.peer, sizeof(request.peer), "10.9.0.%u:1", i);
     err = (struct rdisk_error) { 0 };
-    return session_events.open(&server, &asking[i], &request, &grant, &user[i],
-                               &err);
+    return session_events.open(&pool_server, &asking[i], &request, &grant,
+                               &user[i], &err);
 }
 
 /* Ask until it is decided. */
@@ -160,7 +107,7 @@ static enum rdisk_status open_now(unsigned int i, const char *volume,
     enum rdisk_status status = ask(i, volume, reads);
 
     if (status == RDISK_LATER) {
-        settle();
+        pool_server_settle();
         status = ask(i, volume, reads);
     }
     return status;
@@ -168,8 +115,8 @@ static enum rdisk_status open_now(unsigned int i, const char *volume,
 
 static void close_now(unsigned int i, bool orderly)
 {
-    session_events.close(&server, user[i], orderly);
-    settle();
+    session_events.close(&pool_server, user[i], orderly);
+    pool_server_settle();
 }
 
 static void others_open(void)
@@ -179,18 +126,12 @@ static void others_open(void)
     CHECK_EQUAL(ask(0, "v", false), RDISK_LATER);
     CHECK_SAYS(err.text, "does not answer");
     while (sem_trywait(&saving) < 0) {
-        struct pollfd pfd = { .fd = server.mailbox.fd, .events = POLLIN };
-
-        poll(&pfd, 1, 10);
-        mailbox_run(&server.mailbox);
+        pool_server_turn(10);
     }
     /* It waits for its record; one that reads another volume needs none. */
     CHECK_EQUAL(ask(1, "w", true), RDISK_LATER);
-    while (server.operations.count > 1) {
-        struct pollfd pfd = { .fd = server.mailbox.fd, .events = POLLIN };
-
-        REQUIRE(poll(&pfd, 1, 20000) == 1);
-        mailbox_run(&server.mailbox);
+    while (pool_server.operations.count > 1) {
+        pool_server_turn(20);
     }
     CHECK_EQUAL(ask(1, "w", true), RDISK_STATUS_OK);
     CHECK_EQUAL(ask(0, "v", false), RDISK_LATER);
@@ -198,7 +139,7 @@ static void others_open(void)
     CHECK_EQUAL(ask(2, "v", false), RDISK_LATER);
     hangs = false;
     sem_post(&go);
-    settle();
+    pool_server_settle();
     CHECK_EQUAL(ask(0, "v", false), RDISK_STATUS_OK);
     CHECK_EQUAL(grant.generation, 1);
     CHECK_EQUAL(ask(2, "v", false), RDISK_STATUS_BUSY);
@@ -213,20 +154,17 @@ static void client_dies(void)
     hangs = true;
     CHECK_EQUAL(ask(0, "v", false), RDISK_LATER);
     while (sem_trywait(&saving) < 0) {
-        struct pollfd pfd = { .fd = server.mailbox.fd, .events = POLLIN };
-
-        poll(&pfd, 1, 10);
-        mailbox_run(&server.mailbox);
+        pool_server_turn(10);
     }
     /* One whose turn has not come dies as well. */
     CHECK_EQUAL(ask(1, "v", false), RDISK_LATER);
-    session_events.close(&server, user[1], false);
-    session_events.close(&server, user[0], false);
+    session_events.close(&pool_server, user[1], false);
+    session_events.close(&pool_server, user[0], false);
     hangs = false;
     sem_post(&go);
-    settle();
-    CHECK(server.sessions == NULL);
-    CHECK(server.pool.volumes == NULL);
+    pool_server_settle();
+    CHECK(pool_server.sessions == NULL);
+    CHECK(pool_server.pool.volumes == NULL);
     /* What it would have had, it has not. */
     user[2] = NULL;
     CHECK_EQUAL(open_now(2, "v", false), RDISK_STATUS_OK);
@@ -240,14 +178,14 @@ static void close_does_not_wait(void)
     begin();
     CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
     hangs = true;
-    session_events.close(&server, user[0], true);
-    CHECK(server.sessions == NULL);
+    session_events.close(&pool_server, user[0], true);
+    CHECK(pool_server.sessions == NULL);
     wait_for(&saving);
     /* The next one has the volume when the record is written. */
     CHECK_EQUAL(ask(1, "v", false), RDISK_LATER);
     hangs = false;
     sem_post(&go);
-    settle();
+    pool_server_settle();
     CHECK_EQUAL(ask(1, "v", false), RDISK_STATUS_OK);
     CHECK_EQUAL(grant.generation, 2);
     close_now(1, true);
@@ -260,16 +198,17 @@ static void close_is_answered_when_it_is_durable(void)
     CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
     CHECK_EQUAL(open_now(1, "v", true), RDISK_STATUS_OK);
     hangs = true;
-    CHECK_EQUAL(session_events.release(&server, user[0], &err), RDISK_LATER);
+    CHECK_EQUAL(session_events.release(&pool_server, user[0], &err),
+                RDISK_LATER);
     asking[0].owner_knows = true;
     wait_for(&saving);
     CHECK(asking[0].owner_knows);
     /* A reader changes no record, and does not wait for that one. */
-    CHECK_EQUAL(session_events.release(&server, user[1], &err),
+    CHECK_EQUAL(session_events.release(&pool_server, user[1], &err),
                 RDISK_STATUS_OK);
     hangs = false;
     sem_post(&go);
-    settle();
+    pool_server_settle();
     CHECK(!asking[0].owner_knows); /* answered */
     end();
 }
@@ -279,9 +218,10 @@ static void nobody_waits_for_the_answer_to_close(void)
     begin();
     CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
     hangs = true;
-    CHECK_EQUAL(session_events.release(&server, user[0], &err), RDISK_LATER);
+    CHECK_EQUAL(session_events.release(&pool_server, user[0], &err),
+                RDISK_LATER);
     wait_for(&saving);
-    session_events.close(&server, user[0], true);
+    session_events.close(&pool_server, user[0], true);
     hangs = false;
     sem_post(&go);
     end();
@@ -291,14 +231,14 @@ static void nobody_waits_for_the_answer_to_close(void)
 static void closed_while_another_reads_the_record(void)
 {
     begin();
-    server.pool.lease_time = 60000 * RDISK_MSEC;
+    pool_server.pool.lease_time = 60000 * RDISK_MSEC;
     CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
     load_hangs = true;
     CHECK_EQUAL(ask(1, "v", false), RDISK_LATER);
     wait_for(&loaded);
-    session_events.close(&server, user[0], true);
+    session_events.close(&pool_server, user[0], true);
     sem_post(&go);
-    settle();
+    pool_server_settle();
     CHECK_EQUAL(ask(1, "v", false), RDISK_STATUS_OK);
     CHECK_EQUAL(grant.generation, 2);
     close_now(1, true);
@@ -307,39 +247,6 @@ static void closed_while_another_reads_the_record(void)
 
 /* ---- What an open session asks ----------------------------------------- */
 
-/* As many jobs as the pool may have, none of which ends before release(). */
-static struct job stuck[JOBS_OF_STORE];
-
-static void stuck_run(struct job *job)
-{
-    wait_for(&go);
-}
-
-static void stuck_done(struct job *job)
-{
-}
-
-static void hang_pool(void)
-{
-    for (unsigned int i = 0; i < JOBS_OF_STORE; i++) {
-        stuck[i] = (struct job) {
-            .what = "waiting for",
-            .volume = "pool",
-            .store = &server.pool,
-            .run = stuck_run,
-            .done = stuck_done,
-        };
-        REQUIRE(jobs_submit(server.jobs, &stuck[i], &err) == 0);
-    }
-}
-
-static void release_pool(void)
-{
-    for (unsigned int i = 0; i < JOBS_OF_STORE; i++) {
-        sem_post(&go);
-    }
-}
-
 static uint64_t size_of(unsigned int i)
 {
     return atomic_load(&asking[i].size);
@@ -347,8 +254,8 @@ static uint64_t size_of(unsigned int i)
 
 static enum rdisk_status resize(unsigned int i, uint64_t size, bool shrink)
 {
-    enum rdisk_status status = session_events.resize(&server, user[i], size,
-                                                     shrink, &err);
+    enum rdisk_status status = session_events.resize(&pool_server, user[i],
+                                                     size, shrink, &err);
 
     asking[i].resize.at_owner = status == RDISK_LATER;
     return status;
@@ -357,19 +264,19 @@ static enum rdisk_status resize(unsigned int i, uint64_t size, bool shrink)
 static void resize_does_not_wait(void)
 {
     begin();
-    config.resize = true;
+    pool_config.resize = true;
     CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
     CHECK_EQUAL(open_now(1, "v", true), RDISK_STATUS_OK);
-    hang_pool();
+    pool_server_hang();
     CHECK_EQUAL(resize(0, 8192, false), RDISK_LATER);
     CHECK_SAYS(err.text, "the storage of volume 'v' does not answer");
     CHECK_EQUAL(size_of(1), 0);
-    release_pool();
-    settle();
+    pool_server_release();
+    pool_server_settle();
     CHECK(!asking[0].resize.at_owner); /* answered */
     CHECK_EQUAL(size_of(0), 8192);
     CHECK_EQUAL(size_of(1), 8192);
-    CHECK_EQUAL(server.pool.volumes->backend->geometry.size, 8192);
+    CHECK_EQUAL(pool_server.pool.volumes->backend->geometry.size, 8192);
     close_now(0, true);
     close_now(1, true);
     end();
@@ -379,16 +286,16 @@ static void resize_does_not_wait(void)
 static void smaller_size_holds_before_it_is_done(void)
 {
     begin();
-    config.resize = true;
+    pool_config.resize = true;
     CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
-    hang_pool();
+    pool_server_hang();
     CHECK_EQUAL(resize(0, 2048, true), RDISK_LATER);
     CHECK_EQUAL(size_of(0), 2048);
-    CHECK_EQUAL(server.pool.volumes->backend->geometry.size, 4096);
+    CHECK_EQUAL(pool_server.pool.volumes->backend->geometry.size, 4096);
     /* Nobody opens it meanwhile. */
     CHECK_EQUAL(ask(1, "v", true), RDISK_LATER);
-    release_pool();
-    settle();
+    pool_server_release();
+    pool_server_settle();
     CHECK_EQUAL(ask(1, "v", true), RDISK_STATUS_OK);
     CHECK_EQUAL(grant.size, 2048);
     close_now(0, true);
@@ -402,12 +309,12 @@ static void stat_does_not_wait(void)
 
     begin();
     CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
-    hang_pool();
-    CHECK_EQUAL(session_events.stat(&server, user[0], &allocated, &err),
+    pool_server_hang();
+    CHECK_EQUAL(session_events.stat(&pool_server, user[0], &allocated, &err),
                 RDISK_LATER);
     asking[0].stat.at_owner = true;
-    release_pool();
-    settle();
+    pool_server_release();
+    pool_server_settle();
     CHECK(!asking[0].stat.at_owner);
     close_now(0, true);
     end();
@@ -423,23 +330,24 @@ static enum rdisk_status create(unsigned int i, const char *volume)
     };
 
     snprintf(request.volume, sizeof(request.volume), "%s", volume);
-    return session_events.create(&server, &asking[i], &request, &user[i], &err);
+    return session_events.create(&pool_server, &asking[i], &request, &user[i],
+                                 &err);
 }
 
 static void create_does_not_wait(void)
 {
     begin();
-    config.create = true;
-    hang_pool();
+    pool_config.create = true;
+    pool_server_hang();
     CHECK_EQUAL(create(0, "x"), RDISK_LATER);
     CHECK_EQUAL(create(1, "x"), RDISK_LATER); /* has to wait for its turn */
-    CHECK_EQUAL(server.operations.count, 2);
-    session_events.close(&server, user[1], false);
-    CHECK_EQUAL(server.operations.count, 1);
-    session_events.close(&server, user[0], false);
-    release_pool();
-    settle();
-    CHECK_EQUAL(server.operations.count, 0);
+    CHECK_EQUAL(pool_server.operations.count, 2);
+    session_events.close(&pool_server, user[1], false);
+    CHECK_EQUAL(pool_server.operations.count, 1);
+    session_events.close(&pool_server, user[0], false);
+    pool_server_release();
+    pool_server_settle();
+    CHECK_EQUAL(pool_server.operations.count, 0);
     user[0] = NULL;
     CHECK_EQUAL(open_now(0, "x", true), RDISK_STATUS_OK);
     close_now(0, true);
@@ -451,17 +359,17 @@ static void session_leaves_before_its_answers(void)
     uint64_t allocated;
 
     begin();
-    config.resize = true;
+    pool_config.resize = true;
     CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
-    hang_pool();
+    pool_server_hang();
     CHECK_EQUAL(resize(0, 2048, true), RDISK_LATER); /* begun */
-    CHECK_EQUAL(session_events.stat(&server, user[0], &allocated, &err),
+    CHECK_EQUAL(session_events.stat(&pool_server, user[0], &allocated, &err),
                 RDISK_LATER); /* waits for its turn */
-    session_events.close(&server, user[0], false);
-    CHECK(server.sessions == NULL);
-    release_pool();
-    settle();
-    CHECK(server.pool.volumes == NULL);
+    session_events.close(&pool_server, user[0], false);
+    CHECK(pool_server.sessions == NULL);
+    pool_server_release();
+    pool_server_settle();
+    CHECK(pool_server.pool.volumes == NULL);
     user[1] = NULL;
     CHECK_EQUAL(open_now(1, "v", true), RDISK_STATUS_OK);
     CHECK_EQUAL(grant.size, 2048);

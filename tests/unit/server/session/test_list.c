@@ -8,69 +8,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/log.h"
-#include "server/server.h"
 #include "server/session/list.h"
 #include "tests/unit/support/pool.h"
-#include "tests/unit/support/quiet.h"
+#include "tests/unit/support/pool_server.h"
 #include "tests/unit/support/unit.h"
 
 #define OPEN "[server]\nauthentication = none\n"
 
-static struct server server;
-static struct config config;
 static struct rdisk_error err;
 static struct rdisk_list_page page;
-static char folder[] = "/tmp/rdisk-unit-pool-XXXXXX";
-
-/* A configuration of @text, whose pool is a folder of its own. */
-static void begin(const char *text)
-{
-    char path[] = "/tmp/rdisk-unit-conf-XXXXXX";
-    char secret[] = "/tmp/rdisk-unit-secret-XXXXXX";
-    int fd;
-
-    log_set_level(QUIET);
-    memcpy(folder + sizeof(folder) - 7, "XXXXXX", 6);
-    REQUIRE(mkdtemp(folder) != NULL);
-    fd = mkstemp(secret);
-    REQUIRE(fd >= 0);
-    dprintf(fd, "00112233445566778899aabbccddeeff\n");
-    close(fd);
-    fd = mkstemp(path);
-    REQUIRE(fd >= 0);
-    dprintf(fd, "%s", text);
-    if (strstr(text, "[client")) {
-        dprintf(fd, "secret-file = %s\n", secret);
-    }
-    close(fd);
-    REQUIRE(config_init(&config) == 0);
-    REQUIRE(config_read(&config, path, &err) == 0);
-    unlink(path);
-    unlink(secret);
-    server = (struct server) { .config = &config };
-    REQUIRE(pool_init(&server.pool, folder, 0, &err) == 0);
-}
-
-static void end(void)
-{
-    struct pool_file *files;
-    size_t count;
-
-    REQUIRE(pool_scan(&server.pool, &files, &count, &err) == 0);
-    for (size_t i = 0; i < count; i++) {
-        unlinkat(server.pool.directory, files[i].name, 0);
-    }
-    free(files);
-    unlinkat(server.pool.directory, ".rdisk.lock", 0);
-    pool_destroy(&server.pool);
-    config_free(&config);
-    rmdir(folder);
-}
 
 static void make(const char *name, uint64_t size)
 {
-    CHECK_EQUAL(pool_create(&server.pool, name, size, &err), 0);
+    CHECK_EQUAL(pool_create(&pool_server.pool, name, size, &err), 0);
 }
 
 static void configure(const char *name, uint64_t size)
@@ -81,7 +31,8 @@ static void configure(const char *name, uint64_t size)
         .directory = AT_FDCWD,
     };
 
-    CHECK_EQUAL(pool_configure(&server.pool, &backend_memory, &spec, &err), 0);
+    CHECK_EQUAL(pool_configure(&pool_server.pool, &backend_memory, &spec, &err),
+                0);
 }
 
 static enum rdisk_status list(const char *user, const char *after)
@@ -94,7 +45,7 @@ static enum rdisk_status list(const char *user, const char *after)
     void *waiting = NULL;
 
     page = (struct rdisk_list_page) { .count = 0 };
-    return list_event(&server, NULL, &request, &page, &waiting, &err);
+    return list_event(&pool_server, NULL, &request, &page, &waiting, &err);
 }
 
 static void is(unsigned int i, const char *name, uint64_t size, bool read_only)
@@ -107,7 +58,8 @@ static void is(unsigned int i, const char *name, uint64_t size, bool read_only)
 
 static void what_it_may_open(void)
 {
-    begin("[client alice]\nread-write = a*\nread-only = b\ncreate = c*\n");
+    pool_server_begin_configured(
+        "[client alice]\nread-write = a*\nread-only = b\ncreate = c*\n");
     make("b", 1024);
     make("a2", 4096);
     make("c1", 512);
@@ -119,28 +71,28 @@ static void what_it_may_open(void)
     is(0, "a1", 512, false);
     is(1, "a2", 4096, false);
     is(2, "b", 1024, true);
-    end();
+    pool_server_end();
 }
 
 static void nobody(void)
 {
-    begin("[client alice]\nread-write = a*\n");
+    pool_server_begin_configured("[client alice]\nread-write = a*\n");
     make("a1", 512);
     CHECK_EQUAL(list("bob", ""), RDISK_STATUS_DENIED);
     CHECK_EQUAL(list("", ""), RDISK_STATUS_DENIED);
-    end();
+    pool_server_end();
 }
 
 static void without_authentication(void)
 {
-    begin(OPEN);
+    pool_server_begin_configured(OPEN);
     make("b", 512);
     make("a", 512);
     CHECK_EQUAL(list("", ""), RDISK_STATUS_OK);
     CHECK_EQUAL(page.count, 2);
     is(0, "a", 512, false);
     is(1, "b", 512, false);
-    end();
+    pool_server_end();
 }
 
 static void in_pages(void)
@@ -148,7 +100,7 @@ static void in_pages(void)
     unsigned int seen = 0, pages = 0;
     char after[RDISK_VOLUME_NAME_MAX + 1] = "", name[16];
 
-    begin("[client alice]\nread-write = v*\n");
+    pool_server_begin_configured("[client alice]\nread-write = v*\n");
     /* In an order that is neither theirs nor its reverse. */
     for (unsigned int i = 0; i < 100; i++) {
         snprintf(name, sizeof(name), "v%02u", i * 37 % 100);
@@ -171,7 +123,7 @@ static void in_pages(void)
     CHECK_EQUAL(list("alice", after), RDISK_STATUS_OK);
     CHECK_EQUAL(page.count, 0);
     CHECK(!page.more);
-    end();
+    pool_server_end();
 }
 
 /* The file of its name is not what a client would open. */
@@ -179,7 +131,7 @@ static void configured_volumes(void)
 {
     char name[16];
 
-    begin(OPEN);
+    pool_server_begin_configured(OPEN);
     make("m", 512);
     make("z", 512);
     configure("m", 8192);
@@ -205,53 +157,50 @@ static void configured_volumes(void)
     CHECK_EQUAL(page.count, 1);
     CHECK(!page.more);
     is(0, "z", 512, false);
-    end();
+    pool_server_end();
 }
 
 static void snapshots_are_read_only(void)
 {
     int fd;
 
-    begin(OPEN);
+    pool_server_begin_configured(OPEN);
     make("v", 512);
-    fd = openat(server.pool.directory, "v@s", O_CREAT | O_WRONLY, 0400);
+    fd = openat(pool_server.pool.directory, "v@s", O_CREAT | O_WRONLY, 0400);
     REQUIRE(fd >= 0 && ftruncate(fd, 512) == 0);
     close(fd);
     CHECK_EQUAL(list("", ""), RDISK_STATUS_OK);
     CHECK_EQUAL(page.count, 2);
     is(0, "v", 512, false);
     is(1, "v@s", 512, true);
-    end();
+    pool_server_end();
 }
 
 static void only_volumes(void)
 {
-    begin(OPEN);
+    pool_server_begin_configured(OPEN);
     make("a", 512);
-    REQUIRE(mkfifoat(server.pool.directory, "pipe", 0600) == 0);
-    REQUIRE(mkdirat(server.pool.directory, "folder", 0700) == 0);
-    REQUIRE(symlinkat("a", server.pool.directory, "link") == 0);
+    REQUIRE(mkfifoat(pool_server.pool.directory, "pipe", 0600) == 0);
+    REQUIRE(mkdirat(pool_server.pool.directory, "folder", 0700) == 0);
+    REQUIRE(symlinkat("a", pool_server.pool.directory, "link") == 0);
     CHECK_EQUAL(list("", ""), RDISK_STATUS_OK);
     CHECK_EQUAL(page.count, 1);
     is(0, "a", 512, false);
-    unlinkat(server.pool.directory, "pipe", 0);
-    unlinkat(server.pool.directory, "link", 0);
-    unlinkat(server.pool.directory, "folder", AT_REMOVEDIR);
-    end();
+    pool_server_end();
 }
 
 static void a_pool_that_cannot_be_read(void)
 {
     int directory;
 
-    begin(OPEN);
-    directory = server.pool.directory;
-    server.pool.directory = open("/dev/null", O_RDONLY);
+    pool_server_begin_configured(OPEN);
+    directory = pool_server.pool.directory;
+    pool_server.pool.directory = open("/dev/null", O_RDONLY);
     CHECK(list("", "") != RDISK_STATUS_OK);
     CHECK_SAYS(err.text, "cannot list the pool directory");
-    close(server.pool.directory);
-    server.pool.directory = directory;
-    end();
+    close(pool_server.pool.directory);
+    pool_server.pool.directory = directory;
+    pool_server_end();
 }
 
 static const struct unit_test tests[] = {

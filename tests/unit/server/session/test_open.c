@@ -3,53 +3,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "common/log.h"
-#include "server/server.h"
 #include "server/session/session.h"
-#include "tests/unit/support/pool.h"
+#include "tests/unit/support/pool_server.h"
+#include "tests/unit/support/unconnected.h"
 #include "tests/unit/support/unit.h"
-#include "transport/target/session.h"
 
-static char folder[64];
-static struct config config;
-static struct server server;
 static struct rdisk_error err;
-/* What the transport has of a session that asks: its target's memory. */
-static struct rdisk_target target;
 static struct rdisk_target_session asking;
 static struct rdisk_open_grant grant;
 
 static void begin(void)
 {
-    log_set_level(RDISK_LOG_ERROR);
-    strcpy(folder, "/tmp/rdisk-unit-XXXXXX");
-    REQUIRE(mkdtemp(folder) != NULL);
-    REQUIRE(config_init(&config) == 0);
-    config.authentication = ACCESS_METHOD_OPEN;
-    server = (struct server) { .config = &config, .env = &rdisk_env_system };
-    REQUIRE(pool_init(&server.pool, folder, 0, &err) == 0);
-    REQUIRE(records_init(&server.records, NULL, folder) == 0);
-    server.pool.records = &server.records;
-    CHECK_EQUAL(pool_create(&server.pool, "v", 4096, &err), 0);
-    target = (struct rdisk_target) {
-        .options = {
-            .max_memory = 1 << 20, .max_queues = 1, .max_slots = 4,
-            .max_slot_size = 4096,
-        },
-    };
-}
-
-static void end(void)
-{
-    char command[100];
-
-    CHECK(server.sessions == NULL);
-    pool_destroy(&server.pool);
-    records_destroy(&server.records);
-    config_free(&config);
-    snprintf(command, sizeof(command), "rm -r %s", folder);
-    CHECK_EQUAL(system(command), 0);
-    log_set_level(RDISK_LOG_INFO);
+    pool_server_begin(4096);
+    unconnected_begin();
 }
 
 /* Client @id opens volume "v"; NULL if it is refused with @status. */
@@ -64,16 +30,10 @@ static void *open_as(uint8_t id, uint64_t epoch, uint64_t generation,
     };
     void *session = NULL;
 
-    asking = (struct rdisk_target_session) {
-        .target = &target,
-        .requested = {
-            .queues = htole16(1), .slots = htole16(4),
-            .slot_size = htole32(4096),
-        },
-    };
+    asking = unconnected_session();
     snprintf(request.peer, sizeof(request.peer), "10.9.0.%u:1", id);
     err = (struct rdisk_error) { 0 };
-    CHECK_EQUAL(session_events.open(&server, &asking, &request, &grant,
+    CHECK_EQUAL(session_events.open(&pool_server, &asking, &request, &grant,
                                     &session, &err),
                 status);
     return session;
@@ -86,16 +46,16 @@ static void refused_client_does_not_take_the_lease(void)
     begin();
     session = open_as(1, 1, 0, RDISK_STATUS_OK);
     CHECK_EQUAL(grant.generation, 1);
-    session_events.close(&server, session, false);
-    target.options.max_memory = target.memory;
+    session_events.close(&pool_server, session, false);
+    unconnected_target.options.max_memory = unconnected_target.memory;
     CHECK(!open_as(2, 1, 0, RDISK_STATUS_NO_RESOURCES));
     CHECK_SAYS(err.text, "bytes of slots requested");
-    target.options.max_memory = 1 << 20;
+    unconnected_target.options.max_memory = 1 << 20;
     session = open_as(1, 2, 1, RDISK_STATUS_OK);
     REQUIRE(session != NULL);
     CHECK_EQUAL(grant.generation, 1);
-    session_events.close(&server, session, true);
-    end();
+    session_events.close(&pool_server, session, true);
+    pool_server_end();
 }
 
 /* It is known only to its older session, which must not be in the way. */
@@ -103,11 +63,11 @@ static void client_that_comes_back_needs_no_memory_beside_its_older_self(void)
 {
     begin();
     REQUIRE(open_as(1, 1, 0, RDISK_STATUS_OK) != NULL);
-    server.sessions->holder.fenced = true;
-    target.options.max_memory = target.memory;
+    pool_server.sessions->holder.fenced = true;
+    unconnected_target.options.max_memory = unconnected_target.memory;
     CHECK(!open_as(1, 2, 1, RDISK_LATER));
-    session_events.close(&server, server.sessions, false);
-    end();
+    session_events.close(&pool_server, pool_server.sessions, false);
+    pool_server_end();
 }
 
 static const struct unit_test tests[] = {

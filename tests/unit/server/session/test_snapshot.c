@@ -12,6 +12,8 @@
 #include "tests/unit/support/pool_server.h"
 #include "tests/unit/support/unit.h"
 
+#define SIZE (1u << 20)
+
 static struct rdisk_error err;
 
 static int delete_volume(const char *name)
@@ -43,7 +45,7 @@ static unsigned int files(void)
 
 static void test_keeps_its_data(void)
 {
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     pool_put_text("v", 0, "before");
@@ -63,7 +65,7 @@ static void test_copies_nothing(void)
     char *data;
     int fd;
 
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     REQUIRE(pool_create(&pool_server.pool, "large", size, &err) == 0);
@@ -96,16 +98,15 @@ static void test_is_read_only(void)
 {
     struct volume *volume;
 
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
     volume = pool_get(&pool_server.pool, "v@s", &err);
     REQUIRE(volume != NULL);
     CHECK(volume->backend->geometry.read_only);
-    CHECK_EQUAL(volume->backend->geometry.size, POOL_VOLUME_SIZE);
-    CHECK_EQUAL(pool_resize(&pool_server.pool, "v@s", 2 * POOL_VOLUME_SIZE,
-                            false, &err),
+    CHECK_EQUAL(volume->backend->geometry.size, SIZE);
+    CHECK_EQUAL(pool_resize(&pool_server.pool, "v@s", 2 * SIZE, false, &err),
                 -EROFS);
     pool_put(&pool_server.pool, volume);
     pool_server_end();
@@ -115,7 +116,7 @@ static void test_is_another_volume(void)
 {
     struct volume *volume, *snapshot;
 
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     volume = pool_get(&pool_server.pool, "v", &err);
@@ -134,7 +135,7 @@ static void test_names(void)
     static const char *const bad[] = { "v@",    "v@.s", "v@-s",
                                        "v@s@t", "@s",   "w@s" };
 
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -160,7 +161,7 @@ static void test_configured(void)
         .directory = AT_FDCWD,
     };
 
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     REQUIRE(pool_configure(&pool_server.pool, &backend_memory, &spec, &err) ==
@@ -175,7 +176,7 @@ static void test_configured(void)
 
 static void test_no_reflinks(void)
 {
-    pool_server_begin();
+    pool_server_begin(SIZE);
     CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), -ENOTSUP);
     CHECK_SAYS(err.text, "the file system of volume 'v', tmpfs, cannot share "
                          "blocks between files: use XFS or btrfs for the pool "
@@ -190,7 +191,7 @@ static void test_no_reflinks(void)
 
 static void test_clone(void)
 {
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     pool_put_text("v", 0, "first");
@@ -214,7 +215,7 @@ static void test_clone(void)
 
 static void test_delete(void)
 {
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
@@ -236,7 +237,7 @@ static void test_delete_open_snapshot(void)
 {
     struct volume *snapshot;
 
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
@@ -257,7 +258,7 @@ static void test_revert(void)
     uint8_t old[RDISK_ID_SIZE];
     struct volume *volume;
 
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     pool_put_text("v", 0, "before");
@@ -285,7 +286,7 @@ static void test_revert_in_use(void)
     uint64_t now = rdisk_now(&rdisk_env_system);
     struct volume *volume;
 
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     pool_server.pool.lease_time = 60000 * RDISK_MSEC;
@@ -307,7 +308,7 @@ static void test_revert_in_use(void)
 
 static void test_revert_what(void)
 {
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     CHECK_EQUAL(pool_server_snapshot("v", "v@s", NULL, &err), 0);
@@ -339,7 +340,7 @@ static void test_killed(void)
     pid_t child;
     int status;
 
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     pool_put_text("v", 0, "before");
@@ -371,7 +372,7 @@ static void test_foreign_files_stay(void)
                                          ".a~.b.new", "x.new", ".x.news" };
     int fd;
 
-    pool_server_begin();
+    pool_server_begin(SIZE);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         fd = openat(pool_server.pool.directory, names[i], O_CREAT | O_WRONLY,
                     0600);
@@ -398,7 +399,7 @@ static void clone_has_no_name_of_a_configured_volume(void)
         .directory = AT_FDCWD,
     };
 
-    pool_server_begin();
+    pool_server_begin(SIZE);
     REQUIRE(pool_configure(&pool_server.pool, &backend_memory, &spec, &err) ==
             0);
     CHECK_EQUAL(pool_server_snapshot("v", "m", NULL, &err), -EEXIST);

@@ -13,6 +13,7 @@
 #include "tests/unit/support/pool_server.h"
 #include "tests/unit/support/unit.h"
 
+#define SIZE    (1u << 20)
 #define BLOCK   4096u
 #define WORKERS 2
 
@@ -54,7 +55,7 @@ static void written_one(struct backend_io *one, int result, void *opaque)
 {
     failed += result < 0;
     attachment_completed(opaque);
-    if (stop || (writes + 1) * BLOCK == POOL_VOLUME_SIZE) {
+    if (stop || (writes + 1) * BLOCK == SIZE) {
         stopped = true;
         return;
     }
@@ -131,7 +132,7 @@ static unsigned int chain(const char *name)
     char text[32], expected[32];
 
     REQUIRE(fd >= 0);
-    for (unsigned int i = 0; i < POOL_VOLUME_SIZE / BLOCK; i++) {
+    for (unsigned int i = 0; i < SIZE / BLOCK; i++) {
         CHECK_EQUAL(pread(fd, text, sizeof(text), i * BLOCK), sizeof(text));
         snprintf(expected, sizeof(expected), "write %u", i);
         if (strcmp(text, expected) == 0) {
@@ -154,7 +155,7 @@ static void test_one_moment(void)
     unsigned int before = 0, now, after, total = 0;
     uint64_t pause;
 
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     volume = pool_get(&pool_server.pool, "v", &err);
@@ -199,7 +200,7 @@ static void test_too_slow(void)
     struct volume *volume;
     unsigned int before;
 
-    if (!pool_server_begin_shared()) {
+    if (!pool_server_begin_shared(SIZE)) {
         return;
     }
     volume = pool_get(&pool_server.pool, "v", &err);
