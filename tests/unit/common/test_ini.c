@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/ini.h"
+#include "tests/unit/support/text_file.h"
 #include "tests/unit/support/unit.h"
 
 static char seen[200]; /* "section/key=value|", one behind the other */
@@ -28,13 +29,10 @@ static int key(void *opaque, const char *in, const char *name,
 static int read_text(const char *text, struct rdisk_error *err)
 {
     static const struct ini_handler handler = { section, key };
-    char path[] = "/tmp/rdisk-unit-XXXXXX.conf";
-    int fd = mkstemps(path, 5);
+    char path[sizeof(TEXT_FILE)];
     int result;
 
-    REQUIRE(fd >= 0);
-    REQUIRE(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-    close(fd);
+    text_file_create(path, text);
     seen[0] = '\0';
     result = ini_read(path, &handler, NULL, err);
     unlink(path);

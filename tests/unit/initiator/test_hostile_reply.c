@@ -131,15 +131,7 @@ static void replies_to_others(void)
 
 static void an_open_reply(void)
 {
-    struct rdisk_wire_open_reply open = {
-        .session = htole64(1),
-        .epoch = htole64(1),
-        .size = htole64(1 << 20),
-        .block_size = htole32(512),
-        .queues = htole16(1),
-        .slots = htole16(1),
-        .slot_size = htole32(4096),
-    };
+    struct rdisk_wire_open_reply open = rogue_open_reply();
 
     begin(deletes);
     rogue_say(RDISK_MSG_OPEN_REPLY, &open, sizeof(open));

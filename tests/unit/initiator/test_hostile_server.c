@@ -230,17 +230,9 @@ static void pong_without_ping(void)
 
 static void second_grant(void)
 {
-    struct rdisk_wire_open_reply open = {
-        .message.epoch = htole64(1),
-        .session = htole64(1),
-        .epoch = htole64(1),
-        .size = htole64(1 << 20),
-        .block_size = htole32(512),
-        .queues = htole16(1),
-        .slots = htole16(1),
-        .slot_size = htole32(4096),
-    };
+    struct rdisk_wire_open_reply open = rogue_open_reply();
 
+    open.message.epoch = htole64(1);
     rogue_begin(1);
     rogue_take_read();
     rogue_say(RDISK_MSG_OPEN_REPLY, &open, sizeof(open));

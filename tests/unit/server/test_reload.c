@@ -11,6 +11,7 @@
 #include "server/session/session.h"
 #include "tests/unit/support/pool_server.h"
 #include "tests/unit/support/quiet.h"
+#include "tests/unit/support/text_file.h"
 #include "tests/unit/support/unconnected.h"
 #include "tests/unit/support/unit.h"
 
@@ -24,15 +25,6 @@ static struct rdisk_target_session asking;
 
 /* ---- Helpers ------------------------------------------------------------ */
 
-static void write_file(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-    REQUIRE(fd >= 0);
-    REQUIRE(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-    close(fd);
-}
-
 /* The client "a" with @access, and @more. */
 static void write_conf(const char *access, const char *more)
 {
@@ -42,7 +34,7 @@ static void write_conf(const char *access, const char *more)
              "[pool]\ndirectory = %s\n"
              "[client a]\nsecret-file = %s\n%s\n%s",
              pool_folder, secret, access, more);
-    write_file(conf, text);
+    text_file_write(conf, text);
 }
 
 static void begin(void)
@@ -51,7 +43,7 @@ static void begin(void)
     pool_server_start_jobs();
     snprintf(conf, sizeof(conf), "%s/.conf", pool_folder);
     snprintf(secret, sizeof(secret), "%s/.secret", pool_folder);
-    write_file(secret, SECRET);
+    text_file_write(secret, SECRET);
     write_conf("read-write = v", "");
     /* All of it from the file. */
     config_free(&pool_config);

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <semaphore.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/session/barrier.h"
@@ -13,6 +12,7 @@
 #include "tests/unit/support/pool.h"
 #include "tests/unit/support/quiet.h"
 #include "tests/unit/support/reflink.h"
+#include "tests/unit/support/text_file.h"
 #include "tests/unit/support/unit.h"
 
 struct server pool_server;
@@ -74,29 +74,19 @@ bool pool_server_begin_shared(uint64_t size)
     return true;
 }
 
-static void write_file(const char *path, const char *text, const char *more)
-{
-    FILE *file = fopen(path, "w");
-
-    REQUIRE(file != NULL);
-    fprintf(file, "%s%s", text, more);
-    REQUIRE(fchmod(fileno(file), 0600) == 0 && fclose(file) == 0);
-}
-
 void pool_server_begin_configured(const char *text)
 {
-    char path[80], secret[80], more[100] = "";
+    char path[80], secret[80], all[2000];
     struct rdisk_error err;
 
     log_set_level(QUIET);
     plain_folder(pool_folder, sizeof(pool_folder));
     snprintf(path, sizeof(path), "%s/.conf", pool_folder);
     snprintf(secret, sizeof(secret), "%s/.secret", pool_folder);
-    write_file(secret, "00112233445566778899aabbccddeeff\n", "");
-    if (strstr(text, "[client")) {
-        snprintf(more, sizeof(more), "secret-file = %s\n", secret);
-    }
-    write_file(path, text, more);
+    text_file_write(secret, "00112233445566778899aabbccddeeff\n");
+    snprintf(all, sizeof(all), "%s%s%s\n", text,
+             strstr(text, "[client") ? "secret-file = " : "# ", secret);
+    text_file_write(path, all);
     REQUIRE(config_init(&pool_config) == 0);
     REQUIRE(config_read(&pool_config, path, &err) == 0);
     pool_server_open();

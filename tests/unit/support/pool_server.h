@@ -17,8 +17,8 @@ void pool_server_begin(uint64_t size);
 /* The same on a file system that shares blocks between files; false: this
  * machine has none, which is printed. */
 bool pool_server_begin_shared(uint64_t size);
-/* With no volume, and @text as its configuration; if that ends in the section of
- * a client, the client has a secret. */
+/* With no volume, and @text as its configuration. A client whose section ends
+ * it gets a secret. */
 void pool_server_begin_configured(const char *text);
 /* Removes the directory. */
 void pool_server_end(void);

@@ -51,9 +51,9 @@ static void greet(void)
     rogue_say(RDISK_MSG_HELLO_REPLY, &hello, sizeof(hello));
 }
 
-static void converse(void)
+struct rdisk_wire_open_reply rogue_open_reply(void)
 {
-    struct rdisk_wire_open_reply open = {
+    return (struct rdisk_wire_open_reply) {
         .session = htole64(1),
         .epoch = htole64(1),
         .size = htole64(1 << 20),
@@ -62,6 +62,11 @@ static void converse(void)
         .slots = htole16((uint16_t)rogue_slots),
         .slot_size = htole32(4096),
     };
+}
+
+static void converse(void)
+{
+    struct rdisk_wire_open_reply open = rogue_open_reply();
 
     greet();
     rogue_say(RDISK_MSG_OPEN_REPLY, &open, sizeof(open));

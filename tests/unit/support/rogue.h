@@ -37,6 +37,8 @@ void rogue_begin_instead(uint64_t features,
                          int (*instead)(struct rdisk_initiator *session));
 void rogue_end(void);
 
+/* Grants one queue of rogue_slots slots of 4 KiB. */
+struct rdisk_wire_open_reply rogue_open_reply(void);
 void rogue_say(enum rdisk_message_type type, void *message, size_t size);
 /* The victim sends a read of the buffer, and here is what arrived. */
 struct rdisk_wire_request *rogue_take_read(void);

@@ -2,6 +2,7 @@
 /* What the owner answers later: its storage takes its time. */
 #include <errno.h>
 
+#include "tests/unit/support/call_answer.h"
 #include "tests/unit/support/scene.h"
 #include "tests/unit/support/unit.h"
 
@@ -9,27 +10,6 @@
 
 static struct scene scene;
 static struct scene_client *client = &scene.clients[0];
-
-static struct {
-    unsigned int times;
-    int result;
-    uint64_t allocated;
-    struct rdisk_error err;
-} answer;
-
-static void resized(void *opaque, int result, const struct rdisk_error *err)
-{
-    answer.times++;
-    answer.result = result;
-    answer.err = *err;
-}
-
-static void told(void *opaque, int result, uint64_t allocated,
-                 const struct rdisk_error *err)
-{
-    resized(opaque, result, err);
-    answer.allocated = allocated;
-}
 
 static void prepare(void)
 {
@@ -183,8 +163,8 @@ static void create_never(void)
 
 static void ask(void)
 {
-    CHECK_EQUAL(rdisk_initiator_resize(client->session, LARGER, 0, resized,
-                                       NULL),
+    CHECK_EQUAL(rdisk_initiator_resize(client->session, LARGER, 0,
+                                       answer_resize, NULL),
                 0);
     scene_pump(&scene);
     CHECK_EQUAL(scene.laters, 1);
@@ -254,8 +234,8 @@ static void resize_never(void)
     CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
 
     /* The next one is refused until the first has ended. */
-    CHECK_EQUAL(rdisk_initiator_resize(client->session, LARGER, 0, resized,
-                                       NULL),
+    CHECK_EQUAL(rdisk_initiator_resize(client->session, LARGER, 0,
+                                       answer_resize, NULL),
                 0);
     scene_pump(&scene);
     CHECK_EQUAL(answer.times, 2);
@@ -300,7 +280,7 @@ static void closes_while_resizing(void)
 static void stat_later(void)
 {
     begin_ready();
-    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), 0);
+    CHECK_EQUAL(rdisk_initiator_stat(client->session, answer_stat, NULL), 0);
     scene_advance(&scene, 1000);
     CHECK_EQUAL(answer.times, 0);
     rdisk_target_session_stated(session(), RDISK_STATUS_OK, 4711, NULL);
@@ -314,7 +294,7 @@ static void stat_later(void)
 static void stat_never(void)
 {
     begin_ready();
-    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), 0);
+    CHECK_EQUAL(rdisk_initiator_stat(client->session, answer_stat, NULL), 0);
     scene_advance(&scene, 31000);
     CHECK_EQUAL(answer.times, 1);
     CHECK_EQUAL(answer.result, -EBUSY);

@@ -16,19 +16,25 @@ static void end(enum rdisk_status status, const char *text)
     rdisk_target_session_end(scene.holders[0].session, status, text);
 }
 
-static void a_drained_session_is_fenced_at_once(void)
+/* A session with a write that the server's storage does not complete. */
+static void begin_write(struct scene_io *io, uint64_t seed)
 {
-    struct scene_io io;
-
-    scene_begin(&scene, 1);
+    scene_begin(&scene, seed);
     REQUIRE(scene_connect(client));
     scene.park = true;
-    CHECK_EQUAL(scene_submit(&io, client, 0, RDISK_OP_WRITE, 0, buffer,
+    CHECK_EQUAL(scene_submit(io, client, 0, RDISK_OP_WRITE, 0, buffer,
                              sizeof(buffer)),
                 0);
     rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
     scene_pump(&scene);
     CHECK_EQUAL(scene.parked_count, 1);
+}
+
+static void a_drained_session_is_fenced_at_once(void)
+{
+    struct scene_io io;
+
+    begin_write(&io, 1);
     end(RDISK_STATUS_SHUTTING_DOWN, "drained");
     scene_pump(&scene);
     CHECK(!io.completed);
@@ -70,15 +76,7 @@ static void waiting_for_storage_without_a_device_is_idle(void)
 {
     struct scene_io io;
 
-    scene_begin(&scene, 3);
-    REQUIRE(scene_connect(client));
-    scene.park = true;
-    CHECK_EQUAL(scene_submit(&io, client, 0, RDISK_OP_WRITE, 0, buffer,
-                             sizeof(buffer)),
-                0);
-    rdisk_queue_kick(rdisk_initiator_queue(client->session, 0));
-    scene_pump(&scene);
-    CHECK_EQUAL(scene.parked_count, 1);
+    begin_write(&io, 3);
     fake_host_remove_device(scene.server_host, false);
     for (unsigned int i = 0; i < 10; i++) {
         rdisk_target_process(scene.target);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "tests/unit/support/call_answer.h"
 #include "tests/unit/support/scene.h"
 #include "tests/unit/support/unit.h"
 
@@ -12,28 +13,6 @@
 static struct scene scene;
 static struct scene_client *client = &scene.clients[0];
 static struct scene_client *other = &scene.clients[1];
-
-/* What came back, and how often. */
-static struct {
-    unsigned int times;
-    int result;
-    uint64_t allocated;
-    struct rdisk_error err;
-} answer;
-
-static void resized(void *opaque, int result, const struct rdisk_error *err)
-{
-    answer.times++;
-    answer.result = result;
-    answer.err = *err;
-}
-
-static void told(void *opaque, int result, uint64_t allocated,
-                 const struct rdisk_error *err)
-{
-    resized(opaque, result, err);
-    answer.allocated = allocated;
-}
 
 static void begin(uint64_t seed, unsigned int reconnect_delay_ms)
 {
@@ -49,7 +28,8 @@ static void begin(uint64_t seed, unsigned int reconnect_delay_ms)
 
 static int ask(uint64_t size, unsigned int flags)
 {
-    return rdisk_initiator_resize(client->session, size, flags, resized, NULL);
+    return rdisk_initiator_resize(client->session, size, flags, answer_resize,
+                                  NULL);
 }
 
 static void cut(bool cut)
@@ -68,7 +48,8 @@ static void offered(void)
     REQUIRE(scene_connect(client));
     CHECK(!rdisk_initiator_info(client->session)->resize);
     CHECK_EQUAL(ask(LARGER, 0), -ENOTSUP);
-    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), -ENOTSUP);
+    CHECK_EQUAL(rdisk_initiator_stat(client->session, answer_stat, NULL),
+                -ENOTSUP);
     scene_end(&scene);
 }
 
@@ -284,14 +265,15 @@ static void the_end_of_the_session(void)
 static void tells_what_is_allocated(void)
 {
     begin(1, 0);
-    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), 0);
-    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), -EBUSY);
+    CHECK_EQUAL(rdisk_initiator_stat(client->session, answer_stat, NULL), 0);
+    CHECK_EQUAL(rdisk_initiator_stat(client->session, answer_stat, NULL),
+                -EBUSY);
     scene_pump(&scene);
     CHECK_EQUAL(answer.times, 1);
     CHECK_EQUAL(answer.result, 0);
     CHECK_EQUAL(answer.allocated, 12345);
     scene.fail_with = RDISK_STATUS_IO_ERROR;
-    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), 0);
+    CHECK_EQUAL(rdisk_initiator_stat(client->session, answer_stat, NULL), 0);
     scene_pump(&scene);
     CHECK_EQUAL(answer.times, 2);
     CHECK_EQUAL(answer.result, -EIO);
@@ -304,17 +286,18 @@ static void stat_does_not_wait_for_a_lost_connection(void)
 {
     begin(3, 3600000);
     cut(true);
-    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), 0);
+    CHECK_EQUAL(rdisk_initiator_stat(client->session, answer_stat, NULL), 0);
     scene_advance(&scene, 60000);
     CHECK_EQUAL(answer.times, 1);
     CHECK_EQUAL(answer.result, -ENOTCONN);
     CHECK_SAYS(answer.err.text, "did not answer STAT");
-    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), -ENOTCONN);
+    CHECK_EQUAL(rdisk_initiator_stat(client->session, answer_stat, NULL),
+                -ENOTCONN);
     cut(false);
     scene_advance(&scene, 60000);
     CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
     CHECK_EQUAL(answer.times, 1);
-    CHECK_EQUAL(rdisk_initiator_stat(client->session, told, NULL), 0);
+    CHECK_EQUAL(rdisk_initiator_stat(client->session, answer_stat, NULL), 0);
     scene_pump(&scene);
     CHECK_EQUAL(answer.allocated, 12345);
     scene_end(&scene);
@@ -326,7 +309,7 @@ static const struct unit_test tests[] = {
     { "a volume shrinks only when that is asked for", shrinks_when_asked },
     { "sizes are checked before they are sent, one at a time",
       sizes_are_checked },
-    { "a refusal is told, and the session goes on", a_refusal_is_told },
+    { "a refusal is answer_stat, and the session goes on", a_refusal_is_told },
     { "who only reads may not resize", readers_may_not },
     { "the other clients are told", others_are_told },
     { "of many changes the last is reported", many_changes_at_once },

@@ -4,19 +4,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tests/unit/support/text_file.h"
 #include "tests/unit/support/unit.h"
 #include "vhost-user-blk/config.h"
 
 static int read_text(struct vhost_config *config, const char *text,
                      struct rdisk_error *err)
 {
-    char path[] = "/tmp/rdisk-unit-XXXXXX.conf";
-    int fd = mkstemps(path, 5);
+    char path[sizeof(TEXT_FILE)];
     int result;
 
-    REQUIRE(fd >= 0);
-    REQUIRE(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-    close(fd);
+    text_file_create(path, text);
     result = vhost_config_read(config, path, err);
     unlink(path);
     return result;
