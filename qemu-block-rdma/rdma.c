@@ -164,6 +164,33 @@ rdma_co_copy_range_to(BlockDriverState *bs, BdrvChild *src, int64_t src_offset,
     return ret < 0 ? ret : rdma_co_range(bs, &req, bytes);
 }
 
+/* Make the node read-only if the volume is; fail if the user forbids that */
+static int rdma_open_as_volume(BlockDriverState *bs, RdmaSession *session,
+                               bool *read_only, Error **errp)
+{
+    int ret;
+
+    if (*read_only || !rdisk_initiator_info(session->initiator)->read_only) {
+        return 0;
+    }
+    bdrv_graph_rdlock_main_loop();
+    ret = bdrv_apply_auto_read_only(bs, "the volume is read-only on the server",
+                                    errp);
+    bdrv_graph_rdunlock_main_loop();
+    *read_only = ret == 0;
+    return ret;
+}
+
+static void rdma_init_state(BDRVRdmaState *s)
+{
+    qemu_mutex_init(&s->claim_lock);
+    qemu_co_mutex_init(&s->resize_lock);
+    rdma_ranges_init(s);
+    QLIST_INIT(&s->buffers);
+    QLIST_INIT(&s->allocated_queries);
+    s->allocated = -ENOTCONN;
+}
+
 static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
                      Error **errp)
 {
@@ -187,18 +214,9 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
         goto fail_yank;
     }
 
-    info = rdisk_initiator_info(session->initiator);
-    if (info->read_only && !read_only) {
-        bdrv_graph_rdlock_main_loop();
-        ret = bdrv_apply_auto_read_only(bs,
-                                        "the volume is read-only on the "
-                                        "server",
-                                        errp);
-        bdrv_graph_rdunlock_main_loop();
-        if (ret < 0) {
-            goto fail_session;
-        }
-        read_only = true;
+    ret = rdma_open_as_volume(bs, session, &read_only, errp);
+    if (ret < 0) {
+        goto fail_session;
     }
 
     /* The device reads and writes registered memory behind the kernel's back */
@@ -211,17 +229,13 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
         goto fail_session;
     }
 
-    qemu_mutex_init(&s->claim_lock);
-    qemu_co_mutex_init(&s->resize_lock);
-    rdma_ranges_init(s);
-    QLIST_INIT(&s->buffers);
-    QLIST_INIT(&s->allocated_queries);
-    s->allocated = -ENOTCONN;
+    rdma_init_state(s);
     rdma_start_session(bs, session, read_only);
     rdma_length_begin(bs);
     rdma_register_ram(bs);
     rdma_register_yank(bs);
 
+    info = rdisk_initiator_info(session->initiator);
     trace_rdma_open(bs, s->opts->server->host, s->opts->server->port,
                     s->opts->volume, info->size, info->block_size,
                     s->queue_count);
