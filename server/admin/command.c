@@ -337,6 +337,7 @@ static void run(struct command *command)
         break;
     default: /* REQUEST_DRAIN: of a volume that exists */
         command->lookup.pool = &server->pool;
+        command->lookup.looks = true;
         command->operation.what = "draining volume";
         command->operation.begin = look_up_begin;
         operation_start(&server->operations, &command->operation);

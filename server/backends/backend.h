@@ -8,8 +8,9 @@
  * that the request path needs no lock: each context has its own place on its
  * reactor's ring.
  *
- * Threads: open, close, resize, identify, identified, changed, sync, share and
- * allocated may wait for storage, and run in a thread of their own (io/jobs.h):
+ * Threads: open, close, lock, unlock, resize, identify, identified, changed,
+ * sync, share and allocated may wait for storage, and run in a thread of their
+ * own (io/jobs.h):
  * one of them at a time for an instance, and close only while it has no
  * context. None changes what the control thread reads, the geometry and the
  * identity, once the instance is open. Everything that takes a context or an io
@@ -161,6 +162,18 @@ struct backend_class {
                             struct rdisk_error *err);
     void (*close)(struct backend *backend);
     /*
+     * From now on no other server, and no other client of the storage, writes
+     * it: 0, or a negative errno with @err. -EBUSY: another one has it. @force:
+     * if that is a server of ours, it is fenced first, and no request of it
+     * takes effect after the return. -ESTALE: the data, or its size, is not
+     * what it was at open, and it is to be opened again. NULL: open has done
+     * it.
+     */
+    int (*lock)(struct backend *backend, bool force, struct rdisk_error *err);
+    /* The others may again; no change of ours is being carried out. Closing
+     * does it, too. */
+    void (*unlock)(struct backend *backend);
+    /*
      * Change the size, after backend_check_resize(); the contents stay, growth
      * reads as zeroes. NULL: cannot. Durable when it returns 0; then the caller
      * sets geometry.size, in the control thread. While there are contexts their
@@ -250,6 +263,12 @@ struct backend {
     bool polled;               /* reads and writes may go through a reactor's
                                    polled ring */
     bool lasting;              /* it outlives this process */
+    bool locked;               /* class->lock has succeeded; control thread */
+    /*
+     * Another server has taken it, or the storage does not take requests of
+     * this one any more. Set once, by any thread; nothing is answered then.
+     */
+    atomic_bool fenced;
 };
 
 struct backend_context {
@@ -329,6 +348,11 @@ static inline bool backend_io_extent(struct backend_io *io, uint64_t length,
         .flags = htole32(flags),
     };
     return io->done < io->room;
+}
+
+static inline bool backend_is_fenced(const struct backend *backend)
+{
+    return atomic_load_explicit(&backend->fenced, memory_order_acquire);
 }
 
 static inline void backend_submit(struct backend_context *context,

@@ -148,6 +148,7 @@ static void fence_begin(struct operation *operation)
 void fence_start(struct fence *fence)
 {
     assert_control_thread();
+    fence->work.force = true;
     fence->work.operation.what = "fencing volume";
     fence->work.operation.begin = fence_begin;
     operation_start(&fence->server->operations, &fence->work.operation);

@@ -132,6 +132,76 @@ static void set_quota(struct session *session)
     }
 }
 
+/* ---- A volume that other servers may have ------------------------------ */
+
+static void opened(struct volume_operation *work);
+static void read_record(struct session *session);
+
+static void open_again(struct volume_operation *work)
+{
+    volume_operation_open(work, opened);
+}
+
+/* Who reconnects here, or elsewhere, gets it as it is then. */
+static void end_sessions(struct server *server, const struct volume *volume)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text),
+             "volume '%s' has been written through another server",
+             volume->name);
+    for (struct session *session = server->sessions; session;
+         session = session->next) {
+        if (session->holder.volume == volume && !session->ended) {
+            session_end(session, RDISK_STATUS_BUSY, text);
+        }
+    }
+}
+
+/* What is open is not the volume any more: it is closed, and opened again. */
+static void reopen(struct session *session)
+{
+    const struct volume *volume = session->work.volume;
+
+    if (!volume->holders && !volume->configured) {
+        volume_operation_put(&session->work, open_again);
+        return;
+    }
+    rdisk_error_set(&session->work.why, -EBUSY,
+                    "volume '%s' was taken over by another server, or client "
+                    "of its storage, and %s",
+                    volume->name,
+                    volume->configured
+                        ? "has a section of its own: restart rdiskd to open it "
+                          "again"
+                        : "its sessions here have not ended yet");
+    end_sessions(session->server, volume);
+    refuse(session, volume->configured ? RDISK_STATUS_BUSY : RDISK_LATER);
+}
+
+/* No other server writes it now: is it still so that this client may? */
+static void locked(struct volume_operation *work)
+{
+    struct session *session = session_of_work(work);
+
+    if (work->result == 0) {
+        read_record(session);
+    } else if (work->result == -ESTALE) {
+        reopen(session);
+    } else {
+        refuse(session, rdisk_status_from_errno(work->result));
+    }
+}
+
+static bool is_unlocked(const struct session *session)
+{
+    const struct backend *backend = session->work.volume->backend;
+
+    return session->holder.writer && backend->class->lock && !backend->locked;
+}
+
+/* ---- The decision ------------------------------------------------------- */
+
 static void check_holders(struct session *session)
 {
     struct server *server = session->server;
@@ -160,6 +230,12 @@ static void check_holders(struct session *session)
                         "the older session of this client has not ended: "
                         "requests of it are still being carried out");
         refuse(session, RDISK_LATER);
+        return;
+    }
+    if (is_unlocked(session)) {
+        session->work.force = lease_moves(session->work.volume->lease,
+                                          &session->holder);
+        volume_operation_lock(&session->work, locked);
         return;
     }
     set_quota(session);
@@ -197,6 +273,17 @@ static void read_done(struct job *job)
     check_holders(session);
 }
 
+static void read_record(struct session *session)
+{
+    struct lease *lease = session->work.volume->lease;
+
+    session->lease = *lease;
+    if (operation_run(&session->work.operation, lease->store, read_run,
+                      read_done, &session->work.why) < 0) {
+        refuse(session, RDISK_STATUS_BUSY);
+    }
+}
+
 /* The lease of a volume is compared with its record each time. */
 static void opened(struct volume_operation *work)
 {
@@ -207,6 +294,10 @@ static void opened(struct volume_operation *work)
 
     if (!volume) {
         refuse(session, rdisk_status_from_errno(work->why.code));
+        return;
+    }
+    if (backend_is_fenced(volume->backend)) {
+        reopen(session);
         return;
     }
     session->read_only = session->request.read_only ||
@@ -223,11 +314,7 @@ static void opened(struct volume_operation *work)
     } else if (!lease->store) {
         check_holders(session);
     } else {
-        session->lease = *lease;
-        if (operation_run(&session->work.operation, lease->store, read_run,
-                          read_done, &session->work.why) < 0) {
-            refuse(session, RDISK_STATUS_BUSY);
-        }
+        read_record(session);
     }
 }
 
@@ -282,6 +369,7 @@ static struct session *session_new(struct server *server,
     holder->generation = request->generation;
     snprintf(session->work.operation.volume,
              sizeof(session->work.operation.volume), "%s", request->volume);
+    session->work.looks = true;
     session->work.operation.what = "opening volume";
     session->work.operation.begin = open_begin;
     if (!get_throttles(session)) {

@@ -44,6 +44,10 @@ static void request_done(struct backend_io *io, int result, void *opaque)
         atomic_store_explicit(&queue->polled, queue_polled(queue) + 1,
                               memory_order_relaxed);
     }
+    if (__builtin_expect(backend_is_fenced(queue->backend), false)) {
+        /* The client asks the server that has the volume now. */
+        rdisk_target_queue_break(queue->target);
+    }
     rdisk_target_complete(request->target, rdisk_status_from_errno(result));
     attachment_completed(queue->attachment);
     turns_ended(&queue->worker->turns, queue->flow, &request->flow);

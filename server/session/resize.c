@@ -365,6 +365,7 @@ enum rdisk_status resize_stat_event(void *opaque, void *user,
         return RDISK_STATUS_NO_RESOURCES;
     }
     measurement->work.pool = &server->pool;
+    measurement->work.looks = true;
     measurement->work.operation.what = "measuring volume";
     measurement->work.operation.begin = measure_begin;
     snprintf(measurement->work.operation.volume,

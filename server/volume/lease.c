@@ -30,15 +30,18 @@ int lease_read(const struct lease_store *store, const uint8_t *identity,
 /* True if a server with @b only would decide otherwise. */
 static bool differs(const struct lease_record *a, const struct lease_record *b)
 {
-    return a->generation != b->generation || a->held != b->held ||
-           a->shared != b->shared ||
+    return memcmp(a->owner, b->owner, sizeof(a->owner)) ||
+           a->epoch != b->epoch || a->generation != b->generation ||
+           a->held != b->held || a->shared != b->shared ||
            (!a->shared && memcmp(a->client, b->client, sizeof(a->client)));
 }
 
 void lease_compare(struct lease *lease, const struct lease_record *record,
                    uint64_t since)
 {
-    bool same = record->generation == lease->record.generation;
+    bool same = record->generation == lease->record.generation &&
+                !memcmp(record->owner, lease->record.owner,
+                        sizeof(record->owner));
 
     /* An older record does not bring a generation back; and while writers of
      * this generation are connected, or the last one's release is still to be
@@ -57,12 +60,31 @@ int lease_save(const struct lease *lease, const struct lease_record *record,
 {
     const struct lease_store *store = lease->store;
 
-    return store ? store->save(store->opaque, lease->identity,
-                               lease->record.generation, record, err)
+    return store ? store->save(store->opaque, lease->identity, &lease->record,
+                               record, err)
                  : 0;
 }
 
 /* ---- Who may have it -------------------------------------------------- */
+
+/* What is older than the record may be on its way still. */
+static enum rdisk_status check_epoch(const struct lease *lease,
+                                     const struct volume_holder *wanted,
+                                     struct rdisk_error *err)
+{
+    const struct lease_record *record = &lease->record;
+
+    if (!record->epoch || wanted->epoch > record->epoch ||
+        memcmp(wanted->client, record->client, sizeof(record->client))) {
+        return RDISK_STATUS_OK;
+    }
+    rdisk_error_set(err, -ESTALE,
+                    "epoch %" PRIu64 " of this client is too old: it has "
+                    "opened volume '%s' with its epoch %" PRIu64
+                    " through this server or another one",
+                    wanted->epoch, lease->name, record->epoch);
+    return RDISK_STATUS_STALE;
+}
 
 enum rdisk_status lease_check_generation(const struct lease *lease,
                                          const struct volume_holder *wanted,
@@ -71,6 +93,9 @@ enum rdisk_status lease_check_generation(const struct lease *lease,
     const struct lease_record *record = &lease->record;
     const char *volume = lease->name;
 
+    if (check_epoch(lease, wanted, err) != RDISK_STATUS_OK) {
+        return RDISK_STATUS_STALE;
+    }
     if (!wanted->generation) {
         return RDISK_STATUS_OK;
     }
@@ -126,7 +151,35 @@ enum rdisk_status lease_check_kept(const struct lease *lease,
     return RDISK_STATUS_BUSY;
 }
 
+bool lease_is_elsewhere(const struct lease *lease)
+{
+    const uint8_t *owner = lease->store ? lease->store->owner : NULL;
+
+    return owner && lease->record.generation &&
+           memcmp(lease->record.owner, owner, sizeof(lease->record.owner));
+}
+
+bool lease_moves(const struct lease *lease, const struct volume_holder *wanted)
+{
+    const struct lease_record *record = &lease->record;
+
+    return record->held && lease_is_elsewhere(lease) &&
+           (record->shared
+                ? wanted->shared && wanted->generation == record->generation
+                : !memcmp(wanted->client, record->client,
+                          sizeof(record->client)));
+}
+
 /* ---- Taking and giving ------------------------------------------------ */
+
+static void sign(const struct lease *lease, struct lease_record *record,
+                 uint64_t epoch)
+{
+    if (lease->store && lease->store->owner) {
+        memcpy(record->owner, lease->store->owner, sizeof(record->owner));
+        record->epoch = record->shared ? 0 : epoch;
+    }
+}
 
 bool lease_plan(const struct lease *lease, const struct volume_holder *holder,
                 struct lease_record *record)
@@ -146,6 +199,7 @@ bool lease_plan(const struct lease *lease, const struct volume_holder *holder,
         memcpy(record->client, holder->client, sizeof(record->client));
         snprintf(record->peer, sizeof(record->peer), "%s", holder->peer);
     }
+    sign(lease, record, holder->epoch);
     return differs(&lease->record, record);
 }
 
@@ -197,6 +251,7 @@ void lease_plan_fence(const struct lease *lease, struct lease_record *record)
     record->held = false;
     memset(record->client, 0, sizeof(record->client));
     snprintf(record->peer, sizeof(record->peer), "-");
+    sign(lease, record, 0);
 }
 
 void lease_fenced(struct lease *lease, const struct lease_record *record)

@@ -34,6 +34,10 @@ struct lease_record {
     /* When the volume's data changed last, ns of its file's mtime, as of the
      * moment in which the last writer left; 0: not known. */
     uint64_t changed;
+    /* Where several servers have the record: which process granted it, and the
+     * epoch of the client then, 0 if several share it; else zero. */
+    uint8_t owner[RDISK_ID_SIZE];
+    uint64_t epoch;
 };
 
 /* Where records are kept: records.h, shared_records.h, or a test's. */
@@ -42,16 +46,19 @@ struct lease_store {
     int (*load)(void *opaque, const uint8_t *identity,
                 struct lease_record *record, struct rdisk_error *err);
     /*
-     * @generation: of the record that @record replaces. -EBUSY, and nothing
-     * is written, if a later one is stored: another server has granted the
-     * volume. On stable storage when it returns 0; after an error either of
-     * the two may be.
+     * @before: what @record replaces, as far as this server knows. -EBUSY, and
+     * nothing is written, if a later one is stored, or one of an owner that is
+     * neither's: another server has granted the volume. On stable storage when
+     * it returns 0; after an error either of the two may be.
      */
-    int (*save)(void *opaque, const uint8_t *identity, uint64_t generation,
+    int (*save)(void *opaque, const uint8_t *identity,
+                const struct lease_record *before,
                 const struct lease_record *record, struct rdisk_error *err);
     /* The volume was deleted. */
     void (*forget)(void *opaque, const uint8_t *identity);
     void *opaque;
+    const uint8_t *owner; /* this process, among the servers that have these
+                             records; NULL: no other has */
 };
 
 struct lease {
@@ -92,6 +99,14 @@ enum rdisk_status lease_check_generation(const struct lease *lease,
 enum rdisk_status lease_check_kept(const struct lease *lease,
                                    const struct volume_holder *wanted,
                                    uint64_t now, struct rdisk_error *err);
+
+/*
+ * After both checks: true if @wanted is who writes it by the record, which
+ * another server has granted. Then that one is to be fenced.
+ */
+bool lease_moves(const struct lease *lease, const struct volume_holder *wanted);
+/* True if another server has granted it since this one did. */
+bool lease_is_elsewhere(const struct lease *lease);
 
 /*
  * Write @record in the place of the lease's. 0, or a negative errno with @err:

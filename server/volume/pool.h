@@ -27,7 +27,8 @@ struct pool {
     const struct backend_class *images;
     struct backend_pool *place;
     const struct backend_ceph *ceph;
-    struct lease_store shared; /* records, in that place */
+    struct lease_store shared;    /* records, in that place, */
+    uint8_t owner[RDISK_ID_SIZE]; /* in which this process is known as that */
 };
 
 /*

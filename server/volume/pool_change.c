@@ -325,17 +325,26 @@ static int claim(struct pool_change *change)
     return 0;
 }
 
-/* An image that is open to write has no other writer. */
+/* An image that is locked has no other writer. */
 static int claim_image(struct pool_change *change)
 {
     const struct pool *pool = change->pool;
+    struct backend *image = pool_open_image(pool, name_of(change), false,
+                                            &change->why);
     int result;
 
-    change->image = pool_open_image(pool, name_of(change), false, &change->why);
-    if (!change->image) {
+    if (!image) {
         return change->why.code;
     }
-    memcpy(change->identity, change->image->identity, RDISK_ID_SIZE);
+    change->image = image;
+    memcpy(change->identity, image->identity, RDISK_ID_SIZE);
+    if (image->class->lock && !image->geometry.read_only) {
+        result = image->class->lock(image, false, &change->why);
+        if (result < 0) {
+            release_claim(change);
+            return result;
+        }
+    }
     result = lease_read(pool_records(pool), change->identity, &change->record,
                         &change->why);
     if (result == 0) {

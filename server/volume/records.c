@@ -202,7 +202,8 @@ static int replace(struct records *records, const char *name, const char *text)
     return result;
 }
 
-static int save(void *opaque, const uint8_t *identity, uint64_t generation,
+static int save(void *opaque, const uint8_t *identity,
+                const struct lease_record *before,
                 const struct lease_record *record, struct rdisk_error *err)
 {
     struct records *records = opaque;
@@ -213,14 +214,14 @@ static int save(void *opaque, const uint8_t *identity, uint64_t generation,
     if (result < 0 && result != -ENOENT) {
         return result;
     }
-    if (result == 0 && stored.generation > generation) {
+    if (result == 0 && stored.generation > before->generation) {
         return rdisk_error_set(err, -EBUSY,
                                "the record of who may write "
                                "volume '%s' in '%s' has generation %" PRIu64
                                ", this server knows %" PRIu64 ": another "
                                "server uses the same directory",
                                record->volume, records->path, stored.generation,
-                               generation);
+                               before->generation);
     }
     record_name(identity, name);
     record_print(record, text);

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "server/volume/identity.h"
 #include "server/volume/record_text.h"
 
 /* The text, "" if there is none. */
@@ -61,20 +62,36 @@ static int changed(const struct pool *pool, const struct lease_record *record,
                            record->volume, pool->path);
 }
 
-static int save(void *opaque, const uint8_t *identity, uint64_t generation,
+static bool same_owner(const struct lease_record *a,
+                       const struct lease_record *b)
+{
+    return memcmp(a->owner, b->owner, sizeof(a->owner)) == 0;
+}
+
+/* An owner that neither of the two has: the volume is another server's now. */
+static bool is_later(const struct lease_record *stored,
+                     const struct lease_record *before,
+                     const struct lease_record *record)
+{
+    return stored->generation > before->generation ||
+           (!same_owner(stored, before) && !same_owner(stored, record));
+}
+
+static int save(void *opaque, const uint8_t *identity,
+                const struct lease_record *before,
                 const struct lease_record *record, struct rdisk_error *err)
 {
     const struct pool *pool = opaque;
-    char name[RECORD_NAME], before[RECORD_MAX + 1], after[RECORD_MAX];
+    char name[RECORD_NAME], found[RECORD_MAX + 1], after[RECORD_MAX];
     struct lease_record stored;
     int result;
 
     record_name(identity, name);
-    result = read_text(pool, name, before, err);
+    result = read_text(pool, name, found, err);
     if (result == 0) {
-        result = parse(pool, name, before, &stored, err);
+        result = parse(pool, name, found, &stored, err);
     }
-    if (result == 0 && stored.generation > generation) {
+    if (result == 0 && is_later(&stored, before, record)) {
         return changed(pool, record, err);
     }
     if (result < 0 && result != -ENOENT) {
@@ -82,7 +99,7 @@ static int save(void *opaque, const uint8_t *identity, uint64_t generation,
     }
     record_print(record, after);
     result = pool->images->pool->swap(pool->place, name,
-                                      before[0] ? before : NULL, after);
+                                      found[0] ? found : NULL, after);
     if (result == -ESTALE) {
         return changed(pool, record, err);
     }
@@ -110,5 +127,7 @@ void shared_records_init(struct lease_store *store, struct pool *pool)
         .save = save,
         .forget = forget,
         .opaque = pool,
+        .owner = pool->owner,
     };
+    identity_random(pool->owner);
 }

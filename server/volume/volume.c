@@ -38,7 +38,7 @@ void volume_free(struct volume *volume)
 static bool has_lost(const struct volume *volume,
                      const struct volume_holder *writer)
 {
-    return writer->fenced ||
+    return writer->fenced || lease_is_elsewhere(volume->lease) ||
            writer->generation != volume->lease->record.generation;
 }
 

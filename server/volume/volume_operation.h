@@ -19,21 +19,33 @@ struct volume_operation {
     struct rdisk_error why; /* of the step that failed; storage steps write it
                                in their thread */
     int result;             /* of a storage step, from its thread */
+    bool looks; /* the operation changes nothing of the volume, or locks it
+                   itself: it is opened without its lock */
+    bool force; /* the lock is taken from another server */
 
     /* The rest belongs to volume_operation.c. */
     void (*then)(struct volume_operation *work);
+    void (*locked)(struct volume_operation *work);
     struct backend *backend; /* that is being opened or closed */
 };
 
 /*
- * It is its turn: find its volume, or open it, then @then, perhaps from within.
- * work->volume is NULL if that has failed, and work->why is the reason.
+ * It is its turn: find its volume, or open it, and lock it unless work->looks,
+ * then @then, perhaps from within. work->volume is NULL if that has failed, and
+ * work->why is the reason.
  */
 void volume_operation_open(struct volume_operation *work,
                            void (*then)(struct volume_operation *work));
 /*
- * Drop the reference, if it has one, and close the volume if it was the last;
- * then @then, perhaps from within. work->why and work->result stay.
+ * Lock it, unless that is done, as class->lock has it; then @then, perhaps from
+ * within, with work->result.
+ */
+void volume_operation_lock(struct volume_operation *work,
+                           void (*then)(struct volume_operation *work));
+/*
+ * Drop the reference, if it has one, and close the volume if it was the last,
+ * or unlock it if no client writes it; then @then, perhaps from within.
+ * work->why and work->result stay.
  */
 void volume_operation_put(struct volume_operation *work,
                           void (*then)(struct volume_operation *work));

@@ -27,6 +27,7 @@ static char folder[] = "/tmp/rdisk-records-XXXXXX";
 static struct pool pools[2];
 
 static const uint8_t identity[RDISK_ID_SIZE] = { 1, 2, 3 };
+static const struct lease_record none;
 
 static void begin(void)
 {
@@ -72,14 +73,14 @@ static void check_keeps(const struct lease_store *store)
     struct rdisk_error err;
 
     CHECK_EQUAL(store->load(store->opaque, identity, &found, &err), -ENOENT);
-    CHECK_EQUAL(store->save(store->opaque, identity, 0, &record, &err), 0);
+    CHECK_EQUAL(store->save(store->opaque, identity, &none, &record, &err), 0);
     CHECK_EQUAL(store->load(store->opaque, identity, &found, &err), 0);
     CHECK_EQUAL(found.generation, 1);
     CHECK(found.held && !found.shared);
     CHECK_SAYS(found.peer, "10.9.0.1:4000");
     record = record_of(2);
     record.held = false;
-    CHECK_EQUAL(store->save(store->opaque, identity, 1, &record, &err), 0);
+    CHECK_EQUAL(store->save(store->opaque, identity, &found, &record, &err), 0);
     CHECK_EQUAL(store->load(store->opaque, identity, &found, &err), 0);
     CHECK(found.generation == 2 && !found.held);
     store->forget(store->opaque, identity);
@@ -93,14 +94,45 @@ static void check_later_stays(const struct lease_store *first,
     struct lease_record one = record_of(1), two = record_of(2), found;
     struct rdisk_error err = { 0 };
 
-    CHECK_EQUAL(first->save(first->opaque, identity, 0, &one, &err), 0);
-    CHECK_EQUAL(second->save(second->opaque, identity, 1, &two, &err), 0);
+    CHECK_EQUAL(first->save(first->opaque, identity, &none, &one, &err), 0);
+    CHECK_EQUAL(second->save(second->opaque, identity, &one, &two, &err), 0);
     one.held = false;
-    CHECK_EQUAL(first->save(first->opaque, identity, 1, &one, &err), -EBUSY);
+    CHECK_EQUAL(first->save(first->opaque, identity, &one, &one, &err), -EBUSY);
     CHECK_SAYS(err.text, "another server");
     CHECK_EQUAL(first->load(first->opaque, identity, &found, &err), 0);
     CHECK(found.generation == 2 && found.held);
     first->forget(first->opaque, identity);
+}
+
+/* With the same generation: a client has moved from the one to the other. */
+static void check_owner_stays(const struct lease_store *first,
+                              const struct lease_store *second)
+{
+    struct lease_record one = record_of(1), two = record_of(1), found;
+    struct rdisk_error err = { 0 };
+
+    memcpy(one.owner, first->owner, sizeof(one.owner));
+    one.epoch = 1;
+    memcpy(two.owner, second->owner, sizeof(two.owner));
+    two.epoch = 2;
+    CHECK_EQUAL(first->save(first->opaque, identity, &none, &one, &err), 0);
+    CHECK_EQUAL(second->save(second->opaque, identity, &one, &two, &err), 0);
+    /* What it knew before it came to know of the other. */
+    CHECK_EQUAL(first->save(first->opaque, identity, &one, &one, &err), -EBUSY);
+    CHECK_EQUAL(first->load(first->opaque, identity, &found, &err), 0);
+    CHECK_EQUAL(memcmp(found.owner, second->owner, sizeof(found.owner)), 0);
+    CHECK_EQUAL(found.epoch, 2);
+    /* It has come back. */
+    one.epoch = 3;
+    CHECK_EQUAL(first->save(first->opaque, identity, &found, &one, &err), 0);
+    first->forget(first->opaque, identity);
+}
+
+static void test_owner_stays(void)
+{
+    begin();
+    check_owner_stays(&pools[0].shared, &pools[1].shared);
+    end();
 }
 
 static void test_keeps(void)
@@ -196,9 +228,10 @@ static void test_damaged(void)
                 0);
     CHECK_EQUAL(store->load(store->opaque, identity, &found, &err), -EIO);
     CHECK_SAYS(err.text, "is damaged");
-    CHECK_EQUAL(store->save(store->opaque, identity, 0, &record, &err), -EIO);
+    CHECK_EQUAL(store->save(store->opaque, identity, &none, &record, &err),
+                -EIO);
     store->forget(store->opaque, identity);
-    CHECK_EQUAL(store->save(store->opaque, identity, 0, &record, &err), 0);
+    CHECK_EQUAL(store->save(store->opaque, identity, &none, &record, &err), 0);
     store->forget(store->opaque, identity);
     end();
 }
@@ -206,6 +239,8 @@ static void test_damaged(void)
 static const struct unit_test tests[] = {
     { "a record is what was saved last, until it is forgotten", test_keeps },
     { "the record of a later generation is not replaced", test_later_stays },
+    { "the record of another server is replaced only by one that knows it",
+      test_owner_stays },
     { "a text is replaced only if it is the one that was read", test_swap },
     { "of two servers that count, none loses a step", test_race },
     { "a damaged record is an error, and is not replaced", test_damaged },

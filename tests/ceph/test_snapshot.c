@@ -120,12 +120,14 @@ static char get(const char *name)
 
 static void test_in_use(void)
 {
+    struct volume_holder writer = { .writer = true };
     struct volume *volume;
     struct rig rig = { 0 };
 
     begin();
     volume = pool_get(&server.pool, "v", &err);
     REQUIRE(volume != NULL);
+    volume_enter(volume, &writer);
     rig_join(&rig, volume->backend);
     memset(rig.memory, 'a', 4096);
     CHECK_EQUAL(rig_io(&rig, RDISK_OP_WRITE, 0, 0, 4096), 0);

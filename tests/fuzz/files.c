@@ -142,12 +142,13 @@ static void record(const struct fuzz_input *input)
     }
     CHECK(first.generation != 0);
     CHECK(strlen(first.volume) < sizeof(first.volume));
-    CHECK_EQUAL(records.store.save(&records, identity, first.generation, &first,
-                                   &err),
+    CHECK_EQUAL(records.store.save(&records, identity, &first, &first, &err),
                 0);
     CHECK_EQUAL(records.store.load(&records, identity, &second, &err), 0);
     CHECK_EQUAL(second.generation, first.generation);
     CHECK_EQUAL(memcmp(second.client, first.client, sizeof(first.client)), 0);
+    CHECK_EQUAL(memcmp(second.owner, first.owner, sizeof(first.owner)), 0);
+    CHECK_EQUAL(second.epoch, first.epoch);
     CHECK_EQUAL(second.held, first.held);
     CHECK_EQUAL(second.shared, first.shared);
 }

@@ -187,7 +187,8 @@ static int record_load(void *opaque, const uint8_t *identity,
 
 /* What a killed server's objects still do has no effect. */
 static int record_save(void *opaque, const uint8_t *identity,
-                       uint64_t generation, const struct lease_record *record,
+                       const struct lease_record *before,
+                       const struct lease_record *record,
                        struct rdisk_error *err)
 {
     struct sim *sim = opaque;
@@ -198,7 +199,7 @@ static int record_save(void *opaque, const uint8_t *identity,
                          server->record.generation)) {
         return 0;
     }
-    if (server->record.generation > generation &&
+    if (server->record.generation > before->generation &&
         !sim_mutated(sim, SIM_MUTATE_LEASE_NOT_COMPARED)) {
         return rdisk_error_set(err, -EBUSY, "the record is another one");
     }

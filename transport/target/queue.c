@@ -353,6 +353,11 @@ void rdisk_target_complete(struct rdisk_target_request *request,
     answer(queue, &queue->slot[request->slot], status);
 }
 
+void rdisk_target_queue_break(struct rdisk_target_queue *queue)
+{
+    rdisk_qp_break(&queue->qp);
+}
+
 /* ---- Reactor's calls -------------------------------------------------- */
 
 /* Report to the owner once, when nothing can touch the slots any more. */

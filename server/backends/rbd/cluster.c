@@ -89,8 +89,11 @@ static int set_options(rados_t cluster, const struct backend_ceph *ceph,
     } fixed[] = {
         /* What is answered is on stable storage. */
         { "rbd_cache", "false" },
-        /* A slot is not written to by a correct client until its answer. */
-        { "rbd_disable_zero_copy_writes", "false" },
+        /* Who breaks a lock fences the one that had it. */
+        { "rbd_blocklist_on_break_lock", "true" },
+        /* librbd 16 never completes a write that it refuses for the loss of
+         * its lock while it refers to our memory. */
+        { "rbd_disable_zero_copy_writes", "true" },
         { "librados_thread_count", "1" },
         { "ms_async_op_threads", "1" },
         /* The server's stderr is its log's, which no other thread waits for. */

@@ -18,8 +18,11 @@ struct image {
     rados_t cluster;
     rados_ioctx_t io;
     rbd_image_t image;
-    char *volume;            /* its name, for messages */
-    unsigned int op_timeout; /* s */
+    char *volume; /* its name, and */
+    char *path;   /* its place, for messages */
+    const struct backend_ceph *ceph;
+    bool shared; /* records of who may write it are where all servers find
+                    them: locked only while it is written */
 };
 
 struct image_context {
@@ -43,18 +46,21 @@ static inline struct image_context *image_context_of(
     return container_of(context, struct image_context, base);
 }
 
-/* Why @spec could not be opened, from an errno of librbd's; returns it. */
-int image_cannot_open(const struct backend_spec *spec, int result,
+/* Why it could not be opened, from an errno of librbd's; returns it. */
+int image_cannot_open(const struct image *image, int result,
                       struct rdisk_error *err);
-/* To write: take the image's lock, which is given back when it is closed. 0 or
- * a negative errno with @err; -EBUSY: another client has it. */
-int image_lock(struct image *image, const struct backend_spec *spec,
-               struct rdisk_error *err);
+/* To write: take the image's lock, as struct backend_class has it: lock.c. */
+int image_lock(struct image *image, bool force, struct rdisk_error *err);
+void image_unlock(struct image *image);
+/* 0 if no other client of the cluster has it open to write, or has read it so,
+ * which any server does; -EBUSY with @err. */
+int image_alone(const struct image *image, const char *what,
+                struct rdisk_error *err);
 
-/* Complete a revert that was interrupted: snapshot.c. 0 or a negative errno
- * with @err. */
-int image_finish_revert(struct image *image, const struct backend_spec *spec,
-                        struct rdisk_error *err);
+/* A revert was interrupted: 1; 0: not; or a negative errno. snapshot.c. */
+int image_is_reverting(const struct image *image);
+/* Complete it. 0 or a negative errno with @err. */
+int image_finish_revert(struct image *image, struct rdisk_error *err);
 /* What a revert has changed its identity by; "": there was none. 0 or a
  * negative errno. */
 int image_revision(const struct image *image, char *text, size_t size);

@@ -34,7 +34,7 @@ static void reason(const struct image *image, int result, char *text,
         snprintf(text, size,
                  "the Ceph cluster has not answered within op-timeout, %u "
                  "seconds",
-                 image->op_timeout);
+                 image->ceph->op_timeout_s);
         break;
     case -EDQUOT:
         snprintf(text, size, "the Ceph pool has reached its quota");
@@ -43,13 +43,34 @@ static void reason(const struct image *image, int result, char *text,
         snprintf(text, size, "the Ceph pool or an OSD is full");
         break;
     case -ESHUTDOWN:
+    case -EROFS:
         snprintf(text, size,
                  "the Ceph cluster has blocklisted this server: another "
-                 "client has taken over the image's lock");
+                 "one has taken over the image's lock");
         break;
     default:
         snprintf(text, size, "%s", strerror(-result));
         break;
+    }
+}
+
+static bool changes(enum rdisk_op op)
+{
+    return op != RDISK_OP_READ && op != RDISK_OP_FLUSH &&
+           op != RDISK_OP_EXTENTS;
+}
+
+/*
+ * librbd says -ESHUTDOWN when the cluster has blocklisted its connection, and
+ * -EROFS when it has lost the lock otherwise.
+ */
+static void check_fenced(const struct backend_io *io, int result)
+{
+    struct backend *backend = io->context->backend;
+
+    if (!backend->geometry.read_only &&
+        (result == -ESHUTDOWN || (result == -EROFS && changes(io->op)))) {
+        atomic_store(&backend->fenced, true);
     }
 }
 
@@ -60,6 +81,7 @@ void image_fail(struct backend_io *io, int result)
     uint64_t n = ++context->failures;
     char text[128];
 
+    check_fenced(io, result);
     /* A cluster that is down fails every request: the 1st, 2nd, 4th, 8th… */
     if ((n & (n - 1)) == 0) {
         reason(image, result, text, sizeof(text));
@@ -233,12 +255,6 @@ void image_leave(struct backend_context *base)
 
     pthread_mutex_destroy(&context->lock);
     free(context);
-}
-
-static bool changes(enum rdisk_op op)
-{
-    return op != RDISK_OP_READ && op != RDISK_OP_FLUSH &&
-           op != RDISK_OP_EXTENTS;
 }
 
 /* With the cache off, librbd completes a change when it is on stable storage:

@@ -131,8 +131,12 @@ int image_revert(struct backend *backend, const char *snapshot,
     uint8_t random[RDISK_ID_SIZE];
     char revision[2 * RDISK_ID_SIZE + 1];
     bool exists = false;
-    int result = rbd_snap_exists(image->image, snapshot, &exists);
+    int result = image_alone(image, "revert", err);
 
+    if (result < 0) {
+        return result;
+    }
+    result = rbd_snap_exists(image->image, snapshot, &exists);
     if (result == 0 && !exists) {
         result = -ENOENT;
     }
@@ -155,8 +159,15 @@ int image_revert(struct backend *backend, const char *snapshot,
     return result < 0 ? cannot(image, snapshot, result, err) : 0;
 }
 
-int image_finish_revert(struct image *image, const struct backend_spec *spec,
-                        struct rdisk_error *err)
+int image_is_reverting(const struct image *image)
+{
+    char snapshot[RDISK_VOLUME_NAME_MAX + 1];
+    int result = read_note(image->image, snapshot);
+
+    return result == -ENOENT ? 0 : result < 0 ? result : 1;
+}
+
+int image_finish_revert(struct image *image, struct rdisk_error *err)
 {
     char snapshot[RDISK_VOLUME_NAME_MAX + 1];
     int result = read_note(image->image, snapshot);
@@ -170,7 +181,7 @@ int image_finish_revert(struct image *image, const struct backend_spec *spec,
                                "reverted to its snapshot '%s'; if nobody does "
                                "that any more, open it to write, which "
                                "completes it",
-                               spec->volume, spec->path, snapshot);
+                               image->volume, image->path, snapshot);
     }
     if (result == 0) {
         log_info("volume '%s': its revert to snapshot '%s' was interrupted: "
@@ -178,7 +189,7 @@ int image_finish_revert(struct image *image, const struct backend_spec *spec,
                  image->volume, snapshot);
         result = roll_back(image, snapshot);
     }
-    return result < 0 ? image_cannot_open(spec, result, err) : 0;
+    return result < 0 ? image_cannot_open(image, result, err) : 0;
 }
 
 int image_revision(const struct image *image, char *text, size_t size)

@@ -8,6 +8,7 @@
 #include "server/session/resize.h"
 #include "server/volume/pool_change.h"
 #include "tests/unit/support/lease.h"
+#include "tests/unit/support/unit.h"
 
 static void changed(struct pool_change *change)
 {
@@ -130,6 +131,10 @@ struct volume *pool_get(struct pool *pool, const char *name,
     }
     backend = pool_check_name(name, err) < 0 ? NULL
                                              : pool_open_file(pool, name, err);
+    if (backend && backend->class->lock && !backend->geometry.read_only) {
+        REQUIRE(backend->class->lock(backend, false, err) == 0);
+        backend->locked = true;
+    }
     volume = backend ? pool_add(pool, name, backend, err) : NULL;
     if (backend && !volume) {
         backend->class->close(backend);

@@ -162,6 +162,28 @@ static void receives_that_come_too_late_are_flushed(void)
     scene_end(&scene);
 }
 
+/* Its owner has found that another server has the volume. */
+static void broken_queue_answers_nothing(void)
+{
+    static struct scene_io io;
+
+    begin();
+    scene.park = true;
+    REQUIRE(scene_submit(&io, one, 0, RDISK_OP_WRITE, 0, buffer, 4096) == 0);
+    rdisk_queue_kick(rdisk_initiator_queue(one->session, 0));
+    scene_pump(&scene);
+    REQUIRE(scene.parked_count == 1);
+    rdisk_target_queue_break(scene.queues[0].queue);
+    scene.park = false;
+    scene_unpark(&scene, 1);
+    scene_advance(&scene, 1000);
+    CHECK_EQUAL(io.completed, 1);
+    CHECK(io.result < 0);
+    CHECK_EQUAL(one->state, RDISK_INITIATOR_FAILED);
+    CHECK(reads(two));
+    scene_end(&scene);
+}
+
 static const struct unit_test tests[] = {
     { "queues of one reactor share a completion queue", queues_share_one },
     { "a full completion queue is followed by another",
@@ -175,6 +197,8 @@ static const struct unit_test tests[] = {
       one_that_fails_takes_all_its_queues },
     { "receives posted while another thread breaks the queue come back",
       receives_that_come_too_late_are_flushed },
+    { "a queue that its owner breaks answers nothing, and ends its session",
+      broken_queue_answers_nothing },
 };
 
 UNIT_SUITE("completion", tests)

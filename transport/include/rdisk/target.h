@@ -497,6 +497,12 @@ bool rdisk_target_cq_more(const struct rdisk_target_cq *cq);
 void rdisk_target_complete(struct rdisk_target_request *request,
                            enum rdisk_status status);
 /*
+ * Nothing is answered on the queue any more: its queue pair goes to ERROR, and
+ * its session ends, as if the connection had broken. For an owner that finds
+ * that requests may be carried out elsewhere.
+ */
+void rdisk_target_queue_break(struct rdisk_target_queue *queue);
+/*
  * Ring the doorbell for all answers completed since the last one. Like
  * _process() it may run events->queue_idle: call it after the last touch.
  */

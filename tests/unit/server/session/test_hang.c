@@ -19,7 +19,8 @@ static struct rdisk_open_grant grant;
 
 /* Records are written when the test lets them. */
 static int (*real_save)(void *opaque, const uint8_t *identity,
-                        uint64_t generation, const struct lease_record *record,
+                        const struct lease_record *before,
+                        const struct lease_record *record,
                         struct rdisk_error *why);
 static bool hangs;
 static sem_t saving, go;
@@ -36,14 +37,15 @@ static void wait_for(sem_t *semaphore)
     }
 }
 
-static int save(void *opaque, const uint8_t *identity, uint64_t generation,
+static int save(void *opaque, const uint8_t *identity,
+                const struct lease_record *before,
                 const struct lease_record *record, struct rdisk_error *why)
 {
     if (hangs) {
         sem_post(&saving);
         wait_for(&go);
     }
-    return real_save(opaque, identity, generation, record, why);
+    return real_save(opaque, identity, before, record, why);
 }
 
 /* It has read, and says so late. */

@@ -419,7 +419,8 @@ static void last_writer_leaves_when_the_data_changed(void)
     end();
 }
 
-static int fails(void *opaque, const uint8_t *identity, uint64_t generation,
+static int fails(void *opaque, const uint8_t *identity,
+                 const struct lease_record *before,
                  const struct lease_record *record, struct rdisk_error *why)
 {
     return rdisk_error_set(why, -ENOSPC, "no space");

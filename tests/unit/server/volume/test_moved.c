@@ -196,7 +196,8 @@ static void what_a_server_without_attributes_has_written_is_kept(void)
                sizeof(before.identity));
         pool_put(&pool, volume);
         CHECK(!same(look("v"), before));
-        CHECK_EQUAL(records.store.save(&records, before.identity, 0, &record,
+        CHECK_EQUAL(records.store.save(&records, before.identity,
+                                       &(struct lease_record) { 0 }, &record,
                                        &err),
                     0);
         snprintf(path, sizeof(path), "%s/v", folder);
