@@ -113,6 +113,7 @@ static bool answer(struct rdisk_queue *queue, uint32_t immediate)
     uint16_t slot = (uint16_t)(immediate >> 16);
     uint8_t sequence = (uint8_t)(immediate >> 8);
     uint8_t status = (uint8_t)immediate;
+    int result = status == RDISK_STATUS_OK ? 0 : rdisk_status_to_errno(status);
     struct rdisk_request *request;
 
     if (slot >= queue->slots || !queue->in_slot[slot] ||
@@ -122,12 +123,12 @@ static bool answer(struct rdisk_queue *queue, uint32_t immediate)
         return false;
     }
     if (queue->in_slot[slot]->awaits &&
-        !answered(queue, queue->in_slot[slot], rdisk_status_to_errno(status))) {
+        !answered(queue, queue->in_slot[slot], result)) {
         return false;
     }
     request = rdisk_queue_take_from_slot(queue, slot);
     rdisk_queue_release_slot(queue, slot);
-    rdisk_queue_complete(queue, request, rdisk_status_to_errno(status));
+    rdisk_queue_complete(queue, request, result);
     return true;
 }
 
@@ -153,17 +154,13 @@ static unsigned int copy_answers(const struct rdisk_queue *queue,
     return le32toh(copy[0]) >> 16 == slot ? count : 0;
 }
 
-unsigned int rdisk_queue_answer(struct rdisk_queue *queue,
-                                const struct rdisk_qp_completion *completion)
+/* Of several requests in one message; how many end now. */
+static unsigned int answer_vector(struct rdisk_queue *queue,
+                                  const struct rdisk_qp_completion *completion)
 {
     rdisk_le32 answers[RDISK_VECTOR_MAX];
-    unsigned int count = completion->with_immediate, ended = 0;
+    unsigned int count = copy_answers(queue, completion, answers), ended = 0;
 
-    if (completion->immediate & RDISK_VECTOR_FLAG) {
-        count = copy_answers(queue, completion, answers);
-    } else {
-        answers[0] = htole32(completion->immediate);
-    }
     if (count == 0) {
         bad_answer(queue, completion->immediate);
     }
@@ -171,4 +168,16 @@ unsigned int rdisk_queue_answer(struct rdisk_queue *queue,
         ended += answer(queue, le32toh(answers[i]));
     }
     return ended;
+}
+
+unsigned int rdisk_queue_answer(struct rdisk_queue *queue,
+                                const struct rdisk_qp_completion *completion)
+{
+    if (!completion->with_immediate) {
+        bad_answer(queue, 0);
+        return 0;
+    }
+    return completion->immediate & RDISK_VECTOR_FLAG
+               ? answer_vector(queue, completion)
+               : answer(queue, completion->immediate);
 }

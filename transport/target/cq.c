@@ -325,5 +325,8 @@ unsigned int rdisk_target_cq_process(struct rdisk_target_cq *cq)
     /* To arm is a system call with some devices: what waits went first. What
      * came in between has no event. */
     rdisk_cq_arm(&cq->cq);
-    return requests + poll_cq(cq, false);
+    if (rdisk_cq_pending(&cq->cq) || rdisk_cq_failed(&cq->cq)) {
+        requests += poll_cq(cq, false);
+    }
+    return requests;
 }

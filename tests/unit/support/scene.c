@@ -380,7 +380,8 @@ void scene_pump(struct scene *scene)
         while (fake_fabric_step(scene->fabric)) {
             moved = true;
             REQUIRE(turns++ < TURNS_MAX);
-            if (fake_fabric_random(scene->fabric, 4) == 0) {
+            if (!scene->delivers_all &&
+                fake_fabric_random(scene->fabric, 4) == 0) {
                 serve_all(scene);
             }
         }

@@ -95,6 +95,8 @@ struct scene {
     uint8_t cache[RDISK_ID_SIZE];
     uint64_t generation;
     bool polls;                 /* its queues are polled, not waited for */
+    bool delivers_all;          /* before anything is served, as a device that
+                                   is faster than the programs */
     bool drained;               /* takes no new sessions */
     const char *user;           /* the one that may come in */
     const char *other_user;     /* so may this one, with the same secret */
