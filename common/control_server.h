@@ -23,8 +23,8 @@ typedef void control_fn(void *opaque, const char *line,
  * the client is cut. It may have left, and the socket may be gone. */
 void control_answer(struct control_call *call, char *reply);
 
-/* The last folder of @path, if it is missing; if it cannot be created, whoever
- * uses it says why. */
+/* The last folder of @path, if it is missing; if it cannot be created, the call
+ * that uses it reports why. */
 void control_make_folder(const char *path);
 /*
  * Listen at @path, for the user of the server only. Creates the last folder

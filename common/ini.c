@@ -141,7 +141,7 @@ static int read_text(struct ini *ini, char *text, struct rdisk_error *err)
     }
 }
 
-/* A file with a byte order mark is no worse for it. */
+/* A byte order mark at the beginning of the file is ignored. */
 static char *without_mark(char *text)
 {
     return strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;

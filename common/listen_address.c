@@ -35,7 +35,8 @@ static bool split(const char *text, char *host, size_t size, const char **port)
             return false;
         }
     } else if (strchr(text, ':') != colon) {
-        return false; /* IPv6 without brackets: which part is the port? */
+        return false; /* IPv6 without brackets: where the port begins is not
+                         clear. */
     }
     if (end == text || (size_t)(end - text) >= size) {
         return false;

@@ -30,7 +30,7 @@ void log_set_level(enum rdisk_log_level level);
 
 /* Start the thread. Without memory for it, lines are written at once. */
 void log_start(void);
-/* Wait for what it has to write, but not long. */
+/* Wait for what it has to write, for a limited time. */
 void log_flush(void);
 /* The same, and end it; all other threads have ended. */
 void log_stop(void);

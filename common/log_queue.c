@@ -17,7 +17,7 @@ struct log_queue {
     size_t (*report)(char *line, size_t size, uint64_t dropped);
     pthread_t thread;
     pthread_mutex_t lock;   /* of all below */
-    pthread_cond_t added;   /* there is something, or it is over */
+    pthread_cond_t added;   /* there is something to write, or the queue ends */
     pthread_cond_t written; /* all is written, or was given up */
     uint64_t head, tail;    /* bytes ever added, and ever written */
     uint64_t dropped;       /* lines, not reported yet */

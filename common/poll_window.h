@@ -5,8 +5,8 @@
  * Waking a thread costs several microseconds; where the next request comes
  * sooner than that, looking for it is faster. The window grows while waits are
  * short enough for the configured time, and closes after one that was longer,
- * as in QEMU's AioContext (util/aio-posix.c, poll-max-ns): on a slow network
- * nothing is ever spun away.
+ * as in QEMU's AioContext (util/aio-posix.c, poll-max-ns): on a slow network no
+ * time is spent on it.
  */
 #ifndef RDISK_COMMON_POLL_WINDOW_H
 #define RDISK_COMMON_POLL_WINDOW_H

@@ -13,7 +13,7 @@ int size_parse(const char *text, uint64_t *bytes);
 /* The shortest exact way to write it, e.g. "64M", "1000"; returns @text. */
 char *size_format(uint64_t bytes, char *text, size_t length);
 
-/* The same for a glance: four digits at most, e.g. "1.5G"; returns @text. */
+/* The same, rounded: four digits at most, e.g. "1.5G"; returns @text. */
 char *size_round(uint64_t bytes, char *text, size_t length);
 
 #define SIZE_TEXT 24

@@ -6,7 +6,7 @@
  * verbs.  This driver turns the block layer's calls into its requests and
  * serves its descriptors in QEMU's event loops.
  *
- * The session (control messages, time-outs, memory registration) is served in
+ * The session (control messages, timeouts, memory registration) is served in
  * the main loop, whatever AioContext the node is in, so it needs no lock:
  * open, close and bdrv_register_buf() run there too.  See rdma-session.c.
  * Requests come from any AioContext; rdma-queue.c finds each a queue.

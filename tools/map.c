@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rdisk map: where does a volume have data, and what does it take up? */
+/* rdisk map: where a volume has data, and its allocated size. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdisk ping: is the server there, and how far? Prints each step of the
- * connection, then times a message on the control queue and a read on a data
- * queue, which is the way a guest's request takes.
+ * rdisk ping: prints each step of the connection, then times a message on the
+ * control queue and a read on a data queue, which is the way a guest's request
+ * takes.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -118,7 +118,7 @@ static int serve(struct ping *ping, uint64_t until)
         };
         uint64_t left = (until - now) / RDISK_MSEC + 1;
 
-        /* At most a second at a time: a bound behind every sleep. */
+        /* At most a second at a time, so that every sleep is bounded. */
         poll(fds, 2, left < 1000 ? (int)left : 1000);
         rdisk_queue_process(queue);
         rdisk_initiator_process(ping->session);
@@ -150,7 +150,7 @@ static int time_message(struct ping *ping, uint64_t *time)
     return result;
 }
 
-/* A request with its way back to the one who waits. */
+/* A request, and the ping that waits for it. */
 struct read {
     struct rdisk_request request;
     struct ping *ping;

@@ -96,7 +96,7 @@ int remote_serve(struct remote *remote)
             { .fd = rdisk_queue_fd(queue), .events = POLLIN },
         };
 
-        /* At most a second at a time: a bound behind every sleep. */
+        /* At most a second at a time, so that every sleep is bounded. */
         poll(fds, 2, 1000);
         rdisk_queue_process(queue);
         rdisk_initiator_process(remote->session);

@@ -9,7 +9,7 @@
 
 struct json_object;
 
-/* Does a command's word name a volume by its URI? */
+/* True if a command's word names a volume by its URI. */
 bool remote_is_uri(const char *word);
 
 /* What a URI, --user and --secret-file name. */
@@ -28,7 +28,7 @@ struct remote {
     struct remote_options where;
     struct rdisk_initiator *session;
     const char *word; /* the URI, for messages */
-    bool done;        /* what was asked has ended */
+    bool done;        /* what was requested has ended */
     int result;
     struct rdisk_error error;
     uint64_t allocated;

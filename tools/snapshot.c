@@ -45,7 +45,7 @@ static void print_progress(struct json_object *reply)
 }
 
 /* Ask for the progress of the copy that @reply has begun, until it has ended;
- * if this program ends, nobody asks, and the server cancels it. */
+ * if this program ends, so do the queries, and the server cancels the copy. */
 static struct json_object *wait_for_copy(const struct arguments *arguments,
                                          struct json_object *reply)
 {

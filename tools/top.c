@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rdisk top: what goes on, interval by interval. */
+/* rdisk top: the load of each volume, interval by interval. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -279,7 +279,7 @@ static void pause_for(double seconds)
 
 int command_top(const struct arguments *arguments)
 {
-    /* Less would be more of the asking than of the answer. */
+    /* Shorter ones would measure mainly the queries. */
     double interval = arguments->interval < 0.1 ? 0.1 : arguments->interval;
     int (*order)(const void *a, const void *b) = order_of(arguments->sort);
     struct json_object *before, *after;

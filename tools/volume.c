@@ -13,9 +13,8 @@
 #include "tools/table.h"
 
 /*
- * @remote runs it if the first word is a URI.
- * @agreement: "replace", "shrink" or "snapshots" if that was said, or NULL;
- * @choice: "preallocate", the same.
+ * @remote runs it if the first word is a URI. @agreement: "replace", "shrink"
+ * or "snapshots" if that was given, or NULL; @choice: "preallocate", the same.
  */
 static int change(const struct arguments *arguments, const char *op, bool sized,
                   const char *agreement, const char *choice,

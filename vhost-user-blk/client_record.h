@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who a disk is to its server, in a file that outlives the daemon: so the next
- * one reconnects as the same client, fences the connection of the one before,
- * and has the lease that is kept for it. Control thread; the folder is meant to
- * be in memory, such as /run, and exists as long as the guests.
+ * The identity of a disk as a client of its server, in a file that outlives the
+ * daemon: so the next one reconnects as the same client, fences the connection
+ * of the one before, and has the lease that is kept for it. Control thread; the
+ * folder is meant to be in memory, such as /run, and exists as long as the
+ * guests.
  */
 #ifndef VHOST_USER_BLK_CLIENT_RECORD_H
 #define VHOST_USER_BLK_CLIENT_RECORD_H

@@ -30,7 +30,7 @@ static int send_descriptor(int socket, int fd)
 }
 
 /*
- * A message that nobody receives holds the file. Linux releases the files of a
+ * A message that is not received holds the file. Linux releases the files of a
  * process that ends one after the other, in an order of its own. When it
  * releases the socket it drops the message, whose file goes into a second list,
  * to be released after all of the first.

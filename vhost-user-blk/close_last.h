@@ -8,8 +8,9 @@
  * still write what was read. But the kernel may release a socket before an RDMA
  * device.
  *
- * An exception remains: who reads /proc/PID/maps or smaps at the moment of the
- * kill keeps what is mapped, and so the RDMA device, for as long as that takes.
+ * An exception remains: a process that reads /proc/PID/maps or smaps at the
+ * moment of the kill keeps what is mapped, and so the RDMA device, for as long
+ * as that takes.
  */
 #ifndef VHOST_USER_BLK_CLOSE_LAST_H
 #define VHOST_USER_BLK_CLOSE_LAST_H

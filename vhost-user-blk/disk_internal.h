@@ -23,7 +23,7 @@ struct disk {
     struct loop_source wake_source;
     int wake_fd;       /* eventfd: @asked is not empty */
     atomic_uint asked; /* enum disk_request, bit by bit */
-    int home_fd;       /* eventfd of whoever created the disk */
+    int home_fd;       /* eventfd of the disk's creator */
     atomic_bool ended; /* the thread has; home_fd was written to */
 
     /* What others may see, under the lock, which is never held for long. */
@@ -49,7 +49,8 @@ struct disk {
     struct lane *lanes;
     unsigned int lane_count;
     struct device *device;
-    struct rdisk_client client; /* who it is to the server; epoch 0: not read */
+    struct rdisk_client client; /* its identity as a client; epoch 0: not
+                                   read */
     char *record;               /* path of the same */
     bool memory_told;           /* that guest memory cannot be registered */
 };

@@ -21,7 +21,7 @@ struct disk_options {
     char *serial; /* NULL: the volume's name */
     unsigned int virtqueues;
     mode_t mode;
-    uid_t owner; /* -1: whoever runs the daemon */
+    uid_t owner; /* -1: the user and group of the daemon */
     gid_t group;
     unsigned int seen; /* options that have been set, bit by bit */
 };

@@ -122,7 +122,7 @@ static struct rdisk_initiator_options probing(const struct disk *disk)
     return options;
 }
 
-/* Who the disk is to the server, as it was when it was last used. */
+/* The disk's identity as a client, as it was when it was last used. */
 static int read_client(struct disk *disk, struct rdisk_error *err)
 {
     return disk->client.epoch ? 0

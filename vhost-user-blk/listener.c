@@ -54,7 +54,7 @@ static int remove_stale(const struct sockaddr_un *address,
     }
 }
 
-/* Who may connect. */
+/* Which users may connect. */
 static int admit(const struct device *device, struct rdisk_error *err)
 {
     const char *path = device->address.sun_path;

@@ -107,7 +107,7 @@ int message_process(VuDev *vu, VhostUserMsg *message, int *do_reply)
         connection_panic(vu, bad);
         return 1;
     }
-    /* Who connects again brings the table along instead. */
+    /* A VMM that connects again brings the table along instead. */
     if (message->request == VHOST_USER_GET_INFLIGHT_FD) {
         device->held = device->hold_logged = false;
         device->events->fresh(device->opaque);

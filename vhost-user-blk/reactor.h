@@ -67,7 +67,7 @@ int reactor_watch(struct reactor *reactor, int fd, struct reactor_queue *queue);
 void reactor_unwatch(struct reactor *reactor, int fd);
 /* Poll it in the next turn. */
 void reactor_activate(struct reactor *reactor, struct reactor_queue *queue);
-/* Forget it; its descriptors are unwatched already. */
+/* Remove it; its descriptors are unwatched already. */
 void reactor_remove(struct reactor *reactor, struct reactor_queue *queue);
 
 /* Any thread. */

@@ -127,7 +127,7 @@ static void copy_begun(struct copy *copy)
            result < 0 ? NULL : progress(copy));
 }
 
-/* Its storage cannot share: who has agreed to that gets a copy. */
+/* Its storage cannot share blocks, and the request allows a copy. */
 static void copy_instead(struct command *command)
 {
     struct copy *copy = calloc(1, sizeof(*copy));
@@ -190,7 +190,7 @@ static void fenced(struct fence *fence)
 
 /* ---- Drain and resume --------------------------------------------------- */
 
-/* What is left of a drained volume, or of all: who it is waited for. */
+/* The sessions that are left on a drained volume, or on all. */
 static struct json_object *left(struct server *server, const char *volume)
 {
     struct json_object *reply = json_object_new_object();

@@ -104,7 +104,7 @@ static void add_client(struct json_object *object, const uint8_t *client)
     add_text(object, "client", text);
 }
 
-/* Who has it, or had it last. */
+/* Its writers, or the last one. */
 static void add_lease(struct json_object *object, const struct lease *lease)
 {
     const struct lease_record *record = &lease->record;
@@ -181,7 +181,7 @@ struct listed {
     const struct server *server;
 };
 
-/* Of snapshots only those that somebody has open. */
+/* Of snapshots only those that are open. */
 static void add_volume(void *opaque, const struct pool_entry *entry)
 {
     struct listed *listed = opaque;

@@ -35,7 +35,7 @@ struct backend;
 struct backend_context;
 struct backend_io;
 
-/* Are reads and writes to be polled for? AUTO: if the disk is made for it. */
+/* Whether reads and writes are polled for. AUTO: if the disk is made for it. */
 enum backend_polling {
     BACKEND_POLL_AUTO,
     BACKEND_POLL_ON, /* it is an error if they cannot be */
@@ -206,7 +206,7 @@ struct backend_class {
     /*
      * The same by a copy, a bounded piece of it in each call: *@done bytes, 0
      * at first, of the @size that are to be copied are there, and it moves on.
-     * What the volume has no data for stays a hole. Nobody writes the volume
+     * What the volume has no data for stays a hole. The volume is not written
      * meanwhile. NULL: cannot.
      */
     int (*copy)(struct backend *backend, int fd, uint64_t *done, uint64_t size,
@@ -378,7 +378,7 @@ const char *backend_names(void);
  * answered data is lost. Any thread. */
 void backend_cache(const struct backend *backend, uint8_t cache[RDISK_ID_SIZE]);
 
-/* Has answered data been lost, so that its flushes fail? Any thread. */
+/* True if answered data has been lost, so that its flushes fail. Any thread. */
 bool backend_has_lost(const struct backend *backend);
 /* Times that this has happened since the server started. Any thread. */
 unsigned int backend_losses(const struct backend *backend);
@@ -395,7 +395,8 @@ int backend_not_polled(const struct backend_spec *spec, const char *why,
 int backend_check_size(const char *volume, uint64_t size,
                        struct rdisk_error *err);
 
-/* May class->resize be called with @size? 0 or a negative errno with @err. */
+/* Check that class->resize may be called with @size: 0 or a negative errno with
+ * @err. */
 int backend_check_resize(const struct backend *backend, const char *volume,
                          uint64_t size, struct rdisk_error *err);
 

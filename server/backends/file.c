@@ -24,7 +24,7 @@
 
 /* ---- Open ------------------------------------------------------------- */
 
-/* Does O_DIRECT take a request of @size bytes at that offset? */
+/* True if O_DIRECT takes a request of @size bytes at that offset. */
 static bool direct_takes(int fd, uint32_t size)
 {
     void *buffer;
@@ -67,8 +67,8 @@ static uint32_t direct_alignment(int fd, const struct stat *st)
 }
 
 /*
- * Is it memory, and does io_uring have to wait for it in another thread? Only
- * swapping can make such a file slow; one on a device is never asked for here.
+ * True if the file is in memory and io_uring would use another thread for each
+ * request. Only swapping can make such a file slow.
  */
 static bool needs_inline(int fd)
 {
@@ -82,10 +82,10 @@ static bool needs_inline(int fd)
 }
 
 /*
- * May a read find half of a block that is being written? A disk sees to it that
- * it does not, and with O_DIRECT block devices, ext4 and xfs pass each request
- * on to the disk as it is. The page cache copies without a lock; so may what
- * other file systems do, or the server that they are of.
+ * True if a read may find half of a block that is being written. A disk ensures
+ * that it does not, and with O_DIRECT block devices, ext4 and xfs pass each
+ * request on to the disk as it is. The page cache copies without a lock; so may
+ * what other file systems do, or the server that they are of.
  */
 static bool may_tear(const struct file *file, const struct stat *st)
 {
@@ -213,8 +213,8 @@ static int find_geometry(struct file *file, const struct backend_spec *spec,
 }
 
 /*
- * Two names of one file, or a second server, must not both write. Advisory:
- * it keeps away those who ask.
+ * Two names of one file, or a second server, must not both write. Advisory: it
+ * keeps away only those that ask for it.
  */
 static int keep_others_away(int fd, const struct backend_spec *spec,
                             struct rdisk_error *err)

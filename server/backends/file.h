@@ -114,7 +114,7 @@ void file_sync_leave(struct file *file);
 void file_sync_submit(struct file_context *context, struct backend_io *io);
 /* Another sync of the file has failed with @result. Any thread. */
 void file_sync_fail(struct file *file, int result);
-/* Has one failed? Any thread. */
+/* True if one has failed. Any thread. */
 bool file_sync_failed(const struct file *file);
 /* Carry out EXTENTS or COPY, which io_uring does not have, or what is not of
  * whole blocks. Reactor. */

@@ -71,7 +71,7 @@ static int find_extents(struct backend_io *io, int fd, uint32_t block_size)
             return (int)hole;
         }
         if ((uint64_t)hole <= position) {
-            /* Somebody made a hole of it in between: it was data. */
+            /* It has become a hole in between: it was data. */
             hole = position + block_size;
         }
         if ((uint64_t)hole > end) {

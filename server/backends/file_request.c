@@ -214,8 +214,9 @@ static void file_stop_polling(struct file_context *context)
 }
 
 /*
- * A write with FUA has failed: itself, or what it did for others' data beside?
- * Only the write shows it, since it can be repeated. True: it is in flight.
+ * A write with FUA has failed, either itself or in making others' data stable.
+ * Only the write without FUA shows which, and it can be repeated. True: it is
+ * in flight.
  */
 static bool file_write_alone(struct file_context *context,
                              struct backend_io *io, int result)
@@ -252,7 +253,7 @@ static void file_finish(struct file_context *context, struct backend_io *io)
         return;
     }
     if (io->result) {
-        /* The write alone was no trouble. */
+        /* The write alone has succeeded. */
         file_sync_fail(file, io->result);
     }
     file_sync_submit(context, io);
@@ -369,7 +370,7 @@ void file_turn_over(struct file *file, struct range *range)
     }
 }
 
-/* Is it its turn? If not, it begins when that comes. */
+/* True if it is its turn; if not, it begins when that comes. */
 static bool take_turn(struct file *file, struct backend_io *io)
 {
     uint32_t block_size = file->base.geometry.block_size;

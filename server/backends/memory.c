@@ -167,8 +167,8 @@ static void memory_leave(struct backend_context *base)
     free(container_of(base, struct memory_context, base));
 }
 
-/* Under a block's lock: is the volume still as long as it was when the request
- * came? */
+/* Under a block's lock: true if the volume is still as long as it was when the
+ * request came. */
 static bool inside(const struct memory *memory, uint64_t offset, uint32_t n)
 {
     return offset + n <= memory->size;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Keeps nothing and reads as zeroes: what is left is the cost of the way. */
+/* Keeps nothing and reads as zeroes: what remains is the cost of the network
+ * and the server. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -73,7 +73,7 @@ bool range_lock_acquire(struct range_lock *lock, struct range *range)
     bool held;
 
     pthread_mutex_lock(&lock->lock);
-    /* Nobody overtakes one that waits, or it might do so without end. */
+    /* None overtakes one that waits, which might otherwise wait without end. */
     held = !any_conflict(&lock->held, NULL, range) &&
            !any_conflict(&lock->waiting, NULL, range);
     append(held ? &lock->held : &lock->waiting, range);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Requests that overlap take turns, on whichever reactor they are, where the
- * storage does not see to it that a reader of a block finds all of a write or
+ * storage does not ensure that a reader of a block finds all of a write or
  * nothing of it. Any thread; never blocks.
  */
 #ifndef RDISK_SERVER_BACKENDS_RANGE_LOCK_H
@@ -16,7 +16,7 @@ struct range {
     uint64_t begin, end;         /* bytes; @end is the first one behind it */
     uint64_t source, source_end; /* that are read, too; equal: none */
     bool writes;                 /* else it reads, and others may */
-    struct range *next, **link;  /* of a list, and who points to it */
+    struct range *next, **link;  /* of a list, and what points to it */
     struct range *granted;       /* of what a release has returned */
 };
 

@@ -24,7 +24,7 @@ struct jobs {
     unsigned int threads;
 
     pthread_mutex_t lock;  /* of all below, and of the jobs' states */
-    pthread_cond_t wanted; /* a job waits, or it is over */
+    pthread_cond_t wanted; /* a job waits, or the threads end */
     struct job *first;     /* that wait */
     struct job **last;
     const struct job *running[JOBS_THREADS];

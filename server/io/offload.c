@@ -17,7 +17,7 @@ struct thread {
 
 struct offload {
     pthread_mutex_t lock;       /* of all below */
-    pthread_cond_t wanted;      /* a lane is ready, or it is over */
+    pthread_cond_t wanted;      /* a lane is ready, or the threads end */
     struct offload_lane *first; /* ready: have jobs, and no thread */
     struct offload_lane *last;
     struct thread *threads;
@@ -60,7 +60,7 @@ static void append_lane(struct offload *offload, struct offload_lane *lane)
     offload->last = lane;
 }
 
-/* Sleeps until there is one; NULL: it is over. */
+/* Sleeps until there is one; NULL: the thread ends. */
 static struct offload_lane *take_lane(struct offload *offload)
 {
     struct offload_lane *lane;

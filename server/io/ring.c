@@ -160,7 +160,7 @@ unsigned int ring_reap(struct ring *ring)
     struct io_uring_cqe *cqe;
     unsigned int n = 0;
 
-    /* The first question keeps the second one from entering the kernel. */
+    /* Without a completion, io_uring_peek_cqe() may enter the kernel. */
     while (io_uring_cq_ready(&ring->uring) &&
            io_uring_peek_cqe(&ring->uring, &cqe) == 0) {
         struct ring_op *op = io_uring_cqe_get_data(cqe);

@@ -17,7 +17,7 @@ struct ring_op {
 };
 
 enum ring_kind {
-    RING_ORDINARY, /* completions come by themselves, and end a
+    RING_ORDINARY, /* completions need no call, and end a
                                    sleep: for everything */
     RING_POLLED,   /* completions without interrupts: the kernel
                                    polls the disk when it is called; for reads

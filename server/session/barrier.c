@@ -190,7 +190,7 @@ int barrier_begin(struct barrier *barrier, struct rdisk_error *err)
         reactor_send(hold->worker->reactor, &hold->hold);
     }
     if (!workers) {
-        all_quiet(barrier); /* a test's: nobody has requests */
+        all_quiet(barrier); /* a test's: there are no requests */
     }
     return 0;
 }

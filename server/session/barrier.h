@@ -6,8 +6,8 @@
  * between has the data of one moment: all that was answered, and of what was
  * not answered each request whole or not at all.
  *
- * A client waits for a request of its for a limited time; so a barrier has a
- * limit, after which it is released by itself.
+ * A client waits for a request for a limited time, so a barrier has a limit, at
+ * which it is released.
  *
  * Control thread, but for what attachment.h declares.
  */

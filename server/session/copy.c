@@ -88,7 +88,7 @@ static void finish_begin(struct operation *operation)
 
     if (operation_run(operation, work->pool, finish_run, finish_done, &err) <
         0) {
-        /* No thread is left: better here than never. */
+        /* No thread can take it: it is carried out here. */
         pool_shot_drop(&copy->shot);
         work->result = rdisk_error_set(&work->why, err.code, "%s", err.text);
         put(copy);

@@ -2,12 +2,12 @@
 /*
  * A snapshot or a clone where the storage cannot share blocks: the data is
  * copied, in jobs of bounded pieces, between two operations on the volume, so
- * that others that have to do with it do not wait. Nobody writes the volume
- * meanwhile (volume.copies): a copy begins only while nobody has it open to
- * write, and who wants to is refused until it has ended.
+ * that others that have to do with it do not wait. The volume is not written
+ * meanwhile (volume.copies): a copy begins only while no client has it open to
+ * write, and clients that want to write are refused until it has ended.
  *
- * Whoever has asked for it has to ask for its progress all the time: if that
- * ends, the copy is cancelled. Control thread.
+ * A copy whose progress is not queried any more (COPY_ABANDONED_MS) is
+ * cancelled. Control thread.
  */
 #ifndef RDISK_SERVER_SESSION_COPY_H
 #define RDISK_SERVER_SESSION_COPY_H
@@ -17,7 +17,7 @@
 
 struct server;
 
-/* Without a question for so long, ms, a copy is cancelled. */
+/* Without a query for so long, ms, a copy is cancelled. */
 #define COPY_ABANDONED_MS 10000
 
 /* All zero but for what comes first. */
@@ -49,13 +49,13 @@ struct copy {
 
 /* @copy is copy.c's from now on, and freed by it. */
 void copy_start(struct copy *copy);
-/* The one that makes @target, which is being asked for; NULL: there is none. If
+/* The one that makes @target, which is being queried; NULL: there is none. If
  * it has ended it goes with the next call of copies_check_time(). */
 struct copy *copy_find(struct server *server, const char *target);
 
 /* When to call copies_check_time() at the latest; RDISK_NEVER. */
 uint64_t copies_deadline(const struct server *server);
-/* Cancel those that nobody asks for, and free those that have ended. */
+/* Cancel those that are not queried, and free those that have ended. */
 void copies_check_time(struct server *server, uint64_t now);
 /* The server ends. */
 void copies_cancel(struct server *server);

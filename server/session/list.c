@@ -16,7 +16,7 @@
 struct client_list {
     struct job job; /* first */
     struct server *server;
-    struct session *session;     /* NULL: nobody waits for it any more */
+    struct session *session;     /* NULL: its client has gone */
     bool everything;             /* no authentication */
     struct access_client client; /* else: a copy of its lists, for the job */
     struct pool_page page;
@@ -56,7 +56,7 @@ static void read_run(struct job *job)
     list->result = pool_page_read(&list->server->pool, &list->page, &list->err);
 }
 
-/* It has been read, or cannot be; the answer, if anybody waits for it. */
+/* It has been read, or cannot be: answer, unless the client has gone. */
 static void finish(struct client_list *list)
 {
     struct server *server = list->server;

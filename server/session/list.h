@@ -15,7 +15,8 @@ enum rdisk_status list_event(void *opaque, struct rdisk_target_session *target,
                              const struct rdisk_list_request *request,
                              struct rdisk_list_page *page, void **user,
                              struct rdisk_error *err);
-/* The transport has given up @session, which lists: nobody waits for it. */
+/* @session, which lists volumes, has ended in the transport: there is no client
+ * for the answer. */
 void list_leave(struct session *session);
 
 #endif

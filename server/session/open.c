@@ -77,7 +77,7 @@ static void save_done(struct job *job)
     enter(session);
 }
 
-/* The lease comes last: who is refused must not have it. */
+/* The lease comes last: a client that is refused must not get it. */
 static void take_lease(struct session *session)
 {
     struct volume_holder *holder = &session->holder;
@@ -98,7 +98,7 @@ static void take_lease(struct session *session)
     }
 }
 
-/* Only who may see the volume learns that it is drained. */
+/* Only a client that may open the volume learns that it is drained. */
 static bool drained(struct session *session)
 {
     const char *name = session->request.volume;

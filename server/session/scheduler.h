@@ -111,7 +111,7 @@ void scheduler_init(struct scheduler *scheduler);
  * memory. */
 struct flow *scheduler_join(struct scheduler *scheduler,
                             const struct flow_terms *terms);
-/* One user less; it has no request of its. */
+/* One user less, which has no request. */
 void scheduler_leave(struct scheduler *scheduler, struct flow *flow);
 
 /*

@@ -75,7 +75,7 @@ static void commit(struct snapshot *snapshot)
 
     if (operation_run(&work->operation, work->pool, commit_run, commit_done,
                       &err) < 0) {
-        /* No thread is left: better here than never. */
+        /* No thread can take it: it is carried out here. */
         pool_shot_drop(&snapshot->shot);
         work->result = rdisk_error_set(&work->why, err.code, "%s", err.text);
         volume_operation_put(work, ended);

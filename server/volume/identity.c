@@ -39,7 +39,7 @@ static void digest(const struct trait *trait, uint8_t identity[RDISK_ID_SIZE])
 
     if (!EVP_Digest(trait->bytes, trait->length, hash, NULL, EVP_sha256(),
                     NULL)) {
-        /* It has no memory left: better none's than another one's. */
+        /* No memory: rather one that no volume has than another volume's. */
         log_error("cannot compute the identity of a volume");
         identity_random(identity);
         return;
@@ -222,7 +222,7 @@ static void device_traits(int fd, const struct stat *st, struct trait *trait)
         !add_place(trait, st)) {
         add_incarnation(trait, st);
     }
-    /* A partition begins somewhere. */
+    /* Of a partition: where it begins. */
     add_attribute(trait, st, "start");
 }
 

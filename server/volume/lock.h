@@ -10,7 +10,7 @@
 
 /*
  * For a server that has just been killed: its process may still be ending, or
- * the kernel still letting go of its files.
+ * the kernel still releasing its files.
  */
 #define LOCK_WAIT_MS 5000
 

@@ -88,7 +88,7 @@ static int check(const char *path, int fd)
     }
     if (fs.f_type != TMPFS_MAGIC && fs.f_type != RAMFS_MAGIC) {
         if (S_ISREG(st.st_mode) && st.st_size == 0) {
-            unlink(path); /* just made, or in vain before */
+            unlink(path); /* just made, or by an earlier attempt */
         }
         return -ENOTSUP;
     }

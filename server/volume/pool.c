@@ -344,7 +344,8 @@ void pool_set_lease_time(struct pool *pool, uint64_t lease_time)
     }
 }
 
-/* Who had the volume when the server started has had since then to come. */
+/* A client that had the volume when the server started has had since then to
+ * reconnect. */
 uint64_t pool_lease_since(const struct pool *pool, struct lease *lease,
                           uint64_t now)
 {

@@ -20,7 +20,8 @@ struct pool {
     /* Of all volumes that were written since the server started. */
     struct lease *leases;
     struct records *records;      /* NULL: leases end with the server */
-    uint64_t lease_time;          /* ns that one is kept for who is away */
+    uint64_t lease_time;          /* ns that one is kept for a disconnected
+                                     client */
     uint64_t started;             /* rdisk_now() */
     enum backend_polling polling; /* of the directory's volumes */
     /* Instead of a directory: a place of a backend's. NULL: none. */
@@ -51,7 +52,7 @@ int pool_configure(struct pool *pool, const struct backend_class *class,
                    const struct backend_spec *spec, struct rdisk_error *err);
 
 /*
- * Steps of who opens and closes a volume (volume_operation.h): pool_find() is
+ * Steps of opening and closing a volume (volume_operation.h): pool_find() is
  * what is open; pool_open_file() only touches storage; pool_add() enters what
  * it has opened, with one reference. pool_unlink() drops one: true if it was
  * the last, and volume_free() is to follow, which only touches storage.

@@ -415,7 +415,8 @@ static int delete_closed_image(struct pool_change *change)
                : pool->images->pool->delete (pool->place, name, &change->why);
 }
 
-/* It cannot be open then: who opens it first keeps it. */
+/* An image cannot be deleted while it is open, so the claim ends first; a
+ * server that opens it in between keeps it. */
 static int delete_image(struct pool_change *change)
 {
     int result;

@@ -205,7 +205,7 @@ int pool_new_commit(struct pool_new *new, bool replace, struct rdisk_error *err)
 
 /* ---- After a crash ------------------------------------------------------- */
 
-/* Is that a name that pool_new_begin() chooses? */
+/* True if that is a name that pool_new_begin() chooses. */
 static bool is_new(const char *file)
 {
     size_t length = strlen(file), suffix = strlen(SUFFIX);

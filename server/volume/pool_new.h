@@ -47,8 +47,8 @@ int pool_new_commit(struct pool_new *new, bool replace,
 /* Names that have come or gone outlive a power loss. 0 or a negative errno with
  * @err. */
 int pool_sync_directory(const struct pool *pool, struct rdisk_error *err);
-/* Remove what a server that has crashed did not complete. Nobody else uses the
- * directory. */
+/* Remove what a server that has crashed did not complete. No other server uses
+ * the directory. */
 void pool_new_sweep(const struct pool *pool);
 
 #endif

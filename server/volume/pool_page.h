@@ -7,7 +7,7 @@
 
 struct pool_page {
     char after[RDISK_VOLUME_NAME_MAX + 1]; /* "": from the first one on */
-    /* May the volume be listed? Sets *@read_only. Any thread. */
+    /* True if the volume may be listed, and *@read_only is set. Any thread. */
     bool (*wanted)(void *opaque, const char *name, bool *read_only);
     void *opaque;
     /* Ascending. One more than a message has shows that there are more. */

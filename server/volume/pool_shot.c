@@ -37,7 +37,7 @@ static int begin_file(struct pool_shot *shot, unsigned int serial,
 static int commit_file(struct pool_shot *shot, struct rdisk_error *err)
 {
     if (snapshot_is_name(shot->target)) {
-        /* Nobody is to write to it by mistake. */
+        /* So that it is not written to by mistake. */
         fchmod(shot->new.fd, 0400);
     }
     return pool_new_commit(&shot->new, false, err);

@@ -205,7 +205,8 @@ int pool_snapshot_delete_all(const struct pool *pool, const char *volume,
                              struct rdisk_error *err)
 {
     int result = pool->images
-                     ? 0 /* who has one open is not known to the cluster */
+                     ? 0 /* the cluster does not know which clients have one
+                            open */
                      : for_each(pool, volume, check_unused, NULL, err);
 
     return result == 0 ? for_each(pool, volume, delete_one, NULL, err) : result;

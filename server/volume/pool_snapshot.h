@@ -28,7 +28,7 @@ int pool_snapshot_scan_image(const struct pool *pool, const char *volume,
                              struct rdisk_error *err);
 /*
  * Of a pool directory: give @volume the data of @snapshot: a file of its own,
- * which replaces it durably and whole. Nobody has the volume open.
+ * which replaces it durably and whole. No client has the volume open.
  */
 int pool_snapshot_revert(const struct pool *pool, const char *volume,
                          const char *snapshot, struct rdisk_error *err);

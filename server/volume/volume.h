@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A volume that is open: its backend, shared by all sessions on it, and who
- * holds it. Control thread; reactors only see its backend.
+ * A volume that is open: its backend, shared by all sessions on it, and its
+ * holders. Control thread; reactors only see its backend.
  */
 #ifndef RDISK_SERVER_VOLUME_VOLUME_H
 #define RDISK_SERVER_VOLUME_VOLUME_H
@@ -44,7 +44,8 @@ struct volume {
     struct lease *lease;               /* the pool's; NULL: not needed yet */
     struct rdisk_target_counters past; /* of sessions that have ended */
     uint64_t polled_past;              /* the same */
-    unsigned int copies;    /* of it that are made: nobody may write it */
+    unsigned int copies;    /* of it that are being made: no client may write
+                               it */
     uint64_t longest_pause; /* ns that a snapshot has held its
                                           requests, since it was opened */
     struct volume *next;    /* of the pool's list */
@@ -83,8 +84,8 @@ bool volume_release(struct volume_holder *holder, bool orderly, uint64_t now);
 int volume_settle(struct volume *volume, struct lease *lease,
                   struct rdisk_error *err);
 
-/* 0 if no client has it open, else -EBUSY with a sentence that names who has.
- * @what: a verb for the sentence, "delete". */
+/* 0 if no client has it open, else -EBUSY with a sentence that names those that
+ * have. @what: a verb for the sentence, "delete". */
 int volume_check_free(const struct volume *volume, const char *what,
                       struct rdisk_error *err);
 

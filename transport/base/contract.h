@@ -21,10 +21,10 @@
 #endif
 
 /*
- * Who uses an object that belongs to one thread at a time. Its owner may hand
- * it to another thread under a lock of its own (QEMU's BQL), so what is held is
- * that no two threads are in it at once, and that internal functions run within
- * a public one. The layout does not depend on the build.
+ * Which thread uses an object that belongs to one thread at a time. Its owner
+ * may hand it to another thread under a lock of its own (QEMU's BQL), so what
+ * is held is that no two threads are in it at once, and that internal functions
+ * run within a public one. The layout does not depend on the build.
  */
 struct rdisk_use {
     _Atomic int thread; /* 0: none */

@@ -9,7 +9,7 @@
 
 #define DRAIN_MS   4000  /* a server that shuts down waits so long */
 #define QUIESCE_MS 30000 /* longer than any device's own timeouts */
-/* For a resolver whose answer is not indispensable: of open-timeout. */
+/* Part of open-timeout for a resolver whose answer is not needed. */
 #define NAME_PART 4
 
 /* ---- How long ----------------------------------------------------------- */

@@ -186,7 +186,7 @@ static void take_volume(struct rdisk_initiator *session,
     info->queues = le16toh(reply->queues);
 }
 
-/* After a reconnect: does all that was promised to the owner still hold? */
+/* True if all that was promised to the owner still holds after a reconnect. */
 static bool same_volume(const struct rdisk_initiator *session,
                         const struct rdisk_wire_open_reply *reply)
 {

@@ -34,8 +34,8 @@ struct rdisk_place {
     struct rdisk_grant *grant; /* NULL: of the base */
 };
 
-/* Who may use a grant of slots beyond the base, which the two threads hand to
- * each other by this. */
+/* Which thread may use a grant of slots beyond the base: the two threads hand
+ * it to each other by this. */
 enum rdisk_grant_phase {
     RDISK_GRANT_NONE,    /* home: there is none */
     RDISK_GRANT_OFFERED, /* queue's thread: to be taken */
@@ -81,8 +81,8 @@ struct rdisk_windows {
 /* ---- Queue ------------------------------------------------------------ */
 
 /*
- * Who may touch what a queue has for one connection. The two threads hand it
- * to each other through this, so no lock is needed.
+ * Which thread may touch what a queue has for one connection. The two threads
+ * hand it to each other through this, so no lock is needed.
  */
 enum rdisk_queue_phase {
     RDISK_QUEUE_QUIESCED, /* home thread: there is no connection, or not yet */
@@ -216,13 +216,13 @@ void rdisk_queue_wake(struct rdisk_queue *queue);
 
 /* slots.c; queue's thread */
 
-/* Does @request fit in a slot of the base? */
+/* True if @request fits in a slot of the base. */
 static inline bool rdisk_queue_is_small(const struct rdisk_queue *queue,
                                         const struct rdisk_request *request)
 {
     return request->length <= queue->base_size || request->op > RDISK_OP_WRITE;
 }
-/* Is there a slot for it? */
+/* True if there is a slot for it. */
 static inline bool rdisk_queue_has_slot(const struct rdisk_queue *queue,
                                         const struct rdisk_request *request)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a client's queue has for its whole life, two descriptors, and what it
- * has for one connection: queue pair, memory, and the lease of the server's
+ * has for one connection: queue pair, memory, and the grant of the server's
  * slots. Home thread; the queue's thread is elsewhere, see enum
  * rdisk_queue_phase.
  */
@@ -122,7 +122,7 @@ static bool has_vectors(const struct rdisk_queue *queue)
     return queue->session->handshake.auth.chosen & RDISK_FEATURE_VECTOR;
 }
 
-/* Do slots come and go? */
+/* True if slots come and go. */
 static bool has_grants(const struct rdisk_queue *queue)
 {
     return queue->session->handshake.auth.chosen & RDISK_FEATURE_SLOTS;

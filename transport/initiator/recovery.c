@@ -105,9 +105,8 @@ void rdisk_initiator_recover_close(struct rdisk_initiator *session)
 }
 
 /*
- * A reason that is not the last one's is a warning, once. Nobody has had the
- * volume of a session that was never READY: what it was granted meanwhile does
- * not count.
+ * A reason that is not the last one's is a warning, once. A session that was
+ * never READY has not used the volume: what it was granted does not count.
  */
 void rdisk_initiator_retry(struct rdisk_initiator *session)
 {

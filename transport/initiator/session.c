@@ -317,7 +317,7 @@ int rdisk_initiator_wait(struct rdisk_initiator *session,
         default:
             break;
         }
-        /* At most a second at a time: a bound behind every sleep. */
+        /* At most a second at a time, so that every sleep is bounded. */
         poll(&pfd, 1, wait < 1000 ? (int)wait : 1000);
         rdisk_initiator_process(session);
     }

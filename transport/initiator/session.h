@@ -252,7 +252,7 @@ void rdisk_initiator_recover_close(struct rdisk_initiator *session);
 bool rdisk_initiator_closes(const struct rdisk_initiator *session);
 /* An attempt to get another one has failed. */
 void rdisk_initiator_retry(struct rdisk_initiator *session);
-/* Of an attempt to open it or to reconnect: is another one of use? */
+/* Of an attempt to open it or to reconnect: true if another one may succeed. */
 bool rdisk_initiator_may_retry(const struct rdisk_initiator *session);
 /* BACKOFF is over, and so is open-timeout of a session that opens or closes. */
 bool rdisk_initiator_out_of_time(const struct rdisk_initiator *session);

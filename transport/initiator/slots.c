@@ -282,7 +282,7 @@ static void acknowledge(struct rdisk_initiator *session,
     rdisk_initiator_send(session, &ack, sizeof(ack));
 }
 
-/* Are these numbers of the queue, beyond its base and not granted? */
+/* True if these are numbers of the queue, beyond its base and not granted. */
 static bool is_new(const struct rdisk_queue *queue,
                    const struct rdisk_wire_slots *wire)
 {

@@ -109,7 +109,8 @@ static const struct row table[] = {
     { AT(DRAINING), ON(DRAINED) | ON(DRAIN_TIMEOUT),
       rdisk_initiator_may_reconnect,
       rdisk_initiator_recover, TO(QUIESCING), UNTIL(QUIESCE) },
-    /* Who has been connected once has an address: RESOLVING does not fail. */
+    /* A session that was connected once has an address: RESOLVING does not
+     * fail. */
     { ATTEMPT & ~AT(RESOLVING), ON(LOST), rdisk_initiator_may_retry,
       rdisk_initiator_retry, TO(QUIESCING), UNTIL(QUIESCE) },
     /* No failure that another attempt cannot change. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who is who, the server's side. A client that has not proved its secret
+ * Authentication, the server's side. A client that has not proved its secret
  * learns nothing, not even whether its name exists: an unknown one takes the
  * same steps with a random secret.
  */

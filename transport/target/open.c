@@ -60,7 +60,7 @@ static int grant_slots(struct rdisk_target_session *session,
 
 /*
  * What its queues begin with. Of what is beyond that, there has to be enough
- * for a slot at least, whoever gets it.
+ * for one slot at least, of any session.
  */
 static int grant_base(struct rdisk_target_session *session,
                       struct rdisk_error *err)

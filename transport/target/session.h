@@ -285,7 +285,7 @@ enum rdisk_target_event rdisk_target_session_calls_late(
     struct rdisk_target_session *session, uint64_t now);
 
 /* liveness.c: OPEN is granted; a message has arrived; when the client is taken
- * for dead, or to be probed; probe; is it dead (which is logged)? */
+ * for dead, or to be probed; probe; true if it is dead, which is logged. */
 void rdisk_target_liveness_begin(struct rdisk_target_session *session,
                                  uint32_t heartbeat_ms);
 void rdisk_target_liveness_message(struct rdisk_target_session *session);
@@ -312,7 +312,7 @@ enum rdisk_status rdisk_target_session_join(
 
 /* ---- Target ----------------------------------------------------------- */
 
-/* admission.c: who waits to be let in. */
+/* admission.c: connections that wait to be accepted. */
 struct rdisk_target_newcomer {
     struct rdisk_target_newcomer *next;
     struct rdma_cm_id *id; /* not accepted yet */
@@ -342,7 +342,7 @@ struct rdisk_target {
     int poll_fd;           /* epoll over all control channels */
     uint8_t instance[16];
     struct rdisk_target_admission admission;
-    /* Who came first is served first. */
+    /* The first to come is served first. */
     struct rdisk_target_session *sessions, **sessions_end;
     unsigned int session_count;
     /* When its last turn ended, and when it should have been followed by
@@ -350,7 +350,8 @@ struct rdisk_target {
     uint64_t idle_since, idle_until;
     uint64_t memory;                    /* bytes of slots, all sessions */
     uint64_t growth;                    /* of these, beyond the bases */
-    struct rdisk_target_queue *waiting; /* for slots; who asked first */
+    struct rdisk_target_queue *waiting; /* for slots, in the order of their
+                                           requests */
     unsigned int recalls;               /* not answered */
     uint64_t share_again;  /* then they are not waited for; or never */
     uint64_t memory_again; /* the kernel has refused some; then it is requested

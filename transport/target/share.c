@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who gets the server's memory: with RDISK_FEATURE_SLOTS a queue begins with a
- * few small slots, and gets more while its requests wait for slots. Control
- * thread.
+ * Which queues get the server's memory: with RDISK_FEATURE_SLOTS a queue begins
+ * with a few small slots, and gets more while its requests wait for slots.
+ * Control thread.
  *
  * A session may have as many bytes beyond its base as are left after that, so
  * that a part of the memory is always left for others. When a queue cannot get
@@ -326,7 +326,7 @@ static uint64_t growth_of_client(const struct rdisk_target_session *session)
 
 /*
  * Bytes that this queue may get now; *@own if it is its client that has no
- * more. Where nobody has any beyond its base, the first that waits gets one
+ * more. Where no queue has any beyond its base, the first that waits gets one
  * slot, even if that exceeds a limit, which bases and sessions without
  * RDISK_FEATURE_SLOTS may have used up: its request could not be carried out.
  */
@@ -426,8 +426,9 @@ static struct rdisk_target_slots *largest_of(
     return found;
 }
 
-/* Would it be fairer if @queue had what @other has in @slots? The sum of the
- * squares of what they have falls by that, so nothing goes back and forth. */
+/* True if it is fairer that @queue has what @other has in @slots: the sum of
+ * the squares of what they have falls by that, so nothing goes back and forth.
+ */
 static bool fairer(const struct rdisk_target_queue *queue,
                    const struct rdisk_target_session *other,
                    const struct rdisk_target_slots *slots)
@@ -477,7 +478,7 @@ static void recall(struct rdisk_target_queue *queue, bool own)
 
 /* ---- Sharing ----------------------------------------------------------- */
 
-/* Is @queue worse off than @other? */
+/* True if @queue is worse off than @other. */
 static bool needier(const struct rdisk_target_queue *queue,
                     const struct rdisk_target_queue *other)
 {
@@ -487,7 +488,7 @@ static bool needier(const struct rdisk_target_queue *queue,
     return queue->session->growth < other->session->growth;
 }
 
-/* Each that waits gets one grant; who asked first is the first. If it is not
+/* Each that waits gets one grant, in the order of their requests. If it is not
  * enough for all, something is recalled for the one that has least. */
 void rdisk_target_share(struct rdisk_target *target)
 {

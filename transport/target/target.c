@@ -22,7 +22,7 @@
 /* Sessions that have messages: more would be no faster. */
 #define READABLE_PER_TURN 256
 
-/* Connection events: anybody may connect, without end. */
+/* Connection events: clients may connect without end. */
 #define EVENTS_PER_TURN 32u
 /* Each may bring a queue, whose memory takes long to register. */
 #define TURN_MS 20
@@ -393,7 +393,8 @@ static void reap(struct rdisk_target *target)
     }
 }
 
-/* Events wait in the channel; who waits for its descriptor must not spin. */
+/* Events wait in the channel; a thread that waits for its descriptor must not
+ * spin. */
 static void pause_events(struct rdisk_target *target)
 {
     if (target->events_again == RDISK_NEVER) {

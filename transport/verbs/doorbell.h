@@ -9,7 +9,7 @@
  * opened the descriptor (ib_safe_file_access()), so not from a process that has
  * changed its user since; nor from its other threads, each of which has got
  * credentials of its own then. By ioctl(2), which carries the same command, it
- * takes it from anybody who has the descriptor.
+ * takes it from any process that has the descriptor.
  */
 #ifndef RDISK_VERBS_DOORBELL_H
 #define RDISK_VERBS_DOORBELL_H

@@ -59,7 +59,7 @@ struct rdisk_wire_accept {
     rdisk_le32 magic;
     rdisk_le16 version;
     rdisk_le16 queue;
-    rdisk_le16 slots;        /* data: slots leased to this queue */
+    rdisk_le16 slots;        /* data: slots granted to this queue */
     rdisk_le16 max_segments; /* data: guest segments one read may name */
     rdisk_le32 slot_size;    /* data: payload bytes of a slot */
     rdisk_le64 base;         /* data: address of slot 0's header area */
@@ -103,7 +103,7 @@ enum rdisk_message_type {
     RDISK_MSG_STAT_REPLY = 20,
     RDISK_MSG_DELETE = 21, /* client: instead of OPEN, delete a volume */
     RDISK_MSG_DELETE_REPLY = 22,
-    RDISK_MSG_LIST = 23, /* client: before OPEN, which volumes are there? */
+    RDISK_MSG_LIST = 23, /* client: before OPEN, list the volumes */
     RDISK_MSG_LIST_REPLY = 24,
     RDISK_MSG_SNAPSHOT = 25, /* client: instead of OPEN, of a volume */
     RDISK_MSG_SNAPSHOT_REPLY = 26,
@@ -157,7 +157,7 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
      RDISK_FEATURE_DELETE | RDISK_FEATURE_VECTOR | RDISK_FEATURE_LIST | \
      RDISK_FEATURE_SNAPSHOT | RDISK_FEATURE_SLOTS)
 
-/* How the peers prove who they are, right after HELLO_REPLY. */
+/* How the peers authenticate, right after HELLO_REPLY. */
 enum rdisk_auth_method {
     RDISK_AUTH_NONE = 0,
     RDISK_AUTH_HMAC_SHA256 = 1, /* AUTH and so on */

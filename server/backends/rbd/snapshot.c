@@ -121,8 +121,8 @@ static int check_noted(const struct image *image, const char *snapshot)
 
 /*
  * It takes as long as the image is large, and a part of it would be no data of
- * any moment; so the intent is noted first, and whoever opens the image carries
- * it out again. The identity changes before the data does.
+ * any moment; so the intent is noted first, and the next opening of the image
+ * carries it out again. The identity changes before the data does.
  */
 int image_revert(struct backend *backend, const char *snapshot,
                  struct rdisk_error *err)

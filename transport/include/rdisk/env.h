@@ -32,8 +32,8 @@ struct rdisk_env {
     /* Which of the kernel's clocks that is, CLOCK_MONOTONIC say: deadlines then
      * make a session's descriptor readable. 0: none, a virtual one. */
     int clock;
-    /* Nanoseconds since whenever, cheaper than now(): only for how long
-     * something took, with rdisk_took(). Any thread. */
+    /* Nanoseconds since an arbitrary time, cheaper than now(): only for how
+     * long something took, with rdisk_took(). Any thread. */
     uint64_t (*stopwatch)(void *opaque);
     /* Fill @buf with unpredictable bytes. Any thread. */
     void (*random)(void *opaque, void *buf, size_t size);
@@ -43,8 +43,8 @@ struct rdisk_env {
 };
 
 /*
- * The real thing: the system's verbs, CLOCK_MONOTONIC, the processor's counter
- * (stopwatch.h), getrandom(2), and warnings and errors to stderr.
+ * What production uses: the system's verbs, CLOCK_MONOTONIC, the processor's
+ * counter (stopwatch.h), getrandom(2), and warnings and errors to stderr.
  */
 extern const struct rdisk_env rdisk_env_system;
 

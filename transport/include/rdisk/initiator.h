@@ -320,12 +320,12 @@ int rdisk_initiator_stat(struct rdisk_initiator *session, rdisk_stat_fn *done,
 /*
  * Make the volume of the options on its server instead of opening it: @size
  * bytes, multiple of 512, that read as zeroes. Without RDISK_CREATE_EXCLUSIVE
- * in @flags a volume of that name that nobody has open is replaced; with it
+ * in @flags a volume of that name that no client has open is replaced; with it
  * that ends in -EEXIST. IDLE only, before _start(), whose events follow as
  * always, up to CLOSED (it is made, and durable) or FAILED: -EACCES (this
  * client may not), -EEXIST, -EBUSY, -ENOSPC, -ENOTSUP (the server has no
- * CREATE, or no pool). Never READY, and not repeated automatically. Returns
- * 0, -EALREADY or -EINVAL.
+ * CREATE, or no pool). Never READY, and not repeated automatically. Returns 0,
+ * -EALREADY or -EINVAL.
  */
 int rdisk_initiator_make(struct rdisk_initiator *session, uint64_t size,
                          unsigned int flags);
@@ -516,7 +516,7 @@ unsigned int rdisk_queue_process(struct rdisk_queue *queue);
 /* True if a completion is waiting. Runs no callbacks; _process() does. */
 bool rdisk_queue_pending(struct rdisk_queue *queue);
 /*
- * For who polls instead of sleeping: as _process(), but it leaves the
+ * For a thread that polls instead of sleeping: as _process(), but it leaves the
  * descriptor alone, which then reports one more completion at most.
  * _drain_events() makes it unreadable after that one; _arm() lets it report the
  * next one, after which _pending() must be checked once before any sleep.

@@ -364,7 +364,7 @@ void rdisk_target_session_end(struct rdisk_target_session *session,
                               enum rdisk_status status, const char *text);
 
 /*
- * Cut one session off at once, without a word: its queue pairs go to ERROR.
+ * End one session at once, without a message: its queue pairs go to ERROR.
  * events->close is called when its last request has been carried out.
  */
 void rdisk_target_session_fence(struct rdisk_target_session *session);
