@@ -100,7 +100,7 @@ static void victim_is_unharmed(void)
 
 /* ---- Keys and addresses ------------------------------------------------ */
 
-/* Write rubbish to the victim's slot by this key: refused? The victim's
+/* True if a write into the victim's slot by this key is refused. The victim's
  * payload is in there meanwhile. */
 static void write_to_victim(uint32_t key)
 {
@@ -224,7 +224,7 @@ static void queue_that_has_joined(void)
 
 #define FLOOD 2000u
 
-/* Nobody takes the answers, for which there are END_RECEIVES places. */
+/* The answers are not taken; there are END_RECEIVES receives for them. */
 static void flood_of_requests(void)
 {
     unsigned int i = 0;
@@ -267,7 +267,8 @@ static bool knock(struct end *end)
     return end_connect(end, address, port, &request, sizeof(request));
 }
 
-/* So many, that say so many words of the handshake and then nothing. */
+/* So many, each of which sends so many messages of the handshake and then
+ * none. */
 static void silent_after(unsigned int words)
 {
     static struct end silent[SILENT];
@@ -342,8 +343,8 @@ static void fill_name(struct end *end, const char *name)
     memcpy(wire->name, name, strlen(name));
 }
 
-/* The server lets nobody create: the victim's volume, one that is not there and
- * one with a bad name get the same, or end the session. */
+/* The server allows no client to create: the victim's volume, one that is not
+ * there and one with a bad name get the same, or end the session. */
 static void foreign_deletes(void)
 {
     static const char *const names[] = { "victim", "own", "nothing" };
@@ -378,7 +379,7 @@ static struct rdisk_wire_list *fill_list(struct end *end, const char *after)
     return wire;
 }
 
-/* They delay nobody: one is read at a time. */
+/* They delay no other client: one is read at a time. */
 static void many_lists(void)
 {
     static struct end ends[SILENT];

@@ -47,13 +47,13 @@ void end_take(struct end *end, struct end *listener);
 void end_accept(struct end *end, const void *data, size_t length);
 void end_close(struct end *end);
 
-/* Has the peer disconnected, within this time? */
+/* True if the peer disconnects within this time. */
 bool end_disconnected(struct end *end, int milliseconds);
 
 /* A message or an empty receive is posted again at once. */
 bool end_receive(struct end *end, struct ibv_wc *wc, int milliseconds);
 
-/* Post from @offset of the buffer, and wait: how did it end? @imm: see
+/* Post from @offset of the buffer, wait, and return how it ended. @imm: see
  * rdisk_imm_request(); negative: none. */
 enum ibv_wc_status end_write(struct end *end, uint32_t offset, uint32_t length,
                              uint64_t remote, uint32_t key, int64_t imm);

@@ -97,7 +97,7 @@ static void answer(const struct rdisk_wire_segment *segment, uint8_t sequence)
     }
 }
 
-/* Does the device of the client let it through? */
+/* True if the client's device carries it out. */
 static bool intrude(struct end *through, uint64_t address, rdisk_le32 key)
 {
     enum ibv_wc_status status;

@@ -58,7 +58,7 @@ void session_open(struct session *session, const char *address,
         die("no random bytes");
     }
     open->epoch = htole64(1);
-    /* So that nobody waits for the end of the session before. */
+    /* So that no session waits for the end of the one before. */
     open->flags = htole32(RDISK_OPEN_SHARED);
     open->queues = htole16(1);
     open->slots = htole16(SESSION_SLOTS);

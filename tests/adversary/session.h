@@ -27,13 +27,13 @@ void session_open(struct session *session, const char *address,
                   const char *port, const char *volume);
 /* The connection request of the data queue, to be spoilt. */
 struct rdisk_wire_connect session_request(const struct session *session);
-/* Join with it: is it accepted? */
+/* Join with it: true if it is accepted. */
 bool session_join_with(struct session *session,
                        const struct rdisk_wire_connect *request);
 void session_join(struct session *session);
 /* CLOSE, and its reply; then disconnect. */
 void session_close(struct session *session);
-/* Disconnect without a word. */
+/* Disconnect without a message. */
 void session_drop(struct session *session);
 
 /* Where the fixed header of a slot's request goes. */
@@ -61,9 +61,9 @@ enum ibv_wc_status session_send_several(struct session *session,
 int64_t session_immediate(struct session *session);
 /* The status of the next answer; negative: the connection ended instead. */
 int session_answer(struct session *session);
-/* Is there an answer already? */
+/* True if there is an answer already. */
 bool session_answered(struct session *session);
-/* Is the session over: BYE or the end of the connections? */
+/* True if the session is over: BYE or the end of the connections. */
 bool session_ended(struct session *session);
 
 #endif

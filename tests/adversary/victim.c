@@ -144,7 +144,7 @@ static bool all_of(const uint8_t *page, uint8_t byte)
     return true;
 }
 
-/* Its device may send the page again: what does it find there? */
+/* Its device may send the page again, with what is there then. */
 static void write_page(const char *command)
 {
     struct rdisk_request request;

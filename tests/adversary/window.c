@@ -143,7 +143,7 @@ static bool changed(const uint8_t *memory, int offset)
     return false;
 }
 
-/* Was a write there refused, and did it change nothing? */
+/* True if a write there was refused and changed nothing. */
 static bool holds(const char *address, const char *port, int from, int to,
                   unsigned int place)
 {

@@ -128,8 +128,9 @@ static void serve_sessions(void)
 }
 
 /*
- * However busy the queues are, the sessions have their heartbeats. Who sleeps
- * hears of them as of everything else; who polls has to look.
+ * However busy the queues are, the sessions have their heartbeats. A session
+ * that sleeps is woken for them as for everything else; one that polls has to
+ * look.
  */
 static void serve_sessions_in_time(void)
 {
@@ -228,7 +229,7 @@ static void run(void)
         if (bench.poll) {
             wait_polling();
         } else if (!wait_sleeping(100)) {
-            /* Well below any heartbeat: a bound behind every sleep. */
+            /* Well below any heartbeat, so that every sleep is bounded. */
             serve_sessions();
         }
     }

@@ -162,7 +162,8 @@ static int req_notify_cq(struct ibv_cq *cq, int solicited)
     return real.req_notify_cq(cq, solicited);
 }
 
-/* libibverbs' own; who opens it by dlopen() hides it from RTLD_NEXT. */
+/* libibverbs' own; a program that opens it by dlopen() hides it from
+ * RTLD_NEXT. */
 static void *verb(const char *name)
 {
     void *library = dlopen("libibverbs.so.1", RTLD_LAZY | RTLD_NOLOAD);

@@ -85,7 +85,7 @@ static void run(const char *command)
 
 /* ---- What is there ------------------------------------------------------ */
 
-/* One 4 KiB block of the volume, which nobody else has open. */
+/* One 4 KiB block of the volume, which is not open elsewhere. */
 static char block(const char *name, enum rdisk_op op, char byte,
                   uint8_t identity[RDISK_ID_SIZE])
 {

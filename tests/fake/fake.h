@@ -194,17 +194,17 @@ void fake_fail_randomly(struct fake_host *host, enum fake_call call,
 /* How often @host has made this call; failed ones count. */
 uint64_t fake_calls(struct fake_host *host, enum fake_call call);
 
-/* May a queue pair of @host, not in ERROR, send from the memory of @lkey, again
- * or for the first time? */
+/* True if a queue pair of @host, not in ERROR, may send from the memory of
+ * @lkey, again or for the first time. */
 bool fake_host_reads(struct fake_host *host, uint32_t lkey);
 
 /* How often a message to @host found no receive (RNR). */
 uint64_t fake_not_ready(struct fake_host *host);
 
 /*
- * Nothing passes between two hosts while their link is cut. Who has something
- * outstanding learns it by a timeout (in virtual time), who only waits does
- * not. A link that is mended in time loses nothing.
+ * Nothing passes between two hosts while their link is cut. A queue pair with
+ * something outstanding detects that by a timeout (in virtual time), one that
+ * only waits does not. A link that is mended in time loses nothing.
  */
 void fake_link_cut(struct fake_host *a, struct fake_host *b, bool cut);
 /* Nothing passes for so long, as if packets were lost and sent again. */

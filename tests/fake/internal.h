@@ -37,7 +37,7 @@ struct fake_channel {
     struct rdma_event_channel channel;
     struct fake_host *host;
     TAILQ_HEAD(, fake_event) events;
-    unsigned int user; /* who opened it: the host's */
+    unsigned int user; /* the user that opened it: the host's */
     unsigned int ids;
     unsigned int unacked; /* taken and not acknowledged */
 };

@@ -225,7 +225,7 @@ static int dereg_mr(struct ibv_mr *ibv)
     return 0;
 }
 
-/* Does one that is not acknowledged read the memory of @lkey? */
+/* True if one that is not acknowledged reads the memory of @lkey. */
 static bool sends(const struct fake_qp *qp, uint32_t lkey)
 {
     for (uint32_t i = qp->send_acked; i != qp->send_posted; i++) {

@@ -47,7 +47,7 @@ static void state_changed(void *opaque, enum rdisk_initiator_state state)
     }
 }
 
-/* The same memory for all: nobody looks at what is in it. */
+/* The same memory for all: its content is not looked at. */
 static uint8_t buffer[SCALE_BLOCK] __attribute__((aligned(4096)));
 static const struct iovec whole = { buffer, sizeof(buffer) };
 

@@ -234,7 +234,8 @@ static void check_block(struct sim_checker *checker, uint64_t submitted,
         explain(checker, block, word, submitted);
     }
     if (checker->power_failed > submitted) {
-        /* Before or after it? What it saw may be gone again. */
+        /* It may have read before or after it: what it saw may be gone
+         * again. */
         return;
     }
     if (matches == 1 && !any) {

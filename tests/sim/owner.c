@@ -217,7 +217,7 @@ uint64_t sim_withheld(struct sim *sim)
                                                          : RDISK_FEATURE_BARE;
 
     withheld |= sim_pick(&sim->feature_state, 4) ? 0 : RDISK_FEATURE_VECTOR;
-    /* Where memory is short, not everybody can have all slots at once. */
+    /* Where memory is short, not every session can have all slots at once. */
     if (!sim_pick(&sim->feature_state, 4) && !sim->schedule->config.memory) {
         withheld |= RDISK_FEATURE_SLOTS;
     }

@@ -168,7 +168,7 @@ static void make_move(struct sim_schedule *schedule, uint64_t *state)
         add_event(schedule, i, SIM_SUBMIT, i ? 0 : 1000, state);
     }
     for (unsigned int i = 0; i < clients; i++) {
-        /* Who has it is known only then. */
+        /* Which client has it is known only then. */
         add_event(schedule, (first + i) % clients, SIM_AWAY,
                   i ? pick(state, 4000) : 0, state);
         if (pick(state, 2)) {
@@ -186,8 +186,8 @@ static void make_move(struct sim_schedule *schedule, uint64_t *state)
 }
 
 /*
- * Somebody else comes: to each state of the server, for each thing to happen
- * there, in turn, so that a short run has them all.
+ * A visitor comes: to each state of the server, for each thing to happen there,
+ * in turn, so that a short run has them all.
  */
 static void make_visit(struct sim_schedule *schedule, unsigned int left,
                        uint64_t *state)

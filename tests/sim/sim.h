@@ -291,9 +291,9 @@ uint64_t sim_random(struct sim *sim, uint64_t bound);
 uint64_t sim_now(struct sim *sim);
 
 /* world.c */
-/* Deliver up to @steps things, serving everybody in between. */
+/* Deliver up to @steps things, serving all programs in between. */
 void sim_steps(struct sim *sim, unsigned int steps);
-/* Serve everybody until nothing moves. */
+/* Serve all programs until nothing moves. */
 void sim_pump(struct sim *sim);
 /* Let time pass until @done returns true (NULL: the whole time). */
 bool sim_advance(struct sim *sim, uint64_t nanoseconds,
@@ -399,7 +399,7 @@ void sim_jobs_hurry(struct sim *sim);
 void sim_server_remove_device(struct sim *sim);
 void sim_server_restore_device(struct sim *sim);
 /* slots.c: for struct rdisk_target_events; what is due of them; the limit of
- * memory; has nobody more than its base? */
+ * memory; true if no queue has more than its base. */
 void sim_slots_returned(void *queue_user, struct rdisk_target_grant *grant);
 void sim_slots_idle(void *queue_user, struct rdisk_target_grant *grant);
 bool sim_slots_due(const struct sim_queue *queue);

@@ -357,7 +357,8 @@ static void settle(struct sim *sim)
         within_bound(sim, sim_slots_all_returned,
                      "slots that are not used were not returned");
     }
-    /* Else who has the volume must leave it for others to finish. */
+    /* Otherwise the client that has the volume must leave it, or the others
+     * could not finish. */
     close_all(sim);
     within_bound(sim, server_idle, "the server kept sessions");
     reader->stay_away = false;

@@ -15,7 +15,7 @@ void unit_register(struct unit_suite *suite)
 {
     struct unit_suite **place = &suites;
 
-    /* By name, since the order of constructors is nobody's promise. */
+    /* By name, since the order of constructors is not defined. */
     while (*place && strcmp((*place)->name, suite->name) < 0) {
         place = &(*place)->next;
     }

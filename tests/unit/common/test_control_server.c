@@ -150,7 +150,7 @@ static void test_bounded_input(void)
     serve(&scene);
     CHECK(recv(fd, reply, sizeof(reply) - 1, 0) > 0);
     CHECK_SAYS(reply, "EMSGSIZE");
-    /* And it is shown the door; the rest of its flood makes that a reset. */
+    /* And it is disconnected; what else it has sent makes that a reset. */
     CHECK(recv(fd, reply, sizeof(reply), 0) <= 0 && errno != EAGAIN);
     close(fd);
     scene_close(&scene);
@@ -227,7 +227,8 @@ static void test_vanishing_client(void)
     scene_close(&scene);
 }
 
-/* What a handler answers later comes in its order, and holds up nobody. */
+/* What a handler answers later comes in its order, and delays no other
+ * client. */
 static void test_later(void)
 {
     struct scene scene;
@@ -351,7 +352,7 @@ static void test_socket_in_use(void)
     scene_close(&scene);
 }
 
-/* As when a server ends while somebody is connected. */
+/* As when a server ends while a client is connected. */
 static void test_close_with_clients(void)
 {
     struct scene scene;

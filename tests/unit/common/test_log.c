@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The log, when nobody takes its lines. */
+/* The log, when its lines are not read. */
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
@@ -87,7 +87,7 @@ static void test_nobody_reads(void)
     for (unsigned int i = 0; i < LINES; i++) {
         add(i);
     }
-    /* Nothing but that it gets here; now somebody reads. */
+    /* That it gets here is the test; now the lines are read. */
     CHECK(!log_queue_flush(queue, 10));
     file = reader();
     while (count + dropped < LINES && fgets(line, sizeof(line), file)) {

@@ -129,7 +129,7 @@ static void not_asked(void)
     end();
 }
 
-/* Whoever is asked may answer when the server has ended, too. */
+/* The owner may answer when the server has ended, too. */
 static void ends_while_asked(void)
 {
     int fd;

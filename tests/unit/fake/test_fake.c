@@ -184,7 +184,7 @@ static void cut_link_times_out(void)
     REQUIRE(raw_poll(&client, &wc));
     CHECK_EQUAL(wc.status, IBV_WC_RETRY_EXC_ERR);
     CHECK_EQUAL(wc.qp_num, client.qp->qp_num);
-    /* Who only waits does not learn it. */
+    /* A queue pair that only waits does not detect it. */
     CHECK_EQUAL(server.qp->state, IBV_QPS_RTS);
     end();
 }

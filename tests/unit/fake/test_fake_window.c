@@ -7,7 +7,7 @@
 
 static struct fake_fabric *fabric;
 static struct fake_host *left, *right;
-static struct raw owner, peer; /* of the memory; who writes to it */
+static struct raw owner, peer; /* of the memory; the one that writes to it */
 static struct ibv_mr *region;
 static struct ibv_mw *window;
 static uint32_t key; /* the next that is to be bound */
@@ -201,7 +201,7 @@ static void not_bound(void)
     end();
 }
 
-/* In the order of the queue, though nobody answers for it. */
+/* In the order of the queue, though there is no answer to it. */
 static void local_work_keeps_its_place(void)
 {
     struct ibv_wc wc;

@@ -152,7 +152,7 @@ static void the_same_page_again(void)
     failed("listed twice");
 }
 
-/* It answers each LIST with a page, for ever. */
+/* It answers each LIST with a page, without end. */
 static void pages_without_end(void)
 {
     unsigned int ms = 0, pages = 0;

@@ -268,7 +268,7 @@ static void bye_with_a_reason(void)
     ended("replaced by you!");
 }
 
-/* Answers to questions that nobody asked. */
+/* Answers to messages that the client has not sent. */
 static void answers_unasked(void)
 {
     struct rdisk_wire_size size = {

@@ -146,7 +146,7 @@ static void wrong_file_changes_nothing(void)
     end();
 }
 
-/* A client without its secret would be one that nobody can be. */
+/* Without its secret no client could authenticate as this one. */
 static void missing_secret_changes_nothing(void)
 {
     begin();

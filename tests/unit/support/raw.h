@@ -20,7 +20,7 @@ struct raw {
     struct rdma_event_channel *channel;
     struct rdma_cm_id *listener; /* a passive end's */
     struct rdma_cm_id *id;
-    struct ibv_pd *share; /* somebody else's, to be used as pd */
+    struct ibv_pd *share; /* another one's, to be used as pd */
     struct ibv_pd *pd;
     struct ibv_comp_channel *completions;
     struct ibv_cq *cq;

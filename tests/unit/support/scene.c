@@ -9,7 +9,7 @@
 
 #include "tests/unit/support/unit.h"
 
-/* More turns of the loop than any test needs: somebody spins. */
+/* More turns of the loop than any test needs: something spins. */
 #define TURNS_MAX 2000000u
 
 static bool readable(int fd)

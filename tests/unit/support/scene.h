@@ -57,7 +57,7 @@ struct scene_client {
     uint64_t told_size;               /* by volume_changed */
     unsigned int told_sizes;          /* times */
     unsigned int outstanding;         /* requests */
-    bool unserved;                    /* nobody looks after its queues */
+    bool unserved;                    /* its queues are not served */
     bool away;                        /* its program is busy elsewhere */
     unsigned int flags;               /* of its requests */
     bool polls;                       /* and waits for no descriptor */
@@ -147,14 +147,14 @@ void scene_restart_server(struct scene *scene);
 /* From now on it is drained: ask all sessions to leave. */
 void scene_drain(struct scene *scene);
 
-/* Serve everybody until nothing moves. */
+/* Serve all programs until nothing moves. */
 void scene_pump(struct scene *scene);
-/* Let so much time pass, serving everybody. */
+/* Let so much time pass, serving all programs. */
 void scene_advance(struct scene *scene, uint64_t milliseconds);
 
 /* Create and start a session; what comes of it is for scene_pump(). */
 void scene_start(struct scene_client *client);
-/* The same, pumped: is it READY? */
+/* The same, pumped: true if it is READY. */
 bool scene_connect(struct scene_client *client);
 /* Check that its session has FAILED with this code and these words. */
 void scene_failed(const struct scene_client *client, int code,
@@ -181,7 +181,7 @@ int scene_do(struct scene_client *client, enum rdisk_op op, uint64_t offset,
 int scene_start_request(struct scene_client *client, struct scene_io *io);
 /* The same, pumped; the result. */
 int scene_do_request(struct scene_client *client, struct scene_io *io);
-/* Somebody else gives the volume another size. */
+/* The server's administrator gives the volume another size. */
 void scene_resize(struct scene *scene, uint64_t size);
 /* For struct rdisk_target_events. */
 enum rdisk_status scene_resize_event(void *opaque, void *user, uint64_t size,

@@ -77,7 +77,7 @@ enum rdisk_status scene_later(struct scene *scene, struct rdisk_error *err)
     return RDISK_LATER;
 }
 
-/* Whoever asked is answered later, by the test. */
+/* The client is answered later, by the test. */
 static enum rdisk_status wait(struct scene *scene,
                               struct rdisk_target_session *session, void **user,
                               struct rdisk_error *err)

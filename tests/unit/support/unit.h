@@ -46,7 +46,7 @@ void unit_register(struct unit_suite *suite);
     CU_assertImplementation(!!(condition), __LINE__, #condition, __FILE__, "", \
                             CU_TRUE)
 
-/* Integers that must be equal; both are told if they are not. */
+/* Integers that must be equal; both are printed if they are not. */
 #define CHECK_EQUAL(actual, expected) \
     do { \
         long long unit_actual = (long long)(actual); \

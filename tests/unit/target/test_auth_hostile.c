@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Who may come in: a client made by hand against a server that asks. */
+/* Authentication: a client made by hand against a server that demands it. */
 #include "tests/unit/support/hostile.h"
 #include "transport/wire/auth.h"
 #include "tests/unit/support/unit.h"

@@ -87,7 +87,7 @@ static void no_whole_blocks(void)
     hostile_end();
 }
 
-/* Who did not choose the feature is not told. */
+/* A client that did not choose the feature is not notified. */
 static void not_told(void)
 {
     hostile_begin(1);

@@ -218,7 +218,7 @@ static void header_changes_after_the_check(void)
     hostile_request()->offset = htole64(512);
     hostile_send_request(0, rdisk_imm_request(0, 0));
     REQUIRE(hostile_scene.parked_count == 1);
-    /* Another offset, length and operation, without a word. */
+    /* Another offset, length and operation, without an immediate. */
     memset(data.buffer + 8192, 0xff, 64);
     CHECK_EQUAL(raw_write(&data, 8192, 64, hostile_header_address(0),
                           le32toh(lease.rkey), -1),

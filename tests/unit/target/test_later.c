@@ -206,7 +206,7 @@ static void resize_refused_later(void)
     scene_end(&scene);
 }
 
-/* Somebody else's resize comes first, of the same size, and ours fails. */
+/* Another client's resize comes first, of the same size, and ours fails. */
 static void size_of_another(void)
 {
     struct rdisk_error err;

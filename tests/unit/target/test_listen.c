@@ -8,7 +8,7 @@
 
 static struct scene scene;
 
-/* Somebody listens on @other, and the server wants @own. */
+/* Another program listens on @other, and the server wants @own. */
 static void refused(const char *other, const char *own, int code,
                     const char *words)
 {

@@ -14,7 +14,7 @@ static struct scene_client *const first = &scene.clients[0];
 static struct scene_client *const second = &scene.clients[1];
 static struct scene_client *const third = &scene.clients[2];
 
-/* Of "alice", who the first two are; the third is "bob". */
+/* Of "alice", as which the first two authenticate; the third is "bob". */
 static void begin(uint64_t sessions, uint64_t memory)
 {
     scene_prepare(&scene, 1);

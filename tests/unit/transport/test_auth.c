@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Who may come in: clients that prove a secret or do not, and servers too. */
+/* Authentication: clients that prove a secret or do not, and servers too. */
 #include <errno.h>
 
 #include "tests/unit/support/raw.h"
@@ -167,7 +167,7 @@ static void server_stops_after_a_denied_client_left(void)
     CHECK_EQUAL(rdisk_target_sessions(scene.target), 1);
     rdisk_target_stop(scene.target, "the test is over");
     scene_pump(&scene);
-    /* At once: there is nobody to wait for. */
+    /* At once: there is no client to wait for. */
     CHECK_EQUAL(rdisk_target_sessions(scene.target), 0);
     scene_end(&scene);
 }

@@ -101,7 +101,7 @@ static void servers_device_comes_back(void)
     }
 }
 
-/* It listens on any device, and nobody is connected. */
+/* It listens on any device, and no client is connected. */
 static void idle_server_lets_go_of_its_device(void)
 {
     unsigned int before, idle;

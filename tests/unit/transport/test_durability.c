@@ -279,7 +279,7 @@ static void another_generation_ends_the_session(void)
     scene_end(&scene);
 }
 
-/* What the server does when somebody says 'rdisk fence'. */
+/* What the server does at 'rdisk fence'. */
 static void taken_away_lease_ends_the_session(void)
 {
     struct scene_io io[2];

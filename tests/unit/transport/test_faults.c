@@ -68,7 +68,7 @@ static void last_send_fails(void)
     }
 }
 
-/* Who silently went away did not end anything: the message must not say so. */
+/* A peer that vanished has not ended anything: the message must not say so. */
 static void silence_is_told_from_an_end(void)
 {
     const struct rdisk_error *why;
@@ -211,7 +211,7 @@ static void request_times_out(void)
     load_all_failed(IOS, -ETIMEDOUT);
     CHECK_SAYS(rdisk_initiator_error(client->session)->text,
                "request-timeout=2");
-    /* The answers come after all, to nobody. */
+    /* The answers come after all, to no client. */
     load_scene.park = false;
     scene_unpark(&load_scene, load_scene.parked_count);
     scene_pump(&load_scene);

@@ -160,7 +160,7 @@ static void nothing_grows_while_it_is_down(void)
     scene_end(&scene);
 }
 
-/* Its own removal waits for nobody. */
+/* Its own removal waits for no peer. */
 static void device_is_removed_while_it_is_down(void)
 {
     for (uint64_t seed = 0; seed < 10; seed++) {

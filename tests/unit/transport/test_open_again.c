@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Opening is patient: what may pass is tried again until open-timeout, and a
- * server counts only the time for which its client keeps it waiting.
+ * What may pass is tried again until open-timeout, and a server counts only the
+ * time for which its client keeps it waiting.
  */
 #include <errno.h>
 

@@ -351,7 +351,7 @@ static void joining_queue_does_not_spin(void)
 
 /*
  * With one slot the only completion there was is the one that could not be
- * taken, and nothing more came to wake anybody. Found by the simulator.
+ * taken, and nothing more came to wake the thread. Found by the simulator.
  */
 /* The client closes, and its link goes before the answer has come. */
 static void close_without_link(unsigned int delay)
@@ -497,7 +497,7 @@ static void random_faults(void)
     for (uint64_t seed = 0; seed < 200; seed++) {
         scene_begin(&scene, seed);
         client->options.queues = 2;
-        /* For ever, as far as this test goes. */
+        /* For longer than this test lasts. */
         client->options.reconnect_delay_ms = 3600000;
         REQUIRE(scene_connect(client));
         CHECK_EQUAL(rdisk_initiator_register(client->session, batch.buffers,

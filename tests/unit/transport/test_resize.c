@@ -184,7 +184,7 @@ static void asked_again(void)
     scene_end(&scene);
 }
 
-/* It has been carried out, but nobody has heard of it. */
+/* It has been carried out, but its answer is lost. */
 static void a_lost_answer(uint64_t size, unsigned int flags)
 {
     begin(3, 60000);

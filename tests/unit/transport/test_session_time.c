@@ -48,7 +48,7 @@ static void silence_is_noticed(void)
 
 /*
  * QEMU's thread may be away for longer than the heartbeat, filling a buffer of
- * 2 GiB: nobody has asked the server anything meanwhile.
+ * 2 GiB: no message has been sent to the server meanwhile.
  */
 static void own_silence_is_no_fault(void)
 {

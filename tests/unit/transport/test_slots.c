@@ -343,7 +343,7 @@ static void beside_an_older_one(void)
     scene_unpark(&scene, scene.parked_count);
     scene_advance(&scene, 100);
     CHECK(completed(1, DEPTH) >= 1);
-    /* What it frees is shared, though nobody asks again. */
+    /* What it frees is shared, without another request for it. */
     scene_disconnect(&scene.clients[0]);
     scene_advance(&scene, 2000);
     CHECK(counters(1).slots >= 16);

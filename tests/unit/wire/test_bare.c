@@ -181,7 +181,7 @@ static void header_of_another_sequence(void)
     wire.sequence = htole32(0x70002);
     CHECK_EQUAL(rdisk_wire_check_request(&wire, &limits, &view, &err),
                 RDISK_STATUS_OK);
-    /* Whoever has not agreed to it counts as they like. */
+    /* A peer that has not agreed to it may count otherwise. */
     wire.sequence = htole32(0x10002);
     limits.bare = limits.counted = false;
     CHECK_EQUAL(rdisk_wire_check_request(&wire, &limits, &view, &err),

@@ -432,7 +432,7 @@ static void reserved_in_the_header(void)
     bad("reserved bytes in the header of PING");
 }
 
-/* Nobody has told the client which it is. */
+/* The client does not know it yet. */
 static void epoch_before_open(void)
 {
     good(RDISK_MSG_HELLO, 64);

@@ -31,7 +31,7 @@ static struct range copies(uint64_t from, uint64_t to, uint64_t length)
     };
 }
 
-/* Is @second kept waiting by @first, and then let in? */
+/* Check that @second waits for @first, and is held when @first is released. */
 static bool waits(struct range first, struct range second)
 {
     struct range_lock lock;

@@ -214,7 +214,7 @@ static void test_two_reactors(void)
 
 /* ---- Who else syncs --------------------------------------------------- */
 
-/* A block that cannot be written is nobody else's trouble. */
+/* A block that cannot be written fails no request on another. */
 static void test_fua_that_fails_itself(void)
 {
     int fd, saved, registered, *index;

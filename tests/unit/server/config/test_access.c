@@ -325,12 +325,13 @@ static void hidden_is_as_not_there(void)
     CHECK_SAYS(err.text, "there is no volume 'disk-3'");
     CHECK_EQUAL(strlen(err.text), strlen(text));
     open_as("bob", "shared", RDISK_STATUS_NO_VOLUME);
-    /* Nobody, though the transport lets no such one come so far. */
+    /* An unknown client, although the transport does not let one get this
+     * far. */
     open_as("", "disk-1", RDISK_STATUS_NO_VOLUME);
     end_server();
 }
 
-/* Only who may see a volume learns that it is drained. */
+/* Only a client that may open a volume learns that it is drained. */
 static void drained_is_refused(void)
 {
     void *session;
@@ -350,7 +351,7 @@ static void drained_is_refused(void)
     end_server();
 }
 
-/* Has the mapping of @address the flag @flag in /proc/self/smaps? */
+/* True if the mapping of @address has the flag @flag in /proc/self/smaps. */
 static bool mapping_has(const void *address, const char *flag)
 {
     FILE *file = fopen("/proc/self/smaps", "re");

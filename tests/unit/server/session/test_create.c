@@ -222,7 +222,7 @@ static void replaced_is_empty(void)
     CHECK_EQUAL(pread(fd, &byte, 1, 0), 1);
     CHECK_EQUAL(byte, 0);
     close(fd);
-    /* Who lost the old one does not take the new one for it. */
+    /* A client that lost the old one does not take the new one for it. */
     volume = pool_get(&pool_server.pool, "a", &err);
     REQUIRE(volume != NULL);
     CHECK(memcmp(old, volume->backend->identity, sizeof(old)) != 0);
@@ -283,7 +283,7 @@ static void after_a_crash(void)
     pool_server_end();
 }
 
-/* Who may goes on to be told that there is no such volume. */
+/* A client that may is told that there is no such volume. */
 static void snapshots_are_for_writers(void)
 {
     pool_server_begin_configured(

@@ -294,7 +294,7 @@ static void smaller_size_holds_before_it_is_done(void)
     CHECK_EQUAL(resize(0, 2048, true), RDISK_LATER);
     CHECK_EQUAL(size_of(0), 2048);
     CHECK_EQUAL(pool_server.pool.volumes->backend->geometry.size, 4096);
-    /* Nobody opens it meanwhile. */
+    /* No client opens it meanwhile. */
     CHECK_EQUAL(ask(1, "v", true), RDISK_LATER);
     pool_server_release();
     pool_server_settle();

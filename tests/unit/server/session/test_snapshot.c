@@ -270,7 +270,8 @@ static void test_revert(void)
     CHECK_EQUAL(revert("v@s"), 0);
     CHECK(pool_has_text("v", 0, "before"));
     CHECK(pool_has_file("v@s"));
-    /* Who had it before does not take it for the volume that it had. */
+    /* A client that had it before does not take it for the volume that it
+     * had. */
     volume = pool_get(&pool_server.pool, "v", &err);
     REQUIRE(volume != NULL);
     CHECK(memcmp(old, volume->backend->identity, sizeof(old)) != 0);

@@ -80,7 +80,7 @@ static void taken_requests_are_finished_first(void)
     CHECK_EQUAL(scene.parked_count, 8);
     scene_drain(&scene);
     scene_advance(&scene, 1000);
-    /* It is not dry, and says so. */
+    /* It is not drained, and the error says so. */
     CHECK_EQUAL(scene.closes, 0);
     scene.park = false;
     scene_unpark(&scene, 8);
@@ -100,7 +100,7 @@ static void new_clients_are_refused(void)
     begin(2, 60000);
     scene_drain(&scene);
     scene_advance(&scene, 1000);
-    /* However patient: it has nothing to come back to. */
+    /* Whatever its reconnect-delay: it has nothing to come back to. */
     late->options.reconnect_delay_ms = 60000;
     CHECK(!scene_connect(late));
     scene_gives_up(late, -ESHUTDOWN, "drained");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Files that are moved, copied and put back: which volume is it then? */
+/* Which volume a file is that was moved, copied or put back. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -151,7 +151,7 @@ static void backup_that_is_put_back_is_another(void)
     end();
 }
 
-/* Nobody knows what was written to it before it was copied. */
+/* What was written to it before it was copied is not known. */
 static void volume_moved_after_a_kill_is_another(void)
 {
     struct seen before;

@@ -52,7 +52,7 @@ static off_t size_of(const char *name)
     return fstatat(pool.directory, name, &st, 0) < 0 ? -1 : st.st_size;
 }
 
-/* Somebody writes volume @name, and is gone without closing it. */
+/* A client writes volume @name, and is gone without closing it. */
 static void write_and_vanish(const char *name, uint64_t now)
 {
     struct volume_holder one = { .epoch = 1, .writer = true, .peer = "peer" };
@@ -196,7 +196,7 @@ static void volume_that_may_not_last_is_not_there(void)
     end();
 }
 
-/* After a power loss the file would be back, and nobody's. */
+/* After a power loss the file would be back, without its record. */
 static void lease_goes_only_when_its_volume_has_gone_for_good(void)
 {
     begin();

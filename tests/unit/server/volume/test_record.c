@@ -298,7 +298,7 @@ static void state_directory_has_one_server(void)
     end();
 }
 
-/* Once anything but "somebody has it" counted as success. */
+/* Once any result but "another server has it" counted as success. */
 static void lock_that_fails_is_no_lock(void)
 {
     int fd;

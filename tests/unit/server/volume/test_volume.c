@@ -247,7 +247,7 @@ static void test_one_identity_one_volume(void)
                                "'one', so clients cannot distinguish them");
     CHECK_EQUAL(configure(&scene, "two", "b", "disk", true), -EEXIST);
     CHECK_EQUAL(configure(&scene, "two", "b", "other", true), 0);
-    /* Nobody writes to either. */
+    /* No client writes to either. */
     CHECK_EQUAL(configure(&scene, "three", "c", "other", true), 0);
     scene_close(&scene);
 }
