@@ -24,7 +24,7 @@ static double seconds(void)
 }
 
 /* "1 session is left: 10.9.0.1:4242" */
-static void tell_left(struct json_object *reply, uint64_t left)
+static void print_left(struct json_object *reply, uint64_t left)
 {
     struct json_object *peers;
 
@@ -57,7 +57,7 @@ int command_drain(const struct arguments *arguments)
         }
         left = control_number(reply, "sessions");
         if (left && left != reported) {
-            tell_left(reply, left);
+            print_left(reply, left);
             reported = left;
         }
         json_object_put(reply);

@@ -234,8 +234,8 @@ static int run_pings(struct ping *ping, const struct arguments *arguments)
 
 /* ---- The command ------------------------------------------------------ */
 
-static int say_failure(const struct ping *ping, const char *uri,
-                       const struct rdisk_error *err, int result)
+static int report_failure(const struct ping *ping, const char *uri,
+                          const struct rdisk_error *err, int result)
 {
     const struct rdisk_error *why = rdisk_initiator_error(ping->session);
     const char *text = why->code   ? why->text
@@ -259,7 +259,7 @@ static int connect_and_ping(struct ping *ping, const struct rdisk_uri *uri,
         print_steps(ping, uri);
     }
     if (result < 0) {
-        return say_failure(ping, arguments->uri, &err, result);
+        return report_failure(ping, arguments->uri, &err, result);
     }
     /* A failure costs a copy, and says so itself. */
     if (rdisk_initiator_register(ping->session, ping->buffer, READ_SIZE, &err) <
@@ -269,12 +269,12 @@ static int connect_and_ping(struct ping *ping, const struct rdisk_uri *uri,
     }
     result = run_pings(ping, arguments);
     if (result < 0) {
-        return say_failure(ping, arguments->uri, &err, result);
+        return report_failure(ping, arguments->uri, &err, result);
     }
     rdisk_initiator_unregister(ping->session, ping->buffer, READ_SIZE);
     rdisk_initiator_close(ping->session);
     result = rdisk_initiator_wait(ping->session, &err);
-    return result < 0 ? say_failure(ping, arguments->uri, &err, result)
+    return result < 0 ? report_failure(ping, arguments->uri, &err, result)
                       : EXIT_OK;
 }
 

@@ -165,7 +165,7 @@ static bool any_started(struct device *device)
     return false;
 }
 
-static void tell_started(struct device *device)
+static void report_started(struct device *device)
 {
     bool started = any_started(device);
 
@@ -205,7 +205,7 @@ static void dispatch(struct device *device)
         return;
     }
     guest_memory_added(device);
-    tell_started(device);
+    report_started(device);
     connection_start_lanes(device);
 }
 

@@ -52,7 +52,7 @@ struct disk {
     struct rdisk_client client; /* its identity as a client; epoch 0: not
                                    read */
     char *record;               /* path of the same */
-    bool memory_told;           /* that guest memory cannot be registered */
+    bool memory_reported;       /* that guest memory cannot be registered */
 };
 
 /* ---- disk.c -------------------------------------------------------------- */

@@ -192,8 +192,8 @@ static void memory_added(void *opaque, void *address, size_t length)
 
     if (disk->state == DISK_OPEN &&
         rdisk_initiator_register(disk->session, address, length, &err) < 0 &&
-        !disk->memory_told) {
-        disk->memory_told = true;
+        !disk->memory_reported) {
+        disk->memory_reported = true;
         log_warning("disk '%s': I/O on guest memory will be copied: %s",
                     disk->options.name, err.text);
     }

@@ -44,7 +44,7 @@ static struct lane *lane_of(struct reactor_queue *queue)
 
 /* ---- The end of a request ----------------------------------------------- */
 
-static void tell_drained(struct lane *lane)
+static void notify_drained(struct lane *lane)
 {
     uint64_t one = 1;
 
@@ -73,7 +73,7 @@ static void release(struct lane *lane, struct blk_request *request)
     free(request->parts);
     free(request);
     if (--lane->in_flight == 0 && !lane->running) {
-        tell_drained(lane);
+        notify_drained(lane);
     }
 }
 

@@ -98,12 +98,12 @@ static bool may_tear(const struct file *file, const struct stat *st)
            (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != XFS_SUPER_MAGIC);
 }
 
-static void say_buffered(const char *volume, const char *why)
+static void report_buffered(const char *volume, const char *why)
 {
-    static atomic_bool said;
+    static atomic_bool reported;
 
-    if (!said) {
-        said = true;
+    if (!reported) {
+        reported = true;
         log_info("volume '%s' is served through the page cache, because %s; "
                  "this is logged only once",
                  volume, why);
@@ -134,7 +134,7 @@ static void choose_direct(struct file *file, const struct stat *st)
         return;
     }
     fcntl(file->fd, F_SETFL, flags);
-    say_buffered(file->volume, why);
+    report_buffered(file->volume, why);
 }
 
 static void find_identity(struct file *file, const struct backend_spec *spec,
@@ -237,8 +237,8 @@ static int keep_others_away(int fd, const struct backend_spec *spec,
     return 0;
 }
 
-static int told_open(const struct backend_spec *spec, int code,
-                     struct rdisk_error *err)
+static int open_failed(const struct backend_spec *spec, int code,
+                       struct rdisk_error *err)
 {
     if (code == -EBUSY) {
         return rdisk_error_set(
@@ -284,7 +284,7 @@ static int open_file(const struct backend_spec *spec, struct rdisk_error *err)
     }
     fd = openat(spec->directory, spec->path, flags);
     if (fd < 0) {
-        return told_open(spec, -errno, err);
+        return open_failed(spec, -errno, err);
     }
     result = keep_others_away(fd, spec, err);
     if (result < 0) {

@@ -27,7 +27,7 @@ struct access_client {
 
 /* Whether clients must authenticate. */
 enum access_method {
-    ACCESS_METHOD_UNSAID, /* as HMAC */
+    ACCESS_METHOD_UNSET, /* as HMAC */
     ACCESS_METHOD_HMAC,
     ACCESS_METHOD_OPEN, /* "none": no */
 };

@@ -52,7 +52,7 @@ bool throttle_is_key(const char *key);
 int throttle_values_set(struct throttle_values *values, uint32_t *seen,
                         const char *what, const char *key, const char *value,
                         struct rdisk_error *err);
-/* Do they go together? 0 or -EINVAL with @err. */
+/* Check that they are compatible: 0 or -EINVAL with @err. */
 int throttle_values_check(const struct throttle_values *values,
                           const char *what, struct rdisk_error *err);
 /* "iops=1000 bps=10M", of @what; "off": no limit. 0 or -EINVAL with @err. */

@@ -30,9 +30,9 @@ void attachment_put(struct worker *worker, struct attachment *attachment);
 struct attachment *attachment_find(const struct worker *worker,
                                    const struct backend *backend);
 
-/* Barrier.c: keep @io; the last request has been completed. */
+/* barrier.c: keep @io; the last request has been completed. */
 void barrier_keep(struct barrier_hold *hold, struct backend_io *io);
-void barrier_quiet(struct barrier_hold *hold);
+void barrier_idle(struct barrier_hold *hold);
 /* The barrier that holds @backend at @worker, whose context is new there. */
 struct barrier_hold *barrier_find(const struct worker *worker,
                                   const struct backend *backend);
@@ -53,7 +53,7 @@ static inline void attachment_submit(struct attachment *attachment,
 static inline void attachment_completed(struct attachment *attachment)
 {
     if (--attachment->requests == 0 && attachment->hold) {
-        barrier_quiet(attachment->hold);
+        barrier_idle(attachment->hold);
     }
 }
 

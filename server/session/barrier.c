@@ -18,8 +18,8 @@
 struct barrier_hold {
     struct barrier *barrier;
     struct worker *worker;
-    struct message hold, release;   /* to the reactor */
-    struct message quiet, released; /* from there */
+    struct message hold, release;  /* to the reactor */
+    struct message idle, released; /* from there */
 
     /* The reactor's. */
     uint64_t since; /* rdisk_now() */
@@ -54,9 +54,9 @@ void barrier_keep(struct barrier_hold *hold, struct backend_io *io)
     hold->last = &io->next;
 }
 
-void barrier_quiet(struct barrier_hold *hold)
+void barrier_idle(struct barrier_hold *hold)
 {
-    mailbox_send(&hold->barrier->server->mailbox, &hold->quiet);
+    mailbox_send(&hold->barrier->server->mailbox, &hold->idle);
 }
 
 static void hold_run(struct message *message)
@@ -74,7 +74,7 @@ static void hold_run(struct message *message)
         attachment->hold = hold;
     }
     if (!attachment || !attachment->requests) {
-        barrier_quiet(hold);
+        barrier_idle(hold);
     }
 }
 
@@ -113,7 +113,7 @@ static void release_run(struct message *message)
 
 /* ---- In the control thread ----------------------------------------------- */
 
-static void all_quiet(struct barrier *barrier)
+static void all_idle(struct barrier *barrier)
 {
     if (barrier->state == BARRIER_HOLDING) {
         barrier->state = BARRIER_HELD;
@@ -121,13 +121,13 @@ static void all_quiet(struct barrier *barrier)
     }
 }
 
-static void quiet_run(struct message *message)
+static void idle_run(struct message *message)
 {
     struct barrier_hold *hold = container_of(message, struct barrier_hold,
-                                             quiet);
+                                             idle);
 
-    if (--hold->barrier->loud == 0) {
-        all_quiet(hold->barrier);
+    if (--hold->barrier->busy == 0) {
+        all_idle(hold->barrier);
     }
 }
 
@@ -174,7 +174,7 @@ int barrier_begin(struct barrier *barrier, struct rdisk_error *err)
     }
     barrier->state = BARRIER_HOLDING;
     barrier->deadline = now() + barrier->limit;
-    barrier->loud = barrier->held_by = workers;
+    barrier->busy = barrier->held_by = workers;
     barrier->next = server->barriers;
     server->barriers = barrier;
     for (unsigned int i = 0; i < workers; i++) {
@@ -185,12 +185,12 @@ int barrier_begin(struct barrier *barrier, struct rdisk_error *err)
         hold->last = &hold->first;
         hold->hold.run = hold_run;
         hold->release.run = release_run;
-        hold->quiet.run = quiet_run;
+        hold->idle.run = idle_run;
         hold->released.run = released_run;
         reactor_send(hold->worker->reactor, &hold->hold);
     }
     if (!workers) {
-        all_quiet(barrier); /* a test's: there are no requests */
+        all_idle(barrier); /* a test's: there are no requests */
     }
     return 0;
 }

@@ -45,7 +45,7 @@ struct barrier {
     /* The rest belongs to barrier.c. */
     enum barrier_state state;
     uint64_t deadline;
-    unsigned int loud;    /* reactors that have requests at the storage */
+    unsigned int busy;    /* reactors that have requests at the storage */
     unsigned int held_by; /* reactors that have not released it */
     struct barrier_hold *holds;
     struct barrier *next; /* of the server's list */

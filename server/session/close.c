@@ -152,7 +152,7 @@ void close_event(void *opaque, void *user, bool orderly)
     resize_leave(session);
     if (session->phase == SESSION_RUNNING) {
         if (session->work.operation.begun) {
-            session->dead = true; /* its job is still running */
+            session->abandoned = true; /* its job is still running */
             return;
         }
         operation_end(&session->work.operation);

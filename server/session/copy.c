@@ -21,7 +21,7 @@ static struct copy *of_step(struct job *job)
     return copy_of(volume_operation_of_job(job));
 }
 
-static void tell_begun(struct copy *copy)
+static void report_begun(struct copy *copy)
 {
     void (*begun)(struct copy * copy) = copy->begun;
 
@@ -45,7 +45,7 @@ static void ended(struct volume_operation *work)
     } else {
         log_warning("%s", work->why.text);
     }
-    tell_begun(copy);
+    report_begun(copy);
 }
 
 static void put(struct copy *copy)
@@ -166,7 +166,7 @@ static void prepared(struct copy *copy)
     copy->copying = true;
     copy->size = volume->backend->geometry.size;
     operation_end(&copy->work.operation);
-    tell_begun(copy);
+    report_begun(copy);
     next_piece(copy);
 }
 

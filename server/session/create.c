@@ -106,7 +106,7 @@ static void end(struct creation *creation, int result,
     if (session->asking) {
         return; /* create_event() answers */
     }
-    if (!session->dead) {
+    if (!session->abandoned) {
         rdisk_target_session_paused(session->target, session->pause);
         rdisk_target_session_created(session->target,
                                      rdisk_status_from_errno(result),
@@ -135,7 +135,7 @@ void create_leave(struct session *session)
 {
     struct creation *creation = session->creation;
 
-    session->dead = true;
+    session->abandoned = true;
     if (!creation->operation.begun) {
         operation_end(&creation->operation);
         free(session);

@@ -22,7 +22,7 @@ static void decided(struct volume_operation *work)
 
     session->phase = SESSION_DECIDED;
     operation_end(&session->work.operation);
-    if (!session->dead) {
+    if (!session->abandoned) {
         if (!session->asking) {
             rdisk_target_session_retry(session->target);
         }
@@ -179,7 +179,7 @@ static void reopen(struct session *session)
     refuse(session, volume->configured ? RDISK_STATUS_BUSY : RDISK_LATER);
 }
 
-/* No other server writes it now: is it still so that this client may? */
+/* No other server writes it now: check again that this client may. */
 static void locked(struct volume_operation *work)
 {
     struct session *session = session_of_work(work);
@@ -213,7 +213,7 @@ static void check_holders(struct session *session)
                                                   rdisk_now(server->env),
                                                   &older, &session->work.why);
 
-    if (status != RDISK_STATUS_OK || session->dead) {
+    if (status != RDISK_STATUS_OK || session->abandoned) {
         refuse(session, status != RDISK_STATUS_OK ? status : RDISK_STATUS_BUSY);
         return;
     }

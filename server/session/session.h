@@ -32,7 +32,7 @@ struct session {
     struct volume_operation work; /* that opens, or closes, the volume */
     enum session_phase phase;
     bool asking;              /* from within open_event() */
-    bool dead;                /* it has ended in the transport meanwhile */
+    bool abandoned;           /* it has ended in the transport meanwhile */
     bool orderly;             /* its client does not reconnect */
     bool settle;              /* it was the last writer */
     bool releasing;           /* its CLOSE is not answered; @target is NULL if

@@ -19,7 +19,7 @@ static struct drain_volume **find(struct drain *drain, const char *volume)
     return link;
 }
 
-static void forget(struct drain_volume **link)
+static void remove_volume(struct drain_volume **link)
 {
     struct drain_volume *entry = *link;
 
@@ -59,7 +59,7 @@ int drain_end(struct drain *drain, const char *volume, struct rdisk_error *err)
     if (!volume[0]) {
         drain->all = false;
         while (drain->volumes) {
-            forget(&drain->volumes);
+            remove_volume(&drain->volumes);
         }
         return 0;
     }
@@ -72,7 +72,7 @@ int drain_end(struct drain *drain, const char *volume, struct rdisk_error *err)
         return rdisk_error_set(err, -EINVAL, "volume '%s' is not drained",
                                volume);
     }
-    forget(link);
+    remove_volume(link);
     return 0;
 }
 

@@ -55,7 +55,7 @@ struct lease_store {
                 const struct lease_record *before,
                 const struct lease_record *record, struct rdisk_error *err);
     /* The volume was deleted. */
-    void (*forget)(void *opaque, const uint8_t *identity);
+    void (*remove)(void *opaque, const uint8_t *identity);
     void *opaque;
     const uint8_t *owner; /* this process, among the servers that have these
                              records; NULL: no other has */

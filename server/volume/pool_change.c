@@ -376,8 +376,8 @@ static int gone(const struct pool_change *change, struct rdisk_error *err)
     int result = change->pool->images ? 0
                                       : pool_sync_directory(change->pool, err);
 
-    if (result == 0 && store && store->forget) {
-        store->forget(store->opaque, change->identity);
+    if (result == 0 && store && store->remove) {
+        store->remove(store->opaque, change->identity);
     }
     return result;
 }

@@ -235,12 +235,12 @@ static int save(void *opaque, const uint8_t *identity,
     return 0;
 }
 
-static void forget(void *opaque, const uint8_t *identity)
+static void remove_record(void *opaque, const uint8_t *identity)
 {
-    records_forget(opaque, identity);
+    records_remove(opaque, identity);
 }
 
-void records_forget(struct records *records, const uint8_t *identity)
+void records_remove(struct records *records, const uint8_t *identity)
 {
     char name[RECORD_NAME];
 
@@ -257,7 +257,7 @@ int records_init(struct records *records, const char *path, const char *pool)
     *records = (struct records) {
         .store = { .load = load,
                    .save = save,
-                   .forget = forget,
+                   .remove = remove_record,
                    .opaque = records },
         .directory = -1,
         .lock = -1,

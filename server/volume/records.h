@@ -28,6 +28,6 @@ void records_destroy(struct records *records);
 int records_prepare(struct records *records, unsigned int wait_ms,
                     struct rdisk_error *err);
 /* The volume was deleted. */
-void records_forget(struct records *records, const uint8_t *identity);
+void records_remove(struct records *records, const uint8_t *identity);
 
 #endif

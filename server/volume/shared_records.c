@@ -111,7 +111,7 @@ static int save(void *opaque, const uint8_t *identity,
 }
 
 /* One that stays is of an identity that no other image gets. */
-static void forget(void *opaque, const uint8_t *identity)
+static void remove_record(void *opaque, const uint8_t *identity)
 {
     const struct pool *pool = opaque;
     char name[RECORD_NAME];
@@ -125,7 +125,7 @@ void shared_records_init(struct lease_store *store, struct pool *pool)
     *store = (struct lease_store) {
         .load = load,
         .save = save,
-        .forget = forget,
+        .remove = remove_record,
         .opaque = pool,
         .owner = pool->owner,
     };

@@ -211,7 +211,7 @@ static void unlock_done(struct job *job)
     drop_reference(work);
 }
 
-/* Other servers may write it: nobody does here any more. */
+/* Other servers may write it: no client does here any more. */
 static bool is_unused(const struct volume *volume)
 {
     const struct backend *backend = volume->backend;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Does this device hold memory windows to their bounds?
+ * Whether this device holds memory windows to their bounds:
  *
  *   adversary-window ADDRESS PORT
  *

@@ -83,7 +83,7 @@ static void check_keeps(const struct lease_store *store)
     CHECK_EQUAL(store->save(store->opaque, identity, &found, &record, &err), 0);
     CHECK_EQUAL(store->load(store->opaque, identity, &found, &err), 0);
     CHECK(found.generation == 2 && !found.held);
-    store->forget(store->opaque, identity);
+    store->remove(store->opaque, identity);
     CHECK_EQUAL(store->load(store->opaque, identity, &found, &err), -ENOENT);
 }
 
@@ -101,7 +101,7 @@ static void check_later_stays(const struct lease_store *first,
     CHECK_SAYS(err.text, "another server");
     CHECK_EQUAL(first->load(first->opaque, identity, &found, &err), 0);
     CHECK(found.generation == 2 && found.held);
-    first->forget(first->opaque, identity);
+    first->remove(first->opaque, identity);
 }
 
 /* With the same generation: a client has moved from the one to the other. */
@@ -125,7 +125,7 @@ static void check_owner_stays(const struct lease_store *first,
     /* It has come back. */
     one.epoch = 3;
     CHECK_EQUAL(first->save(first->opaque, identity, &found, &one, &err), 0);
-    first->forget(first->opaque, identity);
+    first->remove(first->opaque, identity);
 }
 
 static void test_owner_stays(void)
@@ -230,9 +230,9 @@ static void test_damaged(void)
     CHECK_SAYS(err.text, "is damaged");
     CHECK_EQUAL(store->save(store->opaque, identity, &none, &record, &err),
                 -EIO);
-    store->forget(store->opaque, identity);
+    store->remove(store->opaque, identity);
     CHECK_EQUAL(store->save(store->opaque, identity, &none, &record, &err), 0);
-    store->forget(store->opaque, identity);
+    store->remove(store->opaque, identity);
     end();
 }
 

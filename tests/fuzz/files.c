@@ -110,7 +110,7 @@ static struct records records;
 
 static void remove_folder(void)
 {
-    records_forget(&records, identity);
+    records_remove(&records, identity);
     unlinkat(records.directory, ".lock", 0);
     rmdir(records.path);
     records_destroy(&records);

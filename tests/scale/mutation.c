@@ -55,7 +55,7 @@ void scale_mutate_server(struct scale *scale)
 void scale_mutate_turn(struct scale *scale)
 {
     struct rdisk_target_admission *admission = &scale->server.target->admission;
-    struct rdisk_target_newcomer **link = &admission->first, *last;
+    struct rdisk_target_pending **link = &admission->first, *last;
 
     if (scale->mutation != SCALE_MUTATE_LIFO || admission->count < 2) {
         return;

@@ -385,7 +385,7 @@ static void take(struct rdisk_initiator *session,
     }
     row = type < sizeof(messages) / sizeof(messages[0]) ? &messages[type]
                                                         : NULL;
-    session->timers.heard = rdisk_now(session->env);
+    session->timers.last_message = rdisk_now(session->env);
     if (!row || !rdisk_initiator_in(session, row->states)) {
         unexpected(session, type);
     } else if (message->status && !row->refusals) {

@@ -68,8 +68,8 @@ int rdisk_memory_init(struct rdisk_memory *memory,
     return ret;
 }
 
-static void let_go(struct rdisk_memory *memory, uintptr_t start, uintptr_t end,
-                   struct ibv_mr *mr)
+static void release_range(struct rdisk_memory *memory, uintptr_t start,
+                          uintptr_t end, struct ibv_mr *mr)
 {
     if (memory->whole) {
         rdisk_memory_remove(memory->whole, (void *)start, end - start);
@@ -85,8 +85,8 @@ void rdisk_memory_destroy(struct rdisk_memory *memory)
     for (unsigned int i = 0; i < atomic_load(&table->count); i++) {
         struct entry *entry = &table->entries[i];
 
-        let_go(memory, atomic_load(&entry->start), atomic_load(&entry->end),
-               atomic_load(&entry->mr));
+        release_range(memory, atomic_load(&entry->start),
+                      atomic_load(&entry->end), atomic_load(&entry->mr));
     }
     free(table);
     while (memory->old) {
@@ -234,7 +234,7 @@ static int add(struct rdisk_memory *memory, void *address, size_t length,
     if (inserted) {
         return 0;
     }
-    let_go(memory, start, end, obtained);
+    release_range(memory, start, end, obtained);
     return known ? 0 : rdisk_error_set(err, -ENOMEM, "out of memory");
 }
 
@@ -275,7 +275,7 @@ void rdisk_memory_remove(struct rdisk_memory *memory, void *address,
     }
     pthread_mutex_unlock(&memory->lock);
     if (last_user) {
-        let_go(memory, start, start + length, mr);
+        release_range(memory, start, start + length, mr);
     }
 }
 

@@ -142,12 +142,12 @@ struct rdisk_recovery {
 
 /* timer.c */
 struct rdisk_timers {
-    int fd;               /* timerfd; -1: time is virtual */
-    uint64_t set;         /* when it expires, or RDISK_NEVER */
-    uint64_t tick;        /* READY: for heartbeat and requests */
-    uint64_t drain_check; /* DRAINING: for answers */
-    uint64_t slots_check; /* READY: for slots that are not used */
-    uint64_t heard;       /* last message from the server */
+    int fd;                /* timerfd; -1: time is virtual */
+    uint64_t set;          /* when it expires, or RDISK_NEVER */
+    uint64_t tick;         /* READY: for heartbeat and requests */
+    uint64_t drain_check;  /* DRAINING: for answers */
+    uint64_t slots_check;  /* READY: for slots that are not used */
+    uint64_t last_message; /* last message from the server */
 };
 
 /* How long the steps to READY took. */

@@ -29,9 +29,10 @@ static const char *const state_names[] = {
 #define STAY   STATES
 
 /* A control connection is established, and the session is not open yet. */
-#define GREETING (AT(HELLO_SENT) | AT(AUTH_SENT) | AT(PROOF_SENT) | AT(OPENING))
+#define HANDSHAKE \
+    (AT(HELLO_SENT) | AT(AUTH_SENT) | AT(PROOF_SENT) | AT(OPENING))
 /* The way to READY, with which a lost connection is recovered, too. */
-#define ATTEMPT (AT(RESOLVING) | AT(CONNECTING) | GREETING | AT(JOINING))
+#define ATTEMPT (AT(RESOLVING) | AT(CONNECTING) | HANDSHAKE | AT(JOINING))
 #define SERVING (AT(READY) | AT(DRAINING))
 /* The connection has been given up already. */
 #define OVER (AT(QUIESCING) | AT(CLOSED) | AT(FAILED))
@@ -114,7 +115,7 @@ static const struct row table[] = {
     { ATTEMPT & ~AT(RESOLVING), ON(LOST), rdisk_initiator_may_retry,
       rdisk_initiator_retry, TO(QUIESCING), UNTIL(QUIESCE) },
     /* No failure that another attempt cannot change. */
-    { GREETING | AT(JOINING), ON(CONTROL_ENDED), NULL,
+    { HANDSHAKE | AT(JOINING), ON(CONTROL_ENDED), NULL,
       rdisk_initiator_retry, TO(QUIESCING), UNTIL(QUIESCE) },
     { AT(JOINING), ON(QUEUE_ENDED), NULL,
       rdisk_initiator_retry, TO(QUIESCING), UNTIL(QUIESCE) },
@@ -143,7 +144,7 @@ static const struct row table[] = {
       rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
     { AT(DRAINING), ON(DRAINED) | ON(DRAIN_TIMEOUT), NULL,
       rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
-    { GREETING | AT(CREATING) | AT(JOINING) | SERVING | AT(CLOSING), ON(FATAL),
+    { HANDSHAKE | AT(CREATING) | AT(JOINING) | SERVING | AT(CLOSING), ON(FATAL),
       NULL, rdisk_initiator_end, TO(FAILED), UNTIL(NONE) },
     { AT(FAILED), ON(QUIESCED), NULL,
       rdisk_connection_drop, STAY, UNTIL(KEEP) },
@@ -193,7 +194,7 @@ enum rdisk_initiator_state rdisk_initiator_state(
 
 bool rdisk_initiator_takes_messages(const struct rdisk_initiator *session)
 {
-    return rdisk_initiator_in(session, GREETING | AT(CREATING) | AT(JOINING) |
+    return rdisk_initiator_in(session, HANDSHAKE | AT(CREATING) | AT(JOINING) |
                                            SERVING | AT(CLOSING));
 }
 

@@ -40,7 +40,7 @@ void rdisk_timers_state(struct rdisk_initiator *session,
 
     timers->tick = timers->drain_check = timers->slots_check = RDISK_NEVER;
     if (state == RDISK_INITIATOR_READY) {
-        timers->heard = now;
+        timers->last_message = now;
         schedule_tick(session, now);
     } else if (state == RDISK_INITIATOR_DRAINING) {
         timers->drain_check = now;
@@ -76,13 +76,13 @@ static bool late(struct rdisk_initiator *session, uint64_t now)
  * A tick that comes late by so much was not the server's doing: we were away,
  * and have sent it nothing in that time, which does not count.
  */
-static void forgive_absence(struct rdisk_timers *timers, uint64_t interval,
-                            uint64_t now)
+static void discount_absence(struct rdisk_timers *timers, uint64_t interval,
+                             uint64_t now)
 {
     if (now - timers->tick > interval) {
-        timers->heard += now - timers->tick;
-        if (timers->heard > now) {
-            timers->heard = now;
+        timers->last_message += now - timers->tick;
+        if (timers->last_message > now) {
+            timers->last_message = now;
         }
     }
 }
@@ -92,10 +92,10 @@ static void tick(struct rdisk_initiator *session, uint64_t now)
     const struct rdisk_initiator_options *options = &session->options;
     struct rdisk_timers *timers = &session->timers;
 
-    forgive_absence(timers, tick_interval(session), now);
+    discount_absence(timers, tick_interval(session), now);
     schedule_tick(session, now);
     if (options->heartbeat_ms &&
-        now - timers->heard > options->heartbeat_ms * RDISK_MSEC) {
+        now - timers->last_message > options->heartbeat_ms * RDISK_MSEC) {
         rdisk_initiator_raise_lost(
             session, -ETIMEDOUT,
             "%s: no message received within heartbeat=%g seconds",

@@ -21,7 +21,7 @@ enum rdisk_status rdisk_target_admission_add(struct rdisk_target *target,
                                              struct rdisk_error *err)
 {
     struct rdisk_target_admission *admission = &target->admission;
-    struct rdisk_target_newcomer *newcomer;
+    struct rdisk_target_pending *pending;
 
     if (target->session_count + admission->count >=
         target->options.max_sessions) {
@@ -31,35 +31,35 @@ enum rdisk_status rdisk_target_admission_add(struct rdisk_target *target,
                         target->options.max_sessions);
         return RDISK_STATUS_NO_RESOURCES;
     }
-    newcomer = calloc(1, sizeof(*newcomer));
-    if (!newcomer) {
+    pending = calloc(1, sizeof(*pending));
+    if (!pending) {
         rdisk_error_set(err, -ENOMEM, "out of memory");
         return RDISK_STATUS_NO_RESOURCES;
     }
-    newcomer->id = id;
-    *admission->end = newcomer;
-    admission->end = &newcomer->next;
+    pending->id = id;
+    *admission->end = pending;
+    admission->end = &pending->next;
     admission->count++;
     return RDISK_STATUS_OK;
 }
 
-static void unlink_newcomer(struct rdisk_target_admission *admission,
-                            struct rdisk_target_newcomer **link)
+static void unlink_pending(struct rdisk_target_admission *admission,
+                           struct rdisk_target_pending **link)
 {
-    struct rdisk_target_newcomer *newcomer = *link;
+    struct rdisk_target_pending *pending = *link;
 
-    *link = newcomer->next;
-    if (admission->end == &newcomer->next) {
+    *link = pending->next;
+    if (admission->end == &pending->next) {
         admission->end = link;
     }
     admission->count--;
-    free(newcomer);
+    free(pending);
 }
 
 bool rdisk_target_admission_leave(struct rdisk_target *target,
                                   const struct rdma_cm_id *id)
 {
-    struct rdisk_target_newcomer **link = &target->admission.first;
+    struct rdisk_target_pending **link = &target->admission.first;
 
     while (*link && (*link)->id != id) {
         link = &(*link)->next;
@@ -67,7 +67,7 @@ bool rdisk_target_admission_leave(struct rdisk_target *target,
     if (!*link) {
         return false;
     }
-    unlink_newcomer(&target->admission, link);
+    unlink_pending(&target->admission, link);
     return true;
 }
 
@@ -113,7 +113,7 @@ void rdisk_target_admission_next(struct rdisk_target *target)
         return;
     }
     id = admission->first->id;
-    unlink_newcomer(admission, &admission->first);
+    unlink_pending(admission, &admission->first);
     if (rdisk_port_active(target->env, id)) {
         status = begin_session(target, id, &err);
         if (status == RDISK_STATUS_OK) {
@@ -131,7 +131,7 @@ void rdisk_target_admission_end(struct rdisk_target *target)
     while (admission->first) {
         struct rdma_cm_id *id = admission->first->id;
 
-        unlink_newcomer(admission, &admission->first);
+        unlink_pending(admission, &admission->first);
         rdisk_cm_teardowns_add(&target->teardowns, id, false);
     }
 }

@@ -313,13 +313,13 @@ enum rdisk_status rdisk_target_session_join(
 /* ---- Target ----------------------------------------------------------- */
 
 /* admission.c: connections that wait to be accepted. */
-struct rdisk_target_newcomer {
-    struct rdisk_target_newcomer *next;
+struct rdisk_target_pending {
+    struct rdisk_target_pending *next;
     struct rdma_cm_id *id; /* not accepted yet */
 };
 
 struct rdisk_target_admission {
-    struct rdisk_target_newcomer *first, **end;
+    struct rdisk_target_pending *first, **end;
     unsigned int count;
     bool served;         /* in this turn: a handshake that has begun */
     unsigned int passed; /* turns in which none was accepted for that */

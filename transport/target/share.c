@@ -240,8 +240,8 @@ static void count_memory(struct rdisk_target_session *session, int64_t bytes)
     session->target->growth += (uint64_t)bytes;
 }
 
-static void forget(struct rdisk_target_queue *queue,
-                   struct rdisk_target_slots *slots)
+static void remove_grant(struct rdisk_target_queue *queue,
+                         struct rdisk_target_slots *slots)
 {
     struct rdisk_target *target = queue->session->target;
     struct rdisk_target_slots **link = &queue->grants;
@@ -261,7 +261,7 @@ void rdisk_target_share_leave(struct rdisk_target_queue *queue)
 {
     stop_waiting(queue->session->target, queue);
     while (queue->grants) {
-        forget(queue, queue->grants);
+        remove_grant(queue, queue->grants);
     }
 }
 
@@ -271,7 +271,7 @@ void rdisk_target_grant_release(struct rdisk_target_queue *queue,
     struct rdisk_target *target = queue->session->target;
     RDISK_USE(target);
 
-    forget(queue, (struct rdisk_target_slots *)grant);
+    remove_grant(queue, (struct rdisk_target_slots *)grant);
     if (!target->processing) {
         rdisk_target_share(target);
     }
@@ -479,8 +479,8 @@ static void recall(struct rdisk_target_queue *queue, bool own)
 /* ---- Sharing ----------------------------------------------------------- */
 
 /* True if @queue is worse off than @other. */
-static bool needier(const struct rdisk_target_queue *queue,
-                    const struct rdisk_target_queue *other)
+static bool needs_more(const struct rdisk_target_queue *queue,
+                       const struct rdisk_target_queue *other)
 {
     if (!other || !queue->granted != !other->granted) {
         return !other || !queue->granted;
@@ -515,7 +515,7 @@ void rdisk_target_share(struct rdisk_target *target)
             grant(queue, &own)) {
             granted++;
         } else if (queue->wanted && !queue->session->slots_unacknowledged &&
-                   needier(queue, needy)) {
+                   needs_more(queue, needy)) {
             needy = queue;
             its_own = own;
         }

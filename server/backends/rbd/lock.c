@@ -69,7 +69,7 @@ static const char *bare(const char *address)
     return address;
 }
 
-/* 0; -ENOENT: nobody has it; or another negative errno. */
+/* 0; -ENOENT: it is free; or another negative errno. */
 static int find_holder(const struct image *image, struct holder *holder)
 {
     size_t tag_size = 64, clients = sizeof(holder->client);
@@ -199,10 +199,10 @@ static void note(const struct image *image)
     }
 }
 
-/* Has @owner taken the lock as a server of ours? As an earlier process of this
- * one? */
-static void who_is(const struct image *image, const char *owner, bool *ours,
-                   bool *predecessor)
+/* Whether @owner has taken the lock as a server of ours, and whether as an
+ * earlier process of this one. */
+static void identify_owner(const struct image *image, const char *owner,
+                           bool *ours, bool *predecessor)
 {
     const struct backend_ceph *ceph = image->ceph;
     char text[NOTE_MAX], name[NOTE_MAX], server[NOTE_MAX], instance[NOTE_MAX];
@@ -293,7 +293,7 @@ static int take_from_holder(const struct image *image, bool force,
     if (result < 0) {
         return result == -ENOENT ? 0 : image_cannot_open(image, result, err);
     }
-    who_is(image, holder.address, &ours, &predecessor);
+    identify_owner(image, holder.address, &ours, &predecessor);
     if (predecessor) {
         return break_lock(image, &holder, "this server's last process", err);
     }

@@ -77,7 +77,7 @@ static void a_command_counts_until_reload(void)
     CHECK_EQUAL(iops(throttled), 200);
     CHECK(!throttled->commanded);
     throttled_put(&server, throttled);
-    /* Of a volume that nobody has open, a reload forgets it. */
+    /* Of a volume that no client has open, a reload removes it. */
     CHECK_EQUAL(throttled_command(&server, false, "w", "iops=7", &err), 0);
     CHECK(throttled_find(&server, false, "w") != NULL);
     throttled_reload(&server);

@@ -183,7 +183,7 @@ static void lost_record_lets_nobody_come_back(void)
     begin(0);
     comes(&a, 0);
     goes(&a, false, 0);
-    records_forget(&records, lease.identity);
+    records_remove(&records, lease.identity);
     start(0, 0);
     CHECK_EQUAL(ask(&a, 0), RDISK_STATUS_STALE);
     CHECK_SAYS(err.text, "has been replaced, or the server's record");

@@ -161,7 +161,7 @@ static void lost_record_does_not_bring_a_generation_back(void)
     begin();
     comes(&one, &a);
     goes(&a, true);
-    records_forget(&records, one.lease.identity);
+    records_remove(&records, one.lease.identity);
     comes(&one, &b);
     CHECK_EQUAL(b.generation, 2);
     goes(&b, true);
