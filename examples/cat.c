@@ -32,6 +32,7 @@ int main(int argc, char **argv)
     }
     options.read_only = true;
     options.host = uri.host;
+    options.servers = uri.servers;
     options.port = uri.port;
     options.volume = uri.volume;
     struct rdisk_initiator *session = rdisk_initiator_create(&rdisk_env_system,

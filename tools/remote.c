@@ -25,6 +25,7 @@ static int read_client(struct remote_options *remote,
     struct rdisk_error err;
 
     options->host = remote->uri.host;
+    options->servers = remote->uri.servers;
     options->port = remote->uri.port;
     options->volume = remote->uri.volume;
     options->user = arguments->user;

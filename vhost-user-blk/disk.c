@@ -208,6 +208,7 @@ static void take_options(struct disk *disk, struct disk_options *options)
     initiator->secret = disk->options.secret.length ? &disk->options.secret
                                                     : NULL;
     initiator->host = disk->options.parsed.host;
+    initiator->servers = disk->options.parsed.servers;
     initiator->volume = disk->options.parsed.volume;
     if (initiator->queues > disk->options.virtqueues) {
         initiator->queues = disk->options.virtqueues;

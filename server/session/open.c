@@ -284,6 +284,18 @@ static void read_record(struct session *session)
     }
 }
 
+/* Nothing would prevent this server from writing what it has received, after
+ * another one has. */
+static void refuse_servers(struct session *session)
+{
+    rdisk_error_set(&session->work.why, -ENOTSUP,
+                    "volume '%s' cannot be opened through several servers, "
+                    "since only those of a Ceph pool can be fenced: name one "
+                    "server",
+                    session->work.volume->name);
+    refuse(session, RDISK_STATUS_UNSUPPORTED);
+}
+
 /* The lease of a volume is compared with its record each time. */
 static void opened(struct volume_operation *work)
 {
@@ -298,6 +310,10 @@ static void opened(struct volume_operation *work)
     }
     if (backend_is_fenced(volume->backend)) {
         reopen(session);
+        return;
+    }
+    if (session->request.servers && !pool_is_shared(work->pool, volume)) {
+        refuse_servers(session);
         return;
     }
     session->read_only = session->request.read_only ||

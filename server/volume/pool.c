@@ -289,6 +289,11 @@ bool pool_unlink(struct pool *pool, struct volume *volume)
     return true;
 }
 
+bool pool_is_shared(const struct pool *pool, const struct volume *volume)
+{
+    return pool->images && !volume->configured && volume->backend->class->lock;
+}
+
 const struct lease_store *pool_records(const struct pool *pool)
 {
     return pool->images    ? &pool->shared

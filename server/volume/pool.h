@@ -68,6 +68,9 @@ struct volume *pool_add(struct pool *pool, const char *name,
                         struct backend *backend, struct rdisk_error *err);
 bool pool_unlink(struct pool *pool, struct volume *volume);
 
+/* True if other servers may have the volume, and it is fenced there when it is
+ * taken from them. */
+bool pool_is_shared(const struct pool *pool, const struct volume *volume);
 /* Where records of leases are kept; NULL: leases end with the server. */
 const struct lease_store *pool_records(const struct pool *pool);
 

@@ -281,6 +281,7 @@ static void connect_lane(struct lane *lane, const char *text)
     }
     options.withheld_features = bench.older ? RDISK_FEATURE_SLOTS : 0;
     options.host = uri.host;
+    options.servers = uri.servers;
     options.port = uri.port;
     options.volume = uri.volume;
     lane->session = rdisk_initiator_create(&rdisk_env_system, &options, &events,

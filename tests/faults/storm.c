@@ -236,6 +236,7 @@ int main(int argc, char **argv)
         return 2;
     }
     options.host = uri.host;
+    options.servers = uri.servers;
     options.port = uri.port;
     options.volume = uri.volume;
     storm = mmap(NULL, sizeof(*storm), PROT_READ | PROT_WRITE,

@@ -10,6 +10,11 @@
 
 #include "transport/initiator/session.h"
 
+static struct rdisk_host *host_of(struct rdisk_initiator *session)
+{
+    return rdisk_servers_host(&session->servers);
+}
+
 /* ---- Finding them -------------------------------------------------------- */
 
 /* An attempt begins with what is known now. */
@@ -17,40 +22,60 @@ static void found(struct rdisk_initiator *session)
 {
     struct rdisk_server *server = &session->server;
 
-    server->trying = server->known;
+    server->trying = host_of(session)->known;
     server->next = 0;
     server->failures[0] = '\0';
     server->failed = server->unnamed = 0;
     rdisk_initiator_raise(session, RDISK_EVENT_RESOLVED);
 }
 
+/* Of a session that was open the addresses of one of them are known. */
+static void try_next(struct rdisk_initiator *session)
+{
+    rdisk_initiator_drop_query(session);
+    rdisk_servers_turn(&session->servers);
+    session->peer = host_of(session)->peer;
+    rdisk_initiator_set_deadline(session, RDISK_DEADLINE_NAME);
+    rdisk_initiator_resolve(session);
+}
+
 /* A server that was reached before is not lost with the name server. */
 static void not_found(struct rdisk_initiator *session, int code,
                       const char *why)
 {
-    if (!session->server.known.count) {
+    struct rdisk_host *host = host_of(session);
+    bool known = host->known.count;
+    bool another = rdisk_servers_left(&session->servers) > 1 ||
+                   session->recovery.established;
+
+    if (!known && !another) {
         rdisk_initiator_raise_lost(session, code,
-                                   "cannot resolve host '%s': %s",
-                                   session->options.host, why);
+                                   "cannot resolve host '%s': %s", host->name,
+                                   why);
         return;
     }
     rdisk_log(session->env,
-              session->server.reported ? RDISK_LOG_DEBUG : RDISK_LOG_WARNING,
-              "cannot resolve host '%s': %s; trying its last known address%s",
-              session->options.host, why,
-              session->server.known.count > 1 ? "es" : "");
-    session->server.reported = true;
-    found(session);
+              host->reported ? RDISK_LOG_DEBUG : RDISK_LOG_WARNING,
+              "cannot resolve host '%s': %s; trying %s", host->name, why,
+              !known                  ? "the next server"
+              : host->known.count > 1 ? "its last known addresses"
+                                      : "its last known address");
+    host->reported = true;
+    if (known) {
+        found(session);
+    } else {
+        try_next(session);
+    }
 }
 
 static int begin_query(struct rdisk_initiator *session)
 {
     const struct rdisk_verbs *verbs = session->env->verbs;
+    const struct rdisk_host *host = host_of(session);
     struct rdisk_server *server = &session->server;
     struct epoll_event event = { .events = EPOLLIN };
 
-    server->query = verbs->query_name(session->options.host,
-                                      (uint16_t)session->options.port);
+    server->query = verbs->query_name(host->name, host->port);
     if (!server->query) {
         return -errno;
     }
@@ -67,16 +92,16 @@ static int begin_query(struct rdisk_initiator *session)
 
 void rdisk_initiator_resolve(struct rdisk_initiator *session)
 {
+    struct rdisk_host *host = host_of(session);
     struct rdisk_server *server = &session->server;
     int ret;
 
     session->connection.exists = true;
-    if (!server->known.count) {
-        server->literal =
-            rdisk_addresses_parse(&server->known, session->options.host,
-                                  (uint16_t)session->options.port);
+    if (!host->known.count) {
+        host->literal = rdisk_addresses_parse(&host->known, host->name,
+                                              host->port);
     }
-    if (server->literal) {
+    if (host->literal) {
         found(session);
     } else if (!server->query && (ret = begin_query(session)) < 0) {
         not_found(session, ret,
@@ -101,6 +126,7 @@ void rdisk_initiator_drop_query(struct rdisk_initiator *session)
 void rdisk_initiator_take_addresses(struct rdisk_initiator *session)
 {
     struct rdisk_server *server = &session->server;
+    struct rdisk_host *host = host_of(session);
     bool awaited = rdisk_initiator_state(session) == RDISK_INITIATOR_RESOLVING;
     const char *why;
     int ret;
@@ -108,12 +134,12 @@ void rdisk_initiator_take_addresses(struct rdisk_initiator *session)
     if (!server->query) {
         return;
     }
-    ret = session->env->verbs->name_answer(server->query, &server->known, &why);
+    ret = session->env->verbs->name_answer(server->query, &host->known, &why);
     if (ret == -EAGAIN) {
         return;
     }
     rdisk_initiator_drop_query(session);
-    session->server.reported = session->server.reported && ret < 0;
+    host->reported = host->reported && ret < 0;
     if (awaited && ret < 0) {
         not_found(session, ret, why);
     } else if (awaited) {
@@ -172,7 +198,7 @@ void rdisk_initiator_unreachable(struct rdisk_initiator *session)
         &session->machine.errors[RDISK_EVENT_ADDRESS_FAILED];
     char text[RDISK_FAILURES_TEXT + 40];
 
-    if (session->server.literal) {
+    if (host_of(session)->literal) {
         rdisk_initiator_raise_error(session, RDISK_EVENT_LOST, last);
         return;
     }

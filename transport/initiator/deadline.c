@@ -50,8 +50,9 @@ static uint64_t duration_of(const struct rdisk_initiator *session,
 
     switch (deadline) {
     case RDISK_DEADLINE_NAME:
-        return rdisk_least(session->server.known.count ? timeout / NAME_PART
-                                                       : timeout,
+        return rdisk_least(rdisk_servers_host(&session->servers)->known.count
+                               ? timeout / NAME_PART
+                               : timeout,
                            left(session, now));
     case RDISK_DEADLINE_ADDRESS:
         return share(session, now);
@@ -64,6 +65,9 @@ static uint64_t duration_of(const struct rdisk_initiator *session,
     case RDISK_DEADLINE_QUIESCE:
         return QUIESCE_MS * RDISK_MSEC;
     default:
+        if (session->servers.tried) {
+            return 0; /* the next server may be there */
+        }
         return session->recovery.established
                    ? pause_of(session, session->recovery.backoff)
                    : rdisk_least(pause_of(session, session->recovery.backoff),
@@ -83,6 +87,28 @@ static uint64_t duration(const struct rdisk_initiator *session,
                : rdisk_least(whole, end > now ? end - now : 0);
 }
 
+/*
+ * All attempts to open it have open-timeout together, and so has a round of
+ * attempts to reconnect. What is left is divided among the servers.
+ */
+static void begin_attempt(struct rdisk_initiator *session, uint64_t now)
+{
+    struct rdisk_state_machine *machine = &session->machine;
+    const struct rdisk_servers *servers = &session->servers;
+    bool first = session->recovery.established
+                     ? !servers->tried
+                     : !session->recovery.attempts && !servers->tried;
+
+    if (first) {
+        machine->opens_until = now +
+                               session->options.open_timeout_ms * RDISK_MSEC;
+    }
+    machine->attempt_ends = now + (machine->opens_until > now
+                                       ? (machine->opens_until - now) /
+                                             rdisk_servers_left(servers)
+                                       : 0);
+}
+
 void rdisk_initiator_set_deadline(struct rdisk_initiator *session,
                                   enum rdisk_deadline deadline)
 {
@@ -92,11 +118,8 @@ void rdisk_initiator_set_deadline(struct rdisk_initiator *session,
     if (deadline == RDISK_DEADLINE_KEEP) {
         return;
     }
-    /* All attempts to open it have open-timeout together. */
-    if (deadline == RDISK_DEADLINE_NAME &&
-        (session->recovery.established || !session->recovery.attempts)) {
-        machine->attempt_ends = now +
-                                session->options.open_timeout_ms * RDISK_MSEC;
+    if (deadline == RDISK_DEADLINE_NAME) {
+        begin_attempt(session, now);
     }
     machine->deadline = deadline;
     machine->deadline_at = deadline == RDISK_DEADLINE_NONE
@@ -129,7 +152,7 @@ static void address_timeout(struct rdisk_initiator *session)
         rdisk_initiator_raise_error(session, RDISK_EVENT_ADDRESS_FAILED, &err);
         return;
     }
-    if (!session->server.literal) {
+    if (!rdisk_servers_host(&session->servers)->literal) {
         rdisk_initiator_note_address(session, &err);
     }
     open_timeout(session);

@@ -35,11 +35,27 @@ void rdisk_initiator_send_hello(struct rdisk_initiator *session)
     rdisk_initiator_send(session, &hello.message, sizeof(hello));
 }
 
+/* One that does not know that the volume may be written elsewhere might write
+ * what it had received before. */
+static bool knows_servers(struct rdisk_initiator *session)
+{
+    if (session->servers.count == 1 ||
+        session->handshake.auth.chosen & RDISK_FEATURE_SERVERS) {
+        return true;
+    }
+    rdisk_initiator_raise_lost(session, -ENOTSUP,
+                               "%s is too old to be one of several servers: "
+                               "update it, or name it alone",
+                               session->peer);
+    return false;
+}
+
 void rdisk_initiator_send_open(struct rdisk_initiator *session)
 {
     const struct rdisk_initiator_options *options = &session->options;
     uint32_t flags = (options->read_only ? RDISK_OPEN_READ_ONLY : 0) |
-                     (options->shared ? RDISK_OPEN_SHARED : 0);
+                     (options->shared ? RDISK_OPEN_SHARED : 0) |
+                     (session->servers.count > 1 ? RDISK_OPEN_SERVERS : 0);
     size_t length = strlen(options->volume);
     struct rdisk_wire_open open = {
         .message.type = htole16(RDISK_MSG_OPEN),
@@ -53,6 +69,9 @@ void rdisk_initiator_send_open(struct rdisk_initiator *session)
         .generation = htole64(session->info.generation),
     };
 
+    if (!knows_servers(session)) {
+        return;
+    }
     memcpy(open.client, session->handshake.client, sizeof(open.client));
     memcpy(open.name, options->volume, length);
     rdisk_initiator_send(session, &open.message, sizeof(open));

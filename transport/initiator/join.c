@@ -107,6 +107,7 @@ void rdisk_initiator_serve(struct rdisk_initiator *session)
                   (unsigned long long)session->epoch);
     }
     recovery->established = true;
+    session->servers.tried = 0;
     rdisk_initiator_reset_slots(session);
     for (unsigned int i = 0; i < session->queues.count; i++) {
         rdisk_queue_hand_over(&session->queues.list[i]);

@@ -7,6 +7,7 @@
 
 #include <rdisk/initiator.h>
 #include "transport/initiator/options.h"
+#include "transport/initiator/servers.h"
 
 #define TIMEOUT_MAX_MS 3600000u
 
@@ -257,6 +258,9 @@ int rdisk_initiator_options_check(const struct rdisk_initiator_options *options,
     }
     if (!options->host || !options->host[0]) {
         return rdisk_error_set(err, -EINVAL, "no host is given");
+    }
+    if (rdisk_servers_check(options, err) < 0) {
+        return -EINVAL;
     }
     if (rdisk_volume_name_check(volume, strlen(volume), err) < 0) {
         return -EINVAL;

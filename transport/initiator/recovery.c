@@ -56,14 +56,22 @@ static bool may_pass(const struct rdisk_error *err)
 static bool opening(const struct rdisk_initiator *session)
 {
     return !session->recovery.established &&
-           rdisk_now(session->env) < session->machine.attempt_ends;
+           rdisk_now(session->env) < session->machine.opens_until;
+}
+
+/* This one was not reached, or does not answer; the next one has an answer. */
+static bool next_may(const struct rdisk_initiator *session)
+{
+    return rdisk_servers_left(&session->servers) > 1 &&
+           !session->connection.control_up;
 }
 
 bool rdisk_initiator_may_retry(const struct rdisk_initiator *session)
 {
     return rdisk_initiator_may_reconnect(session) ||
            (opening(session) &&
-            may_pass(&session->machine.errors[RDISK_EVENT_LOST]));
+            (next_may(session) ||
+             may_pass(&session->machine.errors[RDISK_EVENT_LOST])));
 }
 
 bool rdisk_initiator_out_of_time(const struct rdisk_initiator *session)
@@ -86,6 +94,7 @@ void rdisk_initiator_recover(struct rdisk_initiator *session)
     rdisk_log(session->env, RDISK_LOG_WARNING,
               "%s; requests wait up to reconnect-delay=%g seconds",
               session->machine.error.text, delay / 1000.0);
+    rdisk_servers_restart(&session->servers, session->machine.error.code);
     session->recovery.deadline = rdisk_now(session->env) + delay * RDISK_MSEC;
     session->recovery.backoff = RDISK_BACKOFF_MIN;
     session->recovery.reported.text[0] = '\0';
@@ -99,6 +108,7 @@ void rdisk_initiator_recover_close(struct rdisk_initiator *session)
               "open-timeout=%g seconds",
               session->machine.error.text,
               session->options.open_timeout_ms / 1000.0);
+    rdisk_servers_restart(&session->servers, session->machine.error.code);
     session->recovery.backoff = RDISK_BACKOFF_MIN;
     session->recovery.reported.text[0] = '\0';
     leave_connection(session);
@@ -126,6 +136,7 @@ void rdisk_initiator_retry(struct rdisk_initiator *session)
         recovery->attempts++;
         session->info.generation = session->handshake.generation;
     }
+    rdisk_servers_turn(&session->servers);
     leave_connection(session);
 }
 
@@ -165,6 +176,9 @@ void rdisk_initiator_back_off(struct rdisk_initiator *session)
     struct rdisk_recovery *recovery = &session->recovery;
 
     rdisk_connection_drop(session);
+    if (session->servers.tried) {
+        return;
+    }
     recovery->backoff = recovery->backoff * 2 < BACKOFF_MAX
                             ? recovery->backoff * 2
                             : BACKOFF_MAX;
@@ -172,6 +186,12 @@ void rdisk_initiator_back_off(struct rdisk_initiator *session)
 
 void rdisk_initiator_attempt(struct rdisk_initiator *session)
 {
+    const char *peer = rdisk_servers_host(&session->servers)->peer;
+
+    if (session->peer != peer) {
+        rdisk_initiator_drop_query(session);
+        session->peer = peer;
+    }
     session->epoch++;
     session->connection.control.epoch = 0;
     session->ping.sent = false;

@@ -33,18 +33,6 @@ static void begin(struct rdisk_initiator *session)
                          sizeof(session->handshake.client));
 }
 
-/* An IPv6 address is bracketed, as in a URI. */
-static char *peer_new(const struct rdisk_initiator_options *options)
-{
-    bool brackets = strchr(options->host, ':');
-    char *peer;
-
-    return asprintf(&peer, "%s%s%s:%u", brackets ? "[" : "", options->host,
-                    brackets ? "]" : "", options->port) < 0
-               ? NULL
-               : peer;
-}
-
 static void take_client(struct rdisk_initiator *session,
                         const struct rdisk_client *client)
 {
@@ -63,17 +51,15 @@ static bool copy_options(struct rdisk_initiator *session,
     if (options->client) {
         take_client(session, options->client);
     }
-    if (!session->options.port) {
-        session->options.port = RDISK_DEFAULT_PORT;
-    }
-    session->options.host = strdup(options->host);
+    session->options.host = session->options.servers = NULL; /* the same */
     session->options.volume = strdup(options->volume);
     session->options.secret = NULL; /* the caller's may go */
     if (options->user) {
         session->options.user = strdup(options->user);
         session->handshake.secret = rdisk_secret_new();
     }
-    if (!session->options.host || !session->options.volume ||
+    if (!session->options.volume ||
+        !rdisk_servers_init(&session->servers, options) ||
         (options->user &&
          (!session->options.user || !session->handshake.secret))) {
         return false;
@@ -81,8 +67,8 @@ static bool copy_options(struct rdisk_initiator *session,
     if (options->user) {
         *session->handshake.secret = *options->secret;
     }
-    session->peer = peer_new(&session->options);
-    return session->peer;
+    session->peer = rdisk_servers_host(&session->servers)->peer;
+    return true;
 }
 
 static bool open_descriptors(struct rdisk_initiator *session)
@@ -157,10 +143,9 @@ void rdisk_initiator_destroy(struct rdisk_initiator *session)
     close_descriptor(session->poll_fd);
     close_descriptor(session->alarm_fd);
     close_descriptor(session->timers.fd);
-    free((char *)session->options.host);
     free((char *)session->options.volume);
     free((char *)session->options.user);
-    free(session->peer);
+    rdisk_servers_free(&session->servers);
     rdisk_secret_free(session->handshake.secret);
     rdisk_use_end(&session->use);
     free(session);

@@ -12,6 +12,7 @@
 #include "transport/initiator/link.h"
 #include "transport/initiator/options.h"
 #include "transport/initiator/queue.h"
+#include "transport/initiator/servers.h"
 #include "transport/initiator/state.h"
 #include "transport/verbs/name.h"
 #include "transport/wire/auth.h"
@@ -29,14 +30,12 @@ struct rdisk_queues {
 };
 
 /*
- * addresses.c: where the server is. An attempt to connect tries what was known
- * when it began; an answer that comes too late for one is there for the next.
+ * addresses.c: where the server is that is tried. An attempt to connect tries
+ * what was known when it began; an answer that comes too late for one is there
+ * for the next.
  */
 struct rdisk_server {
     struct rdisk_name_query *query;     /* without an answer so far, or NULL */
-    bool literal;                       /* the host is an address */
-    bool reported;                      /* that the resolver fails */
-    struct rdisk_addresses known;       /* of the latest answer */
     struct rdisk_addresses trying;      /* by this attempt */
     unsigned int next;                  /* of these */
     char where[RDISK_ADDRESS_TEXT];     /* the one that is tried, or in use */
@@ -159,7 +158,7 @@ struct rdisk_durations {
 struct rdisk_initiator {
     const struct rdisk_env *env;
     struct rdisk_initiator_options options; /* strings are ours */
-    char *peer;                             /* host:port, for messages */
+    const char *peer; /* the server that is tried, for messages */
     const struct rdisk_initiator_events *events;
     void *opaque;
     struct rdisk_use use; /* by the home thread */
@@ -167,6 +166,7 @@ struct rdisk_initiator {
     int alarm_fd;         /* eventfd: a queue has news for home */
 
     struct rdisk_state_machine machine;
+    struct rdisk_servers servers;
     struct rdisk_server server;
     struct rdisk_connection connection;
     struct rdisk_handshake handshake;
@@ -204,7 +204,8 @@ uint64_t rdisk_initiator_step(struct rdisk_initiator *session);
 
 /* addresses.c */
 
-/* RESOLVING: find the server's addresses, for RESOLVED or LOST. */
+/* RESOLVING: find the server's addresses, for RESOLVED or LOST. If they cannot
+ * be found, the next server's. */
 void rdisk_initiator_resolve(struct rdisk_initiator *session);
 bool rdisk_initiator_addresses_left(const struct rdisk_initiator *session);
 /* The last address has failed, too: LOST, with all reasons. */

@@ -82,7 +82,8 @@ struct rdisk_state_machine {
     _Atomic int flow;  /* enum rdisk_request_flow; any thread */
     enum rdisk_deadline deadline;
     uint64_t deadline_at;  /* or RDISK_NEVER */
-    uint64_t attempt_ends; /* open-timeout of this attempt to connect */
+    uint64_t opens_until;  /* open-timeout: of attempts with all servers, */
+    uint64_t attempt_ends; /* and of this one */
     /*
      * The first failure of the newest connection that failed. Of a session
      * that is FAILED it does not change any more, and any thread may read it.

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transport/initiator/servers.h"
+
 #define SCHEME "rdma://"
 
 static int hex_digit(char c)
@@ -50,7 +52,7 @@ static int decode(char *to, size_t to_size, const char *from, size_t length,
     return 0;
 }
 
-static int parse_port(struct rdisk_uri *uri, const char *text, size_t length,
+static int parse_port(uint16_t *to, const char *text, size_t length,
                       struct rdisk_error *err)
 {
     unsigned long port = 0;
@@ -67,13 +69,13 @@ static int parse_port(struct rdisk_uri *uri, const char *text, size_t length,
                                "port '%.*s' is not a number in 1…65535",
                                (int)length, text);
     }
-    uri->port = (uint16_t)port;
+    *to = (uint16_t)port;
     return 0;
 }
 
 /* host, host:port, [address] or [address]:port */
-static int parse_authority(struct rdisk_uri *uri, const char *text,
-                           size_t length, struct rdisk_error *err)
+static int parse_server(char name[256], uint16_t *to, const char *text,
+                        size_t length, struct rdisk_error *err)
 {
     const char *end = text + length;
     const char *host = text;
@@ -114,12 +116,51 @@ static int parse_authority(struct rdisk_uri *uri, const char *text,
             err, -EINVAL,
             "the URI names no host; write rdma://host[:port]/volume");
     }
-    ret = decode(uri->host, sizeof(uri->host), host, (size_t)(host_end - host),
-                 "the host name", err);
+    ret = decode(name, 256, host, (size_t)(host_end - host), "the host name",
+                 err);
     if (ret < 0 || port == end) {
         return ret;
     }
-    return parse_port(uri, port + 1, (size_t)(end - port - 1), err);
+    return parse_port(to, port + 1, (size_t)(end - port - 1), err);
+}
+
+int rdisk_server_parse(const char *text, size_t length, char host[256],
+                       uint16_t *port, const char **rest,
+                       struct rdisk_error *err)
+{
+    const char *comma = memchr(text, ',', length);
+
+    *port = RDISK_DEFAULT_PORT;
+    *rest = comma ? comma + 1 : NULL;
+    return parse_server(host, port, text,
+                        comma ? (size_t)(comma - text) : length, err);
+}
+
+/* The first, and those behind it, which are only checked. */
+static int parse_authority(struct rdisk_uri *uri, const char *text,
+                           size_t length, struct rdisk_error *err)
+{
+    struct rdisk_initiator_options options = { .servers = uri->servers };
+    const char *rest;
+    int ret = rdisk_server_parse(text, length, uri->host, &uri->port, &rest,
+                                 err);
+
+    if (ret < 0 || !rest) {
+        return ret;
+    }
+    length -= (size_t)(rest - text);
+    if (!length) {
+        return rdisk_error_set(err, -EINVAL,
+                               "the URI names no server after the last comma");
+    }
+    if (length >= sizeof(uri->servers)) {
+        return rdisk_error_set(err, -EINVAL,
+                               "the names of the servers are longer than %zu "
+                               "bytes",
+                               sizeof(uri->servers) - 1);
+    }
+    memcpy(uri->servers, rest, length);
+    return rdisk_servers_check(&options, err);
 }
 
 static int parse_query(const char *query, rdisk_uri_option_fn *option,
@@ -175,8 +216,6 @@ static int parse_place(const char *text, struct rdisk_uri *uri,
     int ret;
 
     memset(uri, 0, sizeof(*uri));
-    uri->port = RDISK_DEFAULT_PORT;
-
     if (strncmp(text, SCHEME, strlen(SCHEME))) {
         return rdisk_error_set(err, -EINVAL,
                                "'%.200s' does not start with " SCHEME, text);

@@ -185,6 +185,7 @@ enum rdisk_target_event rdisk_target_session_open(
     request->generation = le64toh(wire->generation);
     request->read_only = le32toh(wire->flags) & RDISK_OPEN_READ_ONLY;
     request->shared = le32toh(wire->flags) & RDISK_OPEN_SHARED;
+    request->servers = le32toh(wire->flags) & RDISK_OPEN_SERVERS;
     return RDISK_TARGET_ON_OPEN;
 }
 

@@ -150,12 +150,13 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_LIST     (1ull << 11) /* LIST */
 #define RDISK_FEATURE_SNAPSHOT (1ull << 12) /* SNAPSHOT */
 #define RDISK_FEATURE_SLOTS    (1ull << 13) /* slots come and go */
+#define RDISK_FEATURE_SERVERS  (1ull << 14) /* RDISK_OPEN_SERVERS */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
      RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_CREATE | \
      RDISK_FEATURE_COPY | RDISK_FEATURE_LONG_EXTENTS | RDISK_FEATURE_BARE | \
      RDISK_FEATURE_DELETE | RDISK_FEATURE_VECTOR | RDISK_FEATURE_LIST | \
-     RDISK_FEATURE_SNAPSHOT | RDISK_FEATURE_SLOTS)
+     RDISK_FEATURE_SNAPSHOT | RDISK_FEATURE_SLOTS | RDISK_FEATURE_SERVERS)
 
 /* How the peers authenticate, right after HELLO_REPLY. */
 enum rdisk_auth_method {
@@ -197,9 +198,11 @@ struct rdisk_wire_auth_proof {
 };
 static_assert(sizeof(struct rdisk_wire_auth_proof) == 64, "wire layout");
 
-#define RDISK_OPEN_READ_ONLY   (1u << 0)
-#define RDISK_OPEN_SHARED      (1u << 1) /* others may write too */
-#define RDISK_OPEN_FLAGS_KNOWN (RDISK_OPEN_READ_ONLY | RDISK_OPEN_SHARED)
+#define RDISK_OPEN_READ_ONLY (1u << 0)
+#define RDISK_OPEN_SHARED    (1u << 1) /* others may write too */
+#define RDISK_OPEN_SERVERS   (1u << 2) /* it may reconnect elsewhere */
+#define RDISK_OPEN_FLAGS_KNOWN \
+    (RDISK_OPEN_READ_ONLY | RDISK_OPEN_SHARED | RDISK_OPEN_SERVERS)
 
 struct rdisk_wire_open {
     struct rdisk_wire_message message;

@@ -155,7 +155,25 @@ static void no_sentence_wanted(void)
     CHECK_EQUAL(rdisk_uri_parse("x", &uri, NULL, NULL, NULL), -EINVAL);
 }
 
+static void several(void)
+{
+    is("rdma://a,b:7472,[fe80::1%25eth0]:7473,[::1]/vol", "a", 7471, "vol");
+    CHECK(!strcmp(uri.servers, "b:7472,[fe80::1%25eth0]:7473,[::1]"));
+    is("rdma://[::1]:7,b/vol", "::1", 7, "vol");
+    CHECK(!strcmp(uri.servers, "b"));
+    is("rdma://a/vol", "a", 7471, "vol");
+    CHECK(!strcmp(uri.servers, ""));
+    is("rdma://a,b,c,d,e,f,g,h/vol", "a", 7471, "vol");
+    refuses("rdma://a,b,c,d,e,f,g,h,i/vol", "more than 8 servers");
+    refuses("rdma://a,/vol", "names no server after the last comma");
+    refuses("rdma://a,,b/vol", "names no host");
+    refuses("rdma://,b/vol", "names no host");
+    refuses("rdma://a,b:0/vol", "port '0'");
+    refuses("rdma://a,u@b/vol", "names a user");
+}
+
 static const struct unit_test tests[] = {
+    { "a URI names several servers, each with its port", several },
     { "host and volume are enough", plain },
     { "a port is 1 to 65535", port },
     { "an IPv6 address stands in brackets", ipv6 },

@@ -60,10 +60,13 @@ struct rdisk_client {
 };
 
 struct rdisk_initiator_options {
-    const char *host;   /* name or address; copied */
-    uint16_t port;      /* 0: RDISK_DEFAULT_PORT */
-    const char *volume; /* copied */
-    const char *user;   /* the client's name there, copied; NULL: the
+    const char *host;    /* name or address; copied */
+    uint16_t port;       /* 0: RDISK_DEFAULT_PORT */
+    const char *servers; /* further ones that have the volume, as in a URI:
+                                   "b,c:7472"; tried in turn; copied; NULL or
+                                   "": none */
+    const char *volume;  /* copied */
+    const char *user;    /* the client's name there, copied; NULL: the
                                    server demands no authentication */
     const struct rdisk_secret *secret; /* with user: proves that it is this
                                    client, and the server that server; copied,

@@ -20,6 +20,8 @@ typedef uint16_t rdisk_le16;
 typedef uint32_t rdisk_le32;
 typedef uint64_t rdisk_le64;
 
+#define RDISK_SERVERS_MAX  8u    /* that may have a volume, for a client */
+#define RDISK_SERVERS_TEXT 2048u /* bytes of their names, with the NUL */
 #define RDISK_DEFAULT_PORT 7471
 
 /* Limits; both sides refuse what lies outside. */

@@ -68,6 +68,8 @@ struct rdisk_open_request {
                                    was not demanded */
     bool read_only;
     bool shared;
+    bool servers; /* it may reconnect to another server: refuse that with
+                                   -ENOTSUP unless the volume is fenced there */
     uint8_t client[16];
     uint64_t epoch;
     uint64_t generation; /* 0: comes for the first time; else it comes

@@ -70,12 +70,35 @@ static void client_that_comes_back_needs_no_memory_beside_its_older_self(void)
     pool_server_end();
 }
 
+/* A file cannot be fenced. */
+static void several_servers_are_refused(void)
+{
+    struct rdisk_open_request request = {
+        .volume = "v",
+        .client = { 1 },
+        .epoch = 1,
+        .servers = true,
+    };
+    void *session = NULL;
+
+    begin();
+    asking = unconnected_session();
+    CHECK_EQUAL(session_events.open(&pool_server, &asking, &request, &grant,
+                                    &session, &err),
+                RDISK_STATUS_UNSUPPORTED);
+    CHECK_SAYS(err.text, "cannot be opened through several servers");
+    CHECK(!session);
+    pool_server_end();
+}
+
 static const struct unit_test tests[] = {
     { "a client that is refused for lack of memory takes no lease",
       refused_client_does_not_take_the_lease },
     { "a client that comes back fences its older session before it needs "
       "memory",
       client_that_comes_back_needs_no_memory_beside_its_older_self },
+    { "a client with several servers gets no volume that cannot be fenced",
+      several_servers_are_refused },
 };
 
 UNIT_SUITE("server-open", tests)

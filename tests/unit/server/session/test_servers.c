@@ -68,6 +68,7 @@ static void *open_at(struct server *server, uint8_t id, uint64_t epoch,
         .epoch = epoch,
         .generation = generation,
         .read_only = !id,
+        .servers = true,
     };
     struct rdisk_target_session *session = &asking[asked++];
     void *user = NULL;
