@@ -55,6 +55,7 @@ void rdma_parse_filename(const char *filename, QDict *options, Error **errp)
 {
     struct rdisk_error err = { 0 };
     struct rdisk_uri uri;
+    g_autofree char *host = NULL;
     g_autofree char *port = NULL;
 
     if (qdict_haskey(options, "volume") ||
@@ -71,7 +72,9 @@ void rdma_parse_filename(const char *filename, QDict *options, Error **errp)
     }
 
     port = g_strdup_printf("%u", uri.port);
-    qdict_put_str(options, "server.host", uri.host);
+    host = g_strdup_printf("%s%s%s", uri.host, uri.servers[0] ? "," : "",
+                           uri.servers);
+    qdict_put_str(options, "server.host", host);
     qdict_put_str(options, "server.port", port);
     qdict_put_str(options, "volume", uri.volume);
 }
@@ -136,7 +139,26 @@ static bool rdma_read_secret(const char *id, struct rdisk_secret *secret,
     return true;
 }
 
+/*
+ * "a,b:7472": behind the first server there may be more, as in a URI.  False:
+ * the first one's name is too long.
+ */
+static bool rdma_split_servers(const char *text, char host[RDMA_HOST_SIZE],
+                               const char **servers)
+{
+    size_t length = strcspn(text, ",");
+
+    *servers = text[length] ? text + length + 1 : NULL;
+    if (length >= RDMA_HOST_SIZE) {
+        return false;
+    }
+    memcpy(host, text, length);
+    host[length] = 0;
+    return true;
+}
+
 bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
+                          char host[RDMA_HOST_SIZE],
                           struct rdisk_secret *secret,
                           struct rdisk_initiator_options *o, Error **errp)
 {
@@ -150,7 +172,12 @@ bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
     }
 
     rdisk_initiator_options_init(o);
-    o->host = opts->server->host;
+    if (!rdma_split_servers(opts->server->host, host, &o->servers)) {
+        error_setg(errp, "the server's name is longer than %u bytes",
+                   RDMA_HOST_SIZE - 1);
+        return false;
+    }
+    o->host = host;
     o->port = port;
     o->volume = opts->volume;
     o->read_only = read_only;
@@ -214,12 +241,16 @@ static char *rdma_encode(const char *text, const char *allowed)
 char *rdma_base_uri(const BlockdevOptionsRdma *opts)
 {
     const InetSocketAddressBase *server = opts->server;
-    bool ipv6 = strchr(server->host, ':');
+    g_autofree char *first = g_strndup(server->host,
+                                       strcspn(server->host, ","));
+    bool ipv6 = strchr(first, ':');
     /* The zone of a link-local address begins with a '%' */
-    g_autofree char *host = rdma_encode(server->host, ":");
+    g_autofree char *host = rdma_encode(first, ":");
 
-    return g_strdup_printf("rdma://%s%s%s:%s/", ipv6 ? "[" : "", host,
-                           ipv6 ? "]" : "", server->port);
+    /* The further ones are as in a URI already */
+    return g_strdup_printf("rdma://%s%s%s:%s%s/", ipv6 ? "[" : "", host,
+                           ipv6 ? "]" : "", server->port,
+                           server->host + strlen(first));
 }
 
 char *rdma_uri(const BlockdevOptionsRdma *opts)

@@ -169,12 +169,13 @@ static RdmaSession *rdma_new_session(BlockDriverState *bs, bool read_only,
     };
     BDRVRdmaState *s = bs->opaque;
     struct rdisk_initiator_options o;
+    char host[RDMA_HOST_SIZE];
     struct rdisk_secret secret;
     struct rdisk_error err = { 0 };
     RdmaSession *session;
 
     *ret = -EINVAL;
-    if (!rdma_convert_options(s->opts, read_only, &secret, &o, errp)) {
+    if (!rdma_convert_options(s->opts, read_only, host, &secret, &o, errp)) {
         return NULL;
     }
 

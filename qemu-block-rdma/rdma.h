@@ -99,13 +99,17 @@ typedef struct BDRVRdmaState {
 void rdma_parse_filename(const char *filename, QDict *options, Error **errp);
 
 /* Takes the driver's options out of @options.  NULL: @errp is set. */
+/* Of a server's name, with the NUL, as struct rdisk_uri has it */
+#define RDMA_HOST_SIZE 256
+
 BlockdevOptionsRdma *rdma_parse_options(QDict *options, Error **errp);
 
 /*
- * The strings of @o point into @opts, its secret at @secret, which the caller
- * wipes.  Ranges are librdisk's to check.
+ * The strings of @o point into @opts, its host at @host, and its secret at
+ * @secret, which the caller wipes.  Ranges are librdisk's to check.
  */
 bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
+                          char host[RDMA_HOST_SIZE],
                           struct rdisk_secret *secret,
                           struct rdisk_initiator_options *o, Error **errp);
 
