@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # The state of the lab: what a test file must leave as it was, and what is kept
-# for whoever looks for the cause of a failure.
+# to find the cause of a failure.
 
 # ---- What is kept -------------------------------------------------------
 

@@ -5,7 +5,7 @@
 # client: tests/adversary/client.c has each attack. The device refuses what the
 # protection domains keep apart, the server what breaks the protocol; after each
 # attack the victim's data and session are as they were.
-# An end that vanishes leaves the server a message that nobody acknowledges; where
+# An end that vanishes leaves the server a message that is not acknowledged; where
 # the server notices that the connection has gone more than four seconds later,
 # its device gives the message up.
 # lab: --allow non-flush.error.status.=.10|non-flush.error.status.=.12

@@ -76,8 +76,9 @@ check_a_disk_of_4_KiB_blocks_is_used_directly_with_its_block_size()
     stop_server
 }
 
-# The disk's blocks are larger than what they write, so that somebody has to
-# read, change and write a block: the server does, one after the other.
+# The disk's blocks are larger than what they write, so that either a client or
+# the server has to read, change and write a block: the server does, one after the
+# other.
 check_two_hosts_that_write_sectors_of_one_block_lose_nothing()
 {
     local i one=() other=()
@@ -104,7 +105,7 @@ check_two_hosts_that_write_sectors_of_one_block_lose_nothing()
     stop_server
 }
 
-# submission VOLUME: as told while somebody has it open
+# submission VOLUME: as reported while it is open
 submission()
 {
     client holder "$(uri "$1")"

@@ -64,7 +64,7 @@ check_reopen_changes_between_reading_and_writing()
     qmp qemu blockdev-reopen \
         "{\"options\": [$(node disk both '"read-only": true')]}" >/dev/null
     equal sessions "$(sessions)" "['both reads']"
-    # So now somebody else may write, and then it may not.
+    # So now another client may write, and then this one may not.
     client owner "$(uri both)"
     qmp_refused "is being written by $addr" qemu blockdev-reopen \
         "{\"options\": [$(node disk both '"read-only": false')]}"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Clients and servers that die or fall silent: nobody hangs, nothing leaks,
+# Clients and servers that die or stop answering: nothing hangs, nothing leaks,
 # and what was acknowledged is on the disk.  Each check has a server of its
 # own.
 # shellcheck source=tests/e2e/lib.sh

@@ -101,7 +101,7 @@ check_window_refuses_another_queue_pair()
     says "$work/said" 'session: FAILED'
 }
 
-# Windows that this device holds to their bounds, whoever binds them. Linux's
+# Windows that this device holds to their bounds, whichever program binds them. Linux's
 # Soft-RoCE (rxe_resp.c, check_rkey()) checks those of the region behind, but
 # for the user-mode lab's, which has a patch.
 window_bounds()

@@ -6,7 +6,7 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 
-# identity VOLUME: as long as somebody has it open, as told by the server
+# identity VOLUME: as long as it is open, as reported by the server
 identity()
 {
     stat_server "[v for v in s['volumes'] if v['name'] == '$1'][0]['identity']"

@@ -262,7 +262,7 @@ check_a_pool_has_one_server()
         --control "$work/second" --state "$pool/.rdisk" --authentication none
 }
 
-# Without a place for records nobody writes, and everybody can read.
+# Without a place for records no client may write, and all can read.
 check_without_a_record_nobody_writes()
 {
     start_server --state /proc/rdisk

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# A program of somebody else's, by librdisk's public headers only.
+# A program outside of the tree, by librdisk's public headers only.
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 

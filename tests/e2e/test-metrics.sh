@@ -43,7 +43,7 @@ check_metrics_count_known_traffic()
     wait_until 10 no_sessions
     scrape
     valid
-    # A volume that nobody has open has no counters, the server has.
+    # A volume that is not open has no counters, the server has.
     equal "volumes with counters" \
         "$(grep -c '^rdisk_volume_requests_total' "$work/metrics")" 0
     at_least "sessions opened" "$(value rdisk_server_sessions_opened_total)" 1

@@ -108,7 +108,7 @@ check_a_stranger_on_the_port_is_bounded_by_open_timeout()
     open_fails ':7499' 8 "rdma://$addr:7499/v?open-timeout=2"
 }
 
-# Four in a row in each process: whoever has closed a volume can open it.
+# Four in a row in each process: a process that has closed a volume can open it.
 check_a_hundred_opens_leave_nothing_behind()
 {
     local i

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # Disks that complete without interrupts: null_blk with a poll queue, which
-# completes nothing that nobody asks for, beside one without.
+# completes nothing that is not polled for, beside one without.
 # quick-lab: thousands of requests
 # time-limit: 1800
 # shellcheck source=tests/e2e/lib.sh
@@ -35,7 +35,7 @@ path = $plain
 END
 }
 
-# The disks go when nobody has them open any more.
+# The disks go when they are not open any more.
 give_back()
 {
     local disk_control

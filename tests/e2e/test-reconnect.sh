@@ -160,7 +160,7 @@ sent_packets()
     cat /sys/class/infiniband/*/ports/1/hw_counters/sent_pkts
 }
 
-# move_address FROM TO, while nobody waits for an answer of the connection manager:
+# move_address FROM TO, while no answer of the connection manager is awaited:
 # with a message that is sent again from an address that is gone, Soft-RoCE loses
 # queue pair 1 of the device, see docs/lab.md.
 move_address()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # Volumes that QEMU creates, resizes, maps and copies, and what it makes of a
-# volume that somebody else resizes.
+# volume that another client resizes.
 # quick-lab: volumes grow under many programs
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
@@ -29,7 +29,7 @@ for r in json.load(open(sys.argv[1])):
 print("; ".join("%d %d %s" % tuple(r) for r in runs))' "$work/map"
 }
 
-# Of the server, for a volume that somebody has open.
+# Of the server, for a volume that is open.
 extents_asked()
 {
     stat_server "[v['counters']['extents'] for v in s['volumes']

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # Without KVM, QEMU does not see that a vhost-user device has written to memory
-# whose code it has translated: the guest executes what was there before, whoever
-# serves the device (docs/vhost-user.md). The bytes in memory are right.
+# whose code it has translated: the guest executes what was there before, whichever
+# program serves the device (docs/vhost-user.md). The bytes in memory are right.
 # time-limit: 300
 # quick-lab: guests boot on vhost-user devices
 # shellcheck source=tests/e2e/lib.sh

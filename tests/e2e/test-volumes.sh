@@ -104,7 +104,7 @@ END
     refused 'requires authentication' 30 rdisk create "$(uri a2)" 4M
     far resize "${as[@]}" "$(uri a1)" 6M
     equal "its size" "$(size_on_disk a1)" 6291456
-    # What it may make and write it may delete, unless somebody has it.
+    # What it may make and write it may delete, unless a client has it.
     volume b 1M
     refused 'may not delete a volume' 30 rdisk delete "${as[@]}" "$(uri b)"
     qemu-io -f raw -c 'sleep 60000' \

@@ -53,7 +53,7 @@ nbd_settled()
     accepts "$work/nbd.sock" || gone "$nbd"
 }
 
-# Is there a line more than before, or has the writer ended?
+# True if there is a line more than before, or the writer has ended.
 answered()
 {
     [ "$(wc -l <"$work/writer")" -gt "$lines" ] || gone "$writer"
@@ -80,8 +80,8 @@ ask()
     answer_is
 }
 
-# The fault is over: how long until the next answer, and how long was the
-# pause that it made?
+# The fault is over: measure the time to the next answer, and the pause that the
+# fault has caused.
 healed()
 {
     ask next 60

@@ -6,7 +6,7 @@
 # Soft-RoCE cannot take a device from those who have it open: it waits for
 # them. They hear of it where RDMA is built as modules, as in Debian's kernels;
 # built in, as in the user-mode kernel, libibverbs' side waits before the
-# connection manager's side has told anybody. Hence this engine.
+# connection manager's side has reported it. Hence this engine.
 # lab: --engine tcg --memory 6G
 # time-limit: 900
 # shellcheck source=tests/faults/lib.sh
@@ -51,7 +51,7 @@ check_the_servers_device_is_removed_and_comes_back()
     says "$server_log" 'was removed: no client can connect until it is back'
 }
 
-# While nobody is connected that could tell of it.
+# While no client is connected that could report it.
 check_a_device_is_removed_while_its_client_waits_for_the_server()
 {
     again "$(often 1 2)" bereave_and_replug

@@ -3,9 +3,10 @@
 #
 # A link that goes down and up under a writer: at the client's end, at the
 # server's, and at both.  The other end of a cable loses its carrier then.  On
-# Soft-RoCE nobody could connect any more, through a device whose interface
-# passed nothing, if rdiskd or its client told anybody anything meanwhile.  So
-# would any other program's message: rping comes when all is over.
+# Soft-RoCE no program could connect any more through a device whose interface
+# passed nothing if rdiskd or its client sent a message of the connection manager
+# meanwhile.  Another program's message would do the same, so rping runs when all
+# is over.
 # lab: --memory 6G
 # time-limit: 900
 # shellcheck source=tests/faults/lib.sh

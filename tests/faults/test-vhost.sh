@@ -49,7 +49,7 @@ check_a_restart_of_the_server_is_a_pause()
     vhost_written pause
 }
 
-# With lease-time nobody else has the volume for so long; the next daemon has,
+# With lease-time no other client has the volume for so long; the next daemon has,
 # since it comes back as the same client.
 check_the_next_daemon_has_the_lease_that_is_kept()
 {

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Two clients fight for one volume: one of them has it at a time, and nobody
-# writes who has it not.
+# Two clients want one volume: one of them has it at a time, and the other one
+# does not write.
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
 

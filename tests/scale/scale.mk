@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Many sessions in one simulated world (docs/simulator.md):
 #   make sim-scale               1000 sessions, or COUNT=n of them
-#   make sim-scale-short         100; and 40 for each deliberate defect: is it found?
+#   make sim-scale-short         100; and 40 for each deliberate defect, which is to be found
 # Also with SANITIZE=1.
 
 SCALE := $(O)/bin/rdisk-sim-scale
