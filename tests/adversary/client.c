@@ -501,7 +501,7 @@ static const struct {
     { "a session without a queue is dropped", open_and_no_queue },
     { "volumes of others are not deleted", foreign_deletes },
     { "bad lists end their session only", bad_lists },
-    { "many lists at a time delay nobody", many_lists },
+    { "many lists at a time delay no other client", many_lists },
     { "connection requests of garbage are refused", garbage_requests },
     { "connections beyond max-sessions are refused, until some end", crowd },
 };

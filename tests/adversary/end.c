@@ -190,7 +190,7 @@ void end_take(struct end *end, struct end *listener)
     do {
         event = next_event(listener, END_WAIT_MS);
         if (!event) {
-            die("nobody connects");
+            die("no client connects");
         }
         if (event->event == RDMA_CM_EVENT_CONNECT_REQUEST) {
             end->id = event->id;

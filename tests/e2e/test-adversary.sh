@@ -123,7 +123,7 @@ check_bad_lists_end_their_session_only()
 
 check_many_lists_at_a_time_delay_nobody()
 {
-    warded_off "many lists at a time delay nobody"
+    warded_off "many lists at a time delay no other client"
 }
 
 check_connection_requests_of_garbage_are_refused()

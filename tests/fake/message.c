@@ -210,8 +210,8 @@ static void local_event(struct fake_fabric *fabric,
 }
 
 /* Answer a message for which there is no id any more, or none yet. */
-static void answer_for_nobody(struct fake_message *to,
-                              enum fake_message_kind kind, int status)
+static void answer_without_client(struct fake_message *to,
+                                  enum fake_message_kind kind, int status)
 {
     struct fake_fabric *fabric = to->from_host->fabric;
     struct fake_message *message = fake_alloc(sizeof(*message));
@@ -260,11 +260,11 @@ static void connect_request(struct fake_message *message)
     struct fake_id *child;
 
     if (!listener) {
-        answer_for_nobody(message, FAKE_REJ, FAKE_REJ_NO_LISTENER);
+        answer_without_client(message, FAKE_REJ, FAKE_REJ_NO_LISTENER);
         return;
     }
     if (listener->waiting >= listener->backlog) {
-        answer_for_nobody(message, FAKE_REJ, FAKE_REJ_CONSUMER);
+        answer_without_client(message, FAKE_REJ, FAKE_REJ_CONSUMER);
         return;
     }
     listener->waiting++;
@@ -292,7 +292,7 @@ static void connect_request(struct fake_message *message)
 static void connect_reply(struct fake_id *id, struct fake_message *message)
 {
     if (!id || id->state != FAKE_CM_REQ_SENT) {
-        answer_for_nobody(message, FAKE_REJ, FAKE_REJ_CONSUMER);
+        answer_without_client(message, FAKE_REJ, FAKE_REJ_CONSUMER);
         return;
     }
     fake_message_cancel(id->host->fabric, id->number, FAKE_CONNECT_TIMEOUT);
@@ -344,7 +344,7 @@ static void disconnect_request(struct fake_id *id, struct fake_message *message)
         closed(id);
         /* fall through */
     default:
-        answer_for_nobody(message, FAKE_DREP, 0);
+        answer_without_client(message, FAKE_DREP, 0);
         break;
     }
 }

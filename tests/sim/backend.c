@@ -187,7 +187,7 @@ void sim_backend_request(void *queue_user, struct rdisk_target_request *request)
     }
     if (request->op == RDISK_OP_COPY &&
         request->source != SIM_BLOCKS * SIM_BLOCK) {
-        sim_violation("a copy from byte %llu, which nobody asked for",
+        sim_violation("a copy from byte %llu, which no client requested",
                       (unsigned long long)request->source);
     }
     if (request->offset + request->length >

@@ -190,8 +190,8 @@ static void explain(const struct sim_checker *checker, unsigned int block,
                       block);
     }
     if (word >> 56 != MARK || number >= checker->write_count) {
-        sim_violation("block %u reads as 0x%016llx, which nobody wrote", block,
-                      (unsigned long long)word);
+        sim_violation("block %u reads as 0x%016llx, which no client wrote",
+                      block, (unsigned long long)word);
     }
     if ((word & 0xffff) != block) {
         sim_violation("block %u holds what write %u wrote to block %u", block,
@@ -331,8 +331,8 @@ static void check_term(struct sim_checker *checker, unsigned int client,
         return;
     }
     if (newest->serial != serial || newest->term < checker->written) {
-        sim_violation("client %u still writes (session %u), although somebody "
-                      "who had the volume after it has written",
+        sim_violation("client %u still writes (session %u), although a client "
+                      "that had the volume after it has written",
                       client, serial);
     }
     checker->written = newest->term;
@@ -352,7 +352,7 @@ void sim_check_carried_out(struct sim_checker *checker, unsigned int client,
     }
     if (word >> 56 != MARK || number >= checker->write_count ||
         (word & 0xffff) != block) {
-        sim_violation("0x%016llx arrived at block %u, which nobody wrote "
+        sim_violation("0x%016llx arrived at block %u, which no client wrote "
                       "there",
                       (unsigned long long)word, block);
     }

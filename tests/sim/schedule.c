@@ -338,7 +338,7 @@ void sim_event_text(const struct sim_event *event, char *text, size_t size)
         [SIM_REPLAY] = "an old OPEN arrives",
         [SIM_NAME] = "resolver changes",
         [SIM_RESIZE] = "makes the volume larger",
-        [SIM_VISIT] = "somebody else comes",
+        [SIM_VISIT] = "a visitor comes",
     };
 
     if (event->kind == SIM_AMBUSH) {

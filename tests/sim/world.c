@@ -201,7 +201,7 @@ void sim_pump(struct sim *sim)
         }
         moved |= serve_all(sim);
         if (turns++ > TURNS_MAX) {
-            sim_violation("the world does not come to rest: somebody spins");
+            sim_violation("the world does not come to rest: something spins");
         }
     } while (moved);
 }

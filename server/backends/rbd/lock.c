@@ -322,7 +322,7 @@ static int check_feature(const struct image *image, struct rdisk_error *err)
 }
 
 /* Nothing is written before the map that has the last holder on its blocklist
- * is here, whoever has broken the lock. */
+ * is here, whichever server has broken the lock. */
 static int acquire(const struct image *image, struct rdisk_error *err)
 {
     int result = rbd_lock_acquire(image->image, RBD_LOCK_MODE_EXCLUSIVE);

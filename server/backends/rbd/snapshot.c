@@ -176,12 +176,13 @@ int image_finish_revert(struct image *image, struct rdisk_error *err)
         return 0;
     }
     if (result == 0 && image->base.geometry.read_only) {
-        return rdisk_error_set(err, -EBUSY,
-                               "cannot open volume '%s': image '%s' is being "
-                               "reverted to its snapshot '%s'; if nobody does "
-                               "that any more, open it to write, which "
-                               "completes it",
-                               image->volume, image->path, snapshot);
+        return rdisk_error_set(
+            err, -EBUSY,
+            "cannot open volume '%s': image '%s' is being "
+            "reverted to its snapshot '%s'; if no server does "
+            "that any more, open it to write, which "
+            "completes it",
+            image->volume, image->path, snapshot);
     }
     if (result == 0) {
         log_info("volume '%s': its revert to snapshot '%s' was interrupted: "
@@ -229,7 +230,7 @@ static int check_unneeded(const struct image *image, const char *snapshot,
     }
     return rdisk_error_set(err, -EBUSY,
                            "cannot delete snapshot '%s@%s': its volume is "
-                           "being reverted to it; if nobody does that any "
+                           "being reverted to it; if no server does that any "
                            "more, open the volume to write, which completes it",
                            image->volume, snapshot);
 }

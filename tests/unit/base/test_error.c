@@ -17,7 +17,7 @@ static void code_and_sentence(void)
     CHECK(!strcmp(err.text, "host a: disk 3 is tired"));
 }
 
-static void nobody_listens(void)
+static void no_listener(void)
 {
     CHECK_EQUAL(rdisk_error_set(NULL, -ENOMEM, "x"), -ENOMEM);
     CHECK_EQUAL(rdisk_error_prefix(NULL, "y"), 0);
@@ -71,7 +71,7 @@ static void immediates(void)
 
 static const struct unit_test tests[] = {
     { "an error has a code and a sentence", code_and_sentence },
-    { "the sentence may be left out", nobody_listens },
+    { "the sentence may be left out", no_listener },
     { "an overlong sentence is cut, not overrun", overlong_is_cut },
     { "every status has words and an errno", every_status_has_words },
     { "every errno becomes a status that is no success", errno_becomes_status },

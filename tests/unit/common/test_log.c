@@ -76,7 +76,7 @@ static void test_in_order(void)
     fclose(file);
 }
 
-static void test_nobody_reads(void)
+static void test_no_reader(void)
 {
     unsigned long long dropped = 0, more;
     unsigned int count = 0;
@@ -138,9 +138,10 @@ static void test_reader_is_gone(void)
 
 static const struct unit_test tests[] = {
     { "lines come out as they went in", test_in_order },
-    { "who logs does not wait for who reads, and is told what is missing",
-      test_nobody_reads },
-    { "the end does not wait for who reads", test_end_is_bounded },
+    { "a thread that logs does not wait for the reader, which learns what "
+      "is missing",
+      test_no_reader },
+    { "the end does not wait for the reader", test_end_is_bounded },
     { "a reader that is gone stops nothing", test_reader_is_gone },
 };
 

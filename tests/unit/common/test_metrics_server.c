@@ -165,7 +165,7 @@ static void no_address(void)
 
 static const struct unit_test tests[] = {
     { "a GET gets the metrics of one snapshot", scraped },
-    { "other paths and methods ask nobody", not_asked },
+    { "other paths and methods make no query", not_asked },
     { "it ends while a snapshot is pending", ends_while_asked },
     { "without an address it is off, and one that is taken is an error",
       no_address },

@@ -465,7 +465,7 @@ static const struct unit_test tests[] = {
     { "acknowledgements lost for too long break the sender",
       lost_acknowledgements_end_in_a_timeout },
     { "a send before the connection is refused", send_needs_a_connection },
-    { "an armed queue tells once, of new completions only",
+    { "an armed queue reports once, new completions only",
       armed_queue_tells_once },
     { "queues of the right size do not overflow", overflow_is_misuse },
     { "destroying a queue with unacknowledged events is misuse",

@@ -54,7 +54,7 @@ static void rejection_carries_data(void)
     end();
 }
 
-static void nobody_listens(void)
+static void no_listener(void)
 {
     begin();
     CHECK(!raw_connect(&client, "10.0.0.2", 1000, NULL, 0));
@@ -63,7 +63,7 @@ static void nobody_listens(void)
     end();
 }
 
-static void nobody_answers(void)
+static void no_answer(void)
 {
     begin();
     raw_listen(&server, 1000);
@@ -146,14 +146,15 @@ static const struct unit_test tests[] = {
       private_data_is_padded },
     { "more than 56 bytes in a REQ are refused", too_much_private_data },
     { "a rejection carries its private data", rejection_carries_data },
-    { "a port where nobody listens rejects", nobody_listens },
-    { "an unanswered REQ ends as UNREACHABLE", nobody_answers },
-    { "an address nobody has ends in ADDR_ERROR", no_such_address },
+    { "a port on which no program listens rejects", no_listener },
+    { "an unanswered REQ ends as UNREACHABLE", no_answer },
+    { "an address that no host has ends in ADDR_ERROR", no_such_address },
     { "a disconnect reaches both ends, then time-wait",
       disconnect_reaches_both },
     { "destroying a connecting id withdraws its request",
       destroyed_id_withdraws_request },
-    { "the removal of a device is told to each id", device_removal_is_told },
+    { "the removal of a device is reported to each id",
+      device_removal_is_told },
 };
 
 UNIT_SUITE("fake-connection", tests)

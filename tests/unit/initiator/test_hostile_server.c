@@ -381,7 +381,7 @@ static const struct unit_test tests[] = {
     { "a pong without a ping ends the session", pong_without_ping },
     { "a second grant ends the session", second_grant },
     { "a message of another epoch ends the session", message_of_another_epoch },
-    { "a BYE tells its reason", bye_with_a_reason },
+    { "a BYE gives its reason", bye_with_a_reason },
     { "an answer to no question ends the session", answers_unasked },
     { "a flood of messages does not keep the home thread", flood_of_messages },
     { "a volume that gets smaller ends the session", volume_of_odd_size },

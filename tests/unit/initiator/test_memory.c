@@ -323,7 +323,7 @@ static const struct unit_test tests[] = {
     { "many ranges come and go", many_ranges },
     { "removing what was not added changes nothing",
       unknown_range_is_left_alone },
-    { "a failed registration tells the bytes", limit_is_explained },
+    { "a failed registration reports the bytes", limit_is_explained },
     { "an empty or wrapping range is refused", no_range },
     { "readers are right while a writer works", reader_beside_writer },
     { "a slow registration delays no other",

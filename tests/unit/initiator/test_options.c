@@ -173,7 +173,7 @@ static const struct unit_test tests[] = {
     { "a choice takes its words only", words },
     { "times are seconds with decimals", times },
     { "an unknown option is named", unknown },
-    { "a refusal tells the allowed range", ranges_are_told },
+    { "a refusal names the allowed range", ranges_are_told },
     { "a structure filled by hand is checked too", structure_is_checked },
 };
 

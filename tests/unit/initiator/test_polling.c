@@ -131,7 +131,7 @@ static void connection_lost_while_polling(void)
 
 static const struct unit_test tests[] = {
     { "a polling client takes no event", client_takes_no_event },
-    { "a polling client's descriptor tells of one event only",
+    { "a polling client's descriptor reports one event only",
       client_is_told_once },
     { "a client that has polled can sleep again", client_sleeps_again },
     { "a polling server takes no event", server_takes_no_event },

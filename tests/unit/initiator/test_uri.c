@@ -179,7 +179,9 @@ static const struct unit_test tests[] = {
     { "an IPv6 address stands in brackets", ipv6 },
     { "another scheme is refused", scheme },
     { "a URI without a host, or with too long a one, is refused", host },
-    { "a user before the host is refused, and told where it belongs", user },
+    { "a user before the host is refused, and the error says where it "
+      "belongs",
+      user },
     { "a volume name outside the rules is refused, escaped or not", volume },
     { "percent-escapes are decoded, bad ones refused", escapes },
     { "each option is handed over, decoded", options },

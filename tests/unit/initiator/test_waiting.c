@@ -241,7 +241,7 @@ static const struct unit_test tests[] = {
     { "a request's age is its own, not its slot's",
       each_request_has_its_own_age },
     { "the stopwatch agrees with the clock", stopwatch_and_clock_agree },
-    { "a session's descriptor tells of its deadline",
+    { "a session's descriptor reports its deadline",
       deadline_makes_the_descriptor_readable },
 };
 

@@ -205,7 +205,7 @@ static const struct unit_test tests[] = {
     { "a replayed proof is denied", replayed_proof },
     { "no nonce comes twice", nonces_differ },
     { "a server's proof is no client's", servers_proof_from_a_client },
-    { "nothing hurries a denial", words_while_denied },
+    { "nothing makes a denial come earlier", words_while_denied },
     { "OPEN before the proof ends the session", open_without_authentication },
     { "a malformed OPEN before the proof is not answered",
       malformed_open_tells_nothing },

@@ -334,7 +334,7 @@ static const struct unit_test tests[] = {
       list_out_of_turn },
     { "a client has one list at a time", list_again_and_again },
     { "a create before the proof ends the session", create_before_proof },
-    { "who does not know of resizes is not told", not_told },
+    { "a client without the feature RESIZE gets no VOLUME_CHANGED", not_told },
 };
 
 UNIT_SUITE("hostile-call", tests)

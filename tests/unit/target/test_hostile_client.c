@@ -381,8 +381,8 @@ static const struct unit_test tests[] = {
     { "an unknown required feature is named", unknown_required_feature },
     { "an unknown offered feature is not chosen", unknown_offered_feature },
     { "a volume name out of the rules is answered", bad_name_is_answered },
-    { "a flood of pings harms nobody else", flood_of_pings },
-    { "random messages harm nobody else", random_messages },
+    { "a flood of pings harms no other client", flood_of_pings },
+    { "random messages harm no other client", random_messages },
 };
 
 UNIT_SUITE("hostile-client", tests)

@@ -423,8 +423,8 @@ static const struct unit_test tests[] = {
     { "refused requests fill no log", refusals_are_few_lines },
     { "a message on a data queue ends the session", message_on_a_data_queue },
     { "a flood of requests ends the session", flood_of_requests },
-    { "random requests harm nobody else", random_requests },
-    { "who is fenced while it drains writes nothing more",
+    { "random requests harm no other client", random_requests },
+    { "a client that is fenced while it drains writes nothing more",
       fenced_while_it_drains },
 };
 

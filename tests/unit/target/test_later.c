@@ -322,8 +322,8 @@ static const struct unit_test tests[] = {
     { "a RESIZE that fails later is refused", resize_refused_later },
     { "another client's size is reported when the own RESIZE fails",
       size_of_another },
-    { "a RESIZE that is not answered in time is refused, and tells of its size "
-      "when it ends",
+    { "a RESIZE that is not answered in time is refused, and reports its "
+      "size when it ends",
       resize_never },
     { "a client may die while its RESIZE waits", client_dies_while_resizing },
     { "a client may close while its RESIZE waits", closes_while_resizing },

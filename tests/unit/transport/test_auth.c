@@ -50,7 +50,7 @@ static void right_secret(void)
     }
 }
 
-static void nobody_has_a_name(void)
+static void no_client_has_a_name(void)
 {
     scene_begin(&scene, 1);
     REQUIRE(scene_connect(client));
@@ -366,8 +366,8 @@ static void features_were_tampered_with(void)
 }
 
 static const struct unit_test tests[] = {
-    { "whoever knows the secret comes in", right_secret },
-    { "without authentication nobody has a name", nobody_has_a_name },
+    { "a client that knows the secret is accepted", right_secret },
+    { "without authentication no client has a name", no_client_has_a_name },
     { "the caller's secret may go once the session exists",
       callers_secret_may_go },
     { "after a lost connection it is proved again", proves_again_after_a_loss },
@@ -381,7 +381,7 @@ static const struct unit_test tests[] = {
     { "a server can stop while it denies", server_stops_while_denying },
     { "a stopping server does not wait for a denied client that has left",
       server_stops_after_a_denied_client_left },
-    { "a client without a secret is told what to configure", no_secret },
+    { "a client without a secret reports what to configure", no_secret },
     { "a client with a secret refuses a server that proves nothing",
       none_demanded },
     { "user and secret are options that need each other", options_are_checked },

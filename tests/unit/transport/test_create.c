@@ -276,7 +276,7 @@ static void a_lost_connection_is_the_end(void)
 
 static const struct unit_test tests[] = {
     { "a session makes a volume and is over", makes_a_volume },
-    { "a refusal is told, once", refusals },
+    { "a refusal is reported, once", refusals },
     { "a session deletes a volume and is over", deletes_a_volume },
     { "a session makes, reverts to, or clones a snapshot and is over",
       makes_and_uses_snapshots },
@@ -285,7 +285,7 @@ static const struct unit_test tests[] = {
     { "a snapshot has an action, and a clone a name", snapshot_arguments },
     { "a refusal to delete is reported, and not tried again", delete_refused },
     { "an older server is asked to delete nothing", delete_not_known },
-    { "a client proves who it is first", after_the_proof },
+    { "a client authenticates first", after_the_proof },
     { "sizes and flags are checked before they are sent", sizes_and_flags },
     { "a lost connection is the end of it", a_lost_connection_is_the_end },
 };

@@ -171,7 +171,7 @@ static const struct unit_test tests[] = {
     { "all volumes are listed, page by page, in their order", page_by_page },
     { "a refusal to list is reported, and not tried again", refused },
     { "an older server is asked for no list", not_known },
-    { "a client proves who it is before it lists", after_the_proof },
+    { "a client authenticates before it lists", after_the_proof },
     { "a LIST is answered when the owner is ready", later },
     { "a LIST that the owner does not answer is refused in time", too_late },
     { "a client that leaves takes its LIST along", gone_before_the_answer },

@@ -332,7 +332,7 @@ static void counted(void)
 
 static const struct unit_test tests[] = {
     { "offered only when the volume has them", offered },
-    { "extents tell data from holes", tells_what_is_there },
+    { "extents distinguish data from holes", tells_what_is_there },
     { "no more entries come than there is room for", room_bounds_the_answer },
     { "one answer may cover a volume of any size", any_length },
     { "an older peer is asked for 1 GiB at a time", older_peer },

@@ -266,7 +266,7 @@ static void old_requests_end_before_new_ones_begin(void)
 }
 
 /* A queue that no thread serves must not keep the session from coming back. */
-static void rested_queues_need_nobody(void)
+static void unserved_queues_need_no_thread(void)
 {
     batch_begin(&scene, 9);
     batch_submit(&batch, client, RDISK_OP_WRITE, 0, BATCH_IOS);
@@ -556,7 +556,7 @@ static const struct unit_test tests[] = {
     { "a queue sleeps while the home thread connects it",
       joining_queue_does_not_spin },
     { "a queue at rest needs no thread to release a connection",
-      rested_queues_need_nobody },
+      unserved_queues_need_no_thread },
     { "a server that shuts down gets its clients back",
       shutdown_lets_clients_wait },
     { "no request is lost whatever breaks in whichever order", random_faults },

@@ -118,7 +118,7 @@ static void unknown_volume(void)
     scene_end(&scene);
 }
 
-static void nobody_listens(void)
+static void no_listener(void)
 {
     scene_prepare(&scene, 1);
     CHECK(!scene_connect(client));
@@ -536,8 +536,9 @@ static const struct unit_test tests[] = {
     { "several clients connect at a time", several_clients },
     { "waiting serves the session", wait_serves },
     { "an unknown volume is named", unknown_volume },
-    { "a port where nobody listens is explained", nobody_listens },
-    { "a machine without a device is told how to get one", no_device },
+    { "a port on which no server listens is explained", no_listener },
+    { "on a machine without a device the error says how to get one",
+      no_device },
     { "a process without descriptors is reported", no_descriptor },
     { "a failed start needs no place for its sentence",
       no_device_without_sentence },
@@ -551,7 +552,7 @@ static const struct unit_test tests[] = {
       what_was_refused_keeps_no_memory },
     { "a queue its owner does not take is refused with the reason",
       queue_refused },
-    { "a stopping server takes nobody in", stopping_server },
+    { "a stopping server accepts no client", stopping_server },
     { "a port in use is named", address_in_use },
     { "an address of no device is named", foreign_address },
     { "an acceptance of another version says which", other_version_accepts },

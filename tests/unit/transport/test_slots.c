@@ -391,7 +391,7 @@ static void slot_of_no_use(void)
 }
 
 /* A queue that its thread has left returns what is recalled. */
-static void recalled_from_nobody(void)
+static void recalled_from_none(void)
 {
     prepare(13);
     scene.options.max_memory = 2 << 20;
@@ -478,8 +478,7 @@ static const struct unit_test tests[] = {
       beside_an_older_one },
     { "a slot that no queue can use does not go back and forth",
       slot_of_no_use },
-    { "a queue without a thread returns what is recalled",
-      recalled_from_nobody },
+    { "a queue without a thread returns what is recalled", recalled_from_none },
     { "an idle session has at most 1 MiB of slots", idle_session },
     { "the same with any number of queues", any_number_of_queues },
     { "a queue under load gets all its slots, and returns them", all_slots },

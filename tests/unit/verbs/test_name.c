@@ -82,7 +82,7 @@ static const struct unit_test tests[] = {
     { "the system's resolver answers, and its descriptor is readable",
       localhost },
     { "a name that does not exist has a reason", no_name },
-    { "who asked need not wait for the answer", abandoned },
+    { "a caller need not wait for the answer", abandoned },
     { "there are at most 64 queries", too_many },
 };
 

@@ -66,7 +66,7 @@ static void test_who_waits(void)
 }
 
 /* A writer behind readers would wait without end if others came in. */
-static void test_nobody_overtakes(void)
+static void test_none_overtakes(void)
 {
     struct range first = reads(0, 8), writer = writes(0, 4);
     struct range late = reads(0, 8), apart = reads(4, 8);
@@ -325,7 +325,7 @@ static void test_no_sector_is_lost(void)
 
 static const struct unit_test tests[] = {
     { "ranges that overlap wait if one of them writes", test_who_waits },
-    { "nobody overtakes a range that waits", test_nobody_overtakes },
+    { "no request overtakes a range that waits", test_none_overtakes },
     { "a release lets in all that can come in", test_all_that_can },
     { "a read waits for a write that overlaps", test_requests_wait },
     { "no block is torn between two reactors in memory", test_whole_in_memory },

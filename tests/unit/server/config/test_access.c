@@ -201,7 +201,7 @@ static void clients_are_read(void)
     config_free(&config);
 }
 
-static void nobody_comes_in_by_accident(void)
+static void no_client_is_accepted_by_accident(void)
 {
     config_refused(VOLUME, "authentication = none");
     config_refused(VOLUME "[server]\nauthentication = hmac\n",
@@ -427,17 +427,19 @@ static const struct unit_test tests[] = {
       secret_files_have_the_right_owner },
     { "a secret file must be a file with a secret", secret_files_are_files },
     { "clients, their secrets and their volumes are read", clients_are_read },
-    { "nobody comes in by accident", nobody_comes_in_by_accident },
+    { "no client is accepted by accident", no_client_is_accepted_by_accident },
     { "a client's section is checked", clients_are_checked },
     { "access lists decide what a client may do", lists_decide },
     { "a hidden volume answers like one that does not exist",
       hidden_is_as_not_there },
-    { "a snapshot can be read by who may use its volume, and written by none",
+    { "a snapshot can be read by clients that may use its volume, and "
+      "written by none",
       snapshots_are_for_readers_of_the_volume },
     { "core dumps leave secrets out", core_dumps_leave_secrets_out },
-    { "a drained volume is refused, to those who may see it",
+    { "a drained volume is refused, to clients that may open it",
       drained_is_refused },
-    { "the server tells the transport its clients' secrets", secrets_are_told },
+    { "the transport gets the secrets of the server's clients",
+      secrets_are_told },
 };
 
 UNIT_SUITE("server-access", tests)

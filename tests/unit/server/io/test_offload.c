@@ -477,7 +477,7 @@ static void jobs_take_turns(void)
 }
 
 static const struct unit_test tests[] = {
-    { "a file tells its holes, in whole blocks", tells_holes },
+    { "a file reports its holes, in whole blocks", tells_holes },
     { "extents stay inside the range", inside_a_range },
     { "extents stop when the list is full", stops_when_full },
     { "what a file has lost is no hole", truncated },
@@ -487,7 +487,7 @@ static const struct unit_test tests[] = {
     { "a copy of what a file has lost fails", copy_of_what_is_lost },
     { "memory is resized under its requests", resized_under_requests },
     { "what a file grows by is zeroes, whatever was there", growth_is_zeroes },
-    { "a file tells what it takes up, null takes nothing", tells_allocated },
+    { "a file reports what it takes up, null takes nothing", tells_allocated },
     { "a long job does not hold up short ones", jobs_take_turns },
 };
 

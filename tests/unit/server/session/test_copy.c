@@ -216,7 +216,7 @@ static void test_copy_to_configured(void)
 
 static const struct unit_test tests[] = {
     { "a copy has the data, and the holes", test_copy },
-    { "a copy that nobody asks for is cancelled, and leaves nothing",
+    { "a copy that is not queried is cancelled, and leaves nothing",
       test_copy_cancelled },
     { "a volume that is copied can be read, and neither written nor deleted",
       test_copy_keeps_writers_out },

@@ -333,8 +333,8 @@ static void clone_is_no_snapshot(void)
 }
 
 static const struct unit_test tests[] = {
-    { "snapshots are made and reverted to by who may write, cloned by who may "
-      "read",
+    { "snapshots are made and reverted to by clients that may write, cloned "
+      "by those that may read",
       snapshots_are_for_writers },
     { "a clone has no snapshot's name", clone_is_no_snapshot },
     { "without authentication only if that is allowed",
@@ -344,7 +344,7 @@ static const struct unit_test tests[] = {
       replacing_is_writing },
     { "to delete a volume takes the right to create and to write it",
       deleting_is_creating_and_writing },
-    { "a refusal tells nothing about the volume", tells_nothing },
+    { "a refusal reveals nothing about the volume", tells_nothing },
     { "a drained server makes no volumes", drained },
     { "clients resize volumes of the pool, if allowed", resize_policy },
     { "an exclusive create takes nothing away", exclusive },

@@ -215,7 +215,7 @@ static void close_is_answered_when_it_is_durable(void)
     end();
 }
 
-static void nobody_waits_for_the_answer_to_close(void)
+static void client_leaves_before_close_is_answered(void)
 {
     begin();
     CHECK_EQUAL(open_now(0, "v", false), RDISK_STATUS_OK);
@@ -388,7 +388,7 @@ static const struct unit_test tests[] = {
     { "a CLOSE is answered when the record says that the client has closed",
       close_is_answered_when_it_is_durable },
     { "a client that leaves before its CLOSE is answered has closed",
-      nobody_waits_for_the_answer_to_close },
+      client_leaves_before_close_is_answered },
     { "a volume that is closed while another client's OPEN reads its record is "
       "not kept",
       closed_while_another_reads_the_record },

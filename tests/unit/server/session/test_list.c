@@ -74,7 +74,7 @@ static void what_it_may_open(void)
     pool_server_end();
 }
 
-static void nobody(void)
+static void unknown_client(void)
 {
     pool_server_begin_configured("[client alice]\nread-write = a*\n");
     make("a1", 512);
@@ -207,7 +207,7 @@ static const struct unit_test tests[] = {
     { "a snapshot is listed as one that cannot be written",
       snapshots_are_read_only },
     { "a client is listed the volumes that it may open", what_it_may_open },
-    { "who is not a client is listed none", nobody },
+    { "an unknown client is listed none", unknown_client },
     { "without authentication all volumes are listed", without_authentication },
     { "many volumes are listed in pages, each once", in_pages },
     { "a configured volume is listed instead of a file of its name",

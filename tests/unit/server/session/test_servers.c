@@ -258,7 +258,8 @@ static const struct unit_test tests[] = {
       older_epoch_does_not_take_it_back },
     { "another client does not take the volume of a server that has it",
       other_client_does_not_take_it },
-    { "a server that has lost a volume opens it again for who comes back",
+    { "a server that has lost a volume opens it again for a client that "
+      "reconnects",
       comes_back_to_the_first },
     { "readers on several servers need no lock", readers_need_no_lock },
     { "a volume that was changed elsewhere is opened again to be written",

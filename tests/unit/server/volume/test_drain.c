@@ -186,7 +186,8 @@ static const struct unit_test tests[] = {
     { "a client waits no longer than its reconnect-delay", patience_ends },
     { "a client without reconnect-delay gets an error",
       impatient_clients_get_errors },
-    { "a drained volume is told from the others", volumes_are_told_apart },
+    { "a drained volume is distinguished from the others",
+      volumes_are_told_apart },
     { "draining all is more than draining each", all_is_more_than_each },
 };
 

@@ -164,7 +164,7 @@ static void who_was_replaced_is_stale_for_ever(void)
     end();
 }
 
-static void nobody_else_has_the_same_one(void)
+static void no_other_has_the_same_one(void)
 {
     struct volume_holder a = writer('a', false, 0);
     struct volume_holder other = writer('b', false, 1);
@@ -176,7 +176,7 @@ static void nobody_else_has_the_same_one(void)
     end();
 }
 
-static void lost_record_lets_nobody_come_back(void)
+static void lost_record_lets_no_client_reconnect(void)
 {
     struct volume_holder a = writer('a', false, 0);
 
@@ -426,7 +426,7 @@ static int fails(void *opaque, const uint8_t *identity,
     return rdisk_error_set(why, -ENOSPC, "no space");
 }
 
-static void without_a_record_nobody_writes(void)
+static void without_a_record_no_client_writes(void)
 {
     struct volume_holder a = writer('a', false, 0);
 
@@ -467,25 +467,28 @@ static void missing_state_directory_is_told(void)
 static const struct unit_test tests[] = {
     { "each new writer gets the next generation",
       each_new_writer_has_the_next },
-    { "who comes back keeps its generation, also after a restart",
+    { "a client that reconnects keeps its generation, also after a restart",
       who_comes_back_keeps_its_own },
     { "a reader has no generation, and makes none", reader_has_none },
-    { "who came too late is stale permanently, also after restarts",
+    { "a client that came too late is stale permanently, also after "
+      "restarts",
       who_was_replaced_is_stale_for_ever },
-    { "nobody comes back with somebody else's generation",
-      nobody_else_has_the_same_one },
-    { "when the record is lost nobody comes back",
-      lost_record_lets_nobody_come_back },
+    { "no client reconnects with another one's generation",
+      no_other_has_the_same_one },
+    { "when the record is lost no client reconnects",
+      lost_record_lets_no_client_reconnect },
     { "writers that share have one generation", sharing_writers_have_one },
     { "a writer that does not share fences those that do, and the reverse",
       one_alone_fences_those_that_share },
-    { "for lease-time a volume is kept for who lost its connection",
+    { "for lease-time a volume is kept for a client that lost its "
+      "connection",
       kept_for_who_lost_its_connection },
     { "a server that was started again keeps it too",
       kept_by_a_server_that_was_started_again },
-    { "it is not kept for who has closed it", not_kept_for_who_has_closed },
+    { "it is not kept for a client that has closed it",
+      not_kept_for_who_has_closed },
     { "it is not kept from readers", not_kept_from_readers },
-    { "who was fenced by hand never comes back",
+    { "a client that was fenced by hand never reconnects",
       fenced_by_hand_never_comes_back },
     { "a damaged record is an error that names it",
       damaged_record_is_an_error },
@@ -493,7 +496,7 @@ static const struct unit_test tests[] = {
       record_of_an_older_server_is_read },
     { "when the last writer leaves, the record says when the data changed",
       last_writer_leaves_when_the_data_changed },
-    { "nobody writes without a record", without_a_record_nobody_writes },
+    { "no client writes without a record", without_a_record_no_client_writes },
     { "the state directory is the server's alone", state_directory_is_private },
     { "a state directory that cannot be made is reported",
       missing_state_directory_is_told },

@@ -208,7 +208,7 @@ static const struct unit_test tests[] = {
     { "operations on one volume take turns", take_turns },
     { "an operation may leave before its turn", may_leave_before_its_turn },
     { "operations end and start others as they begin", within_begin },
-    { "who waits for an operation is told once when it is late", deadlines },
+    { "late() is called once when an operation is late", deadlines },
     { "an operation keeps its turn from step to step", steps },
 };
 

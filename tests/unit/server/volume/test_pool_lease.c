@@ -133,7 +133,8 @@ static const struct unit_test tests[] = {
     { "a lease outlives the closing of its volume's file",
       lease_outlives_the_open_file },
     { "a deleted volume leaves no lease", deleted_volume_leaves_no_lease },
-    { "a volume that is kept for who is away is not deleted or replaced",
+    { "a volume that is kept for a disconnected client is not deleted or "
+      "replaced",
       kept_volume_is_not_deleted },
     { "records are no volumes", records_are_no_volumes },
 };

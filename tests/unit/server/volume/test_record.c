@@ -330,8 +330,8 @@ static void state_directory_may_end_with_a_slash(void)
 static const struct unit_test tests[] = {
     { "a state directory that is missing is not an empty one",
       missing_state_directory_is_an_error },
-    { "who comes back after another server has given the volume away is "
-      "refused",
+    { "a client that reconnects after another server has granted the volume "
+      "is refused",
       late_writer_is_refused_by_the_server_it_had },
     { "generations go on where another server has left them",
       generation_goes_on_where_another_server_left_it },

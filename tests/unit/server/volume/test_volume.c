@@ -378,7 +378,8 @@ static const struct unit_test tests[] = {
       test_held_is_left_alone },
     { "a configured volume stays open and cannot be deleted", test_configured },
     { "one file is never two volumes", test_one_file_one_volume },
-    { "one identity is never two volumes, unless nobody can write to either",
+    { "one identity is never two volumes, unless no client can write to "
+      "either",
       test_one_identity_one_volume },
     { "without a pool directory nothing is created", test_no_pool },
     { "one writer, any number of readers; BUSY names the writer",
