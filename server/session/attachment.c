@@ -2,9 +2,11 @@
 #include "server/session/attachment.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "common/log.h"
+#include "common/thread.h"
 #include "server/session/queue.h"
 
 struct attachment *attachment_find(const struct worker *worker,
@@ -24,16 +26,19 @@ struct attachment *attachment_get(struct worker *worker,
     struct attachment *attachment = attachment_find(worker, backend);
     struct rdisk_error err;
 
+    assert_reactor_thread(worker->reactor);
     if (attachment) {
         attachment->queues++;
         return attachment;
     }
     attachment = calloc(1, sizeof(*attachment));
-    if (!attachment) {
-        return NULL;
+    if (attachment) {
+        attachment->context = backend->class->join(backend, worker->reactor,
+                                                   &err);
+    } else {
+        rdisk_error_set(&err, -ENOMEM, "out of memory");
     }
-    attachment->context = backend->class->join(backend, worker->reactor, &err);
-    if (!attachment->context) {
+    if (!attachment || !attachment->context) {
         log_error(
             "cannot attach the backend; all requests on this queue fail: %s",
             err.text);
@@ -52,6 +57,7 @@ void attachment_put(struct worker *worker, struct attachment *attachment)
 {
     struct attachment **link = &worker->attachments;
 
+    assert_reactor_thread(worker->reactor);
     if (!attachment || --attachment->queues) {
         return;
     }
