@@ -48,3 +48,11 @@ bool batch_on_disk(const struct scene *scene)
     }
     return true;
 }
+
+void batch_end(const struct batch *batch, struct scene *scene)
+{
+    CHECK_EQUAL(scene->clients[0].state, RDISK_INITIATOR_READY);
+    CHECK_EQUAL(batch_completed(batch, 0), BATCH_IOS);
+    CHECK(batch_on_disk(scene));
+    scene_end(scene);
+}

@@ -27,5 +27,8 @@ void batch_submit(struct batch *batch, struct scene_client *client,
 unsigned int batch_completed(const struct batch *batch, int result);
 /* True if every write has arrived on the disk. */
 bool batch_on_disk(const struct scene *scene);
+/* All writes have succeeded and arrived, and the client is READY: end the
+ * scene. */
+void batch_end(const struct batch *batch, struct scene *scene);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 
+#include "tests/unit/support/message.h"
 #include "tests/unit/support/unit.h"
 
 #define HEAR 0u /* the same of those that come */
@@ -119,10 +120,7 @@ void *hostile_message(enum rdisk_message_type type, size_t size)
     struct rdisk_wire_message *header = (void *)(control.buffer + HOSTILE_SAY);
 
     memset(header, 0, 1024);
-    header->magic = htole32(RDISK_WIRE_MAGIC);
-    header->version = htole16(RDISK_WIRE_VERSION);
-    header->type = htole16(type);
-    header->length = htole32(size);
+    message_fill(header, type, size);
     return header;
 }
 

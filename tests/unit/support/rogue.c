@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/support/rogue.h"
 
+#include "tests/unit/support/message.h"
 #include "tests/unit/support/unit.h"
 
 #define SAY 8192u /* where control messages go out from */
@@ -24,12 +25,7 @@ static void fill_accept(struct rdisk_wire_accept *accept)
 
 void rogue_say(enum rdisk_message_type type, void *message, size_t size)
 {
-    struct rdisk_wire_message *header = message;
-
-    header->magic = htole32(RDISK_WIRE_MAGIC);
-    header->version = htole16(RDISK_WIRE_VERSION);
-    header->type = htole16(type);
-    header->length = htole32(size);
+    message_fill(message, type, size);
     memcpy(rogue_control.buffer + SAY, message, size);
     CHECK_EQUAL(raw_send(&rogue_control, SAY, (uint32_t)size), 0);
     scene_pump(&rogue_scene);

@@ -2,6 +2,7 @@
 /* Authentication: clients that prove a secret or do not, and servers too. */
 #include <errno.h>
 
+#include "tests/unit/support/message.h"
 #include "tests/unit/support/raw.h"
 #include "tests/unit/support/scene.h"
 #include "transport/wire/auth.h"
@@ -244,10 +245,7 @@ static union {
 
 static void send_as_server(enum rdisk_message_type type, size_t size)
 {
-    say.message.magic = htole32(RDISK_WIRE_MAGIC);
-    say.message.version = htole16(RDISK_WIRE_VERSION);
-    say.message.type = htole16(type);
-    say.message.length = htole32((uint32_t)size);
+    message_fill(&say, type, size);
     memcpy(server.buffer + 8192, &say, size);
     CHECK_EQUAL(raw_send(&server, 8192, (uint32_t)size), 0);
     scene_pump(&scene);

@@ -43,10 +43,7 @@ static void queue_pair_breaks(void)
             fake_host_qp(client->host,
                          (unsigned int)fake_fabric_random(scene.fabric, 3)));
         scene_advance(&scene, 20000);
-        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
-        CHECK(batch_on_disk(&scene));
-        scene_end(&scene);
+        batch_end(&batch, &scene);
     }
 }
 
@@ -163,10 +160,7 @@ static void requests_come_while_it_is_away(void)
     fake_host_start(scene.server_host);
     scene_serve(&scene);
     scene_advance(&scene, 10000);
-    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-    CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
-    CHECK(batch_on_disk(&scene));
-    scene_end(&scene);
+    batch_end(&batch, &scene);
 }
 
 static void delay_expires(void)
@@ -258,10 +252,7 @@ static void old_requests_end_before_new_ones_begin(void)
         scene_advance(&scene, 10000);
         CHECK_EQUAL(scene.opens, 2);
         CHECK_EQUAL(scene.closes, 1);
-        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
-        CHECK(batch_on_disk(&scene));
-        scene_end(&scene);
+        batch_end(&batch, &scene);
     }
 }
 
@@ -431,10 +422,7 @@ static void shutdown_lets_clients_wait(void)
     scene.target = NULL;
     scene_serve(&scene);
     scene_advance(&scene, 10000);
-    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-    CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
-    CHECK(batch_on_disk(&scene));
-    scene_end(&scene);
+    batch_end(&batch, &scene);
 }
 
 static void volume_that_shrank_ends_the_session(void)
@@ -515,10 +503,7 @@ static void random_faults(void)
             batch_completed(&batch, 0) != BATCH_IOS || !batch_on_disk(&scene)) {
             fprintf(stderr, "reconnect: seed %u\n", (unsigned int)seed);
         }
-        CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
-        CHECK_EQUAL(batch_completed(&batch, 0), BATCH_IOS);
-        CHECK(batch_on_disk(&scene));
-        scene_end(&scene);
+        batch_end(&batch, &scene);
     }
 }
 

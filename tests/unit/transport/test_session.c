@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "tests/unit/support/message.h"
 #include "tests/unit/support/raw.h"
 #include "tests/unit/support/scene.h"
 #include "tests/unit/support/unit.h"
@@ -391,12 +392,7 @@ static void silent_server(void)
 /* Send a message of @size whose header is filled here. */
 static void say(enum rdisk_message_type type, size_t size)
 {
-    struct rdisk_wire_message *message = (void *)reply;
-
-    message->magic = htole32(RDISK_WIRE_MAGIC);
-    message->version = htole16(RDISK_WIRE_VERSION);
-    message->type = htole16(type);
-    message->length = htole32(size);
+    message_fill(reply, type, size);
     memcpy(server.buffer + 8192, reply, size);
     CHECK_EQUAL(raw_send(&server, 8192, (uint32_t)size), 0);
     scene_pump(&scene);

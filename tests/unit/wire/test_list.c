@@ -2,6 +2,7 @@
 /* LIST and its reply: what is refused, field by field. */
 #include <stdio.h>
 
+#include "tests/unit/support/message.h"
 #include "transport/wire/list.h"
 #include "tests/unit/support/unit.h"
 
@@ -14,10 +15,7 @@ static void head(struct rdisk_wire_message *message,
                  enum rdisk_message_type type, size_t size)
 {
     memset(message, 0, size);
-    message->magic = htole32(RDISK_WIRE_MAGIC);
-    message->version = htole16(RDISK_WIRE_VERSION);
-    message->type = htole16(type);
-    message->length = htole32((uint32_t)size);
+    message_fill(message, type, size);
 }
 
 static void good_list(void)

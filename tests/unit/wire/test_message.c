@@ -2,6 +2,7 @@
 /* Control messages: what is refused, field by field. */
 #include <errno.h>
 
+#include "tests/unit/support/message.h"
 #include "transport/wire/wire.h"
 #include "tests/unit/support/unit.h"
 
@@ -22,10 +23,7 @@ static void good(enum rdisk_message_type type, size_t bytes)
     memset(&message, 0, sizeof(message));
     memset(&err, 0, sizeof(err));
     size = bytes;
-    message.header.magic = htole32(RDISK_WIRE_MAGIC);
-    message.header.version = htole16(RDISK_WIRE_VERSION);
-    message.header.type = htole16(type);
-    message.header.length = htole32(bytes);
+    message_fill(&message, type, bytes);
     message.header.epoch = htole64(4);
 }
 
