@@ -108,3 +108,17 @@ bench-modes bench-pieces: ours $(BENCH_CLIENT)
 bench-fairness: ours $(BENCH_CLIENT)
 	packaging/setup lab
 	tests/lab/lab -- python3 -B tests/bench/fairness.py $(BENCH_OPTIONS)
+
+# Grafana's board as a Prometheus of the lab sees it, a minute.
+.PHONY: bench-board
+bench-board: ours
+	packaging/setup lab bench metrics
+	tests/lab/lab --output $(CURDIR)/docs/performance -- \
+		python3 -B tests/bench/board.py docs/performance/board.json
+	docs/pictures/plots
+
+# The demonstration as a film, for the README.
+.PHONY: demo-film
+demo-film:
+	docs/pictures/cast record docs/pictures/demo.cast $(MAKE) --no-print-directory demo
+	docs/pictures/cast draw docs/pictures/demo.cast docs/pictures/demo.svg

@@ -26,12 +26,26 @@ def caveat(folder):
             'machine computes no checksums and passes whole pages.')
 
 
+def duration(us):
+    """In few characters: "292", "10.2 ms"."""
+    return f'{us / 1000:.3g} ms' if us >= 1000 else f'{us:.3g}'
+
+
+def ticks(low, high):
+    """Of a logarithmic axis: fewer where the labels would touch."""
+    steps = (1, 2, 5) if high / low < 60 else (1, 5) if high / low < 1000 \
+        else (1,)
+    values = [step * 10 ** power for power in range(6) for step in steps]
+    return ', '.join(f'"{us / 1000:g} ms" {us}' if us >= 1000 else f'{us}'
+                     for us in values)
+
+
 def panel(summary, store, work, names, place, labels):
     """One work: a row for each contestant, the first one on top."""
-    rows, ticks, script = [], [], ''
+    rows, names_at, script = [], [], ''
     for i, name in enumerate(reversed(names)):
         title = report.TITLES[name].replace('"', "'")
-        ticks.append(f'"{title if labels else ""}" {i}')
+        names_at.append(f'"{title if labels else ""}" {i}')
         values = summary.values.get((store, work, name, 'us'))
         if not values:
             continue
@@ -39,13 +53,14 @@ def panel(summary, store, work, names, place, labels):
                      max(values), color(name),
                      summary.median(store, work, name, 'p99') or 'NaN'))
     script += f'${place} << END\n' + '\n'.join(
-        f'{us:.2f} {i} {low:.2f} {high:.2f} {int(rgb[1:], 16)} {p99} "{us:.3g}"'
+        f'{us:.2f} {i} {low:.2f} {high:.2f} {int(rgb[1:], 16)} {p99} '
+        f'"{duration(us)}"'
         for us, i, low, high, rgb, p99 in rows) + '\nEND\n'
     left, right = (0.21, 0.6) if labels else (0.62, 0.985)
     verb = 'reads' if work.endswith('read') else 'writes'
     return script + (
         f'set lmargin at screen {left}\nset rmargin at screen {right}\n'
-        f'set ytics ({", ".join(ticks)})\nset title "{verb}"\n'
+        f'set ytics ({", ".join(names_at)})\nset title "{verb}"\n'
         f'set yrange [-0.7:{len(names) - 0.3}]\n'
         f'plot ${place} using 1:2:3:4:5 with xerrorbars pt 7 ps 0.7 lw 1.5 '
         'lc rgb variable notitle, '
@@ -71,9 +86,7 @@ def plot(folder, summary, store, kind):
         f'set multiplot title "{kind.replace("-qd", ", depth ")} ({store}): '
         'µs per I/O, less is better" font ",13"\n'
         f'set xrange [{min(times) / 1.3:.2f}:{max(times) * 1.3:.2f}]\n'
-        'set xtics (1, 2, 5, 10, 20, 50, 100, 200, 500, "1 ms" 1000, '
-        '"2 ms" 2000, "5 ms" 5000, "10 ms" 10000, "20 ms" 20000, '
-        '"50 ms" 50000, "0.1 s" 100000, "0.2 s" 200000)\n'
+        f'set xtics ({ticks(min(times), max(times))})\n'
         'set logscale x\nset grid xtics\nset tics nomirror\nset border 3\n'
         f'set tmargin at screen {1 - 62 / size[1]}\n'
         f'set bmargin at screen {86 / size[1]}\n'

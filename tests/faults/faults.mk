@@ -12,3 +12,13 @@ $(STORM): $(call objects,tests/faults/storm.c) $(LIBRDISK)
 .PHONY: faults
 faults: e2e-programs qemu lab-guest
 	@tests/faults/run $(if $(QUICK),--quick) $(FAULTS)
+
+# A failover as its client sees it, measured and drawn into the documentation.
+.PHONY: failover
+failover: e2e-programs
+	packaging/setup bench
+	$(MAKE) qemu
+	tests/faults/run timeline
+	mkdir -p docs/performance/failover
+	cp $(O)/logs/faults/failover*.csv $(O)/logs/faults/latency.csv docs/performance/failover
+	docs/pictures/plots
