@@ -9,8 +9,18 @@ kernel_suites()
     case $1 in
     6.1) echo bookworm ;;
     6.12) echo bookworm-backports trixie ;;
+    backports) echo trixie-backports ;;
     *) return 1 ;;
     esac
+}
+
+# What matches the names of a series' packages: kernel_packages SERIES FLAVOUR
+kernel_packages()
+{
+    local version=${1//./\\.}\\.
+    # The newest of all.
+    [ "$1" != backports ] || version='[0-9]+\.'
+    echo "linux-image-${version}[0-9a-z.+-]*[0-9]-$2"
 }
 
 # Fill DIR with vmlinuz, release and lib/modules: kernel_fetch DIR SERIES FLAVOUR
@@ -20,8 +30,7 @@ kernel_fetch()
     for suite in $(kernel_suites "$series"); do
         rm -rf "$dir/apt" "$dir/root"
         if apt_open "$dir/apt" "$suite" &&
-            apt_unpack "$dir/apt" \
-                "linux-image-${series//./\\.}\\.[0-9a-z.+-]*[0-9]-$flavour" \
+            apt_unpack "$dir/apt" "$(kernel_packages "$series" "$flavour")" \
                 "$dir/root"; then
             break
         fi
@@ -80,13 +89,13 @@ kernel_dir()
         return
     fi
     kernel_suites "$1" >/dev/null || {
-        echo "lab: kernel '$1' is neither 6.1, 6.12 nor a folder with" \
+        echo "lab: kernel '$1' is not 6.1, 6.12, backports or a folder with" \
             "vmlinuz, release and lib/modules" >&2
         return 1
     }
     cache_entry "kernel-$1-${2:-amd64}" \
         "$(cache_key "$(declare -f kernel_fetch kernel_suites \
-            kernel_extract)")" \
+            kernel_packages kernel_extract)")" \
         kernel_fetch "$1" "${2:-amd64}"
 }
 
