@@ -54,11 +54,13 @@ install-vhost: $(VHOST)
 	done
 	$(call unit,rdisk-vhost@.service)
 	$(call put,644,packaging/rdisk-vhost.conf,$(DOCDIR)/examples)
+	$(call put,755,packaging/libvirt/rdisk-hook,$(DOCDIR)/examples)
 
 uninstall-vhost:
 	rm -f $(DESTDIR)$(SBINDIR)/$(notdir $(VHOST)) \
 		$(DESTDIR)$(SYSTEMDDIR)/rdisk-vhost@.service \
-		$(DESTDIR)$(DOCDIR)/examples/rdisk-vhost.conf
+		$(DESTDIR)$(DOCDIR)/examples/rdisk-vhost.conf \
+		$(DESTDIR)$(DOCDIR)/examples/rdisk-hook
 	for page in $(notdir $(VHOST_PAGES)); do \
 		rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; \
 	done

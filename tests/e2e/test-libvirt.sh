@@ -147,7 +147,7 @@ check_a_guest_of_libvirt_boots_from_an_rdma_disk()
 host()
 {
     local home=$work/$1 vhost_control=$work/$1.control vhost_config=$work/$1.conf
-    mkdir -p "$home"/{run,etc,lib,cache,log,disks,sockets}
+    mkdir -p "$home"/{run,etc/hooks/qemu.d,lib,cache,log,disks,sockets}
     qemu_conf >"$home/etc/qemu.conf"
     cat >"$home/etc/libvirtd.conf" <<EOF
 unix_sock_dir = "$home/sockets"
@@ -231,6 +231,45 @@ has_disk()
 has_no_disk()
 {
     ! has_disk "$1"
+}
+
+# The example's guest, with a disk "root" of the pool "fast", of which the daemon
+# knows nothing yet.
+guest_of_a_pool()
+{
+    install -m 755 "$top/packaging/libvirt/rdisk-hook" \
+        "$work/left/etc/hooks/qemu.d/rdisk"
+    mkdir -p /etc/rdisk "$work/left/disks/fast"
+    printf '[fast]\nuri = rdma://%s:%s/\nowner = root\ncontrol = %s\n' \
+        "$addr" "$port" "$work/left.control" >/etc/rdisk/libvirt.conf
+    example rdisk-vhost
+    sed -i "s#<memory unit='MiB'>512<#<memory unit='MiB'>256<#
+        s#rdisk-vhost/root.sock#rdisk-vhost/$1/root.sock#" "$work/rdisk-vhost.xml"
+    with_guest rdisk-vhost watch /run/rdisk-vhost/console
+    on left define "$work/rdisk-vhost.xml"
+}
+
+check_disks_of_a_pool_are_there_while_their_guest_runs()
+{
+    libvirt
+    [ -x $stock ] || skip "$stock is not installed"
+    root_volume
+    volume data 8M
+    host left 1
+    within 20 rdisk remove root --control "$work/left.control"
+    guest_of_a_pool fast
+    on left start guest
+    end_guest_later left
+    tells left BOOTED
+    within 20 rdisk list --control "$work/left.control" | grep -q '^root'
+    on left destroy guest
+    wait_until 20 no_sessions || fail "sessions are left"
+    ! within 20 rdisk list --control "$work/left.control" | grep -q '^root' ||
+        fail "the disk is left"
+    # A pool that nobody has described: no guest, and a reason.
+    on left undefine guest
+    guest_of_a_pool slow
+    refused 'rdisk-hook: .*slow' 60 virsh -q -c "$(connection left)" start guest
 }
 
 check_disks_come_grow_and_go_and_the_guest_moves_with_libvirtd()
