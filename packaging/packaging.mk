@@ -135,6 +135,7 @@ uninstall-lab:
 deb:
 	@packaging/setup build qemu deb
 	@packaging/build-deb --output $(BUILD)/packages
+	lintian --allow-root --fail-on error $(BUILD)/packages/*.changes
 
 # Install, use, upgrade and purge them, in a Debian in a virtual machine; half an
 # hour without KVM.
