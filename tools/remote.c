@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <string.h>
 
+#include "common/snapshot_name.h"
+
 bool remote_is_uri(const char *word)
 {
     return strstr(word, "://") != NULL;
@@ -164,44 +166,85 @@ int remote_delete(const struct arguments *arguments, uint64_t size)
                : EXIT_OK;
 }
 
+/* What the list of a server is filtered by, and its result. */
+struct listing {
+    const char *snapshots_of; /* a volume; NULL: everything */
+    struct json_object *found;
+};
+
+static bool is_listed(const struct listing *listing, const char *name)
+{
+    char volume[RDISK_VOLUME_NAME_MAX + 1];
+
+    return !listing->snapshots_of ||
+           (snapshot_is_name(name) &&
+            strcmp(snapshot_volume(name, volume), listing->snapshots_of) == 0);
+}
+
 static void add_volume(void *opaque, const struct rdisk_list_entry *entry)
 {
-    struct json_object *volume = json_object_new_object();
+    const struct listing *listing = opaque;
+    struct json_object *volume;
 
+    if (!is_listed(listing, entry->name)) {
+        return;
+    }
+    volume = json_object_new_object();
     json_object_object_add(volume, "name", json_object_new_string(entry->name));
     json_object_object_add(volume, "size", json_object_new_uint64(entry->size));
     json_object_object_add(volume, "read_only",
                            json_object_new_boolean(entry->read_only));
-    json_object_array_add(opaque, volume);
+    json_object_array_add(listing->found, volume);
+}
+
+/* Of the server that @where names; wipes its secret. */
+static int list_of(struct remote_options *where,
+                   const struct arguments *arguments, struct listing *listing,
+                   struct json_object **volumes)
+{
+    struct rdisk_error err = { 0 };
+    int result = EXIT_OK;
+
+    listing->found = json_object_new_array();
+    if (rdisk_list_volumes(&rdisk_env_system, &where->options, add_volume,
+                           listing, &err) < 0) {
+        result = failed_code(err.code, "%s: %s", arguments->uri, err.text);
+        json_object_put(listing->found);
+    } else {
+        *volumes = listing->found;
+    }
+    rdisk_secret_wipe(&where->secret);
+    return result;
 }
 
 int remote_list(const struct arguments *arguments, struct json_object **volumes)
 {
     struct remote_options where = { 0 };
-    struct rdisk_error err = { 0 };
-    struct json_object *found = json_object_new_array();
+    struct listing listing = { 0 };
+    struct rdisk_error err;
     int result;
 
     rdisk_initiator_options_init(&where.options);
     if (rdisk_uri_parse_server(arguments->uri, &where.uri, set_option,
                                &where.options, &err) < 0) {
-        json_object_put(found);
         failed("%s", err.text);
         return EXIT_USAGE;
     }
     result = read_client(&where, arguments);
-    if (result == EXIT_OK &&
-        rdisk_list_volumes(&rdisk_env_system, &where.options, add_volume, found,
-                           &err) < 0) {
-        result = failed_code(err.code, "%s: %s", arguments->uri, err.text);
-    }
-    rdisk_secret_wipe(&where.secret);
-    if (result == EXIT_OK) {
-        *volumes = found;
-    } else {
-        json_object_put(found);
-    }
-    return result;
+    return result == EXIT_OK ? list_of(&where, arguments, &listing, volumes)
+                             : result;
+}
+
+int remote_list_snapshots(const struct arguments *arguments,
+                          struct json_object **snapshots)
+{
+    struct remote_options where = { 0 };
+    struct listing listing = { 0 };
+    int result = remote_options_read(&where, arguments, true);
+
+    listing.snapshots_of = where.uri.volume;
+    return result == EXIT_OK ? list_of(&where, arguments, &listing, snapshots)
+                             : result;
 }
 
 static void resized(void *opaque, int result, const struct rdisk_error *err)

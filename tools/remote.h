@@ -49,6 +49,9 @@ int remote_delete(const struct arguments *arguments, uint64_t size);
  * printed. */
 int remote_list(const struct arguments *arguments,
                 struct json_object **volumes);
+/* The same with the snapshots of the URI's volume. */
+int remote_list_snapshots(const struct arguments *arguments,
+                          struct json_object **snapshots);
 int remote_resize(const struct arguments *arguments, uint64_t size);
 
 #endif

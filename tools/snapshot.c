@@ -194,13 +194,17 @@ static void print_list(struct json_object *snapshots)
         time_t when = (time_t)control_number(one, "taken");
         struct tm tm;
 
+        taken[0] = '\0';
         size_format(control_number(one, "size"), size, sizeof(size));
         if (json_object_object_get(one, "allocated")) {
             size_round(control_number(one, "allocated"), allocated,
                        sizeof(allocated));
         }
-        strftime(taken, sizeof(taken), "%Y-%m-%d %H:%M:%S",
-                 localtime_r(&when, &tm));
+        /* A server elsewhere says neither. */
+        if (when) {
+            strftime(taken, sizeof(taken), "%Y-%m-%d %H:%M:%S",
+                     localtime_r(&when, &tm));
+        }
         table_row(table, cells);
     }
     table_print(table, 0);
@@ -208,8 +212,20 @@ static void print_list(struct json_object *snapshots)
 
 static int list(const struct arguments *arguments, const char *name)
 {
-    struct json_object *reply = call(arguments, "snapshots", name, NULL);
+    struct json_object *reply;
 
+    if (name && remote_is_uri(name)) {
+        struct json_object *snapshots;
+        int result = remote_list_snapshots(arguments, &snapshots);
+
+        if (result != EXIT_OK) {
+            return result;
+        }
+        reply = json_object_new_object();
+        json_object_object_add(reply, "snapshots", snapshots);
+    } else {
+        reply = call(arguments, "snapshots", name, NULL);
+    }
     if (!reply) {
         return EXIT_FAILED;
     }
@@ -271,10 +287,6 @@ int command_snapshot(const struct arguments *arguments)
     const char *name = arguments->words_count > 1 ? arguments->words[1] : NULL;
 
     if (strcmp(action, "list") == 0) {
-        if (name && remote_is_uri(name)) {
-            failed("snapshot list is for volumes of this machine's server");
-            return EXIT_USAGE;
-        }
         return list(arguments, name);
     }
     if (strcmp(action, "create") != 0 && strcmp(action, "delete") != 0 &&

@@ -64,6 +64,10 @@ check_a_volume_is_copied_where_it_cannot_be_shared()
     wait_until 20 no_sessions
     far snapshot create whole@s --copy "${on[@]}"
     far clone whole@s part --copy "${on[@]}"
+    equal "its snapshots, from far" "$(far snapshot list "$(uri whole)" |
+        tail -n +2 | xargs)" "whole@s 64M"
+    equal "those of its clone" "$(far snapshot list "$(uri part)" -o json |
+        tr -d ' \n')" '{"snapshots":[]}'
     io whole 'write -q -P 7 1M 300k'
     io_options=-r io whole@s 'read -q -P 5 1M 300k' 'read -q -P 6 40M 64k' \
         'read -q -P 0 41M 8M'
