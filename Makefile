@@ -92,6 +92,7 @@ include tests/e2e/e2e.mk
 include tests/faults/faults.mk
 include tests/fuzz/fuzz.mk
 include tests/iotests/iotests.mk
+include tests/kernels/kernels.mk
 include tests/workloads/workloads.mk
 include packaging/packaging.mk
 
@@ -148,6 +149,9 @@ help:
 	@echo "make workloads   a Debian on an rdma disk: file systems, database, ..."
 	@echo "make bench       rdisk beside its peers, measured (sets up everything)"
 	@echo "make bench-guest fio in a guest on rdisk, NBD and a local file"
+	@echo "make failover    a failover's timeline; bench-board, demo-film: other pictures"
+	@echo "make foreign     RDMA test suites of others, in the lab"
+	@echo "make verbs-page  docs/kernels.md: what works on which kernel"
 	@echo "make lab-shell   a shell where an RDMA device exists"
 	@echo "make lab-uml     the lab's user-mode kernel: faster guests (7 minutes)"
 	@echo "make install     into PREFIX ($(PREFIX)), below DESTDIR; LIBDIR, BINDIR, ..."
