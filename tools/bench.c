@@ -138,7 +138,7 @@ static void add_number(struct json_object *object, const char *key,
     json_object_object_add(object, key, json_object_new_double_s(number, text));
 }
 
-static void print_json(const struct bench *bench, double seconds)
+static void print_result_json(const struct bench *bench, double seconds)
 {
     const struct arguments *arguments = bench->arguments;
     struct json_object *object = json_object_new_object();
@@ -168,7 +168,7 @@ static void print_json(const struct bench *bench, double seconds)
     add_number(latency, "p999", percentile(bench, 0.999));
     add_number(latency, "max", bench->max / 1e3);
     json_object_object_add(object, "latency_us", latency);
-    puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY));
+    print_json(object);
     json_object_put(object);
 }
 
@@ -263,7 +263,7 @@ int command_bench(const struct arguments *arguments)
             fprintf(stderr, "\r%48s\r", "");
         }
         if (result == 0 && bench.requests) {
-            (arguments->json ? print_json : print_text)(&bench, seconds);
+            (arguments->json ? print_result_json : print_text)(&bench, seconds);
         }
     }
     return remote_close(&remote, result);

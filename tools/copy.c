@@ -80,7 +80,7 @@ static void print_result(const struct copy *copy, bool json)
     json_object_object_add(object, "data", json_object_new_uint64(copy->data));
     json_object_object_add(object, "seconds",
                            json_object_new_double_s(seconds, text));
-    puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY));
+    print_json(object);
     json_object_put(object);
 }
 

@@ -107,7 +107,8 @@ void disks_print_stat(struct json_object *reply)
 }
 
 /* The reply is of no interest. */
-static int call(const struct arguments *arguments, struct json_object *request)
+static int change(const struct arguments *arguments,
+                  struct json_object *request)
 {
     struct json_object *reply = control_call(arguments->control, request);
 
@@ -115,7 +116,7 @@ static int call(const struct arguments *arguments, struct json_object *request)
         return EXIT_FAILED;
     }
     json_object_put(reply);
-    return EXIT_OK;
+    return print_done(arguments, arguments->words[0], NULL);
 }
 
 int command_add(const struct arguments *arguments)
@@ -143,11 +144,11 @@ int command_add(const struct arguments *arguments)
         json_object_object_add(request, word,
                                json_object_new_string(equals + 1));
     }
-    return call(arguments, request);
+    return change(arguments, request);
 }
 
 int command_remove(const struct arguments *arguments)
 {
-    return call(arguments,
-                control_request("remove", arguments->words[0], NULL));
+    return change(arguments,
+                  control_request("remove", arguments->words[0], NULL));
 }

@@ -40,6 +40,16 @@ static void print_left(struct json_object *reply, uint64_t left)
     fflush(stdout);
 }
 
+static void print_drained(const struct arguments *arguments,
+                          struct json_object *reply)
+{
+    if (arguments->json) {
+        print_json(reply);
+    } else {
+        printf("drained\n");
+    }
+}
+
 int command_drain(const struct arguments *arguments)
 {
     const struct timespec pause = { .tv_nsec = INTERVAL_NS };
@@ -56,13 +66,15 @@ int command_drain(const struct arguments *arguments)
             return EXIT_FAILED;
         }
         left = control_number(reply, "sessions");
-        if (left && left != reported) {
+        if (left && left != reported && !arguments->json) {
             print_left(reply, left);
             reported = left;
         }
+        if (!left) {
+            print_drained(arguments, reply);
+        }
         json_object_put(reply);
         if (!left) {
-            printf("drained\n");
             return EXIT_OK;
         }
         if (seconds() >= end) {
@@ -84,6 +96,9 @@ int command_resume(const struct arguments *arguments)
 
     if (!reply) {
         return EXIT_FAILED;
+    }
+    if (arguments->json) {
+        print_json(reply);
     }
     json_object_put(reply);
     return EXIT_OK;

@@ -47,7 +47,7 @@ static void print_text(const char *uri, uint64_t size,
     printf("\n");
 }
 
-static void print_json(const char *uri, uint64_t size,
+static void print_info(const char *uri, uint64_t size,
                        const struct rdisk_volume_info *info)
 {
     struct json_object *object = json_object_new_object();
@@ -64,7 +64,7 @@ static void print_json(const char *uri, uint64_t size,
         json_object_object_add(object, flags[i].name,
                                json_object_new_boolean(flag(info, i)));
     }
-    puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY));
+    print_json(object);
     json_object_put(object);
 }
 
@@ -77,7 +77,7 @@ static int remote_info(const struct arguments *arguments)
     if (result != EXIT_OK) {
         return result;
     }
-    (arguments->json ? print_json
+    (arguments->json ? print_info
                      : print_text)(arguments->uri,
                                    rdisk_initiator_size(remote.session),
                                    rdisk_initiator_info(remote.session));

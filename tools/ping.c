@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <json-c/json.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,8 @@ struct ping {
     char *buffer;
     bool done;
     int result;
-    uint64_t round_trip; /* ns, of the last ping */
+    uint64_t round_trip;      /* ns, of the last ping */
+    struct json_object *json; /* what is printed at the end; NULL: text */
 };
 
 /* Of one kind of round trip, in nanoseconds. */
@@ -39,9 +41,35 @@ static void times_add(struct times *times, uint64_t time)
     times->count++;
 }
 
-static void times_print(const char *what, const struct times *times)
+/* Microseconds, with a tenth. */
+static struct json_object *json_us(double ns)
 {
-    if (times->count) {
+    char text[32];
+
+    snprintf(text, sizeof(text), "%.1f", ns / 1e3);
+    return json_object_new_double_s(ns / 1e3, text);
+}
+
+static void times_json(struct json_object *json, const char *what,
+                       const struct times *times)
+{
+    struct json_object *object = json_object_new_object();
+
+    json_object_object_add(object, "count",
+                           json_object_new_uint64(times->count));
+    json_object_object_add(object, "min", json_us(times->min));
+    json_object_object_add(object, "mean",
+                           json_us((double)times->sum / times->count));
+    json_object_object_add(object, "max", json_us(times->max));
+    json_object_object_add(json, what, object);
+}
+
+static void times_print(const struct ping *ping, const char *what,
+                        const struct times *times)
+{
+    if (times->count && ping->json) {
+        times_json(ping->json, what, times);
+    } else if (times->count) {
         printf("%s: %" PRIu64 " round trips, %.1f / %.1f / %.1f us (min / "
                "mean / max)\n",
                what, times->count, times->min / 1e3,
@@ -60,9 +88,24 @@ static void state_changed(void *opaque, enum rdisk_initiator_state state)
     }
 }
 
-static void print_step(const char *name, uint64_t time, const char *detail)
+static void print_step(const struct ping *ping, const char *name, uint64_t time,
+                       const char *detail)
 {
+    if (ping->json) {
+        json_object_object_add(json_object_object_get(ping->json, "steps"),
+                               name, json_us(time));
+        return;
+    }
     printf("  %-8s %10.1f us  %s\n", name, time / 1e3, detail);
+}
+
+static struct json_object *new_json(const char *uri)
+{
+    struct json_object *json = json_object_new_object();
+
+    json_object_object_add(json, "uri", json_object_new_string(uri));
+    json_object_object_add(json, "steps", json_object_new_object());
+    return json;
 }
 
 /* The steps that were made, be it all of them or not. */
@@ -73,21 +116,22 @@ static void print_steps(const struct ping *ping, const struct rdisk_uri *uri)
     char text[256], size[SIZE_TEXT], slot[SIZE_TEXT];
 
     rdisk_initiator_steps(ping->session, &steps);
-    print_step("name", steps.name, uri->host);
+    print_step(ping, "name", steps.name, uri->host);
     if (!steps.device[0]) {
         return;
     }
     snprintf(text, sizeof(text), "device %s", steps.device);
-    print_step("address", steps.address, text);
+    print_step(ping, "address", steps.address, text);
     if (steps.connect) {
-        print_step("route", steps.route, "");
-        print_step("connect", steps.connect, "control queue");
+        print_step(ping, "route", steps.route, "");
+        print_step(ping, "connect", steps.connect, "control queue");
     }
     if (steps.hello) {
-        print_step("hello", steps.hello, "");
+        print_step(ping, "hello", steps.hello, "");
     }
     if (steps.auth) {
-        print_step("auth", steps.auth, "both sides have proved the secret");
+        print_step(ping, "auth", steps.auth,
+                   "both sides have proved the secret");
     }
     if (ping->reached != RDISK_INITIATOR_READY) {
         return;
@@ -95,10 +139,10 @@ static void print_steps(const struct ping *ping, const struct rdisk_uri *uri)
     snprintf(text, sizeof(text), "%s, %s bytes in blocks of %u%s", uri->volume,
              size_format(info->size, size, sizeof(size)), info->block_size,
              info->read_only ? ", read-only" : "");
-    print_step("open", steps.open, text);
+    print_step(ping, "open", steps.open, text);
     snprintf(text, sizeof(text), "%u of %u slots of %s each", info->queues,
              info->slots, size_format(info->max_transfer, slot, sizeof(slot)));
-    print_step("queues", steps.join, text);
+    print_step(ping, "queues", steps.join, text);
 }
 
 /* ---- Round trips ------------------------------------------------------ */
@@ -197,6 +241,16 @@ static int time_read(struct ping *ping, uint32_t size, uint64_t *time)
     return result < 0 ? result : ping->result;
 }
 
+static void print_round(const struct ping *ping, unsigned int i,
+                        uint64_t message, uint32_t size, uint64_t read)
+{
+    if (!ping->json) {
+        printf("%u: message %.1f us, read of %u bytes %.1f us\n", i,
+               message / 1e3, size, read / 1e3);
+        fflush(stdout);
+    }
+}
+
 static int run_pings(struct ping *ping, const struct arguments *arguments)
 {
     const struct rdisk_volume_info *info = rdisk_initiator_info(ping->session);
@@ -222,13 +276,11 @@ static int run_pings(struct ping *ping, const struct arguments *arguments)
         if (result == 0) {
             times_add(&messages, message);
             times_add(&reads, read);
-            printf("%u: message %.1f us, read of %u bytes %.1f us\n", i,
-                   message / 1e3, size, read / 1e3);
-            fflush(stdout);
+            print_round(ping, i, message, size, read);
         }
     }
-    times_print("messages", &messages);
-    times_print("reads", &reads);
+    times_print(ping, "messages", &messages);
+    times_print(ping, "reads", &reads);
     return result;
 }
 
@@ -241,11 +293,12 @@ static int report_failure(const struct ping *ping, const char *uri,
     const char *text = why->code   ? why->text
                        : err->code ? err->text
                                    : strerror(-result);
+    int code = why->code ? why->code : err->code ? err->code : result;
 
     return ping->reached == RDISK_INITIATOR_IDLE
-               ? failed("%s: %s", uri, text)
-               : failed("%s: %s (in state %s)", uri, text,
-                        rdisk_initiator_state_name(ping->reached));
+               ? failed_code(code, "%s: %s", uri, text)
+               : failed_code(code, "%s: %s (in state %s)", uri, text,
+                             rdisk_initiator_state_name(ping->reached));
 }
 
 static int connect_and_ping(struct ping *ping, const struct rdisk_uri *uri,
@@ -297,15 +350,22 @@ int command_ping(const struct arguments *arguments)
         return failed("no memory");
     }
     memset(ping.buffer, 0, READ_SIZE);
+    ping.json = arguments->json ? new_json(arguments->uri) : NULL;
     ping.session = rdisk_initiator_create(&rdisk_env_system, &where.options,
                                           &events, &ping, &err);
     rdisk_secret_wipe(&where.secret);
     if (!ping.session) {
         free(ping.buffer);
+        json_object_put(ping.json);
         return failed_code(err.code, "%s", err.text);
     }
     result = connect_and_ping(&ping, &where.uri, arguments);
     rdisk_initiator_destroy(ping.session);
     free(ping.buffer);
+    /* Also the steps of a connection that failed. */
+    if (ping.json) {
+        print_json(ping.json);
+        json_object_put(ping.json);
+    }
     return result;
 }

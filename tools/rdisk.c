@@ -28,16 +28,18 @@ static const struct {
     const char *usage;
     const char *help;
 } commands[] = {
-    { "create", command_create, 2, 0, "sufRp",
-      "create NAME|URI SIZE [--replace] [--preallocate]",
+    { "create", command_create, 2, 0, "sufjRp",
+      "create NAME|URI SIZE [--replace] [--preallocate] [--json]",
       "create a volume of SIZE, e.g. 10G or 10GiB, or 10GB of 1000 MB" },
     { "list", command_list, 0, 1, "sufj", "list [rdma://HOST[:PORT]/] [--json]",
       "the volumes of the server; with a URI, those that the client may open" },
     { "info", command_info, 1, 0, "sufj", "info NAME|URI [--json]",
       "what a volume is, and who has it open" },
-    { "resize", command_resize, 2, 0, "sufS", "resize NAME|URI SIZE [--shrink]",
+    { "resize", command_resize, 2, 0, "sufjS",
+      "resize NAME|URI SIZE [--shrink] [--json]",
       "change the size of a volume; one that is open can only grow" },
-    { "delete", command_delete, 1, 0, "sufA", "delete NAME|URI [--snapshots]",
+    { "delete", command_delete, 1, 0, "sufjA",
+      "delete NAME|URI [--snapshots] [--json]",
       "delete a volume that no client has open" },
     { "snapshot", command_snapshot, 1, 1, "sufjC",
       "snapshot create|list|delete|revert VOLUME[@NAME]|URI [--copy] [--json]",
@@ -46,31 +48,32 @@ static const struct {
     { "clone", command_clone, 2, 0, "sufjC",
       "clone VOLUME[@NAME]|URI NEW [--copy] [--json]",
       "create a volume with the data of another one, or of a snapshot" },
-    { "fence", command_fence, 1, 0, "s", "fence NAME",
+    { "fence", command_fence, 1, 0, "sj", "fence NAME [--json]",
       "revoke write access to a volume from its present clients" },
     { "stat", command_stat, 0, 0, "sjP", "stat [--json | --prometheus]",
       "the server: its reactors, sessions, volumes and counters" },
-    { "top", command_top, 0, 0, "scik",
-      "top [--sort COLUMN] [--interval SECONDS] [--count N]",
+    { "top", command_top, 0, 0, "scikj",
+      "top [--sort COLUMN] [--interval SECONDS] [--count N] [--json]",
       "requests, bytes and latencies of each volume, every second" },
-    { "drain", command_drain, 0, 1, "st", "drain [VOLUME] [--timeout SECONDS]",
+    { "drain", command_drain, 0, 1, "stj",
+      "drain [VOLUME] [--timeout SECONDS] [--json]",
       "accept no new sessions and wait until the present ones have ended" },
-    { "resume", command_resume, 0, 1, "s", "resume [VOLUME]",
+    { "resume", command_resume, 0, 1, "sj", "resume [VOLUME] [--json]",
       "accept sessions again" },
     { "reload", command_reload, 0, 0, "sj", "reload [--json]",
       "have the server read its configuration again" },
     { "throttle", command_throttle, 1, LIMITS_MAX, "slj",
       "throttle NAME [--client] [off | configured | LIMIT=VALUE...] [--json]",
       "limits of requests and bytes a second of a volume, or of a client" },
-    { "add", command_add, 3, DISK_OPTIONS_MAX, "s",
-      "add NAME uri=URI socket=PATH [OPTION=VALUE]...",
+    { "add", command_add, 3, DISK_OPTIONS_MAX, "sj",
+      "add NAME uri=URI socket=PATH [OPTION=VALUE]... [--json]",
       "rdisk-vhost: add a disk" },
-    { "remove", command_remove, 1, 0, "s", "remove NAME",
+    { "remove", command_remove, 1, 0, "sj", "remove NAME [--json]",
       "rdisk-vhost: disconnect the guest and remove its disk" },
     { "map", command_map, 1, 0, "ujf", "map URI [--json]",
       "where a volume has data, and its allocated size on the server" },
-    { "ping", command_ping, 1, 0, "ciuf",
-      "ping URI [--count N] [--interval SECONDS]",
+    { "ping", command_ping, 1, 0, "ciujf",
+      "ping URI [--count N] [--interval SECONDS] [--json]",
       "connect, report each step, then measure round trips" },
     { "bench", command_bench, 1, 0, "ujfdbrwxTDi",
       "bench URI [--read | --write --destroy-data] [OPTION]...",
@@ -79,7 +82,7 @@ static const struct {
       "write a raw image to a volume" },
     { "export", command_export, 2, 0, "ujfR", "export URI FILE [--replace]",
       "write a volume to a raw image" },
-    { "secret", command_secret, 0, 0, "", "secret",
+    { "secret", command_secret, 0, 0, "j", "secret [--json]",
       "a new random secret, to be stored in a file on each side" },
 };
 
@@ -164,6 +167,31 @@ int failed_code(int code, const char *format, ...)
         status_of_error = status_of(code);
     }
     return EXIT_FAILED;
+}
+
+/* ---- Results ------------------------------------------------------------ */
+
+void print_json(struct json_object *object)
+{
+    puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY));
+}
+
+int print_done(const struct arguments *arguments, const char *name,
+               const uint64_t *size)
+{
+    struct json_object *object;
+
+    if (arguments->json) {
+        object = json_object_new_object();
+        json_object_object_add(object, "name", json_object_new_string(name));
+        if (size) {
+            json_object_object_add(object, "size",
+                                   json_object_new_uint64(*size));
+        }
+        print_json(object);
+        json_object_put(object);
+    }
+    return EXIT_OK;
 }
 
 /* ---- Help --------------------------------------------------------------- */

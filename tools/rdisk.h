@@ -4,6 +4,7 @@
 #define TOOLS_RDISK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The command line, read. */
 #define ARGUMENTS_GIVEN_MAX 32
@@ -59,6 +60,14 @@ int failed_code(int code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* From now on. */
 void errors_in_json(void);
+
+struct json_object;
+/* Print @object on stdout. */
+void print_json(struct json_object *object);
+/* With -o json, print what a command has done that prints nothing else:
+ * {"name": @name}, with the size in bytes if it is not NULL. EXIT_OK. */
+int print_done(const struct arguments *arguments, const char *name,
+               const uint64_t *size);
 
 /* rdisk info NAME. */
 int server_info(const struct arguments *arguments);

@@ -33,7 +33,7 @@ int command_reload(const struct arguments *arguments)
         return EXIT_FAILED;
     }
     if (arguments->json) {
-        puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY));
+        print_json(reply);
     } else {
         printf("reloaded: %" PRIu64 " clients, %" PRIu64 " sessions ended\n",
                control_number(reply, "clients"),

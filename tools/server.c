@@ -292,7 +292,7 @@ int server_info(const struct arguments *arguments)
     if (!json_object_array_length(volumes)) {
         result = failed_code(-ENOENT, "there is no volume '%s'", name);
     } else if (arguments->json) {
-        puts(json_object_to_json_string_ext(info, JSON_C_TO_STRING_PRETTY));
+        print_json(info);
     } else {
         print_volume(json_object_array_get_idx(volumes, 0));
         print_each(info, "sessions", print_session);
@@ -315,7 +315,7 @@ int command_stat(const struct arguments *arguments)
     if (arguments->prometheus) {
         metrics_write(stdout, stat);
     } else if (arguments->json) {
-        puts(json_object_to_json_string_ext(stat, JSON_C_TO_STRING_PRETTY));
+        print_json(stat);
     } else if (disks_are_in(stat)) {
         disks_print_stat(stat);
     } else {

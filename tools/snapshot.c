@@ -77,7 +77,7 @@ static int print_made(const struct arguments *arguments,
         return EXIT_FAILED;
     }
     if (arguments->json) {
-        puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY));
+        print_json(reply);
     } else if (json_object_object_get(reply, "size")) {
         printf("%s: copied\n", control_text(reply, "name"));
     } else {
@@ -230,7 +230,7 @@ static int list(const struct arguments *arguments, const char *name)
         return EXIT_FAILED;
     }
     if (arguments->json) {
-        puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY));
+        print_json(reply);
     } else {
         print_list(json_object_object_get(reply, "snapshots"));
     }

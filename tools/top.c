@@ -227,9 +227,64 @@ static void print_gains(const struct gain *gains, size_t count)
     fflush(stdout);
 }
 
+static void add_times(struct json_object *object, const char *op,
+                      const uint64_t *latency)
+{
+    struct json_object *times = json_object_new_object();
+
+    json_object_object_add(times, "p50",
+                           json_object_new_uint64(
+                               rdisk_histogram_percentile(latency, 0.5)));
+    json_object_object_add(times, "p99",
+                           json_object_new_uint64(
+                               rdisk_histogram_percentile(latency, 0.99)));
+    json_object_object_add(object, op, times);
+}
+
+static struct json_object *gain_json(const struct gain *gain)
+{
+    const struct {
+        const char *name;
+        double value;
+    } rates[] = {
+        { "reads", gain->reads },
+        { "writes", gain->writes },
+        { "others", gain->others },
+        { "read_bytes", gain->read_bytes },
+        { "write_bytes", gain->write_bytes },
+    };
+    struct json_object *object = json_object_new_object();
+    struct json_object *latency = json_object_new_object();
+
+    json_object_object_add(object, "name", json_object_new_string(gain->name));
+    for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+        json_object_object_add(object, rates[i].name,
+                               json_object_new_uint64(rates[i].value + 0.5));
+    }
+    add_times(latency, "read", gain->read);
+    add_times(latency, "write", gain->write);
+    json_object_object_add(object, "latency_ns", latency);
+    return object;
+}
+
+/* One line an interval, so that a program can read it as it comes. */
+static void print_gains_json(const struct gain *gains, size_t count)
+{
+    struct json_object *object = json_object_new_object();
+    struct json_object *volumes = json_object_new_array();
+
+    for (size_t i = 0; i < count; i++) {
+        json_object_array_add(volumes, gain_json(&gains[i]));
+    }
+    json_object_object_add(object, "volumes", volumes);
+    puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+    fflush(stdout);
+    json_object_put(object);
+}
+
 static int print_table(struct json_object *before, struct json_object *after,
                        double seconds,
-                       int (*order)(const void *a, const void *b))
+                       int (*order)(const void *a, const void *b), bool json)
 {
     struct json_object *volumes = json_object_object_get(after, "volumes");
     size_t length = volumes ? json_object_array_length(volumes) : 0, count = 0;
@@ -248,7 +303,7 @@ static int print_table(struct json_object *before, struct json_object *after,
         }
     }
     qsort(gains, count, sizeof(*gains), order);
-    print_gains(gains, count);
+    (json ? print_gains_json : print_gains)(gains, count);
     free(gains);
     return EXIT_OK;
 }
@@ -298,10 +353,10 @@ int command_top(const struct arguments *arguments)
         after = sample(arguments);
         ended = now();
         if (after) {
-            if (isatty(STDOUT_FILENO)) {
+            if (isatty(STDOUT_FILENO) && !arguments->json) {
                 printf("\033[H\033[2J"); /* from the top again */
             }
-            print_table(before, after, ended - began, order);
+            print_table(before, after, ended - began, order, arguments->json);
         }
         json_object_put(before);
         before = after;

@@ -27,7 +27,10 @@ static int change(const struct arguments *arguments, const char *op, bool sized,
     int result = sized ? size_parse(arguments->words[1], &size) : 0;
 
     if (result == 0 && remote_is_uri(name)) {
-        return remote(arguments, size);
+        result = remote(arguments, size);
+        return result == EXIT_OK
+                   ? print_done(arguments, name, sized ? &size : NULL)
+                   : result;
     }
     if (result < 0) {
         failed("'%s' is %s; write e.g. 512M or 10G", arguments->words[1],
@@ -47,7 +50,7 @@ static int change(const struct arguments *arguments, const char *op, bool sized,
         return EXIT_FAILED;
     }
     json_object_put(reply);
-    return EXIT_OK;
+    return print_done(arguments, name, sized ? &size : NULL);
 }
 
 /* Thin volumes may be larger together than what they are in. */
@@ -110,9 +113,14 @@ int command_fence(const struct arguments *arguments)
     if (!reply) {
         return EXIT_FAILED;
     }
-    printf("volume %s: generation %" PRIu64 ", %" PRIu64 " sessions ended\n",
-           name, control_number(reply, "generation"),
-           control_number(reply, "sessions"));
+    if (arguments->json) {
+        print_json(reply);
+    } else {
+        printf("volume %s: generation %" PRIu64 ", %" PRIu64
+               " sessions ended\n",
+               name, control_number(reply, "generation"),
+               control_number(reply, "sessions"));
+    }
     json_object_put(reply);
     return EXIT_OK;
 }
@@ -183,7 +191,7 @@ static int list_remote(const struct arguments *arguments)
         struct json_object *all = json_object_new_object();
 
         json_object_object_add(all, "volumes", volumes);
-        puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY));
+        print_json(all);
         json_object_put(all);
     } else {
         print_remote(volumes);
@@ -202,7 +210,7 @@ static int list_here(const struct arguments *arguments)
         return EXIT_FAILED;
     }
     if (arguments->json) {
-        puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY));
+        print_json(reply);
     } else if (disks_are_in(reply)) {
         disks_print_list(reply);
     } else {

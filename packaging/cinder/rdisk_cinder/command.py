@@ -17,15 +17,21 @@ class Failure(Exception):
 
 def run(control, *words, timeout=120):
     """What `rdisk WORDS` prints. timeout: seconds, then it is killed."""
-    command = ('rdisk', *words, '-o', 'json', '--control', control) \
-        if words[0] not in ('add', 'remove', 'delete', 'resize', 'create') \
-        else ('rdisk', *words, '--control', control)
+    command = ('rdisk', *words, '-o', 'json', '--control', control)
     try:
         out, _ = processutils.execute('timeout', str(timeout), *command)
     except processutils.ProcessExecutionError as error:
-        raise Failure(error.exit_code, (error.stderr or '').strip() or
-                      f'rdisk ended with status {error.exit_code}') from error
+        raise Failure(error.exit_code, reason(error)) from error
     return out
+
+
+def reason(error):
+    """Its sentence; what did not get so far may have said something else."""
+    text = (error.stderr or '').strip()
+    try:
+        return json.loads(text)['error']
+    except (ValueError, KeyError, TypeError):
+        return text or f'rdisk ended with status {error.exit_code}'
 
 
 def ask(control, *words):
