@@ -107,7 +107,7 @@ uninstall-qemu:
 # The lab, which needs nothing of this tree.
 LAB_PROGRAMS := $(addprefix tests/lab/,lab fetch init initramfs net on \
 	drop-packets)
-LAB_FILES := tests/lab/uml.config
+LAB_FILES := $(wildcard tests/lab/*.config)
 LAB_PARTS := $(wildcard tests/lab/lib/*.sh)
 LAB_PATCHES := $(wildcard tests/lab/patches/*.patch)
 

@@ -5,7 +5,7 @@
 LAB := tests/lab/lab
 
 # These are made once and cached outside the checkout; see RDISK_CACHE.
-.PHONY: lab-setup lab-kernel lab-uml lab-guest
+.PHONY: lab-setup lab-kernel lab-uml lab-kasan lab-guest
 lab-setup:
 	@packaging/setup lab
 
@@ -15,6 +15,10 @@ lab-kernel: lab-setup
 lab-uml:
 	@packaging/setup uml
 	@$(LAB) fetch uml
+
+lab-kasan:
+	@packaging/setup uml
+	@$(LAB) fetch uml-kasan
 
 lab-guest: lab-setup
 	@tests/lab/guest/build

@@ -14,32 +14,46 @@ uml_recipe=1
 # What this kernel does that released ones do not; see the files.
 uml_patches=("$here"/patches/*.patch)
 
-# Fill DIR with the program `linux`: uml_build DIR CONFIG
+# Which one: "" or kasan, which finds uses of memory that is not there.
+uml_variant=''
+
+# What its configuration is made of.
+uml_set_configs()
+{
+    uml_configs=("$here/uml.config")
+    [ -z "$uml_variant" ] || uml_configs+=("$here/uml-$uml_variant.config")
+}
+
+# Fill DIR with the program `linux`: uml_build DIR CONFIG…
 uml_build()
 {
     # shellcheck disable=SC2086 # words
     needs_programs "$needs_uml_programs" $needs_uml &&
         source_unpack "$1" trixie-backports "$uml_sources" &&
         source_patch "$1" "${uml_patches[@]}" &&
-        source_build "$1" um defconfig "$2" "$1/linux"
+        cat "${@:2}" >"$1/wanted" &&
+        source_build "$1" um defconfig "$1/wanted" "$1/linux"
 }
 
 uml_key()
 {
-    cache_key "$uml_sources" "$uml_recipe" -- "$here/uml.config" \
+    uml_set_configs
+    cache_key "$uml_sources" "$uml_recipe" -- "${uml_configs[@]}" \
         "${uml_patches[@]}"
 }
 
 # Print the folder of the user-mode kernel, building it when it is missing.
 uml_dir()
 {
-    cache_entry uml "$(uml_key)" uml_build "$here/uml.config"
+    uml_set_configs
+    cache_entry "uml${uml_variant:+-$uml_variant}" "$(uml_key)" uml_build \
+        "${uml_configs[@]}"
 }
 
 # Whether the kernel is there already.
 uml_works()
 {
-    [ -x "$(cache_root)/uml-$(uml_key)/linux" ]
+    [ -x "$(cache_root)/uml${uml_variant:+-$uml_variant}-$(uml_key)/linux" ]
 }
 
 # Become a user-mode lab: uml_run RUN_DIR NODE WRAPPER…
