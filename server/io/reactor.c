@@ -47,13 +47,14 @@ struct reactor {
     struct poll_window window;
     struct reactor_poller *pollers;
     bool unarmed; /* some poller may have to be armed */
+    uint64_t idled; /* ns, until its last wait */
 
     /* Written by its thread, read by any. */
     _Atomic uint64_t turns;
     _Atomic uint64_t completions;
     _Atomic uint64_t polled;
     _Atomic uint64_t spins;
-    _Atomic uint64_t idle; /* ns */
+    _Atomic uint64_t idle; /* see idle_since() */
     atomic_uint workers;
 
     /* For reactor_create() to wait on. */
@@ -330,6 +331,36 @@ static bool reactor_arm(struct reactor *reactor)
 
 /* ---- The thread ------------------------------------------------------- */
 
+/*
+ * A sleep may last for days, so what is read meanwhile includes it: the counter
+ * then has, with this bit, the time at which a reactor that never worked would
+ * have begun. One word, so that no reader ever sees the sleep twice, or not at
+ * all.
+ */
+#define IDLE_SINCE (UINT64_C(1) << 63)
+
+static void idle_since(struct reactor *reactor, uint64_t began)
+{
+    atomic_store_explicit(&reactor->idle,
+                          (began - reactor->idled) | IDLE_SINCE,
+                          memory_order_relaxed);
+}
+
+static void idle_until_now(struct reactor *reactor, uint64_t waited)
+{
+    reactor->idled += waited;
+    atomic_store_explicit(&reactor->idle, reactor->idled, memory_order_relaxed);
+}
+
+static uint64_t idle_time(const struct reactor *reactor)
+{
+    uint64_t idle = atomic_load_explicit(&reactor->idle, memory_order_relaxed);
+
+    return idle & IDLE_SINCE
+               ? (rdisk_stopwatch_system() - idle) & ~IDLE_SINCE
+               : idle;
+}
+
 static void reactor_wait(struct reactor *reactor)
 {
     struct poll_window *window = &reactor->window;
@@ -347,6 +378,7 @@ static void reactor_wait(struct reactor *reactor)
         }
         ring_ready(ring);
     } else {
+        idle_since(reactor, began);
         ring_sleep(ring);
     }
     /* Wraps around if the counter has gone back: as a long wait. */
@@ -354,9 +386,7 @@ static void reactor_wait(struct reactor *reactor)
     if (measured) {
         poll_window_adapt(window, waited);
     }
-    if ((int64_t)waited > 0) {
-        count(&reactor->idle, waited);
-    }
+    idle_until_now(reactor, (int64_t)waited > 0 ? waited : 0);
 }
 
 static void reactor_run_deferred(struct reactor *reactor)
@@ -522,6 +552,6 @@ void reactor_info(const struct reactor *reactor, struct reactor_info *info)
     info->workers = atomic_load_explicit(&reactor->workers,
                                          memory_order_relaxed);
     info->spins = atomic_load_explicit(&reactor->spins, memory_order_relaxed);
-    info->idle = atomic_load_explicit(&reactor->idle, memory_order_relaxed);
+    info->idle = idle_time(reactor);
     info->cpu = cpu_time(reactor->thread);
 }

@@ -123,6 +123,23 @@ static void test_idle_sleeps(void)
     end(&taker);
 }
 
+/* Not only when it ends: it may last for days. */
+static void test_sleep_is_idle(void)
+{
+    static const struct timespec pause = { .tv_nsec = 20000000 };
+    struct reactor_info before, after;
+    struct taker taker;
+
+    begin(&taker, 0);
+    rig_check_idle(taker.reactor);
+    reactor_info(taker.reactor, &before);
+    nanosleep(&pause, NULL);
+    reactor_info(taker.reactor, &after);
+    CHECK_EQUAL(after.turns, before.turns);
+    CHECK(after.idle - before.idle >= 20000000);
+    end(&taker);
+}
+
 /* Woken often enough it spins, and then finds what no event tells of. */
 static void test_spins(void)
 {
@@ -268,6 +285,7 @@ static void test_rest_goes_on(void)
 
 static const struct unit_test tests[] = {
     { "an idle reactor does not wake up", test_idle_sleeps },
+    { "a sleep counts as idle while it lasts", test_sleep_is_idle },
     { "a busy reactor looks before it sleeps, and then sleeps", test_spins },
     { "a message comes through while each look finds something",
       test_messages_between },
