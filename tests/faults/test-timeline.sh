@@ -28,13 +28,12 @@ timeline()
     writer_start v --record "$work/record"
     sleep $((around * slow))
     "${@:3}"
-    ask next 60
+    healed
     sleep $((around * slow))
     writer_ends "$pool/v"
     "$faults/timeline" "$1" "$work/record" "$work/events" \
         --limit $(($2 * slow)) --add "${RDISK_LAB_OUTPUT:-$work}" \
-        >"$work/summary" || fail "$(tail -n 1 "$work/summary")"
-    report "$(cat "$work/summary")"
+        >"$work/summary" 2>&1 || fail "$(tail -n 1 "$work/summary")"
 }
 
 kill_and_restart()
