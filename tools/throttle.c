@@ -62,7 +62,7 @@ int command_throttle(const struct arguments *arguments)
         return EXIT_FAILED;
     }
     if (arguments->json) {
-        puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY));
+        print_json(reply);
     } else {
         printf("%s %s: ", arguments->client ? "client" : "volume",
                arguments->words[0]);

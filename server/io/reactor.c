@@ -46,7 +46,7 @@ struct reactor {
     struct reactor_deferred *deferred;
     struct poll_window window;
     struct reactor_poller *pollers;
-    bool unarmed; /* some poller may have to be armed */
+    bool unarmed;   /* some poller may have to be armed */
     uint64_t idled; /* ns, until its last wait */
 
     /* Written by its thread, read by any. */
@@ -341,8 +341,7 @@ static bool reactor_arm(struct reactor *reactor)
 
 static void idle_since(struct reactor *reactor, uint64_t began)
 {
-    atomic_store_explicit(&reactor->idle,
-                          (began - reactor->idled) | IDLE_SINCE,
+    atomic_store_explicit(&reactor->idle, (began - reactor->idled) | IDLE_SINCE,
                           memory_order_relaxed);
 }
 
@@ -356,9 +355,8 @@ static uint64_t idle_time(const struct reactor *reactor)
 {
     uint64_t idle = atomic_load_explicit(&reactor->idle, memory_order_relaxed);
 
-    return idle & IDLE_SINCE
-               ? (rdisk_stopwatch_system() - idle) & ~IDLE_SINCE
-               : idle;
+    return idle & IDLE_SINCE ? (rdisk_stopwatch_system() - idle) & ~IDLE_SINCE
+                             : idle;
 }
 
 static void reactor_wait(struct reactor *reactor)

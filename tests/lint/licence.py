@@ -14,7 +14,7 @@ LICENCES = {
 
 # Prose, data, and what is another project's: README.md tells of these.
 EXEMPT = re.compile(r'''
-    LICENSE$ | LICENSES/ | .*\.(md|csv|svg|json|patch)$
+    LICENSE$ | LICENSES/ | .*\.(md|csv|svg|json|cast|patch)$
     | tests/iotests/(enabled|kernel|known)$
     | packaging/debian/(changelog|copyright|source/format)$
 ''', re.VERBOSE)
