@@ -485,11 +485,12 @@ static void discount_own_delay(struct rdisk_target *target, uint64_t began,
     uint64_t since = target->idle_since, until = target->idle_until;
     uint64_t pause = began > since ? began - since : 0;
     uint64_t late = rdisk_least(began > until ? began - until : 0, pause);
+    uint64_t due = rdisk_least(began, until); /* this turn may take long */
     struct rdisk_target_session *session;
 
     for (session = target->sessions; session; session = session->next) {
         if (rdisk_target_session_waits(session) &&
-            (session->readable || session->deadline > until)) {
+            (session->readable || session->deadline > due)) {
             session->deadline += now - began +
                                  (session->readable ? pause : late);
         }

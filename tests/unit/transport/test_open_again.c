@@ -185,6 +185,44 @@ static void server_is_late(void)
     scene_end(&scene);
 }
 
+static const struct rdisk_verbs *plain;
+
+static int slow_event(struct rdma_event_channel *channel,
+                      struct rdma_cm_event **event)
+{
+    fake_fabric_set_now(scene.fabric,
+                        fake_fabric_now(scene.fabric) + 400 * RDISK_MSEC);
+    return plain->get_cm_event(channel, event);
+}
+
+/* The turn begins in time, but passes the time limit of a handshake whose
+ * message could not be there yet. */
+static void server_is_slow(void)
+{
+    struct rdisk_verbs slow;
+
+    scene_prepare(&scene, 1);
+    scene.options.handshake_timeout_ms = 300;
+    scene_serve(&scene);
+    scene_start(client);
+    while (!rdisk_target_sessions(scene.target)) {
+        fake_fabric_run(scene.fabric);
+        rdisk_initiator_process(client->session);
+        rdisk_target_process(scene.target);
+    }
+    rdisk_target_process(scene.target); /* there is no message yet */
+    plain = scene.env.verbs;
+    slow = *plain;
+    slow.get_cm_event = slow_event;
+    scene.env.verbs = &slow;
+    rdisk_target_process(scene.target);
+    scene.env.verbs = plain;
+    CHECK_EQUAL(rdisk_target_sessions(scene.target), 1);
+    scene_pump(&scene);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_READY);
+    scene_end(&scene);
+}
+
 static const struct unit_test tests[] = {
     { "a server that is full is tried again until it has room", full_server },
     { "a server that is drained is tried again until it is not",
@@ -198,6 +236,8 @@ static const struct unit_test tests[] = {
     { "pauses between attempts are random, from half of their length on",
       pauses_differ },
     { "a server that is late itself ends no handshake", server_is_late },
+    { "a turn of the server that takes long ends no handshake",
+      server_is_slow },
 };
 
 UNIT_SUITE("open again", tests)
