@@ -29,13 +29,32 @@ static void explain(struct rdisk_error *err, int code, size_t length)
                     length, strerror(-code));
 }
 
+/*
+ * Nobody looks at memory that a peer writes before the completion that reports
+ * it, and that comes after all that was written: so the writes before it may
+ * pass each other on the way from the device to memory. libibverbs leaves the
+ * flag out for a kernel without optional flags; a driver may still refuse it.
+ */
+static struct ibv_mr *register_relaxed(const struct rdisk_verbs *verbs,
+                                       struct ibv_pd *pd, void *address,
+                                       size_t length, int access)
+{
+    struct ibv_mr *mr = verbs->reg_mr(pd, address, length,
+                                      access | IBV_ACCESS_RELAXED_ORDERING);
+
+    if (!mr && (errno == EINVAL || errno == EOPNOTSUPP)) {
+        mr = verbs->reg_mr(pd, address, length, access);
+    }
+    return mr;
+}
+
 struct ibv_mr *rdisk_mr_register(const struct rdisk_verbs *verbs,
                                  struct ibv_pd *pd, void *address,
                                  size_t length, int access,
                                  struct rdisk_error *err)
 {
-    struct ibv_mr *mr = verbs->reg_mr(pd, address, length,
-                                      access | IBV_ACCESS_LOCAL_WRITE);
+    struct ibv_mr *mr = register_relaxed(verbs, pd, address, length,
+                                         access | IBV_ACCESS_LOCAL_WRITE);
 
     if (!mr) {
         explain(err, errno ? -errno : -ENOMEM, length);
