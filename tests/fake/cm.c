@@ -152,6 +152,11 @@ static void ack_cm_event(struct rdma_cm_event *rdma)
 
 /* ---- Ids -------------------------------------------------------------- */
 
+static struct fake_id **id_bucket(struct fake_fabric *fabric, uint32_t number)
+{
+    return &fabric->id_hash[number % FAKE_ID_HASH];
+}
+
 struct fake_id *fake_id_new(struct fake_channel *channel, void *context)
 {
     struct fake_fabric *fabric = channel->host->fabric;
@@ -165,19 +170,29 @@ struct fake_id *fake_id_new(struct fake_channel *channel, void *context)
     id->id.ps = RDMA_PS_TCP;
     id->id.qp_type = IBV_QPT_RC;
     TAILQ_INSERT_TAIL(&fabric->ids, id, link);
+    id->hash_next = *id_bucket(fabric, id->number);
+    *id_bucket(fabric, id->number) = id;
     return id;
 }
 
 struct fake_id *fake_find_id(struct fake_fabric *fabric, uint32_t number)
 {
-    struct fake_id *id;
+    struct fake_id *id = *id_bucket(fabric, number);
 
-    TAILQ_FOREACH(id, &fabric->ids, link) {
-        if (id->number == number) {
-            break;
-        }
+    while (id && id->number != number) {
+        id = id->hash_next;
     }
     return id;
+}
+
+static void remove_number(struct fake_fabric *fabric, const struct fake_id *id)
+{
+    struct fake_id **link = id_bucket(fabric, id->number);
+
+    while (*link != id) {
+        link = &(*link)->hash_next;
+    }
+    *link = id->hash_next;
 }
 
 /* Remove it from the fabric, with its events that were not read. */
@@ -206,6 +221,7 @@ void fake_id_discard(struct fake_id *id)
     for (int kind = FAKE_ADDR_DONE; kind <= FAKE_TIME_WAIT_END; kind++) {
         fake_message_cancel(fabric, id->number, kind);
     }
+    remove_number(fabric, id);
     TAILQ_REMOVE(&fabric->ids, id, link);
     free(id);
 }

@@ -96,6 +96,9 @@ void fake_lock(struct fake_fabric *fabric)
     pthread_mutex_lock(&fabric->mutex);
 }
 
+/* Messages of the connection manager of which the next one is chosen. */
+#define OLDEST 16u
+
 /* ---- What comes next -------------------------------------------------- */
 
 /* How many things could be delivered now. */
@@ -125,6 +128,12 @@ static struct ready count_ready(struct fake_fabric *fabric, uint64_t *next)
     return ready;
 }
 
+/* Between half a microsecond and two: nothing is instantaneous. */
+static void pass_time(struct fake_fabric *fabric)
+{
+    fabric->now += 500 + fake_pick(fabric, 1500);
+}
+
 static bool step(struct fake_fabric *fabric)
 {
     uint64_t next = RDISK_NEVER;
@@ -152,9 +161,62 @@ static bool step(struct fake_fabric *fabric)
             chosen -= here;
         }
     }
-    /* Between half a microsecond and two: nothing is instantaneous. */
-    fabric->now += 500 + fake_pick(fabric, 1500);
+    pass_time(fabric);
     return true;
+}
+
+static bool sweep_messages(struct fake_fabric *fabric)
+{
+    uint64_t next = RDISK_NEVER;
+    unsigned int ready = fake_message_count(fabric, &next), left = ready;
+    bool any = ready;
+
+    for (; left && ready; left--) {
+        /* One of the oldest: none stays behind. */
+        fake_message_deliver(fabric,
+                             fake_pick(fabric,
+                                       ready < OLDEST ? ready : OLDEST));
+        ready = fake_message_count(fabric, &next);
+    }
+    if (!fake_query_count(fabric, &next)) {
+        return any;
+    }
+    fake_query_deliver(fabric, 0);
+    return true;
+}
+
+static bool sweep_qps(struct fake_fabric *fabric)
+{
+    struct fake_qp *qp = TAILQ_FIRST(&fabric->busy), *after;
+    uint64_t next = RDISK_NEVER;
+    bool any = false;
+
+    for (; qp; qp = after) {
+        unsigned int here = fake_qp_ready(qp, &next);
+
+        after = TAILQ_NEXT(qp, busy_link);
+        if (here) {
+            fake_qp_deliver(qp, fake_pick(fabric, here));
+            any = true;
+        } else if (fake_qp_rests(qp)) {
+            TAILQ_REMOVE(&fabric->busy, qp, busy_link);
+            qp->busy = false;
+        }
+    }
+    return any;
+}
+
+bool fake_fabric_sweep(struct fake_fabric *fabric)
+{
+    bool messages, qps;
+
+    fake_lock(fabric);
+    messages = sweep_messages(fabric);
+    qps = sweep_qps(fabric);
+    /* They are things of different devices, at the same time. */
+    pass_time(fabric);
+    pthread_mutex_unlock(&fabric->mutex);
+    return messages || qps;
 }
 
 static unsigned int run(struct fake_fabric *fabric)

@@ -71,6 +71,12 @@ struct fake_limits *fake_host_limits(struct fake_host *host);
 
 /* Deliver one thing; false if nothing can be delivered now. */
 bool fake_fabric_step(struct fake_fabric *fabric);
+/*
+ * The same for a world of many: one thing of each queue pair that has any, and
+ * all of the connection manager's that are there. A step looks at all queue
+ * pairs to deliver one thing; this one delivers as much as it looks at.
+ */
+bool fake_fabric_sweep(struct fake_fabric *fabric);
 /* Step until nothing is left for now; returns the number of steps. */
 unsigned int fake_fabric_run(struct fake_fabric *fabric);
 /* Deliver everything at the end of each call from now on. */

@@ -72,6 +72,7 @@ enum fake_cm_state {
 struct fake_id {
     struct rdma_cm_id id;      /* first */
     TAILQ_ENTRY(fake_id) link; /* of the fabric */
+    struct fake_id *hash_next;
     struct fake_host *host;
     uint32_t number; /* names it on the wire; never reused */
     uint32_t remote; /* number of the id at the other end; 0 */
@@ -123,9 +124,14 @@ struct fake_pd {
     unsigned int users;
 };
 
+enum fake_key_kind { FAKE_LOCAL_KEY, FAKE_REMOTE_KEY, FAKE_KEYS };
+
+#define FAKE_KEY_HASH 4096u
+
 struct fake_mr {
     struct ibv_mr mr;          /* first */
     TAILQ_ENTRY(fake_mr) link; /* of the host */
+    struct fake_mr *hash_next[FAKE_KEYS];
     struct fake_pd *pd;
     int access;
     unsigned int windows; /* bound to it */
@@ -226,6 +232,7 @@ struct fake_packet {
  * Send queue: freed <= acked <= executed <= sent <= posted.
  */
 #define FAKE_QP_HASH 4096u
+#define FAKE_ID_HASH 4096u
 
 struct fake_qp {
     struct ibv_qp qp;          /* first */
@@ -319,6 +326,7 @@ struct fake_host {
     TAILQ_HEAD(, fake_pd) pds;
     TAILQ_HEAD(, fake_cq) cqs;
     TAILQ_HEAD(, fake_mr) mrs;
+    struct fake_mr *mr_hash[FAKE_KEYS][FAKE_KEY_HASH];
     TAILQ_HEAD(, fake_mw) mws;
     unsigned int mr_count, mw_count, qp_count;
     uint64_t registered; /* bytes */
@@ -352,6 +360,7 @@ struct fake_fabric {
     /* Those that may have something to deliver, in the order of creation. */
     TAILQ_HEAD(fake_busy_list, fake_qp) busy;
     struct fake_qp *qp_hash[FAKE_QP_HASH];
+    struct fake_id *id_hash[FAKE_ID_HASH];
     uint64_t qp_serial;
     TAILQ_HEAD(fake_message_list, fake_message) messages;
     TAILQ_HEAD(, fake_query) queries;

@@ -120,19 +120,61 @@ static int dealloc_pd(struct ibv_pd *ibv)
     return ret;
 }
 
+/* ---- Keys -------------------------------------------------------------- */
+
+static uint32_t key_of(const struct fake_mr *mr, enum fake_key_kind kind)
+{
+    return kind == FAKE_REMOTE_KEY ? mr->mr.rkey : mr->mr.lkey;
+}
+
+static struct fake_mr **key_bucket(struct fake_host *host,
+                                   enum fake_key_kind kind, uint32_t key)
+{
+    return &host->mr_hash[kind][key % FAKE_KEY_HASH];
+}
+
+static struct fake_mr *find_key(struct fake_host *host, enum fake_key_kind kind,
+                                uint32_t key)
+{
+    struct fake_mr *mr = *key_bucket(host, kind, key);
+
+    while (mr && key_of(mr, kind) != key) {
+        mr = mr->hash_next[kind];
+    }
+    return mr;
+}
+
+static void add_keys(struct fake_host *host, struct fake_mr *mr)
+{
+    for (unsigned int kind = 0; kind < FAKE_KEYS; kind++) {
+        struct fake_mr **bucket = key_bucket(host, kind, key_of(mr, kind));
+
+        mr->hash_next[kind] = *bucket;
+        *bucket = mr;
+    }
+}
+
+static void remove_keys(struct fake_host *host, const struct fake_mr *mr)
+{
+    for (unsigned int kind = 0; kind < FAKE_KEYS; kind++) {
+        struct fake_mr **link = key_bucket(host, kind, key_of(mr, kind));
+
+        while (*link != mr) {
+            link = &(*link)->hash_next[kind];
+        }
+        *link = mr->hash_next[kind];
+    }
+}
+
 /* Unguessable: nothing of another region, or of the other key, follows. */
 uint32_t fake_new_key(struct fake_host *host)
 {
     for (;;) {
         uint32_t key = fake_random64(&host->fabric->random_state);
-        struct fake_mr *mr;
 
-        TAILQ_FOREACH(mr, &host->mrs, link) {
-            if (mr->mr.lkey == key || mr->mr.rkey == key) {
-                break;
-            }
-        }
-        if (key && !mr && !fake_find_window(host, key >> 8)) {
+        if (key && !find_key(host, FAKE_LOCAL_KEY, key) &&
+            !find_key(host, FAKE_REMOTE_KEY, key) &&
+            !fake_find_window(host, key >> 8)) {
             return key;
         }
     }
@@ -189,6 +231,7 @@ static struct ibv_mr *reg_mr(struct ibv_pd *ibv, void *addr, size_t length,
             mr->mr.rkey = fake_new_key(host);
         } while (mr->mr.rkey == mr->mr.lkey);
         TAILQ_INSERT_TAIL(&host->mrs, mr, link);
+        add_keys(host, mr);
         pd->users++;
         host->mr_count++;
         host->registered += length;
@@ -216,6 +259,7 @@ static int dereg_mr(struct ibv_mr *ibv)
         fake_windows_drop(host, mr, NULL);
     }
     TAILQ_REMOVE(&host->mrs, mr, link);
+    remove_keys(host, mr);
     mr->pd->users--;
     host->mr_count--;
     host->registered -= mr->mr.length;
@@ -258,18 +302,13 @@ bool fake_key_allows(struct fake_host *host, struct fake_pd *pd, bool remote,
                      uint32_t key, uint64_t address, uint64_t length,
                      int access)
 {
-    struct fake_mr *mr;
+    const struct fake_mr *mr =
+        find_key(host, remote ? FAKE_REMOTE_KEY : FAKE_LOCAL_KEY, key);
+    uint64_t start = mr ? (uintptr_t)mr->mr.addr : 0;
 
-    TAILQ_FOREACH(mr, &host->mrs, link) {
-        if ((remote ? mr->mr.rkey : mr->mr.lkey) == key) {
-            uint64_t start = (uintptr_t)mr->mr.addr;
-
-            return mr->pd == pd && (mr->access & access) == access &&
-                   address >= start && length <= mr->mr.length &&
-                   address - start <= mr->mr.length - length;
-        }
-    }
-    return false;
+    return mr && mr->pd == pd && (mr->access & access) == access &&
+           address >= start && length <= mr->mr.length &&
+           address - start <= mr->mr.length - length;
 }
 
 void fake_memory_verbs(struct rdisk_verbs *verbs)

@@ -26,7 +26,7 @@
 #define AWAY_MS   30000u
 /* Places that a session may open after those that came later: a server that
  * waits for a message of one begins with the next. */
-#define PLACES 24u
+#define PLACES 12u
 
 #define LOAD_MS 5000u
 #define FAIR    0.9
@@ -186,7 +186,8 @@ static void load_all(struct scale *scale)
                    FAIR);
     }
     scale->loaded = false;
-    if (!scale_advance(scale, MS(60000), nothing_outstanding)) {
+    if (!scale_advance(scale, MS(60000 + scale->count * EACH_MS),
+                       nothing_outstanding)) {
         scale_fail("requests are not answered");
     }
 }
@@ -261,6 +262,7 @@ void scale_run(struct scale *scale, unsigned int count,
     for (unsigned int i = 0; i < SCALE_HOSTS; i++) {
         snprintf(address, sizeof(address), "10.0.1.%u", i + 1);
         scale->hosts[i] = fake_host_add(scale->fabric, address);
+        scale_raise_limits(scale->hosts[i]);
     }
     open_all(scale);
     load_all(scale);

@@ -70,8 +70,8 @@ struct scale_client {
 struct scale_queue {
     struct scale *scale;
     struct rdisk_target_queue *queue;
-    struct scale_queue *next;
-    bool started, idle;
+    struct scale_queue *next_due; /* there is something to do for it */
+    bool due, started, idle;
     struct rdisk_target_grant *returned, *retired;
 };
 
@@ -89,7 +89,7 @@ struct scale_server {
     struct rdisk_target_options options;
     struct rdisk_target *target; /* NULL: it does not run */
     struct rdisk_target_group *group;
-    struct scale_queue *queues;
+    struct scale_queue *due; /* queues */
     struct scale_holder *holders;
     bool dead;
     /* Requests, by the time when they are answered. */
@@ -134,6 +134,7 @@ enum scale_kind {
     SCALE_SESSION,
     SCALE_CLIENT_QUEUE,
 };
+void scale_raise_limits(struct fake_host *host);
 void scale_watch(struct scale *scale, int fd, enum scale_kind kind, void *what);
 /* Let so much time pass, or until @done: true if it is. */
 bool scale_advance(struct scale *scale, uint64_t nanoseconds,

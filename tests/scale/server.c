@@ -13,7 +13,9 @@
 #define HANGS       25u
 #define HANG_US     400000u
 #define PATIENCE_MS 300u
-#define HELD_US     500000u /* a request */
+/* A request, of so many sessions: so many more of them are carried out at the
+ * same time, and their number grows with that of the sessions only. */
+#define HELD_US(sessions) (500000u + (sessions)*2000u)
 /* Of a session: at first, and on average at most. All its slots are 768 KiB. */
 #define BASE  (64u << 10)
 #define LIMIT (384u << 10)
@@ -145,6 +147,18 @@ static struct rdisk_target_group *owner_queue_group(void *opaque, void *user)
     return scale->server.group;
 }
 
+/* Each thing is done in a turn of its own, however many queues there are. */
+static void make_due(struct scale_queue *queue)
+{
+    struct scale_server *server = &queue->scale->server;
+
+    if (!queue->due) {
+        queue->due = true;
+        queue->next_due = server->due;
+        server->due = queue;
+    }
+}
+
 static int owner_queue_new(void *opaque, void *user,
                            struct rdisk_target_queue *target, void **queue_user,
                            struct rdisk_error *err)
@@ -157,8 +171,7 @@ static int owner_queue_new(void *opaque, void *user,
     }
     queue->scale = scale;
     queue->queue = target;
-    queue->next = scale->server.queues;
-    scale->server.queues = queue;
+    make_due(queue);
     *queue_user = queue;
     return 0;
 }
@@ -182,7 +195,8 @@ static void owner_request(void *queue_user,
     }
     held->request = request;
     held->queue = queue->queue;
-    held->due = scale_now(queue->scale) + HELD_US * 1000ull;
+    held->due = scale_now(queue->scale) +
+                HELD_US(queue->scale->count) * 1000ull;
     *server->held_end = held;
     server->held_end = &held->next;
 }
@@ -234,6 +248,7 @@ static void owner_slots_returned(void *queue_user,
 
     grant->owner[0] = queue->returned;
     queue->returned = grant;
+    make_due(queue);
 }
 
 static void owner_slots_idle(void *queue_user, struct rdisk_target_grant *grant)
@@ -242,61 +257,63 @@ static void owner_slots_idle(void *queue_user, struct rdisk_target_grant *grant)
 
     grant->owner[0] = queue->retired;
     queue->retired = grant;
+    make_due(queue);
 }
 
 /* Slots that were returned are looked at by the reactor, then released. */
-static bool serve_slots(struct scale_queue *queue)
+static void serve_slots(struct scale_queue *queue)
 {
-    struct rdisk_target_grant *grant = queue->returned;
+    struct rdisk_target_grant *grant;
 
-    if (grant && queue->started && !queue->idle) {
+    while ((grant = queue->returned)) {
         queue->returned = grant->owner[0];
         rdisk_target_grant_retire(queue->queue, grant);
-        return true;
     }
-    grant = queue->retired;
-    if (grant) {
+    while (!queue->idle && (grant = queue->retired)) {
         queue->retired = grant->owner[0];
         rdisk_target_grant_release(queue->queue, grant);
     }
-    return grant;
 }
 
 static void owner_queue_idle(void *queue_user, struct rdisk_target_queue *queue)
 {
-    ((struct scale_queue *)queue_user)->idle = true;
+    struct scale_queue *idle = queue_user;
+
+    idle->idle = true;
+    make_due(idle);
+}
+
+static void start_queue(struct scale_queue *queue)
+{
+    struct rdisk_target_cq *cq = rdisk_target_queue_cq(queue->queue);
+
+    queue->started = true;
+    scale_watch(queue->scale, rdisk_target_cq_fd(cq), SCALE_CQ, cq);
+    rdisk_target_queue_start(queue->queue);
 }
 
 /* The reactors' part: queues start, and end. */
 static bool serve_queues(struct scale *scale)
 {
-    struct scale_queue **link = &scale->server.queues;
-    bool moved = false;
+    struct scale_queue *queue = scale->server.due, *next;
+    bool any = queue;
 
-    while (*link) {
-        struct scale_queue *queue = *link;
-
-        if (!queue->idle && serve_slots(queue)) {
-            moved = true;
+    scale->server.due = NULL;
+    for (; queue; queue = next) {
+        next = queue->next_due;
+        queue->due = false;
+        if (!queue->started) {
+            start_queue(queue);
         }
-        if (queue->idle) {
-            *link = queue->next;
+        if (!queue->idle) {
+            serve_slots(queue);
+        }
+        if (queue->idle && !queue->due) {
             rdisk_target_queue_release(queue->queue);
             free(queue);
-            moved = true;
-            continue;
         }
-        if (!queue->started) {
-            queue->started = true;
-            rdisk_target_queue_start(queue->queue);
-            scale_watch(scale,
-                        rdisk_target_cq_fd(rdisk_target_queue_cq(queue->queue)),
-                        SCALE_CQ, rdisk_target_queue_cq(queue->queue));
-            moved = true;
-        }
-        link = &queue->next;
     }
-    return moved;
+    return any;
 }
 
 /* ---- The program -------------------------------------------------------- */
@@ -407,6 +424,7 @@ void scale_server_begin(struct scale *scale)
 
     world = scale;
     server->host = fake_host_add(scale->fabric, "10.0.0.1");
+    scale_raise_limits(server->host);
     fake_host_env(server->host, &server->fake);
     real = server->verbs = *server->fake.verbs;
     server->verbs.create_qp = create_qp;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The loop: everything is called when its descriptor is readable or its
  * deadline has passed, and never otherwise. */
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
 #include "tests/scale/scale.h"
 
-#define STEPS_PER_TURN  64u
 #define EVENTS_PER_TURN 256
 
 /* By descriptor. */
@@ -24,6 +24,15 @@ uint64_t scale_now(struct scale *scale)
 double scale_seconds(uint64_t nanoseconds)
 {
     return (double)nanoseconds / 1e9;
+}
+
+/* It is not the device that limits how many there can be. */
+void scale_raise_limits(struct fake_host *host)
+{
+    struct fake_limits *limits = fake_host_limits(host);
+
+    limits->max_qp = limits->max_mr = INT_MAX;
+    limits->memlock = UINT64_MAX / 2;
 }
 
 void scale_watch(struct scale *scale, int fd, enum scale_kind kind, void *what)
@@ -104,11 +113,7 @@ static void pump(struct scale *scale)
     bool moved;
 
     do {
-        moved = false;
-        for (unsigned int i = 0;
-             i < STEPS_PER_TURN && fake_fabric_step(scale->fabric); i++) {
-            moved = true;
-        }
+        moved = fake_fabric_sweep(scale->fabric);
         moved |= serve_readable(scale);
         moved |= serve_due(scale);
         moved |= scale_server_life(scale);
