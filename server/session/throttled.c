@@ -80,11 +80,13 @@ static struct throttled *make(struct server *server, bool client,
     return throttled;
 }
 
+/* What has counted stays: counters do not go back. */
 static void free_unused(struct server *server, struct throttled *throttled)
 {
     struct throttled **link = &server->throttled;
 
-    if (throttled->sessions || throttled->commanded) {
+    if (throttled->sessions || throttled->commanded ||
+        atomic_load(&throttled->throttle.requests)) {
         return;
     }
     while (*link != throttled) {

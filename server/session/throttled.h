@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The volumes and clients that have sessions, or a limit by command, each with
- * its throttle. Control thread; reactors use the throttles of their sessions.
+ * The volumes and clients that have sessions, a limit by command, or had
+ * requests that waited, each with its throttle. Control thread; reactors use
+ * the throttles of their sessions.
  */
 #ifndef RDISK_SERVER_SESSION_THROTTLED_H
 #define RDISK_SERVER_SESSION_THROTTLED_H
@@ -27,7 +28,7 @@ struct throttled *throttled_get(struct server *server, bool client,
                                 const char *name);
 /* NULL is allowed. */
 void throttled_put(struct server *server, struct throttled *throttled);
-/* NULL: it has no session, and no limit by command. */
+/* NULL: it has no session and no limit by command, and nothing has waited. */
 const struct throttled *throttled_find(const struct server *server, bool client,
                                        const char *name);
 /* What the configuration says of it. */

@@ -118,6 +118,22 @@ static void unchanged_limits_stay(void)
     end();
 }
 
+static void counters_stay(void)
+{
+    struct throttled *throttled;
+
+    begin();
+    throttled = throttled_get(&server, false, "v1");
+    throttle_count(&throttled->throttle, 5);
+    throttled_put(&server, throttled);
+    REQUIRE(throttled_find(&server, false, "v1") != NULL);
+    CHECK_EQUAL(throttled_find(&server, false, "v1")->throttle.time, 5);
+    throttled_reload(&server);
+    CHECK(throttled_get(&server, false, "v1") == throttled);
+    throttled_free(&server);
+    end();
+}
+
 static const struct unit_test tests[] = {
     { "sessions of a volume, or of a client, share its limits",
       sessions_share_one },
@@ -125,6 +141,8 @@ static const struct unit_test tests[] = {
       a_command_counts_until_reload },
     { "a command gives back what the configuration says",
       a_command_takes_itself_back },
+    { "what has waited is counted after the last session's end, too",
+      counters_stay },
     { "a reload that changes no limit gives nothing away",
       unchanged_limits_stay },
 };
