@@ -82,6 +82,7 @@ include vhost-user-blk/vhost.mk
 include tests/tests.mk
 include tests/sim/sim.mk
 include tests/scale/scale.mk
+include tests/gateways/gateways.mk
 include tests/coverage.mk
 include tests/lab/lab.mk
 include tests/bench/bench.mk
@@ -143,6 +144,7 @@ help:
 	@echo "make sim         random faults in virtual time; SEED=n replays one"
 	@echo "make sim-mutations  checks that all deliberate defects are found"
 	@echo "make sim-scale   1000 sessions in one world; sim-scale-short: 100"
+	@echo "make sim-gateways  two servers and the storage of both; -short: 2000"
 	@echo "make fuzz        hostile peers, found by coverage (clang)"
 	@echo "make faults      what breaks, broken on purpose, in the lab"
 	@echo "make iotests     QEMU's own tests of its block layer, on rdma://"
