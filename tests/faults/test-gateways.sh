@@ -62,6 +62,21 @@ stop_and_go_on()
     wait_until 20 not_in_use v || fail "the server that has lost it keeps it"
 }
 
+# By hand, for maintenance: what was in flight is answered, and nobody fenced.
+hand_over()
+{
+    local before
+    before=$(cat "$work"/server.[12].log | grep -c 'the lock of another server' || true)
+    within 30 rdisk drain v --control "$work/control.$serving"
+    ask next 60
+    returns+=("$answer")
+    serves "$other" || fail "the other server does not have the volume"
+    within 20 rdisk resume v --control "$work/control.$serving"
+    handed=$((handed + 1))
+    fenced=$((fenced + $(cat "$work"/server.[12].log |
+        grep -c 'the lock of another server' || true) - before))
+}
+
 # rounds NUMBER COMMAND
 rounds()
 {
@@ -98,6 +113,13 @@ check_a_gateway_stopped_for_longer_than_the_heartbeat()
     rounds "$(often 3 200)" stop_and_go_on
     grep -hq 'has blocklisted this server' "$work"/server.[12].log ||
         fail "no request of a stopped server was refused"
+}
+
+check_a_gateway_drained_hands_its_client_over()
+{
+    handed=0 fenced=0
+    rounds "$(often 4 100)" hand_over
+    report "$handed handed over, $fenced of them fenced"
 }
 
 command -v ceph-mon >/dev/null && command -v ceph-osd >/dev/null &&
