@@ -24,12 +24,25 @@ static uint64_t tick_interval(const struct rdisk_initiator *session)
     return shortest < 4 ? RDISK_MSEC : shortest / 4 * RDISK_MSEC;
 }
 
+/* When the server has been silent for as long as it may. */
+static uint64_t silence_ends(const struct rdisk_initiator *session)
+{
+    uint64_t heartbeat = session->options.heartbeat_ms;
+
+    return heartbeat ? session->timers.last_message + heartbeat * RDISK_MSEC + 1
+                     : RDISK_NEVER;
+}
+
 static void schedule_tick(struct rdisk_initiator *session, uint64_t now)
 {
     uint64_t interval = tick_interval(session);
+    uint64_t silence = silence_ends(session);
 
     session->timers.tick = interval == RDISK_NEVER ? RDISK_NEVER
                                                    : now + interval;
+    if (silence > now) {
+        session->timers.tick = rdisk_least(session->timers.tick, silence);
+    }
 }
 
 void rdisk_timers_state(struct rdisk_initiator *session,
