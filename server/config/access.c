@@ -79,12 +79,13 @@ static int set_patterns(const struct access_client *client, char **where,
 
     while (next_pattern(&list, pattern, sizeof(pattern))) {
         if (!access_pattern_valid(pattern)) {
-            return rdisk_error_set(
-                err, -EINVAL,
-                "'%s' in %s of client '%s' "
-                "can be no volume: names, parted by blanks, are letters, "
-                "digits and . _ - + @ , and a * stands for any of them",
-                pattern, key, client->name);
+            return rdisk_error_set(err, -EINVAL,
+                                   "invalid pattern '%s' in %s of client '%s': "
+                                   "names, separated by "
+                                   "blanks, are letters, digits and . _ - + @ "
+                                   ", and a * stands for "
+                                   "any of them",
+                                   pattern, key, client->name);
         }
     }
     if (*list) {

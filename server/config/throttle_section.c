@@ -153,9 +153,8 @@ int throttle_values_check(const struct throttle_values *values,
         }
         if (rate->max && rate->max < rate->avg) {
             return rdisk_error_set(err, -EINVAL,
-                                   "%s-max of %s is less than %s: what is "
-                                   "reached for a while is more than what it "
-                                   "comes to in the end",
+                                   "%s-max of %s is less than %s: a burst is "
+                                   "at least as fast as the limit",
                                    kinds[kind], what, kinds[kind]);
         }
     }
@@ -257,8 +256,8 @@ struct throttle_section *throttle_section_add(
 
     if (!access_pattern_valid(pattern)) {
         rdisk_error_set(err, -EINVAL,
-                        "'%.140s' can be no volume: use letters, digits and "
-                        ". _ - + @ , with a * for any of them",
+                        "invalid pattern '%.140s' of volumes: use letters, "
+                        "digits and . _ - + @ , with a * for any of them",
                         pattern);
         return NULL;
     }

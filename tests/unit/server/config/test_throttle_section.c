@@ -69,7 +69,7 @@ static void nonsense_is_refused(void)
            "needs bps-max, too");
     refuse("[throttle v]\niops = 100\niops-max = 9\n", "is less than iops");
     refuse("[throttle v]\nspeed = 9\n", "[throttle v] has no limit 'speed'");
-    refuse("[throttle a/b]\niops = 9\n", "can be no volume");
+    refuse("[throttle a/b]\niops = 9\n", "invalid pattern 'a/b'");
 }
 
 static void clients_have_limits(void)
