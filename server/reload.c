@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/container_of.h"
 #include "common/control_server.h"
 #include "common/log.h"
 #include "common/notify.h"
@@ -19,7 +20,7 @@
 #include "server/session/throttled.h"
 
 struct reload {
-    struct job job; /* first */
+    struct job job;
     struct server *server;
     struct control_call *call; /* NULL: a signal, or answered */
     uint64_t deadline;
@@ -33,7 +34,7 @@ struct reload {
 
 static void read_run(struct job *job)
 {
-    struct reload *reload = (struct reload *)job;
+    struct reload *reload = container_of(job, struct reload, job);
 
     reload->result = options_read(reload->server->line, &reload->config,
                                   &reload->err);
@@ -177,7 +178,7 @@ static void reload_free(struct reload *reload)
 
 static void read_done(struct job *job)
 {
-    struct reload *reload = (struct reload *)job;
+    struct reload *reload = container_of(job, struct reload, job);
     struct server *server = reload->server;
 
     server->reload = NULL;

@@ -16,6 +16,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "common/container_of.h"
 #include "common/control_server.h"
 #include "common/log.h"
 #include "common/metrics_server.h"
@@ -144,7 +145,7 @@ static int await_address(struct server *server, struct rdisk_error *err)
  * the server's volumes meanwhile.
  */
 struct step {
-    struct job job; /* first */
+    struct job job;
     struct server *server;
     const struct config_volume *volume; /* NULL: not about one */
     int (*run)(struct step *step);
@@ -155,7 +156,7 @@ struct step {
 
 static void step_run(struct job *job)
 {
-    struct step *step = (struct step *)job;
+    struct step *step = container_of(job, struct step, job);
     enum thread_role role = thread_role;
 
     /* The control thread waits for the step, which has what is the control
@@ -167,7 +168,7 @@ static void step_run(struct job *job)
 
 static void step_done(struct job *job)
 {
-    ((struct step *)job)->done = true;
+    container_of(job, struct step, job)->done = true;
 }
 
 /* On a timeout the step is left to its thread. */

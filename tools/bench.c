@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/container_of.h"
 #include "common/size.h"
 #include "tools/pump.h"
 
@@ -20,7 +21,7 @@
 #define BUCKETS (64u * PARTS)
 
 struct bench {
-    struct pump pump; /* first */
+    struct pump pump;
     const struct arguments *arguments;
     uint64_t size, offset;            /* of the volume; of the next request */
     uint64_t began, until;            /* rdisk_now() */
@@ -79,7 +80,7 @@ static uint64_t next_random(struct bench *bench)
 
 static int next(struct pump *pump, struct pump_slot *slot)
 {
-    struct bench *bench = (struct bench *)pump;
+    struct bench *bench = container_of(pump, struct bench, pump);
     uint64_t blocks = bench->size / pump->block;
 
     if (rdisk_now(&rdisk_env_system) >= bench->until) {
@@ -99,7 +100,7 @@ static int next(struct pump *pump, struct pump_slot *slot)
 
 static int done(struct pump *pump, struct pump_slot *slot)
 {
-    struct bench *bench = (struct bench *)pump;
+    struct bench *bench = container_of(pump, struct bench, pump);
     uint64_t took = rdisk_now(&rdisk_env_system) - slot->began;
 
     bench->min = bench->requests && bench->min < took ? bench->min : took;
@@ -112,7 +113,7 @@ static int done(struct pump *pump, struct pump_slot *slot)
 
 static void progress(struct pump *pump)
 {
-    struct bench *bench = (struct bench *)pump;
+    struct bench *bench = container_of(pump, struct bench, pump);
     uint64_t now = rdisk_now(&rdisk_env_system);
     double seconds = (now - bench->shown) / 1e9;
     double rate = (bench->requests - bench->shown_requests) / seconds;

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/container_of.h"
 #include "tools/pump.h"
 #include "transport/base/least.h"
 
@@ -20,7 +21,7 @@
 #define BLOCK_MAX (1u << 20)
 
 struct copy {
-    struct pump pump; /* first */
+    struct pump pump;
     struct remote remote;
     const char *path;
     int fd;
@@ -50,7 +51,7 @@ static int file_error(struct copy *copy, struct rdisk_error *err,
 
 static void progress(struct pump *pump)
 {
-    const struct copy *copy = (struct copy *)pump;
+    const struct copy *copy = container_of(pump, struct copy, pump);
     double seconds = (rdisk_now(&rdisk_env_system) - copy->began) / 1e9;
 
     fprintf(stderr, "\r%3.0f %%  %.1f of %.1f MB  %.1f MB/s ",
@@ -124,7 +125,7 @@ static int read_block(struct copy *copy, char *data, uint64_t offset,
 
 static int import_next(struct pump *pump, struct pump_slot *slot)
 {
-    struct copy *copy = (struct copy *)pump;
+    struct copy *copy = container_of(pump, struct copy, pump);
     uint32_t align = rdisk_initiator_info(copy->remote.session)->block_size;
     uint64_t left = copy->size - copy->offset;
     struct rdisk_request *request = &slot->request;
@@ -149,7 +150,7 @@ static int import_next(struct pump *pump, struct pump_slot *slot)
 
 static int import_done(struct pump *pump, struct pump_slot *slot)
 {
-    struct copy *copy = (struct copy *)pump;
+    struct copy *copy = container_of(pump, struct copy, pump);
 
     copy->copied += slot->request.length;
     copy->data += slot->request.op == RDISK_OP_WRITE ? slot->request.length : 0;
@@ -158,7 +159,7 @@ static int import_done(struct pump *pump, struct pump_slot *slot)
 
 static void no_zeroes(struct pump *pump)
 {
-    ((struct copy *)pump)->zeroes = false;
+    container_of(pump, struct copy, pump)->zeroes = false;
 }
 
 static int import_set_up(struct copy *copy)
@@ -200,14 +201,14 @@ static int import_set_up(struct copy *copy)
 
 /* One page of extents, with a pump of one request. */
 struct map {
-    struct pump pump; /* first */
+    struct pump pump;
     struct copy *copy;
     uint64_t offset, reported;
 };
 
 static int map_next(struct pump *pump, struct pump_slot *slot)
 {
-    struct map *map = (struct map *)pump;
+    struct map *map = container_of(pump, struct map, pump);
 
     slot->request.op = RDISK_OP_EXTENTS;
     slot->request.offset = map->offset;
@@ -220,7 +221,7 @@ static int map_next(struct pump *pump, struct pump_slot *slot)
 
 static int map_done(struct pump *pump, struct pump_slot *slot)
 {
-    struct map *map = (struct map *)pump;
+    struct map *map = container_of(pump, struct map, pump);
     struct copy *copy = map->copy;
     unsigned int count = slot->request.extent_count;
     struct rdisk_extent *more = realloc(copy->extents,
@@ -289,7 +290,7 @@ static bool find_data(struct copy *copy, uint64_t *length)
 
 static int export_next(struct pump *pump, struct pump_slot *slot)
 {
-    struct copy *copy = (struct copy *)pump;
+    struct copy *copy = container_of(pump, struct copy, pump);
     uint64_t length;
 
     if (!find_data(copy, &length)) {
@@ -304,7 +305,7 @@ static int export_next(struct pump *pump, struct pump_slot *slot)
 
 static int export_done(struct pump *pump, struct pump_slot *slot)
 {
-    struct copy *copy = (struct copy *)pump;
+    struct copy *copy = container_of(pump, struct copy, pump);
     const struct rdisk_request *request = &slot->request;
     const char *data = slot->iov.iov_base;
     uint64_t have = 0;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/container_of.h"
 #include "common/size.h"
 #include "tools/remote.h"
 
@@ -202,7 +203,7 @@ struct read {
 
 static void read_done(struct rdisk_request *request, int result)
 {
-    struct ping *ping = ((struct read *)request)->ping;
+    struct ping *ping = container_of(request, struct read, request)->ping;
 
     ping->result = result;
     ping->done = true;

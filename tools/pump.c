@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/container_of.h"
+
 #define TICK_MS 100
 #define PAGE    4096
 
@@ -27,7 +29,7 @@ static void submit(struct pump *pump, struct pump_slot *slot);
 
 static void completed(struct rdisk_request *request, int result)
 {
-    struct pump_slot *slot = (struct pump_slot *)request;
+    struct pump_slot *slot = container_of(request, struct pump_slot, request);
     struct pump *pump = slot->pump;
 
     pump->in_flight--;

@@ -9,7 +9,7 @@ struct pump;
 
 /* A request, its buffer, and when it was submitted. */
 struct pump_slot {
-    struct rdisk_request request; /* first */
+    struct rdisk_request request;
     struct pump *pump;
     struct iovec iov;
     uint64_t began; /* rdisk_now() */

@@ -177,7 +177,7 @@ struct signals {
 
 static void signal_ready(struct loop_source *source, uint32_t events)
 {
-    struct signals *signals = (struct signals *)source;
+    struct signals *signals = container_of(source, struct signals, source);
     struct signalfd_siginfo info;
 
     if (read(signals->fd, &info, sizeof(info)) != sizeof(info)) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/container_of.h"
 #include "common/control_server.h"
 #include "common/thread.h"
 #include "server/admin/command.h"
@@ -108,7 +109,7 @@ static void answer_all(struct server *server, struct listing_wait *waits,
 
 static void read_run(struct job *job)
 {
-    struct listing *listing = (struct listing *)job;
+    struct listing *listing = container_of(job, struct listing, job);
     struct pool_listing *found = &listing->found;
 
     listing->result = pool_scan(&listing->server->pool, &found->files,
@@ -145,7 +146,7 @@ static void begin(struct listing *listing);
 
 static void read_done(struct job *job)
 {
-    struct listing *listing = (struct listing *)job;
+    struct listing *listing = container_of(job, struct listing, job);
     struct listing_wait *waits = listing->now;
     /* Copies: an answer may lead to the next request, which begins a
      * reading. */

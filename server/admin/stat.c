@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/container_of.h"
 #include "common/hex.h"
 #include "common/snapshot_name.h"
 #include "server/admin/command.h"
@@ -154,8 +155,11 @@ static struct json_object *stat_volume(const struct pool_entry *entry)
     polled = volume->polled_past;
     for (struct volume_holder *holder = volume->holders; holder;
          holder = holder->next) {
-        session_counters((struct session *)holder, &counters);
-        polled += session_polled((struct session *)holder);
+        const struct session *session = container_of(holder, struct session,
+                                                     holder);
+
+        session_counters(session, &counters);
+        polled += session_polled(session);
         sessions++;
     }
     add_number(object, "sessions", sessions);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/container_of.h"
 #include "common/snapshot_name.h"
 #include "common/thread.h"
 #include "server/server.h"
@@ -14,7 +15,7 @@
 #include "server/volume/pool_page.h"
 
 struct client_list {
-    struct job job; /* first */
+    struct job job;
     struct server *server;
     struct session *session;     /* NULL: its client has gone */
     bool everything;             /* no authentication */
@@ -51,7 +52,7 @@ static void fill(const struct client_list *list, struct rdisk_list_page *page)
 
 static void read_run(struct job *job)
 {
-    struct client_list *list = (struct client_list *)job;
+    struct client_list *list = container_of(job, struct client_list, job);
 
     list->result = pool_page_read(&list->server->pool, &list->page, &list->err);
 }
@@ -96,7 +97,7 @@ static int begin(struct client_list *list)
 
 static void read_done(struct job *job)
 {
-    struct client_list *list = (struct client_list *)job;
+    struct client_list *list = container_of(job, struct client_list, job);
     struct server *server = list->server;
 
     finish(list);

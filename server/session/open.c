@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/container_of.h"
 #include "common/log.h"
 #include "common/thread.h"
 #include "server/session/close.h"
@@ -224,7 +225,8 @@ static void check_holders(struct session *session)
          */
         if (!older->fenced) {
             older->fenced = true;
-            rdisk_target_session_fence(((struct session *)older)->target);
+            rdisk_target_session_fence(
+                container_of(older, struct session, holder)->target);
         }
         rdisk_error_set(&session->work.why, -EBUSY,
                         "the older session of this client has not ended: "

@@ -22,7 +22,7 @@ struct measurement;
 struct resize;
 
 struct session {
-    struct volume_holder holder; /* first */
+    struct volume_holder holder;
     struct server *server;
     struct rdisk_target_session *target;
     struct throttled *throttled[FLOW_THROTTLES]; /* NULL: it has no queue */

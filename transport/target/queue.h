@@ -5,6 +5,7 @@
 #define RDISK_TARGET_QUEUE_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "transport/base/contract.h"
 #include "transport/verbs/limits.h"
@@ -33,6 +34,9 @@ struct rdisk_target_slots {
     uint64_t fence; /* its sends up to this one may read them */
     bool fenced;    /* it was posted, or there was no need */
 };
+
+static_assert(offsetof(struct rdisk_target_slots, grant) == 0,
+              "a grant is converted to its slots");
 
 /* A slot as the reactor sees it. */
 struct rdisk_target_slot {

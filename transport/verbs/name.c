@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "transport/verbs/name.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -25,6 +27,9 @@ struct query {
     int code;   /* errno of EAI_SYSTEM */
     atomic_bool answered;
 };
+
+static_assert(offsetof(struct query, query) == 0,
+              "a query is converted to its whole");
 
 static atomic_uint queries;
 
