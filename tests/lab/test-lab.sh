@@ -176,6 +176,25 @@ else
     check "a wrong word of netem is refused" says out '^a wrong word: 2'
 fi
 
+# Two machines.
+lab --nodes 2 -- bash -c '
+    rdma-lab net check && echo "they reach each other"
+    before=$(cat /sys/class/net/lab0/statistics/tx_packets)
+    rdma-lab net check
+    [ $(($(cat /sys/class/net/lab0/statistics/tx_packets) - before)) -ge 6 ] &&
+        echo "past a network interface"
+    rdma-lab net --end 1 loss 100% && ! timeout 4 rdma-lab net check &&
+        echo "nothing passes"
+    rdma-lab net restore && rdma-lab net check && echo "restored"
+    rdma-lab on 2 bash -c "exit 5" || echo "status of the other: $?"'
+check "two machines reach each other" says out '^they reach each other'
+check "packets between them pass a network interface" \
+    says out '^past a network interface'
+check "netem acts on what is between them" says out '^nothing passes'
+check "and no longer when it is restored" says out '^restored'
+check "the status of a command on the other machine comes back" \
+    says out '^status of the other: 5'
+
 # Ctrl-C, as the terminal sends it: to the whole process group.  A shell
 # starts background processes with SIGINT ignored, hence env.  The file still has
 # what the last run said, until that process empties it.
