@@ -51,12 +51,15 @@ def measure(address, count):
 def beside(address, options, count):
     """The same, while an aggressor is busy."""
     aggressor = subprocess.Popen(
-        client(address, 'aggressor', (*options, '-c', str(10 ** 9))),
+        client(address, 'aggressor', (*options, '-c', str(1 << 28))),
         stdout=subprocess.DEVNULL)
     try:
         # It needs a moment to have its slots.
         measure(address, count // 10)
-        return measure(address, count)
+        figures = measure(address, count)
+        if aggressor.poll() is not None:
+            sys.exit('fairness: the aggressor has ended')
+        return figures
     finally:
         aggressor.kill()
         aggressor.wait()
