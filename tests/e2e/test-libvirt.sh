@@ -147,7 +147,7 @@ check_a_guest_of_libvirt_boots_from_an_rdma_disk()
 host()
 {
     local home=$work/$1 vhost_control=$work/$1.control vhost_config=$work/$1.conf
-    mkdir -p "$home"/{run,etc/hooks/qemu.d,lib,cache,log,disks,sockets}
+    mkdir -p "$home"/{run,etc,lib,cache,log,disks,sockets}
     qemu_conf >"$home/etc/qemu.conf"
     cat >"$home/etc/libvirtd.conf" <<EOF
 unix_sock_dir = "$home/sockets"
@@ -233,43 +233,41 @@ has_no_disk()
     ! has_disk "$1"
 }
 
-# The example's guest, with a disk "root" of the pool "fast", of which the daemon
-# knows nothing yet.
+# guest_of_a_pool GUEST POOL: what libvirtd gives its hooks of a guest with a disk of
+# that pool
 guest_of_a_pool()
 {
-    install -m 755 "$top/packaging/libvirt/rdisk-hook" \
-        "$work/left/etc/hooks/qemu.d/rdisk"
-    mkdir -p /etc/rdisk "$work/left/disks/fast"
-    printf '[fast]\nuri = rdma://%s:%s/\nowner = root\ncontrol = %s\n' \
-        "$addr" "$port" "$work/left.control" >/etc/rdisk/libvirt.conf
-    example rdisk-vhost
-    sed -i "s#<memory unit='MiB'>512<#<memory unit='MiB'>256<#
-        s#rdisk-vhost/root.sock#rdisk-vhost/$1/root.sock#" "$work/rdisk-vhost.xml"
-    with_guest rdisk-vhost watch /run/rdisk-vhost/console
-    on left define "$work/rdisk-vhost.xml"
+    cat <<END
+<domain type='kvm'><name>$1</name><devices>
+  <disk type='vhostuser' device='disk'>
+    <source type='unix' path='/run/rdisk-vhost/$2/$1.sock'/>
+  </disk>
+</devices></domain>
+END
 }
 
-check_disks_of_a_pool_are_there_while_their_guest_runs()
+check_the_hook_adds_and_removes_the_disk_of_a_guest()
 {
-    libvirt
-    [ -x $stock ] || skip "$stock is not installed"
-    root_volume
-    volume data 8M
-    host left 1
-    within 20 rdisk remove root --control "$work/left.control"
-    guest_of_a_pool fast
-    on left start guest
-    end_guest_later left
-    tells left BOOTED
-    within 20 rdisk list --control "$work/left.control" | grep -q '^root'
-    on left destroy guest
-    wait_until 20 no_sessions || fail "sessions are left"
-    ! within 20 rdisk list --control "$work/left.control" | grep -q '^root' ||
+    local hook=$top/packaging/libvirt/rdisk-hook
+    start_server
+    volume web 8M
+    vhost_start
+    mkdir -p /etc/rdisk /run/rdisk-vhost/fast
+    printf '[fast]\nuri = rdma://%s:%s/\nowner = root\ncontrol = %s\n' \
+        "$addr" "$port" "$vhost_control" >/etc/rdisk/libvirt.conf
+    guest_of_a_pool web fast >"$work/web.xml"
+    within 60 "$hook" web prepare begin - <"$work/web.xml"
+    within 20 vhost-client /run/rdisk-vhost/fast/web.sock info
+    # It is there already when this host has lost its guest.
+    within 60 "$hook" web prepare begin - <"$work/web.xml"
+    within 20 vhost-client /run/rdisk-vhost/fast/web.sock info
+    within 60 "$hook" web started begin - <"$work/web.xml"
+    within 60 "$hook" web release end - <"$work/web.xml"
+    ! within 20 rdisk list --control "$vhost_control" | grep -q '^web' ||
         fail "the disk is left"
-    # A pool that nobody has described: no guest, and a reason.
-    on left undefine guest
-    guest_of_a_pool slow
-    refused 'rdisk-hook: .*slow' 60 virsh -q -c "$(connection left)" start guest
+    # Then the guest must not start, and libvirt prints why.
+    guest_of_a_pool web slow >"$work/web.xml"
+    refused 'rdisk-hook: .*slow' 60 "$hook" web prepare begin - <"$work/web.xml"
 }
 
 check_disks_come_grow_and_go_and_the_guest_moves_with_libvirtd()
