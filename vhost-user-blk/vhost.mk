@@ -32,7 +32,8 @@ VHOST_UNIT_OBJECTS := $(call objects,$(addprefix vhost-user-blk/, close_last.c \
 VHOST_OBJECTS := $(filter-out $(VHOST_UNIT_OBJECTS),$(call objects,$(VHOST_SOURCES)))
 $(VHOST_OBJECTS): \
 	CPPFLAGS += -isystem $(VHOST_LIB)/src
-$(VHOST_OBJECTS): | $(VHOST_LIB)/libvhost-user.o
+# The patches change its header too, which -MMD leaves out.
+$(VHOST_OBJECTS): $(VHOST_LIB)/libvhost-user.o
 
 $(VHOST): $(call objects,$(VHOST_SOURCES) $(DAEMON_SOURCES)) \
 		$(VHOST_LIB)/libvhost-user.o $(LIBRDISK)

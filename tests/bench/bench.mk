@@ -49,7 +49,7 @@ BENCH_VHOST_OBJECTS := $(call objects,tests/bench/vhost_instructions.c \
 
 $(call objects,tests/bench/vhost_instructions.c): \
 	CPPFLAGS += -isystem $(VHOST_LIB)/src
-$(call objects,tests/bench/vhost_instructions.c): | $(VHOST_LIB)/libvhost-user.o
+$(call objects,tests/bench/vhost_instructions.c): $(VHOST_LIB)/libvhost-user.o
 
 $(BENCH_VHOST_COUNT): $(BENCH_VHOST_OBJECTS) $(call objects, \
 	tests/bench/result.c $(wildcard tests/unit/support/scene*.c tests/fake/*.c)) \

@@ -40,7 +40,7 @@ $(addprefix $(O)/bin/rdisk-fuzz-,$(FUZZERS)): $(O)/bin/rdisk-fuzz-%: \
 $(FO)/tests/fuzz/guest.o $(O)/obj/tests/fuzz/guest.o: \
 	CPPFLAGS += -isystem $(VHOST_LIB)/src
 $(FO)/tests/fuzz/guest.o $(O)/obj/tests/fuzz/guest.o: \
-	| $(VHOST_LIB)/libvhost-user.o
+	$(VHOST_LIB)/libvhost-user.o
 $(FO)/libvhost-user.o: $(VHOST_LIB)/libvhost-user.o
 	@mkdir -p $(@D)
 	clang $(FUZZ_FLAGS) -fno-sanitize=alignment -w -D_GNU_SOURCE -I $(VHOST_LIB)/src -c -o $@ \
