@@ -26,6 +26,14 @@ int daemon_add(struct daemon *daemon, struct disk_options *options,
     struct daemon_disk *entry, **link = &daemon->disks;
 
     assert_control_thread();
+    if (daemon->stopping) {
+        rdisk_error_set(err, -ESHUTDOWN,
+                        "disk '%s' is not added: the daemon is "
+                        "stopping",
+                        options->name);
+        disk_options_free(options);
+        return -ESHUTDOWN;
+    }
     while (*link && strcmp((*link)->name, options->name)) {
         link = &(*link)->next;
     }

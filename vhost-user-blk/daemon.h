@@ -16,7 +16,6 @@ struct daemon_disk {
     struct daemon_disk *next;
     struct disk *disk;
     char *name;
-    bool removing;
 };
 
 struct daemon {

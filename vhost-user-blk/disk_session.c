@@ -280,6 +280,15 @@ static void session_ended(struct disk *disk)
     }
 }
 
+/* The session is of no use as it is. No request has gone out, and the guest's
+ * wait. */
+static void try_again(struct disk *disk, const struct rdisk_error *err)
+{
+    note_error(disk, err);
+    disk_session_drop(disk);
+    retry_later(disk);
+}
+
 /* The volume is open to write: requests may flow. */
 static void opened(struct disk *disk)
 {
@@ -297,19 +306,15 @@ static void opened(struct disk *disk)
                         info->block_size, (unsigned long long)size,
                         disk->lane_count, disk->geometry.block_size,
                         (unsigned long long)disk->geometry.size);
-        note_error(disk, &err);
-        disk->state = DISK_FAILED;
-        rdisk_initiator_close(disk->session);
+        try_again(disk, &err);
         return;
     }
     disk->client.generation = info->generation;
     if (client_record_write(disk->record, &disk->client, &err) < 0) {
-        /* No request has gone out: nothing is lost. */
-        note_error(disk, &err);
-        disk->state = DISK_FAILED;
-        rdisk_initiator_close(disk->session);
+        try_again(disk, &err);
         return;
     }
+    disk_session_no_retry(disk);
     disk->state = DISK_OPEN;
     disk->error = (struct rdisk_error) { 0 };
     if (size != disk->geometry.size) {
@@ -367,7 +372,6 @@ static void step(struct disk *disk)
         rdisk_initiator_close(disk->session);
         state = rdisk_initiator_state(disk->session);
     } else if (state == RDISK_INITIATOR_READY && disk->state == DISK_OPENING) {
-        disk_session_no_retry(disk);
         opened(disk);
         return;
     }
