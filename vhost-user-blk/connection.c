@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/thread.h"
 #include "vhost-user-blk/close_last.h"
 
 /* Bytes of the header of a vhost-user message: request, flags, size. */
@@ -104,17 +105,14 @@ void connection_start_lanes(struct device *device)
     }
 }
 
-/* In the disk's thread: a message of the VMM is being handled. */
-static _Thread_local bool in_message;
-
 void connection_panic(VuDev *vu, const char *text)
 {
     struct device *device = device_of(vu);
     const char *none = NULL;
     uint64_t one = 1;
 
-    /* The guest's fault, not the VMM's. */
-    if (!in_message) {
+    /* The guest's fault: only reactors use what it writes. */
+    if (thread_role == THREAD_REACTOR) {
         atomic_store(&device->rings_broken, true);
     }
     /* Any thread, maybe several; the first one counts. */
@@ -183,10 +181,29 @@ static void report_started(struct device *device)
     }
     device->started = started;
     if (started) {
+        if (device->again) {
+            /* The volume may have grown meanwhile. */
+            device->again = false;
+            connection_announce_config(device);
+        }
         device->events->started(device->opaque);
     } else {
         device->going = false;
         device->events->stopped(device->opaque);
+    }
+}
+
+void connection_announce_config(struct device *device)
+{
+    if (device->vu.backend_fd < 0) {
+        return;
+    }
+    connection_stop_lanes(device);
+    hold_lanes(device, true);
+    vu_config_change_msg(&device->vu);
+    hold_lanes(device, false);
+    if (!device->waiting && !device->leaving) {
+        connection_start_lanes(device);
     }
 }
 
@@ -196,9 +213,7 @@ static void dispatch(struct device *device)
     bool handled;
 
     hold_lanes(device, true);
-    in_message = true;
     handled = vu_dispatch(&device->vu);
-    in_message = false;
     hold_lanes(device, false);
     if (!handled || atomic_load(&device->broken)) {
         device_disconnect(device);
@@ -213,9 +228,14 @@ void connection_message_ready(struct loop_source *source, uint32_t events)
 {
     struct device *device = SOURCE_DEVICE(source, messages);
     uint32_t header[HEADER_SIZE / sizeof(uint32_t)];
-    ssize_t n = recv(device->vu.sock, header, sizeof(header),
-                     MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n;
 
+    /* Its message is not to be read yet, so this is the VMM's end. */
+    if (device->waiting) {
+        device_disconnect(device);
+        return;
+    }
+    n = recv(device->vu.sock, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
@@ -350,8 +370,9 @@ void connection_begin(struct device *device, int fd)
     int ret;
 
     atomic_store(&device->broken, NULL);
+    device->new_table = device->again = false;
     if (!vu_init(&device->vu, (uint16_t)device->virtqueue_count, fd,
-                 connection_panic, NULL, set_watch, remove_watch,
+                 connection_panic, message_receive, set_watch, remove_watch,
                  &device_iface)) {
         log_error("disk '%s': no memory for a connection", device->name);
         close(fd);

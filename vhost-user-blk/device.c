@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 /* Descriptors of a request, header and status apart: the VMM's queue size less
@@ -101,8 +102,8 @@ const VuDevIface device_iface = {
 void device_resized(struct device *device, uint64_t size)
 {
     device->geometry.size = size;
-    if (device->connected && device->vu.backend_fd >= 0) {
-        vu_config_change_msg(&device->vu);
+    if (device->connected) {
+        connection_announce_config(device);
     }
 }
 
@@ -146,6 +147,29 @@ static void map_virtqueues(struct device *device)
     }
 }
 
+static int open_descriptors(struct device *device)
+{
+    device->drained_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    device->pause_fd = timerfd_create(CLOCK_MONOTONIC,
+                                      TFD_NONBLOCK | TFD_CLOEXEC);
+    if (device->drained_fd < 0 || device->pause_fd < 0 ||
+        loop_add(device->loop, device->drained_fd, EPOLLIN, &device->draining) <
+            0 ||
+        loop_add(device->loop, device->pause_fd, EPOLLIN, &device->resuming) <
+            0) {
+        return -errno;
+    }
+    return 0;
+}
+
+static void drop_descriptor(struct device *device, int fd)
+{
+    if (fd >= 0) {
+        loop_remove(device->loop, fd);
+        close(fd);
+    }
+}
+
 struct device *device_create(struct loop *loop,
                              const struct device_options *options,
                              struct lane *lanes, unsigned int lane_count,
@@ -167,18 +191,17 @@ struct device *device_create(struct loop *loop,
     device->mode = options->mode;
     device->owner = options->owner;
     device->group = options->group;
-    device->listen_fd = -1;
+    device->listen_fd = device->pause_fd = device->drained_fd = -1;
+    device->resuming.ready = listener_resume;
     device->listening.ready = listener_ready;
     device->messages.ready = connection_message_ready;
     device->draining.ready = connection_drained;
     device->address.sun_family = AF_UNIX;
     device->virtqueue_count = options->virtqueues;
-    device->drained_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     device->name = strdup(options->name);
     device->virtqueues = calloc(options->virtqueues,
                                 sizeof(device->virtqueues[0]));
-    if (device->drained_fd < 0 || !device->name || !device->virtqueues ||
-        loop_add(loop, device->drained_fd, EPOLLIN, &device->draining) < 0) {
+    if (!device->name || !device->virtqueues || open_descriptors(device) < 0) {
         rdisk_error_set(err, -ENOMEM,
                         "no memory or descriptors for disk "
                         "'%s'",
@@ -207,10 +230,8 @@ void device_destroy(struct device *device)
     }
     assert(!device->connected);
     device_unlisten(device);
-    if (device->drained_fd >= 0) {
-        loop_remove(device->loop, device->drained_fd);
-        close(device->drained_fd);
-    }
+    drop_descriptor(device, device->drained_fd);
+    drop_descriptor(device, device->pause_fd);
     free(device->virtqueues);
     free(device->name);
     free(device);

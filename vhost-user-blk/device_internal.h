@@ -2,9 +2,9 @@
 /*
  * A device as its own files see it: device.c (what the VMM is offered, and the
  * device's life), listener.c (its socket), connection.c (the VMM's connection,
- * and the lanes around its messages), message.c (which messages are accepted),
- * guest_memory.c (the memory table). All of it is the thread's of the disk, but
- * for @broken and @drained_fd.
+ * and the lanes around its messages), receive.c (one message from it),
+ * message.c (which messages are accepted), guest_memory.c (the memory table).
+ * All of it is the thread's of the disk, but for @broken and @drained_fd.
  */
 #ifndef VHOST_USER_BLK_DEVICE_INTERNAL_H
 #define VHOST_USER_BLK_DEVICE_INTERNAL_H
@@ -25,16 +25,21 @@ struct device {
     mode_t mode;
     uid_t owner;
     gid_t group;
-    struct loop_source listening, messages, draining;
+    struct loop_source listening, resuming, messages, draining;
     int listen_fd;
+    int pause_fd;   /* timerfd: when to accept again */
     int last_fd;    /* keeps vu.sock open until other files are closed */
     int drained_fd; /* eventfd: a lane has nothing in flight, or
                                    the rings are broken */
+    bool pausing;   /* the last attempt to accept has failed */
     bool connected; /* vu is initialised */
     bool waiting;   /* a message waits until nothing is in flight */
     bool leaving;   /* so does the end of the connection */
     bool going;     /* lanes take requests between messages */
     bool started;   /* events->started was called */
+    bool new_table; /* this connection has asked for a table of requests in
+                       flight */
+    bool again;     /* it has brought one instead, of an earlier connection */
     struct device_geometry geometry;
     struct lane *lanes;
     unsigned int lane_count;
@@ -76,6 +81,13 @@ int message_process(VuDev *vu, VhostUserMsg *message, int *do_reply);
 /* Whether @request takes memory or rings away that requests in flight may
  * use. */
 bool message_needs_idle(uint32_t request);
+void message_close_fds(VhostUserMsg *message);
+
+/* ---- receive.c ----------------------------------------------------------- */
+
+/* One message of the VMM, for libvhost-user. False: the connection has
+ * failed. */
+bool message_receive(VuDev *vu, int socket, VhostUserMsg *message);
 
 /* ---- guest_memory.c ------------------------------------------------------ */
 
@@ -88,6 +100,8 @@ void guest_memory_remove_all(struct device *device);
 /* Find the rings of all started virtqueues in the memory table again. False:
  * one of them is not in it, each part in one region. */
 bool guest_memory_find_rings(struct device *device);
+/* The same of one virtqueue, started or not. */
+bool guest_memory_find_ring(struct device *device, unsigned int index);
 
 /* ---- connection.c -------------------------------------------------------- */
 
@@ -100,9 +114,12 @@ void connection_drained(struct loop_source *source, uint32_t events);
 /* Returns the number of requests in flight. */
 unsigned int connection_stop_lanes(struct device *device);
 void connection_start_lanes(struct device *device);
+/* The VMM is to read the config space again. */
+void connection_announce_config(struct device *device);
 
 /* ---- listener.c ---------------------------------------------------------- */
 
 void listener_ready(struct loop_source *source, uint32_t events);
+void listener_resume(struct loop_source *source, uint32_t events);
 
 #endif

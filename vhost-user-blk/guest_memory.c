@@ -99,8 +99,10 @@ static void *find(const VuDev *vu, uint64_t address, uint64_t length)
  * only if all of it was in the region that was removed, and maps it again at
  * some accesses only.
  */
-static bool find_ring(const VuDev *vu, VuVirtq *vq)
+bool guest_memory_find_ring(struct device *device, unsigned int index)
 {
+    const VuDev *vu = &device->vu;
+    VuVirtq *vq = vu_get_queue(&device->vu, (int)index);
     uint64_t num = vq->vring.num;
     uint64_t event = sizeof(uint16_t); /* VIRTIO_RING_F_EVENT_IDX */
 
@@ -120,9 +122,8 @@ bool guest_memory_find_rings(struct device *device)
     bool all = true;
 
     for (unsigned int i = 0; i < device->virtqueue_count; i++) {
-        VuVirtq *vq = vu_get_queue(&device->vu, (int)i);
-
-        if (vu_queue_started(&device->vu, vq) && !find_ring(&device->vu, vq)) {
+        if (vu_queue_started(&device->vu, vu_get_queue(&device->vu, (int)i)) &&
+            !guest_memory_find_ring(device, i)) {
             all = false;
         }
     }

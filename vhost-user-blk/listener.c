@@ -6,10 +6,42 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "common/stale_socket.h"
+
+/* Between two attempts to accept when there is no descriptor. */
+#define PAUSE_SECONDS 1
+
+/* A socket that stays readable, and of which nothing can be taken, would make
+ * the loop spin: it is watched again after a while. */
+static void pause_accepting(struct device *device, int code)
+{
+    const struct itimerspec when = { .it_value.tv_sec = PAUSE_SECONDS };
+
+    if (!device->pausing) {
+        log_error("disk '%s': cannot accept a VMM at '%s': %s; raise the limit "
+                  "of descriptors (LimitNOFILE=, ulimit -n)",
+                  device->name, device->address.sun_path, strerror(-code));
+    }
+    device->pausing = true;
+    loop_change(device->loop, device->listen_fd, 0, &device->listening);
+    timerfd_settime(device->pause_fd, 0, &when, NULL);
+}
+
+void listener_resume(struct loop_source *source, uint32_t events)
+{
+    struct device *device = SOURCE_DEVICE(source, resuming);
+    uint64_t count;
+
+    if (read(device->pause_fd, &count, sizeof(count)) == sizeof(count) &&
+        device->listen_fd >= 0) {
+        loop_change(device->loop, device->listen_fd, EPOLLIN,
+                    &device->listening);
+    }
+}
 
 void listener_ready(struct loop_source *source, uint32_t events)
 {
@@ -17,8 +49,12 @@ void listener_ready(struct loop_source *source, uint32_t events)
     int fd = accept4(device->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 
     if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+            pause_accepting(device, -errno);
+        }
         return;
     }
+    device->pausing = false;
     if (device->connected) {
         log_warning("disk '%s': a second VMM was refused at '%s': one is "
                     "connected",

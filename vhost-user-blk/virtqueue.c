@@ -150,6 +150,12 @@ static void finish(struct blk_request *request, uint8_t status)
     if (is_migrating(virtqueue->dev)) {
         mark_request(request, status);
     }
+    /* The library would take it from the VMM's in-flight table, and not put it
+     * into the used ring. */
+    if (virtqueue->dev->broken) {
+        release(lane, request);
+        return;
+    }
     vu_queue_push(virtqueue->dev, vq, &request->element,
                   written(request, status));
     virtqueue->notify = true;
@@ -442,6 +448,9 @@ static bool arm(struct reactor_queue *reactor_queue)
     struct lane *lane = lane_of(reactor_queue);
     bool more = false;
 
+    if (lane->held) {
+        return false; /* lane_hold() activates it again */
+    }
     set_notification(lane, 1);
     if (lane->queue) {
         rdisk_queue_arm(lane->queue);
@@ -539,14 +548,19 @@ void lane_stop(struct lane *lane)
 
 void lane_keep(struct lane *lane)
 {
+    assert_reactor_thread(lane->reactor);
     assert(!lane->running);
     lane->keeping = true;
 }
 
 void lane_hold(struct lane *lane, bool held)
 {
+    assert_reactor_thread(lane->reactor);
     assert(!lane->running);
     lane->held = held;
+    if (!held && lane->attached) {
+        reactor_activate(lane->reactor, &lane->reactor_queue);
+    }
 }
 
 void lane_detach(struct lane *lane)

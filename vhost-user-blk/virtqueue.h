@@ -74,7 +74,7 @@ void lane_stop(struct lane *lane);
  * start. */
 void lane_keep(struct lane *lane);
 /* A stopped lane ends no request, and uses nothing of libvhost-user, until
- * it is released: soon, since it polls meanwhile. */
+ * it is released. */
 void lane_hold(struct lane *lane, bool held);
 /* Nothing is in flight and no more comes: @lane->queue may go. */
 void lane_detach(struct lane *lane);

@@ -366,7 +366,8 @@ vhost_reset()
     volume "$1" 8M
     vhost_start
     vhost_add "$1"
-    rm -f "$work/read" "$work/end"
+    # Words of an earlier client would be taken for those of this one.
+    rm -f "$work/read" "$work/end" "$work/reset"
     vhost-client "$work/$1.sock" reset "$1" "$work" >"$work/reset" 2>&1 &
     guest=$!
     end_later $guest

@@ -18,6 +18,10 @@
  *   vhost-client SOCKET dirty          pages that the device changes are logged
  *   vhost-client SOCKET private        does not share the guest's memory
  *   vhost-client SOCKET hostile        breaks the rules; the daemon must not
+ *   vhost-client SOCKET messages       breaks the protocol, as a VMM
+ *   vhost-client SOCKET resets COUNT FOLDER
+ *   vhost-client SOCKET leaves|breaks FOLDER
+ *   vhost-client SOCKET grows SECTORS  see vmm.h
  *   vhost-client SOCKET broken SECONDS [FILE]
  *                     breaks one, and brings it along when it connects again;
  *                     until the time is over or there is such a file
@@ -33,6 +37,7 @@
 #include "tests/vhost/frontend.h"
 #include "tests/vhost/hostile.h"
 #include "tests/vhost/reset.h"
+#include "tests/vhost/vmm.h"
 
 #define BLOCK      4096u
 #define SECTORS    (BLOCK / 512u)
@@ -469,7 +474,8 @@ static int usage(void)
           "hostile |\n  hotplug FILE [huge] | moved FILE | bench read|write "
           "BYTES DEPTH COUNT |\n  check SECONDS DEPTH [FILE] | "
           "broken SECONDS [FILE] |\n  "
-          "reset stopped|killed FOLDER\n",
+          "reset stopped|killed FOLDER | messages | resets COUNT FOLDER |\n  "
+          "leaves|breaks FOLDER | grows SECTORS\n",
           stderr);
     return 2;
 }
@@ -483,11 +489,37 @@ static unsigned int depth_of(const char *text)
                                         : (unsigned int)depth;
 }
 
+/* A VMM's own part. -1: it is none of these. */
+static int vmm(int argc, char **argv)
+{
+    const char *verb = argc > 2 ? argv[2] : "";
+
+    if (argc == 3 && strcmp(verb, "messages") == 0) {
+        return vmm_messages(argv[1]);
+    }
+    if (argc == 5 && strcmp(verb, "resets") == 0) {
+        return vmm_resets(argv[1], strtoul(argv[3], NULL, 10), argv[4]);
+    }
+    if (argc == 4 && strcmp(verb, "leaves") == 0) {
+        return vmm_leaves(argv[1], argv[3]);
+    }
+    if (argc == 4 && strcmp(verb, "breaks") == 0) {
+        return vmm_breaks(argv[1], argv[3]);
+    }
+    if (argc == 4 && strcmp(verb, "grows") == 0) {
+        return vmm_grows(argv[1], strtoul(argv[3], NULL, 10));
+    }
+    return -1;
+}
+
 int main(int argc, char **argv)
 {
     struct frontend frontend;
-    int status;
+    int status = vmm(argc, argv);
 
+    if (status >= 0) {
+        return status;
+    }
     if (argc == 3 && strcmp(argv[2], "hostile") == 0) {
         return hostile_chains(argv[1]);
     }

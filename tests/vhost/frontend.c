@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/vhost/frontend_internal.h"
+#include "tests/vhost/message.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -16,81 +17,7 @@
 #include <linux/vhost_types.h>
 #include <linux/virtio_config.h>
 
-/* The vhost-user protocol: QEMU's docs/interop/vhost-user.rst. */
-enum {
-    GET_FEATURES = 1,
-    SET_FEATURES = 2,
-    SET_OWNER = 3,
-    SET_MEM_TABLE = 5,
-    SET_LOG_BASE = 6,
-    SET_VRING_NUM = 8,
-    SET_VRING_ADDR = 9,
-    SET_VRING_BASE = 10,
-    GET_VRING_BASE = 11,
-    SET_VRING_KICK = 12,
-    SET_VRING_CALL = 13,
-    GET_PROTOCOL_FEATURES = 15,
-    SET_PROTOCOL_FEATURES = 16,
-    SET_VRING_ENABLE = 18,
-    GET_CONFIG = 24,
-    GET_INFLIGHT_FD = 31,
-    SET_INFLIGHT_FD = 32,
-    ADD_MEM_REG = 37,
-    REM_MEM_REG = 38,
-};
-#define VERSION             1u
-#define REPLY               4u
-#define NEED_REPLY          8u
-#define F_LOG_ALL           26
-#define F_PROTOCOL_FEATURES 30
-#define P_LOG_SHMFD         1
-#define P_REPLY_ACK         3
-#define P_CONFIG            9
-#define P_INFLIGHT          12
-#define P_MEM_SLOTS         15
-#define CONFIG_SIZE         60u /* what QEMU 7.2 asks for */
-
 #define RECONNECT_MS 20000 /* so long for a new daemon */
-#define REPLY_MS     60000 /* so long for an answer */
-
-struct message {
-    uint32_t request, flags, size;
-    union {
-        uint64_t u64;
-        struct {
-            uint32_t index, num;
-        } state;
-        struct {
-            uint32_t index, flags;
-            uint64_t desc, used, avail, log;
-        } addr;
-        struct {
-            uint32_t count, padding;
-            struct {
-                uint64_t guest, size, user, offset;
-            } region;
-        } memory;
-        struct {
-            uint64_t padding;
-            struct {
-                uint64_t guest, size, user, offset;
-            } region;
-        } slot;
-        struct {
-            uint32_t offset, size, flags;
-            uint8_t bytes[256];
-        } config;
-        struct {
-            uint64_t size, offset;
-        } log;
-        struct {
-            uint64_t size, offset;
-            uint16_t queues, queue_size;
-            uint32_t padding; /* the structure is not packed */
-        } inflight;
-    };
-} __attribute__((packed));
-#define HEADER_SIZE 12u
 
 void frontend_die(const char *format, ...)
 {
@@ -106,73 +33,12 @@ void frontend_die(const char *format, ...)
 
 /* ---- Messages ----------------------------------------------------------- */
 
-/* False: the daemon has gone. */
-static bool send_message(struct frontend *frontend,
-                         const struct message *message, int fd)
-{
-    struct iovec iov = { (void *)message, HEADER_SIZE + message->size };
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr header;
-    } c;
-    struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-    if (fd >= 0) {
-        memset(&c, 0, sizeof(c));
-        header.msg_control = &c;
-        header.msg_controllen = sizeof(c);
-        c.header.cmsg_len = CMSG_LEN(sizeof(int));
-        c.header.cmsg_level = SOL_SOCKET;
-        c.header.cmsg_type = SCM_RIGHTS;
-        memcpy(CMSG_DATA(&c.header), &fd, sizeof(fd));
-    }
-    return sendmsg(frontend->sock, &header, MSG_NOSIGNAL) ==
-           (ssize_t)iov.iov_len;
-}
-
-/* The reply, with a descriptor if one comes. False: the daemon has gone. */
-static bool receive(struct frontend *frontend, struct message *reply, int *fd)
-{
-    struct pollfd pfd = { .fd = frontend->sock, .events = POLLIN };
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr header;
-    } c;
-    struct iovec iov = { reply, HEADER_SIZE };
-    struct msghdr header = {
-        .msg_iov = &iov,
-        .msg_iovlen = 1,
-        .msg_control = &c,
-        .msg_controllen = sizeof(c),
-    };
-
-    memset(reply, 0, sizeof(*reply));
-    if (poll(&pfd, 1, REPLY_MS) == 0) {
-        frontend_die("no reply within %d ms", REPLY_MS);
-    }
-    if (recvmsg(frontend->sock, &header, MSG_WAITALL) != HEADER_SIZE) {
-        return false;
-    }
-    if (fd) {
-        *fd = -1;
-        if (CMSG_FIRSTHDR(&header)) {
-            memcpy(fd, CMSG_DATA(CMSG_FIRSTHDR(&header)), sizeof(*fd));
-        }
-    }
-    if (reply->size > sizeof(*reply) - HEADER_SIZE) {
-        frontend_die("a reply has %u bytes", reply->size);
-    }
-    return reply->size == 0 ||
-           recv(frontend->sock, (char *)reply + HEADER_SIZE, reply->size,
-                MSG_WAITALL) == (ssize_t)reply->size;
-}
-
 static bool ask(struct frontend *frontend, struct message *message, int *fd)
 {
     uint32_t request = message->request;
 
-    if (!send_message(frontend, message, -1) ||
-        !receive(frontend, message, fd)) {
+    if (!message_send(frontend->sock, message, -1) ||
+        !message_receive(frontend->sock, message, fd)) {
         return false;
     }
     if (message->request != request) {
@@ -204,7 +70,7 @@ static bool set_u64(struct frontend *frontend, uint32_t request, uint64_t value,
         .u64 = value,
     };
 
-    return send_message(frontend, &message, fd);
+    return message_send(frontend->sock, &message, fd);
 }
 
 static bool set_state(struct frontend *frontend, uint32_t request, uint32_t num)
@@ -216,12 +82,30 @@ static bool set_state(struct frontend *frontend, uint32_t request, uint32_t num)
         .state = { .index = frontend->queue, .num = num },
     };
 
-    return send_message(frontend, &message, -1);
+    return message_send(frontend->sock, &message, -1);
 }
 
 /* ---- Starting the device ------------------------------------------------- */
 
-static bool negotiate(struct frontend *frontend)
+/* Where the device tells that the config space has changed. */
+static bool give_backend_channel(struct frontend *frontend)
+{
+    int ends[2];
+    bool sent;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
+        frontend_die("cannot create a socket: %s", strerror(errno));
+    }
+    if (frontend->backend >= 0) {
+        close(frontend->backend);
+    }
+    frontend->backend = ends[0];
+    sent = set_u64(frontend, SET_BACKEND_REQ_FD, 0, ends[1]);
+    close(ends[1]);
+    return sent;
+}
+
+static bool read_config(struct frontend *frontend)
 {
     struct message message = {
         .request = GET_CONFIG,
@@ -229,6 +113,18 @@ static bool negotiate(struct frontend *frontend)
         .size = 12 + CONFIG_SIZE,
         .config = { .size = CONFIG_SIZE },
     };
+
+    if (!ask(frontend, &message, NULL)) {
+        return false;
+    }
+    memcpy(&frontend->config, message.config.bytes,
+           sizeof(frontend->config) < CONFIG_SIZE ? sizeof(frontend->config)
+                                                  : CONFIG_SIZE);
+    return true;
+}
+
+static bool negotiate(struct frontend *frontend)
+{
     uint64_t offered, protocol;
 
     if (!get_u64(frontend, GET_FEATURES, &offered) ||
@@ -243,16 +139,16 @@ static bool negotiate(struct frontend *frontend)
             (unsigned long long)offered, (unsigned long long)protocol);
     }
     protocol &= 1ull << P_CONFIG | 1ull << P_INFLIGHT | 1ull << P_REPLY_ACK |
-                1ull << P_MEM_SLOTS | 1ull << P_LOG_SHMFD;
+                1ull << P_MEM_SLOTS | 1ull << P_LOG_SHMFD |
+                1ull << P_BACKEND_REQ;
     frontend->offered = offered;
     if (!set_u64(frontend, SET_PROTOCOL_FEATURES, protocol, -1) ||
         !set_u64(frontend, SET_OWNER, 0, -1) ||
-        !ask(frontend, &message, NULL)) {
+        !give_backend_channel(frontend) ||
+        /* As QEMU, not when it connects again. */
+        (frontend->config.capacity == 0 && !read_config(frontend))) {
         return false;
     }
-    memcpy(&frontend->config, message.config.bytes,
-           sizeof(frontend->config) < CONFIG_SIZE ? sizeof(frontend->config)
-                                                  : CONFIG_SIZE);
     frontend->features =
         offered &
         (1ull << VIRTIO_F_VERSION_1 | 1ull << F_PROTOCOL_FEATURES |
@@ -271,7 +167,7 @@ static bool give_inflight(struct frontend *frontend)
         .size = 24,
         .inflight = {
             .queues = (uint16_t)(frontend->queue + 1),
-            .queue_size = FRONTEND_RING,
+            .queue_size = frontend->table_size,
         },
     };
 
@@ -288,10 +184,10 @@ static bool give_inflight(struct frontend *frontend)
             .size = frontend->inflight_size,
             .offset = frontend->inflight_offset,
             .queues = (uint16_t)(frontend->queue + 1),
-            .queue_size = FRONTEND_RING,
+            .queue_size = frontend->table_size,
         },
     };
-    return send_message(frontend, &message, frontend->inflight_fd);
+    return message_send(frontend->sock, &message, frontend->inflight_fd);
 }
 
 /* @request: ADD_MEM_REG, or REM_MEM_REG without @fd. */
@@ -306,8 +202,8 @@ static bool change_memory(struct frontend *frontend, uint32_t request,
         },
     };
 
-    return send_message(frontend, &message, fd) &&
-           receive(frontend, &message, NULL) && message.u64 == 0;
+    return message_send(frontend->sock, &message, fd) &&
+           message_receive(frontend->sock, &message, NULL) && message.u64 == 0;
 }
 
 static bool plug(struct frontend *frontend)
@@ -330,7 +226,7 @@ static bool place_ring(struct frontend *frontend, uint32_t flags)
         },
     };
 
-    return send_message(frontend, &addr, -1);
+    return message_send(frontend->sock, &addr, -1);
 }
 
 static bool start_ring(struct frontend *frontend)
@@ -347,9 +243,9 @@ static bool start_ring(struct frontend *frontend)
     };
 
     return give_inflight(frontend) &&
-           send_message(frontend, &table,
+           message_send(frontend->sock, &table,
                         frontend->private ? -1 : frontend->memory_fd) &&
-           receive(frontend, &table, NULL) &&
+           message_receive(frontend->sock, &table, NULL) &&
            (!frontend->more || plug(frontend)) &&
            set_state(frontend, SET_VRING_NUM, FRONTEND_RING) &&
            set_state(frontend, SET_VRING_BASE, frontend->used_seen) &&
@@ -396,7 +292,7 @@ void frontend_reconnect(struct frontend *frontend)
 
 static void start(struct frontend *frontend, const char *path,
                   uint64_t data_size, unsigned int queue, uint16_t index,
-                  bool private)
+                  uint16_t table_size, bool private)
 {
     *frontend = (struct frontend) {
         .path = path,
@@ -405,6 +301,8 @@ static void start(struct frontend *frontend, const char *path,
         .more_fd = -1,
         .sock = -1,
         .inflight_fd = -1,
+        .backend = -1,
+        .table_size = table_size,
         .data_size = data_size,
         .memory_size = DATA_AT + FRONTEND_DEPTH_MAX * data_size,
         .kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
@@ -431,19 +329,25 @@ static void start(struct frontend *frontend, const char *path,
 void frontend_start(struct frontend *frontend, const char *path,
                     uint64_t data_size)
 {
-    start(frontend, path, data_size, 0, 0, false);
+    start(frontend, path, data_size, 0, 0, FRONTEND_RING, false);
 }
 
 void frontend_start_queue(struct frontend *frontend, const char *path,
                           uint64_t data_size, unsigned int queue)
 {
-    start(frontend, path, data_size, queue, 0, false);
+    start(frontend, path, data_size, queue, 0, FRONTEND_RING, false);
 }
 
 void frontend_start_at(struct frontend *frontend, const char *path,
                        uint64_t data_size, uint16_t index)
 {
-    start(frontend, path, data_size, 0, index, false);
+    start(frontend, path, data_size, 0, index, FRONTEND_RING, false);
+}
+
+void frontend_start_table(struct frontend *frontend, const char *path,
+                          uint64_t data_size, uint16_t table_size)
+{
+    start(frontend, path, data_size, 0, 0, table_size, false);
 }
 
 void frontend_start_private(const char *path)
@@ -451,7 +355,7 @@ void frontend_start_private(const char *path)
     struct frontend frontend;
     uint64_t ignored;
 
-    start(&frontend, path, 4096, 0, 0, true);
+    start(&frontend, path, 4096, 0, 0, FRONTEND_RING, true);
     /* The library answers even what it does not handle, before it
      * disconnects. */
     if (!get_u64(&frontend, GET_FEATURES, &ignored)) {
@@ -472,11 +376,57 @@ bool frontend_stop_ring(struct frontend *frontend)
     return ask(frontend, &message, NULL);
 }
 
+void frontend_reset(struct frontend *frontend)
+{
+    bool stopped = frontend_stop_ring(frontend);
+
+    close(frontend->inflight_fd);
+    frontend->inflight_fd = -1;
+    frontend->avail = frontend->used_seen = frontend->kicked = 0;
+    used(frontend)->idx = available(frontend)->idx = 0;
+    if (!stopped || !start_ring(frontend)) {
+        frontend_die("the daemon has gone");
+    }
+}
+
+bool frontend_config_changed(struct frontend *frontend, int timeout_ms)
+{
+    struct pollfd fds[] = {
+        { .fd = frontend->backend, .events = POLLIN },
+        { .fd = frontend->sock, .events = POLLIN },
+    };
+    struct message message;
+
+    if (poll(fds, 2, timeout_ms) == 0) {
+        return false;
+    }
+    if (fds[1].revents) {
+        frontend_reconnect(frontend);
+        return false;
+    }
+    if (!message_receive(frontend->backend, &message, NULL)) {
+        /* The daemon goes, and closes this first. */
+        close(frontend->backend);
+        frontend->backend = -1;
+        return false;
+    }
+    return message.request == BACKEND_CONFIG_CHANGE && read_config(frontend);
+}
+
+void frontend_abandon(struct frontend *frontend)
+{
+    close(frontend->sock);
+    frontend->sock = -1;
+}
+
 void frontend_stop(struct frontend *frontend)
 {
     if (frontend->sock >= 0) {
         frontend_stop_ring(frontend);
         close(frontend->sock);
+    }
+    if (frontend->backend >= 0) {
+        close(frontend->backend);
     }
     if (frontend->more) {
         munmap(frontend->more, frontend->more_size);
@@ -563,8 +513,8 @@ static bool give_log(struct frontend *frontend)
     if (frontend->log == MAP_FAILED) {
         frontend_die("cannot map the log of dirty pages: %s", strerror(errno));
     }
-    if (!send_message(frontend, &message, fd) ||
-        !receive(frontend, &message, NULL)) {
+    if (!message_send(frontend->sock, &message, fd) ||
+        !message_receive(frontend->sock, &message, NULL)) {
         return false;
     }
     close(fd);

@@ -28,7 +28,8 @@ struct frontend_request {
 
 struct frontend {
     const char *path;
-    int sock; /* -1: not connected */
+    int sock;    /* -1: not connected */
+    int backend; /* where messages of the device come; -1: none */
     int memory_fd;
     uint8_t *memory; /* ring, requests, then data */
     uint64_t memory_size;
@@ -36,6 +37,7 @@ struct frontend {
     int kick_fd, call_fd;
     int inflight_fd;
     uint64_t inflight_size, inflight_offset;
+    uint16_t table_size; /* descriptors of a queue in that table */
     uint64_t offered, features;
     unsigned int queue; /* index of the virtqueue; others are not started */
     int more_fd;        /* memory that was plugged in; -1: none */
@@ -60,12 +62,24 @@ void frontend_start_queue(struct frontend *frontend, const char *path,
 /* The same, of a guest that came by migration: its ring is used already. */
 void frontend_start_at(struct frontend *frontend, const char *path,
                        uint64_t data_size, uint16_t index);
+/* The same with a table of requests in flight for other than FRONTEND_RING
+ * descriptors. */
+void frontend_start_table(struct frontend *frontend, const char *path,
+                          uint64_t data_size, uint16_t table_size);
 /* The same of a VMM that does not share the guest's memory. Does not return. */
 void frontend_start_private(const char *path) __attribute__((noreturn));
 void frontend_stop(struct frontend *frontend);
 /* Stop the virtqueue, as a VMM does when the guest resets the device. False:
  * the daemon has gone. */
 bool frontend_stop_ring(struct frontend *frontend);
+
+/* The guest resets the device and starts it again. Nothing is in flight. */
+void frontend_reset(struct frontend *frontend);
+/* The VMM ends without a word. */
+void frontend_abandon(struct frontend *frontend);
+/* The device has told, within @timeout_ms, that frontend->config is another,
+ * which has been read. Connects again if the daemon goes. */
+bool frontend_config_changed(struct frontend *frontend, int timeout_ms);
 
 /* Have the device log the pages that it changes in frontend->log, or no more.
  * On at most once. */
