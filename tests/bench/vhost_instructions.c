@@ -99,6 +99,7 @@ static void begin_device(struct bench *bench)
     REQUIRE(vq->inflight != NULL);
     vq->inflight->version = 1;
     vq->inflight->desc_num = RING;
+    vq->inflight_num = RING;
     vq->enable = 1;
     vq->started = true;
     vq->call_fd = eventfd(0, EFD_CLOEXEC);
