@@ -11,7 +11,7 @@
 #define WRITER   1
 #define INTRUDER 2
 /* Steps without an answer, while nothing is wrong for longer than a tenth. */
-#define PATIENCE 60000u
+#define IDLE_STEPS_MAX 60000u
 
 static struct {
     struct link *link; /* NULL: none */
@@ -166,7 +166,7 @@ static void request(void)
 
 void client_step(void)
 {
-    if (++client.idle > PATIENCE) {
+    if (++client.idle > IDLE_STEPS_MAX) {
         violation("the client gets no answer any more, state %s, epoch %u",
                   client.ready ? "ready" : "connecting",
                   (unsigned int)client.epoch);

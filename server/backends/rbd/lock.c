@@ -249,6 +249,14 @@ static int blocklist(const struct image *image, const char *address)
     return result;
 }
 
+static int cannot_lock(const struct image *image, int result,
+                       struct rdisk_error *err)
+{
+    return rdisk_error_set(err, result,
+                           "cannot lock image '%s' of volume '%s': %s",
+                           image->path, image->volume, strerror(-result));
+}
+
 /* @holder is fenced, and only then loses the lock. 0 or a negative errno with
  * @err. */
 static int break_lock(const struct image *image, const struct holder *holder,
@@ -271,12 +279,7 @@ static int break_lock(const struct image *image, const struct holder *holder,
     result = result == -ENOENT ? 0 : result;
     log_info("volume '%s': the lock of %s, %s, is %s", image->volume, whose,
              holder->address, result == 0 ? "broken" : strerror(-result));
-    return result < 0
-               ? rdisk_error_set(err, result,
-                                 "cannot lock image '%s' of volume "
-                                 "'%s': %s",
-                                 image->path, image->volume, strerror(-result))
-               : 0;
+    return result < 0 ? cannot_lock(image, result, err) : 0;
 }
 
 /*
@@ -333,12 +336,7 @@ static int acquire(const struct image *image, struct rdisk_error *err)
     if (result == 0) {
         result = rados_wait_for_latest_osdmap(image->cluster);
     }
-    return result < 0
-               ? rdisk_error_set(err, result,
-                                 "cannot lock image '%s' of volume "
-                                 "'%s': %s",
-                                 image->path, image->volume, strerror(-result))
-               : 0;
+    return result < 0 ? cannot_lock(image, result, err) : 0;
 }
 
 int image_lock(struct image *image, bool force, struct rdisk_error *err)
