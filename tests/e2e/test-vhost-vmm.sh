@@ -68,6 +68,24 @@ check_messages_that_break_the_protocol_end_their_connection_only()
     vhost_written good
 }
 
+# RDISK_VMM_SEED and RDISK_VMM_COUNT repeat one, or make it many.
+check_random_messages_end_their_connection_only()
+{
+    start_server
+    volume good 8M
+    volume bad 8M
+    vhost_start
+    vhost_add good
+    vhost_add bad
+    vhost_writes good 16
+    within 600 vhost-client "$work/bad.sock" random "${RDISK_VMM_SEED:-1}" \
+        "${RDISK_VMM_COUNT:-300}"
+    ! gone "$vhost" || fail "the daemon has ended"
+    within 20 vhost-client "$work/bad.sock" info
+    vhost_written good
+    vhost_is_calm
+}
+
 # A guest resets its disk as often as it likes; the descriptors are the daemon's.
 check_a_device_that_is_reset_again_and_again_takes_no_more_descriptors()
 {

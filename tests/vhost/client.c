@@ -475,7 +475,7 @@ static int usage(void)
           "BYTES DEPTH COUNT |\n  check SECONDS DEPTH [FILE] | "
           "broken SECONDS [FILE] |\n  "
           "reset stopped|killed FOLDER | messages | resets COUNT FOLDER |\n  "
-          "leaves|breaks FOLDER | grows SECTORS\n",
+          "leaves|breaks FOLDER | grows SECTORS | random SEED COUNT\n",
           stderr);
     return 2;
 }
@@ -496,6 +496,10 @@ static int vmm(int argc, char **argv)
 
     if (argc == 3 && strcmp(verb, "messages") == 0) {
         return vmm_messages(argv[1]);
+    }
+    if (argc == 5 && strcmp(verb, "random") == 0) {
+        return vmm_random(argv[1], strtoul(argv[3], NULL, 10),
+                          strtoul(argv[4], NULL, 10));
     }
     if (argc == 5 && strcmp(verb, "resets") == 0) {
         return vmm_resets(argv[1], strtoul(argv[3], NULL, 10), argv[4]);

@@ -4,7 +4,7 @@
 VHOST_CLIENT := $(O)/bin/vhost-client
 
 $(VHOST_CLIENT): $(call objects,$(addprefix tests/vhost/, \
-		client.c dirty.c frontend.c hostile.c message.c reset.c \
-		ring.c vmm.c))
+		client.c dirty.c frontend.c hostile.c message.c random.c \
+		reset.c ring.c vmm.c))
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ $(ALL_LDFLAGS)

@@ -7,6 +7,9 @@
 
 /* Messages that are refused, each in a connection of its own. */
 int vmm_messages(const char *path);
+/* random.c: @count connections of random messages, of the seeds from @seed on.
+ * Each is closed by the daemon. */
+int vmm_random(const char *path, unsigned long seed, unsigned long count);
 /* The guest resets its device @count times in one connection, which lasts until
  * there is a file @folder/end. */
 int vmm_resets(const char *path, unsigned long count, const char *folder);
