@@ -7,12 +7,15 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tools/rdisk.h"
 
 #define TIMEOUT   30 /* seconds for the server to answer */
 #define REPLY_MAX (256u << 20)
+/* Between two queries of how far the server is. */
+#define INTERVAL_NS (100 * 1000 * 1000)
 
 static int dial(const char *control)
 {
@@ -110,9 +113,10 @@ static char *receive_line(int fd)
     return line;
 }
 
-/* The negative errno of that name; 0: none. */
-static int code_of(const char *name)
+int control_code(struct json_object *object)
 {
+    const char *name = control_text(object, "code");
+
     for (int code = 1; code < 256; code++) {
         const char *known = strerrorname_np(code);
 
@@ -151,8 +155,7 @@ struct json_object *control_call(const char *control,
         return NULL;
     }
     if (json_object_object_get_ex(reply, "error", &error)) {
-        failed_code(code_of(control_text(reply, "code")), "%s",
-                    json_object_get_string(error));
+        failed_code(control_code(reply), "%s", json_object_get_string(error));
         json_object_put(reply);
         return NULL;
     }
@@ -190,4 +193,19 @@ uint64_t control_number(struct json_object *object, const char *key)
     return json_object_object_get_ex(object, key, &value)
                ? (uint64_t)json_object_get_int64(value)
                : 0;
+}
+
+double monotonic_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+void pause_between_queries(void)
+{
+    const struct timespec pause = { .tv_nsec = INTERVAL_NS };
+
+    nanosleep(&pause, NULL);
 }

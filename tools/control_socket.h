@@ -21,6 +21,12 @@ struct json_object *control_request(const char *op, const char *name,
 /* Members of a reply; "" and 0 where there is none. */
 const char *control_text(struct json_object *object, const char *key);
 uint64_t control_number(struct json_object *object, const char *key);
+/* The member "code" as a negative errno; 0: there is none, or it is unknown. */
+int control_code(struct json_object *object);
+
+/* For commands that ask again and again how far the server is. */
+double monotonic_seconds(void);
+void pause_between_queries(void);
 
 /* throttle.c: the member "throttle" of a volume or a client, as a line; and is
  * there anything to print? */

@@ -2,6 +2,7 @@
 /* rdisk add, remove; and list and stat of the disks of rdisk-vhost */
 #include "tools/disk.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -106,20 +107,109 @@ void disks_print_stat(struct json_object *reply)
     }
 }
 
-/* The reply is of no interest. */
-static int change(const struct arguments *arguments,
-                  struct json_object *request)
+/* ---- Adding and removing ------------------------------------------------ */
+
+/* False: an error has been printed. The reply is of no interest. */
+static bool change(const struct arguments *arguments,
+                   struct json_object *request)
 {
     struct json_object *reply = control_call(arguments->control, request);
 
-    if (!reply) {
-        return EXIT_FAILED;
-    }
     json_object_put(reply);
-    return print_done(arguments, arguments->words[0], NULL);
+    return reply;
 }
 
-int command_add(const struct arguments *arguments)
+static bool ask_to_remove(const struct arguments *arguments)
+{
+    return change(arguments,
+                  control_request("remove", arguments->words[0], NULL));
+}
+
+enum progress { GOES_ON, IS_DONE, HAS_FAILED };
+
+/* Ask @progress_of about the disk, NULL once there is none of the name, until
+ * it is no longer GOES_ON or --timeout is over. HAS_FAILED also when the daemon
+ * does not answer, which has been printed. */
+static enum progress follow(
+    const struct arguments *arguments,
+    enum progress (*progress_of)(struct json_object *disk, bool last))
+{
+    double end = monotonic_seconds() + arguments->timeout;
+    enum progress progress = GOES_ON;
+    bool last = false;
+
+    while (progress == GOES_ON && !last) {
+        struct json_object *reply, *disk;
+        size_t i = 0;
+
+        last = monotonic_seconds() >= end;
+        reply = control_call(arguments->control,
+                             control_request("list", NULL, NULL));
+        if (!reply || !disks_are_in(reply)) {
+            json_object_put(reply);
+            return HAS_FAILED;
+        }
+        while ((disk = disk_at(reply, i)) &&
+               strcmp(control_text(disk, "name"), arguments->words[0])) {
+            i++;
+        }
+        progress = progress_of(disk, last);
+        json_object_put(reply);
+        if (progress == GOES_ON && !last) {
+            pause_between_queries();
+        }
+    }
+    return progress;
+}
+
+/* Time does not mend it. */
+static bool is_final(int code)
+{
+    return code == -ENOENT || code == -EACCES || code == -EPERM ||
+           code == -EINVAL;
+}
+
+/* Its socket listens once its volume has been opened to read. */
+static enum progress added(struct json_object *disk, bool last)
+{
+    const char *error;
+    int code;
+
+    if (!disk) {
+        failed("the disk has been removed meanwhile");
+        return HAS_FAILED;
+    }
+    if (strcmp(control_text(disk, "state"), "probing")) {
+        return IS_DONE;
+    }
+    error = control_text(disk, "error");
+    code = control_code(disk);
+    if (!last && !is_final(code)) {
+        return GOES_ON;
+    }
+    failed_code(*error ? code : -ETIMEDOUT, "disk '%s' is not added: %s",
+                control_text(disk, "name"),
+                *error ? error
+                       : "its volume has not been opened within --timeout");
+    return HAS_FAILED;
+}
+
+static enum progress removed(struct json_object *disk, bool last)
+{
+    if (!disk) {
+        return IS_DONE;
+    }
+    if (last) {
+        failed_code(-ETIMEDOUT,
+                    "disk '%s' is %s after --timeout; it will be removed when "
+                    "its requests have ended",
+                    control_text(disk, "name"), control_text(disk, "state"));
+    }
+    return last ? HAS_FAILED : GOES_ON;
+}
+
+/* NULL: a word is wrong, which has been printed. */
+static struct json_object *request_to_add(const struct arguments *arguments)
 {
     struct json_object *request = control_request("add", arguments->words[0],
                                                   NULL);
@@ -133,22 +223,43 @@ int command_add(const struct arguments *arguments)
             failed("'%s' is not OPTION=VALUE; usage: rdisk add NAME uri=URI "
                    "socket=PATH [OPTION=VALUE]...",
                    word);
-            return EXIT_USAGE;
+            return NULL;
         }
         *equals = '\0';
         if (strcmp(word, "op") == 0 || strcmp(word, "name") == 0) {
             json_object_put(request);
             failed("a disk has no option '%s': see rdisk-vhost.conf(5)", word);
-            return EXIT_USAGE;
+            return NULL;
         }
         json_object_object_add(request, word,
                                json_object_new_string(equals + 1));
     }
-    return change(arguments, request);
+    return request;
+}
+
+/* All or nothing, but for --timeout 0. */
+int command_add(const struct arguments *arguments)
+{
+    struct json_object *request = request_to_add(arguments);
+
+    if (!request) {
+        return EXIT_USAGE;
+    }
+    if (!change(arguments, request)) {
+        return EXIT_FAILED;
+    }
+    if (arguments->timeout > 0 && follow(arguments, added) != IS_DONE) {
+        ask_to_remove(arguments);
+        return EXIT_FAILED;
+    }
+    return print_done(arguments, arguments->words[0], NULL);
 }
 
 int command_remove(const struct arguments *arguments)
 {
-    return change(arguments,
-                  control_request("remove", arguments->words[0], NULL));
+    if (!ask_to_remove(arguments) ||
+        (arguments->timeout > 0 && follow(arguments, removed) != IS_DONE)) {
+        return EXIT_FAILED;
+    }
+    return print_done(arguments, arguments->words[0], NULL);
 }

@@ -2,25 +2,13 @@
 /* rdisk drain, resume */
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "tools/control_socket.h"
 #include "tools/rdisk.h"
 
-#define INTERVAL_NS \
-    (100 * 1000 * 1000) /* between two queries of what is left */
-
 static const char *volume_of(const struct arguments *arguments)
 {
     return arguments->words_count ? arguments->words[0] : NULL;
-}
-
-static double seconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec + now.tv_nsec / 1e9;
 }
 
 /* "1 session is left: 10.9.0.1:4242" */
@@ -52,8 +40,7 @@ static void print_drained(const struct arguments *arguments,
 
 int command_drain(const struct arguments *arguments)
 {
-    const struct timespec pause = { .tv_nsec = INTERVAL_NS };
-    double end = seconds() + arguments->timeout;
+    double end = monotonic_seconds() + arguments->timeout;
     uint64_t left, reported = 0;
 
     for (;;) {
@@ -77,14 +64,14 @@ int command_drain(const struct arguments *arguments)
         if (!left) {
             return EXIT_OK;
         }
-        if (seconds() >= end) {
+        if (monotonic_seconds() >= end) {
             return failed("%" PRIu64
                           " sessions are left after --timeout %g seconds; they "
                           "will end: 'rdisk drain' waits for them again; "
                           "'rdisk resume' accepts new ones again",
                           left, arguments->timeout);
         }
-        nanosleep(&pause, NULL);
+        pause_between_queries();
     }
 }
 

@@ -48,7 +48,9 @@ static const struct {
     { 'c', "count", "N", "of round trips, or tables", COUNT(count, 1e9) },
     { 'i', "interval", "SECONDS", "between them; default 1",
       SECONDS(interval, 0, 3600) },
-    { 't', "timeout", "SECONDS", "to wait for the sessions' end; default 30",
+    { 't', "timeout", "SECONDS",
+      "to wait for the sessions' end, or for a disk to be added or removed; "
+      "default 30; 0: do not wait",
       SECONDS(timeout, 0, 86400) },
     { 'k', "sort", "COLUMN", "requests (the default), bytes, latency or name",
       TEXT(sort) },

@@ -12,6 +12,7 @@
 #include <json-c/json.h>
 #include <string.h>
 
+#include "vhost-user-blk/adding.h"
 #include "vhost-user-blk/daemon.h"
 
 static void add_text(struct json_object *object, const char *key,
@@ -53,7 +54,10 @@ static struct json_object *describe(struct disk *disk, bool counters)
     }
     add_number(object, "size", info.report.size);
     if (info.report.error.text[0]) {
+        const char *code = strerrorname_np(-info.report.error.code);
+
         add_text(object, "error", info.report.error.text);
+        add_text(object, "code", code ? code : "EIO");
     }
     if (counters) {
         add_number(object, "requests", info.requests);
@@ -120,54 +124,21 @@ static const char *text_of(struct json_object *request, const char *op,
     return json_object_get_string(value);
 }
 
-static int set_options(struct disk_options *options,
-                       struct json_object *request, struct rdisk_error *err)
-{
-    json_object_object_foreach(request, key, value)
-    {
-        int ret;
-
-        if (strcmp(key, "op") == 0 || strcmp(key, "name") == 0) {
-            continue;
-        }
-        if (!json_object_is_type(value, json_type_string)) {
-            return rdisk_error_set(err, -EINVAL, "\"%.40s\" is not a string",
-                                   key);
-        }
-        ret = disk_options_set(options, key, json_object_get_string(value),
-                               err);
-        if (ret < 0) {
-            return ret;
-        }
-    }
-    return disk_options_check(options, err);
-}
-
-static int add(struct daemon *daemon, struct json_object *request,
-               struct rdisk_error *err)
+/* The disk's name, or NULL with @err filled. */
+static const char *name_to_add(struct json_object *request,
+                               struct rdisk_error *err)
 {
     const char *name = text_of(request, "add", "name", err);
-    struct disk_options options;
 
-    if (!name) {
-        return err->code;
+    if (name && !rdisk_volume_name_valid(name, strlen(name))) {
+        rdisk_error_set(err, -EINVAL,
+                        "invalid disk name '%.140s': use "
+                        "1-%d of [A-Za-z0-9._+@,-], not starting with "
+                        "'.' or '-'",
+                        name, RDISK_VOLUME_NAME_MAX);
+        return NULL;
     }
-    if (!rdisk_volume_name_valid(name, strlen(name))) {
-        return rdisk_error_set(err, -EINVAL,
-                               "invalid disk name '%.140s': use "
-                               "1-%d of [A-Za-z0-9._+@,-], not starting with "
-                               "'.' or '-'",
-                               name, RDISK_VOLUME_NAME_MAX);
-    }
-    if (disk_options_init(&options, name) < 0) {
-        return rdisk_error_set(err, -ENOMEM, "out of memory");
-    }
-    if (set_options(&options, request, err) < 0) {
-        disk_options_free(&options);
-        return err->code;
-    }
-    options.initiator.queues = daemon->reactor_count;
-    return daemon_add(daemon, &options, err);
+    return name;
 }
 
 static int remove_disk(struct daemon *daemon, struct json_object *request,
@@ -217,19 +188,12 @@ static char *drain(struct daemon *daemon, struct json_object *request,
     return what == DISK_DRAIN ? not_drained(daemon, name) : strdup("{}");
 }
 
-static char *carry_out(struct daemon *daemon, struct json_object *request,
-                       struct rdisk_error *err)
+/* The reply, or NULL with @err filled. */
+static char *carry_out(struct daemon *daemon, const char *op,
+                       struct json_object *request, struct rdisk_error *err)
 {
-    const char *op = text_of(request, "the request", "op", err);
-
-    if (!op) {
-        return NULL;
-    }
     if (strcmp(op, "list") == 0 || strcmp(op, "stat") == 0) {
         return finish(list(daemon, op[0] == 's'));
-    }
-    if (strcmp(op, "add") == 0) {
-        return add(daemon, request, err) < 0 ? NULL : strdup("{}");
     }
     if (strcmp(op, "remove") == 0) {
         return remove_disk(daemon, request, err) < 0 ? NULL : strdup("{}");
@@ -245,17 +209,42 @@ static char *carry_out(struct daemon *daemon, struct json_object *request,
     return NULL;
 }
 
+/* Answers @call, or fills @err. */
+static void begin(struct daemon *daemon, struct json_object *request,
+                  struct control_call *call, struct rdisk_error *err)
+{
+    const char *op = text_of(request, "the request", "op", err);
+    const char *name;
+    char *reply;
+
+    if (!op) {
+        return;
+    }
+    if (strcmp(op, "add") == 0) {
+        name = name_to_add(request, err);
+        if (name) {
+            adding_start(daemon, name, request, call);
+        }
+        return;
+    }
+    reply = carry_out(daemon, op, request, err);
+    if (!err->code) {
+        control_answer(call, reply);
+    }
+}
+
 void daemon_control(void *opaque, const char *line, struct control_call *call)
 {
     struct json_object *request = json_tokener_parse(line);
     struct rdisk_error err = { 0 };
-    char *reply = NULL;
 
     if (!request || !json_object_is_type(request, json_type_object)) {
         rdisk_error_set(&err, -EINVAL, "the request is not a JSON object");
     } else {
-        reply = carry_out(opaque, request, &err);
+        begin(opaque, request, call, &err);
     }
     json_object_put(request);
-    control_answer(call, reply || !err.code ? reply : control_error(&err));
+    if (err.code) {
+        control_answer(call, control_error(&err));
+    }
 }

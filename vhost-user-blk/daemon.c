@@ -13,6 +13,7 @@
 #include "common/container_of.h"
 #include "common/log.h"
 #include "common/thread.h"
+#include "vhost-user-blk/adding.h"
 
 /* How long the end waits for the disks, in milliseconds: they end by themselves
  * within DISK_GRACE_MS, but for servers that do not answer. A guest's requests
@@ -78,13 +79,10 @@ int daemon_ask(struct daemon *daemon, const char *name,
 }
 
 /* Disks that were removed and whose threads have ended. */
-static void disk_ready(struct loop_source *source, uint32_t events)
+static void release_ended(struct daemon *daemon)
 {
-    struct daemon *daemon = container_of(source, struct daemon, disk_source);
     struct daemon_disk **link = &daemon->disks, *entry;
-    eventfd_t count;
 
-    eventfd_read(daemon->disk_fd, &count);
     while ((entry = *link)) {
         if (disk_ended(entry->disk)) {
             *link = entry->next;
@@ -96,6 +94,16 @@ static void disk_ready(struct loop_source *source, uint32_t events)
             link = &entry->next;
         }
     }
+}
+
+static void disk_ready(struct loop_source *source, uint32_t events)
+{
+    struct daemon *daemon = container_of(source, struct daemon, disk_source);
+    eventfd_t count;
+
+    eventfd_read(daemon->disk_fd, &count);
+    release_ended(daemon);
+    adding_finish(daemon);
 }
 
 static int start_reactors(struct daemon *daemon,
@@ -199,15 +207,23 @@ static void signal_ready(struct loop_source *source, uint32_t events)
     signals->daemon->stopping = true;
 }
 
-/* Milliseconds until control_check_time() is due. */
+/* Milliseconds until check_time() is due. */
 static int timeout(const struct daemon *daemon)
 {
     uint64_t deadline = control_deadline(daemon->control);
+    uint64_t adding = adding_deadline(daemon);
     uint64_t now = rdisk_now(daemon->env);
 
+    deadline = adding < deadline ? adding : deadline;
     return deadline == RDISK_NEVER ? -1
            : deadline <= now       ? 0
                                    : (int)((deadline - now) / RDISK_MSEC) + 1;
+}
+
+static void check_time(struct daemon *daemon, uint64_t now)
+{
+    control_check_time(daemon->control, now);
+    adding_check_time(daemon, now);
 }
 
 void daemon_run(struct daemon *daemon)
@@ -224,7 +240,7 @@ void daemon_run(struct daemon *daemon)
     }
     while (!daemon->stopping) {
         loop_turn(&daemon->loop, timeout(daemon));
-        control_check_time(daemon->control, rdisk_now(daemon->env));
+        check_time(daemon, rdisk_now(daemon->env));
     }
     loop_remove(&daemon->loop, signals.fd);
     close(signals.fd);
@@ -236,7 +252,8 @@ static void stop_disks(struct daemon *daemon)
     uint64_t until = rdisk_now(daemon->env) + STOP_MS * RDISK_MSEC, now;
 
     daemon_ask(daemon, NULL, DISK_REMOVE, NULL);
-    while (daemon->disks && (now = rdisk_now(daemon->env)) < until) {
+    while ((daemon->disks || daemon->adding) &&
+           (now = rdisk_now(daemon->env)) < until) {
         loop_turn(&daemon->loop, (int)((until - now) / RDISK_MSEC) + 1);
     }
     for (struct daemon_disk *entry = daemon->disks; entry;
@@ -245,7 +262,7 @@ static void stop_disks(struct daemon *daemon)
                     "seconds; the next daemon sends them again",
                     entry->name, STOP_MS / 1000);
     }
-    if (daemon->disks) {
+    if (daemon->disks || daemon->adding) {
         /* Their memory is in use: leave it to the kernel. */
         _exit(1);
     }

@@ -18,14 +18,17 @@ struct daemon_disk {
     char *name;
 };
 
+struct adding;
+
 struct daemon {
     const struct rdisk_env *env;
     struct loop loop;
-    int disk_fd; /* eventfd: a disk has ended */
+    int disk_fd; /* eventfd: a disk has ended, or one may be added */
     struct loop_source disk_source;
     struct reactor **reactors;
     unsigned int reactor_count;
     struct daemon_disk *disks;
+    struct adding *adding; /* adding.h */
     struct control *control;
     struct metrics_server *metrics; /* NULL: none over HTTP */
     bool stopping;

@@ -10,6 +10,9 @@
 #include "common/number.h"
 #include "vhost-user-blk/request.h"
 
+/* Bytes of a user's or a group's entry; a group's has its members. */
+#define ENTRY_MAX (256u << 10)
+
 int disk_options_init(struct disk_options *options, const char *name)
 {
     *options = (struct disk_options) {
@@ -136,9 +139,10 @@ static int set_id(uint32_t *id, const char *what, const char *value,
 static int set_owner(struct disk_options *options, const char *value,
                      struct rdisk_error *err)
 {
-    const struct passwd *user = getpwnam(value);
+    char text[ENTRY_MAX];
+    struct passwd entry, *user;
 
-    if (user) {
+    if (getpwnam_r(value, &entry, text, sizeof(text), &user) == 0 && user) {
         options->owner = user->pw_uid;
         return 0;
     }
@@ -148,9 +152,10 @@ static int set_owner(struct disk_options *options, const char *value,
 static int set_group(struct disk_options *options, const char *value,
                      struct rdisk_error *err)
 {
-    const struct group *group = getgrnam(value);
+    char text[ENTRY_MAX];
+    struct group entry, *group;
 
-    if (group) {
+    if (getgrnam_r(value, &entry, text, sizeof(text), &group) == 0 && group) {
         options->group = group->gr_gid;
         return 0;
     }

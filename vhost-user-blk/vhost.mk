@@ -4,7 +4,7 @@
 
 VHOST := $(O)/bin/rdisk-vhost
 VHOST_LIB := $(O)/libvhost-user
-VHOST_SOURCES := $(addprefix vhost-user-blk/, client_record.c close_last.c config.c \
+VHOST_SOURCES := $(addprefix vhost-user-blk/, adding.c client_record.c close_last.c config.c \
 	command.c connection.c daemon.c device.c dirty_log.c disk.c disk_options.c disk_session.c \
 	guest_memory.c listener.c main.c message.c reactor.c receive.c request.c virtqueue.c)
 VHOST_PACKAGES := $(TRANSPORT_PACKAGES) json-c $(DAEMON_PACKAGES)

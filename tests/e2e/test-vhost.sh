@@ -32,7 +32,7 @@ disk_refused()
 check_a_disk_waits_for_its_volume()
 {
     vhost_start
-    vhost_disk late "uri=$(uri late)" "socket=$work/late.sock"
+    vhost_disk late "uri=$(uri late)" "socket=$work/late.sock" --timeout 0
     sleep 0.5
     [ ! -e "$work/late.sock" ] || fail "it listens before the volume is there"
     volume late 8M
@@ -40,6 +40,48 @@ check_a_disk_waits_for_its_volume()
     equal "size" "$(vhost_stat size)" $((8 << 20))
     equal "state" "$(vhost_stat state)" idle
     not_in_use late
+}
+
+check_a_disk_is_there_when_add_ends_and_gone_when_remove_ends()
+{
+    volume there 8M
+    vhost_start
+    for _ in 1 2 3; do
+        vhost_disk there "uri=$(uri there)" "socket=$work/there.sock"
+        within 20 vhost-client "$work/there.sock" info
+        within 20 rdisk remove there --control "$vhost_control"
+    done
+}
+
+check_a_disk_without_a_volume_is_not_added()
+{
+    vhost_start
+    refused "disk 'none' is not added: .*volume 'none'" 20 rdisk add none \
+        "uri=$(uri none)" "socket=$work/none.sock" --control "$vhost_control"
+    vhost_lacks none || fail "it is still there"
+    # A server that does not answer may be on its way.
+    refused "disk 'none' is not added: " 20 rdisk add none \
+        "uri=rdma://$addr:9/none?open-timeout=1" "socket=$work/none.sock" \
+        --timeout 3 --control "$vhost_control"
+    vhost_lacks none || fail "it is still there"
+}
+
+check_a_slow_directory_of_users_makes_no_other_command_wait()
+{
+    local adding
+    volume users 8M
+    vhost_under="env LD_PRELOAD=$top/build/lib/slow-users.so"
+    vhost_start
+    within 30 rdisk add users "uri=$(uri users)" "socket=$work/users.sock" \
+        owner=somebody --control "$vhost_control" >"$work/adding" 2>&1 &
+    adding=$!
+    sleep 0.5
+    for _ in 1 2 3; do
+        within 1 rdisk list --control "$vhost_control"
+    done
+    ! gone $adding || fail "the look-up was not slow"
+    ! wait $adding || fail "there is a somebody"
+    says "$work/adding" 'owner = somebody is neither a user'
 }
 
 check_a_guest_is_told_what_the_volume_is()
@@ -189,10 +231,9 @@ check_a_socket_that_cannot_be_given_away_says_what_to_do()
     volume given 8M
     command -v setpriv >/dev/null || skip "no setpriv"
     vhost_under='setpriv --bounding-set=-chown' vhost_start
-    vhost_disk given "uri=$(uri given)" "socket=$work/given.sock" \
-        owner=nobody
-    wait_until 20 grep -q 'cannot give .* run rdisk-vhost as root, or leave owner' \
-        "$vhost_log"
+    refused 'cannot give .* run rdisk-vhost as root, or leave owner' 20 rdisk add \
+        given "uri=$(uri given)" "socket=$work/given.sock" owner=nobody \
+        --control "$vhost_control"
     ! accepts "$work/given.sock" || fail "it listens"
 }
 
@@ -210,7 +251,7 @@ check_a_disk_whose_socket_cannot_be_made_says_why_and_tries_again()
 {
     volume where 8M
     vhost_start
-    vhost_disk where "uri=$(uri where)" "socket=$work/none/a.sock"
+    vhost_disk where "uri=$(uri where)" "socket=$work/none/a.sock" --timeout 0
     wait_until 20 grep -q "cannot listen at '$work/none/a.sock'" "$vhost_log"
     mkdir "$work/none"
     wait_until 30 accepts "$work/none/a.sock"
@@ -273,7 +314,6 @@ check_rdisk_has_the_same_words_for_the_daemon_as_for_a_server()
     vhost_start
     within 20 rdisk add words "uri=$(uri words)" "socket=$work/words.sock" \
         serial=X1 --control "$vhost_control"
-    wait_until 20 accepts "$work/words.sock"
     within 20 rdisk list --control "$vhost_control" | tee "$work/list"
     says "$work/list" '^words  *8M  *idle  *no  */.*/words.sock$'
     within 20 vhost-client "$work/words.sock" bench write 4096 4 10
@@ -293,7 +333,7 @@ assert json.load(sys.stdin)["disks"][0]["name"] == "words"'
     within 20 rdisk resume words --control "$vhost_control"
     wait_until 20 accepts "$work/words.sock"
     within 20 rdisk remove words --control "$vhost_control"
-    wait_until 20 vhost_lacks words
+    vhost_lacks words || fail "it is still there"
     refused "there is no disk 'words'" 20 rdisk remove words \
         --control "$vhost_control"
     refused "there is no disk 'words'" 20 rdisk drain words \

@@ -59,7 +59,6 @@ vhost_add()
 {
     vhost_disk "$1" "uri=$(uri "$1")?reconnect-delay=60&heartbeat=60" \
         "socket=$work/$1.sock" "${@:2}"
-    wait_until 20 accepts "$work/$1.sock"
 }
 
 # vhost_writes NAME DEPTH: a client, $writer, that writes and compares, until
