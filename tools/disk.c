@@ -187,10 +187,15 @@ static enum progress added(struct json_object *disk, bool last)
     if (!last && !is_final(code)) {
         return GOES_ON;
     }
-    failed_code(*error ? code : -ETIMEDOUT, "disk '%s' is not added: %s",
-                control_text(disk, "name"),
-                *error ? error
-                       : "its volume has not been opened within --timeout");
+    if (*error) {
+        failed_code(code, "disk '%s' is not added: %s",
+                    control_text(disk, "name"), error);
+    } else {
+        failed_code(-ETIMEDOUT,
+                    "disk '%s' is not added: its volume has not been opened "
+                    "within --timeout",
+                    control_text(disk, "name"));
+    }
     return HAS_FAILED;
 }
 
