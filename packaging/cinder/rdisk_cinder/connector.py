@@ -12,7 +12,6 @@ it. connect_volume() answers with the socket to which a VMM connects:
 which is libvirt's <disk type='vhostuser'>.
 """
 import os
-import time
 
 from os_brick import exception
 from os_brick.initiator import connector
@@ -22,8 +21,6 @@ from rdisk_cinder import command
 
 CONTROL = '/run/rdisk-vhost/control.sock'
 SOCKETS = '/run/rdisk-vhost'
-# Seconds for the disk to listen after it was added.
-LISTENS_WITHIN = 30
 
 
 class RdiskConnector(base.BaseLinuxConnector):
@@ -63,11 +60,8 @@ class RdiskConnector(base.BaseLinuxConnector):
                 words += ['user=' + connection_properties['user'],
                           'secret-file=' + connection_properties['secret_file']]
             command.run(self.control, *words)
-        until = time.monotonic() + LISTENS_WITHIN
-        while not os.path.exists(path):
-            if time.monotonic() > until:
-                raise exception.VolumeDeviceNotFound(device=path)
-            time.sleep(0.1)
+        if not os.path.exists(path):
+            raise exception.VolumeDeviceNotFound(device=path)
         return {'type': 'vhostuser', 'path': path}
 
     def disconnect_volume(self, connection_properties, device_info,
