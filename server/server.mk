@@ -30,7 +30,7 @@ MODULESDIR ?= $(LIBDIR)/rdisk
 RBD ?= $(shell printf '\043include <rbd/librbd.h>\n\043include <rados/librados.h>\n' | \
 	$(CC) -E -x c - >/dev/null 2>&1 && echo 1 || echo 0)
 RBD_SOURCES := $(addprefix server/backends/rbd/, cluster.c extents.c image.c \
-	lock.c pool.c request.c snapshot.c)
+	lock.c map_wait.c pool.c request.c snapshot.c)
 ifneq ($(RBD),0)
 RBD_MODULE := $(O)/bin/backend-rbd.so
 endif

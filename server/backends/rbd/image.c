@@ -160,7 +160,7 @@ static void image_close(struct backend *backend)
         rados_ioctx_destroy(image->io);
     }
     if (image->cluster) {
-        rados_shutdown(image->cluster);
+        cluster_shut_down(image->cluster, image->waiting);
     }
     free(image->path);
     free(image->volume);

@@ -16,6 +16,7 @@ struct image {
      * breaks only its own.
      */
     rados_t cluster;
+    struct map_wait *waiting; /* in it; what locks the image */
     rados_ioctx_t io;
     rbd_image_t image;
     char *volume; /* its name, and */

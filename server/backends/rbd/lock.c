@@ -249,9 +249,25 @@ static int blocklist(const struct image *image, const char *address)
     return result;
 }
 
+/* The one that is fenced is so in the map that this connection has then. */
+static int wait_for_map(struct image *image)
+{
+    return cluster_wait_for_map(image->cluster, &image->waiting,
+                                image->ceph->connect_timeout_s);
+}
+
 static int cannot_lock(const struct image *image, int result,
                        struct rdisk_error *err)
 {
+    if (result == -ETIMEDOUT) {
+        return rdisk_error_set(err, result,
+                               "cannot lock image '%s' of volume '%s': the "
+                               "monitors of the Ceph cluster have not answered "
+                               "within %u seconds, or an OSD not within "
+                               "op-timeout",
+                               image->path, image->volume,
+                               image->ceph->connect_timeout_s);
+    }
     return rdisk_error_set(err, result,
                            "cannot lock image '%s' of volume '%s': %s",
                            image->path, image->volume, strerror(-result));
@@ -259,14 +275,14 @@ static int cannot_lock(const struct image *image, int result,
 
 /* @holder is fenced, and only then loses the lock. 0 or a negative errno with
  * @err. */
-static int break_lock(const struct image *image, const struct holder *holder,
+static int break_lock(struct image *image, const struct holder *holder,
                       const char *whose, struct rdisk_error *err)
 {
     char object[OBJECT];
     int result = blocklist(image, holder->address);
 
     if (result == 0) {
-        result = rados_wait_for_latest_osdmap(image->cluster);
+        result = wait_for_map(image);
     }
     if (result == 0) {
         result = header_of(image, object);
@@ -286,7 +302,7 @@ static int break_lock(const struct image *image, const struct holder *holder,
  * The one that has the lock loses it, if that is possible without a long wait.
  * 0; -EBUSY: it keeps it; or another negative errno.
  */
-static int take_from_holder(const struct image *image, bool force,
+static int take_from_holder(struct image *image, bool force,
                             struct rdisk_error *err)
 {
     struct holder holder;
@@ -326,7 +342,7 @@ static int check_feature(const struct image *image, struct rdisk_error *err)
 
 /* Nothing is written before the map that has the last holder on its blocklist
  * is here, whichever server has broken the lock. */
-static int acquire(const struct image *image, struct rdisk_error *err)
+static int acquire(struct image *image, struct rdisk_error *err)
 {
     int result = rbd_lock_acquire(image->image, RBD_LOCK_MODE_EXCLUSIVE);
 
@@ -334,7 +350,10 @@ static int acquire(const struct image *image, struct rdisk_error *err)
         return busy(image, err);
     }
     if (result == 0) {
-        result = rados_wait_for_latest_osdmap(image->cluster);
+        result = wait_for_map(image);
+        if (result < 0) {
+            image_unlock(image);
+        }
     }
     return result < 0 ? cannot_lock(image, result, err) : 0;
 }
