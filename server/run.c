@@ -121,6 +121,7 @@ static uint64_t next_deadline(const struct server *server)
     deadline = rdisk_least(deadline, operations_deadline(&server->operations));
     deadline = rdisk_least(deadline, barriers_deadline(server));
     deadline = rdisk_least(deadline, copies_deadline(server));
+    deadline = rdisk_least(deadline, store_watch_deadline(server));
     deadline = rdisk_least(deadline, listing_deadline(server->listing));
     deadline = rdisk_least(deadline, reload_deadline(server));
 
@@ -157,6 +158,7 @@ void server_turn(struct server *server, uint64_t until)
     operations_check_time(&server->operations, now);
     barriers_check_time(server, now);
     copies_check_time(server, now);
+    store_watch_check_time(server, now);
     listing_check_time(server->listing, now);
     reload_check_time(server, now);
 }
@@ -207,7 +209,7 @@ int server_run(struct server *server)
     while (!server->stopping || rdisk_target_sessions(server->target) ||
            server->operations.count || server->copies ||
            listing_running(server->listing) || server->lists ||
-           server->reload) {
+           server->reload || store_watch_is_busy(server)) {
         if (server->stopping &&
             rdisk_now(server->env) >= server->stop_deadline) {
             log_left(server);

@@ -14,6 +14,7 @@
 #include "server/io/jobs.h"
 #include "server/io/mailbox.h"
 #include "server/io/placement.h"
+#include "server/session/store_watch.h"
 #include "server/volume/drain.h"
 #include "server/volume/operation.h"
 #include "server/volume/pool.h"
@@ -66,6 +67,7 @@ struct server {
     struct barrier *barriers;       /* that hold requests */
     struct copy *copies;            /* of volumes */
     struct throttled *throttled;    /* volumes and clients that are open */
+    struct store_watch store_watch; /* of the pool, if others share it */
     uint64_t serials;               /* OPENs received so far */
     struct server_totals totals;
 

@@ -119,6 +119,12 @@ struct backend_pool_class {
                 const char *after);
 
     /*
+     * Ask what knows the whole, a cluster's monitors, not the data: -ETIMEDOUT
+     * if there is no answer. NULL: it is not shared with other servers.
+     */
+    int (*ping)(struct backend_pool *pool);
+
+    /*
      * Snapshots. @snapshot is the name behind the '@'. Durable when they return
      * 0.
      * snapshot: of the image that is open as @backend, as it is now; no request

@@ -160,6 +160,10 @@ static const struct option options[] = {
       "180",
       KIND_TIME, offsetof(struct config, ceph_op_timeout), 1000, 86400000,
       RESTARTS },
+    { "ceph", "cut-off-time", "ceph-cut-off-time", "SECONDS",
+      "without an answer of the cluster, after which clients are sent to "
+      "their next server, 0.5…3600; default 2",
+      KIND_TIME, offsetof(struct config, ceph_cut_off), 500, 3600000, RELOADS },
 };
 
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -463,6 +467,7 @@ int config_init(struct config *config)
         .ceph_user = strdup("admin"),
         .ceph_keyring = strdup(""),
         .ceph_op_timeout = 180000,
+        .ceph_cut_off = 2000,
     };
     if (!config->listen || !config->core_list || !config->control ||
         !config->metrics || !config->state || !config->pool ||

@@ -53,6 +53,7 @@ struct config {
     char *ceph_user;              /* without "client." */
     char *ceph_keyring;           /* file; "": as in the Ceph configuration */
     uint64_t ceph_op_timeout;     /* milliseconds */
+    uint64_t ceph_cut_off;        /* the same */
     struct config_volume *volumes;      /* in the order given */
     struct throttle_section *throttles; /* the same: the first one counts */
 

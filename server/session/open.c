@@ -503,6 +503,10 @@ static enum rdisk_status begin(struct server *server,
         session_free(session);
         return RDISK_STATUS_NO_VOLUME;
     }
+    if (store_watch_is_cut(server, request->volume, err)) {
+        session_free(session);
+        return RDISK_STATUS_SHUTTING_DOWN;
+    }
     session->asking = true;
     operation_start(&server->operations, &session->work.operation);
     session->asking = false;

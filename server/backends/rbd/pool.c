@@ -283,6 +283,20 @@ static int pool_swap(struct backend_pool *pool, const char *name,
     return result;
 }
 
+/* Whatever they answer. */
+static int pool_ping(struct backend_pool *pool)
+{
+    const char *commands[] = { "{\"prefix\": \"version\"}" };
+    char *out = NULL, *status = NULL;
+    size_t out_length, status_length;
+    int result = rados_mon_command(pool->cluster, commands, 1, NULL, 0, &out,
+                                   &out_length, &status, &status_length);
+
+    rados_buffer_free(out);
+    rados_buffer_free(status);
+    return result;
+}
+
 const struct backend_pool_class ceph_pool = {
     .open = pool_open,
     .close = pool_close,
@@ -291,6 +305,7 @@ const struct backend_pool_class ceph_pool = {
     .delete = pool_delete,
     .read = pool_read,
     .swap = pool_swap,
+    .ping = pool_ping,
     .snapshot = image_snapshot,
     .snapshot_delete = pool_snapshot_delete,
     .snapshots = pool_snapshots,
