@@ -41,7 +41,7 @@ static void print_drained(const struct arguments *arguments,
 int command_drain(const struct arguments *arguments)
 {
     double end = monotonic_seconds() + arguments->timeout;
-    uint64_t left, reported = 0;
+    uint64_t left, requests, reported = 0;
 
     for (;;) {
         /* To drain what is drained only reports what is left. */
@@ -60,16 +60,18 @@ int command_drain(const struct arguments *arguments)
         if (!left) {
             print_drained(arguments, reply);
         }
+        requests = control_number(reply, "in_flight");
         json_object_put(reply);
         if (!left) {
             return EXIT_OK;
         }
         if (monotonic_seconds() >= end) {
             return failed("%" PRIu64
-                          " sessions are left after --timeout %g seconds; they "
-                          "will end: 'rdisk drain' waits for them again; "
-                          "'rdisk resume' accepts new ones again",
-                          left, arguments->timeout);
+                          " sessions are left after --timeout %g seconds, with "
+                          "%" PRIu64 " requests at the storage; they will end: "
+                          "'rdisk drain' waits for them again; 'rdisk resume' "
+                          "accepts new ones again",
+                          left, arguments->timeout, requests);
         }
         pause_between_queries();
     }

@@ -190,23 +190,28 @@ static void fenced(struct fence *fence)
 
 /* ---- Drain and resume --------------------------------------------------- */
 
-/* The sessions that are left on a drained volume, or on all. */
+/* The sessions that are left on a drained volume, or on all, and what they wait
+ * for. */
 static struct json_object *left(struct server *server, const char *volume)
 {
     struct json_object *reply = json_object_new_object();
     struct json_object *peers = json_object_new_array();
+    struct rdisk_target_counters counters = { 0 };
 
     for (const struct session *session = server->sessions; session;
          session = session->next) {
         if (!volume[0] || strcmp(session->holder.volume->name, volume) == 0) {
             json_object_array_add(peers,
                                   json_object_new_string(session->holder.peer));
+            session_counters(session, &counters);
         }
     }
     json_object_object_add(reply, "sessions",
                            json_object_new_int64(
                                json_object_array_length(peers)));
     json_object_object_add(reply, "peers", peers);
+    json_object_object_add(reply, "in_flight",
+                           json_object_new_int64((int64_t)counters.in_flight));
     return reply;
 }
 
