@@ -147,6 +147,7 @@ help:
 	@echo "make sim-gateways  two servers and the storage of both; -short: 2000"
 	@echo "make fuzz        hostile peers, found by coverage (clang)"
 	@echo "make faults      what breaks, broken on purpose, in the lab"
+	@echo "make faults-gateways  200 times each fault of a gateway to a Ceph cluster"
 	@echo "make iotests     QEMU's own tests of its block layer, on rdma://"
 	@echo "make workloads   a Debian on an rdma disk: file systems, database, ..."
 	@echo "make bench       rdisk beside its peers, measured (sets up everything)"

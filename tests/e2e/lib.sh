@@ -64,6 +64,10 @@ run_checks()
     for check in $(sed -n 's/^\(check_[A-Za-z0-9_]*\)()$/\1/p' "$0"); do
         name=${check#check_}
         name=${name//_/ }
+        [[ $name =~ ${RDISK_E2E_CHECKS:-} ]] || {
+            echo "skip - $name: RDISK_E2E_CHECKS does not name it"
+            continue
+        }
         : >"$work/log"
         rm -f "$work/why" "$work/report"
         : >"$work/pids"
@@ -96,7 +100,7 @@ run_checks()
 # Returns 1 if the check failed.
 tell()
 {
-    local why log
+    local why log logs
     case $2 in
     0)
         why=$(paste -sd';' "$work/report" 2>/dev/null) || true
@@ -118,7 +122,8 @@ tell()
     }
     where_crashed "$work" >"$work/crashed"
     grep -a -A 12 '^#0 ' "$work/crashed" | head -n 20 | sed 's/^/#   /'
-    log=$(keep_state "$(basename "$0" .sh)-$1" "$work/crashed")
+    mapfile -t logs < <(compgen -G "$work/*.log")
+    log=$(keep_state "$(basename "$0" .sh)-$1" "$work/crashed" "${logs[@]}")
     echo "#   what was seen of the machine is kept in $log"
     return 1
 }

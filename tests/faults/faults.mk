@@ -13,6 +13,11 @@ $(STORM): $(call objects,tests/faults/storm.c) $(LIBRDISK)
 faults: e2e-programs qemu lab-guest
 	@tests/faults/run $(if $(QUICK),--quick) $(FAULTS)
 
+# 200 times, or ROUNDS, each fault of a gateway to a Ceph cluster: some hours.
+.PHONY: faults-gateways
+faults-gateways: e2e-programs qemu
+	@tests/faults/run --rounds $(or $(ROUNDS),200) failovers
+
 # A failover as its client sees it, measured and drawn into the documentation.
 .PHONY: failover
 failover: e2e-programs

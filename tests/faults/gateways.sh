@@ -2,24 +2,44 @@
 # shellcheck shell=bash
 #
 # Two servers of one Ceph pool, and a writer that knows every byte, on top of
-# lib.sh.
+# lib.sh.  A server has a network to its clients and one to the cluster, which can
+# be cut: the first server is then at the far end of both.
 writer_uri='reconnect-delay=120&heartbeat=2'
 ceph=$top/tests/ceph/cluster
 gateways=('' '' '')             # processes, by number
+gateway_options=()              # of rdiskd
+[ -n "$quick" ] || gateway_options=(--log-level debug)
+near=$addr
+# The network of the cluster: the end where the cluster is, and the far one.
+store_address=10.9.4.1 far_store_address=10.9.4.2
+
+# The address of a server, by number.
+address_of()
+{
+    if [ "$1" = 1 ] && [ -n "$server_under" ]; then
+        echo $far_address
+    else
+        echo "$near"
+    fi
+}
+server_under=''
 
 uri()
 {
-    echo "rdma://$addr:7471,$addr:7472/$1"
+    echo "rdma://$(address_of 1):7471,$(address_of 2):7472/$1"
 }
 
 start_gateway()
 {
+    local server_under=$server_under
+    [ "$1" = 1 ] || server_under=''
+    addr=$(address_of "$1")
     port=$((7470 + $1))
     control=$work/control.$1
     server_log=$work/server.$1.log
     server=''
     start_server --pool rbd --pool-backend rbd --ceph-config "$CEPH_CONF" \
-        --state "$work/state.$1"
+        --state "$work/state.$1" "${gateway_options[@]}"
     gateways[$1]=$server
 }
 
@@ -37,31 +57,235 @@ find_serving()
     other=$((3 - serving))
 }
 
-# rounds NUMBER COMMAND
-rounds()
+# The server at the far end has the writer again.
+to_far()
 {
-    local round
+    serving=1 other=2
+    ! serves 1 || return 0
+    within 30 rdisk drain v --control "$work/control.2"
+    ask next 60
+    within 20 rdisk resume v --control "$work/control.2"
+    serves 1 || fail "the server at the far end does not have the volume"
+    # That was no fault.
+    sleep 0.3
+    ask pause 20
+}
+
+# True if the server that has lost the volume has no session of it any more.
+lost_it()
+{
+    control=$work/control.$1
+    wait_until 20 not_in_use v || fail "the server that has lost it keeps it"
+}
+
+# begin_rounds: servers, and a writer
+begin_rounds()
+{
+    trap 'look_at_failure $?' EXIT
     start_gateway 1
     start_gateway 2
-    volume v 32M
+    volume v 16M
     writer_start v
-    for ((round = 0; round < $1; round++)); do
-        sleep 0.$((RANDOM % 8 + 2))
-        find_serving
-        "$2"
-        sleep 0.3
-        ask pause 20
-        pauses+=("$answer")
-    done
+}
+
+# What the volume holds is what was written.
+end_rounds()
+{
     mkfifo "$work/export"
     # It begins when the writer opens it, at its end.
     rbd export --no-progress rbd/v - >"$work/export" &
     end_later $!
     writer_ends "$work/export"
-    report "$1 rounds"
     rm "$work/export"
     within 20 rdisk delete v --control "$control"
 }
+
+# One fault, under the writer: round COMMAND
+round()
+{
+    sleep 0.$((RANDOM % 8 + 2))
+    find_serving
+    "$1"
+    sleep 0.3
+    ask pause 20
+    pauses+=("$answer")
+    # Of many rounds, for a look before they have ended.
+    echo "$1 $answer $(date +%T.%3N)" >>"${RDISK_LAB_OUTPUT:-$work}/pauses"
+}
+
+# rounds COMMAND: so often, by --rounds
+rounds()
+{
+    local number=${RDISK_FAULTS_ROUNDS:-$(often 1 20)} i
+    begin_rounds
+    for ((i = 0; i < number; i++)); do
+        round "$1"
+    done
+    [ -z "${RDISK_FAULTS_ROUNDS:-}" ] ||
+        keep_state "$(basename "$0" .sh)-$1" "$work"/*.log
+    end_rounds
+    report "$number rounds, median $(median "${pauses[@]}") s"
+}
+
+# What is to be known of servers and cluster while they are as they failed.
+look_at_failure()
+{
+    local i
+    [ "$1" -ne 0 ] && [ "$1" -ne 77 ] || return 0
+    for i in 1 2; do
+        timeout 10 rdisk stat --json --control "$work/control.$i"
+        gone "${gateways[i]:-0}" || ! command -v gdb >/dev/null ||
+            timeout 60 gdb -batch -p "${gateways[i]}" -ex 'thread apply all bt'
+    done >"$work/gateways.log" 2>&1
+    {
+        timeout 10 rbd status rbd/v
+        timeout 10 rbd lock ls rbd/v
+        timeout 10 ceph osd blocklist ls
+        timeout 10 ceph status
+        tail -n 2000 "$dir"/osd.0.log "$dir"/mon.a.log
+    } >"$work/ceph.log" 2>&1
+    cp "$work/writer" "$work/writer.log"
+    "$top/tests/lab/net" restore || true
+    store_network whole || true
+}
+
+# ---- Networks -----------------------------------------------------------
+
+# The cluster is at one end; the other one goes to where the first server is.
+make_store_network()
+{
+    ip link del store0 2>/dev/null || true
+    ip link add store0 type veth peer name store1 &&
+        ip addr add $store_address/24 dev store0 && ip link set store0 up
+}
+
+# True if the first server can be cut off from the cluster, or from its clients.
+make_networks()
+{
+    make_store_network || return 1
+    CEPH_ADDRESS=$store_address
+    "$top/tests/lab/net" wire >/dev/null 2>&1 || return 1
+    far_is_apart=''
+    if [ "$("${far[@]}" readlink /proc/self/ns/net)" != \
+        "$(readlink /proc/self/ns/net)" ]; then
+        far_is_apart=1
+        ip link set store1 netns far
+        "${far[@]}" ip addr add $far_store_address/24 dev store1
+        "${far[@]}" ip link set store1 up
+    fi
+}
+
+# From now on the first server is at the far end.
+far_gateway()
+{
+    [ -n "$networks" ] || skip "this kernel has no wire between two ends"
+    server_under="${far[*]}"
+}
+
+# store_network cut|whole
+store_network()
+{
+    local change=(del dev store0 root)
+    [ "$1" = whole ] || change=(add dev store0 root netem loss '100%')
+    tc qdisc "${change[@]}"
+    "${far[@]}" tc qdisc "${change[@]/store0/store1}"
+}
+
+# ---- The faults of `serving` -------------------------------------------
+
+kill_and_restart()
+{
+    kill -KILL "${gateways[serving]}"
+    ask next 60
+    returns+=("$answer")
+    wait_until 10 gone "${gateways[serving]}"
+    start_gateway "$serving"
+}
+
+# It goes on when the other one has the writer: nothing of it may take effect.
+stop_and_go_on()
+{
+    freeze "${gateways[serving]}"
+    ask next 60
+    returns+=("$answer")
+    serves "$other" || fail "no server has the volume"
+    kill -CONT "${gateways[serving]}"
+    lost_it "$serving"
+}
+
+cut_from_clients()
+{
+    to_far
+    net loss 100%
+    ask next 60
+    returns+=("$answer")
+    serves 2 || fail "no server has the volume"
+    net restore
+    lost_it 1
+}
+
+cut_from_cluster()
+{
+    to_far
+    store_network cut
+    ask next 60
+    returns+=("$answer")
+    serves 2 || fail "no server has the volume"
+    store_network whole
+    lost_it 1
+}
+
+# For maintenance: what was in flight is answered, and no server is fenced.
+hand_over()
+{
+    local before
+    before=$(fences)
+    within 30 rdisk drain v --control "$work/control.$serving"
+    ask next 60
+    returns+=("$answer")
+    serves "$other" || fail "the other server does not have the volume"
+    within 20 rdisk resume v --control "$work/control.$serving"
+    fenced=$((fenced + $(fences) - before))
+}
+
+fences()
+{
+    cat "$work"/server.[12].log | grep -c 'the lock of another server' || true
+}
+
+kill_osd()
+{
+    "$ceph" kill "$dir"
+    sleep 1
+    "$ceph" revive "$dir"
+    ask next 120
+    returns+=("$answer")
+}
+
+# The rival's write of one block through whichever server: refused, and never
+# carried out.
+rival_is_refused()
+{
+    local status=0
+    timeout 60 qemu-io -f raw -c 'write -q -P 9 0 4k' \
+        "$(uri 'v?open-timeout=2')" >"$work/rival" 2>&1 || status=$?
+    [ $status -ne 0 ] || fail "another client wrote while the writer had it"
+    says "$work/rival" "volume 'v' is (being written|kept)|another client"
+    refusals=$((refusals + 1))
+}
+
+kill_and_fight()
+{
+    kill -KILL "${gateways[serving]}"
+    rival_is_refused
+    ask next 60
+    returns+=("$answer")
+    wait_until 10 gone "${gateways[serving]}"
+    start_gateway "$serving"
+    rival_is_refused
+}
+
+# ---- The file -----------------------------------------------------------
 
 # Until the checks have run.
 run_with_cluster()
@@ -71,6 +295,9 @@ run_with_cluster()
         echo "skip - gateways (no Ceph here: packaging/setup ceph)"
         exit 0
     }
+    networks='' far_is_apart=''
+    ! make_networks || networks=1
+    export CEPH_ADDRESS
     dir=$(mktemp -d /dev/shm/rdisk-ceph.XXXXXX)
     "$ceph" start "$dir" || fail "no cluster starts"
     export CEPH_CONF=$dir/ceph.conf

@@ -9,7 +9,8 @@ faults=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/e2e/disk.sh
 . "$faults/../e2e/disk.sh"
 
-# In a quick run, as in `make check`, each fault comes fewer times.
+# In a quick run, as in `make check`, each fault comes fewer times; the rounds of a
+# fault that takes turns can be chosen.
 quick=${RDISK_FAULTS_QUICK:-}
 
 # often QUICK WHOLE: how often, or for how long
@@ -122,6 +123,12 @@ doze()
     freeze "${!1}"
     sleep $(($2 * slow))
     kill -CONT "${!1}"
+}
+
+# The one in the middle of some numbers.
+median()
+{
+    printf '%s\n' "$@" | sort -g | sed -n "$((($# + 1) / 2))p"
 }
 
 # The largest of some numbers.
