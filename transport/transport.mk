@@ -46,7 +46,7 @@ $(LIBRDISK): $(LIBRDISK_OBJECTS)
 # when a program that was linked before would no longer work; rdiskd, rdisk and
 # QEMU's driver have the library in them. It stays loaded (nodelete), since a
 # thread that resolves a name cannot be ended.
-LIBRDISK_SONAME := librdisk.so.0
+LIBRDISK_SONAME := librdisk.so.1
 LIBRDISK_SHARED := $(O)/lib/librdisk.so.$(VERSION)
 LIBRDISK_MAP := transport/librdisk.map
 
