@@ -4,7 +4,7 @@
 # The examples of docs/libvirt.md: libvirt accepts them, its guests boot from a
 # volume by each way, and with rdisk-vhost disks come, grow and go, and the guest
 # moves to another host.
-# time-limit: 1600
+# time-limit: 2000
 # quick-lab: guests boot
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
@@ -142,13 +142,35 @@ check_a_guest_of_libvirt_boots_from_an_rdma_disk()
 
 # ---- libvirtd, of two hosts ----------------------------------------------
 
-# host NAME NUMBER: a libvirtd, and an rdisk-vhost with the volumes "root" and
-# "data". Each host has files of its own where both look for theirs.
+# in_host HOME COMMAND…: it has that host's files where libvirt and rdisk-vhost look
+# for theirs. Becomes the command.
+in_host()
+{
+    mkdir -p /run/libvirt /run/rdisk-vhost /etc/libvirt \
+        /var/{lib,cache,log}/libvirt
+    # shellcheck disable=SC2016 # the inner shell's
+    exec unshare -m --propagation private bash -ec '
+        mount --bind "$1/run" /run/libvirt
+        mount --bind "$1/etc" /etc/libvirt
+        mount --bind "$1/lib" /var/lib/libvirt
+        mount --bind "$1/cache" /var/cache/libvirt
+        mount --bind "$1/log" /var/log/libvirt
+        mount --bind "$1/disks" /run/rdisk-vhost
+        shift
+        exec "$@"' host "$@"
+}
+
+# host NAME NUMBER VOLUME…: a libvirtd with our hook, and an rdisk-vhost with these
+# volumes.
 host()
 {
     local home=$work/$1 vhost_control=$work/$1.control vhost_config=$work/$1.conf
-    mkdir -p "$home"/{run,etc,lib,cache,log,disks,sockets}
+    local vhost_under="in_host $home" volume
+    mkdir -p "$home"/{run,etc/hooks/qemu.d,lib,cache,log,disks,sockets}
     qemu_conf >"$home/etc/qemu.conf"
+    # libvirtd looks for hooks when it starts.
+    install -m 755 "$top/packaging/libvirt/rdisk-hook" \
+        "$home/etc/hooks/qemu.d/rdisk"
     cat >"$home/etc/libvirtd.conf" <<EOF
 unix_sock_dir = "$home/sockets"
 auth_unix_rw = "none"
@@ -156,30 +178,17 @@ auth_unix_ro = "none"
 host_uuid = "11111111-2222-4333-8444-55555555550$2"
 log_outputs = "3:file:$home/libvirtd.log"
 EOF
-    cat >"$vhost_config" <<EOF
-[disk root]
-uri = $(uri 'root?reconnect-delay=60&heartbeat=60')
-socket = $home/disks/root.sock
-
-[disk data]
-uri = $(uri 'data?reconnect-delay=60&heartbeat=60')
-socket = $home/disks/data.sock
-EOF
+    for volume in "${@:3}"; do
+        printf '[disk %s]\nuri = %s\nsocket = %s\n\n' "$volume" \
+            "$(uri "$volume?reconnect-delay=60&heartbeat=60")" \
+            "$home/disks/$volume.sock"
+    done >"$vhost_config"
     vhost_start
-    wait_until 20 accepts "$home/disks/root.sock"
-    wait_until 20 accepts "$home/disks/data.sock"
-    mkdir -p /run/libvirt /run/rdisk-vhost /etc/libvirt \
-        /var/{lib,cache,log}/libvirt
-    # shellcheck disable=SC2016 # the inner shell's
-    unshare -m --propagation private bash -ec '
-        mount --bind "$1/run" /run/libvirt
-        mount --bind "$1/etc" /etc/libvirt
-        mount --bind "$1/lib" /var/lib/libvirt
-        mount --bind "$1/cache" /var/cache/libvirt
-        mount --bind "$1/log" /var/log/libvirt
-        mount --bind "$1/disks" /run/rdisk-vhost
-        exec libvirtd -f /etc/libvirt/libvirtd.conf -p "$1/pid"' \
-        host "$home" >"$home/out" 2>&1 &
+    for volume in "${@:3}"; do
+        wait_until 20 accepts "$home/disks/$volume.sock"
+    done
+    in_host "$home" libvirtd -f /etc/libvirt/libvirtd.conf -p "$home/pid" \
+        >"$home/out" 2>&1 &
     end_later $!
     wait_until 30 accepts "$home/sockets/libvirt-sock" ||
         fail "libvirtd: $(cat "$home/libvirtd.log" "$home/out" | tail -n 1)"
@@ -268,6 +277,56 @@ check_the_hook_adds_and_removes_the_disk_of_a_guest()
     # Then the guest must not start, and libvirt prints why.
     guest_of_a_pool web slow >"$work/web.xml"
     refused 'rdisk-hook: .*slow' 60 "$hook" web prepare begin - <"$work/web.xml"
+    # Nor where the daemon cannot make the socket: QEMU would wait for it.
+    sed 's/^\[fast\]/[lost]/' /etc/rdisk/libvirt.conf >"$work/lost.conf"
+    cp "$work/lost.conf" /etc/rdisk/libvirt.conf
+    guest_of_a_pool web lost >"$work/web.xml"
+    refused 'rdisk-hook: disk web of pool lost: ' 90 "$hook" web prepare begin - \
+        <"$work/web.xml"
+}
+
+# define_guest POOL: of the example, with a disk of that pool
+define_guest()
+{
+    example rdisk-vhost
+    sed -i "s#<memory unit='MiB'>512<#<memory unit='MiB'>256<#
+        s#rdisk-vhost/root.sock#rdisk-vhost/$1/root.sock#" "$work/rdisk-vhost.xml"
+    with_guest rdisk-vhost watch /run/rdisk-vhost/console
+    on left define "$work/rdisk-vhost.xml"
+}
+
+left_has_disk()
+{
+    within 20 rdisk list --control "$work/left.control" | grep -q '^root'
+}
+
+left_has_no_disk()
+{
+    ! left_has_disk
+}
+
+check_libvirtd_starts_a_guest_on_the_disk_that_its_hook_adds()
+{
+    libvirt
+    [ -x $stock ] || skip "$stock is not installed"
+    root_volume
+    mkdir -p /etc/rdisk
+    printf '[fast]\nuri = rdma://%s:%s/\nowner = root\ncontrol = %s\n' \
+        "$addr" "$port" "$work/left.control" >/etc/rdisk/libvirt.conf
+    host left 1
+    mkdir "$work/left/disks/fast"
+    define_guest fast
+    on left start guest
+    end_guest_later left
+    left_has_disk || fail "the daemon has no such disk"
+    tells left BOOTED
+    on left destroy guest
+    wait_until 20 no_sessions || fail "sessions are left"
+    wait_until 20 left_has_no_disk || fail "the disk is left"
+    # Of a pool that is not configured: no guest, and why.
+    on left undefine guest
+    define_guest slow
+    refused 'rdisk-hook: .*slow' 60 virsh -q -c "$(connection left)" start guest
 }
 
 check_disks_come_grow_and_go_and_the_guest_moves_with_libvirtd()
@@ -276,8 +335,8 @@ check_disks_come_grow_and_go_and_the_guest_moves_with_libvirtd()
     [ -x $stock ] || skip "$stock is not installed"
     root_volume
     volume data 8M
-    host left 1
-    host right 2
+    host left 1 root data
+    host right 2 root data
     example rdisk-vhost
     sed -i "s#<memory unit='MiB'>512<#<memory unit='MiB'>256<#" \
         "$work/rdisk-vhost.xml"
