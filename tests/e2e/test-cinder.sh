@@ -27,6 +27,7 @@ check_cinder_manages_volumes_and_os_brick_attaches_them()
         skip "no python3-cinder and python3-os-brick here"
     if pool_shares_blocks; then
         options=(--snapshots)
+        report "with snapshots, on XFS"
     else
         report "without snapshots: this kernel has no XFS"
     fi
@@ -40,6 +41,7 @@ check_cinder_manages_volumes_and_os_brick_attaches_them()
         fail "after '$(tail -n 1 "$work/cinder")': $(tail -n 1 "$work/cinder.log")"
     }
     cat "$work/cinder"
+    [ ${#options[@]} -eq 0 ] || says "$work/cinder" '^delete snapshot and clones'
     stop_server
     mountpoint -q "$pool" && umount "$pool"
     true

@@ -166,6 +166,7 @@ host()
 {
     local home=$work/$1 vhost_control=$work/$1.control vhost_config=$work/$1.conf
     local vhost_under="in_host $home" volume
+    rm -rf "$home"
     mkdir -p "$home"/{run,etc/hooks/qemu.d,lib,cache,log,disks,sockets}
     qemu_conf >"$home/etc/qemu.conf"
     # libvirtd looks for hooks when it starts.
