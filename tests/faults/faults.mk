@@ -21,8 +21,8 @@ faults-gateways: e2e-programs qemu
 # A failover as its client sees it, measured and drawn into the documentation.
 .PHONY: failover
 failover: e2e-programs
-	packaging/setup bench
-	$(MAKE) qemu
+	packaging/setup bench ceph
+	$(MAKE) RBD=1 ours qemu
 	tests/faults/run timeline
 	mkdir -p docs/performance/failover
 	cp $(O)/logs/faults/failover*.csv $(O)/logs/faults/latency.csv docs/performance/failover

@@ -1,39 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# A failover as its client sees it: each completion of a writer is recorded, and
-# so is when a fault began and ended.  No request fails, and the pause ends soon
-# after the fault.  What is recorded is left in failover.csv and latency.csv,
-# of which `make failover` draws the pictures of docs/performance.md.
+# A failover as its client sees it: no request fails, and the pause ends soon after
+# the fault.  `make failover` draws the pictures of docs/performance.md of what is
+# recorded, see events.sh.
 # quick-lab: seconds are counted
 # lab: --memory 6G
 # shellcheck source=tests/faults/lib.sh
 . "$(dirname "$(realpath "$0")")/lib.sh"
+# shellcheck source=tests/faults/events.sh
+. "$faults/events.sh"
 
-around=4                        # seconds of load before and after a fault
-
-# mark WORDS…: now this happens
-mark()
-{
-    echo "$EPOCHREALTIME $*" >>"$work/events"
-}
-
-# timeline NAME LIMIT COMMAND…: what a writer sees of a fault, which ends with the
-# command; from then on it takes at most LIMIT seconds until the next completion
+# timeline NAME LIMIT COMMAND
 timeline()
 {
-    : >"$work/events"
     start_server
     volume v 32M
-    writer_start v --record "$work/record"
-    sleep $((around * slow))
-    "${@:3}"
-    healed
-    sleep $((around * slow))
+    recorded "$3"
     writer_ends "$pool/v"
-    "$faults/timeline" "$1" "$work/record" "$work/events" \
-        --limit $(($2 * slow)) --add "${RDISK_LAB_OUTPUT:-$work}" \
-        >"$work/summary" 2>&1 || fail "$(tail -n 1 "$work/summary")"
+    summary "$1" "$2"
 }
 
 kill_and_restart()
