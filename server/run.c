@@ -23,6 +23,7 @@
 #include "server/server.h"
 #include "server/session/barrier.h"
 #include "server/session/copy.h"
+#include "server/session/flatten.h"
 #include "server/session/queue.h"
 #include "server/session/session.h"
 #include "server/session/throttled.h"
@@ -71,6 +72,7 @@ static void signal_ready(struct loop_source *source, uint32_t events)
                    "stopping; requests already taken are finished first");
     server->stopping = true;
     copies_cancel(server);
+    flattens_cancel(server);
     server->stop_deadline = rdisk_now(server->env) +
                             server->config->stop_timeout * RDISK_MSEC;
     if (server->target) {
@@ -122,6 +124,7 @@ static uint64_t next_deadline(const struct server *server)
     deadline = rdisk_least(deadline, barriers_deadline(server));
     deadline = rdisk_least(deadline, copies_deadline(server));
     deadline = rdisk_least(deadline, store_watch_deadline(server));
+    deadline = rdisk_least(deadline, flattens_deadline(server));
     deadline = rdisk_least(deadline, listing_deadline(server->listing));
     deadline = rdisk_least(deadline, reload_deadline(server));
 
@@ -159,6 +162,7 @@ void server_turn(struct server *server, uint64_t until)
     barriers_check_time(server, now);
     copies_check_time(server, now);
     store_watch_check_time(server, now);
+    flattens_check_time(server, now);
     listing_check_time(server->listing, now);
     reload_check_time(server, now);
 }
@@ -207,7 +211,7 @@ int server_run(struct server *server)
     server->running = true;
     reload_begin_wanted(server);
     while (!server->stopping || rdisk_target_sessions(server->target) ||
-           server->operations.count || server->copies ||
+           server->operations.count || server->copies || server->flattens ||
            listing_running(server->listing) || server->lists ||
            server->reload || store_watch_is_busy(server)) {
         if (server->stopping &&

@@ -25,6 +25,7 @@ struct client_list;
 struct command_line;
 struct control;
 struct copy;
+struct flatten;
 struct listing;
 struct metrics_server;
 struct reload;
@@ -66,6 +67,7 @@ struct server {
     struct session *sessions;       /* that are open */
     struct barrier *barriers;       /* that hold requests */
     struct copy *copies;            /* of volumes */
+    struct flatten *flattens;       /* clones that get what they share */
     struct throttled *throttled;    /* volumes and clients that are open */
     struct store_watch store_watch; /* of the pool, if others share it */
     uint64_t serials;               /* OPENs received so far */

@@ -10,10 +10,9 @@ SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
 		throttle_section.c volume_section.c) \
 	$(addprefix io/, cq_watch.c jobs.c mailbox.c offload.c placement.c reactor.c \
 		 ring.c ring_table.c timer.c) \
-	$(addprefix session/, attachment.c barrier.c close.c copy.c create.c fence.c \
+	$(addprefix session/, attachment.c barrier.c close.c copy.c create.c fence.c flatten.c \
 		list.c open.c queue.c resize.c scheduler.c session.c slots.c snapshot.c \
-		store_watch.c \
-		throttle.c throttled.c turns.c) \
+		store_watch.c throttle.c throttled.c turns.c usage.c) \
 	$(addprefix volume/, drain.c identity.c identity_file.c lease.c lock.c losses.c \
 		operation.c pool.c pool_change.c pool_identity.c pool_images.c \
 		pool_new.c pool_page.c pool_shot.c pool_snapshot.c record_text.c \
@@ -31,7 +30,7 @@ MODULESDIR ?= $(LIBDIR)/rdisk
 RBD ?= $(shell printf '\043include <rbd/librbd.h>\n\043include <rados/librados.h>\n' | \
 	$(CC) -E -x c - >/dev/null 2>&1 && echo 1 || echo 0)
 RBD_SOURCES := $(addprefix server/backends/rbd/, cluster.c extents.c image.c \
-	lock.c map_wait.c pool.c request.c snapshot.c)
+	lock.c map_wait.c pool.c request.c snapshot.c usage.c)
 ifneq ($(RBD),0)
 RBD_MODULE := $(O)/bin/backend-rbd.so
 endif

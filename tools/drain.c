@@ -2,9 +2,11 @@
 /* rdisk drain, resume */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "tools/control_socket.h"
 #include "tools/rdisk.h"
+#include <rdisk/uri.h>
 
 static const char *volume_of(const struct arguments *arguments)
 {
@@ -29,8 +31,11 @@ static void print_left(struct json_object *reply, uint64_t left)
 }
 
 static void print_drained(const struct arguments *arguments,
-                          struct json_object *reply)
+                          struct json_object *reply, uint64_t moved)
 {
+    if (arguments->json && arguments->to) {
+        json_object_object_add(reply, "moved", json_object_new_uint64(moved));
+    }
     if (arguments->json) {
         print_json(reply);
     } else {
@@ -38,27 +43,91 @@ static void print_drained(const struct arguments *arguments,
     }
 }
 
+/* ---- The server to go on at ---------------------------------------------- */
+
+/* HOST, HOST:PORT, [ADDRESS] or [ADDRESS]:PORT. EXIT_OK, or the exit status. */
+static int parse_to(const char *to, struct rdisk_uri *uri)
+{
+    struct rdisk_error err;
+    char text[400];
+
+    if (snprintf(text, sizeof(text), "rdma://%s/", to) >= (int)sizeof(text) ||
+        strcspn(to, "/,?#") < strlen(to)) {
+        failed("--to %.100s: name one server, HOST[:PORT]", to);
+        return EXIT_USAGE;
+    }
+    if (rdisk_uri_parse_server(text, uri, NULL, NULL, &err) < 0) {
+        failed("--to %s: %s", to, err.text);
+        return EXIT_USAGE;
+    }
+    return EXIT_OK;
+}
+
+static struct json_object *request_of(const struct arguments *arguments,
+                                      const struct rdisk_uri *to)
+{
+    struct json_object *request = control_request("drain", volume_of(arguments),
+                                                  NULL);
+
+    if (arguments->to) {
+        json_object_object_add(request, "host",
+                               json_object_new_string(to->host));
+        json_object_object_add(request, "port", json_object_new_int(to->port));
+    }
+    return request;
+}
+
+/* Of the first reply: those that are left then have all been told, or cannot
+ * be. */
+static void print_moved(const struct arguments *arguments,
+                        struct json_object *reply)
+{
+    uint64_t moved = control_number(reply, "moved");
+    uint64_t left = control_number(reply, "sessions");
+
+    if (arguments->json || !arguments->to) {
+        return;
+    }
+    printf("%" PRIu64 " of %" PRIu64 " sessions handed over to %s\n", moved,
+           left, arguments->to);
+    if (moved < left) {
+        printf("the others go to the next server of their client, if it has "
+               "one, or wait for 'rdisk resume'\n");
+    }
+}
+
+/* ---- The commands -------------------------------------------------------- */
+
 int command_drain(const struct arguments *arguments)
 {
     double end = monotonic_seconds() + arguments->timeout;
-    uint64_t left, requests, reported = 0;
+    uint64_t left, requests, reported = 0, moved = 0;
+    bool first = true;
+    struct rdisk_uri to = { 0 };
 
+    if (arguments->to && parse_to(arguments->to, &to) != EXIT_OK) {
+        return EXIT_USAGE;
+    }
     for (;;) {
         /* To drain what is drained only reports what is left. */
-        struct json_object *reply =
-            control_call(arguments->control,
-                         control_request("drain", volume_of(arguments), NULL));
+        struct json_object *reply = control_call(arguments->control,
+                                                 request_of(arguments, &to));
 
         if (!reply) {
             return EXIT_FAILED;
         }
         left = control_number(reply, "sessions");
+        moved += control_number(reply, "moved");
+        if (first) {
+            print_moved(arguments, reply);
+            first = false;
+        }
         if (left && left != reported && !arguments->json) {
             print_left(reply, left);
             reported = left;
         }
         if (!left) {
-            print_drained(arguments, reply);
+            print_drained(arguments, reply, moved);
         }
         requests = control_number(reply, "in_flight");
         json_object_put(reply);

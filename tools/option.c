@@ -52,6 +52,9 @@ static const struct {
       "to wait for the sessions' end, or for a disk to be added or removed; "
       "default 30; 0: do not wait",
       SECONDS(timeout, 0, 86400) },
+    { 'm', "to", "SERVER",
+      "where clients are to go on: HOST[:PORT], as their URIs name it",
+      TEXT(to) },
     { 'k', "sort", "COLUMN", "requests (the default), bytes, latency or name",
       TEXT(sort) },
     { 'R', "replace", NULL, "an existing volume, or file, of that name",

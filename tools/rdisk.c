@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/option.h"
 #include "tools/remote.h"
@@ -48,6 +49,9 @@ static const struct {
     { "clone", command_clone, 2, 0, "sufjC",
       "clone VOLUME[@NAME]|URI NEW [--copy] [--json]",
       "create a volume with the data of another one, or of a snapshot" },
+    { "flatten", command_flatten, 1, 0, "sufj", "flatten NAME|URI [--json]",
+      "copy what a clone shares with another volume, so that it needs that one "
+      "no more" },
     { "fence", command_fence, 1, 0, "sj", "fence NAME [--json]",
       "revoke write access to a volume from its present clients" },
     { "stat", command_stat, 0, 0, "sjP", "stat [--json | --prometheus]",
@@ -55,8 +59,8 @@ static const struct {
     { "top", command_top, 0, 0, "scikj",
       "top [--sort COLUMN] [--interval SECONDS] [--count N] [--json]",
       "requests, bytes and latencies of each volume, every second" },
-    { "drain", command_drain, 0, 1, "stj",
-      "drain [VOLUME] [--timeout SECONDS] [--json]",
+    { "drain", command_drain, 0, 1, "stjm",
+      "drain [VOLUME] [--to SERVER] [--timeout SECONDS] [--json]",
       "accept no new sessions and wait until the present ones have ended" },
     { "resume", command_resume, 0, 1, "sj", "resume [VOLUME] [--json]",
       "accept sessions again" },
@@ -175,6 +179,13 @@ int failed_code(int code, const char *format, ...)
 void print_json(struct json_object *object)
 {
     puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY));
+}
+
+void print_progress(uint64_t done, uint64_t size, bool ended)
+{
+    if (isatty(STDERR_FILENO) && size) {
+        fprintf(stderr, "\r%3.0f %%%s", 100.0 * done / size, ended ? "\n" : "");
+    }
 }
 
 int print_done(const struct arguments *arguments, const char *name,

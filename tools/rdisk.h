@@ -30,6 +30,7 @@ struct arguments {
     bool read, write, random; /* what bench does */
     bool destroy_data;        /* of the volume: bench may write */
     const char *sort;         /* column of top; NULL: the default */
+    const char *to;           /* the server that clients are to go on at */
     double time;              /* seconds of bench; 0: not given */
     const char *user;         /* with a URI; NULL: none */
     const char *secret_file;
@@ -69,6 +70,11 @@ void print_json(struct json_object *object);
 int print_done(const struct arguments *arguments, const char *name,
                const uint64_t *size);
 
+/* How far something is that takes long, on a terminal. */
+void print_progress(uint64_t done, uint64_t size, bool ended);
+
+/* info.c: what the server's reply to "usage" says. */
+void usage_print(struct json_object *usage);
 /* rdisk info NAME. */
 int server_info(const struct arguments *arguments);
 /* Each runs a command and returns the exit status. */
@@ -78,6 +84,7 @@ int command_create(const struct arguments *arguments);
 int command_delete(const struct arguments *arguments);
 int command_snapshot(const struct arguments *arguments);
 int command_clone(const struct arguments *arguments);
+int command_flatten(const struct arguments *arguments);
 int command_resize(const struct arguments *arguments);
 int command_fence(const struct arguments *arguments);
 int command_info(const struct arguments *arguments);

@@ -270,6 +270,39 @@ static struct json_object *members(struct json_object *stat, const char *key,
     return found;
 }
 
+/* What the volume takes up, which its storage is asked for. */
+static int add_usage(const struct arguments *arguments, const char *name,
+                     struct json_object *info)
+{
+    struct json_object *usage = control_call(arguments->control,
+                                             control_request("usage", name,
+                                                             NULL));
+
+    json_object_object_add(info, "usage", usage);
+    return usage ? EXIT_OK : EXIT_FAILED;
+}
+
+/* What is known without its storage comes first, which may not answer. */
+static int print_server_info(const struct arguments *arguments,
+                             struct json_object *info)
+{
+    struct json_object *volume = json_object_object_get(info, "volume");
+    int result;
+
+    if (!arguments->json) {
+        print_volume(volume);
+        print_each(info, "sessions", print_session);
+        fflush(stdout);
+    }
+    result = add_usage(arguments, arguments->words[0], info);
+    if (arguments->json) {
+        print_json(info);
+    } else if (result == EXIT_OK) {
+        usage_print(json_object_object_get(info, "usage"));
+    }
+    return result;
+}
+
 int server_info(const struct arguments *arguments)
 {
     const char *name = arguments->words[0];
@@ -291,11 +324,8 @@ int server_info(const struct arguments *arguments)
                            members(stat, "sessions", "volume", name));
     if (!json_object_array_length(volumes)) {
         result = failed_code(-ENOENT, "there is no volume '%s'", name);
-    } else if (arguments->json) {
-        print_json(info);
     } else {
-        print_volume(json_object_array_get_idx(volumes, 0));
-        print_each(info, "sessions", print_session);
+        result = print_server_info(arguments, info);
     }
     json_object_put(info);
     json_object_put(volumes);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "common/size.h"
 #include "tools/control_socket.h"
@@ -31,17 +30,10 @@ static struct json_object *call(const struct arguments *arguments,
     return control_call(arguments->control, request);
 }
 
-static void print_progress(struct json_object *reply)
+static void print_reply(struct json_object *reply)
 {
-    uint64_t size = control_number(reply, "size");
-
-    if (isatty(STDERR_FILENO) && size) {
-        fprintf(stderr, "\r%3.0f %%",
-                100.0 * control_number(reply, "done") / size);
-        if (control_number(reply, "ended")) {
-            fprintf(stderr, "\n");
-        }
-    }
+    print_progress(control_number(reply, "done"), control_number(reply, "size"),
+                   control_number(reply, "ended"));
 }
 
 /* Ask for the progress of the copy that @reply has begun, until it has ended;
@@ -54,14 +46,14 @@ static struct json_object *wait_for_copy(const struct arguments *arguments,
 
     snprintf(name, sizeof(name), "%s", control_text(reply, "name"));
     while (reply && !control_number(reply, "ended")) {
-        print_progress(reply);
+        print_reply(reply);
         nanosleep(&pause, NULL);
         json_object_put(reply);
         reply = control_call(arguments->control,
                              control_request("copying", name, NULL));
     }
     if (reply) {
-        print_progress(reply);
+        print_reply(reply);
     }
     return reply;
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # rdisk, the command line.
 
-TOOLS_SOURCES := $(addprefix tools/, rdisk.c bench.c control_socket.c copy.c disk.c drain.c info.c \
+TOOLS_SOURCES := $(addprefix tools/, rdisk.c bench.c control_socket.c copy.c disk.c drain.c flatten.c info.c \
 	map.c option.c ping.c pump.c reload.c remote.c \
 	secret.c server.c snapshot.c table.c throttle.c top.c volume.c) \
 	$(COMMON_SOURCES)

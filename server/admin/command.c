@@ -19,10 +19,12 @@
 #include "server/server.h"
 #include "server/session/copy.h"
 #include "server/session/fence.h"
+#include "server/session/flatten.h"
 #include "server/session/resize.h"
 #include "server/session/session.h"
 #include "server/session/snapshot.h"
 #include "server/session/throttled.h"
+#include "server/session/usage.h"
 #include "server/volume/pool_change.h"
 
 /*
@@ -41,6 +43,7 @@ struct command {
         struct fence fence;
         struct volume_operation lookup;
         struct snapshot snapshot;
+        struct usage usage;
     };
 };
 
@@ -104,18 +107,22 @@ static void resized(struct resize *resize)
                    &command->request));
 }
 
-/* What a copy has done so far. */
-static struct json_object *progress(const struct copy *copy)
+/* What has been done so far of something that takes long. */
+static struct json_object *progress(const char *name, uint64_t size,
+                                    uint64_t done, bool ended)
 {
     struct json_object *object = json_object_new_object();
 
-    json_object_object_add(object, "name",
-                           json_object_new_string(copy->target));
-    json_object_object_add(object, "size", json_object_new_int64(copy->size));
-    json_object_object_add(object, "done", json_object_new_int64(copy->done));
-    json_object_object_add(object, "ended",
-                           json_object_new_boolean(copy->ended));
+    json_object_object_add(object, "name", json_object_new_string(name));
+    json_object_object_add(object, "size", json_object_new_int64(size));
+    json_object_object_add(object, "done", json_object_new_int64(done));
+    json_object_object_add(object, "ended", json_object_new_boolean(ended));
     return object;
+}
+
+static struct json_object *copy_progress(const struct copy *copy)
+{
+    return progress(copy->target, copy->size, copy->done, copy->ended);
 }
 
 static void copy_begun(struct copy *copy)
@@ -124,7 +131,7 @@ static void copy_begun(struct copy *copy)
     int result = copy->ended ? copy->work.result : 0;
 
     finish(command, result, &copy->work.why,
-           result < 0 ? NULL : progress(copy));
+           result < 0 ? NULL : copy_progress(copy));
 }
 
 /* Its storage cannot share blocks, and the request allows a copy. */
@@ -188,6 +195,31 @@ static void fenced(struct fence *fence)
     finish(command, fence->work.result, &fence->work.why, object);
 }
 
+static void measured(struct usage *usage)
+{
+    struct command *command = container_of(usage, struct command, usage);
+    struct json_object *object = NULL;
+
+    if (usage->work.result == 0) {
+        object = json_object_new_object();
+        json_object_object_add(object, "name",
+                               json_object_new_string(command->request.name));
+        json_object_object_add(object, "allocated",
+                               json_object_new_int64(usage->allocated));
+        if (usage->parent[0]) {
+            json_object_object_add(object, "parent",
+                                   json_object_new_string(usage->parent));
+        }
+        json_object_object_add(object, "snapshots",
+                               json_object_new_int64(usage->snapshots));
+        json_object_object_add(object, "snapshots_allocated",
+                               json_object_new_int64(usage->held));
+        json_object_object_add(object, "snapshots_overlap",
+                               json_object_new_boolean(usage->overlaps));
+    }
+    finish(command, usage->work.result, &usage->work.why, object);
+}
+
 /* ---- Drain and resume --------------------------------------------------- */
 
 /* The sessions that are left on a drained volume, or on all, and what they wait
@@ -215,18 +247,48 @@ static struct json_object *left(struct server *server, const char *volume)
     return reply;
 }
 
-static struct json_object *drain(struct server *server, const char *name,
+/* Only with storage that others have can a client go on there. */
+static int check_moves(const struct server *server,
+                       const struct request *request, struct rdisk_error *err)
+{
+    const struct volume *volume = pool_find(&server->pool, request->name);
+
+    if (request->host[0] &&
+        (!server->pool.images || (volume && volume->configured))) {
+        return rdisk_error_set(err, -ENOTSUP,
+                               "no other server has %s%s%s: only volumes of a "
+                               "Ceph pool can be handed over",
+                               request->name[0] ? "volume '" : "these volumes",
+                               request->name, request->name[0] ? "'" : "");
+    }
+    return 0;
+}
+
+static struct json_object *drain(struct server *server,
+                                 const struct request *request,
                                  struct rdisk_error *err)
 {
+    const char *name = request->name;
+    struct json_object *object;
+    unsigned int moved;
+
+    if (check_moves(server, request, err) < 0) {
+        return NULL;
+    }
     if (!drain_covers(&server->drain, name)) {
-        log_info("draining %s%s%s", name[0] ? "volume '" : "all volumes", name,
-                 name[0] ? "'" : "");
+        log_info("draining %s%s%s%s%s", name[0] ? "volume '" : "all volumes",
+                 name, name[0] ? "'" : "", request->host[0] ? " to " : "",
+                 request->host);
     }
     if (drain_begin(&server->drain, name, err) < 0) {
         return NULL;
     }
-    session_drain(server);
-    return left(server, name);
+    moved = session_drain(server, request->host, request->port);
+    object = left(server, name);
+    if (request->host[0]) {
+        json_object_object_add(object, "moved", json_object_new_int64(moved));
+    }
+    return object;
 }
 
 static struct json_object *resume(struct server *server, const char *name,
@@ -250,7 +312,7 @@ static void looked_up(struct volume_operation *work)
 
     operation_end(&work->operation);
     if (result == 0) {
-        object = drain(command->server, command->request.name, &why);
+        object = drain(command->server, &command->request, &why);
         result = object ? 0 : why.code;
     }
     finish(command, result, &why, object);
@@ -340,6 +402,11 @@ static void run(struct command *command)
         command->fence.done = fenced;
         fence_start(&command->fence);
         break;
+    case REQUEST_USAGE:
+        command->usage.work.pool = &server->pool;
+        command->usage.done = measured;
+        usage_start(&server->operations, &command->usage);
+        break;
     default: /* REQUEST_DRAIN: of a volume that exists */
         command->lookup.pool = &server->pool;
         command->lookup.looks = true;
@@ -405,7 +472,7 @@ static void run_at_once(struct server *server, const struct request *request,
 {
     struct rdisk_error err = { 0 };
     struct json_object *object = request->op == REQUEST_DRAIN
-                                     ? drain(server, request->name, &err)
+                                     ? drain(server, request, &err)
                                      : resume(server, request->name, &err);
 
     if (object) {
@@ -444,8 +511,46 @@ static void answer_progress(struct server *server,
     } else if (copy->ended && copy->work.result < 0) {
         control_answer(call, control_error(&copy->work.why));
     } else {
-        reply(call, progress(copy));
+        reply(call, copy_progress(copy));
     }
+}
+
+/* ---- Flatten ------------------------------------------------------------ */
+
+struct flatten_command {
+    struct flatten_wait wait;
+    struct control_call *call;
+};
+
+static void flatten_answered(struct flatten_wait *wait,
+                             const struct flatten *flatten,
+                             const struct rdisk_error *err)
+{
+    struct flatten_command *command = container_of(wait, struct flatten_command,
+                                                   wait);
+
+    if (err) {
+        control_answer(command->call, control_error(err));
+    } else {
+        reply(command->call,
+              progress(flatten->work.operation.volume, flatten->size,
+                       atomic_load(&flatten->done), flatten->ended));
+    }
+    free(command);
+}
+
+static void run_flatten(struct server *server, const struct request *request,
+                        struct control_call *call)
+{
+    struct flatten_command *command = calloc(1, sizeof(*command));
+
+    if (!command) {
+        control_answer(call, NULL);
+        return;
+    }
+    command->wait.answer = flatten_answered;
+    command->call = call;
+    flatten_ask(server, request->name, &command->wait);
 }
 
 void command_run(void *opaque, const char *line, struct control_call *call)
@@ -461,6 +566,8 @@ void command_run(void *opaque, const char *line, struct control_call *call)
         listing_ask(opaque, &request, call);
     } else if (request.op == REQUEST_COPYING) {
         answer_progress(opaque, &request, call);
+    } else if (request.op == REQUEST_FLATTEN) {
+        run_flatten(opaque, &request, call);
     } else if (request.op == REQUEST_THROTTLE) {
         answer_throttle(opaque, &request, call);
     } else if (request.op == REQUEST_RELOAD) {

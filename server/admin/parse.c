@@ -18,6 +18,7 @@ static const struct {
     bool targeted;         /* takes a second name, and needs it */
     const char *choice;    /* as agreement */
     bool limited;          /* it may take limits */
+    bool moves;            /* it may take a host and a port */
 } ops[] = {
     [REQUEST_CREATE] = { .name = "create",
                          .named = true,
@@ -34,7 +35,10 @@ static const struct {
     [REQUEST_FENCE] = { .name = "fence", .named = true },
     [REQUEST_LIST] = { .name = "list" },
     [REQUEST_STAT] = { .name = "stat" },
-    [REQUEST_DRAIN] = { .name = "drain", .named = true, .optional = true },
+    [REQUEST_DRAIN] = { .name = "drain",
+                        .named = true,
+                        .optional = true,
+                        .moves = true },
     [REQUEST_RESUME] = { .name = "resume", .named = true, .optional = true },
     [REQUEST_RELOAD] = { .name = "reload" },
     [REQUEST_SNAPSHOT] = { .name = "snapshot",
@@ -49,6 +53,8 @@ static const struct {
                         .named = true,
                         .agreement = "copy",
                         .targeted = true },
+    [REQUEST_FLATTEN] = { .name = "flatten", .named = true },
+    [REQUEST_USAGE] = { .name = "usage", .named = true },
     [REQUEST_THROTTLE] = { .name = "throttle",
                            .named = true,
                            .agreement = "client",
@@ -78,8 +84,8 @@ static int parse_op(struct json_object *object, struct request *request,
     return rdisk_error_set(err, -EINVAL,
                            "unknown op \"%.40s\": use create, delete, resize, "
                            "fence, list, stat, drain, resume, reload, "
-                           "snapshot, snapshots, revert, clone, copying or "
-                           "throttle",
+                           "snapshot, snapshots, revert, clone, copying, "
+                           "flatten, usage or throttle",
                            name);
 }
 
@@ -166,6 +172,39 @@ static int parse_limits(struct json_object *object, struct request *request,
     return 0;
 }
 
+/* The server to go on at: both, or neither. */
+static int parse_place(struct json_object *object, struct request *request,
+                       struct rdisk_error *err)
+{
+    struct json_object *host = NULL, *port = NULL;
+    const char *text;
+    int64_t number;
+
+    json_object_object_get_ex(object, "host", &host);
+    json_object_object_get_ex(object, "port", &port);
+    if (!host && !port) {
+        return 0;
+    }
+    text = json_object_is_type(host, json_type_string)
+               ? json_object_get_string(host)
+               : "";
+    number = json_object_is_type(port, json_type_int)
+                 ? json_object_get_int64(port)
+                 : 0;
+    if (!text[0] || strlen(text) >= sizeof(request->host) ||
+        strlen(text) != (size_t)json_object_get_string_len(host) ||
+        number < 1 || number > UINT16_MAX) {
+        return rdisk_error_set(err, -EINVAL,
+                               "%s: \"host\" must be a string of 1 to %zu "
+                               "bytes, and \"port\" a number in 1…65535",
+                               ops[request->op].name,
+                               sizeof(request->host) - 1);
+    }
+    snprintf(request->host, sizeof(request->host), "%s", text);
+    request->port = (uint16_t)number;
+    return 0;
+}
+
 /* A key, or NULL, whose value is true or false; without it false. */
 static int parse_flag(struct json_object *object, enum request_op op,
                       const char *key, bool *flag, struct rdisk_error *err)
@@ -191,7 +230,9 @@ static bool takes(enum request_op op, const char *key)
            (ops[op].targeted && strcmp(key, "target") == 0) ||
            (ops[op].agreement && strcmp(key, ops[op].agreement) == 0) ||
            (ops[op].choice && strcmp(key, ops[op].choice) == 0) ||
-           (ops[op].limited && strcmp(key, "limits") == 0);
+           (ops[op].limited && strcmp(key, "limits") == 0) ||
+           (ops[op].moves &&
+            (strcmp(key, "host") == 0 || strcmp(key, "port") == 0));
 }
 
 static int parse_object(struct json_object *object, struct request *request,
@@ -216,6 +257,9 @@ static int parse_object(struct json_object *object, struct request *request,
     }
     if (result == 0 && ops[request->op].limited) {
         result = parse_limits(object, request, err);
+    }
+    if (result == 0 && ops[request->op].moves) {
+        result = parse_place(object, request, err);
     }
     if (result == 0) {
         result = parse_flag(object, request->op, ops[request->op].agreement,

@@ -19,7 +19,8 @@ enum request_op {
     REQUEST_FENCE,     /* {"op":"fence","name":NAME} */
     REQUEST_LIST,      /* {"op":"list"} */
     REQUEST_STAT,      /* {"op":"stat"} */
-    REQUEST_DRAIN,     /* {"op":"drain"[,"name":NAME]} */
+    REQUEST_DRAIN,     /* {"op":"drain"[,"name":NAME]
+                           [,"host":HOST,"port":PORT]} */
     REQUEST_RESUME,    /* {"op":"resume"[,"name":NAME]} */
     REQUEST_RELOAD,    /* {"op":"reload"} */
     REQUEST_SNAPSHOT,  /* {"op":"snapshot","name":VOLUME@SNAPSHOT
@@ -29,6 +30,8 @@ enum request_op {
     REQUEST_REVERT,    /* {"op":"revert","name":VOLUME@SNAPSHOT} */
     REQUEST_CLONE,     /* {"op":"clone","name":NAME,"target":NAME
                            [,"copy":true]} */
+    REQUEST_FLATTEN,   /* {"op":"flatten","name":NAME} */
+    REQUEST_USAGE,     /* {"op":"usage","name":NAME} */
     REQUEST_THROTTLE,  /* {"op":"throttle","name":NAME[,"client":true]
                            [,"limits":TEXT]} */
 };
@@ -39,6 +42,8 @@ struct request {
     char target[RDISK_VOLUME_NAME_MAX + 1];
     uint64_t size; /* bytes */
     char limits[THROTTLE_TEXT];
+    char host[256]; /* of the server to go on at; "": not given */
+    uint16_t port;
     bool agreed; /* to "replace", "shrink", "snapshots" or "copy"; to
                         "client": the name is one */
     bool chosen; /* "preallocate" */

@@ -83,6 +83,9 @@ struct backend_geometry {
     bool copy;    /* submit takes RDISK_OP_COPY */
 };
 
+/* Of the text that names another volume, with its zero. */
+#define BACKEND_PARENT_MAX 512
+
 struct backend_pool;
 
 /*
@@ -148,6 +151,10 @@ struct backend_pool_class {
      * completes what could not be completed here. */
     int (*revert)(struct backend *backend, const char *snapshot,
                   struct rdisk_error *err);
+    /* What the @count snapshots of @image that have a name take up together,
+     * besides the image: *@bytes. Those without one are in it. */
+    int (*held)(struct backend_pool *pool, const char *image,
+                unsigned int *count, uint64_t *bytes, struct rdisk_error *err);
     /* A new image that shares the snapshot's data until it is written to. */
     int (*clone)(struct backend_pool *pool, const char *image,
                  const char *snapshot, const char *name,
@@ -217,6 +224,22 @@ struct backend_class {
      */
     int (*copy)(struct backend *backend, int fd, uint64_t *done, uint64_t size,
                 struct rdisk_error *err);
+    /*
+     * The volume, or snapshot, with which this one shares data that it does not
+     * have itself, as a text for people; "": none. 0 or a negative errno. NULL:
+     * it never does.
+     */
+    int (*parent)(struct backend *backend, char *text, size_t size);
+    /*
+     * Copy that data, so that there is none any more. Takes as long as the
+     * volume is large, while all else goes on, but close and unlock. Calls
+     * @progress once in a while, in any thread, with how many of @total parts
+     * are done; false: stop, -ECANCELED. NULL: there is no parent.
+     */
+    int (*flatten)(struct backend *backend,
+                   bool (*progress)(void *opaque, uint64_t done,
+                                    uint64_t total),
+                   void *opaque, struct rdisk_error *err);
     /* Bytes that the volume takes up; NULL: all of its size. 0 or a negative
      * errno. */
     int (*allocated)(struct backend *backend, uint64_t *bytes);

@@ -244,12 +244,18 @@ void jobs_for_each(struct jobs *jobs,
     }
 }
 
+/* It has not been logged yet. */
+static bool is_watched(const struct job *job)
+{
+    return !job->hangs && !job->lasts;
+}
+
 uint64_t jobs_deadline(const struct jobs *jobs)
 {
     uint64_t deadline = RDISK_NEVER;
 
     for (const struct job *job = jobs->all; job; job = job->next) {
-        if (!job->hangs && job->since + jobs->slow < deadline) {
+        if (is_watched(job) && job->since + jobs->slow < deadline) {
             deadline = job->since + jobs->slow;
         }
     }
@@ -260,7 +266,7 @@ void jobs_check_time(struct jobs *jobs, uint64_t now)
 {
     assert_control_thread();
     for (struct job *job = jobs->all; job; job = job->next) {
-        if (!job->hangs && now >= job->since + jobs->slow) {
+        if (is_watched(job) && now >= job->since + jobs->slow) {
             job->hangs = true;
             log_error("%s '%s' has not ended for %.1f seconds: its storage "
                       "does not answer",

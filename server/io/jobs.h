@@ -45,6 +45,7 @@ struct job {
     /* Control thread: it has been run. The job may go, or be submitted again,
      * from within. */
     void (*done)(struct job *job);
+    bool lasts; /* it may take any time: not logged as one that hangs */
 
     /* The rest belongs to jobs.c. */
     struct jobs *jobs;

@@ -10,6 +10,7 @@
 #include "common/snapshot_name.h"
 #include "common/thread.h"
 #include "server/server.h"
+#include "server/session/flatten.h"
 #include "server/session/session.h"
 #include "server/session/snapshot.h"
 #include "server/volume/pool_change.h"
@@ -21,10 +22,19 @@ struct creation {
         struct pool_change change;
         struct snapshot snapshot;
     };
+    struct flatten_wait wait; /* of one that flattens, which needs none of
+                                 these */
     struct session *session;
-    int result; /* of its end */
+    bool answered; /* of one that flattens */
+    int result;    /* of its end */
     struct rdisk_error why;
 };
+
+static bool is_running(const struct creation *creation)
+{
+    return creation->wait.answer ? !creation->answered
+                                 : creation->operation.operations != NULL;
+}
 
 /* ---- Permission --------------------------------------------------------- */
 
@@ -73,6 +83,8 @@ static const char *verb(const struct rdisk_create_request *request)
         return "revert to";
     case RDISK_SNAPSHOT_CLONE:
         return "clone";
+    case RDISK_SNAPSHOT_FLATTEN:
+        return "flatten";
     default:
         return request->deletes ? "delete a volume" : "create a volume";
     }
@@ -96,6 +108,17 @@ static void refuse(const struct rdisk_create_request *request,
 
 /* ---- Its end ------------------------------------------------------------ */
 
+/* What its answer says besides that it is done. */
+static void report(const struct session *session)
+{
+    if (session->flattens) {
+        rdisk_target_session_flattens(session->target, session->pause,
+                                      session->flattens);
+    } else if (session->pause) {
+        rdisk_target_session_paused(session->target, session->pause);
+    }
+}
+
 static void end(struct creation *creation, int result,
                 const struct rdisk_error *why)
 {
@@ -107,7 +130,7 @@ static void end(struct creation *creation, int result,
         return; /* create_event() answers */
     }
     if (!session->abandoned) {
-        rdisk_target_session_paused(session->target, session->pause);
+        report(session);
         rdisk_target_session_created(session->target,
                                      rdisk_status_from_errno(result),
                                      &creation->why);
@@ -131,10 +154,30 @@ static void made(struct snapshot *snapshot)
     end(creation, snapshot->work.result, &snapshot->work.why);
 }
 
+static void flattening(struct flatten_wait *wait, const struct flatten *flatten,
+                       const struct rdisk_error *err)
+{
+    static const struct rdisk_error none;
+    struct creation *creation = container_of(wait, struct creation, wait);
+
+    if (!err) {
+        creation->session->pause = atomic_load(&flatten->done);
+        creation->session->flattens = flatten->size;
+    }
+    creation->answered = true;
+    end(creation, err ? err->code : 0, err ? err : &none);
+}
+
 void create_leave(struct session *session)
 {
     struct creation *creation = session->creation;
 
+    if (creation->wait.answer) {
+        flatten_forget(session->server, &creation->wait);
+        free(session);
+        free(creation);
+        return;
+    }
     session->abandoned = true;
     if (!creation->operation.begun) {
         operation_end(&creation->operation);
@@ -189,8 +232,11 @@ static void start(struct server *server, struct creation *creation,
     snprintf(creation->operation.volume, sizeof(creation->operation.volume),
              "%s", request->volume);
     session->asking = true;
-    if (request->action == RDISK_SNAPSHOT_TAKE ||
-        request->action == RDISK_SNAPSHOT_CLONE) {
+    if (request->action == RDISK_SNAPSHOT_FLATTEN) {
+        creation->wait.answer = flattening;
+        flatten_ask(server, request->volume, &creation->wait);
+    } else if (request->action == RDISK_SNAPSHOT_TAKE ||
+               request->action == RDISK_SNAPSHOT_CLONE) {
         start_snapshot(server, creation, request);
     } else {
         start_change(server, creation, request);
@@ -218,7 +264,7 @@ static enum rdisk_status create(struct server *server,
     session->creation = creation;
     creation->session = session;
     start(server, creation, request);
-    if (creation->operation.operations) {
+    if (is_running(creation)) {
         *user = session;
         rdisk_error_set(err, -EBUSY,
                         "volume '%s' is busy: an operation on it waits for its "
@@ -226,9 +272,7 @@ static enum rdisk_status create(struct server *server,
                         request->volume);
         return RDISK_LATER;
     }
-    if (session->pause) {
-        rdisk_target_session_paused(target, session->pause);
-    }
+    report(session);
     status = rdisk_status_from_errno(creation->result);
     if (status != RDISK_STATUS_OK && err) {
         *err = creation->why;

@@ -129,16 +129,22 @@ void session_end(struct session *session, enum rdisk_status status,
     log_about(before);
 }
 
-void session_drain(struct server *server)
+unsigned int session_drain(struct server *server, const char *host,
+                           uint16_t port)
 {
+    unsigned int moved = 0;
+
     assert_control_thread();
     for (struct session *session = server->sessions; session;
          session = session->next) {
         if (drain_covers(&server->drain, session->holder.volume->name)) {
+            moved += host[0] &&
+                     rdisk_target_session_move(session->target, host, port);
             session_end(session, RDISK_STATUS_SHUTTING_DOWN,
                         "the volume is being drained");
         }
     }
+    return moved;
 }
 
 /* ---- Access that was withdrawn ----------------------------------------- */

@@ -46,7 +46,9 @@ struct session {
 
     /* create.c's: it creates a volume, and opens none. */
     struct creation *creation;
-    uint64_t pause; /* us; of the snapshot that it has made */
+    uint64_t pause;    /* us; of the snapshot that it has made; or bytes that
+                          are flattened, */
+    uint64_t flattens; /* of so many; 0: it does not */
     /* list.c's: it lists volumes, and has opened none. */
     struct client_list *list;
     /* resize.c's, while they have not ended. */
@@ -76,8 +78,10 @@ static inline struct session *session_of_job(struct job *job)
 extern const struct rdisk_target_events session_events;
 
 /* End all sessions on what is drained: requests already taken are carried out
- * first. */
-void session_drain(struct server *server);
+ * first. Their clients are to go on at @host, unless that is "". Returns how
+ * many of them were told so. */
+unsigned int session_drain(struct server *server, const char *host,
+                           uint16_t port);
 
 /* Their limits delay no request any more: the server stops. */
 void session_hurry_all(struct server *server);

@@ -185,6 +185,11 @@ int volume_check_free(const struct volume *volume, const char *what,
                                "cannot %s volume '%s': it is being copied",
                                what, volume->name);
     }
+    if (volume->flattens) {
+        return rdisk_error_set(err, -EBUSY,
+                               "cannot %s volume '%s': it is being flattened",
+                               what, volume->name);
+    }
     return volume->holders
                ? rdisk_error_set(err, -EBUSY,
                                  "cannot %s volume '%s': it is open at %s",

@@ -46,6 +46,7 @@ struct volume {
     uint64_t polled_past;              /* the same */
     unsigned int copies;    /* of it that are being made: no client may write
                                it */
+    unsigned int flattens;  /* of it that are carried out: its lock is kept */
     uint64_t longest_pause; /* ns that a snapshot has held its
                                           requests, since it was opened */
     struct volume *next;    /* of the pool's list */

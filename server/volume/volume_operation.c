@@ -217,8 +217,8 @@ static bool is_unused(const struct volume *volume)
     const struct backend *backend = volume->backend;
 
     return backend->locked && !volume->configured && volume->references > 1 &&
-           !volume->copies && !is_written(volume) && backend->class->unlock &&
-           !backend_is_fenced(backend);
+           !volume->copies && !volume->flattens && !is_written(volume) &&
+           backend->class->unlock && !backend_is_fenced(backend);
 }
 
 void volume_operation_put(struct volume_operation *work,

@@ -95,6 +95,45 @@ check_a_volume_of_the_pool_has_snapshots_and_clones()
     ! rbd info rbd/shot 2>/dev/null || fail "the image is still there"
 }
 
+# One by the control socket, the other by URI.
+check_a_clone_is_flattened_and_its_parent_deleted()
+{
+    start_server --pool rbd --pool-backend rbd --ceph-config "$CEPH_CONF" \
+        --state "$work/state.flat" --create allow
+    volume base 64M
+    io base 'write -q -P 5 1M 64k' 'write -q -P 6 40M 64k'
+    within 20 rdisk snapshot create base@gold --control "$control"
+    within 20 rdisk clone base@gold copy1 --control "$control"
+    within 20 rdisk clone base copy2 --control "$control"
+    within 20 rdisk info copy1 --control "$control" >"$work/info"
+    says "$work/info" '^ +0 allocated$'
+    says "$work/info" 'needs the data of base@gold, until it is flattened'
+    within 20 rdisk info copy2 --json --control "$control" >"$work/info"
+    says "$work/info" '"parent": *"base"'
+    refused 'cannot delete volume .base.: it has 1 snapshots' 20 \
+        rdisk delete base --control "$control"
+    client writer "$(uri copy1)"
+    say writer 'write -P 7 8M 64k'
+    answers writer 'wrote 65536/65536' 20
+    within 60 rdisk flatten copy1 --control "$control" >"$work/flat"
+    says "$work/flat" '^copy1: flattened: it needs no other volume'
+    within 60 rdisk flatten "$(uri copy2)" --json >"$work/flat"
+    says "$work/flat" '"flattened": *true'
+    within 20 rdisk flatten copy1 --control "$control" >"$work/flat"
+    says "$work/flat" 'there is nothing to do'
+    within 20 rdisk flatten "$(uri copy2)" >"$work/flat"
+    says "$work/flat" 'there is nothing to do'
+    say writer 'read -P 5 1M 64k'
+    answers writer 'read 65536/65536' 20
+    within 20 rdisk delete base --snapshots --control "$control"
+    io copy2 'read -q -P 5 1M 64k' 'read -q -P 6 40M 64k'
+    io_options=-r io copy1 'read -q -P 6 40M 64k' 'read -q -P 7 8M 64k'
+    within 20 rdisk info copy2 --control "$control" >"$work/info"
+    says "$work/info" '^ +8M allocated$'
+    within 20 rdisk info "$(uri copy2)" --json >"$work/info"
+    says "$work/info" '"allocated": *8388608'
+}
+
 # The record of who may write is in the pool: the other one knows the generation.
 check_another_server_serves_the_pool_when_this_one_has_ended()
 {
@@ -107,6 +146,59 @@ check_another_server_serves_the_pool_when_this_one_has_ended()
     io moves 'read -q -P 5 1M 64k' 'write -q -P 6 1M 64k'
     within 20 rdisk stat --json --control "$control" >"$work/stat"
     says "$work/stat" '"generation": *2'
+}
+
+# has_moved CONTROL: that server has the client
+has_moved()
+{
+    ! control=$1 not_in_use moved
+}
+
+# Three servers: the next one of the client's list is not the one that is named.
+check_a_client_is_handed_over_to_the_server_that_is_named_and_back()
+{
+    local options=(--pool rbd --pool-backend rbd --ceph-config "$CEPH_CONF")
+    local number controls=() logs=()
+    for number in 1 2 3; do
+        start_server "${options[@]}" --state "$work/state.to$number"
+        controls[number]=$control
+        logs[number]=$server_log
+    done
+    volume moved 64M
+    client c \
+        "rdma://$addr:7471,$addr:7472,$addr:7473/moved?reconnect-delay=60"
+    say c 'write -P 1 0 4k'
+    answers c 'wrote 4096/4096' 20
+    has_moved "${controls[1]}" || fail "the first server has no session"
+    within 30 rdisk drain moved --to "$addr:7473" --control "${controls[1]}" \
+        >"$work/drain"
+    says "$work/drain" "^1 of 1 sessions handed over to $addr:7473"
+    says "$work/drain" '^drained$'
+    say c 'write -P 2 64k 4k'
+    answers c 'wrote 4096/4096 bytes at offset 65536' 20
+    has_moved "${controls[3]}" || fail "the named server has no session"
+    ! grep -q 'moved' "${logs[2]}" || fail "the client was at the second server"
+    # Back, while the first one takes sessions again.
+    within 20 rdisk resume moved --control "${controls[1]}"
+    within 30 rdisk drain moved --to "$addr" --control "${controls[3]}"
+    say c 'write -P 3 128k 4k'
+    answers c 'wrote 4096/4096 bytes at offset 131072' 20
+    has_moved "${controls[1]}" || fail "the client is not back"
+    # And all of a server.
+    within 30 rdisk drain --to "$addr:7472" --control "${controls[1]}"
+    say c 'read -P 1 0 4k'
+    answers c 'read 4096/4096 bytes at offset 0' 20
+    has_moved "${controls[2]}" || fail "the second server has no session"
+    say c 'read -P 2 64k 4k'
+    answers c 'read 4096/4096 bytes at offset 65536' 20
+    # One that is not of the client's list: the next one of that.
+    within 20 rdisk resume --control "${controls[1]}"
+    within 20 rdisk resume moved --control "${controls[3]}"
+    within 30 rdisk drain --to nowhere --control "${controls[2]}"
+    say c 'read -P 3 128k 4k'
+    answers c 'read 4096/4096 bytes at offset 131072' 20
+    has_moved "${controls[3]}" || fail "the third server has no session"
+    says "$work/c.out" "'nowhere', port 7471, which is not one of this client's"
 }
 
 # The lock of the one that was killed would keep others away for half a minute,

@@ -124,6 +124,8 @@ check_what_cannot_be_drained_is_said()
     drain
     refused 'the whole server is drained' 5 rdisk resume v --control "$control"
     refused 'Usage: rdisk drain' 5 rdisk drain v w
+    refused 'only volumes of a Ceph pool can be handed over' 5 \
+        rdisk drain --to "$addr:7472" --control "$control"
     refused 'timeout -1 is not' 5 rdisk drain --timeout -1
 }
 

@@ -16,6 +16,7 @@
 static struct {
     struct link *link; /* NULL: none */
     bool ready;
+    bool leaving;        /* what was sent is answered, and nothing else sent */
     unsigned int server; /* that is asked */
     uint64_t epoch, generation;
     uint32_t fresh; /* the last value written */
@@ -63,7 +64,7 @@ static struct link *connect_to(unsigned int server, uint8_t id, uint64_t epoch,
 static void forget_sent(void)
 {
     client.link = NULL;
-    client.ready = false;
+    client.ready = client.leaving = false;
     for (unsigned int i = 0; i < BLOCKS; i++) {
         client.want[i].sent = false;
     }
@@ -76,13 +77,35 @@ void client_lost(struct link *link)
     }
 }
 
+void client_leaves(struct link *link)
+{
+    if (link == client.link) {
+        say("the client is handed over to server %u", link->to);
+        client.leaving = true;
+        client.server = link->to;
+    }
+}
+
 /* Its queue pairs are in ERROR: nothing of them reaches it any more. */
-static void cut(void)
+static void cut(unsigned int next)
 {
     say("the client gives up epoch %u", (unsigned int)client.epoch);
     client.link->current = false;
     forget_sent();
-    client.server = pick(SERVERS);
+    client.server = next;
+}
+
+/* All answers have come, or the client does not wait any longer. */
+static void leave(void)
+{
+    bool waits = pick(100);
+
+    for (unsigned int i = 0; i < BLOCKS && waits; i++) {
+        if (client.want[i].sent) {
+            return;
+        }
+    }
+    cut(client.link->to);
 }
 
 void client_answered(struct link *link, enum rdisk_status status)
@@ -179,7 +202,9 @@ void client_step(void)
                                  client.generation);
         client.server = client.link ? client.server : pick(SERVERS);
     } else if (pick(client.finishing ? 4000 : 200) == 0) {
-        cut();
+        cut(pick(SERVERS));
+    } else if (client.leaving) {
+        leave();
     } else if (client.ready) {
         request();
     }

@@ -32,6 +32,8 @@ enum mutation {
     MUTATE_NO_BLOCKLIST, /* the lock is broken, and nobody fenced */
     MUTATE_ANSWER,       /* a server that was fenced goes on answering */
     MUTATE_NOT_SWAPPED,  /* the record is not replaced */
+    MUTATE_LEFT_EARLY,   /* a client that is handed over leaves requests behind
+                            that are still carried out */
     MUTATE_COUNT,
 };
 
@@ -60,6 +62,7 @@ struct store_op {
     struct request *request; /* NULL: its process was killed */
     uint64_t epoch;
     unsigned int block;
+    unsigned int delay; /* times that others overtake it */
     bool write, replied;
     uint32_t value;
     int result;
@@ -94,11 +97,13 @@ struct link {
     struct process *process; /* NULL: free */
     struct rdisk_target_session session;
     struct rdisk_open_request open;
-    void *user;    /* the server's session; NULL: none */
-    bool granted;  /* there */
-    bool reported; /* the client has the answer */
-    bool current;  /* the client has not given it up */
-    bool broken;   /* nothing is answered */
+    void *user;      /* the server's session; NULL: none */
+    bool granted;    /* there */
+    bool reported;   /* the client has the answer */
+    bool current;    /* the client has not given it up */
+    bool broken;     /* nothing is answered */
+    bool leaving;    /* it is handed over: what was received is answered */
+    unsigned int to; /* the server that the client was told to go on at */
     uint64_t generation;
     struct request requests[BLOCKS];
 };
@@ -118,6 +123,9 @@ void processes_begin(void);
 void processes_end(void);
 void process_step(struct process *process);
 void process_kill(struct process *process);
+/* rdisk drain --to: another one; and rdisk resume. */
+void process_drain(struct process *process);
+void process_resume(struct process *process);
 void process_start(struct process *process);
 /* Of the store: @request is done. */
 void process_done(struct request *request, int result, uint32_t value);
@@ -130,6 +138,8 @@ void client_step(void);
 void client_answered(struct link *link, enum rdisk_status status);
 void client_completed(struct request *request, int result, uint32_t value);
 void client_lost(struct link *link);
+/* The server hands it over, to link->to. */
+void client_leaves(struct link *link);
 /* Read everything, once. */
 void client_finish(void);
 bool client_finished(void);

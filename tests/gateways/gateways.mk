@@ -11,7 +11,7 @@ $(GATEWAYS): $(call objects,$(wildcard tests/gateways/*.c)) $(SERVER_UNIT_OBJECT
 		$(LIBRDISK)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) \
-		-Wl,--wrap=rdisk_target_session_fence,--wrap=rdisk_target_session_end \
+		-Wl,--wrap=rdisk_target_session_fence,--wrap=rdisk_target_session_end,--wrap=rdisk_target_session_move \
 		$(call libs,$(TRANSPORT_PACKAGES) $(SERVER_UNIT_PACKAGES))
 
 .PHONY: sim-gateways sim-gateways-short

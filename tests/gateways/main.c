@@ -24,6 +24,7 @@ static const char *const mutations[] = {
     [MUTATE_NO_BLOCKLIST] = "owner-not-blocklisted",
     [MUTATE_ANSWER] = "fenced-answers",
     [MUTATE_NOT_SWAPPED] = "record-not-swapped",
+    [MUTATE_LEFT_EARLY] = "left-early",
 };
 
 enum mutation mutation;
@@ -78,6 +79,10 @@ static void fault(void)
         process->stopped = false;
     } else if (!process->up) {
         process_start(process);
+    } else if (process->server.drain.volumes) {
+        process_resume(process);
+    } else if (pick(2)) {
+        process_drain(process);
     } else if (pick(4) == 0) {
         process_kill(process);
     } else if (pick(4) == 0) {
@@ -96,6 +101,7 @@ static void repair(void)
         if (!processes[i].up) {
             process_start(&processes[i]);
         }
+        process_resume(&processes[i]);
     }
 }
 

@@ -20,6 +20,13 @@ void __wrap_rdisk_target_session_fence(struct rdisk_target_session *session);
 void __wrap_rdisk_target_session_end(struct rdisk_target_session *session,
                                      enum rdisk_status status,
                                      const char *text);
+bool __wrap_rdisk_target_session_move(struct rdisk_target_session *session,
+                                      const char *host, uint16_t port);
+
+static struct link *link_of(struct rdisk_target_session *session)
+{
+    return container_of(session, struct link, session);
+}
 
 void __wrap_rdisk_target_session_fence(struct rdisk_target_session *session)
 {
@@ -28,6 +35,22 @@ void __wrap_rdisk_target_session_fence(struct rdisk_target_session *session)
 void __wrap_rdisk_target_session_end(struct rdisk_target_session *session,
                                      enum rdisk_status status, const char *text)
 {
+    struct link *link = link_of(session);
+
+    if (status == RDISK_STATUS_SHUTTING_DOWN && !link->leaving) {
+        link->leaving = true;
+        if (link->current) {
+            client_leaves(link);
+        }
+    }
+}
+
+/* A server is known by its port. */
+bool __wrap_rdisk_target_session_move(struct rdisk_target_session *session,
+                                      const char *host, uint16_t port)
+{
+    link_of(session)->to = port - RDISK_DEFAULT_PORT;
+    return true;
 }
 
 /* ---- Life ---------------------------------------------------------------- */
@@ -74,6 +97,7 @@ void process_kill(struct process *process)
         }
         link->process = NULL;
     }
+    drain_end(&process->server.drain, "", NULL);
     pool_destroy(&process->server.pool);
     running = before;
 }
@@ -173,8 +197,9 @@ static bool is_over(const struct link *link)
 {
     const struct session *session = link->user;
 
-    return link->broken || (session && link->granted &&
-                            (session->holder.fenced || session->ended));
+    return link->broken ||
+           (session && link->granted &&
+            (session->holder.fenced || (session->ended && !link->leaving)));
 }
 
 /* What was received is not taken any more. */
@@ -228,13 +253,43 @@ void process_step(struct process *process)
         if (!has_taken(link)) {
             end(link);
         }
-    } else if (!link->current && pick(8) == 0) {
+    } else if (!link->current && (link->leaving || pick(8) == 0)) {
         link->broken = true; /* it detects that the client is gone */
     } else {
         take_one(link);
     }
     process->busy = false;
     running = before;
+}
+
+/* ---- Drain --------------------------------------------------------------- */
+
+void process_drain(struct process *process)
+{
+    unsigned int number = (unsigned int)(process - processes);
+    struct process *before = running;
+    struct rdisk_error err;
+
+    say("server %u is drained", number);
+    assert(drain_begin(&process->server.drain, "v", &err) == 0);
+    session_drain(&process->server, "server",
+                  (uint16_t)(RDISK_DEFAULT_PORT + (number + 1) % SERVERS));
+    running = process;
+    process->busy = true;
+    for (unsigned int i = 0; i < LINKS_MAX && mutation == MUTATE_LEFT_EARLY;
+         i++) {
+        if (links[i].process == process && links[i].leaving) {
+            end(&links[i]);
+        }
+    }
+    process->busy = false;
+    running = before;
+}
+
+void process_resume(struct process *process)
+{
+    say("server %d is resumed", (int)(process - processes));
+    drain_end(&process->server.drain, "", NULL);
 }
 
 /* ---- Answers: server/session/queue.c ------------------------------------- */

@@ -9,6 +9,7 @@
 
 #define OSDS        3u
 #define OPS         256u
+#define DELAY_MAX   200u  /* of the few requests that are slow */
 #define CONNECTIONS 4096u /* in the life of one schedule */
 
 struct backend_pool {
@@ -227,6 +228,7 @@ void store_submit(struct image *image, struct request *request)
         .block = request->block,
         .write = request->write,
         .value = request->value,
+        .delay = pick(20) ? 0 : pick(DELAY_MAX),
     };
 }
 
@@ -256,7 +258,7 @@ static void deliver(struct store_op *op)
 
 static bool may_deliver(const struct store_op *op)
 {
-    const struct process *process = op->connection->process;
+    const struct process *process = op->image ? op->connection->process : NULL;
 
     return op->image && (!op->replied || !op->request ||
                          (!process->stopped && !process->busy));
@@ -272,10 +274,15 @@ void store_step(void)
     for (unsigned int i = 0; i < OPS; i++) {
         struct store_op *op = &store.ops[(first + i) % OPS];
 
-        if (may_deliver(op)) {
-            deliver(op);
-            return;
+        if (!may_deliver(op)) {
+            continue;
         }
+        if (op->delay) {
+            op->delay--;
+            continue;
+        }
+        deliver(op);
+        return;
     }
 }
 

@@ -41,7 +41,7 @@ int rdisk_initiator_snapshot(struct rdisk_initiator *session,
     if (rdisk_initiator_state(session) != RDISK_INITIATOR_IDLE) {
         return -EALREADY;
     }
-    if (action < RDISK_SNAPSHOT_TAKE || action > RDISK_SNAPSHOT_CLONE ||
+    if (action < RDISK_SNAPSHOT_TAKE || action > RDISK_SNAPSHOT_FLATTEN ||
         (action == RDISK_SNAPSHOT_CLONE
              ? !rdisk_volume_name_valid(target ? target : "", length)
              : length != 0)) {
@@ -114,8 +114,12 @@ static void send_snapshot(struct rdisk_initiator *session)
         .target_length = htole16((uint16_t)strlen(handshake->target)),
     };
 
-    if (chosen(session, RDISK_FEATURE_SNAPSHOT, "snapshot or clone",
-               "SNAPSHOT")) {
+    bool flattens = handshake->snapshot == RDISK_SNAPSHOT_FLATTEN;
+
+    if (chosen(session,
+               flattens ? RDISK_FEATURE_FLATTEN : RDISK_FEATURE_SNAPSHOT,
+               flattens ? "flatten" : "snapshot or clone",
+               flattens ? "FLATTEN" : "SNAPSHOT")) {
         memcpy(wire.name, session->options.volume, length);
         memcpy(wire.target, handshake->target, strlen(handshake->target));
         rdisk_initiator_send(session, &wire.message, sizeof(wire));
@@ -205,6 +209,24 @@ int rdisk_snapshot_volume(const struct rdisk_env *env,
                                 target ? strlen(target) : 0, &why);
     } else if (session) {
         session->handshake.pause = pause;
+    }
+    return rdisk_initiator_run_to_end(session, ret, &why, err);
+}
+
+int rdisk_flatten_volume(const struct rdisk_env *env,
+                         const struct rdisk_initiator_options *options,
+                         uint64_t *done, uint64_t *size,
+                         struct rdisk_error *err)
+{
+    struct rdisk_error why = { 0 };
+    struct rdisk_initiator *session = rdisk_initiator_create(env, options, NULL,
+                                                             NULL, &why);
+    int ret = why.code;
+
+    if (session) {
+        ret = rdisk_initiator_snapshot(session, RDISK_SNAPSHOT_FLATTEN, NULL);
+        session->handshake.pause = done;
+        session->handshake.size = size;
     }
     return rdisk_initiator_run_to_end(session, ret, &why, err);
 }

@@ -146,6 +146,33 @@ static void take_bye(struct rdisk_initiator *session,
                                 &err);
 }
 
+/* Only what this client was given is a server to it: no server sends it
+ * elsewhere. */
+static void take_move(struct rdisk_initiator *session,
+                      const struct rdisk_wire_message *message)
+{
+    const struct rdisk_wire_move *move = (const struct rdisk_wire_move *)
+        message;
+    const char *host = (const char *)move->host;
+    bool known;
+
+    if (!(session->handshake.auth.chosen & RDISK_FEATURE_MOVE)) {
+        rdisk_initiator_bad_message(session, "MOVE without its feature");
+        return;
+    }
+    known = rdisk_servers_move(&session->servers, host, le16toh(move->port));
+    if (known) {
+        rdisk_log(session->env, RDISK_LOG_INFO,
+                  "%s hands this client over to server '%s', port %u",
+                  session->peer, host, le16toh(move->port));
+    } else {
+        rdisk_log(session->env, RDISK_LOG_WARNING,
+                  "%s hands this client over to server '%s', port %u, which is "
+                  "not one of this client's: the next one of them follows",
+                  session->peer, host, le16toh(move->port));
+    }
+}
+
 void rdisk_initiator_bad_message(struct rdisk_initiator *session,
                                  const char *text)
 {
@@ -311,6 +338,9 @@ static void take_snapshot_reply(struct rdisk_initiator *session,
     if (session->handshake.pause) {
         *session->handshake.pause = le64toh(reply->pause);
     }
+    if (session->handshake.size) {
+        *session->handshake.size = le64toh(reply->size);
+    }
     rdisk_initiator_raise(session, RDISK_EVENT_CREATED);
 }
 
@@ -377,6 +407,7 @@ static const struct message_type {
                                  rdisk_initiator_take_recall },
     [RDISK_MSG_SLOTS_ACK] = { SERVED_STATES, false,
                               rdisk_initiator_take_slots_ack },
+    [RDISK_MSG_MOVE] = { OPEN_STATES, false, take_move },
     [RDISK_MSG_CLOSE_REPLY] = { AT(CLOSING), false, take_close_reply },
     [RDISK_MSG_BYE] = { ANY_STATE, true, take_bye },
 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* An IPv6 address is bracketed, as in a URI. */
 static bool add(struct rdisk_servers *servers, const char *host, uint16_t port)
@@ -83,15 +84,44 @@ void rdisk_servers_free(struct rdisk_servers *servers)
     *servers = (struct rdisk_servers) { 0 };
 }
 
-static void next(struct rdisk_servers *servers)
+/* By its name, or by an address that it is known to have. */
+static bool is_named(const struct rdisk_host *host, const char *name,
+                     uint16_t port)
 {
-    servers->current = (servers->current + 1) % servers->count;
+    struct rdisk_addresses addresses;
+
+    if (host->port != port) {
+        return false;
+    }
+    return strcasecmp(host->name, name) == 0 ||
+           (rdisk_addresses_parse(&addresses, name, port) &&
+            rdisk_addresses_contain(&host->known, &addresses.list[0]));
 }
 
+bool rdisk_servers_move(struct rdisk_servers *servers, const char *host,
+                        uint16_t port)
+{
+    for (unsigned int i = 0; i < servers->count; i++) {
+        if (is_named(&servers->list[i], host, port)) {
+            servers->next = i + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void next(struct rdisk_servers *servers)
+{
+    servers->current = servers->next ? servers->next - 1
+                                     : (servers->current + 1) % servers->count;
+    servers->next = 0;
+}
+
+/* With one that was named a round begins. */
 void rdisk_servers_turn(struct rdisk_servers *servers)
 {
+    servers->tried = servers->next ? 0 : (servers->tried + 1) % servers->count;
     next(servers);
-    servers->tried = (servers->tried + 1) % servers->count;
 }
 
 /* One that does not answer, or leaves, is tried last: connecting to it may take
@@ -99,7 +129,7 @@ void rdisk_servers_turn(struct rdisk_servers *servers)
 void rdisk_servers_restart(struct rdisk_servers *servers, int code)
 {
     servers->tried = 0;
-    if (code == -ETIMEDOUT || code == -ESHUTDOWN) {
+    if (servers->next || code == -ETIMEDOUT || code == -ESHUTDOWN) {
         next(servers);
     }
 }

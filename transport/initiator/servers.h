@@ -29,6 +29,8 @@ struct rdisk_servers {
     unsigned int count;   /* at least 1 */
     unsigned int current; /* that is tried, or serves */
     unsigned int tried;   /* before it, in this round */
+    unsigned int next;    /* the number of the one that is to be the next; 0:
+                             the one that follows */
 };
 
 /*
@@ -61,6 +63,9 @@ static inline unsigned int rdisk_servers_left(
     return servers->count - servers->tried;
 }
 
+/* The current one names that one as the next. False: it is none of them. */
+bool rdisk_servers_move(struct rdisk_servers *servers, const char *host,
+                        uint16_t port);
 /* The current one has failed: the next. */
 void rdisk_servers_turn(struct rdisk_servers *servers);
 /* A connection that served is lost, with @code: where to begin. */

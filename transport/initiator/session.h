@@ -80,7 +80,8 @@ struct rdisk_handshake {
     char listed_last[RDISK_VOLUME_NAME_MAX + 1]; /* of the last page */
     enum rdisk_snapshot_action snapshot; /* of SNAPSHOT, as the next two */
     char target[RDISK_VOLUME_NAME_MAX + 1];
-    uint64_t *pause; /* us, from its reply; NULL: not wanted */
+    uint64_t *pause; /* us, or of FLATTEN bytes, from its reply; NULL: not */
+    uint64_t *size;  /* wanted; bytes, the same */
 };
 
 /* ping.c */

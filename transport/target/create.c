@@ -45,7 +45,7 @@ enum rdisk_target_event rdisk_target_session_snapshot(
     return RDISK_TARGET_ON_CREATE;
 }
 
-/* What the three have of their own. */
+/* What each has of its own. */
 struct kind {
     enum rdisk_message_type reply;
     uint64_t feature;
@@ -66,6 +66,12 @@ static const struct kind *kind_of(const struct rdisk_create_request *request)
         "deletes no volumes",
         "deleted",
     };
+    static const struct kind flatten = {
+        RDISK_MSG_SNAPSHOT_REPLY,
+        RDISK_FEATURE_FLATTEN,
+        "flattens no volumes",
+        "flattened",
+    };
     static const struct kind snapshot = {
         RDISK_MSG_SNAPSHOT_REPLY,
         RDISK_FEATURE_SNAPSHOT,
@@ -73,7 +79,14 @@ static const struct kind *kind_of(const struct rdisk_create_request *request)
         "made, or reverted to,",
     };
 
-    return request->action ? &snapshot : request->deletes ? &delete : &create;
+    switch (request->action) {
+    case RDISK_SNAPSHOT_NONE:
+        return request->deletes ? &delete : &create;
+    case RDISK_SNAPSHOT_FLATTEN:
+        return &flatten;
+    default:
+        return &snapshot;
+    }
 }
 
 static enum rdisk_message_type reply_type(
@@ -86,6 +99,13 @@ void rdisk_target_session_paused(struct rdisk_target_session *session,
                                  uint64_t pause)
 {
     session->pause = pause;
+}
+
+void rdisk_target_session_flattens(struct rdisk_target_session *session,
+                                   uint64_t done, uint64_t size)
+{
+    session->pause = done;
+    session->flattens = size;
 }
 
 static enum rdisk_status ask(struct rdisk_target_session *session,
@@ -134,18 +154,25 @@ enum rdisk_target_event rdisk_target_session_ask_create(
 static enum rdisk_target_event reply_snapshot(
     struct rdisk_target_session *session)
 {
+    static const char *const done[] = {
+        [RDISK_SNAPSHOT_TAKE] = "took snapshot",
+        [RDISK_SNAPSHOT_REVERT] = "reverted to",
+        [RDISK_SNAPSHOT_CLONE] = "cloned",
+        [RDISK_SNAPSHOT_FLATTEN] = "flattens",
+    };
     struct rdisk_wire_snapshot_reply reply = {
         .message.type = htole16(RDISK_MSG_SNAPSHOT_REPLY),
         .message.sequence = session->create_sequence,
         .pause = htole64(session->pause),
+        .size = htole64(session->flattens),
     };
     const struct rdisk_create_request *request = &session->create;
 
-    rdisk_log(session->target->env, RDISK_LOG_INFO, "%s: %s '%s'%s%s",
-              session->request.peer,
-              request->action == RDISK_SNAPSHOT_TAKE     ? "took snapshot"
-              : request->action == RDISK_SNAPSHOT_REVERT ? "reverted to"
-                                                         : "cloned",
+    /* A client asks how far it is once in a while. */
+    rdisk_log(session->target->env,
+              request->action == RDISK_SNAPSHOT_FLATTEN ? RDISK_LOG_DEBUG
+                                                        : RDISK_LOG_INFO,
+              "%s: %s '%s'%s%s", session->request.peer, done[request->action],
               request->volume, request->target[0] ? " as " : "",
               request->target);
     return rdisk_target_session_reply(session, &reply.message, sizeof(reply));

@@ -230,6 +230,27 @@ void rdisk_target_session_fence(struct rdisk_target_session *session)
     rdisk_target_session_step(session, RDISK_TARGET_ON_CUT);
 }
 
+bool rdisk_target_session_move(struct rdisk_target_session *session,
+                               const char *host, uint16_t port)
+{
+    size_t length = strlen(host);
+    struct rdisk_wire_move move = {
+        .message.type = htole16(RDISK_MSG_MOVE),
+        .port = htole16(port),
+        .host_length = htole16((uint16_t)length),
+    };
+
+    RDISK_USE(session->target);
+    assert(length > 0 && length < sizeof(move.host));
+    if (!rdisk_target_session_joinable(session) || !session->request.servers ||
+        !(session->features & RDISK_FEATURE_MOVE)) {
+        return false;
+    }
+    memcpy(move.host, host, length);
+    /* Without it the client goes on at the next server of its list. */
+    return rdisk_control_send(&session->control, &move.message, sizeof(move));
+}
+
 void rdisk_target_session_end(struct rdisk_target_session *session,
                               enum rdisk_status status, const char *text)
 {

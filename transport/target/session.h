@@ -135,7 +135,8 @@ struct rdisk_target_session {
     _Atomic uint64_t size;  /* of the volume, bytes; reactors read it */
     uint64_t reported_size; /* to the client */
     struct rdisk_target_call resize, stat;
-    uint64_t pause;                     /* us; of a SNAPSHOT */
+    uint64_t pause;    /* us; of a SNAPSHOT; of FLATTEN bytes done, */
+    uint64_t flattens; /* of so many */
     struct rdisk_create_request create; /* while CREATING, without its peer
                                            and user */
     uint32_t create_sequence;           /* wire order */

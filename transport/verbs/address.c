@@ -17,8 +17,8 @@ static size_t size_of(const struct sockaddr *address)
     }
 }
 
-static bool contains(const struct rdisk_addresses *addresses,
-                     const struct sockaddr_storage *address)
+bool rdisk_addresses_contain(const struct rdisk_addresses *addresses,
+                             const struct sockaddr_storage *address)
 {
     for (unsigned int i = 0; i < addresses->count; i++) {
         if (memcmp(&addresses->list[i], address, sizeof(*address)) == 0) {
@@ -46,7 +46,7 @@ void rdisk_addresses_add(struct rdisk_addresses *addresses,
         }
         memcpy(&address, found->ai_addr, size_of(found->ai_addr));
         set_port(&address, port);
-        if (!contains(addresses, &address)) {
+        if (!rdisk_addresses_contain(addresses, &address)) {
             addresses->list[addresses->count++] = address;
         }
     }

@@ -28,6 +28,9 @@ struct rdisk_addresses {
 void rdisk_addresses_add(struct rdisk_addresses *addresses,
                          const struct addrinfo *found, uint16_t port);
 
+bool rdisk_addresses_contain(const struct rdisk_addresses *addresses,
+                             const struct sockaddr_storage *address);
+
 /* @addresses is the one address that @host is the text of ("10.0.0.1",
  * "fe80::1%eth0"). False if it is not: it is a name, then. Does not block. */
 bool rdisk_addresses_parse(struct rdisk_addresses *addresses, const char *host,

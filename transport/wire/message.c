@@ -199,7 +199,7 @@ static enum rdisk_status check_snapshot(const void *message,
     uint32_t action = le32toh(wire->action);
     size_t length = le16toh(wire->target_length);
 
-    if (action < RDISK_SNAPSHOT_TAKE || action > RDISK_SNAPSHOT_CLONE) {
+    if (action < RDISK_SNAPSHOT_TAKE || action > RDISK_SNAPSHOT_FLATTEN) {
         return BAD(err, "snapshot with unknown action %u", action);
     }
     if (!name_fits(wire->name, le16toh(wire->name_length)) ||
@@ -216,9 +216,27 @@ static enum rdisk_status check_snapshot_reply(const void *message,
 {
     const struct rdisk_wire_snapshot_reply *wire = message;
 
-    return wire->reserved
-               ? BAD(err, "reserved bytes of snapshot reply are not zero")
+    /* Which of the two it is, the client knows. */
+    return wire->size && le64toh(wire->done) > le64toh(wire->size)
+               ? BAD(err, "snapshot reply with %llu bytes done of %llu",
+                     (unsigned long long)le64toh(wire->done),
+                     (unsigned long long)le64toh(wire->size))
                : RDISK_STATUS_OK;
+}
+
+static enum rdisk_status check_move(const void *message,
+                                    struct rdisk_error *err)
+{
+    const struct rdisk_wire_move *wire = message;
+    size_t length = le16toh(wire->host_length);
+
+    if (!wire->port || wire->reserved || !length || length >= RDISK_HOST_MAX ||
+        memchr(wire->host, 0, length) ||
+        !all_zero(wire->host + length, RDISK_HOST_MAX - length)) {
+        return BAD(err, "move to an invalid server, or reserved bytes that are "
+                        "not zero");
+    }
+    return RDISK_STATUS_OK;
 }
 
 static enum rdisk_status check_stat_reply(const void *message,
@@ -374,6 +392,8 @@ const struct rdisk_message_info rdisk_messages[RDISK_MSG_COUNT] = {
                                  sizeof(struct rdisk_wire_slots), false,
                                  check_slots_named },
     [RDISK_MSG_SLOTS_ACK] = { "SLOTS_ACK", HEADER_ONLY, false, NULL },
+    [RDISK_MSG_MOVE] = { "MOVE", sizeof(struct rdisk_wire_move), false,
+                         check_move },
 };
 
 static bool known(unsigned int type)

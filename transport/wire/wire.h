@@ -112,6 +112,7 @@ enum rdisk_message_type {
     RDISK_MSG_SLOTS_RECALL = 29, /* server: return what was granted */
     RDISK_MSG_SLOTS_RETURN = 30, /* client: they are not used any more */
     RDISK_MSG_SLOTS_ACK = 31,    /* either side: one of these has arrived */
+    RDISK_MSG_MOVE = 32,         /* server: the next one is to be this */
     RDISK_MSG_COUNT
 };
 
@@ -151,12 +152,15 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_SNAPSHOT (1ull << 12) /* SNAPSHOT */
 #define RDISK_FEATURE_SLOTS    (1ull << 13) /* slots come and go */
 #define RDISK_FEATURE_SERVERS  (1ull << 14) /* RDISK_OPEN_SERVERS */
+#define RDISK_FEATURE_MOVE     (1ull << 15) /* MOVE */
+#define RDISK_FEATURE_FLATTEN  (1ull << 16) /* RDISK_SNAPSHOT_FLATTEN */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
      RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_CREATE | \
      RDISK_FEATURE_COPY | RDISK_FEATURE_LONG_EXTENTS | RDISK_FEATURE_BARE | \
      RDISK_FEATURE_DELETE | RDISK_FEATURE_VECTOR | RDISK_FEATURE_LIST | \
-     RDISK_FEATURE_SNAPSHOT | RDISK_FEATURE_SLOTS | RDISK_FEATURE_SERVERS)
+     RDISK_FEATURE_SNAPSHOT | RDISK_FEATURE_SLOTS | RDISK_FEATURE_SERVERS | \
+     RDISK_FEATURE_MOVE | RDISK_FEATURE_FLATTEN)
 
 /* How the peers authenticate, right after HELLO_REPLY. */
 enum rdisk_auth_method {
@@ -308,12 +312,26 @@ static_assert(sizeof(struct rdisk_wire_snapshot) == 296, "wire layout");
 
 struct rdisk_wire_snapshot_reply {
     struct rdisk_wire_message message;
-    rdisk_le64 pause; /* us that requests were held at most */
-    rdisk_le64 reserved;
+    union {
+        rdisk_le64 pause; /* us that requests were held at most */
+        rdisk_le64 done;  /* FLATTEN: bytes of the volume that need no */
+    };                    /* other one any more, */
+    rdisk_le64 size;      /* of so many; 0: none did. Else: 0 */
 };
 static_assert(sizeof(struct rdisk_wire_snapshot_reply) == 48, "wire layout");
 
 /* CREATE_REPLY, DELETE_REPLY, STAT and CLOSE have no body. */
+
+#define RDISK_HOST_MAX 256u /* bytes, with at least one zero */
+
+struct rdisk_wire_move {
+    struct rdisk_wire_message message;
+    rdisk_le16 port;
+    rdisk_le16 host_length; /* 1…255 */
+    rdisk_le32 reserved;
+    uint8_t host[RDISK_HOST_MAX]; /* a name, or an address without brackets */
+};
+static_assert(sizeof(struct rdisk_wire_move) == 296, "wire layout");
 
 struct rdisk_wire_stat_reply {
     struct rdisk_wire_message message;

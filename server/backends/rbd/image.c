@@ -306,21 +306,6 @@ static int image_sync(struct backend *backend, struct rdisk_error *err)
                : 0;
 }
 
-/* As many bytes of it as there are objects or parts of them, which is what
- * `rbd du` says. */
-static int count(uint64_t offset, size_t length, int exists, void *opaque)
-{
-    *(uint64_t *)opaque += exists ? length : 0;
-    return 0;
-}
-
-static int image_allocated(struct backend *backend, uint64_t *bytes)
-{
-    *bytes = 0;
-    return rbd_diff_iterate2(image_of(backend)->image, NULL, 0,
-                             backend->geometry.size, 0, 1, count, bytes);
-}
-
 static const struct backend_class backend_rbd = {
     .name = "rbd",
     .has_path = true,
@@ -331,6 +316,8 @@ static const struct backend_class backend_rbd = {
     .unlock = class_unlock,
     .resize = image_resize,
     .sync = image_sync,
+    .parent = image_parent,
+    .flatten = image_flatten,
     .allocated = image_allocated,
     .join = image_join,
     .leave = image_leave,

@@ -66,6 +66,13 @@ int image_finish_revert(struct image *image, struct rdisk_error *err);
  * negative errno. */
 int image_revision(const struct image *image, char *text, size_t size);
 
+/* For the class: usage.c. */
+int image_allocated(struct backend *backend, uint64_t *bytes);
+int image_parent(struct backend *backend, char *text, size_t size);
+int image_flatten(struct backend *backend,
+                  bool (*progress)(void *opaque, uint64_t done, uint64_t total),
+                  void *opaque, struct rdisk_error *err);
+
 /* For the class: request.c. */
 struct backend_context *image_join(struct backend *backend,
                                    struct reactor *reactor,

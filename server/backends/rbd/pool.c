@@ -196,6 +196,13 @@ static int pool_snapshots(struct backend_pool *pool, const char *image,
     return snapshot_list(pool->io, image, add, opaque, err);
 }
 
+static int pool_held(struct backend_pool *pool, const char *image,
+                     unsigned int *count, uint64_t *bytes,
+                     struct rdisk_error *err)
+{
+    return usage_of_snapshots(pool->io, image, count, bytes, err);
+}
+
 static int pool_clone(struct backend_pool *pool, const char *image,
                       const char *snapshot, const char *name,
                       struct rdisk_error *err)
@@ -310,5 +317,6 @@ const struct backend_pool_class ceph_pool = {
     .snapshot_delete = pool_snapshot_delete,
     .snapshots = pool_snapshots,
     .revert = image_revert,
+    .held = pool_held,
     .clone = pool_clone,
 };

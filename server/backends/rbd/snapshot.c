@@ -268,8 +268,7 @@ int snapshot_delete(rados_ioctx_t io, const char *name, const char *snapshot,
     return result;
 }
 
-/* All of @image; *@snaps is to be freed with rbd_snap_list_end(). */
-static int list(rbd_image_t image, rbd_snap_info_t **snaps, int *count)
+int snapshot_infos(rbd_image_t image, rbd_snap_info_t **snaps, int *count)
 {
     int result = -ERANGE;
 
@@ -278,6 +277,7 @@ static int list(rbd_image_t image, rbd_snap_info_t **snaps, int *count)
         rbd_snap_info_t *more = realloc(*snaps, *count * sizeof(**snaps));
 
         if (!more) {
+            *count = -ENOMEM;
             return -ENOMEM;
         }
         *snaps = more;
@@ -287,17 +287,36 @@ static int list(rbd_image_t image, rbd_snap_info_t **snaps, int *count)
     return result < 0 ? result : 0;
 }
 
+void snapshot_infos_free(rbd_snap_info_t *snaps, int count)
+{
+    if (count >= 0 && snaps) {
+        rbd_snap_list_end(snaps);
+    }
+    free(snaps);
+}
+
+bool snapshot_is_visible(const char *name)
+{
+    return strcmp(name, UNNAMED) != 0;
+}
+
+bool snapshot_is_listed(rbd_image_t image, const rbd_snap_info_t *snap)
+{
+    rbd_snap_namespace_type_t type;
+
+    return rbd_snap_get_namespace_type(image, snap->id, &type) == 0 &&
+           type == RBD_SNAP_NAMESPACE_TYPE_USER &&
+           snapshot_is_visible(snap->name);
+}
+
 static bool add_one(rbd_image_t image, const rbd_snap_info_t *snap,
                     bool (*add)(void *opaque, const char *snapshot,
                                 uint64_t size, uint64_t taken),
                     void *opaque)
 {
     struct timespec taken = { 0 };
-    rbd_snap_namespace_type_t type;
 
-    if (rbd_snap_get_namespace_type(image, snap->id, &type) < 0 ||
-        type != RBD_SNAP_NAMESPACE_TYPE_USER ||
-        strcmp(snap->name, UNNAMED) == 0) {
+    if (!snapshot_is_listed(image, snap)) {
         return true;
     }
     rbd_snap_get_timestamp(image, snap->id, &taken);
@@ -316,7 +335,7 @@ int snapshot_list(rados_ioctx_t io, const char *name,
     if (result < 0) {
         return image_cannot(name, result, err);
     }
-    result = list(image, &snaps, &count);
+    result = snapshot_infos(image, &snaps, &count);
     if (result < 0) {
         image_cannot(name, result, err);
     }
@@ -325,10 +344,7 @@ int snapshot_list(rados_ioctx_t io, const char *name,
             result = rdisk_error_set(err, -ENOMEM, "no memory for the pool");
         }
     }
-    if (count >= 0 && snaps) {
-        rbd_snap_list_end(snaps);
-    }
-    free(snaps);
+    snapshot_infos_free(snaps, count);
     rbd_close(image);
     return result;
 }

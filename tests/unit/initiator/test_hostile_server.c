@@ -268,6 +268,44 @@ static void bye_with_a_reason(void)
     ended("replaced by you!");
 }
 
+static void move_that_was_not_agreed(void)
+{
+    struct rdisk_wire_move move = {
+        .message.epoch = htole64(1),
+        .port = htole16(7471),
+        .host_length = htole16(1),
+        .host = "b",
+    };
+
+    rogue_begin(1);
+    rogue_take_read();
+    rogue_say(RDISK_MSG_MOVE, &move, sizeof(move));
+    ended("MOVE without its feature");
+}
+
+/* As many as it can have at a time: of no use to a client that has one server,
+ * and no harm. */
+static void moves_without_end(void)
+{
+    struct rdisk_wire_move move = {
+        .message.epoch = htole64(1),
+        .port = htole16(7471),
+        .host_length = htole16(1),
+        .host = "b",
+    };
+
+    rogue_features = RDISK_FEATURE_MOVE;
+    rogue_begin(1);
+    rogue_take_read();
+    for (unsigned int i = 0; i < 4; i++) {
+        rogue_say(RDISK_MSG_MOVE, &move, sizeof(move));
+        CHECK_EQUAL(victim->state, RDISK_INITIATOR_READY);
+    }
+    rogue_answer(rdisk_imm_answer(0, 0, 0));
+    CHECK_EQUAL(rogue_io.completed, 1);
+    rogue_end();
+}
+
 /* Answers to messages that the client has not sent. */
 static void answers_unasked(void)
 {
@@ -382,6 +420,9 @@ static const struct unit_test tests[] = {
     { "a second grant ends the session", second_grant },
     { "a message of another epoch ends the session", message_of_another_epoch },
     { "a BYE gives its reason", bye_with_a_reason },
+    { "a MOVE that was not agreed ends the session", move_that_was_not_agreed },
+    { "a client with one server stays there, whatever it is told",
+      moves_without_end },
     { "an answer to no question ends the session", answers_unasked },
     { "a flood of messages does not keep the home thread", flood_of_messages },
     { "a volume that gets smaller ends the session", volume_of_odd_size },

@@ -528,6 +528,10 @@ void scene_drain(struct scene *scene)
     scene->drained = true;
     for (unsigned int i = 0; i < SCENE_HOLDERS; i++) {
         if (scene->holders[i].session) {
+            scene->moved += scene->moves_to &&
+                            rdisk_target_session_move(scene->holders[i].session,
+                                                      scene->moves_to,
+                                                      scene->moves_to_port);
             rdisk_target_session_end(scene->holders[i].session,
                                      RDISK_STATUS_SHUTTING_DOWN,
                                      "the volume is being drained");

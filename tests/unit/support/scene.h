@@ -98,6 +98,9 @@ struct scene {
     bool delivers_all;          /* before anything is served, as a device that
                                    is faster than the programs */
     bool drained;               /* takes no new sessions */
+    const char *moves_to;       /* when it is drained: 10.0.0.1, or another */
+    uint16_t moves_to_port;     /* host; NULL: clients are not told */
+    unsigned int moved;         /* clients that were */
     const char *user;           /* the one that may come in */
     const char *other_user;     /* so may this one, with the same secret */
     struct rdisk_quota quota;   /* of @user */

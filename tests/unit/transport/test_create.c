@@ -192,7 +192,7 @@ static void snapshot_arguments(void)
                                              NULL, NULL, &client->error);
     REQUIRE(client->session != NULL);
     CHECK_EQUAL(rdisk_initiator_snapshot(client->session, 0, NULL), -EINVAL);
-    CHECK_EQUAL(rdisk_initiator_snapshot(client->session, 4, NULL), -EINVAL);
+    CHECK_EQUAL(rdisk_initiator_snapshot(client->session, 5, NULL), -EINVAL);
     CHECK_EQUAL(rdisk_initiator_snapshot(client->session, RDISK_SNAPSHOT_TAKE,
                                          "new"),
                 -EINVAL);

@@ -197,6 +197,116 @@ static void drained_one_is_last(void)
     end();
 }
 
+/* ---- Handing over -------------------------------------------------------- */
+
+#define THIRD "10.0.0.1:7473"
+
+/* Returns the number of the server that it goes on at. */
+static unsigned int hand_over_to(const char *host, uint16_t port)
+{
+    scene.moves_to = host;
+    scene.moves_to_port = port;
+    scene_drain(&scene);
+    scene_pump(&scene);
+    CHECK(lone->state != RDISK_INITIATOR_READY);
+    return lone->session->servers.current;
+}
+
+static void goes_to_the_one_that_is_named(void)
+{
+    begin(HOST, OTHER "," THIRD);
+    REQUIRE(scene_connect(lone));
+    CHECK_EQUAL(hand_over_to(HOST, 7473), 2);
+    CHECK_EQUAL(scene.moved, 1);
+    scene.drained = false;
+    move_to(7473);
+    /* What it was told counts once. */
+    CHECK_EQUAL(lone->session->servers.next, 0);
+    scene.moves_to = NULL;
+    scene_drain(&scene);
+    scene_pump(&scene);
+    CHECK_EQUAL(lone->session->servers.current, 0);
+    end();
+}
+
+static void goes_back(void)
+{
+    begin(HOST, OTHER "," THIRD);
+    REQUIRE(scene_connect(lone));
+    CHECK_EQUAL(hand_over_to(HOST, 7473), 2);
+    scene.drained = false;
+    move_to(7473);
+    CHECK_EQUAL(hand_over_to(HOST, 7471), 0);
+    end();
+}
+
+/* The host names of its URI count, whatever their case, and addresses. */
+static void goes_to_its_name(void)
+{
+    begin(HOST, OTHER ",Gateway-3:7473");
+    REQUIRE(scene_connect(lone));
+    CHECK_EQUAL(hand_over_to("gateway-3", 7473), 2);
+    end();
+}
+
+/* A server cannot send it where it was not told to go. */
+static void one_that_it_was_not_given_is_not_asked(void)
+{
+    begin(HOST, OTHER "," THIRD);
+    REQUIRE(scene_connect(lone));
+    CHECK_EQUAL(hand_over_to("10.0.0.66", 7473), 1);
+    CHECK_EQUAL(scene.moved, 1);
+    end();
+    begin(HOST, OTHER "," THIRD);
+    REQUIRE(scene_connect(lone));
+    CHECK_EQUAL(hand_over_to(HOST, 7474), 1);
+    end();
+}
+
+static void one_that_is_named_and_refuses_is_followed(void)
+{
+    begin(HOST, OTHER "," THIRD);
+    REQUIRE(scene_connect(lone));
+    CHECK_EQUAL(hand_over_to(HOST, 7473), 2);
+    scene.drained = false;
+    move_to(7472);
+    end();
+}
+
+static void older_ones_take_the_next(uint64_t client, uint64_t server)
+{
+    scene_prepare(&scene, 1);
+    scene.options.withheld_features |= server;
+    lone->options.withheld_features |= client;
+    scene_serve(&scene);
+    REQUIRE(scene.target != NULL);
+    lone->options.servers = OTHER "," THIRD;
+    lone->options.reconnect_delay_ms = 60000;
+    REQUIRE(scene_connect(lone));
+    CHECK_EQUAL(hand_over_to(HOST, 7473), 1);
+    CHECK_EQUAL(scene.moved, 0);
+    end();
+}
+
+static void older_client_takes_the_next(void)
+{
+    older_ones_take_the_next(RDISK_FEATURE_MOVE, 0);
+}
+
+static void older_server_does_not_say(void)
+{
+    older_ones_take_the_next(0, RDISK_FEATURE_MOVE);
+}
+
+static void one_with_one_server_is_not_told(void)
+{
+    begin(HOST, NULL);
+    REQUIRE(scene_connect(lone));
+    CHECK_EQUAL(hand_over_to(HOST, 7473), 0);
+    CHECK_EQUAL(scene.moved, 0);
+    end();
+}
+
 static const struct unit_test tests[] = {
     { "a server that refuses is followed by the next at once",
       one_that_refuses_is_passed },
@@ -217,6 +327,19 @@ static const struct unit_test tests[] = {
     { "a server that is silent for heartbeat is asked last",
       silent_one_is_last },
     { "a server that leaves is asked last", drained_one_is_last },
+    { "a client that is handed over goes to the server that is named",
+      goes_to_the_one_that_is_named },
+    { "a client that was handed over is handed back", goes_back },
+    { "a server is named as the client names it", goes_to_its_name },
+    { "a client is not handed over to a server that it was not given",
+      one_that_it_was_not_given_is_not_asked },
+    { "if the server that is named refuses, the others are asked",
+      one_that_is_named_and_refuses_is_followed },
+    { "an older client goes to the next server", older_client_takes_the_next },
+    { "a client of an older server goes to the next one",
+      older_server_does_not_say },
+    { "a client with one server is not handed over",
+      one_with_one_server_is_not_told },
 };
 
 UNIT_SUITE("servers", tests)

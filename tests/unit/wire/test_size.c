@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Messages about a volume's size: what is refused, field by field. */
+/* Messages about a volume's size, its snapshots, and where it goes: what is
+ * refused, field by field. */
 #include <errno.h>
 
 #include "tests/unit/support/message.h"
@@ -14,6 +15,7 @@ static union {
     struct rdisk_wire_create create;
     struct rdisk_wire_snapshot snapshot;
     struct rdisk_wire_snapshot_reply snapshot_reply;
+    struct rdisk_wire_move move;
     uint8_t bytes[RDISK_MESSAGE_MAX];
 } message;
 static size_t size;
@@ -204,7 +206,7 @@ static void snapshots(void)
     for (unsigned int action = 0; action < 6; action++) {
         good(RDISK_MSG_SNAPSHOT, 296);
         message.snapshot.action = htole32(action);
-        if (action == 0 || action > RDISK_SNAPSHOT_CLONE) {
+        if (action == 0 || action > RDISK_SNAPSHOT_FLATTEN) {
             bad("unknown action");
         } else if (action != RDISK_SNAPSHOT_CLONE) {
             bad("name");
@@ -227,7 +229,46 @@ static void snapshots(void)
     message.snapshot.name[127] = 'x';
     bad("name");
     good(RDISK_MSG_SNAPSHOT_REPLY, 48);
-    message.snapshot_reply.reserved = 1;
+    message.snapshot_reply.pause = htole64(7);
+    CHECK_EQUAL(check(), RDISK_STATUS_OK);
+    message.snapshot_reply.size = htole64(7);
+    CHECK_EQUAL(check(), RDISK_STATUS_OK);
+    message.snapshot_reply.size = htole64(6);
+    bad("7 bytes done of 6");
+}
+
+static void good_move(void)
+{
+    good(RDISK_MSG_MOVE, 296);
+    message.move.port = htole16(7471);
+    message.move.host_length = htole16(4);
+    memcpy(message.move.host, "gw-2", 4);
+}
+
+static void moves(void)
+{
+    good_move();
+    CHECK_EQUAL(check(), RDISK_STATUS_OK);
+    size++;
+    bad("bytes");
+    good_move();
+    message.move.port = 0;
+    bad("invalid server");
+    good_move();
+    message.move.host_length = 0;
+    bad("invalid server");
+    good_move();
+    message.move.host_length = htole16(256);
+    memset(message.move.host, 'x', 256);
+    bad("invalid server");
+    good_move();
+    message.move.host_length = htole16(5);
+    bad("invalid server");
+    good_move();
+    message.move.host[255] = 'x';
+    bad("invalid server");
+    good_move();
+    message.move.reserved = 1;
     bad("reserved");
 }
 
@@ -276,6 +317,7 @@ static const struct unit_test tests[] = {
     { "a snapshot has an action and a name, and a clone two", snapshots },
     { "the name of a new volume is a volume's", create_names },
     { "what is allocated fits a file's size", allocated },
+    { "a move names a server and a port", moves },
 };
 
 UNIT_SUITE("wire-size", tests)

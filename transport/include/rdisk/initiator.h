@@ -375,7 +375,9 @@ int rdisk_list_volumes(const struct rdisk_env *env,
  * Instead of opening the volume of the options, have the server
  * TAKE: make that snapshot, VOLUME@SNAPSHOT, of its volume;
  * REVERT: give the volume the data of that snapshot;
- * CLONE: make volume @target of that volume or snapshot.
+ * CLONE: make volume @target of that volume or snapshot;
+ * FLATTEN: copy what that clone shares with another volume; it goes on when
+ * this session has ended.
  * @target is NULL otherwise. As _make(): CLOSED when that is done, durably, or
  * FAILED: -ENOENT, -EEXIST, -EACCES (this client may not), -EBUSY (to revert: a
  * client has the volume open, or it is kept for one), -ENOTSUP (the server has
@@ -390,6 +392,16 @@ int rdisk_snapshot_volume(const struct rdisk_env *env,
                           const struct rdisk_initiator_options *options,
                           enum rdisk_snapshot_action action, const char *target,
                           uint64_t *pause, struct rdisk_error *err);
+/*
+ * FLATTEN in one call that blocks: begin it, or ask how far it is. *@done bytes
+ * of *@size are there; both 0: the volume shares nothing with another one, or
+ * not any more. The server gives it up if it is not asked for 10 seconds.
+ * 0, or a negative errno as above.
+ */
+int rdisk_flatten_volume(const struct rdisk_env *env,
+                         const struct rdisk_initiator_options *options,
+                         uint64_t *done, uint64_t *size,
+                         struct rdisk_error *err);
 
 /* How long each step to READY took, in nanoseconds; for rdisk ping. */
 struct rdisk_initiator_steps {

@@ -174,10 +174,11 @@ static_assert(RDISK_EXTENTS_MAX * sizeof(struct rdisk_wire_extent) <=
 /* ---- Actions of SNAPSHOT ---------------------------------------------- */
 
 enum rdisk_snapshot_action {
-    RDISK_SNAPSHOT_NONE = 0,   /* not on the wire */
-    RDISK_SNAPSHOT_TAKE = 1,   /* VOLUME@SNAPSHOT is made of the volume */
-    RDISK_SNAPSHOT_REVERT = 2, /* the volume gets its data */
-    RDISK_SNAPSHOT_CLONE = 3,  /* another volume is made of either */
+    RDISK_SNAPSHOT_NONE = 0,    /* not on the wire */
+    RDISK_SNAPSHOT_TAKE = 1,    /* VOLUME@SNAPSHOT is made of the volume */
+    RDISK_SNAPSHOT_REVERT = 2,  /* the volume gets its data */
+    RDISK_SNAPSHOT_CLONE = 3,   /* another volume is made of either */
+    RDISK_SNAPSHOT_FLATTEN = 4, /* a clone gets what it shares */
 };
 
 /* ---- Names ------------------------------------------------------------- */

@@ -361,6 +361,13 @@ const struct rdisk_target_totals *rdisk_target_totals(
 /* Only after stop, with no session left. */
 void rdisk_target_destroy(struct rdisk_target *target);
 
+/*
+ * Before its end with SHUTTING_DOWN: its client is to go on at this server, if
+ * it has named it as one of several. True: it was told so; false: it has one
+ * server, or an older version.
+ */
+bool rdisk_target_session_move(struct rdisk_target_session *session,
+                               const char *host, uint16_t port);
 /* End one session: BYE with @status and @text, then as if it had broken. */
 void rdisk_target_session_end(struct rdisk_target_session *session,
                               enum rdisk_status status, const char *text);
@@ -407,6 +414,10 @@ void rdisk_target_session_retry(struct rdisk_target_session *session);
  * most. */
 void rdisk_target_session_paused(struct rdisk_target_session *session,
                                  uint64_t pause);
+/* Of a FLATTEN, before its answer: @done bytes of the volume's @size need no
+ * other volume any more; both 0: none did. */
+void rdisk_target_session_flattens(struct rdisk_target_session *session,
+                                   uint64_t done, uint64_t size);
 /*
  * The answer to events->create, ->list, ->release, ->resize or ->stat, once,
  * after LATER: OK, or what to refuse with. Not after events->close.

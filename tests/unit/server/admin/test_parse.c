@@ -59,6 +59,21 @@ static void test_requests(void)
     CHECK_SAYS(request.name, "v");
     CHECK_EQUAL(request_parse("{\"op\":\"drain\"}", &request, &err), 0);
     CHECK_EQUAL(request.name[0], 0);
+    CHECK_EQUAL(request.host[0], 0);
+    CHECK_EQUAL(request_parse("{\"op\":\"drain\",\"host\":\"gw-2\","
+                              "\"port\":7472}",
+                              &request, &err),
+                0);
+    CHECK_SAYS(request.host, "gw-2");
+    CHECK_EQUAL(request.port, 7472);
+    CHECK_EQUAL(request_parse("{\"op\":\"flatten\",\"name\":\"v\"}", &request,
+                              &err),
+                0);
+    CHECK_EQUAL(request.op, REQUEST_FLATTEN);
+    CHECK_EQUAL(request_parse("{\"op\":\"usage\",\"name\":\"v\"}", &request,
+                              &err),
+                0);
+    CHECK_EQUAL(request.op, REQUEST_USAGE);
     CHECK_EQUAL(request_parse("{\"op\":\"resume\"}", &request, &err), 0);
     CHECK_EQUAL(request.op, REQUEST_RESUME);
 }
@@ -110,6 +125,19 @@ static void test_malformed(void)
                   "does not take \"preallocate\"");
     check_refused("{\"op\":\"delete\",\"name\":\"v\",\"shrink\":true}",
                   "does not take \"shrink\"");
+    check_refused("{\"op\":\"drain\",\"host\":\"b\"}", "a number in 1…65535");
+    check_refused("{\"op\":\"drain\",\"port\":7}", "a string of 1 to 255");
+    check_refused("{\"op\":\"drain\",\"host\":\"\",\"port\":7}",
+                  "a string of 1 to 255");
+    check_refused("{\"op\":\"drain\",\"host\":\"a\\u0000b\",\"port\":7}",
+                  "a string of 1 to 255");
+    check_refused("{\"op\":\"drain\",\"host\":\"b\",\"port\":65536}",
+                  "a number in 1…65535");
+    check_refused("{\"op\":\"drain\",\"host\":\"b\",\"port\":\"7\"}",
+                  "a number in 1…65535");
+    check_refused("{\"op\":\"resume\",\"host\":\"b\",\"port\":7}",
+                  "does not take \"host\"");
+    check_refused("{\"op\":\"flatten\"}", "needs \"name\"");
     check_refused("{\"op\":{\"a\":{\"b\":{\"c\":1}}}}", "not a JSON");
 }
 

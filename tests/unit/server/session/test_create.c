@@ -308,6 +308,11 @@ static void snapshots_are_for_writers(void)
     CHECK_SAYS(err.text, "this client may not take snapshot 'base@s'");
     CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_REVERT, "base@s", ""),
                 RDISK_STATUS_DENIED);
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_FLATTEN, "mine", ""),
+                RDISK_STATUS_NO_VOLUME);
+    CHECK_EQUAL(ask("alice", RDISK_SNAPSHOT_FLATTEN, "base", ""),
+                RDISK_STATUS_DENIED);
+    CHECK_SAYS(err.text, "this client may not flatten 'base'");
     CHECK_EQUAL(ask("bob", RDISK_SNAPSHOT_TAKE, "mine@s", ""),
                 RDISK_STATUS_DENIED);
     pool_server_end();
