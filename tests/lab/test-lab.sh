@@ -195,6 +195,19 @@ check "and no longer when it is restored" says out '^restored'
 check "the status of a command on the other machine comes back" \
     says out '^status of the other: 5'
 
+# As on a fresh runner whose cache has the kernel, and nothing else.
+mkdir "$work/cache"
+for entry in "${RDISK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rdisk}"/{uml,kernel}-*; do
+    [ ! -d "$entry" ] || ln -s "$entry" "$work/cache/"
+done
+limit=15
+[ "$engine" != tcg ] || limit=60
+began=${EPOCHREALTIME/./}
+RDISK_CACHE=$work/cache lab -- ibv_devinfo -d rxe0
+took=$(((${EPOCHREALTIME/./} - began) / 1000))
+check "the first verb works" says out 'PORT_ACTIVE'
+check "it is there within $limit s: after $took ms" [ $took -lt $((limit * 1000)) ]
+
 # Ctrl-C, as the terminal sends it: to the whole process group.  A shell
 # starts background processes with SIGINT ignored, hence env.  The file still has
 # what the last run said, until that process empties it.
@@ -270,7 +283,12 @@ check "a bad number is refused" is "$status" 2
 lab --kernel 9.99 -- true
 if [ "$engine" != uml ]; then
     check "an unknown kernel is refused" says err "kernel '9.99'"
+else
+    check "a kernel that this engine cannot boot is refused" is "$status" 2
 fi
+lab --engine auto --kernel 6.12 --print-engine
+check "a kernel that was asked for is not replaced by the user-mode one" \
+    grep -qv uml "$work/out"
 lab -- /no/such/program
 check "a missing program is status 127" is "$status" 127
 
