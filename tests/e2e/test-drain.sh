@@ -107,6 +107,8 @@ check_drain_tells_who_is_left()
     refused 'sessions? (is|are) left after --timeout' 10 \
         rdisk drain --timeout 0.3 --control "$control"
     says "$work/refused" "^1 session is left: $addr:"
+    # It waits for its client.
+    says "$work/refused" 'seconds, with 0 requests at the storage'
     # A client that does not answer is disconnected after a while.
     drain
     kill -CONT "${client[c]}"
