@@ -63,12 +63,20 @@ to_far()
     serving=1 other=2
     ! serves 1 || return 0
     within 30 rdisk drain v --control "$work/control.2"
-    ask next 60
+    taken_over 1
     within 20 rdisk resume v --control "$work/control.2"
-    serves 1 || fail "the server at the far end does not have the volume"
     # That was no fault.
     sleep 0.3
     ask pause 20
+}
+
+# The writer goes on at this server.  What had been answered before the fault may
+# still come, so that an answer alone says nothing.
+taken_over()
+{
+    wait_until 60 serves "$1" || fail "server $1 does not get the volume"
+    ask next 60
+    returns+=("$answer")
 }
 
 # True if the server that has lost the volume has no session of it any more.
@@ -132,23 +140,27 @@ rounds()
 # What is to be known of servers and cluster while they are as they failed.
 look_at_failure()
 {
-    local i
+    local i process
     [ "$1" -ne 0 ] && [ "$1" -ne 77 ] || return 0
+    set +e
     for i in 1 2; do
         timeout 10 rdisk stat --json --control "$work/control.$i"
-        gone "${gateways[i]:-0}" || ! command -v gdb >/dev/null ||
-            timeout 60 gdb -batch -p "${gateways[i]}" -ex 'thread apply all bt'
     done >"$work/gateways.log" 2>&1
     {
+        timeout 10 ceph --admin-daemon "$dir"/osd.0.*.asok dump_ops_in_flight
+        timeout 10 ceph status
         timeout 10 rbd status rbd/v
         timeout 10 rbd lock ls rbd/v
         timeout 10 ceph osd blocklist ls
-        timeout 10 ceph status
-        tail -n 2000 "$dir"/osd.0.log "$dir"/mon.a.log
+        tail -n 1000 "$dir"/osd.0.log "$dir"/mon.a.log
     } >"$work/ceph.log" 2>&1
+    for process in "${gateways[@]:1}" "$(cat "$dir/osd.0.pid")"; do
+        timeout 60 gdb -batch -p "$process" -ex 'thread apply all bt'
+    done >"$work/threads.log" 2>&1
+    timeout 20 top -H -b -d 3 -n 2 -w 200 >"$work/top.log" 2>&1
     cp "$work/writer" "$work/writer.log"
-    "$top/tests/lab/net" restore || true
-    store_network whole || true
+    "$top/tests/lab/net" restore
+    store_network whole
 }
 
 # ---- Networks -----------------------------------------------------------
@@ -198,8 +210,7 @@ store_network()
 kill_and_restart()
 {
     kill -KILL "${gateways[serving]}"
-    ask next 60
-    returns+=("$answer")
+    taken_over "$other"
     wait_until 10 gone "${gateways[serving]}"
     start_gateway "$serving"
 }
@@ -208,9 +219,7 @@ kill_and_restart()
 stop_and_go_on()
 {
     freeze "${gateways[serving]}"
-    ask next 60
-    returns+=("$answer")
-    serves "$other" || fail "no server has the volume"
+    taken_over "$other"
     kill -CONT "${gateways[serving]}"
     lost_it "$serving"
 }
@@ -219,9 +228,7 @@ cut_from_clients()
 {
     to_far
     net loss 100%
-    ask next 60
-    returns+=("$answer")
-    serves 2 || fail "no server has the volume"
+    taken_over 2
     net restore
     lost_it 1
 }
@@ -230,9 +237,7 @@ cut_from_cluster()
 {
     to_far
     store_network cut
-    ask next 60
-    returns+=("$answer")
-    serves 2 || fail "no server has the volume"
+    taken_over 2
     store_network whole
     lost_it 1
 }
@@ -243,9 +248,7 @@ hand_over()
     local before
     before=$(fences)
     within 30 rdisk drain v --control "$work/control.$serving"
-    ask next 60
-    returns+=("$answer")
-    serves "$other" || fail "the other server does not have the volume"
+    taken_over "$other"
     within 20 rdisk resume v --control "$work/control.$serving"
     fenced=$((fenced + $(fences) - before))
 }
@@ -280,8 +283,7 @@ kill_and_fight()
 {
     kill -KILL "${gateways[serving]}"
     rival_is_refused
-    ask next 60
-    returns+=("$answer")
+    taken_over "$other"
     wait_until 10 gone "${gateways[serving]}"
     start_gateway "$serving"
     rival_is_refused
