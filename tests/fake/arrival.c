@@ -91,7 +91,8 @@ static void tell_observer(struct fake_qp *qp, const struct fake_packet *packet,
 /* Move the bytes of a remote write; false if the key does not allow it. */
 static bool land(struct fake_qp *qp, struct fake_packet *packet)
 {
-    if (packet->opcode == IBV_WR_SEND || !packet->total) {
+    if (packet->opcode == IBV_WR_SEND || packet->opcode == IBV_WR_RDMA_READ ||
+        !packet->total) {
         return true;
     }
     if (!fake_remote_allows(qp, packet->rkey, packet->remote_start,
@@ -185,6 +186,7 @@ void fake_qp_arrive(struct fake_qp *qp)
 {
     struct fake_fabric *fabric = qp->host->fabric;
     struct fake_packet *packet = STAILQ_FIRST(&qp->wire);
+    enum ibv_wc_status status;
     struct fake_qp *sender;
 
     if (qp->qp.state == IBV_QPS_ERR) {
@@ -197,16 +199,20 @@ void fake_qp_arrive(struct fake_qp *qp)
         qp->wire_due = fabric->now + (4096ull << qp->ack_timeout);
         return;
     }
-    if (!land(qp, packet)) {
-        refuse(qp, IBV_WC_REM_ACCESS_ERR);
+    sender = find_sender(qp, packet);
+    status = packet->opcode == IBV_WR_RDMA_READ
+                 ? fake_read_execute(qp, sender, packet)
+             : land(qp, packet) ? IBV_WC_SUCCESS
+                                : IBV_WC_REM_ACCESS_ERR;
+    if (status != IBV_WC_SUCCESS) {
+        refuse(qp, status);
         fake_qp_fail(qp);
         return;
     }
     if (packet->last && packet->opcode != IBV_WR_RDMA_WRITE &&
-        !deliver_message(qp, packet)) {
+        packet->opcode != IBV_WR_RDMA_READ && !deliver_message(qp, packet)) {
         return;
     }
-    sender = find_sender(qp, packet);
     if (sender && packet->last) {
         sender->send_executed = packet->sequence + 1;
         fake_qp_skip_local(sender);

@@ -25,13 +25,17 @@ static int connect_locked(struct fake_id *id, struct rdma_conn_param *param)
     }
     if (id->state != FAKE_CM_ROUTE_RESOLVED || !id->id.qp ||
         param->private_data_len > FAKE_REQ_DATA || param->retry_count > 7 ||
-        param->rnr_retry_count > 7) {
+        param->rnr_retry_count > 7 ||
+        param->responder_resources > id->host->limits.max_rd_atom ||
+        param->initiator_depth > id->host->limits.max_rd_atom) {
         return -EINVAL;
     }
     host = fake_find_host(fabric, id->id.route.addr.dst_sin.sin_addr);
     id->remote_host = host;
     id->state = FAKE_CM_REQ_SENT;
     id->retry_count = param->retry_count;
+    id->reads_in = param->responder_resources;
+    id->reads_out = param->initiator_depth;
     message = fake_message_new(id, FAKE_REQ, 0);
     message->port = id->id.route.addr.dst_sin.sin_port;
     message->address = id->id.route.addr.src_sin;
@@ -96,9 +100,13 @@ static int accept_locked(struct fake_id *id, struct rdma_conn_param *param)
         return -ENODEV;
     }
     if (id->state != FAKE_CM_REQ_RECEIVED || !id->id.qp ||
-        param->private_data_len > FAKE_REP_DATA || param->rnr_retry_count > 7) {
+        param->private_data_len > FAKE_REP_DATA || param->rnr_retry_count > 7 ||
+        param->responder_resources > id->reads_in ||
+        param->initiator_depth > id->reads_out) {
         return -EINVAL;
     }
+    id->reads_in = param->responder_resources;
+    id->reads_out = param->initiator_depth;
     fake_qp_connect((struct fake_qp *)id->id.qp, id->remote_qpn,
                     id->remote_host);
     id->state = FAKE_CM_REP_SENT;

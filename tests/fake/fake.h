@@ -61,7 +61,8 @@ void fake_host_env(struct fake_host *host, struct rdisk_env *env);
  * calls. memlock: bytes that may be registered together. */
 struct fake_limits {
     int max_qp_wr, max_sge, max_cqe, max_qp, max_mr;
-    int max_mw; /* of type 2; 0: the device has none */
+    int max_mw;      /* of type 2; 0: the device has none */
+    int max_rd_atom; /* RDMA READs of a queue pair, either way; 0: none */
     uint32_t max_inline;
     uint64_t max_mr_size, memlock;
 };
@@ -125,6 +126,10 @@ void fake_fabric_observe(struct fake_fabric *fabric,
  * have. */
 bool fake_host_exposes(struct fake_host *host, const void *address,
                        size_t length);
+
+/* True if another host can read any of this memory, the same. */
+bool fake_host_readable(struct fake_host *host, const void *address,
+                        size_t length);
 
 /*
  * True if the host's device may still send from this memory: a send that reads

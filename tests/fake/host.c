@@ -89,6 +89,7 @@ struct fake_host *fake_host_add(struct fake_fabric *fabric, const char *address)
         .max_mr = 4096,
         .max_inline = 512,
         .max_mw = 65536,
+        .max_rd_atom = 16,
         .max_mr_size = UINT64_MAX / 2,
         .memlock = UINT64_MAX / 2,
     };

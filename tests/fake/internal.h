@@ -84,6 +84,7 @@ struct fake_id {
     unsigned int unacked;
     unsigned int backlog, waiting;
     uint8_t ack_timeout, retry_count, rnr_retry;
+    uint8_t reads_in, reads_out; /* RDMA READs at a time, as agreed on */
     bool both; /* on "::": takes IPv4, too; as if bindv6only were set */
 };
 
@@ -200,6 +201,7 @@ struct fake_send {
     uint64_t *sums; /* of what each sge held when it was sent */
     int num_sge;
     uint8_t *inline_data;
+    uint8_t *answer;           /* of an RDMA READ that was executed, or NULL */
     uint32_t length;           /* bytes of the message */
     uint32_t sent;             /* of these, on the wire */
     enum ibv_wc_status status; /* as answered by the responder */
@@ -272,6 +274,7 @@ struct fake_qp {
     bool cut, mute;
     bool late; /* in ERR, one more write may still land */
     uint8_t ack_timeout, retry_count, rnr_retry;
+    uint8_t reads_in, reads_out; /* RDMA READs at a time */
     unsigned int rnr_tries;
     uint64_t wire_due; /* nothing arrives here before */
     uint64_t stalled;  /* since when the peer is out of reach */
@@ -545,6 +548,18 @@ static inline bool fake_with_immediate(enum ibv_wr_opcode opcode)
 {
     return opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
 }
+
+/* ---- read.c ----------------------------------------------------------- */
+
+/* The peer's RDMA READ of this queue pair's memory; @sender is NULL if it does
+ * not wait for it any more. */
+enum ibv_wc_status fake_read_execute(struct fake_qp *qp, struct fake_qp *sender,
+                                     const struct fake_packet *packet);
+/* What was read arrives where it belongs. */
+void fake_read_land(struct fake_qp *qp, struct fake_send *send);
+/* True if the next to be sent is an RDMA READ, and as many are in flight as may
+ * be. */
+bool fake_read_must_wait(struct fake_qp *qp);
 
 /* ---- arrival.c -------------------------------------------------------- */
 

@@ -35,8 +35,8 @@ static int query_device(struct ibv_context *context,
                                      IBV_DEVICE_MEM_WINDOW_TYPE_2B;
         }
         attr->max_pd = 65536;
-        attr->max_qp_rd_atom = 16;
-        attr->max_qp_init_rd_atom = 16;
+        attr->max_qp_rd_atom = host->limits.max_rd_atom;
+        attr->max_qp_init_rd_atom = host->limits.max_rd_atom;
         attr->phys_port_cnt = 1;
     }
     fake_unlock(host->fabric);

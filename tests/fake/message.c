@@ -247,9 +247,17 @@ static void event_param(struct fake_event *event,
     struct rdma_conn_param *param = &event->event.param.conn;
 
     *param = message->param;
+    /* As the receiver would have them. */
+    param->responder_resources = message->param.initiator_depth;
+    param->initiator_depth = message->param.responder_resources;
     memcpy(event->data, message->data, size);
     param->private_data = event->data;
     param->private_data_len = size;
+}
+
+static uint8_t min_of(uint8_t wanted, int limit)
+{
+    return wanted < limit ? wanted : (uint8_t)limit;
 }
 
 static void connect_request(struct fake_message *message)
@@ -277,6 +285,11 @@ static void connect_request(struct fake_message *message)
     child->remote_qpn = message->param.qp_num;
     child->retry_count = message->param.retry_count;
     child->rnr_retry = message->param.rnr_retry_count;
+    /* What one side may begin, the other one answers. */
+    child->reads_in = min_of(message->param.initiator_depth,
+                             host->limits.max_rd_atom);
+    child->reads_out = min_of(message->param.responder_resources,
+                              host->limits.max_rd_atom);
     child->id.verbs = fake_context(host);
     child->born = host->removals;
     child->id.port_num = 1;
@@ -300,6 +313,8 @@ static void connect_reply(struct fake_id *id, struct fake_message *message)
     id->remote = message->from;
     id->remote_qpn = message->param.qp_num;
     id->rnr_retry = message->param.rnr_retry_count;
+    id->reads_in = message->param.initiator_depth;
+    id->reads_out = message->param.responder_resources;
     event_param(fake_event_push(id, RDMA_CM_EVENT_ESTABLISHED, 0), message,
                 FAKE_REP_DATA);
 }

@@ -186,6 +186,8 @@ void fake_qp_connect(struct fake_qp *qp, uint32_t peer_num,
     qp->peer = peer && peer->host == peer_host ? peer : NULL;
     qp->ack_timeout = qp->id->ack_timeout;
     qp->retry_count = qp->id->retry_count;
+    qp->reads_in = qp->id->reads_in;
+    qp->reads_out = qp->id->reads_out;
     qp->rnr_retry = qp->id->rnr_retry;
 }
 
@@ -316,6 +318,9 @@ static void destroy_qp(struct rdma_cm_id *rdma)
     qp->host->qp_count--;
     fabric->live[FAKE_OBJECT_QP]--;
     id->id.qp = NULL;
+    for (uint32_t i = qp->send_acked; i != qp->send_posted; i++) {
+        free(fake_send_at(qp, i)->answer);
+    }
     free(qp->sends);
     free(qp->send_sges);
     free(qp->send_sums);
@@ -353,7 +358,8 @@ static int modify_qp(struct ibv_qp *ibv, struct ibv_qp_attr *attr, int mask)
 static bool opcode_known(enum ibv_wr_opcode opcode)
 {
     return opcode == IBV_WR_SEND || opcode == IBV_WR_RDMA_WRITE ||
-           opcode == IBV_WR_RDMA_WRITE_WITH_IMM || fake_is_local(opcode);
+           opcode == IBV_WR_RDMA_WRITE_WITH_IMM || opcode == IBV_WR_RDMA_READ ||
+           fake_is_local(opcode);
 }
 
 static int check_send(struct fake_qp *qp, const struct ibv_send_wr *wr,
@@ -363,7 +369,9 @@ static int check_send(struct fake_qp *qp, const struct ibv_send_wr *wr,
         return -EIO;
     }
     if ((qp->qp.state != IBV_QPS_RTS && qp->qp.state != IBV_QPS_ERR) ||
-        !opcode_known(wr->opcode) || wr->num_sge < 0) {
+        !opcode_known(wr->opcode) || wr->num_sge < 0 ||
+        (wr->opcode == IBV_WR_RDMA_READ &&
+         (!qp->reads_out || (wr->send_flags & IBV_SEND_INLINE)))) {
         return -EINVAL;
     }
     if ((uint32_t)wr->num_sge > qp->cap.max_send_sge ||

@@ -33,6 +33,8 @@ static enum ibv_wc_opcode send_wc_opcode(enum ibv_wr_opcode opcode)
         return IBV_WC_BIND_MW;
     case IBV_WR_LOCAL_INV:
         return IBV_WC_LOCAL_INV;
+    case IBV_WR_RDMA_READ:
+        return IBV_WC_RDMA_READ;
     default:
         return IBV_WC_RDMA_WRITE;
     }
@@ -48,6 +50,8 @@ static void complete_send(struct fake_qp *qp, enum ibv_wc_status status)
         qp->ack_limit++; /* needed no answer */
     }
     qp->send_acked++;
+    free(send->answer);
+    send->answer = NULL;
     qp->resends = 0;
     qp->resend_due = 0;
     if (status == IBV_WC_SUCCESS && !send->signalled) {
@@ -65,13 +69,16 @@ static void complete_send(struct fake_qp *qp, enum ibv_wc_status status)
 
 /* ---- Sending ---------------------------------------------------------- */
 
-static bool source_allowed(struct fake_qp *qp, const struct fake_send *send)
+/* True if the device may use the sender's own memory. */
+static bool local_allowed(struct fake_qp *qp, const struct fake_send *send)
 {
+    int access = send->opcode == IBV_WR_RDMA_READ ? IBV_ACCESS_LOCAL_WRITE : 0;
+
     for (int i = 0; i < send->num_sge && !send->is_inline; i++) {
         const struct ibv_sge *sge = &send->sges[i];
 
         if (sge->length && !fake_key_allows(qp->host, qp->pd, false, sge->lkey,
-                                            sge->addr, sge->length, 0)) {
+                                            sge->addr, sge->length, access)) {
             return false;
         }
     }
@@ -156,6 +163,7 @@ static void execute_local(struct fake_qp *qp, struct fake_send *send)
 static void transmit(struct fake_qp *qp)
 {
     struct fake_send *send = fake_send_at(qp, qp->send_sent);
+    bool reads = send->opcode == IBV_WR_RDMA_READ;
     struct fake_packet *packet;
     uint32_t size;
 
@@ -168,15 +176,15 @@ static void transmit(struct fake_qp *qp)
         execute_local(qp, send);
         return;
     }
-    if (!source_allowed(qp, send)) {
+    if (!local_allowed(qp, send)) {
         send->status = IBV_WC_LOC_PROT_ERR;
         qp->refused = true;
         return;
     }
-    if (qp->host->fabric->resend && !send->sent) {
+    if (qp->host->fabric->resend && !send->sent && !reads) {
         remember(send);
     }
-    size = piece_of(qp, send);
+    size = reads ? 0 : piece_of(qp, send);
     packet = fake_alloc(sizeof(*packet) + size);
     packet->from_host = qp->host;
     packet->from = qp->qp.qp_num;
@@ -190,7 +198,7 @@ static void transmit(struct fake_qp *qp)
     packet->total = send->length;
     packet->size = size;
     gather(send, packet->data, size);
-    send->sent += size;
+    send->sent += reads ? send->length : size;
     packet->last = send->sent == send->length;
     STAILQ_INSERT_TAIL(&qp->peer->wire, packet, link);
     fake_qp_touch(qp->peer);
@@ -203,6 +211,16 @@ static void transmit(struct fake_qp *qp)
 
 static void take_answer(struct fake_qp *qp)
 {
+    struct fake_send *send = fake_send_at(qp, qp->send_acked);
+
+    if (qp->send_acked != qp->send_executed && send->answer) {
+        if (!local_allowed(qp, send)) {
+            complete_send(qp, IBV_WC_LOC_PROT_ERR);
+            fake_qp_fail(qp);
+            return;
+        }
+        fake_read_land(qp, send);
+    }
     if (qp->send_acked != qp->send_executed) {
         complete_send(qp, IBV_WC_SUCCESS);
         return;
@@ -254,12 +272,12 @@ static void send_again(struct fake_qp *qp)
         if (fake_is_local(send->opcode)) {
             continue;
         }
-        if (!source_allowed(qp, send)) {
+        if (!local_allowed(qp, send)) {
             complete_send(qp, IBV_WC_LOC_PROT_ERR);
             fake_qp_fail(qp);
             return;
         }
-        if (qp->host->fabric->resend) {
+        if (qp->host->fabric->resend && send->opcode != IBV_WR_RDMA_READ) {
             read_again(qp, send);
         }
     }
@@ -375,6 +393,7 @@ static unsigned int sender_actions(struct fake_qp *qp, uint64_t *next)
         actions |= 1u << ANSWER;
     }
     if (qp->send_sent != qp->send_posted && !qp->refused &&
+        !fake_read_must_wait(qp) &&
         ((up && peer_listens(qp)) || !fake_linked(qp->host) ||
          fake_is_local(fake_send_at(qp, qp->send_sent)->opcode))) {
         actions |= 1u << TRANSMIT;

@@ -261,6 +261,22 @@ bool fake_host_exposes(struct fake_host *host, const void *address,
     return exposed;
 }
 
+bool fake_host_readable(struct fake_host *host, const void *address,
+                        size_t length)
+{
+    bool readable = false;
+    struct fake_mr *mr;
+
+    fake_lock(host->fabric);
+    TAILQ_FOREACH(mr, &host->mrs, link) {
+        readable |= (mr->access & IBV_ACCESS_REMOTE_READ) &&
+                    overlap((uintptr_t)mr->mr.addr, mr->mr.length,
+                            (uintptr_t)address, length);
+    }
+    pthread_mutex_unlock(&host->fabric->mutex);
+    return readable;
+}
+
 void fake_window_verbs(struct rdisk_verbs *verbs)
 {
     verbs->alloc_mw = alloc_mw;

@@ -111,11 +111,14 @@ static struct sockaddr_in address_of(const char *address, uint16_t port)
     return sin;
 }
 
-static struct rdma_conn_param conn_param(const void *data, uint8_t size)
+static struct rdma_conn_param conn_param(const struct raw *raw,
+                                         const void *data, uint8_t size)
 {
     return (struct rdma_conn_param) {
         .private_data = data,
         .private_data_len = size,
+        .responder_resources = raw->reads,
+        .initiator_depth = raw->reads,
         .retry_count = 6,
         .rnr_retry_count = 3,
     };
@@ -125,7 +128,7 @@ void raw_connect_start(struct raw *raw, const char *address, uint16_t port,
                        const void *data, uint8_t size)
 {
     struct sockaddr_in sin = address_of(address, port);
-    struct rdma_conn_param param = conn_param(data, size);
+    struct rdma_conn_param param = conn_param(raw, data, size);
 
     REQUIRE(raw->verbs->create_id(raw->channel, &raw->id, raw) == 0);
     REQUIRE(raw->verbs->resolve_addr(raw->id, (struct sockaddr *)&sin, 1000) ==
@@ -164,7 +167,7 @@ bool raw_request(struct raw *raw)
 
 void raw_accept(struct raw *raw, const void *data, uint8_t size)
 {
-    struct rdma_conn_param param = conn_param(data, size);
+    struct rdma_conn_param param = conn_param(raw, data, size);
 
     REQUIRE(raw->verbs->accept(raw->id, &param) == 0);
 }
@@ -232,6 +235,17 @@ int raw_write(struct raw *raw, uint32_t offset, uint32_t size, uint64_t remote,
     struct ibv_send_wr wr = {
         .opcode = imm < 0 ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_WRITE_WITH_IMM,
         .imm_data = htonl((uint32_t)imm),
+        .wr.rdma = { .remote_addr = remote, .rkey = rkey },
+    };
+
+    return post(raw, offset, size, &wr);
+}
+
+int raw_read(struct raw *raw, uint32_t offset, uint32_t size, uint64_t remote,
+             uint32_t rkey)
+{
+    struct ibv_send_wr wr = {
+        .opcode = IBV_WR_RDMA_READ,
         .wr.rdma = { .remote_addr = remote, .rkey = rkey },
     };
 

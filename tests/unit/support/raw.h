@@ -31,6 +31,7 @@ struct raw {
     int status;                    /* and its status */
     uint8_t data[256];             /* and its private data */
     uint8_t data_length;
+    uint8_t reads; /* RDMA READs that both ends are to allow */
 };
 
 void raw_init(struct raw *raw, struct fake_fabric *fabric,
@@ -61,6 +62,9 @@ int raw_send(struct raw *raw, uint32_t offset, uint32_t size);
 /* Write from @offset of the buffer; with @imm unless it is negative. */
 int raw_write(struct raw *raw, uint32_t offset, uint32_t size, uint64_t remote,
               uint32_t rkey, int64_t imm);
+/* Read into @offset of the buffer. */
+int raw_read(struct raw *raw, uint32_t offset, uint32_t size, uint64_t remote,
+             uint32_t rkey);
 /* Bind a window, or undo that. */
 int raw_bind(struct raw *raw, struct ibv_mw *mw, struct ibv_mr *mr,
              uint32_t key, void *address, uint64_t length);
