@@ -5,7 +5,7 @@ SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
 	$(addprefix admin/, command.c listing.c parse.c stat.c stat_throttle.c) \
 	$(addprefix backends/, backend.c module.c file.c file_offload.c file_poll.c \
 		file_request.c file_share.c file_sync.c file_unaligned.c memory.c \
-		null.c range_lock.c) \
+		null.c range_lock.c resident.c) \
 	$(addprefix config/, access.c command_line.c config.c limits.c \
 		throttle_section.c volume_section.c) \
 	$(addprefix io/, cq_watch.c jobs.c mailbox.c offload.c placement.c reactor.c \

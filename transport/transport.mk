@@ -10,10 +10,10 @@ TRANSPORT_SOURCES := $(addprefix transport/, \
 		name.c qp.c verbs.c) \
 	$(addprefix initiator/, addresses.c answer.c auth.c bounce.c cache.c call.c connection.c \
 		create.c deadline.c device.c handshake.c join.c link.c list.c memory.c options.c \
-		ping.c queue.c queue_connection.c recovery.c registrations.c \
+		ping.c queue.c queue_connection.c recovery.c registrations.c resident.c \
 		servers.c session.c slots.c stage.c state.c timer.c uri.c window.c) \
 	$(addprefix target/, admission.c auth.c call.c conversation.c cq.c create.c join.c \
-		latency.c list.c listener.c liveness.c machine.c open.c queue.c quota.c receive.c \
+		latency.c list.c listener.c liveness.c machine.c open.c queue.c quota.c receive.c resident.c \
 		session.c share.c slots.c target.c))
 TRANSPORT_PACKAGES := libibverbs librdmacm libcrypto
 

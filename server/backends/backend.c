@@ -11,6 +11,7 @@ static const struct backend_class *const classes[] = {
     &backend_file,
     &backend_memory,
     &backend_null,
+    &backend_resident,
 };
 
 /* Those that are built as modules. */
@@ -36,7 +37,7 @@ const struct backend_class *backend_find(const char *name,
 
 const char *backend_names(void)
 {
-    return "file, memory, null, rbd";
+    return "file, memory, null, resident, rbd";
 }
 
 void backend_cache(const struct backend *backend, uint8_t cache[RDISK_ID_SIZE])

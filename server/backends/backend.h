@@ -287,6 +287,8 @@ struct backend {
                                    that does not happen */
     const atomic_bool *lost;   /* flushes fail, since answered data was lost,
                                    until no context is left; NULL: the same */
+    const void *resident;      /* all its data, which nobody changes before
+                                   close; NULL: it is not in memory */
     bool inline_io;            /* submit carries out reads, writes and flushes
                                    itself: they take no longer than a copy */
     bool polled;               /* reads and writes may go through a reactor's
@@ -325,6 +327,9 @@ struct backend_io {
     /* Registered buffer that holds @data, by ring, or -1. */
     int buffer[RING_KINDS];
     void *data; /* page-aligned; others may write to it */
+    /* Of a READ, NULL at first: the class leaves the data where it is, in
+     * backend->resident, instead of putting it at @data. */
+    const void *stored;
 
     /* For the class that carries it out, between submit and completion. */
     struct ring_op ring;
@@ -395,12 +400,13 @@ static inline void backend_submit(struct backend_context *context,
 extern const struct backend_class backend_file;
 extern const struct backend_class backend_memory;
 extern const struct backend_class backend_null;
+extern const struct backend_class backend_resident;
 
 /* The class @name; one that is a module (module.h) is loaded. Control thread.
  * NULL with @err filled: there is none of this name, or it is not installed. */
 const struct backend_class *backend_find(const char *name,
                                          struct rdisk_error *err);
-/* "file, memory, null, rbd" */
+/* "file, memory, null, resident, rbd" */
 const char *backend_names(void);
 
 /* The id of the volatile cache behind @backend as of now: it changes when

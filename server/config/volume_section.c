@@ -159,9 +159,10 @@ int config_volume_parse(struct config_volume **volumes, const char *text,
     argument = backend ? strchr(backend, ':') : NULL;
     if (!argument) {
         rdisk_error_set(err, -EINVAL,
-                        "'%s' is not NAME=file:PATH, NAME=rbd:POOL/IMAGE, "
-                        "NAME=memory:SIZE or NAME=null:SIZE, each optionally "
-                        "followed by \",read-only\"",
+                        "'%s' is not NAME=file:PATH, NAME=resident:PATH, "
+                        "NAME=rbd:POOL/IMAGE, NAME=memory:SIZE or "
+                        "NAME=null:SIZE, each optionally followed by "
+                        "\",read-only\"",
                         text);
         free(copy);
         return -EINVAL;

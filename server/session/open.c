@@ -99,6 +99,54 @@ static void take_lease(struct session *session)
     }
 }
 
+/* ---- A volume that is in memory ---------------------------------------- */
+
+static void register_run(struct job *job)
+{
+    struct session *session = session_of_job(job);
+    const struct backend *backend = session->work.volume->backend;
+
+    session->work.result = rdisk_target_session_register(session->target,
+                                                         backend->resident,
+                                                         backend->geometry.size,
+                                                         &session->work.why);
+}
+
+static void register_done(struct job *job)
+{
+    struct session *session = session_of_job(job);
+
+    if (session->work.result < 0) {
+        log_warning("volume '%s' is copied for client %s: %s",
+                    session->request.volume, session->holder.peer,
+                    session->work.why.text);
+    }
+    /* It may have ended meanwhile: then close_event() comes by this. */
+    rdisk_target_session_let_go(session->target);
+    take_lease(session);
+}
+
+/*
+ * Its pages are looked up one by one, and pinned, so that a large one takes a
+ * second: not in this thread. A failure is not the client's.
+ */
+static void register_resident(struct session *session)
+{
+    const struct backend *backend = session->work.volume->backend;
+
+    if (!backend->resident || session->registered) {
+        take_lease(session);
+        return;
+    }
+    session->registered = true;
+    rdisk_target_session_hold(session->target);
+    if (operation_run(&session->work.operation, backend, register_run,
+                      register_done, &session->work.why) < 0) {
+        rdisk_target_session_let_go(session->target);
+        refuse(session, RDISK_STATUS_BUSY);
+    }
+}
+
 /* Only a client that may open the volume learns that it is drained. */
 static bool drained(struct session *session)
 {
@@ -248,7 +296,7 @@ static void check_holders(struct session *session)
         refuse(session, RDISK_STATUS_NO_RESOURCES);
         return;
     }
-    take_lease(session);
+    register_resident(session);
 }
 
 static void read_run(struct job *job)
@@ -397,8 +445,7 @@ static struct session *session_new(struct server *server,
     return session;
 }
 
-static void fill_grant(const struct session *session,
-                       struct rdisk_open_grant *grant)
+static void fill_grant(struct session *session, struct rdisk_open_grant *grant)
 {
     const struct backend *backend = session->holder.volume->backend;
     const struct backend_geometry *geometry = &backend->geometry;
@@ -419,6 +466,9 @@ static void fill_grant(const struct session *session,
     backend_cache(backend, grant->cache);
     grant->extents = geometry->extents;
     grant->copy = geometry->copy;
+    /* What this server does not notice it cannot limit. */
+    grant->one_sided = backend->resident && !session_is_limited(session);
+    session->one_sided = grant->one_sided;
     grant->resize = !session->read_only &&
                     resize_allowed(session->server, session->holder.volume);
 }

@@ -48,6 +48,9 @@ static void request_done(struct backend_io *io, int result, void *opaque)
         /* The client asks the server that has the volume now. */
         rdisk_target_queue_break(queue->target);
     }
+    if (__builtin_expect(io->stored != NULL, false)) {
+        rdisk_target_stored(request->target, io->stored);
+    }
     rdisk_target_complete(request->target, rdisk_status_from_errno(result));
     attachment_completed(queue->attachment);
     turns_ended(&queue->worker->turns, queue->flow, &request->flow);
@@ -107,6 +110,7 @@ void queue_request_event(void *queue_user, struct rdisk_target_request *target)
     io->length = target->length;
     io->room = target->room;
     io->data = target->data;
+    io->stored = NULL;
     slots = slots_of(target->grant);
     if (__builtin_expect(!slots->registered, false)) {
         slots_register(queue, target->grant);

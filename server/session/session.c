@@ -188,6 +188,33 @@ unsigned int session_end_withdrawn(struct server *server)
     return count;
 }
 
+/* ---- Limits of reads that this server does not see ---------------------- */
+
+bool session_is_limited(const struct session *session)
+{
+    for (unsigned int i = 0; i < FLOW_THROTTLES; i++) {
+        if (throttle_is_active(session->terms.throttles[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void session_end_unlimited(struct server *server)
+{
+    struct session *session = server->sessions, *next;
+
+    assert_control_thread();
+    for (; session; session = next) {
+        next = session->next;
+        if (session->one_sided && !session->ended &&
+            session_is_limited(session)) {
+            session_end(session, RDISK_STATUS_SHUTTING_DOWN,
+                        "the volume or the client has limits now: reconnect");
+        }
+    }
+}
+
 /* ---- Queues ----------------------------------------------------------- */
 
 static struct worker *idlest_worker(struct server *server)

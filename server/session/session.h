@@ -57,6 +57,8 @@ struct session {
 
     uint64_t serial;      /* of the sessions since the start, for the log */
     bool read_only;       /* as granted */
+    bool registered;      /* its volume's memory, or that has failed */
+    bool one_sided;       /* its client may read that by itself */
     bool ended;           /* by this server, session_end() */
     struct queue *queues; /* that the transport has not got back yet */
     struct rdisk_target_counters past; /* of queues that have ended */
@@ -100,6 +102,12 @@ bool session_withdrawn(const struct session *session);
 /* End all such sessions: requests already taken are carried out first. Their
  * number. */
 unsigned int session_end_withdrawn(struct server *server);
+
+/* True if its volume or its client has limits (throttle.h) now. */
+bool session_is_limited(const struct session *session);
+/* There are other limits: sessions whose clients read by themselves, which none
+ * of them would hold back, are to reconnect. */
+void session_end_unlimited(struct server *server);
 
 /* Of all its queues, those that have ended included. */
 void session_counters(const struct session *session,

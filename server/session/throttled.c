@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/thread.h"
 #include "server/server.h"
+#include "server/session/session.h"
 
 #define WHAT_TEXT (RDISK_VOLUME_NAME_MAX + 16)
 
@@ -146,6 +147,7 @@ int throttled_command(struct server *server, bool client, const char *name,
     }
     log_info("limits of %s: %s", what, text);
     free_unused(server, throttled);
+    session_end_unlimited(server);
     return 0;
 }
 
@@ -159,6 +161,7 @@ void throttled_reload(struct server *server)
         set_configured(server, throttled);
         free_unused(server, throttled);
     }
+    session_end_unlimited(server);
 }
 
 void throttled_free(struct server *server)

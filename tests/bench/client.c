@@ -279,7 +279,9 @@ static void connect_lane(struct lane *lane, const char *text)
     if (rdisk_uri_parse(text, &uri, set_option, &options, &err) < 0) {
         die(text, err.text);
     }
-    options.withheld_features = bench.older ? RDISK_FEATURE_SLOTS : 0;
+    options.withheld_features = bench.older ? RDISK_FEATURE_SLOTS |
+                                                  RDISK_FEATURE_RESIDENT
+                                            : 0;
     options.host = uri.host;
     options.servers = uri.servers;
     options.port = uri.port;

@@ -176,6 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input input = { data, size };
     uint8_t which = fuzz_byte(&input);
+    struct rdisk_wire_resident resident;
     struct rdisk_error err = { 0 };
     uint8_t start[RDISK_MESSAGE_MAX] __attribute__((aligned(8)));
 
@@ -207,6 +208,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 3:
         rdisk_wire_check_accept(input.data, input.size, 0, &err);
         rdisk_wire_check_accept(input.data, input.size, 1, &err);
+        rdisk_wire_check_resident(input.data, input.size, 1u << 20, &resident,
+                                  &err);
         break;
     case 4:
         rdisk_wire_read_reject(input.data, input.size, &err);

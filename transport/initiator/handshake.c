@@ -317,6 +317,9 @@ static void take_open_reply(struct rdisk_initiator *session,
     rdisk_initiator_take_cache(session, reply->cache);
     memcpy(handshake->token, reply->token, sizeof(handshake->token));
     handshake->server_session = le64toh(reply->session);
+    handshake->resident = le32toh(reply->volume_flags) &
+                              RDISK_VOLUME_RESIDENT &&
+                          handshake->auth.chosen & RDISK_FEATURE_RESIDENT;
     session->queues.slots = info->slots;
     session->connection.control.epoch = session->epoch;
     session->durations.steps.open = rdisk_initiator_step(session);

@@ -162,6 +162,7 @@ static void route_resolved(struct rdisk_link *link)
         hello.session = htole64(session->handshake.server_session);
         hello.epoch = htole64(session->epoch);
         memcpy(hello.token, session->handshake.token, sizeof(hello.token));
+        param.initiator_depth = (uint8_t)rdisk_resident_reads(session);
     } else {
         session->durations.steps.route = rdisk_initiator_step(session);
     }
@@ -178,6 +179,7 @@ static void established(struct rdisk_link *link,
 {
     const struct rdma_conn_param *conn = &event->param.conn;
     struct rdisk_initiator *session = link->session;
+    struct rdisk_wire_resident resident = { 0 };
     struct rdisk_wire_accept accept;
     struct rdisk_error err;
 
@@ -186,12 +188,20 @@ static void established(struct rdisk_link *link,
         fail_with(link, &err);
         return;
     }
+    if (link->queue && session->handshake.resident &&
+        rdisk_wire_check_resident(conn->private_data, conn->private_data_len,
+                                  session->info.size, &resident,
+                                  &err) != RDISK_STATUS_OK) {
+        fail_with(link, &err);
+        return;
+    }
     memcpy(&accept, conn->private_data, sizeof(accept));
     link->state = RDISK_LINK_UP;
     if (link->queue) {
-        rdisk_initiator_queue_up(session,
-                                 &session->queues.list[link->queue - 1],
-                                 &accept);
+        struct rdisk_queue *queue = &session->queues.list[link->queue - 1];
+
+        rdisk_resident_accepted(queue, &resident);
+        rdisk_initiator_queue_up(session, queue, &accept);
     } else {
         rdisk_connection_control_up(session);
     }

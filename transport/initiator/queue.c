@@ -227,6 +227,17 @@ static void insert(struct rdisk_request **list, struct rdisk_request *request)
     *list = request;
 }
 
+void rdisk_queue_wait_again(struct rdisk_queue *queue,
+                            struct rdisk_request *request)
+{
+    request->next = queue->waiting;
+    queue->waiting = request;
+    if (!request->next) {
+        queue->waiting_end = &request->next;
+    }
+    count_waiting(queue, 1);
+}
+
 /* What was in flight waits again, before what waited already. */
 static void wait_again(struct rdisk_queue *queue)
 {
@@ -254,9 +265,13 @@ static void wait_again(struct rdisk_queue *queue)
  */
 static unsigned int park(struct rdisk_queue *queue)
 {
-    unsigned int count = rdisk_queue_end_answered(queue);
+    unsigned int count;
     struct rdisk_request *request;
 
+    if (queue->resident.on) {
+        rdisk_resident_lost(queue);
+    }
+    count = rdisk_queue_end_answered(queue);
     RDISK_CONTRACT(queue->vector_count == 0);
     wait_again(queue);
     /* Bound ones would keep the guest's memory from being deregistered. */
@@ -491,6 +506,7 @@ void rdisk_queue_counters(const struct rdisk_queue *queue,
     counters->receives += rdisk_counter_read(&qp->receives);
     counters->wakeups += rdisk_counter_read(&qp->wakeups);
     counters->windows += rdisk_counter_read(&queue->windows_bound);
+    counters->one_sided += rdisk_counter_read(&queue->one_sided);
     counters->slots += atomic_load_explicit(&queue->held, memory_order_relaxed);
     counters->slot_waits += rdisk_counter_read(&queue->slot_waits);
     counters->slot_grants += rdisk_counter_read(&queue->slot_grants);

@@ -78,6 +78,13 @@ struct rdisk_windows {
 #define RDISK_WINDOWS_PER_SLOT 4u /* on average */
 #define RDISK_WINDOWS_PER_READ 8u /* at most; what is more scattered bounces */
 
+/* The volume's data in the server's memory, to be read by RDMA READ. */
+struct rdisk_resident {
+    bool on;          /* READs need no message; constant once joined */
+    uint64_t address; /* of the volume's first byte */
+    uint32_t key;
+};
+
 /* ---- Queue ------------------------------------------------------------ */
 
 /*
@@ -99,6 +106,7 @@ enum rdisk_awaits {
     RDISK_AWAITS_NOTHING,
     RDISK_AWAITS_WINDOWS, /* that its windows are closed */
     RDISK_AWAITS_SENDS,   /* that its sends are acknowledged */
+    RDISK_AWAITS_READ,    /* no answer, only the data, by RDMA READ */
 };
 
 /* Of a request that no tick has seen yet. */
@@ -125,6 +133,7 @@ struct rdisk_queue {
     bool bare;         /* writes may go without a header */
     bool vector;       /* several requests, or answers, in one message */
     unsigned int bare_bits;
+    struct rdisk_resident resident;
 
     /* Below: queue's thread. */
     uint8_t *headers; /* RDISK_HEADER_MAX for each slot */
@@ -189,7 +198,7 @@ struct rdisk_queue {
 
     struct rdisk_qp_counters qp_counters;
     struct rdisk_op_counters ops;
-    rdisk_counter copied_bytes, bounced, waited, windows_bound;
+    rdisk_counter copied_bytes, bounced, waited, windows_bound, one_sided;
 };
 
 /* queue_connection.c; home thread. */
@@ -282,6 +291,9 @@ static inline void rdisk_queue_post(struct rdisk_queue *queue)
  * RDISK_RANGE_MAX at most. */
 uint64_t rdisk_queue_extents_range(const struct rdisk_queue *queue,
                                    const struct rdisk_request *request);
+/* A request that has no slot waits again, before those that wait already. */
+void rdisk_queue_wait_again(struct rdisk_queue *queue,
+                            struct rdisk_request *request);
 /* The request leaves its slot, which stays in use. */
 struct rdisk_request *rdisk_queue_take_from_slot(struct rdisk_queue *queue,
                                                  uint16_t slot);
@@ -302,6 +314,33 @@ bool rdisk_queue_slots_idle(struct rdisk_queue *queue);
  * early, and some up to a tick late.
  */
 bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now);
+
+/* resident.c */
+
+/* Home thread: RDMA READs to request for a queue of this session; 0: none. */
+unsigned int rdisk_resident_reads(const struct rdisk_initiator *session);
+/* Home thread: the server has accepted @queue; @wire: of a resident volume,
+ * else zero. */
+void rdisk_resident_accepted(struct rdisk_queue *queue,
+                             const struct rdisk_wire_resident *wire);
+/* True if @request needs no message, and no slot. */
+static inline bool rdisk_resident_has(const struct rdisk_queue *queue,
+                                      const struct rdisk_request *request)
+{
+    return queue->resident.on && request->op == RDISK_OP_READ;
+}
+/* Queue's thread: stage such a READ, into queue->pieces. False: it must wait
+ * for room. */
+bool rdisk_resident_stage(struct rdisk_queue *queue,
+                          struct rdisk_request *request, unsigned int pieces);
+/* Queue's thread: the data of @request has arrived: it ends. */
+void rdisk_resident_end(struct rdisk_queue *queue,
+                        struct rdisk_request *request);
+/* Queue's thread: it has not, with the connection: it waits again. */
+void rdisk_resident_again(struct rdisk_queue *queue,
+                          struct rdisk_request *request);
+/* Queue's thread: the connection is lost; perhaps by a READ. */
+void rdisk_resident_lost(struct rdisk_queue *queue);
 
 /* cache.c */
 
@@ -332,8 +371,8 @@ void rdisk_queue_windows_destroy(struct rdisk_queue *queue);
 static inline bool rdisk_queue_needs_windows(
     const struct rdisk_queue *queue, const struct rdisk_request *request)
 {
-    return queue->windows.count && request->op == RDISK_OP_READ &&
-           !request->bounced;
+    return queue->windows.count && !queue->resident.on &&
+           request->op == RDISK_OP_READ && !request->bounced;
 }
 /* True if there are windows for so many pieces. */
 bool rdisk_queue_has_windows(const struct rdisk_queue *queue,

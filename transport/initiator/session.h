@@ -69,6 +69,7 @@ struct rdisk_handshake {
     struct rdisk_auth auth;      /* of this connection */
     uint32_t challenge;          /* sequence of AUTH_CHALLENGE */
     uint64_t server_session;     /* names the session when queues join */
+    bool resident;               /* the volume is, on this connection */
     uint8_t token[16];
     uint64_t generation; /* to open with, until it was READY */
     /* Sent instead of OPEN: CREATE, DELETE, SNAPSHOT or LIST; 0: OPEN. */
@@ -182,6 +183,8 @@ struct rdisk_initiator {
     struct rdisk_durations durations;
     struct rdisk_volume_info info;
     uint64_t epoch; /* of this connection */
+    /* resident.c: READs go by messages, since a device has refused one. */
+    atomic_bool reads_off;
 };
 
 /*

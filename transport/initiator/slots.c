@@ -47,6 +47,7 @@ void rdisk_queue_want(struct rdisk_queue *queue)
         return; /* the connection is the home thread's */
     }
     if (!queue->grants || !queue->waiting ||
+        rdisk_resident_has(queue, queue->waiting) ||
         rdisk_queue_has_slot(queue, queue->waiting) ||
         (queue->needs_answer && atomic_load(&queue->in_slots))) {
         return; /* it waits for something else */

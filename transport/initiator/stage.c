@@ -519,7 +519,8 @@ bool rdisk_queue_stage(struct rdisk_queue *queue, struct rdisk_request *request)
     unsigned int pieces = 0;
     bool joins;
 
-    if (!rdisk_queue_has_slot(queue, request)) {
+    if (!rdisk_queue_has_slot(queue, request) &&
+        !rdisk_resident_has(queue, request)) {
         return false;
     }
     if (request->op == RDISK_OP_READ || request->op == RDISK_OP_WRITE ||
@@ -527,6 +528,9 @@ bool rdisk_queue_stage(struct rdisk_queue *queue, struct rdisk_request *request)
         pieces = gather(queue, request);
         if (pieces == 0) {
             return false;
+        }
+        if (__builtin_expect(rdisk_resident_has(queue, request), false)) {
+            return rdisk_resident_stage(queue, request, pieces);
         }
     }
     joins = joins_vector(queue, request, pieces);

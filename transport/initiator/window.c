@@ -200,6 +200,10 @@ static void end(struct rdisk_queue *queue, struct rdisk_request *request)
 {
     uint16_t slot = request->slot;
 
+    if (request->awaits == RDISK_AWAITS_READ) {
+        rdisk_resident_end(queue, request);
+        return;
+    }
     rdisk_queue_take_from_slot(queue, slot);
     rdisk_queue_release_slot(queue, slot);
     give_windows(&queue->windows, request);
@@ -236,6 +240,10 @@ unsigned int rdisk_queue_end_answered(struct rdisk_queue *queue)
         struct rdisk_request *request = queue->revoking;
 
         queue->revoking = request->next;
+        if (request->awaits == RDISK_AWAITS_READ) {
+            rdisk_resident_again(queue, request);
+            continue;
+        }
         end(queue, request);
         count++;
     }

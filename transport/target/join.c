@@ -43,11 +43,12 @@ static enum rdisk_status check_join(const struct rdisk_target_session *session,
 }
 
 enum rdisk_status rdisk_target_session_join(
-    struct rdisk_target_session *session, struct rdma_cm_id *id,
+    struct rdisk_target_session *session, const struct rdma_cm_event *event,
     const struct rdisk_wire_connect *wire, struct rdisk_error *err)
 {
     struct rdisk_target *target = session->target;
     enum rdisk_status status = check_join(session, wire, err);
+    struct rdma_cm_id *id = event->id;
     struct rdisk_target_queue *queue;
 
     if (status != RDISK_STATUS_OK) {
@@ -57,6 +58,7 @@ enum rdisk_status rdisk_target_session_join(
     if (!queue) {
         return RDISK_STATUS_NO_RESOURCES;
     }
+    rdisk_target_resident_join(queue, event->param.conn.responder_resources);
     id->context = session;
     queue->next = session->queues;
     session->queues = queue;

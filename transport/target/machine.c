@@ -197,6 +197,7 @@ static enum rdisk_target_event release_volume(
     enum rdisk_status status = RDISK_STATUS_OK;
 
     assert(session->owner_knows && !session->queues);
+    rdisk_target_session_deregister(session);
     if (target->events->release) {
         status = target->events->release(target->opaque, session->user, &err);
     } else {

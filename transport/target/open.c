@@ -134,6 +134,8 @@ static uint32_t volume_flags(const struct rdisk_target_session *session)
         { RDISK_VOLUME_EXTENTS, RDISK_FEATURE_EXTENTS, granted->extents },
         { RDISK_VOLUME_COPY, RDISK_FEATURE_COPY, granted->copy },
         { RDISK_VOLUME_RESIZE, RDISK_FEATURE_RESIZE, granted->resize },
+        { RDISK_VOLUME_RESIDENT, RDISK_FEATURE_RESIDENT,
+          rdisk_target_session_one_sided(session) },
     };
     uint32_t sum = (session->request.read_only ? RDISK_VOLUME_READ_ONLY : 0) |
                    (granted->rotational ? RDISK_VOLUME_ROTATIONAL : 0);

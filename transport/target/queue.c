@@ -184,7 +184,13 @@ static struct ibv_send_wr *stage_payload(struct rdisk_target_queue *queue,
                                                (size_t)slot->request.slot *
                                                    RDISK_SEGMENTS_MAX;
     uint64_t from = (uintptr_t)slot->request.data;
+    uint32_t lkey = slot->slots->mr->lkey;
     struct ibv_send_wr *wr = NULL;
+
+    if (__builtin_expect(slot->stored != NULL, false)) {
+        from = (uintptr_t)slot->stored;
+        lkey = queue->session->resident->lkey;
+    }
 
     for (unsigned int i = 0; i < slot->segments; i++) {
         wr = rdisk_qp_stage(&queue->qp);
@@ -193,7 +199,7 @@ static struct ibv_send_wr *stage_payload(struct rdisk_target_queue *queue,
         wr->sg_list[0] = (struct ibv_sge) {
             .addr = from,
             .length = le32toh(segment[i].length),
-            .lkey = slot->slots->mr->lkey,
+            .lkey = lkey,
         };
         wr->wr.rdma.remote_addr = le64toh(segment[i].address);
         wr->wr.rdma.rkey = le32toh(segment[i].key);
@@ -376,22 +382,27 @@ static bool report_idle(struct rdisk_target_queue *queue)
 
 void rdisk_target_queue_start(struct rdisk_target_queue *queue)
 {
-    struct rdisk_wire_accept accept = {
-        .magic = htole32(RDISK_WIRE_MAGIC),
-        .version = htole16(RDISK_WIRE_VERSION),
-        .queue = htole16((uint16_t)queue->index),
-        .slots = htole16((uint16_t)queue->base->count),
-        .max_segments = htole16((uint16_t)queue->max_segments),
-        .slot_size = htole32(queue->base->slot_size),
-        .base = htole64((uintptr_t)queue->base->grant.memory),
-        .rkey = htole32(queue->base->mr->rkey),
-        .stride = htole32(rdisk_target_stride(queue->base->slot_size)),
+    struct rdisk_wire_accept_resident wire = {
+        .accept = {
+            .magic = htole32(RDISK_WIRE_MAGIC),
+            .version = htole16(RDISK_WIRE_VERSION),
+            .queue = htole16((uint16_t)queue->index),
+            .slots = htole16((uint16_t)queue->base->count),
+            .max_segments = htole16((uint16_t)queue->max_segments),
+            .slot_size = htole32(queue->base->slot_size),
+            .base = htole64((uintptr_t)queue->base->grant.memory),
+            .rkey = htole32(queue->base->mr->rkey),
+            .stride = htole32(rdisk_target_stride(queue->base->slot_size)),
+        },
     };
-    struct rdma_conn_param param = rdisk_conn_param(&accept, sizeof(accept));
+    size_t more = rdisk_target_resident_accept(queue, &wire.resident);
+    struct rdma_conn_param param =
+        rdisk_conn_param(&wire, (uint8_t)(sizeof(wire.accept) + more));
     const struct rdisk_env *env = queue->session->target->env;
     struct rdisk_error err;
     int ret;
 
+    param.responder_resources = (uint8_t)queue->reads;
     rdisk_target_cq_enter(queue->cq, queue);
     rdisk_target_cq_arm(queue->cq);
     rdisk_qp_drain_events(&queue->qp);

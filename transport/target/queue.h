@@ -45,6 +45,8 @@ struct rdisk_target_slot {
      * before the client learns of it, cleared by the reactor. */
     const struct rdisk_target_slots *_Atomic slots;
     struct rdisk_target_slot *next; /* on the list of waiting answers */
+    const void *stored; /* of a READ: its data, in the session's memory; NULL:
+                                   in the slot */
     uint32_t sequence;
     uint16_t segments;        /* of a READ */
     enum rdisk_status status; /* of a waiting answer */
@@ -63,6 +65,7 @@ struct rdisk_target_queue {
                                            what changes is the reactor's */
     unsigned int slots;                 /* numbers of slots, granted or not */
     unsigned int max_segments;
+    unsigned int reads; /* RDMA READs of the client's at a time */
 
     struct rdisk_target_slots *base; /* from the acceptance on */
 
@@ -169,6 +172,16 @@ void rdisk_target_slots_end(struct rdisk_target_queue *queue);
 /* No device touches them. */
 void rdisk_target_slots_destroy(struct rdisk_target_queue *queue,
                                 struct rdisk_target_slots *slots);
+
+/* ---- Resident volumes: target/resident.c --------------------------------- */
+
+/* Control thread: a queue joins, whose client would like to have so many RDMA
+ * READs in flight. */
+void rdisk_target_resident_join(struct rdisk_target_queue *queue,
+                                unsigned int wanted);
+/* Bytes of the acceptance that it has behind it, if any, are filled in. */
+size_t rdisk_target_resident_accept(const struct rdisk_target_queue *queue,
+                                    struct rdisk_wire_resident *wire);
 
 /* ---- Sharing: target/share.c ------------------------------------------- */
 

@@ -143,6 +143,7 @@ static bool take(struct rdisk_target_queue *queue,
     request->received = now;
     slot->sequence = view->sequence;
     slot->segments = view->segments;
+    slot->stored = NULL;
     slot->busy = true;
     if (status != RDISK_STATUS_OK) {
         log_refusal(queue, err);

@@ -94,13 +94,16 @@ struct rdisk_target_session *rdisk_target_session_create(
 
 bool rdisk_target_session_over(const struct rdisk_target_session *session)
 {
-    return session->state == RDISK_TARGET_ENDED && !session->queues;
+    return session->state == RDISK_TARGET_ENDED && !session->queues &&
+           !session->held;
 }
 
 void rdisk_target_session_destroy(struct rdisk_target_session *session)
 {
     struct rdisk_target *target = session->target;
 
+    /* With close its memory is the owner's. */
+    rdisk_target_session_deregister(session);
     if (session->owner_knows) {
         target->events->close(target->opaque, session->user, session->closed);
     }

@@ -109,7 +109,9 @@ struct rdisk_target_session {
     struct rdisk_target *target;
     struct rdisk_target_session *next;
     struct rdma_cm_id *id;
-    struct ibv_pd *pd; /* of its own: its keys open nothing else */
+    struct ibv_pd *pd;       /* of its own: its keys open nothing else */
+    struct ibv_mr *resident; /* resident.c: the volume's data, or NULL */
+    bool held;               /* the owner still uses it */
     struct rdisk_device_limits limits;
     struct rdisk_control control;
     bool readable; /* it may have messages */
@@ -168,6 +170,12 @@ struct rdisk_target_session *rdisk_target_session_create(
     struct rdisk_error *err);
 /* ENDED, and every queue has been released: free it. */
 bool rdisk_target_session_over(const struct rdisk_target_session *session);
+/* target.c: free those that are over. */
+void rdisk_target_reap(struct rdisk_target *target);
+/* resident.c: true if the client may read the volume's data by itself. */
+bool rdisk_target_session_one_sided(const struct rdisk_target_session *session);
+/* The memory is the owner's again. No queue is left. */
+void rdisk_target_session_deregister(struct rdisk_target_session *session);
 void rdisk_target_session_destroy(struct rdisk_target_session *session);
 
 /* True if the volume has it and the feature was chosen. */
@@ -308,7 +316,7 @@ enum rdisk_target_event rdisk_target_session_acknowledged(
 /* join.c: a queue connects: check that it belongs, create it, hand it to the
  * owner. */
 enum rdisk_status rdisk_target_session_join(
-    struct rdisk_target_session *session, struct rdma_cm_id *id,
+    struct rdisk_target_session *session, const struct rdma_cm_event *event,
     const struct rdisk_wire_connect *wire, struct rdisk_error *err);
 
 /* ---- Target ----------------------------------------------------------- */

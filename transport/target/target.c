@@ -223,7 +223,7 @@ static struct rdisk_target_session *find_session(
 }
 
 static enum rdisk_status new_queue(struct rdisk_target *target,
-                                   struct rdma_cm_id *id,
+                                   const struct rdma_cm_event *event,
                                    const struct rdisk_wire_connect *wire,
                                    struct rdisk_error *err)
 {
@@ -234,7 +234,7 @@ static enum rdisk_status new_queue(struct rdisk_target *target,
         rdisk_error_set(err, -ESTALE, "the queue belongs to no open session");
         return RDISK_STATUS_STALE;
     }
-    status = rdisk_target_session_join(session, id, wire, err);
+    status = rdisk_target_session_join(session, event, wire, err);
     target->admission.served |= status == RDISK_STATUS_OK;
     return status;
 }
@@ -264,7 +264,7 @@ static struct rdma_cm_id *connect_request(struct rdisk_target *target,
         memcpy(&wire, conn->private_data, sizeof(wire));
         status = wire.kind == RDISK_LINK_CONTROL
                      ? rdisk_target_admission_add(target, event->id, &err)
-                     : new_queue(target, event->id, &wire, &err);
+                     : new_queue(target, event, &wire, &err);
     }
     if (status == RDISK_STATUS_OK) {
         return NULL;
@@ -382,7 +382,7 @@ static bool free_ended(struct rdisk_target *target)
 }
 
 /* Free what has ended; that may be what others wait for. */
-static void reap(struct rdisk_target *target)
+void rdisk_target_reap(struct rdisk_target *target)
 {
     while (free_ended(target)) {
         struct rdisk_target_session *session;
@@ -533,7 +533,7 @@ void rdisk_target_process(struct rdisk_target *target)
         rdisk_target_admission_next(target);
     }
     target->processing = false;
-    reap(target);
+    rdisk_target_reap(target);
     if (now >= rdisk_target_share_deadline(target)) {
         rdisk_target_share(target);
     }
@@ -568,7 +568,7 @@ void rdisk_target_queue_release(struct rdisk_target_queue *queue)
         rdisk_target_session_step(session, RDISK_TARGET_ON_DRAINED);
     }
     if (!target->processing) {
-        reap(target);
+        rdisk_target_reap(target);
         rdisk_target_share(target);
     }
 }
@@ -584,7 +584,7 @@ void rdisk_target_stop(struct rdisk_target *target, const char *text)
         rdisk_target_session_end(session, RDISK_STATUS_SHUTTING_DOWN, text);
     }
     if (!target->processing) {
-        reap(target);
+        rdisk_target_reap(target);
     }
 }
 

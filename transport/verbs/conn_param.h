@@ -26,7 +26,7 @@ static inline struct rdma_conn_param rdisk_conn_param(const void *data,
     return (struct rdma_conn_param) {
         .private_data = data,
         .private_data_len = size,
-        /* No RDMA READ in either direction. */
+        /* No RDMA READ in either direction, but for resident volumes. */
         .responder_resources = 0,
         .initiator_depth = 0,
         .retry_count = RDISK_RETRY_COUNT,

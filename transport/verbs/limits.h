@@ -8,11 +8,18 @@
 #include <rdisk/error.h>
 #include "transport/verbs/verbs.h"
 
+/* RDMA READs in flight on a queue pair. */
+#define RDISK_READS_MAX 16
+
 /* What of a device's limits matters to us. */
 struct rdisk_device_limits {
-    unsigned int max_sge;   /* of a work request */
-    unsigned int max_qp_wr; /* of a queue pair, each direction */
+    unsigned int max_sge;      /* of a work request, */
+    unsigned int max_sge_read; /* and of an RDMA READ */
+    unsigned int max_qp_wr;    /* of a queue pair, each direction */
     unsigned int max_cqe;
+    /* RDMA READs that a queue pair may have in flight, and may answer at a
+     * time; 0: none. */
+    unsigned int reads_out, reads_in;
     bool windows; /* has memory windows of type 2 */
 };
 

@@ -48,13 +48,12 @@ static struct ibv_mr *register_relaxed(const struct rdisk_verbs *verbs,
     return mr;
 }
 
-struct ibv_mr *rdisk_mr_register(const struct rdisk_verbs *verbs,
-                                 struct ibv_pd *pd, void *address,
-                                 size_t length, int access,
-                                 struct rdisk_error *err)
+static struct ibv_mr *register_counted(const struct rdisk_verbs *verbs,
+                                       struct ibv_pd *pd, void *address,
+                                       size_t length, int access,
+                                       struct rdisk_error *err)
 {
-    struct ibv_mr *mr = register_relaxed(verbs, pd, address, length,
-                                         access | IBV_ACCESS_LOCAL_WRITE);
+    struct ibv_mr *mr = register_relaxed(verbs, pd, address, length, access);
 
     if (!mr) {
         explain(err, errno ? -errno : -ENOMEM, length);
@@ -62,6 +61,24 @@ struct ibv_mr *rdisk_mr_register(const struct rdisk_verbs *verbs,
     }
     atomic_fetch_add(&registered, mr->length);
     return mr;
+}
+
+struct ibv_mr *rdisk_mr_register(const struct rdisk_verbs *verbs,
+                                 struct ibv_pd *pd, void *address,
+                                 size_t length, int access,
+                                 struct rdisk_error *err)
+{
+    return register_counted(verbs, pd, address, length,
+                            access | IBV_ACCESS_LOCAL_WRITE, err);
+}
+
+struct ibv_mr *rdisk_mr_register_constant(const struct rdisk_verbs *verbs,
+                                          struct ibv_pd *pd,
+                                          const void *address, size_t length,
+                                          struct rdisk_error *err)
+{
+    return register_counted(verbs, pd, (void *)(uintptr_t)address, length,
+                            IBV_ACCESS_REMOTE_READ, err);
 }
 
 void rdisk_mr_deregister(const struct rdisk_verbs *verbs, struct ibv_mr *mr)

@@ -19,6 +19,14 @@ struct ibv_mr *rdisk_mr_register(const struct rdisk_verbs *verbs,
                                  struct ibv_pd *pd, void *address,
                                  size_t length, int access,
                                  struct rdisk_error *err);
+/*
+ * Register memory that nobody writes to, which may be mapped read-only: a peer
+ * may read it, and the device may send from it. The same in all else.
+ */
+struct ibv_mr *rdisk_mr_register_constant(const struct rdisk_verbs *verbs,
+                                          struct ibv_pd *pd,
+                                          const void *address, size_t length,
+                                          struct rdisk_error *err);
 /* NULL is allowed. */
 void rdisk_mr_deregister(const struct rdisk_verbs *verbs, struct ibv_mr *mr);
 

@@ -88,6 +88,30 @@ enum rdisk_status rdisk_wire_check_accept(const void *data, size_t size,
     return RDISK_STATUS_OK;
 }
 
+enum rdisk_status rdisk_wire_check_resident(
+    const void *data, size_t size, uint64_t volume_size,
+    struct rdisk_wire_resident *resident, struct rdisk_error *err)
+{
+    struct rdisk_wire_accept_resident wire;
+
+    if (size < sizeof(wire)) {
+        return BAD(err, "acceptance of %zu bytes, of a resident volume %zu",
+                   size, sizeof(wire));
+    }
+    memcpy(&wire, data, sizeof(wire));
+    *resident = wire.resident;
+    if (le16toh(resident->reserved)) {
+        return BAD(err, "reserved bytes of an acceptance are not zero");
+    }
+    if (le64toh(resident->address) > UINT64_MAX - volume_size) {
+        return BAD(err,
+                   "a resident volume of %llu bytes at 0x%llx does not fit",
+                   (unsigned long long)volume_size,
+                   (unsigned long long)le64toh(resident->address));
+    }
+    return RDISK_STATUS_OK;
+}
+
 enum rdisk_status rdisk_wire_read_reject(const void *data, size_t size,
                                          struct rdisk_error *err)
 {

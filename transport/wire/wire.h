@@ -68,6 +68,21 @@ struct rdisk_wire_accept {
 };
 static_assert(sizeof(struct rdisk_wire_accept) == 32, "wire layout");
 
+/* Behind it, of a data queue, if OPEN_REPLY has RDISK_VOLUME_RESIDENT. */
+struct rdisk_wire_resident {
+    rdisk_le64 address; /* of the volume's first byte */
+    rdisk_le32 key;     /* for all its bytes, to read */
+    rdisk_le16 reads;   /* RDMA READs at a time; 0: none on this queue */
+    rdisk_le16 reserved;
+};
+static_assert(sizeof(struct rdisk_wire_resident) == 16, "wire layout");
+
+struct rdisk_wire_accept_resident {
+    struct rdisk_wire_accept accept;
+    struct rdisk_wire_resident resident;
+};
+static_assert(sizeof(struct rdisk_wire_accept_resident) == 48, "wire layout");
+
 /* In a rejection (REJ): 148 bytes at most. */
 struct rdisk_wire_reject {
     rdisk_le32 magic;
@@ -154,13 +169,14 @@ static_assert(sizeof(struct rdisk_wire_message) == 32, "wire layout");
 #define RDISK_FEATURE_SERVERS  (1ull << 14) /* RDISK_OPEN_SERVERS */
 #define RDISK_FEATURE_MOVE     (1ull << 15) /* MOVE */
 #define RDISK_FEATURE_FLATTEN  (1ull << 16) /* RDISK_SNAPSHOT_FLATTEN */
+#define RDISK_FEATURE_RESIDENT (1ull << 17) /* reads by RDMA READ */
 #define RDISK_FEATURES_KNOWN \
     (RDISK_FEATURE_FUA | RDISK_FEATURE_DISCARD | RDISK_FEATURE_ZEROES | \
      RDISK_FEATURE_EXTENTS | RDISK_FEATURE_RESIZE | RDISK_FEATURE_CREATE | \
      RDISK_FEATURE_COPY | RDISK_FEATURE_LONG_EXTENTS | RDISK_FEATURE_BARE | \
      RDISK_FEATURE_DELETE | RDISK_FEATURE_VECTOR | RDISK_FEATURE_LIST | \
      RDISK_FEATURE_SNAPSHOT | RDISK_FEATURE_SLOTS | RDISK_FEATURE_SERVERS | \
-     RDISK_FEATURE_MOVE | RDISK_FEATURE_FLATTEN)
+     RDISK_FEATURE_MOVE | RDISK_FEATURE_FLATTEN | RDISK_FEATURE_RESIDENT)
 
 /* How the peers authenticate, right after HELLO_REPLY. */
 enum rdisk_auth_method {
@@ -235,6 +251,9 @@ static_assert(offsetof(struct rdisk_wire_open, generation) == 80,
     (1u << 5)                       /* this client may RESIZE it;
                                                    if chosen */
 #define RDISK_VOLUME_COPY (1u << 6) /* has COPY; if chosen */
+#define RDISK_VOLUME_RESIDENT \
+    (1u << 7) /* may be read by RDMA READ; if
+                                           chosen */
 
 struct rdisk_wire_open_reply {
     struct rdisk_wire_message message;
@@ -364,6 +383,11 @@ enum rdisk_status rdisk_wire_check_connect(const void *data, size_t size,
 enum rdisk_status rdisk_wire_check_accept(const void *data, size_t size,
                                           unsigned int queue,
                                           struct rdisk_error *err);
+/* What follows the acceptance, of a resident volume of @volume_size bytes, into
+ * @resident. */
+enum rdisk_status rdisk_wire_check_resident(
+    const void *data, size_t size, uint64_t volume_size,
+    struct rdisk_wire_resident *resident, struct rdisk_error *err);
 /*
  * A rejection's sentence into @err; also understands one without or with
  * foreign private data. Returns the status it carried.

@@ -91,6 +91,12 @@ static enum rdisk_status owner_open(void *opaque,
         place->session = NULL;
         return RDISK_STATUS_NO_RESOURCES;
     }
+    if (scene->resident == SCENE_REGISTERED &&
+        rdisk_target_session_register(session, scene->disk, scene->size, err) <
+            0) {
+        place->session = NULL;
+        return RDISK_STATUS_NO_RESOURCES;
+    }
     scene->last_open = *request;
     scene->opens++;
     *grant = (struct rdisk_open_grant) {
@@ -105,10 +111,22 @@ static enum rdisk_status owner_open(void *opaque,
         .extents = scene->maps,
         .copy = scene->maps,
         .resize = scene->resizable,
+        .one_sided = scene->resident && !scene->limited,
     };
     memcpy(grant->identity, scene->identity, sizeof(grant->identity));
     memcpy(grant->cache, scene->cache, sizeof(grant->cache));
     return RDISK_STATUS_OK;
+}
+
+static bool scene_has_others(const struct scene *scene,
+                             const struct scene_holder *holder)
+{
+    for (unsigned int i = 0; i < SCENE_HOLDERS; i++) {
+        if (scene->holders[i].session && &scene->holders[i] != holder) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void owner_close(void *opaque, void *user, bool orderly)
@@ -117,6 +135,8 @@ static void owner_close(void *opaque, void *user, bool orderly)
     struct scene_holder *holder = user;
 
     CHECK(holder->session != NULL);
+    CHECK(!scene->resident || scene_has_others(scene, holder) ||
+          !fake_host_readable(scene->server_host, scene->disk, scene->size));
     holder->session = NULL;
     if (!holder->waiting) {
         scene->closes++;
@@ -161,6 +181,10 @@ static void carry_out(struct scene *scene, struct rdisk_target_request *request)
     if (status == RDISK_STATUS_OK) {
         switch (request->op) {
         case RDISK_OP_READ:
+            if (scene->resident) {
+                rdisk_target_stored(request, scene->disk + request->offset);
+                break;
+            }
             memcpy(request->data, scene->disk + request->offset,
                    request->length);
             break;

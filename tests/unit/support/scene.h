@@ -26,6 +26,14 @@
     1200u /* of a completion queue: for two queues
                                        of few slots, or one of many */
 
+/* What is done with scene->disk. */
+enum scene_resident {
+    SCENE_NOT_RESIDENT,
+    SCENE_REGISTERED, /* clients may read it by themselves, if it is
+                                   read-only */
+    SCENE_COPIED,     /* its registration has failed */
+};
+
 struct scene;
 
 /* A queue in the hands of the server's owner. */
@@ -76,7 +84,9 @@ struct scene {
 
     /* The volume, and what its owner does. */
     uint8_t *disk;
-    bool read_only;                          /* grant no writing */
+    bool read_only; /* grant no writing */
+    enum scene_resident resident;
+    bool limited;                            /* grant no reading of that */
     bool ranges;                             /* grant DISCARD and ZEROES */
     bool maps;                               /* grant EXTENTS and COPY */
     bool vast;                               /* of any size, and one hole */

@@ -330,6 +330,37 @@ static void reject_text_is_made_safe(void)
     CHECK_SAYS(err.text, "a?[2J?b?");
 }
 
+/* ---- Behind an acceptance ---------------------------------------------- */
+
+static void accept_of_a_resident_volume(void)
+{
+    struct rdisk_wire_accept_resident wire = {
+        .resident.address = htole64(UINT64_MAX - 4096),
+        .resident.key = htole32(7),
+        .resident.reads = htole16(16),
+    };
+    struct rdisk_wire_resident resident;
+
+    CHECK_EQUAL(rdisk_wire_check_resident(&wire, sizeof(wire), 4096, &resident,
+                                          &err),
+                RDISK_STATUS_OK);
+    CHECK_EQUAL(le32toh(resident.key), 7);
+    CHECK_EQUAL(le16toh(resident.reads), 16);
+    CHECK_EQUAL(rdisk_wire_check_resident(&wire, sizeof(wire), 4097, &resident,
+                                          &err),
+                RDISK_STATUS_BAD_MESSAGE);
+    CHECK_SAYS(err.text, "does not fit");
+    CHECK_EQUAL(rdisk_wire_check_resident(&wire, sizeof(wire) - 1, 4096,
+                                          &resident, &err),
+                RDISK_STATUS_BAD_MESSAGE);
+    CHECK_SAYS(err.text, "of a resident volume 48");
+    wire.resident.reserved = htole16(1);
+    CHECK_EQUAL(rdisk_wire_check_resident(&wire, sizeof(wire), 4096, &resident,
+                                          &err),
+                RDISK_STATUS_BAD_MESSAGE);
+    CHECK_SAYS(err.text, "reserved");
+}
+
 static const struct unit_test tests[] = {
     { "requests for control and data are taken", good_requests },
     { "what a control connection has no use for is zero",
@@ -368,6 +399,8 @@ static const struct unit_test tests[] = {
       reject_with_silly_fields },
     { "a rejection's sentence cannot write to a terminal",
       reject_text_is_made_safe },
+    { "an acceptance of a resident volume says where all of it is",
+      accept_of_a_resident_volume },
 };
 
 UNIT_SUITE("wire-connect", tests)

@@ -560,6 +560,8 @@ struct rdisk_queue_counters {
     uint64_t receives;          /* receive completions: one per answer */
     uint64_t wakeups;           /* completion events taken from the fd */
     uint64_t windows;           /* memory windows bound */
+    uint64_t one_sided;         /* READs of a resident volume, without the
+                                   server's program */
     uint64_t slots;             /* that it has now beyond its base */
     uint64_t slot_waits;        /* how often it asked for more, */
     uint64_t slot_grants;       /* how often it got some, */

@@ -120,6 +120,9 @@ struct rdisk_open_grant {
     bool extents;                    /* RDISK_OP_EXTENTS is carried out */
     bool copy;                       /* RDISK_OP_COPY is carried out */
     bool resize;                     /* events->resize may return OK */
+    bool one_sided;                  /* the client may read what
+                                   rdisk_target_session_register() has
+                                   registered by itself */
 };
 
 /*
@@ -406,6 +409,23 @@ void rdisk_target_use(const struct rdisk_target *target, const char *user,
 int rdisk_target_session_reserve(struct rdisk_target_session *session,
                                  struct rdisk_error *err);
 /*
+ * The volume is read-only, and all of its @length bytes are at @memory, where
+ * nobody writes to them before events->close: register them, so that READs can
+ * be answered from there (rdisk_target_stored()), and, with grant->one_sided,
+ * clients can read them without this program. Once, from within events->open;
+ * or, since it takes long, in any thread between LATER and its next call, while
+ * the session is held. 0, or a negative errno with @err.
+ */
+int rdisk_target_session_register(struct rdisk_target_session *session,
+                                  const void *memory, uint64_t length,
+                                  struct rdisk_error *err);
+/*
+ * Control thread. The session stays, and events->close does not come, until it
+ * is let go. At most once, between LATER and the next call of events->open.
+ */
+void rdisk_target_session_hold(struct rdisk_target_session *session);
+void rdisk_target_session_let_go(struct rdisk_target_session *session);
+/*
  * After events->open returned LATER: call it again, from within this call. The
  * session may end by that.
  */
@@ -509,6 +529,13 @@ bool rdisk_target_cq_more(const struct rdisk_target_cq *cq);
  */
 void rdisk_target_complete(struct rdisk_target_request *request,
                            enum rdisk_status status);
+/*
+ * Before rdisk_target_complete() of a READ with OK: its data is at @data, in
+ * what rdisk_target_session_register() was given, instead of in the slot.
+ * If it is not registered, it is copied.
+ */
+void rdisk_target_stored(struct rdisk_target_request *request,
+                         const void *data);
 /*
  * Nothing is answered on the queue any more: its queue pair goes to ERROR, and
  * its session ends, as if the connection had broken. For an owner that finds

@@ -249,7 +249,8 @@ static void test_unknown_class(void)
 
     CHECK(!backend_find("tape", &err));
     CHECK_EQUAL(err.code, -EINVAL);
-    CHECK_SAYS(err.text, "'tape' is not one of: file, memory, null, rbd");
+    CHECK_SAYS(err.text,
+               "'tape' is not one of: file, memory, null, resident, rbd");
     CHECK(backend_find("file", &err) == &backend_file);
 }
 

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A volume that is resident in the server's memory: the client reads it by RDMA
+ * READ, without a message. What else is requested of it goes by
+ * messages, and so do READs where the device or the server has none of that, or
+ * after they have failed.
+ *
+ * Data that arrives late cannot go into memory that is the caller's again: a
+ * READ ends when its completion is there, or its queue pair is empty.
+ */
+#include "transport/initiator/session.h"
+
+unsigned int rdisk_resident_reads(const struct rdisk_initiator *session)
+{
+    return session->handshake.resident && !atomic_load(&session->reads_off)
+               ? session->registrations.device->limits.reads_out
+               : 0;
+}
+
+void rdisk_resident_accepted(struct rdisk_queue *queue,
+                             const struct rdisk_wire_resident *wire)
+{
+    unsigned int wanted = rdisk_resident_reads(queue->session);
+    unsigned int reads = le16toh(wire->reads);
+
+    queue->resident = (struct rdisk_resident) {
+        .on = reads && reads <= wanted,
+        .address = le64toh(wire->address),
+        .key = le32toh(wire->key),
+    };
+}
+
+/* ---- Requests ---------------------------------------------------------- */
+
+static unsigned int max_sge(const struct rdisk_queue *queue)
+{
+    unsigned int most =
+        queue->session->registrations.device->limits.max_sge_read;
+
+    return most < queue->qp.config.max_sge ? most : queue->qp.config.max_sge;
+}
+
+/* Into queue->pieces. Returns the last work request. */
+static struct ibv_send_wr *stage_reads(struct rdisk_queue *queue, uint64_t from,
+                                       unsigned int pieces, unsigned int most)
+{
+    struct ibv_send_wr *wr = NULL;
+
+    for (unsigned int i = 0; i < pieces; i++) {
+        const struct rdisk_piece *piece = &queue->pieces[i];
+
+        if (i % most == 0) {
+            wr = rdisk_qp_stage(&queue->qp);
+            wr->opcode = IBV_WR_RDMA_READ;
+            wr->wr.rdma.remote_addr = from;
+            wr->wr.rdma.rkey = queue->resident.key;
+        }
+        wr->sg_list[wr->num_sge++] = (struct ibv_sge) {
+            .addr = piece->address,
+            .length = piece->length,
+            .lkey = piece->keys.lkey,
+        };
+        from += piece->length;
+    }
+    return wr;
+}
+
+/* It takes no slot and no sequence, and ends when its last work request has
+ * completed: which proves those before it. */
+bool rdisk_resident_stage(struct rdisk_queue *queue,
+                          struct rdisk_request *request, unsigned int pieces)
+{
+    unsigned int most = max_sge(queue);
+    struct ibv_send_wr *last;
+
+    if (rdisk_queue_room(queue) < (pieces + most - 1) / most) {
+        return false;
+    }
+    last = stage_reads(queue, queue->resident.address + request->offset, pieces,
+                       most);
+    last->send_flags |= IBV_SEND_SIGNALED;
+    request->awaits = RDISK_AWAITS_READ;
+    request->revoked = rdisk_qp_staged(&queue->qp);
+    atomic_fetch_add_explicit(&queue->in_slots, 1, memory_order_relaxed);
+    rdisk_queue_await_sent(queue, request, 0);
+    return true;
+}
+
+void rdisk_resident_end(struct rdisk_queue *queue,
+                        struct rdisk_request *request)
+{
+    atomic_fetch_sub_explicit(&queue->in_slots, 1, memory_order_release);
+    rdisk_counter_add(&queue->one_sided, 1);
+    rdisk_queue_complete(queue, request, request->result);
+}
+
+void rdisk_resident_again(struct rdisk_queue *queue,
+                          struct rdisk_request *request)
+{
+    atomic_fetch_sub_explicit(&queue->in_slots, 1, memory_order_release);
+    rdisk_queue_wait_again(queue, request);
+}
+
+/* True if one side's device refuses it, and would do so again. */
+static bool is_refusal(int status)
+{
+    return status == IBV_WC_REM_ACCESS_ERR ||
+           status == IBV_WC_REM_INV_REQ_ERR ||
+           status == IBV_WC_REM_INV_RD_REQ_ERR || status == IBV_WC_REM_OP_ERR ||
+           status == IBV_WC_LOC_PROT_ERR || status == IBV_WC_LOC_LEN_ERR;
+}
+
+void rdisk_resident_lost(struct rdisk_queue *queue)
+{
+    struct rdisk_initiator *session = queue->session;
+    int reason = atomic_load(&queue->qp.reason);
+
+    if (is_refusal(reason) && !atomic_exchange(&session->reads_off, true)) {
+        rdisk_log(session->env, RDISK_LOG_WARNING,
+                  "RDMA READs of %s have failed (%s): from now on volume '%s' "
+                  "is read by messages",
+                  session->peer, rdisk_wc_status_name(reason),
+                  session->options.volume);
+    }
+    queue->resident.on = false;
+}
