@@ -348,7 +348,7 @@ bool sim_ambush_holds(const struct sim_queue *queue)
     const struct sim *sim = queue->sim;
     const struct sim_client *client;
 
-    if (queue->holder->visitor) {
+    if (queue->holder->visitor || queue->holder->reader) {
         return false;
     }
     client = &sim->clients[queue->holder->client];

@@ -182,6 +182,10 @@ void sim_backend_request(void *queue_user, struct rdisk_target_request *request)
         rdisk_target_complete(request, RDISK_STATUS_IO_ERROR);
         return;
     }
+    if (queue->holder->reader) {
+        sim_reader_request(sim, request);
+        return;
+    }
     if (sim_mutated(sim, SIM_MUTATE_LOST_REQUEST) && sim_random(sim, 40) == 0) {
         return;
     }

@@ -287,6 +287,7 @@ void sim_heal(struct sim *sim)
     fake_host_link(server->host, true);
     sim_server_restore_device(sim);
     sim_visitor_calm(sim);
+    sim_reader_calm(sim);
     server->stalled_until = 0;
     server->drained = false;
     /* What the backend has begun still takes its time. */

@@ -97,6 +97,8 @@
       "the server does not compare ranges with the end of the volume") \
     X(WRONG_ADDRESS, "wrong-address", 4, \
       "a read's payload is written one block too far") \
+    X(CHANGED_TOO_EARLY, "changed-too-early", 9, \
+      "a resident volume is replaced before its sessions have ended") \
     X(DOUBLE_COMPLETION, "double-completion", 7, \
       "a request is completed twice") \
     X(LOST_REQUEST, "lost-request", 7, "the server loses a request") \

@@ -297,6 +297,20 @@ static enum rdisk_status visitor_open(struct sim *sim,
     return status;
 }
 
+static enum rdisk_status reader_open(struct sim *sim,
+                                     struct rdisk_target_session *session,
+                                     const struct rdisk_open_request *request,
+                                     struct rdisk_open_grant *grant,
+                                     void **user, struct rdisk_error *err)
+{
+    struct sim_holder *holder = sim_holder_find(sim);
+    enum rdisk_status status = sim_reader_open(sim, holder, session, request,
+                                               grant, err);
+
+    *user = status == RDISK_STATUS_OK ? holder : NULL;
+    return status;
+}
+
 /* Operations on the volume take turns by its name. */
 static void start(struct sim_holder *holder)
 {
@@ -319,6 +333,9 @@ enum rdisk_status sim_server_open(void *opaque,
     struct sim *sim = opaque;
     struct sim_holder *holder = *user;
 
+    if (!strcmp(request->volume, SIM_READER_VOLUME)) {
+        return reader_open(sim, session, request, grant, user, err);
+    }
     if (sim_visitors(request->volume)) {
         return visitor_open(sim, session, request, grant, user, err);
     }
@@ -464,6 +481,8 @@ void sim_server_close(void *opaque, void *user, bool orderly)
 
     if (holder->visitor) {
         sim_visitor_close(sim, holder);
+    } else if (holder->reader) {
+        sim_reader_close(sim, holder);
     } else if (holder->releasing) {
         holder->asked = NULL;
     } else if (holder->phase != SIM_HOLDER_OPEN) {
@@ -482,6 +501,10 @@ enum rdisk_status sim_server_release(void *opaque, void *user,
 
     if (holder->visitor) {
         return sim_visitor_release(sim, holder);
+    }
+    if (holder->reader) {
+        sim_reader_close(sim, holder);
+        return RDISK_STATUS_OK;
     }
     holder->releasing = holder->asking = true;
     leave(holder, true);

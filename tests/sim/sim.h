@@ -12,6 +12,7 @@
  *   visitor.c    a peer by bare verbs, for the moments that clients miss
  *   visitor_messages.c  what that peer sends
  *   visitor_owner.c  the server's owner's part of that
+ *   reader.c     a client of a resident volume, and that volume
  *   ambush.c     what happens to a client in a certain state
  *   map.c        what the volume has where
  *   size.c       the volume grows
@@ -36,6 +37,7 @@
 #include "tests/sim/checker.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/mutation.h"
+#include "tests/sim/reader.h"
 #include "tests/sim/schedule.h"
 #include "transport/target/session.h"
 #include <rdisk/initiator.h>
@@ -141,6 +143,7 @@ struct sim_holder {
     bool asking, dead, orderly, settle;
     unsigned int client, serial;
     bool visitor; /* not one of the clients */
+    bool reader;  /* the same */
     bool waiting; /* for an answer that is put off */
     struct flow_terms terms;
     bool releasing; /* its CLOSE is not answered; @asked is NULL if there
@@ -270,6 +273,7 @@ struct sim {
     struct sim_server server;
     struct sim_client clients[SIM_CLIENTS];
     struct sim_visitor visitor;
+    struct sim_reader reader;
     struct sim_disk disk;
     uint64_t size; /* of the volume, bytes */
     struct sim_checker checker;

@@ -69,8 +69,8 @@ enum rdisk_status sim_server_resize(void *opaque, void *user, uint64_t size,
     for (unsigned int i = 0; i < SIM_HOLDERS; i++) {
         struct sim_holder *holder = &sim->server.holders[i];
 
-        /* A visitor's volume is another one. */
-        if (holder->session && !holder->visitor &&
+        /* A visitor's volume is another one, and the reader's. */
+        if (holder->session && !holder->visitor && !holder->reader &&
             (holder == user ||
              sim->mutation != SIM_MUTATE_RESIZE_NOT_REPORTED)) {
             rdisk_target_session_resize(holder->session, size);

@@ -165,7 +165,8 @@ static bool serve_all(struct sim *sim)
         moved |= serve_client(&sim->clients[i], readable);
         readable += 1 + sim->schedule->config.queues;
     }
-    return sim_visitor_life(sim) || moved;
+    moved |= sim_visitor_life(sim);
+    return sim_reader_life(sim) || moved;
 }
 
 void sim_steps(struct sim *sim, unsigned int steps)
@@ -216,6 +217,7 @@ static uint64_t next_due(struct sim *sim)
     for (unsigned int i = 0; i < sim->schedule->config.clients; i++) {
         next = sim_least(next, sim_client_due(&sim->clients[i]));
     }
+    next = sim_least(next, sim_reader_due(sim));
     return sim_least(next, sim_visitor_due(sim));
 }
 
@@ -274,7 +276,7 @@ static bool sessions_gone(struct sim *sim)
             return false;
         }
     }
-    return true;
+    return sim_reader_gone(sim);
 }
 
 static bool server_idle(struct sim *sim)
@@ -388,6 +390,7 @@ static void observe(void *opaque, const struct fake_write *write)
 {
     struct sim *sim = opaque;
 
+    sim_reader_observe(&sim->reader, write);
     for (unsigned int i = 0; i < sim->schedule->config.clients; i++) {
         if (write->host == sim->clients[i].host) {
             sim_client_observe(&sim->clients[i], write);
@@ -447,6 +450,7 @@ void sim_run(struct sim *sim, const struct sim_schedule *schedule,
                                           : SIM_RESOLVER_RIGHT,
                  (unsigned int)sim_random(sim, 50));
     sim_visitor_begin(sim);
+    sim_reader_begin(sim);
     sim_advance(sim, 100 * RDISK_MSEC, clients_ready);
     for (unsigned int i = 0; i < schedule->count; i++) {
         const struct sim_event *event = &schedule->events[i];
