@@ -8,7 +8,7 @@ ADVERSARY_NAMES := adversary-client adversary-server adversary-victim \
 ADVERSARY := $(addprefix $(O)/bin/,$(ADVERSARY_NAMES))
 
 $(O)/bin/adversary-client: $(call objects,$(addprefix tests/adversary/, \
-	client.c requests.c session.c end.c))
+	client.c reads.c requests.c session.c end.c))
 $(O)/bin/adversary-server: $(call objects,$(addprefix tests/adversary/, \
 	server.c end.c))
 $(O)/bin/adversary-window: $(call objects,$(addprefix tests/adversary/, \

@@ -7,8 +7,8 @@
 
 #include "session.h"
 
-/* The attacker's session, on a volume of its own. */
-extern struct session own;
+/* The attacker's session, on a volume of its own; and the victim's. */
+extern struct session own, victim;
 
 /* The attack has done harm unless @good; @what is printed then. */
 void expect(bool good, const char *what);
@@ -17,8 +17,12 @@ void expect(bool good, const char *what);
 /* Open the attacker's session; and join its queue, too. */
 void open_own(void);
 void begin(void);
+/* The same on @volume. */
+void begin_on(const char *volume);
 
-/* requests.c: each is one attack. */
+/* reads.c, requests.c: each is one attack. */
+void reads_of_other_memory(void);
+void writes_to_an_image(void);
 void garbage_headers(void);
 void bad_lengths(void);
 void bare_writes(void);

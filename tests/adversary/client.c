@@ -18,7 +18,7 @@
 #include "transport/wire/list.h"
 
 static const char *address, *port, *own_volume;
-static struct session victim;
+struct session victim;
 static bool failed;
 struct session own;
 
@@ -38,6 +38,12 @@ void open_own(void)
 void begin(void)
 {
     open_own();
+    session_join(&own);
+}
+
+void begin_on(const char *volume)
+{
+    session_open(&own, address, port, volume);
     session_join(&own);
 }
 
@@ -484,6 +490,8 @@ static const struct {
     { "a key of a session that has ended opens nothing", stale_key },
     { "an address outside of the slots is refused",
       addresses_outside_the_slots },
+    { "nothing but its volume is read from the server", reads_of_other_memory },
+    { "a resident volume is not written to", writes_to_an_image },
     { "a wrong token does not let a queue join", wrong_token },
     { "a queue that has joined cannot join again", queue_that_has_joined },
     { "a header of garbage ends its session only", garbage_headers },

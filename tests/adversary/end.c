@@ -126,6 +126,8 @@ static struct addrinfo *resolve(const char *address, const char *port)
     return found;
 }
 
+uint8_t end_reads;
+
 bool end_connect(struct end *end, const char *address, const char *port,
                  const void *data, size_t length)
 {
@@ -133,6 +135,7 @@ bool end_connect(struct end *end, const char *address, const char *port,
     struct rdma_conn_param param = {
         .private_data = data,
         .private_data_len = (uint8_t)length,
+        .initiator_depth = end_reads,
         .retry_count = 6,
         .rnr_retry_count = 3,
     };
@@ -313,6 +316,17 @@ enum ibv_wc_status end_write(struct end *end, uint32_t offset, uint32_t length,
     struct ibv_send_wr wr = {
         .opcode = imm < 0 ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_WRITE_WITH_IMM,
         .imm_data = htonl((uint32_t)imm),
+        .wr.rdma = { .remote_addr = remote, .rkey = key },
+    };
+
+    return post(end, &wr, offset, length);
+}
+
+enum ibv_wc_status end_read(struct end *end, uint32_t offset, uint32_t length,
+                            uint64_t remote, uint32_t key)
+{
+    struct ibv_send_wr wr = {
+        .opcode = IBV_WR_RDMA_READ,
         .wr.rdma = { .remote_addr = remote, .rkey = key },
     };
 

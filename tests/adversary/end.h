@@ -38,6 +38,8 @@ struct end {
 void die(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn));
 
+/* RDMA READs that connections ask for; at first none. */
+extern uint8_t end_reads;
 /* Connect with this private data: true if it is accepted. */
 bool end_connect(struct end *end, const char *address, const char *port,
                  const void *data, size_t length);
@@ -57,6 +59,9 @@ bool end_receive(struct end *end, struct ibv_wc *wc, int milliseconds);
  * rdisk_imm_request(); negative: none. */
 enum ibv_wc_status end_write(struct end *end, uint32_t offset, uint32_t length,
                              uint64_t remote, uint32_t key, int64_t imm);
+/* The same, of an RDMA READ into there. */
+enum ibv_wc_status end_read(struct end *end, uint32_t offset, uint32_t length,
+                            uint64_t remote, uint32_t key);
 /* What lies at END_SAY, with its header filled. */
 enum ibv_wc_status end_say(struct end *end, enum rdisk_message_type type,
                            size_t length, uint64_t epoch);

@@ -46,6 +46,16 @@ check_an_address_outside_of_the_slots_is_refused()
     warded_off "an address outside of the slots is refused"
 }
 
+check_nothing_but_its_volume_is_read()
+{
+    warded_off "nothing but its volume is read from the server"
+}
+
+check_a_resident_volume_is_not_written_to()
+{
+    warded_off "a resident volume is not written to"
+}
+
 check_a_wrong_token_does_not_let_a_queue_join()
 {
     warded_off "a wrong token does not let a queue join"
@@ -143,7 +153,8 @@ check_the_server_keeps_nothing_of_all_that()
     io after 'write -q -P 9 0 64k' 'read -q -P 9 0 64k'
 }
 
-start_server --max-sessions 40
+head -c 65536 /dev/zero | tr '\0' i >"$work/image"
+start_server --max-sessions 40 --volume "image=resident:$work/image,read-only"
 volume own 1M
 volume victim 1M
 within 200 adversary-client "$addr" "$port" own victim >"$work/attacks" 2>&1 ||
