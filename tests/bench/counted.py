@@ -24,7 +24,7 @@ CALLS = ('io_uring_enter', 'io_submit', 'io_getevents', 'poll', 'ppoll',
          'epoll_wait', 'futex', 'read', 'write', 'sendmsg', 'recvmsg',
          'sendto', 'recvfrom', 'ioctl', 'pread64', 'pwrite64',
          'clock_gettime')
-INSTRUCTIONS = ('rdisk', 'rdisk-lib', 'ideal', 'ideal-file', 'nbd-qemu',
+INSTRUCTIONS = ('rdisk', 'rdisk-resident', 'rdisk-lib', 'ideal', 'ideal-file', 'nbd-qemu',
                 'nbd-nbdkit')
 
 
@@ -114,7 +114,8 @@ class Counted:
 
     def attempt(self, contestant, what, works=WORKS):
         for work in peers.make_works():
-            if work.name not in works:
+            if (work.name not in works or
+                    (contestant.reads_only and work.read != 100)):
                 continue
             try:
                 what(contestant, work)

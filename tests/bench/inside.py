@@ -207,6 +207,8 @@ class Bench:
                     continue
                 if contestant.large_only and work.size < 1 << 20:
                     continue
+                if contestant.reads_only and work.read != 100:
+                    continue
                 key = (store.kind, contestant.name, work.name)
                 if self.failures.get(key, 0) >= 2:
                     continue

@@ -86,6 +86,7 @@ class Contestant:
     name = title = ''
     mixes = False               # its client can do the 70/30 mix
     large_only = False          # measured with 1 MiB only
+    reads_only = False          # it cannot be written
     user_space = False          # a peer whose server is in user space
     floor = False               # a floor, not a peer
     in_kernel = False           # both its sides, where no probe sees them
@@ -245,6 +246,35 @@ class RdiskMemory(Rdisk):
     name, title = 'rdisk-memory', 'rdisk, memory backend'
     stores = ('tmpfs',)
     volume = 'memory'
+
+
+class RdiskResident(Rdisk):
+    """An image in the server's memory, which its client reads by RDMA READ."""
+    name, title = 'rdisk-resident', 'rdisk, resident volume'
+    stores = ('tmpfs',)
+    port, volume, reads_only = 7473, 'image', True
+
+    def start(self, store):
+        folder = self.lab.folder
+        self.control = os.path.join(folder, 'resident.control')
+        # A server locks its file, so this one has its own.
+        self.file = os.path.join(folder, 'disk.resident')
+        shutil.copy(store.file, self.file)
+        write_file(os.path.join(folder, self.name + '.log'), '')
+        self.spawn(
+            [os.path.join(self.lab.bin, 'rdiskd'), '--config', '',
+             '--authentication', 'none', '--volume',
+             f'image=resident:{self.file},read-only',
+             '--listen', self.lab.address, '--port', str(self.port),
+             '--control', self.control],
+            lambda: self.said('rdiskd: serving'))
+        os.unlink(self.file)
+
+    def stop(self):
+        Contestant.stop(self)
+
+    def pids(self):
+        return [process.pid for process in self.processes]
 
 
 class Tool(Contestant):
@@ -570,6 +600,6 @@ class Rnbd(Device):
             write_file(path, 'force')
 
 
-ALL = (Local, Rdisk, RdiskLarge, RdiskMemory, RdiskLibrary, RdiskPolling,
-       RdiskBothPolling, RdiskLibraryMemory, Iser, NvmeRdma, NvmeTcp, Rnbd,
+ALL = (Local, Rdisk, RdiskLarge, RdiskMemory, RdiskResident, RdiskLibrary,
+       RdiskPolling, RdiskBothPolling, RdiskLibraryMemory, Iser, NvmeRdma, NvmeTcp, Rnbd,
        QemuNbd, Nbdkit, Ideal, IdealFile, IdealPolling)

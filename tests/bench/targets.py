@@ -56,6 +56,19 @@ class Targets:
             self.at_most(f'latency / {report.TITLES[peer]}', work, 'rdisk',
                          peer, 0.6)
 
+    def resident(self):
+        """The image that many guests start from."""
+        self.at_most('latency of a resident volume / NBD/TCP, qemu-nbd',
+                     '4k-qd1-read', 'rdisk-resident', 'nbd-qemu', 0.6)
+        for row in report.read(self.folder, 'instructions.csv'):
+            if (row['contestant'], row['side']) == ('rdisk-resident',
+                                                    'server'):
+                figure = float(row['per_io'])
+                # Heartbeats are less than that.
+                self.rows.append(Target(
+                    'instructions of the server, resident volume',
+                    row['work'], '< 10', figure, None, figure < 10))
+
     def rate(self, work):
         self.at_least('IOPS / ideal', work, 'rdisk', 'ideal', 0.8)
         self.at_least('IOPS / NVMe-oF/RDMA', work, 'rdisk', 'nvme-rdma', 1.3)
@@ -119,6 +132,7 @@ class Targets:
         if first:
             self.counted()
             self.growth()
+            self.resident()
         return self.rows
 
 
