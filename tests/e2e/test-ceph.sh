@@ -201,6 +201,35 @@ check_a_client_is_handed_over_to_the_server_that_is_named_and_back()
     says "$work/c.out" "'nowhere', port 7471, which is not one of this client's"
 }
 
+# The first one of the list has been killed.
+check_servers_are_a_list_of_qemus_options()
+{
+    local options=(--pool rbd --pool-backend rbd --ceph-config "$CEPH_CONF")
+    local servers="servers.0.host=$addr,servers.0.port=7472,"
+    servers+="servers.1.host=$addr,servers.1.port=7471"
+    local node="driver=rdma,volume=listed,$servers"
+    start_server "${options[@]}" --state "$work/state.list1"
+    volume listed 64M
+    start_server "${options[@]}" --state "$work/state.list2"
+    within 20 qemu-io --image-opts -c 'write -q -P 5 0 4k' "$node"
+    says "$server_log" "opened listed"
+    within 20 qemu-img info --image-opts "$node" >"$work/info"
+    says "$work/info" "image: rdma://$addr:7472,$addr:7471/listed"
+    kill_server
+    within 30 qemu-io --image-opts -c 'read -q -P 5 0 4k' \
+        -c 'write -q -P 6 0 4k' "$node"
+    within 30 qemu-io -f raw -c 'read -q -P 6 0 4k' \
+        "rdma://$addr:7472,$addr:7471/listed"
+    refused 'either server or servers, a list, must be given' 10 \
+        qemu-io --image-opts "$node,server.host=$addr,server.port=7471"
+    refused 'either server or servers, a list, must be given' 10 \
+        qemu-io --image-opts driver=rdma,volume=listed
+    refused 'is not one server: several are a list' 10 qemu-io --image-opts \
+        "driver=rdma,volume=listed,server.host=a,,b,server.port=7471"
+    refused "'0' is not a port number" 10 qemu-io --image-opts \
+        "driver=rdma,volume=listed,servers.0.host=a,servers.0.port=0"
+}
+
 # The lock of the one that was killed would keep others away for half a minute,
 # and a server that cannot open its volume for storage-timeout, 20 s, does not
 # start.

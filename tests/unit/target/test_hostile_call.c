@@ -247,17 +247,47 @@ static void list_again_and_again(void)
     hostile_end();
 }
 
-static struct rdisk_wire_message *snapshot(void)
+static struct rdisk_wire_message *snapshot_with(
+    enum rdisk_snapshot_action action)
 {
     struct rdisk_wire_snapshot *wire = hostile_message(RDISK_MSG_SNAPSHOT,
                                                        sizeof(*wire));
 
     wire->message.sequence = htole32(80);
     wire->message.epoch = htole64(5);
-    wire->action = htole32(RDISK_SNAPSHOT_TAKE);
+    wire->action = htole32(action);
     wire->name_length = htole16(3);
     memcpy(wire->name, "v@s", 3);
     return hostile_say(sizeof(*wire));
+}
+
+static struct rdisk_wire_message *snapshot(void)
+{
+    return snapshot_with(RDISK_SNAPSHOT_TAKE);
+}
+
+/* Snapshots alone do not suffice, nor does it for snapshots. */
+static void flatten_not_agreed(void)
+{
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    greet_with(RDISK_FEATURE_SNAPSHOT);
+    is(snapshot_with(RDISK_SNAPSHOT_FLATTEN), RDISK_MSG_SNAPSHOT_REPLY,
+       RDISK_STATUS_UNSUPPORTED);
+    CHECK_EQUAL(hostile_scene.creates, 0);
+    hostile_end();
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    greet_with(RDISK_FEATURE_FLATTEN);
+    is(snapshot(), RDISK_MSG_SNAPSHOT_REPLY, RDISK_STATUS_UNSUPPORTED);
+    hostile_end();
+    hostile_begin(1);
+    hostile_scene.creatable = true;
+    greet_with(RDISK_FEATURE_FLATTEN);
+    is(snapshot_with(RDISK_SNAPSHOT_FLATTEN), RDISK_MSG_SNAPSHOT_REPLY,
+       RDISK_STATUS_OK);
+    CHECK_EQUAL(hostile_scene.creates, 1);
+    hostile_end();
 }
 
 static void snapshot_not_agreed(void)
@@ -325,6 +355,7 @@ static const struct unit_test tests[] = {
       create_out_of_turn },
     { "a DELETE that was not agreed on is refused", delete_not_agreed },
     { "a SNAPSHOT that was not agreed on is refused", snapshot_not_agreed },
+    { "to flatten has to be agreed on besides", flatten_not_agreed },
     { "a SNAPSHOT comes instead of an OPEN, and after HELLO",
       snapshot_out_of_turn },
     { "a DELETE comes instead of an OPEN, and after HELLO",

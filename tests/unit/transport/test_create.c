@@ -185,6 +185,47 @@ static void snapshot_not_known(void)
     scene_end(&scene);
 }
 
+static void flattens_a_clone(void)
+{
+    begin(true);
+    client->options.volume = "v";
+    ask_snapshot(RDISK_SNAPSHOT_FLATTEN, NULL);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_CLOSED);
+    CHECK_EQUAL(scene.last_create.action, RDISK_SNAPSHOT_FLATTEN);
+    CHECK_EQUAL(strcmp(scene.last_create.volume, "v"), 0);
+    scene_drop(client);
+    scene_end(&scene);
+}
+
+/* It may have snapshots; and one that has it, none. */
+static void flatten_not_known(uint64_t client_lacks, uint64_t server_lacks)
+{
+    scene_prepare(&scene, 1);
+    scene.creatable = true;
+    scene.options.withheld_features = server_lacks;
+    client->options.withheld_features = client_lacks;
+    scene_serve(&scene);
+    ask_snapshot(RDISK_SNAPSHOT_FLATTEN, NULL);
+    CHECK_EQUAL(client->state, RDISK_INITIATOR_FAILED);
+    CHECK_EQUAL(rdisk_initiator_error(client->session)->code, -ENOTSUP);
+    CHECK_SAYS(rdisk_initiator_error(client->session)->text,
+               "cannot flatten volumes for its clients: its version is older "
+               "than FLATTEN");
+    CHECK_EQUAL(scene.creates, 0);
+    scene_drop(client);
+    scene_end(&scene);
+}
+
+static void flatten_of_an_older_server(void)
+{
+    flatten_not_known(0, RDISK_FEATURE_FLATTEN);
+}
+
+static void flatten_of_an_older_client(void)
+{
+    flatten_not_known(RDISK_FEATURE_FLATTEN, 0);
+}
+
 static void snapshot_arguments(void)
 {
     begin(true);
@@ -283,6 +324,11 @@ static const struct unit_test tests[] = {
     { "a refused snapshot is not asked for again", snapshot_refused },
     { "a server without SNAPSHOT is not asked for one", snapshot_not_known },
     { "a snapshot has an action, and a clone a name", snapshot_arguments },
+    { "a session flattens a clone and is over", flattens_a_clone },
+    { "a server without FLATTEN is not asked for it",
+      flatten_of_an_older_server },
+    { "a client without FLATTEN does not ask for it",
+      flatten_of_an_older_client },
     { "a refusal to delete is reported, and not tried again", delete_refused },
     { "an older server is asked to delete nothing", delete_not_known },
     { "a client authenticates first", after_the_proof },

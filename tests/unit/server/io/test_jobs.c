@@ -226,6 +226,21 @@ static void marks_what_hangs(void)
     end();
 }
 
+/* It takes as long as a volume is large. */
+static void lasting_one_is_not_marked(void)
+{
+    begin();
+    submit(0, 0);
+    wait_for(&begun);
+    held[0].job.lasts = true;
+    CHECK_EQUAL(jobs_deadline(jobs), RDISK_NEVER);
+    now += 20 * RDISK_MSEC;
+    jobs_check_time(jobs, now);
+    CHECK(!held[0].job.hangs);
+    finish(0);
+    end();
+}
+
 static const struct unit_test tests[] = {
     { "jobs run in parallel, and the control thread is notified of each",
       runs_beside },
@@ -234,6 +249,7 @@ static const struct unit_test tests[] = {
     { "jobs of a store begin in order", in_order },
     { "there is a bound on how many wait", too_many },
     { "a job that hangs is marked after its time limit", marks_what_hangs },
+    { "a job that lasts is not marked", lasting_one_is_not_marked },
 };
 
 UNIT_SUITE("jobs", tests)
