@@ -51,16 +51,56 @@ static int rdma_uri_option(void *opaque, const char *name, const char *value,
     return 0;
 }
 
+/* One of @uri's servers, into server, or the list servers if @number >= 0 */
+static void rdma_put_server(QDict *options, const char *host, unsigned int port,
+                            int number)
+{
+    g_autofree char *prefix = number < 0
+                                  ? g_strdup("server")
+                                  : g_strdup_printf("servers.%d", number);
+    g_autofree char *host_key = g_strdup_printf("%s.host", prefix);
+    g_autofree char *port_key = g_strdup_printf("%s.port", prefix);
+    g_autofree char *port_text = g_strdup_printf("%u", port);
+
+    qdict_put_str(options, host_key, host);
+    qdict_put_str(options, port_key, port_text);
+}
+
+/* All of them; the URI has been checked */
+static void rdma_put_servers(QDict *options, const struct rdisk_uri *uri)
+{
+    g_auto(GStrv) further = g_strsplit(uri->servers, ",", -1);
+
+    rdma_put_server(options, uri->host, uri->port, uri->servers[0] ? 0 : -1);
+    for (int i = 0; further[i]; i++) {
+        g_autofree char *text = g_strdup_printf("rdma://%s/", further[i]);
+        struct rdisk_error err = { 0 };
+        struct rdisk_uri one;
+
+        if (rdisk_uri_parse_server(text, &one, NULL, NULL, &err) == 0) {
+            rdma_put_server(options, one.host, one.port, i + 1);
+        }
+    }
+}
+
+static bool rdma_has_server(const QDict *options)
+{
+    const QDictEntry *e;
+
+    for (e = qdict_first(options); e; e = qdict_next(options, e)) {
+        if (g_str_has_prefix(e->key, "server")) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void rdma_parse_filename(const char *filename, QDict *options, Error **errp)
 {
     struct rdisk_error err = { 0 };
     struct rdisk_uri uri;
-    g_autofree char *host = NULL;
-    g_autofree char *port = NULL;
 
-    if (qdict_haskey(options, "volume") ||
-        qdict_haskey(options, "server.host") ||
-        qdict_haskey(options, "server.port")) {
+    if (qdict_haskey(options, "volume") || rdma_has_server(options)) {
         error_setg(errp, "server and volume cannot be given together with a "
                          "file name");
         return;
@@ -70,12 +110,7 @@ void rdma_parse_filename(const char *filename, QDict *options, Error **errp)
         error_setg(errp, "%s", err.text);
         return;
     }
-
-    port = g_strdup_printf("%u", uri.port);
-    host = g_strdup_printf("%s%s%s", uri.host, uri.servers[0] ? "," : "",
-                           uri.servers);
-    qdict_put_str(options, "server.host", host);
-    qdict_put_str(options, "server.port", port);
+    rdma_put_servers(options, &uri);
     qdict_put_str(options, "volume", uri.volume);
 }
 
@@ -139,45 +174,95 @@ static bool rdma_read_secret(const char *id, struct rdisk_secret *secret,
     return true;
 }
 
-/*
- * "a,b:7472": behind the first server there may be more, as in a URI.  False:
- * the first one's name is too long.
- */
-static bool rdma_split_servers(const char *text, char host[RDMA_HOST_SIZE],
-                               const char **servers)
+/* As the parser decodes it; @allowed: more that need not be encoded */
+static char *rdma_encode(const char *text, const char *allowed)
 {
-    size_t length = strcspn(text, ",");
+    return g_uri_escape_string(text, allowed, false);
+}
 
-    *servers = text[length] ? text + length + 1 : NULL;
-    if (length >= RDMA_HOST_SIZE) {
+/* "host:port", as a URI has it */
+static void rdma_append_server(GString *text,
+                               const InetSocketAddressBase *server)
+{
+    bool ipv6 = strchr(server->host, ':');
+    /* The zone of a link-local address begins with a '%' */
+    g_autofree char *host = rdma_encode(server->host, ":");
+
+    g_string_append_printf(text, "%s%s%s%s:%s", text->len ? "," : "",
+                           ipv6 ? "[" : "", host, ipv6 ? "]" : "",
+                           server->port);
+}
+
+const InetSocketAddressBase *rdma_server(const BlockdevOptionsRdma *opts)
+{
+    return opts->server ? opts->server : opts->servers->value;
+}
+
+/* Behind the first one, as in a URI; "": none */
+static char *rdma_further_servers(const BlockdevOptionsRdma *opts)
+{
+    GString *text = g_string_new("");
+
+    if (!opts->server) {
+        for (const InetSocketAddressBaseList *e = opts->servers->next; e;
+             e = e->next) {
+            rdma_append_server(text, e->value);
+        }
+    }
+    return g_string_free(text, FALSE);
+}
+
+static bool rdma_check_server(const InetSocketAddressBase *server,
+                              unsigned int *port, Error **errp)
+{
+    if (qemu_strtoui(server->port, NULL, 10, port) < 0 || *port < 1 ||
+        *port > UINT16_MAX) {
+        error_setg(errp, "'%s' is not a port number (1 to 65535)",
+                   server->port);
         return false;
     }
-    memcpy(host, text, length);
-    host[length] = 0;
+    if (strchr(server->host, ',')) {
+        error_setg(errp,
+                   "'%s' is not one server: several are a list, "
+                   "servers.0.host and so on",
+                   server->host);
+        return false;
+    }
     return true;
 }
 
+/* One, or several; @port is the first one's */
+static bool rdma_check_servers(const BlockdevOptionsRdma *opts,
+                               unsigned int *port, Error **errp)
+{
+    unsigned int other;
+
+    if (!opts->server == !opts->servers) {
+        error_setg(errp, "either server or servers, a list, must be given");
+        return false;
+    }
+    for (const InetSocketAddressBaseList *e = opts->servers; e; e = e->next) {
+        if (!rdma_check_server(e->value, &other, errp)) {
+            return false;
+        }
+    }
+    return rdma_check_server(rdma_server(opts), port, errp);
+}
+
 bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
-                          char host[RDMA_HOST_SIZE],
-                          struct rdisk_secret *secret,
+                          char **servers, struct rdisk_secret *secret,
                           struct rdisk_initiator_options *o, Error **errp)
 {
     unsigned int port;
 
-    if (qemu_strtoui(opts->server->port, NULL, 10, &port) < 0 || port < 1 ||
-        port > UINT16_MAX) {
-        error_setg(errp, "'%s' is not a port number (1 to 65535)",
-                   opts->server->port);
+    if (!rdma_check_servers(opts, &port, errp)) {
         return false;
     }
 
     rdisk_initiator_options_init(o);
-    if (!rdma_split_servers(opts->server->host, host, &o->servers)) {
-        error_setg(errp, "the server's name is longer than %u bytes",
-                   RDMA_HOST_SIZE - 1);
-        return false;
-    }
-    o->host = host;
+    *servers = rdma_further_servers(opts);
+    o->host = rdma_server(opts)->host;
+    o->servers = *servers;
     o->port = port;
     o->volume = opts->volume;
     o->read_only = read_only;
@@ -232,25 +317,16 @@ int64_t rdma_reconnect_delay_ms(const BlockdevOptionsRdma *opts)
                                      : RDISK_DEFAULT_RECONNECT_DELAY_MS;
 }
 
-/* As the parser decodes it; @allowed: more that need not be encoded */
-static char *rdma_encode(const char *text, const char *allowed)
-{
-    return g_uri_escape_string(text, allowed, false);
-}
-
 char *rdma_base_uri(const BlockdevOptionsRdma *opts)
 {
-    const InetSocketAddressBase *server = opts->server;
-    g_autofree char *first = g_strndup(server->host,
-                                       strcspn(server->host, ","));
-    bool ipv6 = strchr(first, ':');
-    /* The zone of a link-local address begins with a '%' */
-    g_autofree char *host = rdma_encode(first, ":");
+    g_autofree char *further = rdma_further_servers(opts);
+    GString *text = g_string_new("");
+    g_autofree char *first = NULL;
 
-    /* The further ones are as in a URI already */
-    return g_strdup_printf("rdma://%s%s%s:%s%s/", ipv6 ? "[" : "", host,
-                           ipv6 ? "]" : "", server->port,
-                           server->host + strlen(first));
+    rdma_append_server(text, rdma_server(opts));
+    first = g_string_free(text, FALSE);
+    return g_strdup_printf("rdma://%s%s%s/", first, further[0] ? "," : "",
+                           further);
 }
 
 char *rdma_uri(const BlockdevOptionsRdma *opts)

@@ -169,20 +169,21 @@ static RdmaSession *rdma_new_session(BlockDriverState *bs, bool read_only,
     };
     BDRVRdmaState *s = bs->opaque;
     struct rdisk_initiator_options o;
-    char host[RDMA_HOST_SIZE];
+    g_autofree char *servers = NULL;
     struct rdisk_secret secret;
     struct rdisk_error err = { 0 };
     RdmaSession *session;
 
     *ret = -EINVAL;
-    if (!rdma_convert_options(s->opts, read_only, host, &secret, &o, errp)) {
+    if (!rdma_convert_options(s->opts, read_only, &servers, &secret, &o,
+                              errp)) {
         return NULL;
     }
 
     session = g_new0(RdmaSession, 1);
     session->bs = bs;
     session->volume = g_strdup(s->opts->volume);
-    session->host = g_strdup(s->opts->server->host);
+    session->host = g_strdup(rdma_server(s->opts)->host);
     session->initiator = rdisk_initiator_create(rdma_env(), &o, &events,
                                                 session, &err);
     rdisk_secret_wipe(&secret);

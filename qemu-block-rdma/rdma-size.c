@@ -160,14 +160,14 @@ static int coroutine_fn rdma_co_make(const BlockdevOptionsRdma *location,
                                      int64_t size, Error **errp)
 {
     struct rdisk_secret secret = { 0 };
-    char host[RDMA_HOST_SIZE];
+    g_autofree char *servers = NULL;
     RdmaCreate create = {
         .size = ROUND_UP(MAX(size, 1), BDRV_SECTOR_SIZE),
     };
     int ret;
 
-    if (!rdma_convert_options(location, false, host, &secret, &create.options,
-                              errp)) {
+    if (!rdma_convert_options(location, false, &servers, &secret,
+                              &create.options, errp)) {
         return -EINVAL;
     }
     ret = thread_pool_submit_co(rdma_create_worker, &create);

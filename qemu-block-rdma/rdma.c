@@ -236,7 +236,7 @@ static int rdma_open(BlockDriverState *bs, QDict *options, int flags,
     rdma_register_yank(bs);
 
     info = rdisk_initiator_info(session->initiator);
-    trace_rdma_open(bs, s->opts->server->host, s->opts->server->port,
+    trace_rdma_open(bs, rdma_server(s->opts)->host, rdma_server(s->opts)->port,
                     s->opts->volume, info->size, info->block_size,
                     s->queue_count);
     return 0;
@@ -333,11 +333,9 @@ static char *rdma_dirname(BlockDriverState *bs, Error **errp)
     return rdma_base_uri(s->opts);
 }
 
-static const char *const rdma_strong_runtime_opts[] = { "server.", "volume",
-                                                        "user",    "key-secret",
-                                                        "shared",
-
-                                                        NULL };
+static const char *const rdma_strong_runtime_opts[] = {
+    "server.", "servers.", "volume", "user", "key-secret", "shared", NULL
+};
 
 static BlockDriver bdrv_rdma = {
     .format_name = "rdma",

@@ -99,26 +99,25 @@ typedef struct BDRVRdmaState {
 void rdma_parse_filename(const char *filename, QDict *options, Error **errp);
 
 /* Takes the driver's options out of @options.  NULL: @errp is set. */
-/* Of a server's name, with the NUL, as struct rdisk_uri has it */
-#define RDMA_HOST_SIZE 256
-
 BlockdevOptionsRdma *rdma_parse_options(QDict *options, Error **errp);
 
 /*
- * The strings of @o point into @opts, its host at @host, and its secret at
- * @secret, which the caller wipes.  Ranges are librdisk's to check.
+ * The strings of @o point into @opts, its further servers at *@servers, to be
+ * freed, and its secret at @secret, which the caller wipes.  Ranges are
+ * librdisk's to check.
  */
 bool rdma_convert_options(const BlockdevOptionsRdma *opts, bool read_only,
-                          char host[RDMA_HOST_SIZE],
-                          struct rdisk_secret *secret,
+                          char **servers, struct rdisk_secret *secret,
                           struct rdisk_initiator_options *o, Error **errp);
 
+/* The only one, or the first of several; of options that were converted */
+const InetSocketAddressBase *rdma_server(const BlockdevOptionsRdma *opts);
 /* How long opening may take */
 int64_t rdma_open_timeout_ms(const BlockdevOptionsRdma *opts);
 /* How long requests wait for a lost connection */
 int64_t rdma_reconnect_delay_ms(const BlockdevOptionsRdma *opts);
 
-/* "rdma://host:port/", to be freed */
+/* "rdma://host:port/", with all servers, to be freed */
 char *rdma_base_uri(const BlockdevOptionsRdma *opts);
 /* A URI with all that decides whether opening works, to be freed */
 char *rdma_uri(const BlockdevOptionsRdma *opts);
