@@ -161,5 +161,6 @@ help:
 	@echo "make install-vhost, install-qemu, install-lab  the same of those"
 	@echo "make uninstall   what make install has put there; uninstall-qemu, ..."
 	@echo "make deb         Debian packages of everything, in $(BUILD)/packages"
+	@echo "make actions-test   the workflow's jobs and the image, in a clean Debian"
 	@echo "make packages-test  install, upgrade and purge them in a Debian machine"
 	@echo "make clean       remove $(BUILD); $(CACHE) stays"

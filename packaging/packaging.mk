@@ -142,3 +142,10 @@ deb:
 packages-test: deb
 	@packaging/setup lab workloads
 	@tests/packages/run $(BUILD)/packages
+
+# The jobs of the workflow that need no half hour, and the image of the container
+# file, in a clean Debian.
+.PHONY: actions-test
+actions-test:
+	@packaging/setup test workloads
+	@tests/actions/run lint lab image
