@@ -23,6 +23,22 @@ kernel_packages()
     echo "linux-image-${version}[0-9a-z.+-]*[0-9]-$2"
 }
 
+# Unpack DIR/root from DIR/apt.  Newer kernels are parts, of which the image's package
+# is only the list: kernel_unpack DIR SERIES FLAVOUR
+kernel_unpack()
+{
+    local tree=$1/root release part
+    apt_unpack "$1/apt" "$(kernel_packages "$2" "$3")" "$tree" || return 1
+    [ ! -d "$tree/boot" ] || return 0
+    release=$(basename "$tree"/usr/share/doc/linux-image-*)
+    release=${release#linux-image-}
+    for part in base binary modules; do
+        apt_unpack "$1/apt" "linux-$part-${release//[.+]/.}" "$tree" || return 1
+    done
+    mkdir "$tree/boot"
+    mv "$tree/usr/lib/modules/$release/vmlinuz" "$tree/boot/vmlinuz-$release"
+}
+
 # Fill DIR with vmlinuz, release and lib/modules: kernel_fetch DIR SERIES FLAVOUR
 kernel_fetch()
 {
@@ -30,8 +46,7 @@ kernel_fetch()
     for suite in $(kernel_suites "$series"); do
         rm -rf "$dir/apt" "$dir/root"
         if apt_open "$dir/apt" "$suite" &&
-            apt_unpack "$dir/apt" "$(kernel_packages "$series" "$flavour")" \
-                "$dir/root"; then
+            kernel_unpack "$dir" "$series" "$flavour"; then
             break
         fi
     done
@@ -95,7 +110,7 @@ kernel_dir()
     }
     cache_entry "kernel-$1-${2:-amd64}" \
         "$(cache_key "$(declare -f kernel_fetch kernel_suites \
-            kernel_packages kernel_extract)")" \
+            kernel_packages kernel_unpack kernel_extract)")" \
         kernel_fetch "$1" "${2:-amd64}"
 }
 
