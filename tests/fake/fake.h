@@ -62,6 +62,7 @@ void fake_host_env(struct fake_host *host, struct rdisk_env *env);
 struct fake_limits {
     int max_qp_wr, max_sge, max_cqe, max_qp, max_mr;
     int max_mw;      /* of type 2; 0: the device has none */
+    int max_sge_rd;  /* of an RDMA READ */
     int max_rd_atom; /* RDMA READs of a queue pair, either way; 0: none */
     uint32_t max_inline;
     uint64_t max_mr_size, memlock;
@@ -234,6 +235,8 @@ void fake_qp_cut(struct ibv_qp *qp, bool cut);
  * its retries.
  */
 void fake_qp_lose_acks(struct ibv_qp *qp, bool lost);
+/* Its RDMA READs never end, though the connection is alive. */
+void fake_qp_hang_reads(struct ibv_qp *qp);
 /* Break it at once: both sides go into the error state. */
 void fake_qp_break(struct ibv_qp *qp);
 

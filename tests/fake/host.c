@@ -84,6 +84,7 @@ struct fake_host *fake_host_add(struct fake_fabric *fabric, const char *address)
     host->limits = (struct fake_limits) {
         .max_qp_wr = 16384,
         .max_sge = 32,
+        .max_sge_rd = 32,
         .max_cqe = 65536,
         .max_qp = 4096,
         .max_mr = 4096,

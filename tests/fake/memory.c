@@ -25,7 +25,7 @@ static int query_device(struct ibv_context *context,
         attr->max_qp = host->limits.max_qp;
         attr->max_qp_wr = host->limits.max_qp_wr;
         attr->max_sge = host->limits.max_sge;
-        attr->max_sge_rd = host->limits.max_sge;
+        attr->max_sge_rd = host->limits.max_sge_rd;
         attr->max_cq = 65536;
         attr->max_cqe = host->limits.max_cqe;
         attr->max_mr = host->limits.max_mr;

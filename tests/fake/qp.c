@@ -375,6 +375,8 @@ static int check_send(struct fake_qp *qp, const struct ibv_send_wr *wr,
         return -EINVAL;
     }
     if ((uint32_t)wr->num_sge > qp->cap.max_send_sge ||
+        (wr->opcode == IBV_WR_RDMA_READ &&
+         wr->num_sge > qp->host->limits.max_sge_rd) ||
         qp->send_posted - qp->send_freed >= qp->cap.max_send_wr) {
         return -ENOMEM;
     }

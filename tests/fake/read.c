@@ -69,6 +69,9 @@ bool fake_read_must_wait(struct fake_qp *qp)
     if (fake_send_at(qp, qp->send_sent)->opcode != IBV_WR_RDMA_READ) {
         return false;
     }
+    if (qp->reads_hang) {
+        return true;
+    }
     for (uint32_t i = qp->send_acked; i != qp->send_sent; i++) {
         reads += fake_send_at(qp, i)->opcode == IBV_WR_RDMA_READ;
     }

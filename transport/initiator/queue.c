@@ -468,26 +468,32 @@ bool rdisk_queue_slots_idle(struct rdisk_queue *queue)
     return atomic_load_explicit(&queue->in_slots, memory_order_acquire) == 0;
 }
 
+/* True if it was first seen so long ago; it is seen now. */
+static bool see(_Atomic uint64_t *first, uint64_t now, uint64_t timeout)
+{
+    uint64_t seen = atomic_load_explicit(first, memory_order_relaxed);
+
+    if (seen == RDISK_SLOT_UNSEEN) {
+        /* If the slot has been freed since, it stays free. */
+        atomic_compare_exchange_strong_explicit(first, &seen, now,
+                                                memory_order_relaxed,
+                                                memory_order_relaxed);
+        return false;
+    }
+    return seen != RDISK_NEVER && now - seen >= timeout;
+}
+
 bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now)
 {
     uint64_t timeout = queue->session->options.request_timeout_ms * RDISK_MSEC;
-    bool overdue = false;
+    bool overdue;
 
     if (!timeout) {
         return false;
     }
+    overdue = see(&queue->read_seen, now, timeout);
     for (unsigned int i = 0; i < queue->slots; i++) {
-        uint64_t seen = atomic_load_explicit(&queue->seen[i],
-                                             memory_order_relaxed);
-
-        if (seen == RDISK_SLOT_UNSEEN) {
-            /* If the slot has been freed since, it stays free. */
-            atomic_compare_exchange_strong_explicit(&queue->seen[i], &seen, now,
-                                                    memory_order_relaxed,
-                                                    memory_order_relaxed);
-        } else if (seen != RDISK_NEVER && now - seen >= timeout) {
-            overdue = true;
-        }
+        overdue = see(&queue->seen[i], now, timeout) || overdue;
     }
     return overdue;
 }

@@ -170,6 +170,9 @@ struct rdisk_queue {
      * in each slot; RDISK_SLOT_UNSEEN before, RDISK_NEVER if the slot is
      * free. */
     _Atomic uint64_t *seen;
+    /* The same of the RDMA READs, which end in their order: of the first. */
+    _Atomic uint64_t read_seen;
+    unsigned int reads; /* of them in flight; queue's thread */
 
     /* slots.c: grants beyond the base, by their first number; NULL: not agreed
      * on. */
@@ -319,6 +322,8 @@ bool rdisk_queue_overdue(struct rdisk_queue *queue, uint64_t now);
 
 /* Home thread: RDMA READs to request for a queue of this session; 0: none. */
 unsigned int rdisk_resident_reads(const struct rdisk_initiator *session);
+/* Work requests of such a READ, in the most pieces; 0: there is none. */
+unsigned int rdisk_resident_longest(const struct rdisk_initiator *session);
 /* Home thread: the server has accepted @queue; @wire: of a resident volume,
  * else zero. */
 void rdisk_resident_accepted(struct rdisk_queue *queue,

@@ -237,8 +237,9 @@ int rdisk_queue_connect(struct rdisk_queue *queue, struct rdisk_error *err)
                                                            : SGE_REQUESTED;
     /* Work requests of a write in the most pieces, and its header. */
     unsigned int longest = (RDISK_SEGMENTS_MAX + 1 + max_sge - 1) / max_sge;
+    unsigned int reads = rdisk_resident_longest(session);
     /* Twice, since a quarter may be held by sends not yet proved done. */
-    unsigned int sends = 2 * slots + 2 * longest;
+    unsigned int sends = 2 * slots + 2 * (longest > reads ? longest : reads);
     bool windows = session->options.guest_memory == RDISK_GUEST_MEMORY_WINDOW;
     /* Each is bound and invalidated. */
     unsigned int binds = windows ? 2 * slots * RDISK_WINDOWS_PER_SLOT : 0;

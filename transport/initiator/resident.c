@@ -17,6 +17,15 @@ unsigned int rdisk_resident_reads(const struct rdisk_initiator *session)
                : 0;
 }
 
+unsigned int rdisk_resident_longest(const struct rdisk_initiator *session)
+{
+    unsigned int most = session->registrations.device->limits.max_sge_read;
+
+    return rdisk_resident_reads(session)
+               ? (RDISK_SEGMENTS_MAX + most - 1) / most
+               : 0;
+}
+
 void rdisk_resident_accepted(struct rdisk_queue *queue,
                              const struct rdisk_wire_resident *wire)
 {
@@ -24,13 +33,25 @@ void rdisk_resident_accepted(struct rdisk_queue *queue,
     unsigned int reads = le16toh(wire->reads);
 
     queue->resident = (struct rdisk_resident) {
-        .on = reads && reads <= wanted,
+        .on = reads && reads <= wanted &&
+              rdisk_resident_longest(queue->session) <
+                  queue->qp.config.send_depth,
         .address = le64toh(wire->address),
         .key = le32toh(wire->key),
     };
+    queue->reads = 0;
+    atomic_store(&queue->read_seen, RDISK_NEVER);
 }
 
 /* ---- Requests ---------------------------------------------------------- */
+
+/* Another one is the first in flight, or there is none. */
+static void see_next(struct rdisk_queue *queue)
+{
+    atomic_store_explicit(&queue->read_seen,
+                          queue->reads ? RDISK_SLOT_UNSEEN : RDISK_NEVER,
+                          memory_order_relaxed);
+}
 
 static unsigned int max_sge(const struct rdisk_queue *queue)
 {
@@ -82,14 +103,25 @@ bool rdisk_resident_stage(struct rdisk_queue *queue,
     request->awaits = RDISK_AWAITS_READ;
     request->revoked = rdisk_qp_staged(&queue->qp);
     atomic_fetch_add_explicit(&queue->in_slots, 1, memory_order_relaxed);
+    if (queue->reads++ == 0) {
+        see_next(queue);
+    }
     rdisk_queue_await_sent(queue, request, 0);
     return true;
+}
+
+/* It is not in flight any more. */
+static void leave(struct rdisk_queue *queue)
+{
+    queue->reads--;
+    see_next(queue);
+    atomic_fetch_sub_explicit(&queue->in_slots, 1, memory_order_release);
 }
 
 void rdisk_resident_end(struct rdisk_queue *queue,
                         struct rdisk_request *request)
 {
-    atomic_fetch_sub_explicit(&queue->in_slots, 1, memory_order_release);
+    leave(queue);
     rdisk_counter_add(&queue->one_sided, 1);
     rdisk_queue_complete(queue, request, request->result);
 }
@@ -97,7 +129,7 @@ void rdisk_resident_end(struct rdisk_queue *queue,
 void rdisk_resident_again(struct rdisk_queue *queue,
                           struct rdisk_request *request)
 {
-    atomic_fetch_sub_explicit(&queue->in_slots, 1, memory_order_release);
+    leave(queue);
     rdisk_queue_wait_again(queue, request);
 }
 

@@ -6,8 +6,9 @@
 #include "tests/unit/support/lone.h"
 #include "tests/unit/support/unit.h"
 
-#define PAGE 4096u
-#define MANY 200u
+#define PAGE   4096u
+#define MANY   200u
+#define PIECES 32u
 
 static struct scene_io io, ios[MANY];
 
@@ -146,6 +147,29 @@ static void into_pieces(void)
     }
     check_ways(1, 0);
     CHECK_EQUAL(lone_counters().work_requests, 4);
+    CHECK_EQUAL(lone_counters().copied_bytes, 0);
+    lone_end_registered();
+}
+
+/* Each piece takes a work request, of which there are few. */
+static void into_more_pieces(void)
+{
+    prepare();
+    lone->options.slots = 4;
+    fake_host_limits(lone->host)->max_sge_rd = 1;
+    begin_prepared();
+    for (unsigned int i = 0; i < PIECES; i++) {
+        io.iov[i] = (struct iovec) { memory + i * PAGE, PAGE / 2 };
+    }
+    CHECK_EQUAL(scene_submit_iov(&io, lone, 0, RDISK_OP_READ, 0, PIECES), 0);
+    rdisk_queue_kick(lone_queue());
+    scene_pump(&scene);
+    CHECK_EQUAL(io.completed, 1);
+    CHECK_EQUAL(io.result, 0);
+    for (unsigned int i = 0; i < PIECES; i++) {
+        CHECK(is_read(io.iov[i].iov_base, i * PAGE / 2, PAGE / 2));
+    }
+    check_ways(1, 0);
     CHECK_EQUAL(lone_counters().copied_bytes, 0);
     lone_end_registered();
 }
@@ -351,6 +375,21 @@ static void lost_again_and_again(void)
     lone_end_registered();
 }
 
+/* As with a server that has not accepted any, but says so. */
+static void never_answered(void)
+{
+    prepare();
+    lone->options.request_timeout_ms = 5000;
+    begin_prepared();
+    fake_qp_hang_reads(lone_queue()->qp.qp);
+    submit_many();
+    scene_advance(&scene, 4000);
+    CHECK(!ios[0].completed);
+    scene_advance(&scene, 30000);
+    check_many();
+    lone_end_registered();
+}
+
 static void sent_again(void)
 {
     begin();
@@ -446,6 +485,8 @@ static const struct unit_test tests[] = {
     { "memory that is not registered is read into by a copy",
       into_other_memory },
     { "a read goes into more pieces than a work request has", into_pieces },
+    { "a read goes into as many pieces as it has, with few work requests",
+      into_more_pieces },
     { "more reads than the queue has room for wait, and need no slots",
       many_need_no_slots },
     { "flushes and extents of a resident volume are requests",
@@ -466,6 +507,8 @@ static const struct unit_test tests[] = {
     { "no read beyond the volume's end succeeds", beyond_the_end },
     { "no read below the volume's start succeeds", below_the_start },
     { "reads of a lost connection are sent again", lost_again_and_again },
+    { "a read that never ends breaks its connection after request-timeout",
+      never_answered },
     { "reads in flight when the server dies are sent again", sent_again },
     { "reads are sent again as requests to an older server",
       sent_again_by_requests },
