@@ -146,6 +146,10 @@ static enum progress follow(
         reply = control_call(arguments->control,
                              control_request("list", NULL, NULL));
         if (!reply || !disks_are_in(reply)) {
+            if (reply) {
+                failed("what answers at '%s' is not rdisk-vhost",
+                       arguments->control);
+            }
             json_object_put(reply);
             return HAS_FAILED;
         }
