@@ -3,6 +3,7 @@
 
 CEPH_TEST := $(O)/bin/rdisk-ceph-test
 CEPH_TEST_SOURCES := tests/unit/main.c tests/unit/support/rig.c tests/unit/support/pool.c \
+	tests/unit/support/flatten_asker.c \
 	tests/unit/support/lease.c \
 	$(wildcard tests/ceph/*.c)
 

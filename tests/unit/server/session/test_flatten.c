@@ -9,6 +9,7 @@
 #include "common/container_of.h"
 #include "server/session/flatten.h"
 #include "server/session/usage.h"
+#include "tests/unit/support/flatten_asker.h"
 #include "tests/unit/support/pool.h"
 #include "tests/unit/support/pool_server.h"
 #include "tests/unit/support/unit.h"
@@ -96,37 +97,11 @@ static void end(void)
 
 /* ---- Who asks ----------------------------------------------------------- */
 
-struct asker {
-    struct flatten_wait wait;
-    unsigned int answers;
-    int result;
-    uint64_t done, size;
-    bool ended;
-};
-
-static void answered(struct flatten_wait *wait, const struct flatten *flatten,
-                     const struct rdisk_error *why)
+static struct flatten_asker ask(const char *name)
 {
-    struct asker *asker = container_of(wait, struct asker, wait);
+    struct flatten_asker asker = flatten_ask_times(&pool_server, name, 1);
 
-    asker->answers++;
-    asker->result = why ? why->code : 0;
-    if (why) {
-        err = *why;
-    }
-    if (flatten) {
-        asker->done = flatten->done;
-        asker->size = flatten->size;
-        asker->ended = flatten->ended;
-    }
-}
-
-static struct asker ask(const char *name)
-{
-    struct asker asker = { .wait.answer = answered };
-
-    flatten_ask(&pool_server, name, &asker.wait);
-    CHECK_EQUAL(asker.answers, 1);
+    err = asker.why;
     return asker;
 }
 
@@ -134,7 +109,7 @@ static struct asker ask(const char *name)
 
 static void clone_is_flattened(void)
 {
-    struct asker asker;
+    struct flatten_asker asker;
 
     begin(true);
     asker = ask("v");
@@ -158,7 +133,7 @@ static void clone_is_flattened(void)
 
 static void other_volume_is_done(void)
 {
-    struct asker asker;
+    struct flatten_asker asker;
 
     begin(true);
     volume->backend->class = &backend_file;
@@ -182,7 +157,7 @@ static void while_it_runs(void)
 {
     struct volume_holder holder = { .epoch = 1, .peer = "peer" };
     struct volume_holder *older;
-    struct asker asker = ask("v");
+    struct flatten_asker asker = ask("v");
 
     CHECK_EQUAL(asker.result, 0);
     CHECK_EQUAL(asker.done, SIZE / 2);
@@ -254,8 +229,8 @@ static void four_at_a_time(void)
 /* It is not carried out, and nobody waits for it any more. */
 static void storage_hangs(void)
 {
-    struct asker asker = { .wait.answer = answered };
-    struct asker gone = { .wait.answer = answered };
+    struct flatten_asker asker = { .wait.answer = flatten_asker_answered };
+    struct flatten_asker gone = { .wait.answer = flatten_asker_answered };
 
     begin(true);
     pool_server_start_jobs();
@@ -270,7 +245,7 @@ static void storage_hangs(void)
     CHECK_EQUAL(asker.answers, 1);
     CHECK_EQUAL(gone.answers, 0);
     CHECK_EQUAL(asker.result, -ETIMEDOUT);
-    CHECK_SAYS(err.text, "is not being flattened after storage-timeout");
+    CHECK_SAYS(asker.why.text, "is not being flattened after storage-timeout");
     pool_server_release();
     pool_server_settle();
     end();
