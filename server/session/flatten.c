@@ -39,6 +39,15 @@ static void answer_all(struct flatten *flatten, const struct rdisk_error *err)
 
 /* ---- The end: an operation ---------------------------------------------- */
 
+/* Who asks later asks for a new one, since the volume may be another one. */
+static void answer_end(struct flatten *flatten)
+{
+    if (flatten->waits) {
+        flatten->asked = 0;
+    }
+    answer_all(flatten, flatten->work.result < 0 ? &flatten->work.why : NULL);
+}
+
 static void report_end(const struct flatten *flatten)
 {
     const struct volume_operation *work = &flatten->work;
@@ -64,7 +73,7 @@ static void ended(struct volume_operation *work)
         atomic_store(&flatten->done, flatten->size);
     }
     report_end(flatten);
-    answer_all(flatten, work->result < 0 ? &work->why : NULL);
+    answer_end(flatten);
 }
 
 static void put(struct flatten *flatten)
@@ -249,8 +258,10 @@ static void late(struct operation *operation)
                     "or an operation on it waits for that",
                     operation->volume,
                     flatten->server->config->storage_timeout / 1000.0);
-    answer_all(flatten, &err);
-    if (!operation->begun) {
+    if (operation->begun) {
+        flatten->late = err;
+        answer_all(flatten, &err);
+    } else {
         flatten->work.why = err;
         flatten->work.result = err.code;
         ended(&flatten->work);
@@ -340,11 +351,11 @@ void flatten_ask(struct server *server, const char *name,
     }
     wait_for(flatten, wait);
     if (flatten->ended) {
-        flatten->asked = 0; /* that is the answer */
-        answer_all(flatten,
-                   flatten->work.result < 0 ? &flatten->work.why : NULL);
+        answer_end(flatten);
     } else if (flatten->running) {
         answer_all(flatten, NULL);
+    } else if (flatten->late.code) {
+        answer_all(flatten, &flatten->late);
     }
 }
 

@@ -34,6 +34,8 @@ struct flatten {
     /* The rest belongs to flatten.c. */
     bool running; /* the job is, or has been; the volume notes it */
     bool shares;
+    struct rdisk_error late; /* it has begun, but too late: for who asks until
+                                it runs */
     atomic_bool cancelled;
     uint64_t asked; /* rdisk_now() */
     struct job job;

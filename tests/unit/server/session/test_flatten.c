@@ -210,6 +210,16 @@ static void failure_is_reported(void)
     end();
 }
 
+/* Each question about one that has ended with its answer begins another. */
+static void nothing_is_remembered(void)
+{
+    begin(true);
+    CHECK_EQUAL(ask("w").result, -ENOENT);
+    flattens_check_time(&pool_server, rdisk_now(&rdisk_env_system));
+    CHECK(pool_server.flattens == NULL);
+    end();
+}
+
 static void four_at_a_time(void)
 {
     static struct flatten running[FLATTENS_MAX];
@@ -246,6 +256,9 @@ static void storage_hangs(void)
     CHECK_EQUAL(gone.answers, 0);
     CHECK_EQUAL(asker.result, -ETIMEDOUT);
     CHECK_SAYS(asker.why.text, "is not being flattened after storage-timeout");
+    flatten_ask(&pool_server, "v", &gone.wait);
+    CHECK_EQUAL(gone.answers, 1);
+    CHECK_EQUAL(gone.result, -ETIMEDOUT);
     pool_server_release();
     pool_server_settle();
     end();
@@ -320,6 +333,8 @@ static const struct unit_test tests[] = {
     { "a volume is used while it is flattened, and not deleted", others_go_on },
     { "one that nobody asks about is cancelled", abandoned_one_is_cancelled },
     { "why it has failed is the answer", failure_is_reported },
+    { "what was answered once is not the answer to who asks later",
+      nothing_is_remembered },
     { "four volumes are flattened at a time", four_at_a_time },
     { "who asks is answered when the storage is not", storage_hangs },
     { "a volume's usage names its parent", usage_of_a_clone },
