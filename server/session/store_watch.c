@@ -34,6 +34,7 @@ static void read_run(struct job *job)
     const struct pool *pool = &probe->server->pool;
     char text[16];
 
+    atomic_store(&probe->begun, true);
     probe->result = pool->images->pool->read(pool->place, NO_RECORD, text,
                                              sizeof(text));
 }
@@ -43,6 +44,7 @@ static void ping_run(struct job *job)
     struct store_probe *probe = probe_of(job);
     const struct pool *pool = &probe->server->pool;
 
+    atomic_store(&probe->begun, true);
     probe->result = pool->images->pool->ping(pool->place);
 }
 
@@ -80,6 +82,7 @@ static void start(struct server *server, struct store_probe *probe,
     probe->job.run = run;
     probe->job.done = probe_done;
     probe->since = rdisk_now(server->env);
+    atomic_store(&probe->begun, false);
     probe->running = jobs_submit(server->jobs, &probe->job, &err) == 0;
 }
 
@@ -153,31 +156,50 @@ bool store_watch_is_busy(const struct server *server)
     return server->store_watch.read.running || server->store_watch.ping.running;
 }
 
+/* One for which there was no thread is tried again, but not at once. */
+static uint64_t not_before(const struct server *server,
+                           const struct store_probe *probe, uint64_t due)
+{
+    uint64_t again = probe->since + cut_off_time(server) / READS;
+
+    return due > again ? due : again;
+}
+
 static uint64_t read_due(const struct server *server)
 {
     const struct store_watch *watch = &server->store_watch;
 
-    return watch->read.running ? RDISK_NEVER
-                               : watch->answered + cut_off_time(server) / READS;
+    return watch->read.running
+               ? RDISK_NEVER
+               : not_before(server, &watch->read,
+                            watch->answered + cut_off_time(server) / READS);
+}
+
+/* For the storage. */
+static bool waits(const struct store_probe *probe)
+{
+    return probe->running && atomic_load(&probe->begun);
 }
 
 static uint64_t ping_due(const struct server *server)
 {
     const struct store_watch *watch = &server->store_watch;
 
-    return watch->ping.running || !watch->read.running
+    return watch->ping.running || !waits(&watch->read)
                ? RDISK_NEVER
-               : watch->answered + cut_off_time(server) / 2;
+               : not_before(server, &watch->ping,
+                            watch->answered + cut_off_time(server) / 2);
 }
 
-/* This server may have been away itself: both have had some time, too. */
+/* This server may have been away itself, or had no thread for them: both have
+ * had some time, too. */
 static uint64_t cut_due(const struct server *server)
 {
     const struct store_watch *watch = &server->store_watch;
     uint64_t silence = watch->answered + cut_off_time(server);
     uint64_t ping = watch->ping.since + cut_off_time(server) / PING_PART;
 
-    if (watch->cut || !watch->read.running || !watch->ping.running) {
+    if (watch->cut || !waits(&watch->read) || !waits(&watch->ping)) {
         return RDISK_NEVER;
     }
     return silence > ping ? silence : ping;

@@ -19,6 +19,8 @@
 #ifndef RDISK_SERVER_SESSION_STORE_WATCH_H
 #define RDISK_SERVER_SESSION_STORE_WATCH_H
 
+#include <stdatomic.h>
+
 #include "server/io/jobs.h"
 
 struct server;
@@ -28,7 +30,8 @@ struct store_probe {
     struct job job;
     struct server *server;
     bool running;
-    uint64_t since; /* it runs */
+    atomic_bool begun; /* a thread has it */
+    uint64_t since;    /* it runs, or was last tried to */
     int result;
 };
 

@@ -97,13 +97,19 @@ static void begin(void)
     asked = 0;
 }
 
-/* Calls that the storage answers have ended, however slow this machine is. */
+/* It has its thread, and has ended unless it @hangs. */
+static bool is_settled(const struct store_probe *probe, bool hangs)
+{
+    return !probe->running || (hangs && atomic_load(&probe->begun));
+}
+
+/* However slow this machine is. */
 static void settle(void)
 {
     const struct store_watch *watch = &server.store_watch;
 
-    while ((watch->read.running && !atomic_load(&data_hangs)) ||
-           (watch->ping.running && !atomic_load(&monitors_hang))) {
+    while (!is_settled(&watch->read, atomic_load(&data_hangs)) ||
+           !is_settled(&watch->ping, atomic_load(&monitors_hang))) {
         struct pollfd pfd = { .fd = server.mailbox.fd, .events = POLLIN };
 
         poll(&pfd, 1, 20);
@@ -257,6 +263,86 @@ static void own_absence_is_no_silence_of_the_storage(void)
     end();
 }
 
+static void hang_run(struct job *job)
+{
+    sem_wait(&go);
+}
+
+static void hang_done(struct job *job)
+{
+}
+
+/* Other storage hangs, and has all threads. */
+static void waiting_for_a_thread_is_no_silence(void)
+{
+    static struct job others[JOBS_THREADS];
+    struct session *session;
+
+    begin();
+    session = open_volume(true, RDISK_STATUS_OK);
+    for (unsigned int i = 0; i < JOBS_THREADS; i++) {
+        others[i] = (struct job) { .what = "waiting for",
+                                   .volume = "other",
+                                   .store = &others[i],
+                                   .run = hang_run,
+                                   .done = hang_done };
+        REQUIRE(jobs_submit(server.jobs, &others[i], &err) == 0);
+    }
+    for (unsigned int ms = 0; ms < 5 * CUT_OFF; ms += STEP) {
+        now += STEP * RDISK_MSEC;
+        store_watch_check_time(&server, now);
+    }
+    CHECK(!session->ended);
+    CHECK_EQUAL(atomic_load(&reads), 0);
+    for (unsigned int i = 0; i < JOBS_THREADS; i++) {
+        sem_post(&go);
+    }
+    settle();
+    while (jobs_count(server.jobs)) {
+        struct pollfd pfd = { .fd = server.mailbox.fd, .events = POLLIN };
+
+        poll(&pfd, 1, 20);
+        mailbox_run(&server.mailbox);
+    }
+    close_volume(session);
+    end();
+}
+
+/* The control thread does not spin. */
+static void without_room_it_is_tried_again_later(void)
+{
+    static struct job others[JOBS_MAX];
+    struct session *session;
+
+    begin();
+    session = open_volume(true, RDISK_STATUS_OK);
+    for (unsigned int i = 0; i < JOBS_MAX; i++) {
+        others[i] = (struct job) { .what = "waiting for",
+                                   .volume = "other",
+                                   .store = others,
+                                   .run = hang_run,
+                                   .done = hang_done };
+        REQUIRE(jobs_submit(server.jobs, &others[i], &err) == 0);
+    }
+    now += STEP * RDISK_MSEC;
+    store_watch_check_time(&server, now);
+    now += CUT_OFF * RDISK_MSEC;
+    store_watch_check_time(&server, now);
+    CHECK(!store_watch_is_busy(&server));
+    CHECK(store_watch_deadline(&server) > now);
+    for (unsigned int i = 0; i < JOBS_MAX; i++) {
+        sem_post(&go);
+    }
+    while (jobs_count(server.jobs)) {
+        struct pollfd pfd = { .fd = server.mailbox.fd, .events = POLLIN };
+
+        poll(&pfd, 1, 20);
+        mailbox_run(&server.mailbox);
+    }
+    close_volume(session);
+    end();
+}
+
 static const struct unit_test tests[] = {
     { "a server that is cut off sends clients to their next server",
       sends_clients_to_their_next_server },
@@ -266,6 +352,10 @@ static const struct unit_test tests[] = {
       asks_nothing_for_clients_of_one_server },
     { "a server's own absence is no silence of the storage",
       own_absence_is_no_silence_of_the_storage },
+    { "waiting for a thread is no silence of the storage",
+      waiting_for_a_thread_is_no_silence },
+    { "what finds no room among the jobs is tried again later",
+      without_room_it_is_tried_again_later },
 };
 
 UNIT_SUITE("server-store-watch", tests)
