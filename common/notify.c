@@ -49,6 +49,7 @@ void notify_service(const struct rdisk_env *env, enum notify_event event,
 {
     static const char *const lines[] = {
         [NOTIFY_STATUS] = "",
+        [NOTIFY_LOADING] = "",
         [NOTIFY_READY] = "READY=1\n",
         [NOTIFY_RELOADING] = "RELOADING=1\n",
         [NOTIFY_STOPPING] = "STOPPING=1\n",
@@ -68,6 +69,10 @@ void notify_service(const struct rdisk_env *env, enum notify_event event,
         length += (size_t)snprintf(text + length, sizeof(text) - length,
                                    "MONOTONIC_USEC=%" PRIu64 "\n",
                                    rdisk_now(env) / 1000);
+    } else if (event == NOTIFY_LOADING) {
+        length += (size_t)snprintf(text + length, sizeof(text) - length,
+                                   "EXTEND_TIMEOUT_USEC=%u000000\n",
+                                   NOTIFY_LOADING_S);
     }
     length += (size_t)snprintf(text + length, sizeof(text) - length, "STATUS=");
     va_start(args, format);

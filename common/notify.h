@@ -9,8 +9,12 @@
 
 #include <rdisk/env.h>
 
+#define NOTIFY_LOADING_S 120
+
 enum notify_event {
-    NOTIFY_STATUS, /* nothing but the status */
+    NOTIFY_STATUS,  /* nothing but the status */
+    NOTIFY_LOADING, /* the start goes on, and may take this long again:
+                           NOTIFY_LOADING_S */
     NOTIFY_READY,
     NOTIFY_RELOADING, /* until NOTIFY_READY */
     NOTIFY_STOPPING,

@@ -32,8 +32,10 @@
 #include "server/volume/lock.h"
 #include "server/volume/losses.h"
 
-/* Between two checks whether the address exists. */
+/* Between two checks whether the address exists, or how far a volume is. */
 #define LOOK_MS 250
+/* Between two lines of the log about that. */
+#define REPORT_MS 10000
 /* For a server that has just been killed to release its port. */
 #define PORT_WAIT_MS 5000
 
@@ -152,6 +154,10 @@ struct step {
     struct rdisk_error err;
     int result;
     bool done;
+
+    _Atomic uint64_t loaded;  /* bytes, of a volume that is read whole */
+    uint64_t seen;            /* of these, the last time, */
+    uint64_t since, reported; /* and when that was */
 };
 
 static void step_run(struct job *job)
@@ -171,18 +177,41 @@ static void step_done(struct job *job)
     container_of(job, struct step, job)->done = true;
 }
 
+/* Its storage answers as long as more is read. */
+static void look(struct step *step, uint64_t now)
+{
+    uint64_t loaded = atomic_load(&step->loaded);
+
+    if (loaded == step->seen) {
+        return;
+    }
+    step->seen = loaded;
+    step->since = now;
+    notify_service(step->server->env, NOTIFY_LOADING,
+                   "reading volume '%s' into memory: %" PRIu64 " MiB so far",
+                   step->job.volume, loaded >> 20);
+    if (now >= step->reported + REPORT_MS * RDISK_MSEC) {
+        step->reported = now;
+        log_info("reading volume '%s' into memory: %" PRIu64 " MiB so far",
+                 step->job.volume, loaded >> 20);
+    }
+}
+
 /* On a timeout the step is left to its thread. */
 static int await_step(struct step *step, struct rdisk_error *err)
 {
     struct server *server = step->server;
-    uint64_t deadline = rdisk_now(server->env) +
-                        server->config->storage_timeout * RDISK_MSEC;
+    uint64_t now = rdisk_now(server->env);
 
-    while (!step->done) {
+    step->since = step->reported = now;
+    for (; !step->done; now = rdisk_now(server->env)) {
+        uint64_t timeout = server->config->storage_timeout * RDISK_MSEC;
+
+        look(step, now);
         if (server->stopping) {
             return stopped(err);
         }
-        if (rdisk_now(server->env) >= deadline) {
+        if (now >= step->since + timeout) {
             return rdisk_error_set(err, -ETIMEDOUT,
                                    "%s '%s' has not ended within "
                                    "storage-timeout, %g seconds: its storage "
@@ -190,7 +219,8 @@ static int await_step(struct step *step, struct rdisk_error *err)
                                    step->job.what, step->job.volume,
                                    server->config->storage_timeout / 1000.0);
         }
-        server_turn(server, deadline);
+        server_turn(server, step->job.lasts ? now + LOOK_MS * RDISK_MSEC
+                                            : step->since + timeout);
     }
     if (step->result < 0 && err) {
         *err = step->err;
@@ -214,6 +244,7 @@ static int run_step(struct server *server, const char *what, const char *path,
         .store = volume ? (const void *)volume : &server->pool,
         .run = step_run,
         .done = step_done,
+        .lasts = volume && volume->backend->loads,
     };
     step->server = server;
     step->volume = volume;
@@ -302,6 +333,7 @@ static int open_volume(struct step *step)
         .polling = volume->polling,
         .identity = volume->identity,
         .ceph = &step->server->ceph,
+        .loaded = &step->loaded,
     };
 
     return pool_configure(&step->server->pool, volume->backend, &spec,

@@ -68,6 +68,8 @@ struct backend_spec {
                                    found out */
     const struct backend_ceph *ceph; /* for images of a Ceph pool */
     bool shared_records; /* of who may write it: every server finds them */
+    /* Bytes that open has read so far, if class->loads; NULL: nobody asks. */
+    _Atomic uint64_t *loaded;
 };
 
 struct backend_geometry {
@@ -165,6 +167,7 @@ struct backend_class {
     const char *name; /* as in backend=NAME */
     bool has_path;    /* it opens what a path names, and lasts; the others
                                    are given a size */
+    bool loads;       /* open reads all of it, and takes as long */
     const struct backend_pool_class *pool; /* NULL: it has none */
 
     /*

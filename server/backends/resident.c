@@ -123,6 +123,9 @@ static int load(struct resident *resident, const struct backend_spec *spec,
                                    n < 0 ? strerror((int)-n)
                                          : "the file is shorter than it was");
         }
+        if (spec->loaded) {
+            atomic_store(spec->loaded, done + (uint64_t)n);
+        }
     }
     /* Nobody writes to it any more, by mistake either. */
     mprotect(resident->bytes, size, PROT_READ);
@@ -266,6 +269,7 @@ static void resident_submit(struct backend_context *context,
 const struct backend_class backend_resident = {
     .name = "resident",
     .has_path = true,
+    .loads = true,
     .open = resident_open,
     .close = resident_close,
     .identify = resident_identify,

@@ -2,13 +2,15 @@
 #
 # The end-to-end tests alone: all, or those of E2E="io open".
 E2E_PRELOADS := $(O)/lib/count-allocations.so $(O)/lib/count-locks.so \
-	$(O)/lib/slow-users.so
+	$(O)/lib/slow-users.so $(O)/lib/slow-reads.so
 
 $(O)/lib/count-%.so: $(O)/obj/tests/e2e/%.o
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^
 
 $(O)/lib/slow-users.so: $(O)/obj/tests/e2e/slow_users.o
+$(O)/lib/slow-reads.so: $(O)/obj/tests/e2e/slow_reads.o
+$(O)/lib/slow-users.so $(O)/lib/slow-reads.so:
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^
 

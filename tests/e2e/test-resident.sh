@@ -81,6 +81,16 @@ check_an_older_client_is_answered()
     at_least "requests" "$(requests)" 500
 }
 
+# Five seconds, of which none passes without a part of it
+check_a_large_image_takes_as_long_as_it_takes()
+{
+    server_under="env LD_PRELOAD=$top/build/lib/slow-reads.so" \
+        begin '[server]' 'storage-timeout = 1'
+    grep -q 'its storage does not answer' "$server_log" &&
+        fail "$(tail -n 1 "$server_log")"
+    reads 200
+}
+
 check_the_file_may_change()
 {
     begin

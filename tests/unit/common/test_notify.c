@@ -60,6 +60,15 @@ static void reload_has_its_time(void)
     end();
 }
 
+static void loading_extends_the_start(void)
+{
+    begin();
+    notify_service(&rdisk_env_system, NOTIFY_LOADING, "volume 'v'");
+    CHECK(strcmp(received(),
+                 "EXTEND_TIMEOUT_USEC=120000000\nSTATUS=volume 'v'") == 0);
+    end();
+}
+
 /* It could be another assignment. */
 static void status_is_one_line(void)
 {
@@ -82,6 +91,7 @@ static const struct unit_test tests[] = {
     { "readiness is sent with a status", readiness_comes_with_a_status },
     { "a reload is sent with its time", reload_has_its_time },
     { "a status is one line", status_is_one_line },
+    { "a start that loads is given time", loading_extends_the_start },
     { "without NOTIFY_SOCKET nothing is sent",
       without_systemd_nothing_is_sent },
 };

@@ -64,6 +64,22 @@ static void keeps_the_file(void)
     end();
 }
 
+static void says_how_far_it_is(void)
+{
+    struct backend_spec spec = spec_of();
+    _Atomic uint64_t loaded = 0;
+    struct backend *backend;
+
+    make_file(RIG_VOLUME);
+    spec.loaded = &loaded;
+    backend = backend_resident.open(&spec, &err);
+    REQUIRE(backend != NULL);
+    CHECK(backend->class->loads);
+    CHECK_EQUAL(loaded, RIG_VOLUME);
+    backend->class->close(backend);
+    end();
+}
+
 static void file_may_change(void)
 {
     struct backend_spec spec = spec_of();
@@ -152,6 +168,7 @@ static void more_than_memory(void)
 static const struct unit_test tests[] = {
     { "a resident volume has the file's data, size and identity",
       keeps_the_file },
+    { "while it is read it says how much has been", says_how_far_it_is },
     { "what becomes of the file changes nothing that is served",
       file_may_change },
     { "its file is not written by another volume meanwhile",
