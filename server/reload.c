@@ -160,7 +160,7 @@ static void apply(struct reload *reload)
     }
     config_adopt(server->config, &reload->config, &change);
     log_set_level(server->config->log_level);
-    placement_raise_limits(server->config->max_memory);
+    server->lockable = placement_raise_limits(server->config->max_memory);
     jobs_set_slow(server->jobs, config_slow_job(server->config));
     pool_set_lease_time(&server->pool, server->config->lease_time * RDISK_MSEC);
     throttled_reload(server);

@@ -70,7 +70,9 @@ struct server {
     struct flatten *flattens;       /* clones that get what they share */
     struct throttled *throttled;    /* volumes and clients that are open */
     struct store_watch store_watch; /* of the pool, if others share it */
-    uint64_t serials;               /* OPENs received so far */
+    uint64_t lockable;   /* bytes of memory; UINT64_MAX: any number */
+    uint64_t registered; /* of resident volumes, for sessions */
+    uint64_t serials;    /* OPENs received so far */
     struct server_totals totals;
 
     uint64_t started;      /* rdisk_now() */

@@ -11,7 +11,7 @@ SERVER_SOURCES := $(addprefix server/, reload.c run.c server.c start.c \
 	$(addprefix io/, cq_watch.c jobs.c mailbox.c offload.c placement.c reactor.c \
 		 ring.c ring_table.c timer.c) \
 	$(addprefix session/, attachment.c barrier.c close.c copy.c create.c fence.c flatten.c \
-		list.c open.c queue.c resize.c scheduler.c session.c slots.c snapshot.c \
+		list.c open.c queue.c resident.c resize.c scheduler.c session.c slots.c snapshot.c \
 		store_watch.c throttle.c throttled.c turns.c usage.c) \
 	$(addprefix volume/, drain.c identity.c identity_file.c lease.c lock.c losses.c \
 		operation.c pool.c pool_change.c pool_identity.c pool_images.c \

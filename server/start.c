@@ -449,7 +449,7 @@ static int start_placement(struct server *server, struct rdisk_error *err)
                                   config->core_list, err);
 
     if (result == 0) {
-        placement_raise_limits(config->max_memory);
+        server->lockable = placement_raise_limits(config->max_memory);
         placement_apply(&server->placement);
     }
     return result;

@@ -206,7 +206,7 @@ static bool may_lock(void)
            (data[0].effective & 1u << CAP_IPC_LOCK);
 }
 
-void placement_raise_limits(uint64_t need)
+uint64_t placement_raise_limits(uint64_t need)
 {
     char have[SIZE_TEXT], want[SIZE_TEXT];
     rlim_t limit;
@@ -214,8 +214,11 @@ void placement_raise_limits(uint64_t need)
     /* Each queue takes a few descriptors. */
     raise_limit(RLIMIT_NOFILE);
     limit = raise_limit(RLIMIT_MEMLOCK);
-    if (limit == RLIM_INFINITY || limit >= need || may_lock()) {
-        return;
+    if (limit == RLIM_INFINITY || may_lock()) {
+        return UINT64_MAX;
+    }
+    if (limit >= need) {
+        return limit;
     }
     log_warning("only %s of memory may be locked (RLIMIT_MEMLOCK), but slots "
                 "may take %s (max-memory): sessions beyond that will be "
@@ -223,4 +226,5 @@ void placement_raise_limits(uint64_t need)
                 "unlimited before the start",
                 size_format(limit, have, sizeof(have)),
                 size_format(need, want, sizeof(want)));
+    return limit;
 }

@@ -32,7 +32,8 @@ int placement_choose(struct placement *placement, unsigned int cores,
 void placement_apply(const struct placement *placement);
 
 /* Raise RLIMIT_NOFILE and RLIMIT_MEMLOCK as far as allowed; log a warning if
- * @need bytes of slots cannot be locked. */
-void placement_raise_limits(uint64_t need);
+ * @need bytes of slots cannot be locked. Returns how many bytes can, UINT64_MAX
+ * for any number. */
+uint64_t placement_raise_limits(uint64_t need);
 
 #endif

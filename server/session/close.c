@@ -9,12 +9,14 @@
 #include "common/thread.h"
 #include "server/session/create.h"
 #include "server/session/list.h"
+#include "server/session/resident.h"
 #include "server/session/resize.h"
 #include "server/session/throttled.h"
 
 void session_free(struct session *session)
 {
     assert(!session->queues);
+    resident_forget(session);
     for (unsigned int i = 0; i < FLOW_THROTTLES; i++) {
         throttled_put(session->server, session->throttled[i]);
     }

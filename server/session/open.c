@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/thread.h"
 #include "server/session/close.h"
+#include "server/session/resident.h"
 #include "server/session/resize.h"
 #include "server/session/throttled.h"
 
@@ -99,53 +100,7 @@ static void take_lease(struct session *session)
     }
 }
 
-/* ---- A volume that is in memory ---------------------------------------- */
-
-static void register_run(struct job *job)
-{
-    struct session *session = session_of_job(job);
-    const struct backend *backend = session->work.volume->backend;
-
-    session->work.result = rdisk_target_session_register(session->target,
-                                                         backend->resident,
-                                                         backend->geometry.size,
-                                                         &session->work.why);
-}
-
-static void register_done(struct job *job)
-{
-    struct session *session = session_of_job(job);
-
-    if (session->work.result < 0) {
-        log_warning("volume '%s' is copied for client %s: %s",
-                    session->request.volume, session->holder.peer,
-                    session->work.why.text);
-    }
-    /* It may have ended meanwhile: then close_event() comes by this. */
-    rdisk_target_session_let_go(session->target);
-    take_lease(session);
-}
-
-/*
- * Its pages are looked up one by one, and pinned, so that a large one takes a
- * second: not in this thread. A failure is not the client's.
- */
-static void register_resident(struct session *session)
-{
-    const struct backend *backend = session->work.volume->backend;
-
-    if (!backend->resident || session->registered) {
-        take_lease(session);
-        return;
-    }
-    session->registered = true;
-    rdisk_target_session_hold(session->target);
-    if (operation_run(&session->work.operation, backend, register_run,
-                      register_done, &session->work.why) < 0) {
-        rdisk_target_session_let_go(session->target);
-        refuse(session, RDISK_STATUS_BUSY);
-    }
-}
+/* ---- Before it ---------------------------------------------------------- */
 
 /* Only a client that may open the volume learns that it is drained. */
 static bool drained(struct session *session)
@@ -296,7 +251,7 @@ static void check_holders(struct session *session)
         refuse(session, RDISK_STATUS_NO_RESOURCES);
         return;
     }
-    register_resident(session);
+    resident_register(session, take_lease);
 }
 
 static void read_run(struct job *job)
@@ -426,6 +381,7 @@ static struct session *session_new(struct server *server,
     session->work.pool = &server->pool;
     session->request = *request;
     session->serial = server->serials;
+    session->asked = rdisk_now(server->env);
     session->access = session_access(server, request->user, request->volume);
     snprintf(holder->peer, sizeof(holder->peer), "%s", request->peer);
     snprintf(holder->user, sizeof(holder->user), "%s", request->user);

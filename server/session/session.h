@@ -44,6 +44,12 @@ struct session {
     struct lease lease; /* as it is at the beginning of a step */
     struct lease_record record;
 
+    /* resident.c's. */
+    uint64_t asked;       /* rdisk_now(): its OPEN has come */
+    uint64_t registered;  /* bytes of its volume's memory; 0: it is not */
+    uint64_t registering; /* ns that this has taken */
+    void (*then)(struct session *session);
+
     /* create.c's: it creates a volume, and opens none. */
     struct creation *creation;
     uint64_t pause;    /* us; of the snapshot that it has made; or bytes that
@@ -57,7 +63,6 @@ struct session {
 
     uint64_t serial;      /* of the sessions since the start, for the log */
     bool read_only;       /* as granted */
-    bool registered;      /* its volume's memory, or that has failed */
     bool one_sided;       /* its client may read that by itself */
     bool ended;           /* by this server, session_end() */
     struct queue *queues; /* that the transport has not got back yet */

@@ -47,6 +47,8 @@ struct volume {
     unsigned int copies;    /* of it that are being made: no client may write
                                it */
     unsigned int flattens;  /* of it that are carried out: its lock is kept */
+    uint64_t registering;   /* ns that it takes at most to register its memory
+                               for a session, if it is resident */
     uint64_t longest_pause; /* ns that a snapshot has held its
                                           requests, since it was opened */
     struct volume *next;    /* of the pool's list */
