@@ -172,6 +172,19 @@ static int parse_limits(struct json_object *object, struct request *request,
     return 0;
 }
 
+/* A client ends the session if it is told one that is not. */
+static bool is_host(const char *text, size_t size)
+{
+    size_t length = strlen(text);
+
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)text[i] <= ' ' || text[i] == 0x7f) {
+            return false;
+        }
+    }
+    return length && length < size;
+}
+
 /* The server to go on at: both, or neither. */
 static int parse_place(struct json_object *object, struct request *request,
                        struct rdisk_error *err)
@@ -191,12 +204,13 @@ static int parse_place(struct json_object *object, struct request *request,
     number = json_object_is_type(port, json_type_int)
                  ? json_object_get_int64(port)
                  : 0;
-    if (!text[0] || strlen(text) >= sizeof(request->host) ||
+    if (!is_host(text, sizeof(request->host)) ||
         strlen(text) != (size_t)json_object_get_string_len(host) ||
         number < 1 || number > UINT16_MAX) {
         return rdisk_error_set(err, -EINVAL,
                                "%s: \"host\" must be a string of 1 to %zu "
-                               "bytes, and \"port\" a number in 1…65535",
+                               "bytes without spaces, and \"port\" a number in "
+                               "1…65535",
                                ops[request->op].name,
                                sizeof(request->host) - 1);
     }

@@ -224,6 +224,17 @@ static enum rdisk_status check_snapshot_reply(const void *message,
                : RDISK_STATUS_OK;
 }
 
+/* It is logged as it is. */
+static bool all_printable(const uint8_t *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] <= ' ' || text[i] == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum rdisk_status check_move(const void *message,
                                     struct rdisk_error *err)
 {
@@ -231,7 +242,7 @@ static enum rdisk_status check_move(const void *message,
     size_t length = le16toh(wire->host_length);
 
     if (!wire->port || wire->reserved || !length || length >= RDISK_HOST_MAX ||
-        memchr(wire->host, 0, length) ||
+        !all_printable(wire->host, length) ||
         !all_zero(wire->host + length, RDISK_HOST_MAX - length)) {
         return BAD(err, "move to an invalid server, or reserved bytes that are "
                         "not zero");

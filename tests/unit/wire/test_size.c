@@ -264,6 +264,15 @@ static void moves(void)
     good_move();
     message.move.host_length = htole16(5);
     bad("invalid server");
+    for (unsigned int c = 0; c < 256; c++) {
+        good_move();
+        message.move.host[1] = (uint8_t)c;
+        if (c <= ' ' || c == 0x7f) {
+            bad("invalid server");
+        } else {
+            CHECK_EQUAL(check(), RDISK_STATUS_OK);
+        }
+    }
     good_move();
     message.move.host[255] = 'x';
     bad("invalid server");

@@ -131,6 +131,8 @@ static void test_malformed(void)
                   "a string of 1 to 255");
     check_refused("{\"op\":\"drain\",\"host\":\"a\\u0000b\",\"port\":7}",
                   "a string of 1 to 255");
+    check_refused("{\"op\":\"drain\",\"host\":\"a\\nb\",\"port\":7}",
+                  "without spaces");
     check_refused("{\"op\":\"drain\",\"host\":\"b\",\"port\":65536}",
                   "a number in 1…65535");
     check_refused("{\"op\":\"drain\",\"host\":\"b\",\"port\":\"7\"}",
