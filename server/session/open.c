@@ -401,7 +401,8 @@ static struct session *session_new(struct server *server,
     return session;
 }
 
-static void fill_grant(struct session *session, struct rdisk_open_grant *grant)
+static void fill_grant(const struct session *session,
+                       struct rdisk_open_grant *grant)
 {
     const struct backend *backend = session->holder.volume->backend;
     const struct backend_geometry *geometry = &backend->geometry;
@@ -424,7 +425,6 @@ static void fill_grant(struct session *session, struct rdisk_open_grant *grant)
     grant->copy = geometry->copy;
     /* What this server does not notice it cannot limit. */
     grant->one_sided = backend->resident && !session_is_limited(session);
-    session->one_sided = grant->one_sided;
     grant->resize = !session->read_only &&
                     resize_allowed(session->server, session->holder.volume);
 }

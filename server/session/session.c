@@ -207,8 +207,8 @@ void session_end_unlimited(struct server *server)
     assert_control_thread();
     for (; session; session = next) {
         next = session->next;
-        if (session->one_sided && !session->ended &&
-            session_is_limited(session)) {
+        if (!session->ended && session_is_limited(session) &&
+            rdisk_target_session_one_sided(session->target)) {
             session_end(session, RDISK_STATUS_SHUTTING_DOWN,
                         "the volume or the client has limits now: reconnect");
         }

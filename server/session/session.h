@@ -63,7 +63,6 @@ struct session {
 
     uint64_t serial;      /* of the sessions since the start, for the log */
     bool read_only;       /* as granted */
-    bool one_sided;       /* its client may read that by itself */
     bool ended;           /* by this server, session_end() */
     struct queue *queues; /* that the transport has not got back yet */
     struct rdisk_target_counters past; /* of queues that have ended */

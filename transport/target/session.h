@@ -172,9 +172,7 @@ struct rdisk_target_session *rdisk_target_session_create(
 bool rdisk_target_session_over(const struct rdisk_target_session *session);
 /* target.c: free those that are over. */
 void rdisk_target_reap(struct rdisk_target *target);
-/* resident.c: true if the client may read the volume's data by itself. */
-bool rdisk_target_session_one_sided(const struct rdisk_target_session *session);
-/* The memory is the owner's again. No queue is left. */
+/* resident.c: the memory is the owner's again. No queue is left. */
 void rdisk_target_session_deregister(struct rdisk_target_session *session);
 void rdisk_target_session_destroy(struct rdisk_target_session *session);
 

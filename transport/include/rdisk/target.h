@@ -419,6 +419,9 @@ int rdisk_target_session_reserve(struct rdisk_target_session *session,
 int rdisk_target_session_register(struct rdisk_target_session *session,
                                   const void *memory, uint64_t length,
                                   struct rdisk_error *err);
+/* Control thread, once the volume is granted: true if the client reads what is
+ * registered by itself, or may do so at any time. */
+bool rdisk_target_session_one_sided(const struct rdisk_target_session *session);
 /*
  * Control thread. The session stays, and events->close does not come, until it
  * is let go. At most once, between LATER and the next call of events->open.

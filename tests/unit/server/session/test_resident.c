@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/session/session.h"
+#include "server/session/throttled.h"
 #include "tests/unit/support/pool.h"
 #include "tests/unit/support/pool_server.h"
 #include "tests/unit/support/unconnected.h"
@@ -72,10 +73,13 @@ static void *open_as(unsigned int id)
     void *session = NULL;
 
     asking[id] = unconnected_session();
+    asking[id].state = RDISK_TARGET_CLOSING;
     CHECK_EQUAL(session_events.open(&pool_server, &asking[id], &request, &grant,
                                     &session, &err),
                 RDISK_STATUS_OK);
     REQUIRE(session != NULL);
+    asking[id].grant = grant;
+    asking[id].limits.reads_in = 16;
     return session;
 }
 
@@ -146,7 +150,29 @@ static void takes_no_memory_that_slots_need(void)
     end();
 }
 
+/* Requests of the other one are held back as they are. */
+static void a_first_limit_ends_who_reads_by_itself(void)
+{
+    struct session *older, *reader;
+
+    begin();
+    reader = open_as(0);
+    asking[0].features = RDISK_FEATURE_RESIDENT;
+    older = open_as(1);
+    CHECK_EQUAL(throttled_command(&pool_server, false, "v", "iops=1000", &err),
+                0);
+    CHECK(reader->ended);
+    CHECK(!older->ended);
+    close_volume(reader);
+    close_volume(older);
+    CHECK_EQUAL(throttled_command(&pool_server, false, "v", "configured", &err),
+                0);
+    end();
+}
+
 static const struct unit_test tests[] = {
+    { "a first limit ends sessions that read by themselves, and no others",
+      a_first_limit_ends_who_reads_by_itself },
     { "a resident volume's memory is registered for each session",
       is_registered },
     { "a client whose volume cannot be registered is served",
