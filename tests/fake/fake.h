@@ -64,6 +64,7 @@ struct fake_limits {
     int max_mw;      /* of type 2; 0: the device has none */
     int max_sge_rd;  /* of an RDMA READ */
     int max_rd_atom; /* RDMA READs of a queue pair, either way; 0: none */
+    bool reads_hang; /* its RDMA READs do not end, though connections live */
     uint32_t max_inline;
     uint64_t max_mr_size, memlock;
 };
@@ -235,8 +236,6 @@ void fake_qp_cut(struct ibv_qp *qp, bool cut);
  * its retries.
  */
 void fake_qp_lose_acks(struct ibv_qp *qp, bool lost);
-/* Its RDMA READs never end, though the connection is alive. */
-void fake_qp_hang_reads(struct ibv_qp *qp);
 /* Break it at once: both sides go into the error state. */
 void fake_qp_break(struct ibv_qp *qp);
 

@@ -148,15 +148,6 @@ void fake_qp_cut(struct ibv_qp *ibv, bool cut)
     fake_unlock(qp->host->fabric);
 }
 
-void fake_qp_hang_reads(struct ibv_qp *ibv)
-{
-    struct fake_qp *qp = (struct fake_qp *)ibv;
-
-    fake_lock(qp->host->fabric);
-    qp->reads_hang = true;
-    fake_unlock(qp->host->fabric);
-}
-
 void fake_qp_lose_acks(struct ibv_qp *ibv, bool lost)
 {
     struct fake_qp *qp = (struct fake_qp *)ibv;

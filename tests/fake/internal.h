@@ -275,7 +275,6 @@ struct fake_qp {
     bool late; /* in ERR, one more write may still land */
     uint8_t ack_timeout, retry_count, rnr_retry;
     uint8_t reads_in, reads_out; /* RDMA READs at a time */
-    bool reads_hang;
     unsigned int rnr_tries;
     uint64_t wire_due; /* nothing arrives here before */
     uint64_t stalled;  /* since when the peer is out of reach */

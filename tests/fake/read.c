@@ -69,7 +69,7 @@ bool fake_read_must_wait(struct fake_qp *qp)
     if (fake_send_at(qp, qp->send_sent)->opcode != IBV_WR_RDMA_READ) {
         return false;
     }
-    if (qp->reads_hang) {
+    if (qp->host->limits.reads_hang) {
         return true;
     }
     for (uint32_t i = qp->send_acked; i != qp->send_sent; i++) {

@@ -173,6 +173,7 @@ struct rdisk_queue {
     /* The same of the RDMA READs, which end in their order: of the first. */
     _Atomic uint64_t read_seen;
     unsigned int reads; /* of them in flight; queue's thread */
+    bool has_read;      /* one has succeeded on this connection; the same */
 
     /* slots.c: grants beyond the base, by their first number; NULL: not agreed
      * on. */

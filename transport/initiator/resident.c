@@ -10,6 +10,9 @@
  */
 #include "transport/initiator/session.h"
 
+/* Connections in a row. */
+#define LOST_MAX 3u
+
 unsigned int rdisk_resident_reads(const struct rdisk_initiator *session)
 {
     return session->handshake.resident && !atomic_load(&session->reads_off)
@@ -40,6 +43,7 @@ void rdisk_resident_accepted(struct rdisk_queue *queue,
         .key = le32toh(wire->key),
     };
     queue->reads = 0;
+    queue->has_read = false;
     atomic_store(&queue->read_seen, RDISK_NEVER);
 }
 
@@ -122,6 +126,10 @@ void rdisk_resident_end(struct rdisk_queue *queue,
                         struct rdisk_request *request)
 {
     leave(queue);
+    if (!queue->has_read) {
+        queue->has_read = true;
+        atomic_store(&queue->session->reads_lost, 0);
+    }
     rdisk_counter_add(&queue->one_sided, 1);
     rdisk_queue_complete(queue, request, request->result);
 }
@@ -142,16 +150,36 @@ static bool is_refusal(int status)
            status == IBV_WC_LOC_PROT_ERR || status == IBV_WC_LOC_LEN_ERR;
 }
 
+/* True if one connection after the other was lost with READs in flight, and
+ * none of them has succeeded on any: the next one would be lost, too. */
+static bool is_lost_again(struct rdisk_queue *queue)
+{
+    struct rdisk_initiator *session = queue->session;
+
+    if (!queue->reads || queue->has_read) {
+        return false;
+    }
+    /* Once for all queues of a connection. */
+    if (atomic_exchange(&session->reads_lost_in, session->epoch) !=
+        session->epoch) {
+        atomic_fetch_add(&session->reads_lost, 1);
+    }
+    return atomic_load(&session->reads_lost) >= LOST_MAX;
+}
+
 void rdisk_resident_lost(struct rdisk_queue *queue)
 {
     struct rdisk_initiator *session = queue->session;
     int reason = atomic_load(&queue->qp.reason);
 
-    if (is_refusal(reason) && !atomic_exchange(&session->reads_off, true)) {
+    if ((is_lost_again(queue) || is_refusal(reason)) &&
+        !atomic_exchange(&session->reads_off, true)) {
         rdisk_log(session->env, RDISK_LOG_WARNING,
                   "RDMA READs of %s have failed (%s): from now on volume '%s' "
                   "is read by messages",
-                  session->peer, rdisk_wc_status_name(reason),
+                  session->peer,
+                  reason == IBV_WC_SUCCESS ? "no answer"
+                                           : rdisk_wc_status_name(reason),
                   session->options.volume);
     }
     queue->resident.on = false;

@@ -185,6 +185,9 @@ struct rdisk_initiator {
     uint64_t epoch; /* of this connection */
     /* resident.c: READs go by messages, since a device has refused one. */
     atomic_bool reads_off;
+    atomic_uint reads_lost;         /* connections in a row on which none has
+                                       succeeded, */
+    _Atomic uint64_t reads_lost_in; /* and the epoch of the last of them */
 };
 
 /*

@@ -376,17 +376,36 @@ static void lost_again_and_again(void)
 }
 
 /* As with a server that has not accepted any, but says so. */
-static void never_answered(void)
+static void hang(void)
 {
     prepare();
     lone->options.request_timeout_ms = 5000;
     begin_prepared();
-    fake_qp_hang_reads(lone_queue()->qp.qp);
+    fake_host_limits(lone->host)->reads_hang = true;
     submit_many();
     scene_advance(&scene, 4000);
     CHECK(!ios[0].completed);
+}
+
+static void never_answered(void)
+{
+    hang();
+    CHECK_EQUAL(lone->session->epoch, 1);
+    scene_advance(&scene, 4000);
+    CHECK_EQUAL(lone->session->epoch, 2);
+    fake_host_limits(lone->host)->reads_hang = false;
     scene_advance(&scene, 30000);
     check_many();
+    check_ways(MANY, 0);
+    lone_end_registered();
+}
+
+static void never_answered_on_any(void)
+{
+    hang();
+    scene_advance(&scene, 60000);
+    check_many();
+    check_ways(0, MANY);
     lone_end_registered();
 }
 
@@ -509,6 +528,8 @@ static const struct unit_test tests[] = {
     { "reads of a lost connection are sent again", lost_again_and_again },
     { "a read that never ends breaks its connection after request-timeout",
       never_answered },
+    { "reads that end on no connection are requests in the end",
+      never_answered_on_any },
     { "reads in flight when the server dies are sent again", sent_again },
     { "reads are sent again as requests to an older server",
       sent_again_by_requests },
