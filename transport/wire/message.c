@@ -71,6 +71,7 @@ static enum rdisk_status check_open_reply(const void *message,
 {
     const struct rdisk_wire_open_reply *wire = message;
     uint32_t block = le32toh(wire->block_size);
+    uint32_t flags = le32toh(wire->volume_flags);
     unsigned int queues = le16toh(wire->queues);
 
     if (block < RDISK_BLOCK_SIZE_MIN || block > RDISK_BLOCK_SIZE_MAX ||
@@ -90,6 +91,10 @@ static enum rdisk_status check_open_reply(const void *message,
     }
     if (!le64toh(wire->session)) {
         return BAD(err, "open reply with session id 0");
+    }
+    /* Reads of it would not find what was written before. */
+    if (flags & RDISK_VOLUME_RESIDENT && !(flags & RDISK_VOLUME_READ_ONLY)) {
+        return BAD(err, "a resident volume that can be written");
     }
     return rdisk_wire_check_slots(le16toh(wire->slots),
                                   le32toh(wire->slot_size), "open reply", err);

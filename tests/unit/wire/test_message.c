@@ -323,6 +323,16 @@ static void open_name(void)
 
 /* ---- OPEN_REPLY -------------------------------------------------------- */
 
+static void reply_resident(void)
+{
+    good_reply();
+    message.reply.volume_flags = htole32(RDISK_VOLUME_RESIDENT |
+                                         RDISK_VOLUME_READ_ONLY);
+    CHECK_EQUAL(check(0), RDISK_STATUS_OK);
+    message.reply.volume_flags = htole32(RDISK_VOLUME_RESIDENT);
+    bad("can be written");
+}
+
 static void reply_block_size(void)
 {
     static const uint32_t sizes[] = { 0, 1, 256, 513, 1536, 8192 };
@@ -481,6 +491,7 @@ static const struct unit_test tests[] = {
     { "OPEN's volume name cannot leave the pool", open_name },
     { "a granted block size is a power of two from 512 to 4096",
       reply_block_size },
+    { "a resident volume is read-only", reply_resident },
     { "a granted size is whole blocks", reply_size },
     { "granted queues are 1 to 64", reply_queues },
     { "a grant names its session", reply_session },
