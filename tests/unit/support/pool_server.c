@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "server/session/barrier.h"
+#include "server/session/flatten.h"
 #include "server/session/snapshot.h"
 #include "tests/unit/support/pool.h"
 #include "tests/unit/support/quiet.h"
@@ -40,6 +41,8 @@ void pool_server_close(void)
 {
     CHECK(pool_server.sessions == NULL);
     CHECK_EQUAL(pool_server.operations.count, 0);
+    /* Records of what has ended, for who asks again. */
+    flattens_check_time(&pool_server, RDISK_NEVER - 1);
     if (pool_server.jobs) {
         jobs_destroy(pool_server.jobs);
     }
