@@ -56,6 +56,25 @@ uml_works()
     [ -x "$(cache_root)/uml${uml_variant:+-$uml_variant}-$(uml_key)/linux" ]
 }
 
+# Each page of a program in the lab that is not adjacent to the one before is a
+# mapping of this machine's, and one with too many of them never gets the next
+# page: it loops in its page fault, and its machine's only CPU with it.
+uml_mappings=1048576            # 4 GiB of a program
+uml_raise_mappings()
+{
+    local file=/proc/sys/vm/max_map_count now
+    now=$(cat $file 2>/dev/null) || return 0
+    [ "$now" -lt $uml_mappings ] || return 0
+    if echo $uml_mappings 2>/dev/null >$file; then
+        echo "lab: vm.max_map_count was $now, too few for large programs;" \
+            "it is $uml_mappings until this machine restarts" >&2
+    else
+        echo "lab: vm.max_map_count is $now, so programs in the lab with more" \
+            "than $((now / 256)) MiB may hang; run:" \
+            "sudo sysctl -w vm.max_map_count=$uml_mappings" >&2
+    fi
+}
+
 # Become a user-mode lab: uml_run RUN_DIR NODE WRAPPER…
 uml_run()
 {
